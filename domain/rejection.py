@@ -1,0 +1,37 @@
+"""Wrong input is data: a refusal carries a reason from a closed list, and the list is also the metric's labels.
+
+Adding a reason here is all it takes for it to be counted, stored and shown; free text goes into `detail`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something was put into quarantine."""
+
+    BAD_TOPIC = "bad_topic"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    BAD_SHAPE = "bad_shape"
+    BAD_VERSION = "bad_version"
+    BAD_ID = "bad_id"
+    BAD_TIME = "bad_time"
+    CLOCK_AHEAD = "clock_ahead"
+    BAD_VALUE = "bad_value"
+    BAD_EVENT = "bad_event"
+    UNKNOWN_GATEWAY = "unknown_gateway"
+    UNKNOWN_DEVICE = "unknown_device"
+    FOREIGN_DEVICE = "foreign_device"
+    CONFLICT = "conflict"
+    UNSTORABLE = "unstorable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A refusal: the reason, and a sentence that names what, where and how to mend it."""
+
+    reason: Reason
+    detail: str
