@@ -1,0 +1,68 @@
+"""Connections to PostgreSQL, with every limit explicit: no call waits for ever.
+
+Raises of the driver are translated at one place, so that callers know two words: `Unavailable` (try again later, the
+batch is whole) and the driver's own data errors (this batch holds something that cannot be stored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+Connection = psycopg.Connection[Any]
+Pool = ConnectionPool[psycopg.Connection[DictRow]]
+
+#: Raised by the driver when the server is away, restarting or out of room: the same work may succeed later.
+Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.InternalError_)
+#: Raised when what is being written cannot be stored as it is.
+Unstorable = (psycopg.DataError, psycopg.IntegrityError)
+
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 120
+
+
+def connect(dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_SECONDS) -> Connection:
+    """Open one connection whose statements are bounded in time.
+
+    Raises: psycopg.OperationalError where the server cannot be reached.
+    """
+    connection = psycopg.connect(
+        dsn,
+        autocommit=autocommit,
+        connect_timeout=CONNECT_SECONDS,
+        options=f"-c statement_timeout={statement_s}s -c timezone=UTC",
+        row_factory=dict_row,
+        prepare_threshold=5,
+    )
+    return connection
+
+
+def open_pool(dsn: str, *, size: int = 8) -> Pool:
+    """Open a pool for the API; each statement is bounded to 15 seconds and each wait for a connection to 5."""
+    return ConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        timeout=5,
+        kwargs={
+            "row_factory": dict_row,
+            "connect_timeout": CONNECT_SECONDS,
+            "options": "-c statement_timeout=15s -c timezone=UTC",
+        },
+        open=True,
+    )
+
+
+@contextmanager
+def advisory_lock(connection: Connection, key: LiteralString) -> Iterator[None]:
+    """Hold a named lock of the database for the length of the block; another holder makes us wait."""
+    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
+    try:
+        yield
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])

@@ -1,0 +1,240 @@
+"""Unit-day facts: what is dirty, the meters behind it, and the dense frames that detectors read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.connect import Connection
+
+#: Numeric columns of unit_days, in the order in which they are written and read.
+NUMBERS = (
+    "energy_kwh", "energy_cover", "energy_floor_w", "energy_peak_w", "water_l", "water_cover", "water_trickle_l",
+    "water_least_l_h", "energy_samples", "water_samples", "entries", "exits", "residents_seen", "strangers_seen",
+)  # fmt: skip
+INSTANTS = ("water_first_use_at", "water_last_use_at", "water_first_still_at", "water_last_still_at")
+_WHOLE = frozenset({"energy_samples", "water_samples", "entries", "exits", "residents_seen", "strangers_seen"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A register point behind a unit's supply, while it was mounted there (ms UTC; None while it still is)."""
+
+    unit_id: int
+    device_id: int
+    point_id: int
+    point: str
+    profile: str
+    from_ms: int
+    to_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyUnit:
+    """A unit whose facts are out of date, and between which instants its series changed."""
+
+    unit_id: int
+    estate_id: int
+    from_at: datetime
+    to_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Facts of some units as dense arrays: rows are `units`, columns are days from `first`; NaN is "not known".
+
+    Instants are float milliseconds UTC (exact below 2^53), NaN where there is none.
+    """
+
+    units: NDArray[np.int32]
+    first: date
+    day_starts: NDArray[np.float64]
+    columns: dict[str, NDArray[np.float64]]
+
+    @property
+    def days(self) -> int:
+        """How many days the frame spans."""
+        return len(self.day_starts) - 1
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self.columns[name]
+
+
+def take_dirty(connection: Connection, estate_id: int, limit: int = 20_000) -> tuple[list[int], list[DirtyUnit]]:
+    """Find what changed in an estate: the ids of the spans read, and per unit the whole span that changed.
+
+    A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it.
+    """
+    spans = connection.execute(
+        "SELECT s.id FROM dirty_spans s JOIN devices d ON d.id = s.device_id WHERE d.estate_id = %s ORDER BY s.id LIMIT %s",
+        [estate_id, limit]).fetchall()
+    ids = [row["id"] for row in spans]
+    units = connection.execute(
+        "SELECT u.id AS unit_id, min(s.from_at) AS from_at, max(s.to_at) AS to_at FROM dirty_spans s "
+        "JOIN mounts m ON m.device_id = s.device_id "
+        "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) "
+        "WHERE s.id = ANY(%s) GROUP BY u.id ORDER BY u.id", [ids]).fetchall()
+    return ids, [DirtyUnit(estate_id=estate_id, **row) for row in units]
+
+
+def clear_dirty(connection: Connection, ids: list[int]) -> None:
+    """Note that spans have been worked into the facts."""
+    connection.execute("DELETE FROM dirty_spans WHERE id = ANY(%s)", [ids])
+
+
+def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
+    """List the estates (id, code, time zone) that have dirty spans."""
+    rows = connection.execute(
+        "SELECT id, code, timezone FROM estates WHERE id IN (SELECT d.estate_id FROM dirty_spans s "
+        "JOIN devices d ON d.id = s.device_id) ORDER BY id")
+    return [(row["id"], row["code"], row["timezone"]) for row in rows]
+
+
+def meters_of(connection: Connection, units: list[int], names: list[str]) -> list[Meter]:
+    """List the register points of units, with the time for which each was mounted."""
+    rows = connection.execute(
+        "SELECT m.unit_id, d.id AS device_id, p.id AS point_id, p.name AS point, d.profile, "
+        "(extract(epoch FROM m.valid_from) * 1000)::bigint AS from_ms, (extract(epoch FROM m.valid_to) * 1000)::bigint AS to_ms "
+        "FROM mounts m JOIN devices d ON d.id = m.device_id JOIN points p ON p.device_id = d.id "
+        "WHERE m.unit_id = ANY(%s) AND p.name = ANY(%s) ORDER BY m.unit_id, p.id", [units, names])
+    return [Meter(**row) for row in rows]
+
+
+def neighbour_days(connection: Connection, spans: dict[int, tuple[date, date]], depth: int) -> dict[int, tuple[date, date]]:
+    """Widen each unit's span of days so that every supply has `depth` further days with readings on either side.
+
+    An interval reaches from one reading to the next, over days on which a meter was silent; what changed on one day
+    changes the facts of all the days up to its neighbours. Units with no further readings keep their span.
+    """
+    rows = connection.execute(
+        """
+        SELECT s.unit_id,
+            (SELECT least(
+                (SELECT min(day) FROM (SELECT day FROM unit_days WHERE unit_id = s.unit_id AND day < s.low
+                    AND water_samples > 0 ORDER BY day DESC LIMIT %(n)s) w),
+                (SELECT min(day) FROM (SELECT day FROM unit_days WHERE unit_id = s.unit_id AND day < s.low
+                    AND energy_samples > 0 ORDER BY day DESC LIMIT %(n)s) e))) AS before,
+            (SELECT greatest(
+                (SELECT max(day) FROM (SELECT day FROM unit_days WHERE unit_id = s.unit_id AND day > s.high
+                    AND water_samples > 0 ORDER BY day LIMIT %(n)s) w),
+                (SELECT max(day) FROM (SELECT day FROM unit_days WHERE unit_id = s.unit_id AND day > s.high
+                    AND energy_samples > 0 ORDER BY day LIMIT %(n)s) e))) AS after
+        FROM unnest(%(units)s::integer[], %(lows)s::date[], %(highs)s::date[]) AS s (unit_id, low, high)
+        """,
+        {"n": depth, "units": list(spans), "lows": [a for a, _ in spans.values()], "highs": [b for _, b in spans.values()]})
+    return {
+        row["unit_id"]: (row["before"] or spans[row["unit_id"]][0], row["after"] or spans[row["unit_id"]][1]) for row in rows
+    }
+
+
+def passages(connection: Connection, units: list[int], low: datetime, high: datetime, zone: str) -> list[dict[str, Any]]:
+    """Count granted passages per unit and local day: by the door of the unit itself, or by whose token it was.
+
+    A token belongs to a resident, or to the credential of one, whose household holds the unit at that time. At a
+    unit's own door a token of nobody in the household is a stranger's; at an entrance it says nothing of one unit.
+    """
+    return connection.execute(
+        """
+        WITH seen AS (
+            SELECT e.at, (e.at AT TIME ZONE %(zone)s)::date AS day, m.unit_id AS door_unit, r.household_id,
+                   e.data ->> 'direction' AS direction, coalesce(e.data ->> 'person', e.data ->> 'credential') AS token
+            FROM events e
+            JOIN mounts m ON m.device_id = e.device_id AND e.at >= m.valid_from AND (m.valid_to IS NULL OR e.at < m.valid_to)
+            LEFT JOIN credentials c ON c.code = e.data ->> 'credential'
+            LEFT JOIN residents r ON r.code = e.data ->> 'person' OR r.id = c.resident_id
+            WHERE e.at >= %(low)s AND e.at < %(high)s AND e.kind = 'passage' AND e.data ->> 'outcome' = 'granted'
+              AND (m.unit_id = ANY(%(units)s)
+                   OR m.entrance_id IN (SELECT entrance_id FROM units WHERE id = ANY(%(units)s)))
+        ), owned AS (
+            SELECT s.*, coalesce(s.door_unit, t.unit_id) AS unit_id, t.unit_id IS NOT NULL AND
+                   (s.door_unit IS NULL OR s.door_unit = t.unit_id) AS registered
+            FROM seen s
+            LEFT JOIN tenancies t ON t.household_id = s.household_id AND s.day >= t.valid_from
+                                 AND (t.valid_to IS NULL OR s.day <= t.valid_to)
+        )
+        SELECT unit_id, day, count(*) FILTER (WHERE direction IS DISTINCT FROM 'out') AS entries,
+               count(*) FILTER (WHERE direction = 'out') AS exits,
+               count(DISTINCT token) FILTER (WHERE registered) AS residents_seen,
+               count(DISTINCT token) FILTER (WHERE NOT registered) AS strangers_seen
+        FROM owned WHERE unit_id = ANY(%(units)s) GROUP BY unit_id, day
+        """,
+        {"zone": zone, "low": low, "high": high, "units": units}).fetchall()
+
+
+def door_days(connection: Connection, units: list[int], low: datetime, high: datetime, zone: str) -> set[tuple[int, date]]:
+    """List the (unit, local day) pairs on which a door that the unit goes through said anything at all.
+
+    Where no door spoke, nobody knows who came: the counts of that day are unknown and not zero.
+    """
+    rows = connection.execute(
+        "WITH alive AS (SELECT DISTINCT e.device_id, (e.at AT TIME ZONE %(zone)s)::date AS day FROM events e "
+        "WHERE e.at >= %(low)s AND e.at < %(high)s AND e.kind = 'passage') "
+        "SELECT DISTINCT u.id AS unit_id, a.day FROM alive a JOIN mounts m ON m.device_id = a.device_id "
+        "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) "
+        "WHERE u.id = ANY(%(units)s)", {"zone": zone, "low": low, "high": high, "units": units})
+    return {(row["unit_id"], row["day"]) for row in rows}
+
+
+def save_days(connection: Connection, rows: list[dict[str, Any]], units: list[int], first: date, last: date) -> None:
+    """Replace the facts of units between two days, both included, with `rows`."""
+    connection.execute(
+        "DELETE FROM unit_days WHERE unit_id = ANY(%s) AND day BETWEEN %s AND %s", [units, first, last])
+    names = ("unit_id", "day", *NUMBERS, *INSTANTS, "faults")
+    types = ["int4", "date", *("int4" if n in _WHOLE else "float4" for n in NUMBERS), *["timestamptz"] * 4, "text[]"]
+    with connection.cursor() as cursor, cursor.copy(
+        "COPY unit_days (unit_id, day, energy_kwh, energy_cover, energy_floor_w, energy_peak_w, water_l, water_cover, "
+        "water_trickle_l, water_least_l_h, energy_samples, water_samples, entries, exits, residents_seen, strangers_seen, water_first_use_at, "
+        "water_last_use_at, water_first_still_at, water_last_still_at, faults) FROM STDIN (FORMAT binary)"
+    ) as stream:
+        stream.set_types(types)
+        for row in rows:
+            stream.write_row([row[name] for name in names])
+
+
+def load_frame(connection: Connection, units: list[int], first: date, day_starts: list[int]) -> Frame:
+    """Read the facts of units over the days that `day_starts` (ms, one more than days) bound."""
+    days = len(day_starts) - 1
+    index = {unit: i for i, unit in enumerate(units)}
+    columns = {name: np.full((len(units), days), np.nan) for name in (*NUMBERS, *INSTANTS)}
+    rows = connection.execute(
+        "SELECT unit_id, day, energy_kwh, energy_cover, energy_floor_w, energy_peak_w, water_l, water_cover, "
+        "water_trickle_l, water_least_l_h, entries, exits, residents_seen, strangers_seen, "
+        "(extract(epoch FROM water_first_use_at) * 1000)::float8 AS water_first_use_at, "
+        "(extract(epoch FROM water_last_use_at) * 1000)::float8 AS water_last_use_at, "
+        "(extract(epoch FROM water_first_still_at) * 1000)::float8 AS water_first_still_at, "
+        "(extract(epoch FROM water_last_still_at) * 1000)::float8 AS water_last_still_at "
+        "FROM unit_days WHERE unit_id = ANY(%s) AND day >= %s ORDER BY unit_id, day", [units, first])
+    for row in rows:
+        i, j = index[row["unit_id"]], (row["day"] - first).days
+        if j >= days:
+            continue
+        for name, column in columns.items():
+            value = row[name]
+            if value is not None:
+                column[i, j] = value
+    return Frame(units=np.array(units, dtype=np.int32), first=first,
+                 day_starts=np.array(day_starts, dtype=np.float64), columns=columns)
+
+
+def span_of(connection: Connection, units: list[int]) -> tuple[date, date] | None:
+    """Return the first and last day for which units have facts."""
+    row = connection.execute("SELECT min(day) AS first, max(day) AS last FROM unit_days WHERE unit_id = ANY(%s)", [units]).fetchone()
+    return (row["first"], row["last"]) if row and row["first"] else None
+
+
+def list_unit_days(connection: Connection, unit_id: int, first: date, last: date) -> list[dict[str, Any]]:
+    """Read one unit's facts between two days, for a chart or an answer."""
+    return connection.execute(
+        "SELECT * FROM unit_days WHERE unit_id = %s AND day BETWEEN %s AND %s ORDER BY day", [unit_id, first, last]).fetchall()
+
+
+def declared_spans(connection: Connection, units: list[int]) -> list[dict[str, Any]]:
+    """List what has been declared for units, and when their tenancies ran: unit_id, kind, valid_from, valid_to."""
+    return connection.execute(
+        "SELECT unit_id, kind, valid_from, valid_to FROM declarations WHERE unit_id = ANY(%s) UNION ALL "
+        "SELECT unit_id, 'tenancy', valid_from, valid_to FROM tenancies WHERE unit_id = ANY(%s) ORDER BY 1, 3",
+        [units, units]).fetchall()
