@@ -1,0 +1,1 @@
+"""Ingest: MQTT in, validate, place, de-duplicate, write, quarantine, acknowledge after the commit, wake the live bus."""
