@@ -1,0 +1,1 @@
+"""Analytics: registers to intervals to unit-day facts to findings to alerts; watch for what cannot wait a night."""

@@ -1,0 +1,99 @@
+"""Continuous water flow: the tap never rests, day and night, which is how a leak or a running cistern looks.
+
+A home's water stands still some time in every day; when no interval of two days is without flow, something runs. The
+rule of the meter makers (no zero-flow interval in 24 hours) is held twice as long here, since a large household can
+fill a day. What is lost is at least the smallest flow seen, hour by hour.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.detectors.contract import Abstention, Detector, Finding, Params
+from analytics.frame import DAY_MS, Frame, runs
+
+DEFAULTS: Params = {
+    "warn_hours": 48,  # time without one still interval
+    "min_cover": 0.9,  # share of a day that readings must cover: a leak may hide in a gap, and so may a rest
+    "abstain_days": 14,
+}
+_HOUR_MS = 3_600_000.0
+
+
+def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+    """Judge every unit of the frame."""
+    cover = np.nan_to_num(frame["water_cover"])
+    covered = cover >= params["min_cover"]
+    stood = ~np.isnan(frame["water_last_still_at"])
+    timed = ~np.isnan(frame["water_least_l_h"])
+    flows = covered & ~stood & timed
+    findings: list[Finding] = []
+    abstentions: list[Abstention] = []
+    for u in range(len(frame.units)):
+        _rest_to_rest(frame, params, flows, covered & timed, u, findings)
+        has_meter = frame["water_samples"][u] > 0
+        if not has_meter.any():
+            continue
+        first, last = int(np.flatnonzero(has_meter)[0]), int(np.flatnonzero(has_meter)[-1])
+        for a, b in runs(~(covered & timed)[u, first : last + 1]):
+            if b - a >= params["abstain_days"]:
+                reason = "too_coarse" if (cover[u, first + a : first + b] >= params["min_cover"]).mean() > 0.5 else "thin_coverage"
+                abstentions.append(Abstention(unit=int(frame.units[u]), first=first + a, last=first + b - 1, reason=reason))
+    return findings, abstentions
+
+
+def _rest_to_rest(
+    frame: Frame, params: Params, flows: NDArray[np.bool_], known: NDArray[np.bool_], u: int, findings: list[Finding]
+) -> None:
+    """Measure from the end of one still interval to the start of the next, over days that are all known.
+
+    The time without rest may be longer than the whole days in it: it begins in the day before and ends in the one
+    after. So neighbouring days with a rest of their own are joined at their edges, and a run may hold no whole day.
+    """
+    last_still, first_still = frame["water_last_still_at"][u], frame["water_first_still_at"][u]
+    for a, b in runs(known[u]):
+        since = float(frame.day_starts[a])
+        started = a
+        for d in range(a, b + 1):
+            rests = d < b and not flows[u, d]
+            if d < b and not rests:
+                continue
+            # At a gap or the frame's end it is not known when it ended.
+            until = float(first_still[d]) if rests else float(frame.day_starts[b])
+            ongoing = d == frame.days
+            if until - since >= params["warn_hours"] * _HOUR_MS:
+                findings.append(_finding(frame, u, started, min(d, b - 1), since, until, ongoing=ongoing, cut=not rests and not ongoing))
+            if rests:
+                since, started = float(last_still[d]), d
+
+
+def _finding(
+    frame: Frame, u: int, a: int, last: int, since: float, until: float, *, ongoing: bool, cut: bool
+) -> Finding:
+    whole = slice(a + 1, last) if last - a >= 2 else slice(a, last + 1)
+    least = float(np.nanmin(frame["water_least_l_h"][u, whole])) if not np.isnan(frame["water_least_l_h"][u, whole]).all() else 0.0
+    hours = (until - since) / _HOUR_MS
+    evidence = {
+        "hours": round(hours),
+        "least_l_per_h": round(least, 2),
+        "lost_l": round(least * hours),
+        "from_day": frame.day(a).isoformat(),
+        "to_day": frame.day(last).isoformat(),
+    }
+    score = 0.4 + 0.4 * min(1.0, (until - since - 2 * DAY_MS) / (5 * DAY_MS)) + 0.15 * min(1.0, least / 10.0)
+    return Finding(
+        unit=int(frame.units[u]), since_ms=int(since), until_ms=None if ongoing or cut else int(until), frozen=cut,
+        score=round(min(score, 0.95), 3), reasons=("never_zero_flow",), evidence=evidence,
+    )
+
+
+DETECTOR = Detector(
+    key="continuous_flow",
+    version="1",
+    inputs=("water_l", "water_first_still_at", "water_last_still_at"),
+    defaults=DEFAULTS,
+    legal_basis="赣州市公租房管理 第六条（补齐用水节水短板）",
+    runbook="docs/runbooks/continuous_flow.md",
+    detect=detect,
+)
