@@ -82,7 +82,7 @@ def supply_days(
 
     amount = total(known, delta * share)
     amount[total(known, np.ones(len(cell))) == 0] = np.nan
-    small = known & (delta <= trickle[intervals.series[which]])
+    small = known & (delta <= trickle[intervals.series[which]] + 1e-9)
     used = known & ~small
     rated = observed & (span >= _RATE_H * _HOUR_MS) & (span <= limit)
     rate = delta / (span / _HOUR_MS)

@@ -129,9 +129,6 @@ class Worker:
     def _on_pre_connect(self, _client: mqtt.Client, _userdata: Any) -> None:
         with self._arrived:
             self._generation += 1
-            # What came on the old connection and is not written yet comes again; writing it twice is harmless, keeping it is not.
-            self._queue.clear()
-            self._queued_bytes = 0
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
@@ -201,7 +198,7 @@ class Worker:
                 self._look_for_gaps(connection, writer)
         except Unavailable:
             with self._arrived:
-                self._queue.extendleft(reversed([m for m in pending if m.generation == self._generation]))
+                self._queue.extendleft(reversed(pending))
                 self._queued_bytes = sum(len(m.payload) for m in self._queue)
             raise
 

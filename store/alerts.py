@@ -49,13 +49,37 @@ def raise_alert(connection: Connection, wanted: Raise, *, actor: str) -> tuple[i
         "acknowledgement = CASE WHEN a.condition = 'returned' THEN 'unacknowledged' ELSE a.acknowledgement END, "
         "evidence = excluded.evidence, reasons = excluded.reasons, score = excluded.score, version = a.version + 1 "
         "RETURNING id, occurrences",
-        [wanted.estate_id, wanted.detector, wanted.subject_kind, wanted.subject_id, wanted.subject, wanted.dedup_key,
-         wanted.alert_class, wanted.severity, wanted.score, wanted.condition, list(wanted.reasons), Jsonb(wanted.evidence),
-         wanted.policy_version, wanted.since_at, wanted.until_at]).fetchone()
+        _columns(wanted)).fetchone()
     assert row is not None
     new = row["occurrences"] == 1
     note_change(connection, row["id"], actor, "raised" if new else "recurred")
     return row["id"], new
+
+
+def record_ended(connection: Connection, wanted: Raise, *, actor: str) -> int:
+    """Put an alert on record whose condition began and ended before anyone could be told (back-filled data)."""
+    row = connection.execute(
+        "INSERT INTO alerts (estate_id, detector, subject_kind, subject_id, subject, dedup_key, alert_class, severity, "
+        "score, condition, reasons, evidence, policy_version, since_at, until_at, ended_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp()) RETURNING id",
+        _columns(wanted)).fetchone()
+    assert row is not None
+    note_change(connection, row["id"], actor, "recorded")
+    return int(row["id"])
+
+
+def _columns(wanted: Raise) -> list[Any]:
+    return [
+        wanted.estate_id, wanted.detector, wanted.subject_kind, wanted.subject_id, wanted.subject, wanted.dedup_key,
+        wanted.alert_class, wanted.severity, wanted.score, wanted.condition, list(wanted.reasons), Jsonb(wanted.evidence),
+        wanted.policy_version, wanted.since_at, wanted.until_at,
+    ]  # fmt: skip
+
+
+def reopen(connection: Connection, alert_id: int, *, actor: str) -> None:
+    """Take up an ended alert again whose condition turns out never to have ended."""
+    connection.execute("UPDATE alerts SET ended_at = NULL, version = version + 1 WHERE id = %s", [alert_id])
+    note_change(connection, alert_id, actor, "reopened")
 
 
 def note_occurrence(connection: Connection, alert_id: int, at: datetime, state: str, source: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.rows import tuple_row
 
 from store.connect import Connection
 
@@ -41,27 +43,6 @@ class DirtyUnit:
     estate_id: int
     from_at: datetime
     to_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """Facts of some units as dense arrays: rows are `units`, columns are days from `first`; NaN is "not known".
-
-    Instants are float milliseconds UTC (exact below 2^53), NaN where there is none.
-    """
-
-    units: NDArray[np.int32]
-    first: date
-    day_starts: NDArray[np.float64]
-    columns: dict[str, NDArray[np.float64]]
-
-    @property
-    def days(self) -> int:
-        """How many days the frame spans."""
-        return len(self.day_starts) - 1
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        return self.columns[name]
 
 
 def take_dirty(connection: Connection, estate_id: int, limit: int = 20_000) -> tuple[list[int], list[DirtyUnit]]:
@@ -195,29 +176,28 @@ def save_days(connection: Connection, rows: list[dict[str, Any]], units: list[in
             stream.write_row([row[name] for name in names])
 
 
-def load_frame(connection: Connection, units: list[int], first: date, day_starts: list[int]) -> Frame:
-    """Read the facts of units over the days that `day_starts` (ms, one more than days) bound."""
-    days = len(day_starts) - 1
+def load_columns(connection: Connection, units: list[int], first: date, days: int) -> dict[str, NDArray[np.float64]]:
+    """Read the facts of units over `days` days from `first` as arrays of shape (units, days); NaN is "not known".
+
+    Instants come as float milliseconds UTC, which are exact below 2^53.
+    """
+    names = (*NUMBERS, *INSTANTS)
     index = {unit: i for i, unit in enumerate(units)}
-    columns = {name: np.full((len(units), days), np.nan) for name in (*NUMBERS, *INSTANTS)}
-    rows = connection.execute(
-        "SELECT unit_id, day, energy_kwh, energy_cover, energy_floor_w, energy_peak_w, water_l, water_cover, "
-        "water_trickle_l, water_least_l_h, entries, exits, residents_seen, strangers_seen, "
-        "(extract(epoch FROM water_first_use_at) * 1000)::float8 AS water_first_use_at, "
-        "(extract(epoch FROM water_last_use_at) * 1000)::float8 AS water_last_use_at, "
-        "(extract(epoch FROM water_first_still_at) * 1000)::float8 AS water_first_still_at, "
-        "(extract(epoch FROM water_last_still_at) * 1000)::float8 AS water_last_still_at "
-        "FROM unit_days WHERE unit_id = ANY(%s) AND day >= %s ORDER BY unit_id, day", [units, first])
-    for row in rows:
-        i, j = index[row["unit_id"]], (row["day"] - first).days
-        if j >= days:
-            continue
-        for name, column in columns.items():
-            value = row[name]
-            if value is not None:
-                column[i, j] = value
-    return Frame(units=np.array(units, dtype=np.int32), first=first,
-                 day_starts=np.array(day_starts, dtype=np.float64), columns=columns)
+    columns = {name: np.full((len(units), days), np.nan) for name in names}
+    rows = connection.cursor(row_factory=tuple_row).execute(
+        sql.SQL("SELECT unit_id, day - %s::date, {numbers}, {instants} FROM unit_days WHERE unit_id = ANY(%s) "
+                "AND day >= %s AND day < %s::date + %s").format(
+            numbers=sql.SQL(", ").join(map(sql.Identifier, NUMBERS)),
+            instants=sql.SQL(", ").join(
+                sql.SQL("(extract(epoch FROM {}) * 1000)::float8").format(sql.Identifier(name)) for name in INSTANTS)),
+        [first, units, first, first, days]).fetchall()
+    if rows:
+        table = np.array(rows, dtype=np.float64)
+        i = np.array([index[int(unit)] for unit in table[:, 0]])
+        j = table[:, 1].astype(np.int64)
+        for k, name in enumerate(names):
+            columns[name][i, j] = table[:, 2 + k]
+    return columns
 
 
 def span_of(connection: Connection, units: list[int]) -> tuple[date, date] | None:

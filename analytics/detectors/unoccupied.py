@@ -101,7 +101,7 @@ def _overflows(trickle: NDArray[np.float64], broken: NDArray[np.bool_], allowanc
     for d in range(trickle.shape[1]):
         # On a day of use the drips before and after it cannot be told apart; they count from the next day on.
         total = np.where(broken[:, d], 0.0, total + drips[:, d])
-        out[:, d] = total > allowance + 1e-6
+        out[:, d] = total > allowance + 1e-3
         total[out[:, d]] = 0.0
     return out
 

@@ -1,0 +1,82 @@
+"""The fast loop: events that cannot wait become alerts within a second of the commit that stored them.
+
+It is woken by the live bus and asks PostgreSQL, whose queue is the truth: an event is taken off it in the same
+transaction that raises its alert, so that a kill between the two loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from analytics.policy import Policy
+from domain.alerting import Condition, returned
+from domain.wire import HazardState
+from store import alerts, watch
+from store.alerts import Raise
+from store.connect import Connection
+
+log = structlog.get_logger()
+
+ACTOR = "watch"
+
+
+def step(connection: Connection, policy: Policy) -> int:
+    """Act on what waits in the queue; returns how many alerts changed."""
+    changed = 0
+    while True:
+        with connection.transaction():
+            taken = watch.take(connection)
+            changed += sum(_act(connection, event, policy) for event in taken)
+        if not taken:
+            return changed
+
+
+def _act(connection: Connection, event: dict[str, Any], policy: Policy) -> int:
+    data = event["data"]
+    word = str(data.get("hazard") if event["kind"] == "hazard" else data.get("condition"))
+    state = data.get("state")
+    shown = policy.for_event(event["kind"], word)
+    if shown is None or state == HazardState.TEST:
+        log.info("event_not_shown", device=event["device"], kind=event["kind"], word=word, state=state)
+        return 0
+    detector = f"{event['kind']}:{word}"
+    source = {"device": event["device"], "event": event["event_id"], "data": data}
+    if state == HazardState.OFF:
+        row = alerts.find_open(connection, detector, "device", event["device_id"])
+        if row is None or row["since_at"] > event["at"]:
+            return 0
+        alerts.note_occurrence(connection, row["id"], event["at"], "off", source)
+        if row["condition"] == Condition.ACTIVE:
+            alerts.set_state(connection, row["id"], returned(alerts.state_of(row)), actor=ACTOR, step="returned")
+        return 1
+    where = event["place"] or event["unit"] or event["entrance"] or event["building"] or "?"
+    alert_id, _ = alerts.raise_alert(connection, Raise(
+        estate_id=event["estate_id"], detector=detector, subject_kind="device", subject_id=event["device_id"],
+        subject=f"{where} · {event['device']}", alert_class=shown.alert_class, severity=shown.severity, score=1.0,
+        reasons=(word,), evidence={"device": event["device"], "place": where, "event": event["event_id"], "data": data},
+        policy_version=policy.version, since_at=event["at"]), actor=ACTOR)
+    alerts.note_occurrence(connection, alert_id, event["at"], "on", source)
+    return 1
+
+
+def check_gateways(connection: Connection, policy: Policy) -> int:
+    """Raise one alert for a gateway that fell silent, none for its children, and end it when it speaks again."""
+    changed = 0
+    with connection.transaction():
+        for row in watch.silent_gateways(connection):
+            held = alerts.find_open(connection, "gateway_silent", "gateway", row["gateway_id"])
+            if row["online"] and held is not None and held["condition"] == Condition.ACTIVE:
+                alerts.set_state(connection, held["id"], returned(alerts.state_of(held)), actor=ACTOR, step="returned")
+                changed += 1
+            elif not row["online"] and held is None:
+                shown = policy.for_silent_gateway()
+                alerts.raise_alert(connection, Raise(
+                    estate_id=row["estate_id"], detector="gateway_silent", subject_kind="gateway", subject_id=row["gateway_id"],
+                    subject=row["gateway"], alert_class=shown.alert_class, severity=shown.severity, score=1.0,
+                    reasons=("offline",), evidence={"devices": row["devices"]}, policy_version=policy.version,
+                    since_at=min(row["at"], datetime.now(UTC))), actor=ACTOR)
+                changed += 1
+    return changed
