@@ -72,7 +72,7 @@ def supply_days(
     cell = unit * days + day
 
     def total(mask: NDArray[np.bool_], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(cell[mask], weights=weight[mask], minlength=units * days).reshape(shape)
+        return np.bincount(cell[mask], weights=weight[mask], minlength=units * days).astype(np.float64).reshape(shape)
 
     def extreme(mask: NDArray[np.bool_], value: NDArray[np.float64], *, least: bool) -> NDArray[np.float64]:
         out = np.full(units * days, np.inf if least else -np.inf)

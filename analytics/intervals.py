@@ -21,6 +21,10 @@ _RECOVERY = 3
 _HOUR_MS = 3_600_000.0
 #: Clocks tremble: no two readings are held to be closer than this when a rate is judged.
 _LEAST_MS = 60_000.0
+#: Beyond its first two hours an interval may carry this share of the greatest rate: nobody draws from a meter at its overload
+#: limit for days unseen, and a jump across a gap would otherwise pass for water.
+_SUSTAINED = 0.1
+_FULL_H = 2.0
 
 
 class Quality(IntEnum):
@@ -86,7 +90,9 @@ def to_intervals(
 
 def _room(series: NDArray[np.int64], elapsed_ms: NDArray[np.float64], bounds: Bounds) -> NDArray[np.float64]:
     """Return the most that registers can have grown in the time elapsed."""
-    return bounds.max_rate[series] * np.maximum(elapsed_ms, _LEAST_MS) / _HOUR_MS + bounds.resolution[series]
+    hours = np.maximum(elapsed_ms, _LEAST_MS) / _HOUR_MS
+    full = np.minimum(hours, _FULL_H)
+    return bounds.max_rate[series] * (full + _SUSTAINED * (hours - full)) + bounds.resolution[series]
 
 
 def _misread(

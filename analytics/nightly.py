@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 #: Units whose series are held in memory at a time.
 UNITS_AT_ONCE = 500
+#: Days after the last fact for which a frame shows that nothing came.
+SILENCE_SHOWN = 60
 ACTOR = "analytics"
 
 
@@ -65,19 +67,28 @@ class RunReport:
     raised: int = 0
 
 
-def run_all(connection: Connection, policy: Policy, bounds: BoundsOf) -> RunReport:
-    """Work off everything that is dirty in every estate."""
+def run_all(connection: Connection, policy: Policy, bounds: BoundsOf, now: datetime) -> RunReport:
+    """Work off everything that is dirty in every estate, and judge all units once in each local day."""
     total = RunReport()
     for estate_id, code, zone in facts.dirty_estates(connection):
-        done = run_estate(connection, estate_id, ZoneInfo(zone), policy, bounds)
+        done = run_estate(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
         log.info("estate_done", estate=code, units=done.units, unit_days=done.unit_days, findings=done.findings, raised=done.raised)
         total = RunReport(units=total.units + done.units, unit_days=total.unit_days + done.unit_days,
                           findings=total.findings + done.findings, raised=total.raised + done.raised)
+    today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
+    for estate_id, zone in facts.estates_to_judge(connection, today):
+        with connection.transaction():
+            units = facts.units_with_facts(connection, estate_id)
+            for i in range(0, len(units), UNITS_AT_ONCE):
+                judge(connection, estate_id, units[i : i + UNITS_AT_ONCE], ZoneInfo(zone), policy, now)
+            facts.note_judged(connection, estate_id, today[zone])
     connection.commit()
     return total
 
 
-def run_estate(connection: Connection, estate_id: int, zone: ZoneInfo, policy: Policy, bounds: BoundsOf) -> RunReport:
+def run_estate(
+    connection: Connection, estate_id: int, zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
+) -> RunReport:
     """Work off what is dirty in one estate, in one transaction."""
     units_done: set[int] = set()
     unit_days = 0
@@ -90,7 +101,7 @@ def run_estate(connection: Connection, estate_id: int, zone: ZoneInfo, policy: P
             unit_days += update_facts(connection, spans, zone, bounds)
             facts.clear_dirty(connection, ids)
             units_done |= set(spans)
-        found, raised = judge(connection, estate_id, sorted(units_done), zone, policy) if units_done else (0, 0)
+        found, raised = judge(connection, estate_id, sorted(units_done), zone, policy, now) if units_done else (0, 0)
     return RunReport(units=len(units_done), unit_days=unit_days, findings=found, raised=raised)
 
 
@@ -173,12 +184,19 @@ def _supply(
 # Findings and alerts -------------------------------------------------------------------------------------------------
 
 
-def load_frame(connection: Connection, units: list[int], zone: ZoneInfo) -> Frame | None:
-    """Read all facts of units as a frame; None where they have none."""
+def load_frame(connection: Connection, units: list[int], zone: ZoneInfo, now: datetime) -> Frame | None:
+    """Read all facts of units as a frame; None where they have none.
+
+    It ends with the last whole day before `now`, or SILENCE_SHOWN days after the last fact: a day that is not over
+    proves nothing yet, and silence has to be seen as silence.
+    """
     span = facts.span_of(connection, units)
     if span is None:
         return None
     first, last = span
+    last = min(day_of(now, zone) - timedelta(days=1), last + timedelta(days=SILENCE_SHOWN))
+    if last < first:
+        return None
     days = (last - first).days + 1
     starts = day_starts_ms(first, days, zone)
     let = np.zeros((len(units), days), dtype=bool)
@@ -197,9 +215,11 @@ def load_frame(connection: Connection, units: list[int], zone: ZoneInfo) -> Fram
     )
 
 
-def judge(connection: Connection, estate_id: int, units: list[int], zone: ZoneInfo, policy: Policy) -> tuple[int, int]:
+def judge(
+    connection: Connection, estate_id: int, units: list[int], zone: ZoneInfo, policy: Policy, now: datetime
+) -> tuple[int, int]:
     """Run every detector over units and bring their alerts up to date; returns findings and alerts raised."""
-    frame = load_frame(connection, units, zone)
+    frame = load_frame(connection, units, zone, now)
     if frame is None:
         return 0, 0
     codes = places.unit_codes(connection, units)

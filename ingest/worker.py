@@ -27,6 +27,7 @@ from paho.mqtt.properties import Properties
 from prometheus_client import Counter, Gauge
 
 from domain import wire
+from domain.broker import BrokerAddress
 from domain.calendar import to_ms
 from domain.rejection import Reason, Rejected
 from domain.wire import Down
@@ -47,18 +48,6 @@ BATCHES = Counter("ingest_batches_total", "Batches committed")
 
 class Poisoned(Exception):
     """Too many messages in a row could not be stored: something is wrong with us, not with them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerAddress:
-    """Where the broker is and how to speak to it. `protocol` is 5, or 311 for a broker that has no MQTT 5."""
-
-    host: str = "127.0.0.1"
-    port: int = 1883
-    protocol: int = 5
-    username: str | None = None
-    password: str | None = None
-    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,33 @@ def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
     return [(row["id"], row["code"], row["timezone"]) for row in rows]
 
 
+def estates_to_judge(connection: Connection, today: dict[str, date]) -> list[tuple[int, str]]:
+    """List the estates (id, time zone) whose units have not been judged since their local day began."""
+    rows = connection.execute(
+        "SELECT e.id, e.timezone, j.day FROM estates e LEFT JOIN judged_days j ON j.estate_id = e.id "
+        "WHERE EXISTS (SELECT FROM units u JOIN unit_days d ON d.unit_id = u.id WHERE u.estate_id = e.id)")
+    return [(row["id"], row["timezone"]) for row in rows if row["day"] is None or row["day"] < today[row["timezone"]]]
+
+
+def estate_zones(connection: Connection) -> list[str]:
+    """List the time zones in use."""
+    return [row["timezone"] for row in connection.execute("SELECT DISTINCT timezone FROM estates")]
+
+
+def note_judged(connection: Connection, estate_id: int, day: date) -> None:
+    """Note that all units of an estate have been judged on a local day."""
+    connection.execute(
+        "INSERT INTO judged_days VALUES (%s, %s) ON CONFLICT (estate_id) DO UPDATE SET day = excluded.day", [estate_id, day])
+
+
+def units_with_facts(connection: Connection, estate_id: int) -> list[int]:
+    """List the units of an estate that have facts."""
+    rows = connection.execute(
+        "SELECT u.id FROM units u WHERE u.estate_id = %s AND EXISTS (SELECT FROM unit_days d WHERE d.unit_id = u.id) "
+        "ORDER BY u.id", [estate_id])
+    return [row["id"] for row in rows]
+
+
 def meters_of(connection: Connection, units: list[int], names: list[str]) -> list[Meter]:
     """List the register points of units, with the time for which each was mounted."""
     rows = connection.execute(

@@ -49,27 +49,29 @@ def _rest_to_rest(
     """Measure from the end of one still interval to the start of the next, over days that are all known.
 
     The time without rest may be longer than the whole days in it: it begins in the day before and ends in the one
-    after. So neighbouring days with a rest of their own are joined at their edges, and a run may hold no whole day.
+    after, so the instants are what is measured. Where a gap cuts it, it counts up to the gap; with nothing known
+    after the gap it is frozen there.
     """
     last_still, first_still = frame["water_last_still_at"][u], frame["water_first_still_at"][u]
-    for a, b in runs(known[u]):
-        since = float(frame.day_starts[a])
-        started = a
+    stretches = runs(known[u])
+    for a, b in stretches:
+        since, started = float(frame.day_starts[a]), a
+        final = (a, b) == stretches[-1]
         for d in range(a, b + 1):
             rests = d < b and not flows[u, d]
             if d < b and not rests:
                 continue
-            # At a gap or the frame's end it is not known when it ended.
             until = float(first_still[d]) if rests else float(frame.day_starts[b])
-            ongoing = d == frame.days
             if until - since >= params["warn_hours"] * _HOUR_MS:
-                findings.append(_finding(frame, u, started, min(d, b - 1), since, until, ongoing=ongoing, cut=not rests and not ongoing))
+                lasts = not rests and final
+                findings.append(_finding(
+                    frame, u, started, min(d, b - 1), since, until, lasts=lasts, frozen=lasts and b < frame.days))
             if rests:
                 since, started = float(last_still[d]), d
 
 
 def _finding(
-    frame: Frame, u: int, a: int, last: int, since: float, until: float, *, ongoing: bool, cut: bool
+    frame: Frame, u: int, a: int, last: int, since: float, until: float, *, lasts: bool, frozen: bool
 ) -> Finding:
     whole = slice(a + 1, last) if last - a >= 2 else slice(a, last + 1)
     least = float(np.nanmin(frame["water_least_l_h"][u, whole])) if not np.isnan(frame["water_least_l_h"][u, whole]).all() else 0.0
@@ -83,7 +85,7 @@ def _finding(
     }
     score = 0.4 + 0.4 * min(1.0, (until - since - 2 * DAY_MS) / (5 * DAY_MS)) + 0.15 * min(1.0, least / 10.0)
     return Finding(
-        unit=int(frame.units[u]), since_ms=int(since), until_ms=None if ongoing or cut else int(until), frozen=cut,
+        unit=int(frame.units[u]), since_ms=int(since), until_ms=None if lasts else int(until), frozen=frozen,
         score=round(min(score, 0.95), 3), reasons=("never_zero_flow",), evidence=evidence,
     )
 

@@ -56,6 +56,13 @@ CREATE TABLE abstentions (
 );
 CREATE UNIQUE INDEX abstentions_current ON abstentions (detector, unit_id, from_day, reason) WHERE superseded_at IS NULL;
 
+-- The last local day on which all units of an estate were judged, whether or not anything had come in: silence has
+-- to be noticed too.
+CREATE TABLE judged_days (
+    estate_id integer PRIMARY KEY REFERENCES estates ON DELETE RESTRICT,
+    day       date NOT NULL
+);
+
 CREATE TABLE alerts (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     estate_id       integer NOT NULL REFERENCES estates ON DELETE RESTRICT,

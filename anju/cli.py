@@ -1,0 +1,306 @@
+"""The `anju` command: every service and every tool, thin over the modules that do the work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from anju import services
+from anju.settings import BadSettings, Settings, load_settings
+from domain.ids import valid_id
+from domain.measures import Supply
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Anju 安居: a smart-community backend for public-housing estates.")
+register = typer.Typer(no_args_is_help=True, help="The register: places, tenancies, devices.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="What ingest could not take.")
+users_app = typer.Typer(no_args_is_help=True, help="Log-ins.")
+app.add_typer(register, name="register")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(users_app, name="users")
+out = Console(highlight=False, soft_wrap=True)
+T = TypeVar("T")
+
+
+def fail(message: str) -> typer.Exit:
+    """Print one line on standard error and make the exit that ends the command."""
+    print(f"anju: {message}", file=sys.stderr)
+    return typer.Exit(2)
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    services.set_up_logs(as_json=settings.log_json)
+    return settings
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables to the newest version."""
+    from store.migrate import migrate as run
+
+    settings = _settings()
+    level = run(settings.conninfo(), level=settings.wanted_level())
+    out.print(f"database is up to date, level {level}")
+
+
+@app.command()
+def ingest() -> None:
+    """Run an ingest worker."""
+    services.run_ingest(_settings())
+
+
+@app.command()
+def analytics() -> None:
+    """Run watch and the loop that turns readings into facts, leads and alerts."""
+    services.run_analytics(_settings())
+
+
+@app.command()
+def api() -> None:
+    """Run the API and the live page."""
+    from api.serve import serve
+
+    serve(_settings())
+
+
+@app.command()
+def nightly() -> None:
+    """Work off what is dirty once, and return."""
+    from analytics.nightly import run_all
+    from analytics.policy import load_policy
+    from store.connect import connect
+
+    settings = _settings()
+    with connect(settings.conninfo(), statement_s=3600) as connection:
+        report = run_all(connection, load_policy(settings.policy_file), services.meter_bounds(), datetime.now(UTC))
+    out.print(f"{report.units} units, {report.unit_days} unit-days, {report.findings} findings, {report.raised} new alerts")
+
+
+@app.command()
+def leads(
+    estate: Annotated[str | None, typer.Option(help="only this estate")] = None,
+    visits: Annotated[int, typer.Option(help="how many visits can be made", min=1, max=1000)] = 20,
+    lang: Annotated[str, typer.Option(help="zh or en")] = "zh",
+) -> None:
+    """List the leads that stand, likeliest first, each with its reason."""
+    from analytics.policy import LANGUAGES, load_policy
+    from store import alerts, places
+    from store.connect import connect
+
+    if lang not in LANGUAGES:
+        raise fail(f"--lang {lang!r}: use one of {', '.join(LANGUAGES)}")
+    settings = _settings()
+    policy = load_policy(settings.policy_file)
+    with connect(settings.conninfo()) as connection:
+        scope = places.estate_ids(connection)
+        if estate is not None and places.find_estate(connection, scope, estate) is None:
+            raise fail(f"--estate {estate!r}: no such estate in the register")
+        rows = alerts.list_leads(connection, scope, estate, visits)
+    table = Table("estate", "unit", "score", "severity", "condition", "since", "reason")
+    for row in rows:
+        since = row["since_at"].astimezone(ZoneInfo(row["timezone"])).date().isoformat()
+        table.add_row(row["estate"], row["subject"], f"{row['score']:.2f}", row["severity"], row["condition"], since,
+                      policy.sentence(row, lang))
+    out.print(table)
+    out.print(f"{len(rows)} leads. A lead is a reason to ask, never a verdict.")
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="CSV of meter readings, .gz or not")],
+    kind: Annotated[Supply, typer.Option(help="what the meters measure")],
+    estate: Annotated[str, typer.Option(help="the estate they belong to")],
+    device_column: Annotated[str, typer.Option(help="column that names the meter")],
+    time_column: Annotated[str, typer.Option(help="column that holds the time")],
+    value_column: Annotated[str, typer.Option(help="column that holds the value")],
+    uom: Annotated[str, typer.Option(help="l, m3, gal; kwh, wh, mwh")],
+    timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = "Asia/Shanghai",
+    time_format: Annotated[str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")] = None,
+    interval: Annotated[bool, typer.Option("--interval", help="values are used per interval, not a register's")] = False,
+    gateway: Annotated[str, typer.Option(help="gateway to speak as")] = "replay",
+    make_register: Annotated[bool, typer.Option("--register", help="register the estate, a unit, a tenancy and a meter for each device met")] = False,
+    profile: Annotated[str | None, typer.Option(help="the meters' profile, for --register")] = None,
+) -> None:
+    """Send a file of real meter readings through a gateway's topic, as a gateway would."""
+    from anju.replay import run_replay
+    from gateway.replay import FACTORS, Layout
+
+    for option, value in (("--estate", estate), ("--gateway", gateway)):
+        if not valid_id(value):
+            raise fail(f"{option} {value!r}: must be 2 to 40 lower-case letters, digits or hyphens")
+    if uom not in FACTORS[kind]:
+        raise fail(f"--uom {uom!r}: for {kind} use one of {', '.join(FACTORS[kind])}")
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise fail(f"--timezone {timezone!r}: use a zone like Asia/Shanghai") from None
+    layout = Layout(supply=kind, device_column=device_column, time_column=time_column, value_column=value_column, uom=uom,
+                    timezone=zone, time_format=time_format, interval=interval)
+    raise typer.Exit(run_replay(_settings(), file, layout, estate, gateway, make_register=make_register, profile=profile, out=out))
+
+
+@app.command()
+def simulate(
+    directory: Annotated[Path, typer.Option("--write", help="directory for the register's files and the truth")],
+    units: Annotated[int, typer.Option(min=4, max=20_000)] = 240,
+    seed: Annotated[int, typer.Option()] = 1,
+    days: Annotated[int, typer.Option(min=1, max=800)] = 180,
+) -> None:
+    """Write a simulated city's register files and its truth, without sending anything."""
+    from simulators.city import build_city
+    from simulators.files import write_city
+
+    city = build_city(seed=seed, units=units, days=days, until=datetime.now(UTC))
+    write_city(city, directory)
+    out.print(f"{len(city.homes)} units with seed {seed} written to {directory}; import them with `anju register import {directory}`")
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="where the demo keeps its data")] = Path(".anju/demo"),
+    units: Annotated[int, typer.Option(min=24, max=5000)] = 240,
+    seed: Annotated[int, typer.Option()] = 1,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    once: Annotated[bool, typer.Option("--once", help="print the summary and end")] = False,
+) -> None:
+    """Run the whole product on embedded parts with a simulated estate."""
+    from anju.demo import run_demo
+
+    raise typer.Exit(run_demo(home, units=units, seed=seed, port=port, once=once, out=out))
+
+
+@app.command(name="demo-clean")
+def demo_clean(home: Annotated[Path, typer.Option()] = Path(".anju/demo")) -> None:
+    """Remove everything that the demo left on this machine."""
+    from anju.demo import clean_demo
+
+    clean_demo(home, out)
+
+
+@register.command(name="import")
+def register_import(
+    directory: Annotated[Path, typer.Argument(help="directory of CSV files")],
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps other headings")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="write; without it everything is only tried")] = False,
+) -> None:
+    """Import the register from CSV files. Tried first, all or nothing; see docs/registers.md for the columns."""
+    from anju.register_files import read_directory
+    from store.connect import connect
+    from store.registers import import_sheets
+
+    settings = _settings()
+    inputs = read_directory(directory, mapping)
+    with connect(settings.conninfo(), statement_s=600) as connection:
+        report = import_sheets(connection, inputs, apply=apply)
+    table = Table("sheet", "rows", "new", "changed", "unchanged")
+    for sheet in report.sheets:
+        table.add_row(sheet.sheet, str(sheet.read), str(sheet.created), str(sheet.changed), str(sheet.unchanged))
+    out.print(table)
+    for error in report.errors:
+        print(str(error), file=sys.stderr)
+    if report.errors:
+        raise fail(f"{len(report.errors) + report.more_errors} faults; nothing was written")
+    out.print("written" if apply else "nothing is wrong; nothing was written. Run it again with --apply")
+
+
+@register.command(name="columns")
+def register_columns() -> None:
+    """Print the documented column list of every register file, as Markdown."""
+    from anju.contract import register_markdown
+
+    print(register_markdown(), end="")
+
+
+@quarantine_app.command(name="list")
+def quarantine_list(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
+    """List what waits for a person."""
+    from store import quarantine
+    from store.connect import connect
+
+    with connect(_settings().conninfo()) as connection:
+        rows, counts = quarantine.list_open(connection, limit), quarantine.count_open(connection)
+    table = Table("id", "received", "topic", "reason", "detail")
+    for row in rows:
+        table.add_row(str(row["id"]), f"{row['received_at']:%Y-%m-%d %H:%M:%S}", row["topic"], row["reason"], row["detail"])
+    out.print(table)
+    out.print("open: " + (", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none"))
+
+
+@quarantine_app.command(name="replay")
+def quarantine_replay(
+    reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
+) -> None:
+    """Try again what waits, through the same path as new messages; what still does not fit comes back."""
+    from anju.replay import replay_quarantine
+
+    taken, left = replay_quarantine(_settings(), reason)
+    out.print(f"{taken} tried again, {left} came back")
+
+
+@users_app.command(name="add")
+def users_add(
+    name: str, role: Annotated[str, typer.Option()],
+    jurisdiction: Annotated[str | None, typer.Option(help="reach: a jurisdiction's code")] = None,
+    estate: Annotated[str | None, typer.Option(help="reach: one estate's code")] = None,
+) -> None:
+    """Make a log-in with a password that must be changed, and print it once."""
+    from api.passwords import make_user
+    from domain.access import Role
+    from store.connect import connect
+
+    if role not in list(Role):
+        raise fail(f"--role {role!r}: use one of {', '.join(Role)}")
+    with connect(_settings().conninfo()) as connection:
+        password = make_user(connection, name, Role(role), jurisdiction=jurisdiction, estate=estate)
+    out.print(f"{name}: {password} (to be changed at the first log-in)")
+
+
+@app.command()
+def contract(write: Annotated[Path, typer.Option(help="directory to write to")] = Path("docs/wire")) -> None:
+    """Write the wire contract's JSON Schema and AsyncAPI, and the register's column list, from the code."""
+    from anju.contract import write_contract
+
+    for path in write_contract(write):
+        out.print(str(path))
+
+
+def main() -> None:
+    """Run the command; what a person can mend is one line, not a traceback."""
+    guarded(app)
+
+
+def guarded(run: Callable[[], T]) -> T | Any:
+    """Run something and turn the errors that name their own fix into one line and exit code 2."""
+    import psycopg
+
+    from analytics.policy import BadPolicy
+    from anju.embedded import NotInstalled
+    from anju.processes import ChildFailed
+    from anju.register_files import BadRegister
+    from gateway.replay import BadFile
+    from gateway.uplink import NotAcknowledged
+    from store.migrate import MigrationError
+
+    try:
+        return run()
+    except (BadSettings, BadPolicy, BadRegister, BadFile, NotAcknowledged, MigrationError, NotInstalled, ChildFailed) as error:
+        print(f"anju: {error}", file=sys.stderr)
+    except psycopg.errors.UndefinedTable:
+        print("anju: the database has no tables yet: run `anju migrate` first", file=sys.stderr)
+    except psycopg.OperationalError as error:
+        print(f"anju: ANJU_DSN: the database does not answer: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+    sys.exit(2)
+
+
+def progress_bar() -> Progress:
+    """Make the progress bar that every long command shows."""
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out)

@@ -1,0 +1,78 @@
+"""Reading a directory of CSV files for the register: encodings, and a mapping file for other headings.
+
+The mapping is a TOML file: `[units.columns] "房号" = "code"` names a heading's column, and `[units.constants]
+estate = "qingnian"` gives a column that the file does not have.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from store.register_sheets import SHEET_OF
+from store.registers import SheetInput
+
+#: A register file larger than this is refused: a city's is 50 MB.
+MAX_BYTES = 512 * 1024 * 1024
+
+
+class BadRegister(Exception):
+    """The directory or the mapping cannot be used; the message names the file and the fix."""
+
+
+def read_directory(directory: Path, mapping_file: Path | None) -> dict[str, SheetInput]:
+    """Find the register's files in a directory.
+
+    Raises: BadRegister.
+    """
+    if not directory.is_dir():
+        raise BadRegister(f"{directory}: no such directory")
+    mapping = _read_mapping(mapping_file) if mapping_file else {}
+    found = {}
+    for path in sorted(directory.glob("*.csv")):
+        if path.stem not in SHEET_OF:
+            raise BadRegister(f"{path.name}: unknown file; the register's files are {', '.join(n + '.csv' for n in SHEET_OF)}")
+        found[path.stem] = _read_sheet(path, mapping.get(path.stem, {}))
+    if not found:
+        raise BadRegister(f"{directory}: holds no register file; see docs/registers.md for their names and columns")
+    return found
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        mapping = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRegister(f"{path}: cannot be read as TOML: {error}") from None
+    for name in mapping:
+        if name not in SHEET_OF:
+            raise BadRegister(f"{path}: [{name}] is no sheet; use one of {', '.join(SHEET_OF)}")
+    return mapping
+
+
+def _read_sheet(path: Path, mapping: dict[str, Any]) -> SheetInput:
+    if path.stat().st_size > MAX_BYTES:
+        raise BadRegister(f"{path.name}: larger than {MAX_BYTES >> 20} MB; split it")
+    raw = path.read_bytes()
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            text = raw.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    else:
+        raise BadRegister(f"{path.name}: neither UTF-8 nor GB 18030; save it as one of them")
+    reader = csv.DictReader(io.StringIO(text))
+    columns: dict[str, str] = mapping.get("columns", {})
+    constants: dict[str, str] = {k: str(v) for k, v in mapping.get("constants", {}).items()}
+    headings = [columns.get(h.strip(), h.strip()) for h in reader.fieldnames or []]
+
+    def rows() -> Iterator[tuple[int, dict[str, str]]]:
+        for row in reader:
+            cells = {columns.get(k.strip(), k.strip()): v or "" for k, v in row.items() if k is not None}
+            yield reader.line_num, {**constants, **cells}
+
+    return SheetInput(file=path.name, headings=[*(c for c in constants if c not in headings), *headings], rows=rows())

@@ -1,0 +1,106 @@
+"""`anju replay` and `anju quarantine replay`: wiring the gateway's file reader, the uplink and the register together."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from anju.settings import Settings
+from domain.calendar import from_ms
+from domain.measures import Supply
+from gateway.replay import Layout, ReplayFile
+from gateway.uplink import Uplink
+from ingest.write import Message, Writer
+from store import ingest_log, places, quarantine
+from store.connect import Connection, connect
+from store.partitions import Partitions
+from store.placement import Placement
+from store.registers import SheetInput, import_sheets
+
+_DEFAULT_PROFILE = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
+
+
+def run_replay(
+    settings: Settings, file: Path, layout: Layout, estate: str, gateway: str, *, make_register: bool, profile: str | None,
+    out: Console,
+) -> int:
+    """Send a file and wait until the server has acknowledged all of it; returns the exit code."""
+    survey = ReplayFile(path=file, layout=layout)
+    count = sum(1 for _ in survey.messages())
+    with connect(settings.conninfo()) as connection:
+        if make_register:
+            _register(connection, survey, estate, gateway, profile or _DEFAULT_PROFILE[layout.supply])
+        elif places.find_estate(connection, places.estate_ids(connection), estate) is None:
+            out.print(f"anju: --estate {estate!r} is not in the register: import it, or add --register")
+            return 2
+        before = ingest_log.read_tallies(connection).get((f"{estate}/{gateway}", "readings"), ingest_log.Tally())
+        source = ReplayFile(path=file, layout=layout)
+        with Uplink(settings.broker(), estate, gateway, source.boot) as uplink, Progress(console=out) as bar:
+            uplink.wait_connected()
+            task = bar.add_task("sending", total=count)
+            for items in source.messages():
+                uplink.send_readings(items, replayed=True)
+                bar.advance(task)
+            uplink.drain()
+        connection.rollback()
+        after = ingest_log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
+    out.print(
+        f"{source.rows} rows of {len(source.devices)} meters in {count} messages, all acknowledged: "
+        f"{after.stored - before.stored} new, {after.duplicates - before.duplicates} known already, "
+        f"{after.quarantined - before.quarantined} quarantined")
+    for fault in source.faults:
+        out.print(f"left out: {fault}")
+    if source.faulty:
+        out.print(f"{source.faulty} rows could not be read and were left out; the file still holds them")
+        return 1
+    return 0
+
+
+def _register(connection: Connection, survey: ReplayFile, estate: str, gateway: str, profile: str) -> None:
+    """Register a unit, a household, a tenancy and a meter for every device of the file."""
+    zone = survey.layout.timezone
+    kind = f"{survey.layout.supply}_meter"
+    codes = sorted(survey.first_at)
+    since = {code: from_ms(survey.first_at[code]) for code in codes}
+    sheets: dict[str, list[dict[str, str]]] = {
+        "estates": [{"code": estate, "name": estate, "timezone": zone.key}],
+        "units": [{"estate": estate, "code": code} for code in codes],
+        "households": [{"code": f"{estate}/{code}"} for code in codes],
+        "tenancies": [{"code": f"{estate}/{code}", "estate": estate, "unit": code, "household": f"{estate}/{code}",
+                       "valid_from": since[code].astimezone(zone).date().isoformat()} for code in codes],
+        "gateways": [{"estate": estate, "code": gateway}],
+        "devices": [{"estate": estate, "gateway": gateway, "code": code, "kind": kind, "profile": profile} for code in codes],
+        "mounts": [{"code": f"{estate}/{code}", "estate": estate, "device": code, "unit": code,
+                    "valid_from": since[code].isoformat()} for code in codes],
+    }  # fmt: skip
+    report = import_sheets(connection, {name: as_input(name, rows) for name, rows in sheets.items()}, apply=True)
+    connection.commit()
+    if report.errors:
+        raise SystemExit("\n".join(str(error) for error in report.errors))
+
+
+def as_input(name: str, rows: list[dict[str, str]]) -> SheetInput:
+    """Give rows made by a program to the register's import."""
+    headings = list(rows[0]) if rows else []
+    return SheetInput(file=f"{name}.csv", headings=headings, rows=[(i + 2, row) for i, row in enumerate(rows)])
+
+
+def replay_quarantine(settings: Settings, reason: str | None) -> tuple[int, int]:
+    """Put what waits in quarantine through ingest's own writer; returns how many were tried and how many came back."""
+    came_back = 0
+    with connect(settings.conninfo()) as connection:
+        with connection.transaction():
+            rows = quarantine.take_for_replay(connection, reason)
+        placement = Placement(clock=time.monotonic)
+        placement.refresh(connection, force=True)
+        writer = Writer(placement, Partitions(connection))
+        for row in rows:
+            message = Message(topic=row["topic"], payload=bytes(row["payload"]))
+            outcome = writer.write(connection, [message], int(datetime.now(UTC).timestamp() * 1000))
+            came_back += bool(outcome.reasons)
+        connection.commit()
+    return len(rows), came_back

@@ -1,0 +1,110 @@
+"""The long-running services: each wires its parts from the settings and runs until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import start_http_server
+
+from analytics import nightly, watch
+from analytics.nightly import BoundsOf, MeterBounds
+from analytics.policy import Policy, load_policy
+from anju.settings import Settings
+from devices.profiles import load_profiles
+from ingest.worker import Worker
+from store.connect import Unavailable, connect
+from store.live import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
+
+log = structlog.get_logger()
+
+
+def set_up_logs(*, as_json: bool) -> None:
+    """Send structured logs to standard output, as JSON lines or for a person."""
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+
+
+def meter_bounds() -> BoundsOf:
+    """Return the bounds of every register of every profile."""
+    return {
+        (profile.key, point.name): MeterBounds(
+            max_rate=point.max_rate, resolution=point.resolution, rollover=point.rollover,
+            expected_interval_s=profile.expected_interval_s)
+        for profile in load_profiles().values() for point in profile.points.values() if point.max_rate is not None
+    }
+
+
+def _serve_metrics(settings: Settings) -> None:
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+
+
+def _on_stop(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+def run_ingest(settings: Settings) -> None:
+    """Run one ingest worker."""
+    _serve_metrics(settings)
+    worker = Worker(dsn=settings.conninfo(), broker=settings.broker(), bus=LiveBus(settings.redis_url),
+                    name=settings.ingest_name, share=settings.ingest_share)
+    _on_stop(worker.stop)
+    worker.run()
+
+
+def run_analytics(settings: Settings) -> None:
+    """Run watch, and beside it the loop that works off what is dirty."""
+    _serve_metrics(settings)
+    policy = load_policy(settings.policy_file)
+    stopping = threading.Event()
+    _on_stop(stopping.set)
+    slow = threading.Thread(target=_facts_loop, args=(settings, policy, stopping), name="facts", daemon=True)
+    slow.start()
+    _watch_loop(settings, policy, stopping)
+    slow.join(30)
+
+
+def _watch_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
+    bus = LiveBus(settings.redis_url)
+    while not stopping.is_set():
+        try:
+            with connect(settings.conninfo()) as connection:
+                checked = 0.0
+                for _ in bus.wakes(EVENTS_CHANNEL):
+                    if stopping.is_set():
+                        return
+                    changed = watch.step(connection, policy)
+                    if time.monotonic() - checked > 5:
+                        checked = time.monotonic()
+                        changed += watch.check_gateways(connection, policy)
+                    connection.commit()
+                    if changed:
+                        bus.publish(ALERTS_CHANNEL, str(changed))
+        except Unavailable as error:
+            log.warning("database_away", error=str(error).strip()[:200])
+            stopping.wait(1.0)
+
+
+def _facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
+    bus, bounds = LiveBus(settings.redis_url), meter_bounds()
+    while not stopping.is_set():
+        try:
+            with connect(settings.conninfo(), statement_s=600) as connection:
+                while not stopping.is_set():
+                    report = nightly.run_all(connection, policy, bounds, datetime.now(UTC))
+                    if report.units:
+                        bus.publish(ALERTS_CHANNEL, str(report.raised))
+                    stopping.wait(settings.facts_every_s)
+        except Unavailable as error:
+            log.warning("database_away", error=str(error).strip()[:200])
+            stopping.wait(2.0)

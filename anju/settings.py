@@ -1,0 +1,116 @@
+"""Settings from the environment, all beginning with ANJU_. A bad one stops the start with one line that names it.
+
+Secrets come from files (`…_FILE`), never from defaults. What a service needs is checked when it starts, not when it is
+first used.
+"""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.broker import BrokerAddress
+from store.migrate import Level
+
+PREFIX = "ANJU_"
+#: Variables that begin with the prefix and are read elsewhere (tests, deployment files).
+FOREIGN = frozenset({"ANJU_PG_BIN", "ANJU_HOME", "ANJU_TEST_TIMESCALE_DSN", "ANJU_TEST_TIMESCALE_BIN", "ANJU_TEST_DATA",
+                     "ANJU_IMAGE_TAG", "ANJU_PUBLIC_PORT", "ANJU_MQTTS_PORT", "ANJU_SIM_UNITS"})  # fmt: skip
+
+
+class BadSettings(Exception):
+    """A setting is wrong; the message is one line that names it, its value and the fix."""
+
+
+class Settings(BaseSettings):
+    """Every setting of every service, with its default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    dsn: str = Field("postgresql://127.0.0.1:5432/anju", description="PostgreSQL, as a URL without a password")
+    db_password_file: Path | None = Field(None, description="file that holds the database's password")
+    level: Literal["auto", "plain", "timescale"] = Field("auto", description="capability level of a new database")
+    redis_url: str | None = Field(None, description="Redis; empty runs without it")
+    broker_host: str = Field("127.0.0.1", description="MQTT broker")
+    broker_port: int = Field(1883, ge=1, le=65535, description="its port")
+    broker_protocol: Literal[5, 311] = Field(5, description="5, or 311 for a broker without MQTT 5")
+    broker_username: str | None = Field(None, description="log-in at the broker")
+    broker_password_file: Path | None = Field(None, description="file that holds its password")
+    broker_ca_file: Path | None = Field(None, description="authority of the broker's certificate; turns TLS on")
+    ingest_name: str = Field("ingest-0", pattern=r"^[a-z0-9-]{2,40}$", description="client id of this ingest worker")
+    ingest_share: str | None = Field(None, pattern=r"^[a-z0-9-]{2,40}$", description="shared-subscription group of several workers")
+    api_host: str = Field("127.0.0.1", description="address on which the API listens")
+    api_port: int = Field(8080, ge=1, le=65535, description="its port")
+    cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
+    policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
+    facts_every_s: float = Field(60.0, gt=0, le=86_400, description="seconds between two passes over what is dirty")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port for Prometheus; 0 serves none")
+    metrics_host: str = Field("127.0.0.1", description="address of the metrics port")
+    log_json: bool = Field(False, description="log as JSON lines")
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_dsn(cls, text: str) -> str:
+        try:
+            psycopg.conninfo.conninfo_to_dict(text)
+        except psycopg.ProgrammingError:
+            raise ValueError("must be like postgresql://user@host:5432/anju") from None
+        return text
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, text: str | None) -> str | None:
+        if text and not text.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must be like redis://host:6379/0")
+        return text or None
+
+    @field_validator("db_password_file", "broker_password_file", "broker_ca_file", "policy_file")
+    @classmethod
+    def _is_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError("must name a file that exists")
+        return path
+
+    def conninfo(self) -> str:
+        """Return the database's connection string with its password."""
+        if self.db_password_file is None:
+            return self.dsn
+        return make_conninfo(self.dsn, password=self.db_password_file.read_text("utf-8").strip())
+
+    def broker(self) -> BrokerAddress:
+        """Return the broker's address with its password."""
+        password = self.broker_password_file.read_text("utf-8").strip() if self.broker_password_file else None
+        return BrokerAddress(
+            host=self.broker_host, port=self.broker_port, protocol=self.broker_protocol, username=self.broker_username,
+            password=password, ca_file=str(self.broker_ca_file) if self.broker_ca_file else None,
+        )
+
+    def wanted_level(self) -> Level | None:
+        """Return the level to force on a new database; None finds the best."""
+        return None if self.level == "auto" else Level(self.level)
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises: BadSettings.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | FOREIGN
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = get_close_matches(name, sorted(known), 1)
+            raise BadSettings(f"{name}: unknown setting; {'did you mean ' + near[0] + '?' if near else 'remove it'}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise BadSettings(f"{name}={first['input']!r}: {message} ({Settings.model_fields[str(first['loc'][0])].description})") from None
