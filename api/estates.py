@@ -1,0 +1,92 @@
+"""Estates, units, and what is known of a unit: readings and unit-day facts."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Path, Query
+
+from api.problems import Problem
+from api.session import Db, UnitViewer, Who
+from domain.ids import ID_PATTERN, POINT_PATTERN
+from domain.measures import MEASURES
+from store import facts, findings, places
+
+router = APIRouter(prefix="/api/v1/estates", tags=["estates"])
+Code = Annotated[str, Path(pattern=ID_PATTERN, examples=["qingnian"])]
+Limit = Annotated[int, Query(ge=1, le=500)]
+#: The longest span of readings and of facts that one answer holds.
+MAX_READING_DAYS, MAX_FACT_DAYS = 92, 800
+_HIDDEN = frozenset({"unit_id", "computed_at"})
+
+
+def _estate(connection: Any, who: Any, code: str) -> dict[str, Any]:
+    found = places.find_estate(connection, who.estate_ids, code)
+    if found is None:
+        raise Problem(404, "unknown_estate", f"no estate {code!r} within your reach")
+    return found
+
+
+def _unit(connection: Any, who: Any, estate: str, unit: str) -> dict[str, Any]:
+    found = places.find_unit(connection, who.estate_ids, estate, unit)
+    if found is None:
+        raise Problem(404, "unknown_unit", f"no unit {unit!r} at an estate {estate!r} within your reach")
+    return found
+
+
+@router.get("", operation_id="listEstates")
+def list_estates(who: Who, connection: Db) -> dict[str, Any]:
+    """List the estates within your reach."""
+    return {"items": places.list_estates(connection, who.estate_ids)}
+
+
+@router.get("/{estate}/units", operation_id="listUnits")
+def list_units(estate: Code, who: Who, connection: Db, after: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
+               limit: Limit = 100) -> dict[str, Any]:
+    """List an estate's units by code; `next` is the `after` of the following page."""
+    _estate(connection, who, estate)
+    items = places.list_units(connection, who.estate_ids, estate, after, limit)
+    return {"items": items, "next": items[-1]["code"] if len(items) == limit else None}
+
+
+@router.get("/{estate}/units/{unit}", operation_id="getUnit")
+def get_unit(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
+    """Read a unit, with what could not be judged of it and why."""
+    row = _unit(connection, who, estate, unit)
+    return {"code": row["code"], "estate": row["estate"], "floor": row["floor"], "area_m2": row["area_m2"],
+            "abstentions": findings.list_abstentions(connection, row["id"])}
+
+
+@router.get("/{estate}/units/{unit}/readings", operation_id="listReadings")
+def list_readings(
+    estate: Code, unit: Code, who: UnitViewer, connection: Db,
+    point: Annotated[str, Query(pattern=POINT_PATTERN, examples=["water_m3"])],
+    since: datetime | None = None, until: datetime | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> dict[str, Any]:
+    """Read a unit's values of one point, oldest first; the last week if no time is given."""
+    row = _unit(connection, who, estate, unit)
+    high = until or datetime.now(UTC)
+    low = since or high - timedelta(days=7)
+    for name, at in (("since", low), ("until", high)):
+        if at.tzinfo is None:
+            raise Problem(422, "no_offset", f"{name}: give an offset, as in 2026-03-31T00:00:00+08:00")
+    if not timedelta(0) < high - low <= timedelta(days=MAX_READING_DAYS):
+        raise Problem(422, "bad_span", f"until must lie after since, at most {MAX_READING_DAYS} days")
+    items = places.unit_readings(connection, row["id"], point, low, high, limit)
+    measure = MEASURES.get(point)
+    return {"point": point, "uom": measure.uom if measure else None, "items": items,
+            "next_since": items[-1]["at"] + timedelta(milliseconds=1) if len(items) == limit else None}
+
+
+@router.get("/{estate}/units/{unit}/days", operation_id="listUnitDays")
+def list_days(estate: Code, unit: Code, who: UnitViewer, connection: Db, first: date | None = None, last: date | None = None) -> dict[str, Any]:
+    """Read a unit's facts by local day; the last 30 days if none are given. null is "not known", never zero."""
+    row = _unit(connection, who, estate, unit)
+    end = last or datetime.now(ZoneInfo(row["timezone"])).date()
+    start = first or end - timedelta(days=30)
+    if not 0 <= (end - start).days <= MAX_FACT_DAYS:
+        raise Problem(422, "bad_span", f"last must not lie before first, at most {MAX_FACT_DAYS} days")
+    days = facts.list_unit_days(connection, row["id"], start, end)
+    return {"items": [{k: v for k, v in day.items() if k not in _HIDDEN} for day in days]}

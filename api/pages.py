@@ -1,0 +1,134 @@
+"""The live page: alerts and leads as they come, each with its evidence; plain HTML that works without a script."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from api import passwords
+from api.alerts import describe, evidence_days, find
+from api.charts import evidence_chart
+from api.problems import Problem
+from api.session import COOKIE, Db, find_principal, log_in, set_cookie
+from domain.access import Principal
+from domain.alerting import AlertClass
+from store import alerts, places, users
+
+router = APIRouter(include_in_schema=False)
+LANGUAGE_COOKIE = "anju_lang"
+CARDS = 60
+
+
+class Pages:
+    """Templates and words, read once when the application is made."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(loader=PackageLoader("console"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
+        locale = files("console").joinpath("locale")
+        self.words = {lang: tomllib.loads(locale.joinpath(f"{lang}.toml").read_text("utf-8")) for lang in ("zh", "en")}
+
+    def render(self, name: str, language: str, **values: Any) -> str:
+        """Render a template in a language."""
+        return self._templates.get_template(name).render(t=self.words[language], lang=language, **values)
+
+
+def language_of(request: Request) -> str:
+    """Return the reader's language: chosen, then the browser's, then Chinese."""
+    chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    if chosen in ("zh", "en"):
+        return chosen
+    return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "zh"
+
+
+def card(request: Request, connection: Any, who: Principal, row: dict[str, Any], language: str) -> dict[str, Any]:
+    """Gather what one alert's card shows."""
+    pages: Pages = request.app.state.pages
+    chart = evidence_chart(row, evidence_days(connection, who, row), pages.words[language]["chart"])
+    return {"row": row, "said": describe(request, row, language), "chart": chart}
+
+
+@router.get("/", response_class=HTMLResponse)
+def live(request: Request, connection: Db) -> Response:
+    """Show the live page."""
+    language = language_of(request)
+    who = find_principal(request, connection)
+    if who is None or who.must_change_password:
+        return RedirectResponse("/login", 303)
+    seq = alerts.last_change(connection)
+    groups = []
+    for name, classes in (("safety", {AlertClass.LIFE_SAFETY}), ("hazards", {AlertClass.HAZARD, AlertClass.WELFARE}),
+                          ("leads", {AlertClass.COMPLIANCE}), ("data", {AlertClass.DATA})):
+        shown = frozenset(str(c) for c in classes) & who.classes
+        if not shown:
+            continue
+        rows = alerts.list_leads(connection, who.estate_ids, None, CARDS) if name == "leads" else alerts.list_alerts(
+            connection, who.estate_ids, shown, limit=CARDS)
+        groups.append({"name": name, "classes": " ".join(sorted(shown)),
+                       "cards": [card(request, connection, who, row, language) for row in rows]})
+    pages: Pages = request.app.state.pages
+    html = pages.render("live.html", language, groups=groups, who=who, seq=seq, csrf=request.state.csrf,
+                        estates=places.list_estates(connection, who.estate_ids))
+    response = HTMLResponse(html)
+    if request.query_params.get("lang") in ("zh", "en"):
+        response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax")
+    return response
+
+
+@router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)
+def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
+    """Show one alert's card, for the live page to put in place."""
+    who = find_principal(request, connection)
+    if who is None:
+        raise Problem(401, "log_in", "log in first")
+    language = language_of(request)
+    pages: Pages = request.app.state.pages
+    return HTMLResponse(pages.render("card.html", language, card=card(request, connection, who, find(connection, who, alert_id), language)))
+
+
+@router.get("/login", response_class=HTMLResponse)
+def login_form(request: Request) -> HTMLResponse:
+    """Show the log-in form."""
+    pages: Pages = request.app.state.pages
+    return HTMLResponse(pages.render("login.html", language_of(request), wrong=None))
+
+
+@router.post("/login", response_class=HTMLResponse)
+def login(
+    request: Request, connection: Db, name: Annotated[str, Form(max_length=60)], password: Annotated[str, Form(max_length=200)],
+    new_password: Annotated[str | None, Form(max_length=200)] = None,
+) -> Response:
+    """Log in from the form, and change a first password there."""
+    language = language_of(request)
+    pages: Pages = request.app.state.pages
+    origin = request.headers.get("origin")
+    if origin is not None and origin.split("://", 1)[-1] != request.headers.get("host"):
+        raise Problem(403, "origin", "this form was sent from another site")
+    try:
+        token, _ = log_in(connection, name, password)
+    except Problem as error:
+        return HTMLResponse(pages.render("login.html", language, wrong=error.code), status_code=error.status_code)
+    found = users.find_session(connection, token)
+    if found is not None and found[0].must_change_password:
+        if not new_password or len(new_password) < passwords.MIN_LENGTH or new_password == password:
+            users.close_session(connection, token)
+            return HTMLResponse(pages.render("login.html", language, wrong="change_password", must_change=True), status_code=403)
+        users.set_password(connection, found[0].user_id, passwords.hash_password(new_password))
+        connection.commit()
+        token, _ = log_in(connection, name, new_password)
+    response = RedirectResponse("/", 303)
+    set_cookie(response, token, secure=request.app.state.cookie_secure)
+    return response
+
+
+@router.get("/logout")
+def logout(request: Request, connection: Db) -> Response:
+    """Log out."""
+    users.close_session(connection, request.cookies.get(COOKIE, ""))
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE)
+    return response
