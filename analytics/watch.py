@@ -6,7 +6,8 @@ transaction that raises its alert, so that a kill between the two loses and doub
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -21,6 +22,8 @@ from store.connect import Connection
 log = structlog.get_logger()
 
 ACTOR = "watch"
+#: A hazard that was over this long ago does not latch: nobody could still act on it.
+LATE = timedelta(hours=24)
 
 
 def step(connection: Connection, policy: Policy) -> int:
@@ -50,7 +53,11 @@ def _act(connection: Connection, event: dict[str, Any], policy: Policy) -> int:
             return 0
         alerts.note_occurrence(connection, row["id"], event["at"], "off", source)
         if row["condition"] == Condition.ACTIVE:
-            alerts.set_state(connection, row["id"], returned(alerts.state_of(row)), actor=ACTOR, step="returned")
+            state = returned(alerts.state_of(row))
+            if datetime.now(UTC) - event["at"] > LATE:
+                # A gateway's backlog: the danger passed before anyone could be told, so it goes on record without a siren.
+                state = replace(state, ended=True)
+            alerts.set_state(connection, row["id"], state, actor=ACTOR, step="returned")
         return 1
     where = event["place"] or event["unit"] or event["entrance"] or event["building"] or "?"
     alert_id, _ = alerts.raise_alert(connection, Raise(

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="Redis; empty runs without it")
     broker_host: str = Field("127.0.0.1", description="MQTT broker")
     broker_port: int = Field(1883, ge=1, le=65535, description="its port")
-    broker_protocol: Literal[5, 311] = Field(5, description="5, or 311 for a broker without MQTT 5")
+    broker_protocol: int = Field(5, description="5, or 311 for a broker without MQTT 5")
     broker_username: str | None = Field(None, description="log-in at the broker")
     broker_password_file: Path | None = Field(None, description="file that holds its password")
     broker_ca_file: Path | None = Field(None, description="authority of the broker's certificate; turns TLS on")
@@ -70,6 +70,13 @@ class Settings(BaseSettings):
         if text and not text.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must be like redis://host:6379/0")
         return text or None
+
+    @field_validator("broker_protocol")
+    @classmethod
+    def _is_protocol(cls, number: int) -> int:
+        if number not in (5, 311):
+            raise ValueError("must be 5 or 311")
+        return number
 
     @field_validator("db_password_file", "broker_password_file", "broker_ca_file", "policy_file")
     @classmethod

@@ -38,7 +38,7 @@ def register_rows(city: City) -> dict[str, Rows]:
             _add_device(sheets, f"gw-{building}", code, kind, profile)
             _add_mount(sheets, code, long_ago, entrance=entrance, place=f"{int(building)}栋{entrance[-1]}单元")
     for building in city.buildings:
-        _add_device(sheets, f"gw-{building}", lane_camera(building), "camera", "door-terminal")
+        _add_device(sheets, f"gw-{building}", lane_camera(building), "camera", "camera")
         _add_mount(sheets, lane_camera(building), long_ago, building=building, place=f"{int(building)}栋消防通道")
     return sheets
 

@@ -1,0 +1,322 @@
+"""`make demo`: the whole product on this machine's own parts, with a simulated estate, its past and its present.
+
+The past is sent through the gateways' topics like everything else; the present runs until Ctrl-C; a second start goes
+on where the first one ended. What the product found is held against what the simulator knows to be true, and both are
+printed, hits and misses alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from analytics.policy import load_policy
+from anju import embedded
+from anju.processes import Child, answers, free_port, port_free, start_anju, wait_for
+from anju.replay import as_input
+from api.passwords import make_user
+from domain.access import Role
+from domain.wire import BornDevice, EventItem
+from gateway.uplink import Uplink
+from simulators.city import City, Story, city_from
+from simulators.files import register_rows, truth_rows, write_city
+from simulators.stream import Present, day_after, door, hazard, lane_camera, past_hazards, smoke_detector
+from store import alerts, places
+from store.connect import connect
+from store.migrate import migrate
+from store.registers import import_sheets
+
+PAST_DAYS = 180
+MESSAGE_ITEMS = 800
+USER = "demo"
+
+
+@dataclass(slots=True, kw_only=True)
+class DemoState:
+    """What a second start needs; kept beside the data."""
+
+    seed: int
+    units: int
+    anchor: str
+    boot: int = 0
+    password: str = ""
+    ports: dict[str, int] = field(default_factory=dict)
+    #: Per gateway: up to which instant (ms) everything has been sent and acknowledged.
+    sent_ms: dict[str, int] = field(default_factory=dict)
+
+
+class Demo:
+    """The running demo: its children, in the order in which they were started."""
+
+    def __init__(self, home: Path, state: DemoState, out: Console) -> None:
+        self.home, self.state, self.out = home, state, out
+        self.children: list[Child] = []
+        self.city: City = city_from(seed=state.seed, units=state.units, anchor=date.fromisoformat(state.anchor), days=PAST_DAYS)
+        self.present = Present(self.city, day_after(datetime.now(UTC), 1))
+        self.uplinks: dict[str, Uplink] = {}
+        self.dsn = ""
+        self.env: dict[str, str] = {}
+
+    def save(self) -> None:
+        """Keep the state where only its owner reads it: it holds a password."""
+        path = self.home / "demo.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self.state), indent=1), "utf-8")
+
+    def stop(self) -> None:
+        """End everything, last started first."""
+        for uplink in self.uplinks.values():
+            uplink.__exit__(None, None, None)
+        for child in reversed(self.children):
+            child.stop()
+
+    # Starting --------------------------------------------------------------------------------------------------------
+
+    def start_servers(self, api_port: int) -> None:
+        """Start the embedded servers, make the tables, the register and the log-in."""
+        state = self.state
+        for name in ("postgres", "broker", "redis"):
+            if not port_free(state.ports.get(name, 0)) or not state.ports.get(name):
+                state.ports[name] = free_port()
+        server = embedded.start_postgres(self.home, port=state.ports["postgres"])
+        self.children.append(server.child)
+        broker = embedded.start_broker(self.home, port=state.ports["broker"])
+        self.children.append(broker.child)
+        redis = embedded.start_redis(self.home, port=state.ports["redis"])
+        self.children.append(redis.child)
+        self.broker = broker.address
+        self.out.print(f"  PostgreSQL, {broker.kind} and {redis.kind} are up on the loopback")
+        self.dsn = embedded.make_database(server, "anju")
+        level = migrate(self.dsn)
+        with connect(self.dsn) as connection:
+            rows = register_rows(self.city)
+            report = import_sheets(connection, {name: as_input(name, r) for name, r in rows.items() if r}, apply=True)
+            connection.commit()
+            if not state.password:
+                state.password = make_user(connection, USER, Role.COMPLIANCE, must_change_password=False)
+        self.save()
+        self.out.print(f"  database level {level}; register: {sum(s.read for s in report.sheets)} rows, {len(self.city.homes)} units")
+        self.env = {
+            "ANJU_DSN": self.dsn, "ANJU_REDIS_URL": redis.url, "ANJU_BROKER_PORT": str(broker.address.port),
+            "ANJU_BROKER_PROTOCOL": str(broker.address.protocol), "ANJU_API_PORT": str(api_port), "ANJU_FACTS_EVERY_S": "20",
+        }  # fmt: skip
+        self.start("ingest")
+        self.start("api")
+        wait_for(lambda: answers(api_port), self.children[-1])
+
+    def start(self, service: str) -> None:
+        """Start one of Anju's services."""
+        self.children.append(start_anju(service, [service], self.home / f"{service}.log", self.env))
+
+    def connect_gateways(self) -> None:
+        """Connect every building's gateway under a new boot."""
+        self.state.boot += 1
+        self.save()
+        for building in self.city.buildings:
+            gateway = f"gw-{building}"
+            uplink = Uplink(self.broker, "qingnian", gateway, f"b{self.state.boot:04d}")
+            uplink.__enter__()
+            self.uplinks[gateway] = uplink
+        for gateway, uplink in self.uplinks.items():
+            uplink.wait_connected()
+            devices = [
+                BornDevice(device=series.device, profile="water-dn15" if series.point == "water_m3" else "electricity-1p-60a", points=[series.point])
+                for home in self.city.homes if home.gateway == gateway for series in self.present.meters(home)
+            ]
+            uplink.birth(devices, int(time.time() * 1000))
+
+    # Sending ---------------------------------------------------------------------------------------------------------
+
+    def send_past(self, now_ms: int, check: Callable[[], None]) -> None:
+        """Send what lies between the last time and now, gateway by gateway, with a bar."""
+        todo = {g: self.state.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
+        hours = {g: max(0, (now_ms - low) // 3_600_000) for g, low in todo.items()}
+        with Progress(TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.out) as bar:
+            task = bar.add_task("past, unit-hours", total=sum(hours[g] * self._homes(g) for g in todo))
+            for gateway, low in todo.items():
+                check()
+                before = bar.tasks[task].completed
+                self._send(gateway, low, now_ms, lambda n: bar.advance(task, n / 2))
+                bar.update(task, completed=before + hours[gateway] * self._homes(gateway))
+                if low == self.present.start_ms:
+                    self.uplinks[gateway].send_events(past_hazards(self.city, gateway, now_ms), replayed=True)
+                self.uplinks[gateway].drain()
+                self.state.sent_ms[gateway] = now_ms
+                self.save()
+
+    def _homes(self, gateway: str) -> int:
+        return sum(home.gateway == gateway for home in self.city.homes)
+
+    def _send(self, gateway: str, low: int, high: int, progress: Callable[[int], None]) -> None:
+        uplink = self.uplinks[gateway]
+        for items in self.present.readings(gateway, low, high, MESSAGE_ITEMS):
+            uplink.send_readings(items, sent_at=high, replayed=high - low > 120_000)
+            progress(len(items))
+        passages = self.present.passages(gateway, low, high)
+        for i in range(0, len(passages), MESSAGE_ITEMS // 2):
+            uplink.send_events(passages[i : i + MESSAGE_ITEMS // 2], sent_at=high, replayed=high - low > 120_000)
+
+    def run_live(self, stopping: Callable[[], bool], check: Callable[[], None], *, since: float) -> None:
+        """Send the present as it happens, and a hazard now and then."""
+        turn = 0
+        today = self.present.days
+        while not stopping():
+            check()
+            now_ms = int(time.time() * 1000)
+            if (date.fromtimestamp(now_ms / 1000) - self.city.anchor).days + 1 >= today:
+                self.present = Present(self.city, day_after(datetime.now(UTC), 1))
+                today = self.present.days
+            for gateway in self.uplinks:
+                self._send(gateway, self.state.sent_ms[gateway], now_ms, lambda _n: None)
+                self.state.sent_ms[gateway] = now_ms
+            self.save()
+            self.play_hazards(turn, now_ms)
+            turn += 1
+            for _ in range(50):
+                if stopping():
+                    return
+                time.sleep(0.1)
+
+    def play_hazards(self, turn: int, now_ms: int) -> None:
+        """Let something happen: smoke that clears, a lane that stays blocked, a door that is held open."""
+        building, entrance = self.city.entrances[(turn // 24) % len(self.city.entrances)]
+        uplink = self.uplinks[f"gw-{building}"]
+        tag = f"live-{self.state.boot}-{turn}"
+        step = turn % 24
+        if step in (0, 12):
+            uplink.send_events([hazard(smoke_detector(entrance), now_ms, tag, "smoke", "on" if step == 0 else "off")])
+        elif step in (3, 20):
+            uplink.send_events([hazard(lane_camera(building), now_ms, tag, "fire_lane_blocked", "on" if step == 3 else "off")])
+        elif step in (6, 9):
+
+
+            uplink.send_events([EventItem(device=door(entrance), at=now_ms, id=tag, kind="device",
+                                          data={"condition": "held_open", "state": "on" if step == 6 else "off"})])
+
+    # Telling ---------------------------------------------------------------------------------------------------------
+
+    def wait_for_analytics(self, check: Callable[[], None], timeout_s: float = 300.0) -> None:
+        """Wait until nothing is dirty any more."""
+        deadline = time.monotonic() + timeout_s
+        with connect(self.dsn, autocommit=True) as connection, self.out.status("  facts, leads and alerts …"):
+            while time.monotonic() < deadline:
+                check()
+                row = connection.execute(
+                    "SELECT (SELECT count(*) FROM dirty_spans) AS dirty, (SELECT count(*) FROM unit_days) AS days, "
+                    "(SELECT count(*) FROM judged_days) AS judged").fetchone()
+                if row["days"] and row["judged"] and row["dirty"] < 500:
+                    return
+                time.sleep(0.5)
+
+    def tell(self) -> dict[str, Any]:
+        """Print what was found, why, and how much of it is true; returns the figures."""
+        policy = load_policy()
+        with connect(self.dsn) as connection:
+            scope = places.estate_ids(connection)
+            everything = frozenset({"compliance", "hazard", "life_safety", "welfare", "data"})
+            leads = alerts.list_leads(connection, scope, None, 500)
+            others = [a for a in alerts.list_alerts(connection, scope, everything, limit=200) if a["alert_class"] != "compliance"]
+        truth = {row["unit"]: row for row in truth_rows(self.city)}
+        self.out.print(f"\n[bold]Leads 线索 ({len(leads)})[/bold], likeliest first; a lead is a reason to ask, never a verdict")
+        for row in leads:
+            mark = "✓" if _true_lead(truth[row["subject"]]) else "✗"
+            self.out.print(f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}")
+        self.out.print(f"\n[bold]Hazards and data 隐患与数据 ({len(others)})[/bold]")
+        for row in others:
+            self.out.print(f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}")
+        figures = score(leads, others, list(truth.values()))
+        self.out.print(
+            f"\n[bold]Held against the simulator's truth[/bold]: {figures['lead_hits']} of {figures['leads']} leads are true, "
+            f"{figures['lead_misses']} of {figures['left_homes']} left homes are missed; {figures['leak_hits']} of {figures['leaks']} "
+            f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed.")
+        return figures
+
+
+def _true_lead(row: dict[str, Any]) -> bool:
+    return bool(row["story"] == Story.LEFT and (date.today() - date.fromisoformat(row["from_day"])).days >= 30)  # noqa: DTZ011
+
+
+def score(leads: list[dict[str, Any]], others: list[dict[str, Any]], truth: list[dict[str, Any]]) -> dict[str, int]:
+    """Count hits and misses of the leads and of the leak alerts."""
+    flagged = {row["subject"] for row in leads}
+    left = {row["unit"] for row in truth if _true_lead(row)}
+    leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
+    leaking = {row["unit"] for row in truth if row["story"] == Story.LEAK and date.fromisoformat(row["from_day"]) <= date.today() - timedelta(days=4)}  # noqa: DTZ011
+    return {
+        "leads": len(flagged), "lead_hits": len(flagged & left), "left_homes": len(left), "lead_misses": len(left - flagged),
+        "leaks": len(leaks), "leak_hits": len(leaks & leaking), "leaking_homes": len(leaking), "leak_misses": len(leaking - leaks),
+    }  # fmt: skip
+
+
+def _load(home: Path, units: int, seed: int, out: Console) -> DemoState:
+    path = home / "demo.json"
+    if path.exists():
+        state = DemoState(**json.loads(path.read_text("utf-8")))
+        if (state.units, state.seed) != (units, seed):
+            out.print(f"  this demo was made with --units {state.units} --seed {state.seed} and goes on with them; `make demo-clean` to begin anew")
+        return state
+    home.mkdir(parents=True, exist_ok=True)
+    anchor = day_after(datetime.now(UTC), -PAST_DAYS)
+    return DemoState(seed=seed, units=units, anchor=anchor.isoformat())
+
+
+def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: Console) -> int:
+    """Run the demo until Ctrl-C (or, with `once`, until the summary is printed)."""
+    began = time.monotonic()
+    wanted: list[int] = []
+
+    def stopping() -> bool:
+        return bool(wanted)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda n, _f: wanted.append(n))
+    while not port_free(port):
+        port += 1
+    demo = Demo(home, _load(home, units, seed, out), out)
+
+    def check() -> None:
+        for child in demo.children:
+            child.check()
+        if stopping():
+            raise KeyboardInterrupt
+
+    try:
+        out.print("[bold]Anju 安居[/bold] demo" + (" goes on" if demo.state.sent_ms else "") + "; Ctrl-C ends it")
+        demo.start_servers(port)
+        demo.connect_gateways()
+        demo.send_past(int(time.time() * 1000), check)
+        demo.start("analytics")
+        demo.wait_for_analytics(check)
+        demo.play_hazards(0, int(time.time() * 1000))
+        time.sleep(2)
+        demo.tell()
+        write_city(demo.city, home / "register")
+        out.print(f"\n  live page  [bold]http://127.0.0.1:{port}/[/bold]\n  log in as  [bold]{USER}[/bold]  password  [bold]{demo.state.password}[/bold]")
+        out.print(f"  ready after {time.monotonic() - began:.0f} s; the estate runs live until Ctrl-C, logs are in {home}")
+        if not once:
+            demo.run_live(stopping, check, since=began)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        out.print("ending …")
+        demo.stop()
+    return 0
+
+
+def clean_demo(home: Path, out: Console) -> None:
+    """Remove the demo's data, also where root had to keep it."""
+    for place in (home, embedded.root_place(home)):
+        if place.exists() and (place == home or os.geteuid() == 0):
+            shutil.rmtree(place)
+            out.print(f"removed {place}")
