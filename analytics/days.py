@@ -45,8 +45,15 @@ class SupplyDays:
 
 
 def supply_days(
-    unit_of: NDArray[np.int64], intervals: Intervals, sample_unit: NDArray[np.int64], sample_at: NDArray[np.float64],
-    units: int, day_starts: NDArray[np.float64], *, trickle: NDArray[np.float64], observed_h: NDArray[np.float64],
+    unit_of: NDArray[np.int64],
+    intervals: Intervals,
+    sample_unit: NDArray[np.int64],
+    sample_at: NDArray[np.float64],
+    units: int,
+    day_starts: NDArray[np.float64],
+    *,
+    trickle: NDArray[np.float64],
+    observed_h: NDArray[np.float64],
 ) -> SupplyDays:
     """Share intervals over (unit, day).
 
@@ -100,7 +107,11 @@ def supply_days(
         last_still=extreme(still, end, least=False),
         samples=_samples(sample_unit, sample_at, units, day_starts),
     )
-    for name, quality in (("reset", Quality.RESET), ("implausible", Quality.IMPLAUSIBLE), ("rollover", Quality.ROLLOVER)):
+    for name, quality in (
+        ("reset", Quality.RESET),
+        ("implausible", Quality.IMPLAUSIBLE),
+        ("rollover", Quality.ROLLOVER),
+    ):
         odd = intervals.quality[which] == quality
         for u, d in set(zip(unit[odd].tolist(), day[odd].tolist(), strict=True)):
             found.faults.setdefault((u, d), set()).add(name)
@@ -121,10 +132,15 @@ def _samples(
 
 
 def to_rows(
-    units: list[int], days: list[Any], water: SupplyDays, energy: SupplyDays, passages: dict[tuple[int, Any], dict[str, int]],
+    units: list[int],
+    days: list[Any],
+    water: SupplyDays,
+    energy: SupplyDays,
+    passages: dict[tuple[int, Any], dict[str, int]],
     door_days: set[tuple[int, Any]],
 ) -> list[dict[str, Any]]:
     """Turn arrays into rows of unit_days, for the days on which anything at all is known."""
+
     def number(value: float, scale: float = 1.0) -> float | None:
         return None if np.isnan(value) else float(value) * scale
 
@@ -142,7 +158,9 @@ def to_rows(
             seen = passages.get((unit, day)) or (nobody if (unit, day) in door_days else None)
             if not anything[u, d] and seen is None:
                 continue
-            faults = {f"water_{f}" for f in water.faults.get((u, d), ())} | {f"energy_{f}" for f in energy.faults.get((u, d), ())}
+            faults = {f"water_{f}" for f in water.faults.get((u, d), ())} | {
+                f"energy_{f}" for f in energy.faults.get((u, d), ())
+            }
             rows.append({
                 "unit_id": unit, "day": day,
                 "energy_kwh": number(energy.amount[u, d]), "energy_cover": float(energy.cover[u, d]),

@@ -84,8 +84,15 @@ def to_intervals(
     quality[rolled] = Quality.ROLLOVER
     delta = np.where(quality == Quality.OK, rise, np.nan)
     delta[rolled] = around[rolled]
-    return Intervals(series=s[a], start=t[a], end=t[b], delta=delta, quality=quality,
-                     misread_series=series[~keep], misread_at=at[~keep])
+    return Intervals(
+        series=s[a],
+        start=t[a],
+        end=t[b],
+        delta=delta,
+        quality=quality,
+        misread_series=series[~keep],
+        misread_at=at[~keep],
+    )
 
 
 def _room(series: NDArray[np.int64], elapsed_ms: NDArray[np.float64], bounds: Bounds) -> NDArray[np.float64]:
@@ -104,7 +111,10 @@ def _misread(
 
     def on_course(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.bool_]:
         rise = value[j] - value[i]
-        return (series[i] == series[j]) & (rise >= 0) & (rise <= _room(series[i], at[j] - at[i], bounds))
+        back: NDArray[np.bool_] = (
+            (series[i] == series[j]) & (rise >= 0) & (rise <= _room(series[i], at[j] - at[i], bounds))
+        )
+        return back
 
     if n < 3:
         return wrong

@@ -72,9 +72,20 @@ def run_all(connection: Connection, policy: Policy, bounds: BoundsOf, now: datet
     total = RunReport()
     for estate_id, code, zone in facts.dirty_estates(connection):
         done = run_estate(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
-        log.info("estate_done", estate=code, units=done.units, unit_days=done.unit_days, findings=done.findings, raised=done.raised)
-        total = RunReport(units=total.units + done.units, unit_days=total.unit_days + done.unit_days,
-                          findings=total.findings + done.findings, raised=total.raised + done.raised)
+        log.info(
+            "estate_done",
+            estate=code,
+            units=done.units,
+            unit_days=done.unit_days,
+            findings=done.findings,
+            raised=done.raised,
+        )
+        total = RunReport(
+            units=total.units + done.units,
+            unit_days=total.unit_days + done.unit_days,
+            findings=total.findings + done.findings,
+            raised=total.raised + done.raised,
+        )
     today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
     for estate_id, zone in facts.estates_to_judge(connection, today):
         with connection.transaction():
@@ -126,7 +137,14 @@ def update_facts(connection: Connection, spans: dict[int, tuple[date, date]], zo
 
 
 def _recompute(
-    connection: Connection, units: list[int], first: date, last: date, low: date, high: date, zone: ZoneInfo, bounds: BoundsOf
+    connection: Connection,
+    units: list[int],
+    first: date,
+    last: date,
+    low: date,
+    high: date,
+    zone: ZoneInfo,
+    bounds: BoundsOf,
 ) -> int:
     count = (last - first).days + 1
     day_starts = np.array(day_starts_ms(first, count, zone), dtype=np.float64)
@@ -148,7 +166,13 @@ def _recompute(
 
 
 def _supply(
-    connection: Connection, supply: Supply, meters: list[Meter], units: list[int], day_starts: Any, from_at: Any, to_at: Any,
+    connection: Connection,
+    supply: Supply,
+    meters: list[Meter],
+    units: list[int],
+    day_starts: Any,
+    from_at: Any,
+    to_at: Any,
     bounds: BoundsOf,
 ) -> Any:
     """Read the series behind one supply of units and turn them into facts."""
@@ -176,8 +200,14 @@ def _supply(
     unit_of = np.array([row_of[m.unit_id] for m in meters], dtype=np.int64)
     least = np.maximum(limits.resolution, TRICKLE_L / 1000.0) if supply is Supply.WATER else np.zeros(len(meters))
     return supply_days(
-        unit_of, to_intervals(flat_which, flat_at, flat_value, limits), unit_of[flat_which], flat_at, len(units), day_starts,
-        trickle=least, observed_h=np.array([2.5 * k.expected_interval_s / 3600 for k in known]),
+        unit_of,
+        to_intervals(flat_which, flat_at, flat_value, limits),
+        unit_of[flat_which],
+        flat_at,
+        len(units),
+        day_starts,
+        trickle=least,
+        observed_h=np.array([2.5 * k.expected_interval_s / 3600 for k in known]),
     )
 
 
@@ -210,8 +240,12 @@ def load_frame(connection: Connection, units: list[int], zone: ZoneInfo, now: da
             if target is not None:
                 target[row_of[entry["unit_id"]], a:b] = True
     return Frame(
-        units=np.array(units, dtype=np.int32), first=first, day_starts=np.array(starts, dtype=np.float64),
-        columns=facts.load_columns(connection, units, first, days), let=let, declared=declared,
+        units=np.array(units, dtype=np.int32),
+        first=first,
+        day_starts=np.array(starts, dtype=np.float64),
+        columns=facts.load_columns(connection, units, first, days),
+        let=let,
+        declared=declared,
     )
 
 
@@ -227,20 +261,50 @@ def judge(
     for detector in DETECTORS:
         params = policy.params(detector.key)
         said, abstained = detector.detect(frame, params)
-        findings.replace_findings(connection, detector.key, detector.version, params, units, [
-            findings.FindingRow(unit_id=f.unit, since_ms=f.since_ms, until_ms=f.until_ms, frozen=f.frozen, score=f.score,
-                                reasons=f.reasons, evidence=f.evidence) for f in said])
-        findings.replace_abstentions(connection, detector.key, detector.version, units, [
-            findings.AbstentionRow(unit_id=a.unit, from_day=frame.day(a.first), to_day=frame.day(a.last), reason=a.reason)
-            for a in abstained])
+        findings.replace_findings(
+            connection,
+            detector.key,
+            detector.version,
+            params,
+            units,
+            [
+                findings.FindingRow(
+                    unit_id=f.unit,
+                    since_ms=f.since_ms,
+                    until_ms=f.until_ms,
+                    frozen=f.frozen,
+                    score=f.score,
+                    reasons=f.reasons,
+                    evidence=f.evidence,
+                )
+                for f in said
+            ],
+        )
+        findings.replace_abstentions(
+            connection,
+            detector.key,
+            detector.version,
+            units,
+            [
+                findings.AbstentionRow(
+                    unit_id=a.unit, from_day=frame.day(a.first), to_day=frame.day(a.last), reason=a.reason
+                )
+                for a in abstained
+            ],
+        )
         raised += _to_alerts(connection, estate_id, detector, units, codes, said, policy)
         found += len(said)
     return found, raised
 
 
 def _to_alerts(
-    connection: Connection, estate_id: int, detector: Detector, units: list[int], codes: dict[int, str],
-    said: Iterable[Finding], policy: Policy,
+    connection: Connection,
+    estate_id: int,
+    detector: Detector,
+    units: list[int],
+    codes: dict[int, str],
+    said: Iterable[Finding],
+    policy: Policy,
 ) -> int:
     """Match findings to the alerts that stand for them, by unit and overlapping time."""
     held: dict[int, list[dict[str, Any]]] = {}
@@ -287,12 +351,27 @@ def _bring_up_to_date(connection: Connection, wanted: Raise, finding: Finding, m
 
 def _wanted(estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy) -> Raise:
     shown = policy.for_finding(detector.key, finding.evidence)
-    condition = Condition.RETURNED if finding.until_ms is not None else Condition.NOT_EVALUABLE if finding.frozen else Condition.ACTIVE
+    condition = (
+        Condition.RETURNED
+        if finding.until_ms is not None
+        else Condition.NOT_EVALUABLE
+        if finding.frozen
+        else Condition.ACTIVE
+    )
     return Raise(
-        estate_id=estate_id, detector=detector.key, subject_kind="unit", subject_id=finding.unit, subject=subject,
-        alert_class=shown.alert_class, severity=shown.severity, score=finding.score, reasons=finding.reasons,
-        evidence={**finding.evidence, "detector_version": detector.version}, policy_version=policy.version,
-        since_at=from_ms(finding.since_ms), until_at=from_ms(finding.until_ms) if finding.until_ms is not None else None,
+        estate_id=estate_id,
+        detector=detector.key,
+        subject_kind="unit",
+        subject_id=finding.unit,
+        subject=subject,
+        alert_class=shown.alert_class,
+        severity=shown.severity,
+        score=finding.score,
+        reasons=finding.reasons,
+        evidence={**finding.evidence, "detector_version": detector.version},
+        policy_version=policy.version,
+        since_at=from_ms(finding.since_ms),
+        until_at=from_ms(finding.until_ms) if finding.until_ms is not None else None,
         condition=condition,
     )
 

@@ -47,7 +47,9 @@ class Policy:
                 raise BadPolicy(f"policy: [{detector.key}] is missing; add it")
             unknown = set(entry.get("params", {})) - set(detector.defaults)
             if unknown:
-                raise BadPolicy(f"policy: [{detector.key}.params] has unknown {sorted(unknown)}; use {sorted(detector.defaults)}")
+                raise BadPolicy(
+                    f"policy: [{detector.key}.params] has unknown {sorted(unknown)}; use {sorted(detector.defaults)}"
+                )
         for place in self._entries():
             try:
                 AlertClass(place["class"])
@@ -101,8 +103,11 @@ class Policy:
             "since_at": _local(alert["since_at"], zone).strftime("%Y-%m-%d %H:%M"),
             "title": entry["title"][language],
         }
-        clauses = [entry.get("clauses", {})[reason][language].format_map(words)
-                   for reason in alert["reasons"] if reason in entry.get("clauses", {})]
+        clauses = [
+            entry.get("clauses", {})[reason][language].format_map(words)
+            for reason in alert["reasons"]
+            if reason in entry.get("clauses", {})
+        ]
         joined = ("；" if language == "zh" else "; ").join(clauses)
         template = entry["sentence"] if "sentence" in entry else self._table["event"]["sentence"]
         return str(template[language].format_map({"place": "?", "device": "?", **words, "clauses": joined}))
@@ -110,7 +115,7 @@ class Policy:
     def advice(self, alert: dict[str, Any], language: str) -> str:
         """Say what to do first."""
         entry = self._entry_of(alert)
-        return str((entry.get("advice") or self._table["event"]["advice"])[language])
+        return str((entry.get("advice") or self._table["event"]["advice"][entry["class"]])[language])
 
     def _entry_of(self, alert: dict[str, Any]) -> dict[str, Any]:
         family, _, word = str(alert["detector"]).partition(":")

@@ -60,11 +60,24 @@ def _act(connection: Connection, event: dict[str, Any], policy: Policy) -> int:
             alerts.set_state(connection, row["id"], state, actor=ACTOR, step="returned")
         return 1
     where = event["place"] or event["unit"] or event["entrance"] or event["building"] or "?"
-    alert_id, _ = alerts.raise_alert(connection, Raise(
-        estate_id=event["estate_id"], detector=detector, subject_kind="device", subject_id=event["device_id"],
-        subject=f"{where} · {event['device']}", alert_class=shown.alert_class, severity=shown.severity, score=1.0,
-        reasons=(word,), evidence={"device": event["device"], "place": where, "event": event["event_id"], "data": data},
-        policy_version=policy.version, since_at=event["at"]), actor=ACTOR)
+    alert_id, _ = alerts.raise_alert(
+        connection,
+        Raise(
+            estate_id=event["estate_id"],
+            detector=detector,
+            subject_kind="device",
+            subject_id=event["device_id"],
+            subject=f"{where} · {event['device']}",
+            alert_class=shown.alert_class,
+            severity=shown.severity,
+            score=1.0,
+            reasons=(word,),
+            evidence={"device": event["device"], "place": where, "event": event["event_id"], "data": data},
+            policy_version=policy.version,
+            since_at=event["at"],
+        ),
+        actor=ACTOR,
+    )
     alerts.note_occurrence(connection, alert_id, event["at"], "on", source)
     return 1
 
@@ -80,10 +93,23 @@ def check_gateways(connection: Connection, policy: Policy) -> int:
                 changed += 1
             elif not row["online"] and held is None:
                 shown = policy.for_silent_gateway()
-                alerts.raise_alert(connection, Raise(
-                    estate_id=row["estate_id"], detector="gateway_silent", subject_kind="gateway", subject_id=row["gateway_id"],
-                    subject=row["gateway"], alert_class=shown.alert_class, severity=shown.severity, score=1.0,
-                    reasons=("offline",), evidence={"devices": row["devices"]}, policy_version=policy.version,
-                    since_at=min(row["at"], datetime.now(UTC))), actor=ACTOR)
+                alerts.raise_alert(
+                    connection,
+                    Raise(
+                        estate_id=row["estate_id"],
+                        detector="gateway_silent",
+                        subject_kind="gateway",
+                        subject_id=row["gateway_id"],
+                        subject=row["gateway"],
+                        alert_class=shown.alert_class,
+                        severity=shown.severity,
+                        score=1.0,
+                        reasons=("offline",),
+                        evidence={"devices": row["devices"]},
+                        policy_version=policy.version,
+                        since_at=min(row["at"], datetime.now(UTC)),
+                    ),
+                    actor=ACTOR,
+                )
                 changed += 1
     return changed

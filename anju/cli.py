@@ -19,7 +19,12 @@ from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
 from domain.measures import Supply
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Anju 安居: a smart-community backend for public-housing estates.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Anju 安居: a smart-community backend for public-housing estates.",
+)
 register = typer.Typer(no_args_is_help=True, help="The register: places, tenancies, devices.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="What ingest could not take.")
 users_app = typer.Typer(no_args_is_help=True, help="Log-ins.")
@@ -82,7 +87,9 @@ def nightly() -> None:
     settings = _settings()
     with connect(settings.conninfo(), statement_s=3600) as connection:
         report = run_all(connection, load_policy(settings.policy_file), services.meter_bounds(), datetime.now(UTC))
-    out.print(f"{report.units} units, {report.unit_days} unit-days, {report.findings} findings, {report.raised} new alerts")
+    out.print(
+        f"{report.units} units, {report.unit_days} unit-days, {report.findings} findings, {report.raised} new alerts"
+    )
 
 
 @app.command()
@@ -108,8 +115,15 @@ def leads(
     table = Table("estate", "unit", "score", "severity", "condition", "since", "reason")
     for row in rows:
         since = row["since_at"].astimezone(ZoneInfo(row["timezone"])).date().isoformat()
-        table.add_row(row["estate"], row["subject"], f"{row['score']:.2f}", row["severity"], row["condition"], since,
-                      policy.sentence(row, lang))
+        table.add_row(
+            row["estate"],
+            row["subject"],
+            f"{row['score']:.2f}",
+            row["severity"],
+            row["condition"],
+            since,
+            policy.sentence(row, lang),
+        )
     out.print(table)
     out.print(f"{len(rows)} leads. A lead is a reason to ask, never a verdict.")
 
@@ -125,9 +139,13 @@ def replay(
     uom: Annotated[str, typer.Option(help="l, m3, gal; kwh, wh, mwh")],
     timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = "Asia/Shanghai",
     time_format: Annotated[str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")] = None,
-    interval: Annotated[bool, typer.Option("--interval", help="values are used per interval, not a register's")] = False,
+    interval: Annotated[
+        bool, typer.Option("--interval", help="values are used per interval, not a register's")
+    ] = False,
     gateway: Annotated[str, typer.Option(help="gateway to speak as")] = "replay",
-    make_register: Annotated[bool, typer.Option("--register", help="register the estate, a unit, a tenancy and a meter for each device met")] = False,
+    make_register: Annotated[
+        bool, typer.Option("--register", help="register the estate, a unit, a tenancy and a meter for each device met")
+    ] = False,
     profile: Annotated[str | None, typer.Option(help="the meters' profile, for --register")] = None,
 ) -> None:
     """Send a file of real meter readings through a gateway's topic, as a gateway would."""
@@ -143,9 +161,19 @@ def replay(
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError):
         raise fail(f"--timezone {timezone!r}: use a zone like Asia/Shanghai") from None
-    layout = Layout(supply=kind, device_column=device_column, time_column=time_column, value_column=value_column, uom=uom,
-                    timezone=zone, time_format=time_format, interval=interval)
-    raise typer.Exit(run_replay(_settings(), file, layout, estate, gateway, make_register=make_register, profile=profile, out=out))
+    layout = Layout(
+        supply=kind,
+        device_column=device_column,
+        time_column=time_column,
+        value_column=value_column,
+        uom=uom,
+        timezone=zone,
+        time_format=time_format,
+        interval=interval,
+    )
+    raise typer.Exit(
+        run_replay(_settings(), file, layout, estate, gateway, make_register=make_register, profile=profile, out=out)
+    )
 
 
 @app.command()
@@ -161,7 +189,9 @@ def simulate(
 
     city = build_city(seed=seed, units=units, days=days, until=datetime.now(UTC))
     write_city(city, directory)
-    out.print(f"{len(city.homes)} units with seed {seed} written to {directory}; import them with `anju register import {directory}`")
+    out.print(
+        f"{len(city.homes)} units with seed {seed} written to {directory}; import them with `anju register import {directory}`"
+    )
 
 
 @app.command()
@@ -230,7 +260,9 @@ def quarantine_list(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -
         rows, counts = quarantine.list_open(connection, limit), quarantine.count_open(connection)
     table = Table("id", "received", "topic", "reason", "detail")
     for row in rows:
-        table.add_row(str(row["id"]), f"{row['received_at']:%Y-%m-%d %H:%M:%S}", row["topic"], row["reason"], row["detail"])
+        table.add_row(
+            str(row["id"]), f"{row['received_at']:%Y-%m-%d %H:%M:%S}", row["topic"], row["reason"], row["detail"]
+        )
     out.print(table)
     out.print("open: " + (", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none"))
 
@@ -248,7 +280,8 @@ def quarantine_replay(
 
 @users_app.command(name="add")
 def users_add(
-    name: str, role: Annotated[str, typer.Option()],
+    name: str,
+    role: Annotated[str, typer.Option()],
     jurisdiction: Annotated[str | None, typer.Option(help="reach: a jurisdiction's code")] = None,
     estate: Annotated[str | None, typer.Option(help="reach: one estate's code")] = None,
 ) -> None:
@@ -292,7 +325,16 @@ def guarded(run: Callable[[], T]) -> T | Any:
 
     try:
         return run()
-    except (BadSettings, BadPolicy, BadRegister, BadFile, NotAcknowledged, MigrationError, NotInstalled, ChildFailed) as error:
+    except (
+        BadSettings,
+        BadPolicy,
+        BadRegister,
+        BadFile,
+        NotAcknowledged,
+        MigrationError,
+        NotInstalled,
+        ChildFailed,
+    ) as error:
         print(f"anju: {error}", file=sys.stderr)
     except psycopg.errors.UndefinedTable:
         print("anju: the database has no tables yet: run `anju migrate` first", file=sys.stderr)
@@ -303,4 +345,6 @@ def guarded(run: Callable[[], T]) -> T | Any:
 
 def progress_bar() -> Progress:
     """Make the progress bar that every long command shows."""
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out
+    )

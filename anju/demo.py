@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ class Demo:
     def __init__(self, home: Path, state: DemoState, out: Console) -> None:
         self.home, self.state, self.out = home, state, out
         self.children: list[Child] = []
-        self.city: City = city_from(seed=state.seed, units=state.units, anchor=date.fromisoformat(state.anchor), days=PAST_DAYS)
+        self.city: City = city_from(
+            seed=state.seed, units=state.units, anchor=date.fromisoformat(state.anchor), days=PAST_DAYS
+        )
         self.present = Present(self.city, day_after(datetime.now(UTC), 1))
         self.uplinks: dict[str, Uplink] = {}
         self.dsn = ""
@@ -106,7 +108,9 @@ class Demo:
             if not state.password:
                 state.password = make_user(connection, USER, Role.COMPLIANCE, must_change_password=False)
         self.save()
-        self.out.print(f"  database level {level}; register: {sum(s.read for s in report.sheets)} rows, {len(self.city.homes)} units")
+        self.out.print(
+            f"  database level {level}; register: {sum(s.read for s in report.sheets)} rows, {len(self.city.homes)} units"
+        )
         self.env = {
             "ANJU_DSN": self.dsn, "ANJU_REDIS_URL": redis.url, "ANJU_BROKER_PORT": str(broker.address.port),
             "ANJU_BROKER_PROTOCOL": str(broker.address.protocol), "ANJU_API_PORT": str(api_port), "ANJU_FACTS_EVERY_S": "20",
@@ -131,8 +135,14 @@ class Demo:
         for gateway, uplink in self.uplinks.items():
             uplink.wait_connected()
             devices = [
-                BornDevice(device=series.device, profile="water-dn15" if series.point == "water_m3" else "electricity-1p-60a", points=[series.point])
-                for home in self.city.homes if home.gateway == gateway for series in self.present.meters(home)
+                BornDevice(
+                    device=series.device,
+                    profile="water-dn15" if series.point == "water_m3" else "electricity-1p-60a",
+                    points=[series.point],
+                )
+                for home in self.city.homes
+                if home.gateway == gateway
+                for series in self.present.meters(home)
             ]
             uplink.birth(devices, int(time.time() * 1000))
 
@@ -142,7 +152,9 @@ class Demo:
         """Send what lies between the last time and now, gateway by gateway, with a bar."""
         todo = {g: self.state.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
         hours = {g: max(0, (now_ms - low) // 3_600_000) for g, low in todo.items()}
-        with Progress(TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.out) as bar:
+        with Progress(
+            TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.out
+        ) as bar:
             task = bar.add_task("past, unit-hours", total=sum(hours[g] * self._homes(g) for g in todo))
             for gateway, low in todo.items():
                 check()
@@ -167,14 +179,14 @@ class Demo:
         for i in range(0, len(passages), MESSAGE_ITEMS // 2):
             uplink.send_events(passages[i : i + MESSAGE_ITEMS // 2], sent_at=high, replayed=high - low > 120_000)
 
-    def run_live(self, stopping: Callable[[], bool], check: Callable[[], None], *, since: float) -> None:
+    def run_live(self, stopping: Callable[[], bool], check: Callable[[], None]) -> None:
         """Send the present as it happens, and a hazard now and then."""
         turn = 0
         today = self.present.days
         while not stopping():
             check()
             now_ms = int(time.time() * 1000)
-            if (date.fromtimestamp(now_ms / 1000) - self.city.anchor).days + 1 >= today:
+            if (day_after(datetime.now(UTC), 0) - self.city.anchor).days + 1 >= today:
                 self.present = Present(self.city, day_after(datetime.now(UTC), 1))
                 today = self.present.days
             for gateway in self.uplinks:
@@ -197,12 +209,21 @@ class Demo:
         if step in (0, 12):
             uplink.send_events([hazard(smoke_detector(entrance), now_ms, tag, "smoke", "on" if step == 0 else "off")])
         elif step in (3, 20):
-            uplink.send_events([hazard(lane_camera(building), now_ms, tag, "fire_lane_blocked", "on" if step == 3 else "off")])
+            uplink.send_events(
+                [hazard(lane_camera(building), now_ms, tag, "fire_lane_blocked", "on" if step == 3 else "off")]
+            )
         elif step in (6, 9):
-
-
-            uplink.send_events([EventItem(device=door(entrance), at=now_ms, id=tag, kind="device",
-                                          data={"condition": "held_open", "state": "on" if step == 6 else "off"})])
+            uplink.send_events(
+                [
+                    EventItem(
+                        device=door(entrance),
+                        at=now_ms,
+                        id=tag,
+                        kind="device",
+                        data={"condition": "held_open", "state": "on" if step == 6 else "off"},
+                    )
+                ]
+            )
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
@@ -214,7 +235,9 @@ class Demo:
                 check()
                 row = connection.execute(
                     "SELECT (SELECT count(*) FROM dirty_spans) AS dirty, (SELECT count(*) FROM unit_days) AS days, "
-                    "(SELECT count(*) FROM judged_days) AS judged").fetchone()
+                    "(SELECT count(*) FROM judged_days) AS judged"
+                ).fetchone()
+                assert row is not None
                 if row["days"] and row["judged"] and row["dirty"] < 500:
                     return
                 time.sleep(0.5)
@@ -226,25 +249,37 @@ class Demo:
             scope = places.estate_ids(connection)
             everything = frozenset({"compliance", "hazard", "life_safety", "welfare", "data"})
             leads = alerts.list_leads(connection, scope, None, 500)
-            others = [a for a in alerts.list_alerts(connection, scope, everything, limit=200) if a["alert_class"] != "compliance"]
+            others = [
+                a
+                for a in alerts.list_alerts(connection, scope, everything, limit=200)
+                if a["alert_class"] != "compliance"
+            ]
         truth = {row["unit"]: row for row in truth_rows(self.city)}
-        self.out.print(f"\n[bold]Leads 线索 ({len(leads)})[/bold], likeliest first; a lead is a reason to ask, never a verdict")
+        self.out.print(
+            f"\n[bold]Leads 线索 ({len(leads)})[/bold], likeliest first; a lead is a reason to ask, never a verdict"
+        )
         for row in leads:
             mark = "✓" if _true_lead(truth[row["subject"]]) else "✗"
             self.out.print(f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}")
         self.out.print(f"\n[bold]Hazards and data 隐患与数据 ({len(others)})[/bold]")
         for row in others:
-            self.out.print(f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}")
+            self.out.print(
+                f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}"
+            )
         figures = score(leads, others, list(truth.values()))
         self.out.print(
             f"\n[bold]Held against the simulator's truth[/bold]: {figures['lead_hits']} of {figures['leads']} leads are true, "
             f"{figures['lead_misses']} of {figures['left_homes']} left homes are missed; {figures['leak_hits']} of {figures['leaks']} "
-            f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed.")
+            f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed."
+        )
         return figures
 
 
 def _true_lead(row: dict[str, Any]) -> bool:
-    return bool(row["story"] == Story.LEFT and (date.today() - date.fromisoformat(row["from_day"])).days >= 30)  # noqa: DTZ011
+    return bool(
+        row["story"] == Story.LEFT
+        and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days >= 30
+    )
 
 
 def score(leads: list[dict[str, Any]], others: list[dict[str, Any]], truth: list[dict[str, Any]]) -> dict[str, int]:
@@ -252,7 +287,11 @@ def score(leads: list[dict[str, Any]], others: list[dict[str, Any]], truth: list
     flagged = {row["subject"] for row in leads}
     left = {row["unit"] for row in truth if _true_lead(row)}
     leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
-    leaking = {row["unit"] for row in truth if row["story"] == Story.LEAK and date.fromisoformat(row["from_day"]) <= date.today() - timedelta(days=4)}  # noqa: DTZ011
+    leaking = {
+        row["unit"]
+        for row in truth
+        if row["story"] == Story.LEAK and date.fromisoformat(row["from_day"]) <= day_after(datetime.now(UTC), -4)
+    }
     return {
         "leads": len(flagged), "lead_hits": len(flagged & left), "left_homes": len(left), "lead_misses": len(left - flagged),
         "leaks": len(leaks), "leak_hits": len(leaks & leaking), "leaking_homes": len(leaking), "leak_misses": len(leaking - leaks),
@@ -264,7 +303,9 @@ def _load(home: Path, units: int, seed: int, out: Console) -> DemoState:
     if path.exists():
         state = DemoState(**json.loads(path.read_text("utf-8")))
         if (state.units, state.seed) != (units, seed):
-            out.print(f"  this demo was made with --units {state.units} --seed {state.seed} and goes on with them; `make demo-clean` to begin anew")
+            out.print(
+                f"  this demo was made with --units {state.units} --seed {state.seed} and goes on with them; `make demo-clean` to begin anew"
+            )
         return state
     home.mkdir(parents=True, exist_ok=True)
     anchor = day_after(datetime.now(UTC), -PAST_DAYS)
@@ -302,10 +343,14 @@ def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: C
         time.sleep(2)
         demo.tell()
         write_city(demo.city, home / "register")
-        out.print(f"\n  live page  [bold]http://127.0.0.1:{port}/[/bold]\n  log in as  [bold]{USER}[/bold]  password  [bold]{demo.state.password}[/bold]")
-        out.print(f"  ready after {time.monotonic() - began:.0f} s; the estate runs live until Ctrl-C, logs are in {home}")
+        out.print(
+            f"\n  live page  [bold]http://127.0.0.1:{port}/[/bold]\n  log in as  [bold]{USER}[/bold]  password  [bold]{demo.state.password}[/bold]"
+        )
+        out.print(
+            f"  ready after {time.monotonic() - began:.0f} s; the estate runs live until Ctrl-C, logs are in {home}"
+        )
         if not once:
-            demo.run_live(stopping, check, since=began)
+            demo.run_live(stopping, check)
     except KeyboardInterrupt:
         pass
     finally:

@@ -104,8 +104,23 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
         if user is not None:
             os.chown(data, user, user)
         subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
-            check=True, capture_output=True, user=user, cwd="/",
+            [
+                binaries / "initdb",
+                "-D",
+                data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            user=user,
+            cwd="/",
         )
     chosen = port or free_port()
     settings = {
@@ -113,8 +128,14 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
         "max_wal_size": "2GB", "timezone": "UTC", "max_connections": "60", **(options or {}),
     }  # fmt: skip
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    child = start("postgres", [binaries / "postgres", "-D", data, *arguments], home / "postgres.log", user=user,
-                  stop_signal=signal.SIGINT, cwd=Path("/"))
+    child = start(
+        "postgres",
+        [binaries / "postgres", "-D", data, *arguments],
+        home / "postgres.log",
+        user=user,
+        stop_signal=signal.SIGINT,
+        cwd=Path("/"),
+    )
     server = Postgres(child=child, port=chosen, binaries=binaries)
     wait_for(lambda: _accepts(server), child)
     return server
@@ -127,7 +148,7 @@ def root_place(home: Path) -> Path:
 
 def _reachable(binaries: Path, place: Path) -> Path:
     """Return binaries that other users can run: their own place, or a copy of their whole installation."""
-    if all(os.stat(parent).st_mode & 0o001 for parent in binaries.resolve().parents):
+    if all(parent.stat().st_mode & 0o001 for parent in binaries.resolve().parents):
         return binaries
     copy = place / binaries.parent.name
     if not (copy / "bin" / "postgres").exists():
@@ -189,7 +210,11 @@ def start_broker(home: Path, *, port: int | None = None, kind: str | None = None
         raise NotInstalled("no MQTT broker: install Debian's mosquitto, or the extra with `pip install anju[embedded]`")
     wait_for(lambda: answers(chosen), child)
     five = program is not None
-    return Broker(child=child, address=BrokerAddress(port=chosen, protocol=5 if five else 311), kind="mosquitto" if five else "amqtt")
+    return Broker(
+        child=child,
+        address=BrokerAddress(port=chosen, protocol=5 if five else 311),
+        kind="mosquitto" if five else "amqtt",
+    )
 
 
 def start_redis(home: Path, *, port: int | None = None) -> Redis:
@@ -199,7 +224,19 @@ def start_redis(home: Path, *, port: int | None = None) -> Redis:
     program = find_program("redis-server") or find_program("valkey-server")
     log = home / "redis.log"
     if program is not None:
-        command = [program, "--port", str(chosen), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(home)]
+        command = [
+            program,
+            "--port",
+            str(chosen),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(home),
+        ]
     elif importlib.util.find_spec("fakeredis") is not None:
         command = [sys.executable, "-m", "anju.fake_redis", str(chosen)]
     else:

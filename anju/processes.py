@@ -55,12 +55,20 @@ class Child:
         Raises: ChildFailed.
         """
         if self.process.poll() is not None:
-            raise ChildFailed(f"{self.name} ended with code {self.process.returncode}; its log {self.log} ends:\n{self.tail()}")
+            raise ChildFailed(
+                f"{self.name} ended with code {self.process.returncode}; its log {self.log} ends:\n{self.tail()}"
+            )
 
 
 def start(
-    name: str, command: Sequence[str | Path], log: Path, *, env: dict[str, str] | None = None, user: int | None = None,
-    stop_signal: int = signal.SIGTERM, cwd: Path | None = None,
+    name: str,
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    env: dict[str, str] | None = None,
+    user: int | None = None,
+    stop_signal: int = signal.SIGTERM,
+    cwd: Path | None = None,
 ) -> Child:
     """Start a child in a session of its own (Ctrl-C reaches us, not it), with its output in `log`."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -69,10 +77,18 @@ def start(
         libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
 
     with log.open("ab") as stream:
-        process = subprocess.Popen(  # noqa: PLW1509
-            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})}, cwd=cwd, user=user, group=user, extra_groups=[] if user is not None else None,
-            start_new_session=True, preexec_fn=die_with_parent,
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            user=user,
+            group=user,
+            extra_groups=[] if user is not None else None,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
     return Child(name=name, process=process, log=log, stop_signal=stop_signal)
 

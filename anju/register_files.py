@@ -35,7 +35,9 @@ def read_directory(directory: Path, mapping_file: Path | None) -> dict[str, Shee
     found = {}
     for path in sorted(directory.glob("*.csv")):
         if path.stem not in SHEET_OF:
-            raise BadRegister(f"{path.name}: unknown file; the register's files are {', '.join(n + '.csv' for n in SHEET_OF)}")
+            raise BadRegister(
+                f"{path.name}: unknown file; the register's files are {', '.join(n + '.csv' for n in SHEET_OF)}"
+            )
         found[path.stem] = _read_sheet(path, mapping.get(path.stem, {}))
     if not found:
         raise BadRegister(f"{directory}: holds no register file; see docs/registers.md for their names and columns")

@@ -25,7 +25,14 @@ _DEFAULT_PROFILE = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity
 
 
 def run_replay(
-    settings: Settings, file: Path, layout: Layout, estate: str, gateway: str, *, make_register: bool, profile: str | None,
+    settings: Settings,
+    file: Path,
+    layout: Layout,
+    estate: str,
+    gateway: str,
+    *,
+    make_register: bool,
+    profile: str | None,
     out: Console,
 ) -> int:
     """Send a file and wait until the server has acknowledged all of it; returns the exit code."""
@@ -51,7 +58,8 @@ def run_replay(
     out.print(
         f"{source.rows} rows of {len(source.devices)} meters in {count} messages, all acknowledged: "
         f"{after.stored - before.stored} new, {after.duplicates - before.duplicates} known already, "
-        f"{after.quarantined - before.quarantined} quarantined")
+        f"{after.quarantined - before.quarantined} quarantined"
+    )
     for fault in source.faults:
         out.print(f"left out: {fault}")
     if source.faulty:

@@ -28,7 +28,11 @@ def set_up_logs(*, as_json: bool) -> None:
     """Send structured logs to standard output, as JSON lines or for a person."""
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 
@@ -37,9 +41,14 @@ def meter_bounds() -> BoundsOf:
     """Return the bounds of every register of every profile."""
     return {
         (profile.key, point.name): MeterBounds(
-            max_rate=point.max_rate, resolution=point.resolution, rollover=point.rollover,
-            expected_interval_s=profile.expected_interval_s)
-        for profile in load_profiles().values() for point in profile.points.values() if point.max_rate is not None
+            max_rate=point.max_rate,
+            resolution=point.resolution,
+            rollover=point.rollover,
+            expected_interval_s=profile.expected_interval_s,
+        )
+        for profile in load_profiles().values()
+        for point in profile.points.values()
+        if point.max_rate is not None
     }
 
 
@@ -56,8 +65,13 @@ def _on_stop(stop: Callable[[], None]) -> None:
 def run_ingest(settings: Settings) -> None:
     """Run one ingest worker."""
     _serve_metrics(settings)
-    worker = Worker(dsn=settings.conninfo(), broker=settings.broker(), bus=LiveBus(settings.redis_url),
-                    name=settings.ingest_name, share=settings.ingest_share)
+    worker = Worker(
+        dsn=settings.conninfo(),
+        broker=settings.broker(),
+        bus=LiveBus(settings.redis_url),
+        name=settings.ingest_name,
+        share=settings.ingest_share,
+    )
     _on_stop(worker.stop)
     worker.run()
 

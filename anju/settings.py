@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     broker_password_file: Path | None = Field(None, description="file that holds its password")
     broker_ca_file: Path | None = Field(None, description="authority of the broker's certificate; turns TLS on")
     ingest_name: str = Field("ingest-0", pattern=r"^[a-z0-9-]{2,40}$", description="client id of this ingest worker")
-    ingest_share: str | None = Field(None, pattern=r"^[a-z0-9-]{2,40}$", description="shared-subscription group of several workers")
+    ingest_share: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{2,40}$", description="shared-subscription group of several workers"
+    )
     api_host: str = Field("127.0.0.1", description="address on which the API listens")
     api_port: int = Field(8080, ge=1, le=65535, description="its port")
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
@@ -95,8 +97,12 @@ class Settings(BaseSettings):
         """Return the broker's address with its password."""
         password = self.broker_password_file.read_text("utf-8").strip() if self.broker_password_file else None
         return BrokerAddress(
-            host=self.broker_host, port=self.broker_port, protocol=self.broker_protocol, username=self.broker_username,
-            password=password, ca_file=str(self.broker_ca_file) if self.broker_ca_file else None,
+            host=self.broker_host,
+            port=self.broker_port,
+            protocol=self.broker_protocol,
+            username=self.broker_username,
+            password=password,
+            ca_file=str(self.broker_ca_file) if self.broker_ca_file else None,
         )
 
     def wanted_level(self) -> Level | None:
@@ -120,4 +126,6 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise BadSettings(f"{name}={first['input']!r}: {message} ({Settings.model_fields[str(first['loc'][0])].description})") from None
+        raise BadSettings(
+            f"{name}={first['input']!r}: {message} ({Settings.model_fields[str(first['loc'][0])].description})"
+        ) from None

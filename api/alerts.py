@@ -37,30 +37,58 @@ _SHOWN = ("id", "estate", "detector", "subject_kind", "subject", "alert_class", 
 def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, Any]:
     """Make an alert's answer: its columns, and its title, sentence and advice in words."""
     policy = request.app.state.policy
-    return {**{name: row[name] for name in _SHOWN}, "title": policy.title(row, language),
-            "sentence": policy.sentence(row, language), "advice": policy.advice(row, language)}
+    return {
+        **{name: row[name] for name in _SHOWN},
+        "title": policy.title(row, language),
+        "sentence": policy.sentence(row, language),
+        "advice": policy.advice(row, language),
+    }
 
 
 @router.get("/alerts", operation_id="listAlerts")
 def list_alerts(
-    request: Request, who: Who, connection: Db, open: bool = True, alert_class: AlertClass | None = None,  # noqa: A002
-    estate: EstateFilter = None, before: Annotated[int | None, Query(ge=1, le=2**62)] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50, lang: Language = "zh",
+    request: Request,
+    who: Who,
+    connection: Db,
+    open: bool = True,
+    alert_class: AlertClass | None = None,
+    estate: EstateFilter = None,
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    lang: Language = "zh",
 ) -> dict[str, Any]:
     """List alerts within your reach, newest first; `next` is the `before` of the following page."""
-    rows = alerts.list_alerts(connection, who.estate_ids, who.classes, open_only=open, alert_class=alert_class, estate=estate,
-                              before_id=before, limit=limit)
-    return {"items": [describe(request, row, lang) for row in rows], "next": rows[-1]["id"] if len(rows) == limit else None}
+    rows = alerts.list_alerts(
+        connection,
+        who.estate_ids,
+        who.classes,
+        open_only=open,
+        alert_class=alert_class,
+        estate=estate,
+        before_id=before,
+        limit=limit,
+    )
+    return {
+        "items": [describe(request, row, lang) for row in rows],
+        "next": rows[-1]["id"] if len(rows) == limit else None,
+    }
 
 
 @router.get("/leads", operation_id="listLeads")
 def list_leads(
-    request: Request, who: Who, connection: Db, estate: EstateFilter = None, visits: Annotated[int, Query(ge=1, le=500)] = 20,
+    request: Request,
+    who: Who,
+    connection: Db,
+    estate: EstateFilter = None,
+    visits: Annotated[int, Query(ge=1, le=500)] = 20,
     lang: Language = "zh",
 ) -> dict[str, Any]:
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
     if AlertClass.COMPLIANCE not in who.classes:
         raise Problem(403, "role", f"the role {who.role} does not see compliance leads")
-    return {"items": [describe(request, row, lang) for row in alerts.list_leads(connection, who.estate_ids, estate, visits)]}
+    return {
+        "items": [describe(request, row, lang) for row in alerts.list_leads(connection, who.estate_ids, estate, visits)]
+    }
 
 
 def find(connection: Any, who: Principal, alert_id: int) -> dict[str, Any]:
@@ -85,12 +113,20 @@ def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[
 
 
 @router.get("/alerts/{alert_id}", operation_id="getAlert")
-def get_alert(alert_id: int, request: Request, response: Response, who: Who, connection: Db, lang: Language = "zh") -> dict[str, Any]:
+def get_alert(
+    alert_id: int, request: Request, response: Response, who: Who, connection: Db, lang: Language = "zh"
+) -> dict[str, Any]:
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
     row = find(connection, who, alert_id)
     response.headers["ETag"] = f'"{row["version"]}"'
-    days = [{k: v for k, v in day.items() if k in ("day", "water_l", "water_cover", "energy_kwh", "energy_cover", "entries", "faults")}
-            for day in evidence_days(connection, who, row)]
+    days = [
+        {
+            k: v
+            for k, v in day.items()
+            if k in ("day", "water_l", "water_cover", "energy_kwh", "energy_cover", "entries", "faults")
+        }
+        for day in evidence_days(connection, who, row)
+    ]
     return {**describe(request, row, lang), "days": days, "history": alerts.history(connection, alert_id)}
 
 
@@ -110,7 +146,12 @@ class Remark(BaseModel):
 
 @router.post("/alerts/{alert_id}/acknowledge", operation_id="acknowledgeAlert")
 def acknowledge_alert(
-    alert_id: int, body: Step, response: Response, who: Who, connection: Db, request: Request,
+    alert_id: int,
+    body: Step,
+    response: Response,
+    who: Who,
+    connection: Db,
+    request: Request,
     if_match: Annotated[str | None, Header(description="the ETag that you read")] = None,
 ) -> dict[str, Any]:
     """Say that you have seen an alert. 409 where it was acknowledged already, 412 where it changed since you read it."""
@@ -135,15 +176,23 @@ def comment_alert(alert_id: int, body: Remark, who: Who, connection: Db) -> dict
 
 @router.get("/stream", operation_id="streamAlerts", response_class=StreamingResponse)
 async def stream(
-    request: Request, who: Who, last_event_id: Annotated[str | None, Header()] = None,
+    request: Request,
+    who: Who,
+    last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
 ) -> StreamingResponse:
     """Stream changes of alerts within your reach (server-sent events); replays from Last-Event-ID."""
     hub = request.app.state.hub
     if hub.streams >= MAX_STREAMS:
         raise Problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open; try again soon")
-    start = int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19 else after
-    return StreamingResponse(_changes(request, who, start), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    start = (
+        int(last_event_id)
+        if last_event_id and last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19
+        else after
+    )
+    return StreamingResponse(
+        _changes(request, who, start), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
 
 
 async def _changes(request: Request, who: Principal, start: int | None) -> AsyncIterator[str]:
@@ -166,7 +215,13 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
             rows = await run_in_threadpool(read, seq)
             for row in rows:
                 seq = row["seq"]
-                data = {"alert": row["id"], "step": row["step"], "class": row["alert_class"], "severity": row["severity"], "ended": row["ended_at"] is not None}
+                data = {
+                    "alert": row["id"],
+                    "step": row["step"],
+                    "class": row["alert_class"],
+                    "severity": row["severity"],
+                    "ended": row["ended_at"] is not None,
+                }
                 yield f"id: {seq}\nevent: alert\ndata: {json.dumps(data)}\n\n"
             if not rows and not await hub.wait(turn, 15.0):
                 yield ": still here\n\n"

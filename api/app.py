@@ -36,7 +36,12 @@ def create_app(pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool 
         hub.stop()
 
     app = FastAPI(
-        title="Anju 安居", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json",
+        title="Anju 安居",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
         description="Estates, units, readings, facts, alerts and leads. Errors are RFC 9457 problems.",
     )
     app.state.pool, app.state.bus, app.state.hub, app.state.policy = pool, bus, hub, policy

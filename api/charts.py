@@ -66,11 +66,24 @@ def evidence_chart(row: dict[str, Any], days: list[dict[str, Any]], names: dict[
         for value, cover, uom in (("water_l", "water_cover", "L"), ("energy_kwh", "energy_cover", "kWh"))
         if any(day[value] is not None for day in days)
     ]
-    return Chart(first=first.isoformat(), last=last.isoformat(), shade_x=round(x0, 1), shade_width=round(max(1.0, x1 - x0), 1), strips=strips)
+    return Chart(
+        first=first.isoformat(),
+        last=last.isoformat(),
+        shade_x=round(x0, 1),
+        shade_width=round(max(1.0, x1 - x0), 1),
+        strips=strips,
+    )
 
 
 def _strip(
-    by_day: dict[date, dict[str, Any]], first: date, count: int, step: float, value: str, cover: str, name: str, uom: str
+    by_day: dict[date, dict[str, Any]],
+    first: date,
+    count: int,
+    step: float,
+    value: str,
+    cover: str,
+    name: str,
+    uom: str,
 ) -> Strip:
     amounts = sorted(day[value] for day in by_day.values() if day[value] is not None)
     # The tallest two days in a hundred may run out of the picture: one flooded day must not flatten the rest.
@@ -81,6 +94,14 @@ def _strip(
         known = day is not None and day[value] is not None and day[cover] >= _COVERED
         height = min(1.0, day[value] / top) * (HEIGHT - 2 * PAD) if known and day is not None else HEIGHT - 2 * PAD
         amount = f"{day[value]:.1f} {uom}" if known and day is not None else "?"
-        bars.append(Bar(x=round(i * step, 2), width=round(max(0.6, step * 0.82), 2), y=round(HEIGHT - PAD - height, 1),
-                        height=round(height, 1), known=known, label=f"{first + timedelta(days=i)}: {amount}"))
+        bars.append(
+            Bar(
+                x=round(i * step, 2),
+                width=round(max(0.6, step * 0.82), 2),
+                y=round(HEIGHT - PAD - height, 1),
+                height=round(height, 1),
+                known=known,
+                label=f"{first + timedelta(days=i)}: {amount}",
+            )
+        )
     return Strip(name=name, top=f"{top:.0f} {uom}", bars=bars)

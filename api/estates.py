@@ -43,8 +43,13 @@ def list_estates(who: Who, connection: Db) -> dict[str, Any]:
 
 
 @router.get("/{estate}/units", operation_id="listUnits")
-def list_units(estate: Code, who: Who, connection: Db, after: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
-               limit: Limit = 100) -> dict[str, Any]:
+def list_units(
+    estate: Code,
+    who: Who,
+    connection: Db,
+    after: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
     """List an estate's units by code; `next` is the `after` of the following page."""
     _estate(connection, who, estate)
     items = places.list_units(connection, who.estate_ids, estate, after, limit)
@@ -55,15 +60,25 @@ def list_units(estate: Code, who: Who, connection: Db, after: Annotated[str | No
 def get_unit(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
     """Read a unit, with what could not be judged of it and why."""
     row = _unit(connection, who, estate, unit)
-    return {"code": row["code"], "estate": row["estate"], "floor": row["floor"], "area_m2": row["area_m2"],
-            "abstentions": findings.list_abstentions(connection, row["id"])}
+    return {
+        "code": row["code"],
+        "estate": row["estate"],
+        "floor": row["floor"],
+        "area_m2": row["area_m2"],
+        "abstentions": findings.list_abstentions(connection, row["id"]),
+    }
 
 
 @router.get("/{estate}/units/{unit}/readings", operation_id="listReadings")
 def list_readings(
-    estate: Code, unit: Code, who: UnitViewer, connection: Db,
+    estate: Code,
+    unit: Code,
+    who: UnitViewer,
+    connection: Db,
     point: Annotated[str, Query(pattern=POINT_PATTERN, examples=["water_m3"])],
-    since: datetime | None = None, until: datetime | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Read a unit's values of one point, oldest first; the last week if no time is given."""
     row = _unit(connection, who, estate, unit)
@@ -76,12 +91,18 @@ def list_readings(
         raise Problem(422, "bad_span", f"until must lie after since, at most {MAX_READING_DAYS} days")
     items = places.unit_readings(connection, row["id"], point, low, high, limit)
     measure = MEASURES.get(point)
-    return {"point": point, "uom": measure.uom if measure else None, "items": items,
-            "next_since": items[-1]["at"] + timedelta(milliseconds=1) if len(items) == limit else None}
+    return {
+        "point": point,
+        "uom": measure.uom if measure else None,
+        "items": items,
+        "next_since": items[-1]["at"] + timedelta(milliseconds=1) if len(items) == limit else None,
+    }
 
 
 @router.get("/{estate}/units/{unit}/days", operation_id="listUnitDays")
-def list_days(estate: Code, unit: Code, who: UnitViewer, connection: Db, first: date | None = None, last: date | None = None) -> dict[str, Any]:
+def list_days(
+    estate: Code, unit: Code, who: UnitViewer, connection: Db, first: date | None = None, last: date | None = None
+) -> dict[str, Any]:
     """Read a unit's facts by local day; the last 30 days if none are given. null is "not known", never zero."""
     row = _unit(connection, who, estate, unit)
     end = last or datetime.now(ZoneInfo(row["timezone"])).date()

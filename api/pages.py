@@ -28,7 +28,9 @@ class Pages:
     """Templates and words, read once when the application is made."""
 
     def __init__(self) -> None:
-        self._templates = Environment(loader=PackageLoader("console"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
+        self._templates = Environment(
+            loader=PackageLoader("console"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+        )
         locale = files("console").joinpath("locale")
         self.words = {lang: tomllib.loads(locale.joinpath(f"{lang}.toml").read_text("utf-8")) for lang in ("zh", "en")}
 
@@ -61,18 +63,37 @@ def live(request: Request, connection: Db) -> Response:
         return RedirectResponse("/login", 303)
     seq = alerts.last_change(connection)
     groups = []
-    for name, classes in (("safety", {AlertClass.LIFE_SAFETY}), ("hazards", {AlertClass.HAZARD, AlertClass.WELFARE}),
-                          ("leads", {AlertClass.COMPLIANCE}), ("data", {AlertClass.DATA})):
+    for name, classes in (
+        ("safety", {AlertClass.LIFE_SAFETY}),
+        ("hazards", {AlertClass.HAZARD, AlertClass.WELFARE}),
+        ("leads", {AlertClass.COMPLIANCE}),
+        ("data", {AlertClass.DATA}),
+    ):
         shown = frozenset(str(c) for c in classes) & who.classes
         if not shown:
             continue
-        rows = alerts.list_leads(connection, who.estate_ids, None, CARDS) if name == "leads" else alerts.list_alerts(
-            connection, who.estate_ids, shown, limit=CARDS)
-        groups.append({"name": name, "classes": " ".join(sorted(shown)),
-                       "cards": [card(request, connection, who, row, language) for row in rows]})
+        rows = (
+            alerts.list_leads(connection, who.estate_ids, None, CARDS)
+            if name == "leads"
+            else alerts.list_alerts(connection, who.estate_ids, shown, limit=CARDS)
+        )
+        groups.append(
+            {
+                "name": name,
+                "classes": " ".join(sorted(shown)),
+                "cards": [card(request, connection, who, row, language) for row in rows],
+            }
+        )
     pages: Pages = request.app.state.pages
-    html = pages.render("live.html", language, groups=groups, who=who, seq=seq, csrf=request.state.csrf,
-                        estates=places.list_estates(connection, who.estate_ids))
+    html = pages.render(
+        "live.html",
+        language,
+        groups=groups,
+        who=who,
+        seq=seq,
+        csrf=request.state.csrf,
+        estates=places.list_estates(connection, who.estate_ids),
+    )
     response = HTMLResponse(html)
     if request.query_params.get("lang") in ("zh", "en"):
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax")
@@ -87,7 +108,11 @@ def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
     pages: Pages = request.app.state.pages
-    return HTMLResponse(pages.render("card.html", language, card=card(request, connection, who, find(connection, who, alert_id), language)))
+    return HTMLResponse(
+        pages.render(
+            "card.html", language, card=card(request, connection, who, find(connection, who, alert_id), language)
+        )
+    )
 
 
 @router.get("/login", response_class=HTMLResponse)
@@ -99,7 +124,10 @@ def login_form(request: Request) -> HTMLResponse:
 
 @router.post("/login", response_class=HTMLResponse)
 def login(
-    request: Request, connection: Db, name: Annotated[str, Form(max_length=60)], password: Annotated[str, Form(max_length=200)],
+    request: Request,
+    connection: Db,
+    name: Annotated[str, Form(max_length=60)],
+    password: Annotated[str, Form(max_length=200)],
     new_password: Annotated[str | None, Form(max_length=200)] = None,
 ) -> Response:
     """Log in from the form, and change a first password there."""
@@ -116,7 +144,9 @@ def login(
     if found is not None and found[0].must_change_password:
         if not new_password or len(new_password) < passwords.MIN_LENGTH or new_password == password:
             users.close_session(connection, token)
-            return HTMLResponse(pages.render("login.html", language, wrong="change_password", must_change=True), status_code=403)
+            return HTMLResponse(
+                pages.render("login.html", language, wrong="change_password", must_change=True), status_code=403
+            )
         users.set_password(connection, found[0].user_id, passwords.hash_password(new_password))
         connection.commit()
         token, _ = log_in(connection, name, new_password)

@@ -37,12 +37,24 @@ def verify(password_hash: str | None, password: str) -> bool:
 
 
 def make_user(
-    connection: Connection, name: str, role: Role, *, jurisdiction: str | None = None, estate: str | None = None,
+    connection: Connection,
+    name: str,
+    role: Role,
+    *,
+    jurisdiction: str | None = None,
+    estate: str | None = None,
     must_change_password: bool = True,
 ) -> str:
     """Make a log-in with a generated password and return that password."""
     password = secrets.token_urlsafe(12)
-    users.add_user(connection, name, hash_password(password), role, jurisdiction=jurisdiction, estate=estate,
-                   must_change_password=must_change_password)
+    users.add_user(
+        connection,
+        name,
+        hash_password(password),
+        role,
+        jurisdiction=jurisdiction,
+        estate=estate,
+        must_change_password=must_change_password,
+    )
     connection.commit()
     return password

@@ -37,7 +37,14 @@ class Problem(HTTPException):
 
 def problem(status: int, code: str, detail: str, request: Request | None = None, **extra: Any) -> JSONResponse:
     """Make a problem response."""
-    body = {"type": f"about:blank#{code}", "title": _TITLES.get(status, "Error"), "status": status, "code": code, "detail": detail, **extra}
+    body = {
+        "type": f"about:blank#{code}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **extra,
+    }
     if request is not None:
         body["instance"] = request.url.path
     headers = {"Retry-After": "5"} if status == 503 else {}
@@ -49,7 +56,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def _http(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        code = error.code if isinstance(error, Problem) else _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+        code = (
+            error.code
+            if isinstance(error, Problem)
+            else _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+        )
         extra = error.extra if isinstance(error, Problem) else {}
         return problem(error.status_code, code, str(error.detail), request, **extra)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import uvicorn
@@ -22,7 +23,7 @@ class ApiSettings(Protocol):
     api_host: str
     api_port: int
     cookie_secure: bool
-    policy_file: object
+    policy_file: Path | None
 
     def conninfo(self) -> str:
         """Return the database's connection string."""
@@ -35,6 +36,10 @@ def serve(settings: ApiSettings) -> None:
         if users.count_users(connection) == 0:
             password = make_user(connection, "admin", Role.ADMINISTRATOR)
             print(f"first start: log in as admin with {password} and change it", flush=True)
-    app = create_app(open_pool(settings.conninfo()), LiveBus(settings.redis_url), load_policy(settings.policy_file),  # type: ignore[arg-type]
-                     cookie_secure=settings.cookie_secure)
+    app = create_app(
+        open_pool(settings.conninfo()),
+        LiveBus(settings.redis_url),
+        load_policy(settings.policy_file),
+        cookie_secure=settings.cookie_secure,
+    )
     uvicorn.run(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3)

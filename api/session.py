@@ -47,8 +47,10 @@ def find_principal(request: Request, connection: Connection) -> Principal | None
         return None
     principal, csrf = found
     request.state.csrf = csrf
-    if bearer is None and request.method not in ("GET", "HEAD") and not hmac.compare_digest(
-        request.headers.get("x-csrf-token", ""), csrf
+    if (
+        bearer is None
+        and request.method not in ("GET", "HEAD")
+        and not hmac.compare_digest(request.headers.get("x-csrf-token", ""), csrf)
     ):
         raise Problem(403, "csrf", "this change needs the header X-CSRF-Token from your session")
     return principal
@@ -80,7 +82,9 @@ UnitViewer = Annotated[Principal, Depends(unit_viewer)]
 class Credentials(BaseModel):
     """A log-in and its password."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "wang", "password": "correct horse battery"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "wang", "password": "correct horse battery"}]}
+    )
     name: str = Field(min_length=1, max_length=60)
     password: str = Field(min_length=1, max_length=passwords.MAX_LENGTH)
 
@@ -116,7 +120,9 @@ def log_in(connection: Connection, name: str, password: str) -> tuple[str, str]:
 
 def set_cookie(response: Response, token: str, *, secure: bool) -> None:
     """Give a browser its session."""
-    response.set_cookie(COOKIE, token, max_age=users.SESSION_HOURS * 3600, httponly=True, samesite="strict", secure=secure)
+    response.set_cookie(
+        COOKIE, token, max_age=users.SESSION_HOURS * 3600, httponly=True, samesite="strict", secure=secure
+    )
 
 
 @router.post("", operation_id="logIn")
@@ -130,8 +136,13 @@ def create(body: Credentials, request: Request, response: Response, connection: 
 @router.get("", operation_id="whoAmI")
 def read(who: Who, request: Request) -> dict[str, Any]:
     """Say who is logged in."""
-    return {"name": who.name, "role": who.role, "estates": len(who.estate_ids), "must_change_password": who.must_change_password,
-            "csrf": request.state.csrf}
+    return {
+        "name": who.name,
+        "role": who.role,
+        "estates": len(who.estate_ids),
+        "must_change_password": who.must_change_password,
+        "csrf": request.state.csrf,
+    }
 
 
 @router.delete("", operation_id="logOut", status_code=204)

@@ -12,7 +12,9 @@ class Unknown(Exception):
     """No such alert within the principal's reach."""
 
 
-def acknowledge(connection: Connection, principal: Principal, alert_id: int, *, version: int | None, note: str | None) -> int:
+def acknowledge(
+    connection: Connection, principal: Principal, alert_id: int, *, version: int | None, note: str | None
+) -> int:
     """Note that a person has seen an alert; returns its new version.
 
     Raises: Unknown, NotAllowed, store.alerts.Stale (someone was faster than `version`).
@@ -25,8 +27,15 @@ def acknowledge(connection: Connection, principal: Principal, alert_id: int, *, 
         if version is not None and row["version"] != version:
             raise alerts.Stale(f"alert {alert_id} was changed by someone else")
         state = acknowledged(alerts.state_of(row))
-        return alerts.set_state(connection, alert_id, state, actor=principal.name, step="acknowledged", note=note,
-                                expected_version=row["version"])
+        return alerts.set_state(
+            connection,
+            alert_id,
+            state,
+            actor=principal.name,
+            step="acknowledged",
+            note=note,
+            expected_version=row["version"],
+        )
 
 
 def comment(connection: Connection, principal: Principal, alert_id: int, text: str) -> None:

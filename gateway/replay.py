@@ -118,17 +118,22 @@ class ReplayFile:
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         try:
-            raw = gzip.open(self.path, "rt", encoding="utf-8-sig", newline="") if self.path.suffix == ".gz" else self.path.open(
-                encoding="utf-8-sig", newline="")
+            opened = gzip.open if self.path.suffix == ".gz" else open
+            raw = opened(self.path, "rt", encoding="utf-8-sig", newline="")  # noqa: SIM115 (closed by the block below)
         except OSError as error:
             raise BadFile(f"{self.path}: cannot be opened: {error.strerror}") from None
         with raw as stream:
             reader = csv.DictReader(stream)
             headings = reader.fieldnames or []
-            for option, column in (("--device-column", self.layout.device_column), ("--time-column", self.layout.time_column),
-                                   ("--value-column", self.layout.value_column)):
+            for option, column in (
+                ("--device-column", self.layout.device_column),
+                ("--time-column", self.layout.time_column),
+                ("--value-column", self.layout.value_column),
+            ):
                 if column not in headings:
-                    raise BadFile(f"{self.path.name}: no column {column!r}; its columns are {', '.join(headings)}: correct {option}")
+                    raise BadFile(
+                        f"{self.path.name}: no column {column!r}; its columns are {', '.join(headings)}: correct {option}"
+                    )
             try:
                 for row in reader:
                     yield reader.line_num, row
@@ -145,7 +150,8 @@ class ReplayFile:
         return code
 
     def _instant(self, text: str, latest: datetime | None) -> datetime:
-        local = datetime.strptime(text, self.layout.time_format) if self.layout.time_format else datetime.fromisoformat(text)  # noqa: DTZ007
+        form = self.layout.time_format
+        local = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007 (zoned below)
         if local.tzinfo is not None:
             return local.astimezone(UTC)
         first = local.replace(tzinfo=self.layout.timezone, fold=0).astimezone(UTC)
@@ -153,6 +159,8 @@ class ReplayFile:
         if second > first and latest is not None and first <= latest:
             return second
         if second < first:
-            raise ValueError(f"{text} does not exist in {self.layout.timezone.key} (summer time begins); the file may keep "
-                             "standard time: use a zone without summer time")
+            raise ValueError(
+                f"{text} does not exist in {self.layout.timezone.key} (summer time begins); the file may keep "
+                "standard time: use a zone without summer time"
+            )
         return first

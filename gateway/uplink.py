@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import paho.mqtt.client as mqtt
 import structlog
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -52,8 +53,10 @@ class Uplink:
     def _make_client(self, broker: BrokerAddress) -> mqtt.Client:
         five = broker.protocol == 5
         client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=f"gw-{self._estate}-{self._gateway}",
-            protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311, clean_session=None if five else False,
+            CallbackAPIVersion.VERSION2,
+            client_id=f"gw-{self._estate}-{self._gateway}",
+            protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
+            clean_session=None if five else False,
         )
         client.username, client.password = broker.username, broker.password
         if broker.ca_file:
@@ -83,7 +86,9 @@ class Uplink:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         if self._client.is_connected():
-            info = self._client.publish(wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1)
+            info = self._client.publish(
+                wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1
+            )
             info.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
@@ -94,7 +99,9 @@ class Uplink:
         Raises: NotAcknowledged after `timeout_s`.
         """
         if not self._ready.wait(timeout_s):
-            raise NotAcknowledged(f"no broker took the connection of {self._estate}/{self._gateway} within {timeout_s:g} s")
+            raise NotAcknowledged(
+                f"no broker took the connection of {self._estate}/{self._gateway} within {timeout_s:g} s"
+            )
 
     def birth(self, devices: Sequence[BornDevice], at_ms: int) -> None:
         """Say what is behind this gateway; said again at every connection."""
@@ -102,15 +109,25 @@ class Uplink:
         self._born = msgspec.json.encode(message)
         self._client.publish(wire.up_topic(self._estate, self._gateway, Up.BIRTH), self._born, qos=1)
 
-    def send_readings(self, items: Sequence[ReadingItem], *, sent_at: int | None = None, replayed: bool = False) -> None:
+    def send_readings(
+        self, items: Sequence[ReadingItem], *, sent_at: int | None = None, replayed: bool = False
+    ) -> None:
         """Send readings as one message; waits while the window is full."""
-        self._send(Up.READINGS, lambda seq: wire.Readings(
-            v=wire.VERSION, boot=self._boot, seq=seq, sent_at=sent_at, replayed=replayed, items=list(items)))
+        self._send(
+            Up.READINGS,
+            lambda seq: wire.Readings(
+                v=wire.VERSION, boot=self._boot, seq=seq, sent_at=sent_at, replayed=replayed, items=list(items)
+            ),
+        )
 
     def send_events(self, items: Sequence[EventItem], *, sent_at: int | None = None, replayed: bool = False) -> None:
         """Send events as one message; waits while the window is full."""
-        self._send(Up.EVENTS, lambda seq: wire.Events(
-            v=wire.VERSION, boot=self._boot, seq=seq, sent_at=sent_at, replayed=replayed, items=list(items)))
+        self._send(
+            Up.EVENTS,
+            lambda seq: wire.Events(
+                v=wire.VERSION, boot=self._boot, seq=seq, sent_at=sent_at, replayed=replayed, items=list(items)
+            ),
+        )
 
     def _send(self, up: Up, make: Any) -> None:
         with self._changed:
@@ -137,10 +154,13 @@ class Uplink:
                 if not self._changed.wait(timeout_s) and len(self._unacked) >= before:
                     raise NotAcknowledged(
                         f"{before} messages are not acknowledged after {timeout_s:g} s; is ingest running, and is "
-                        f"gateway {self._gateway!r} registered at estate {self._estate!r}?")
+                        f"gateway {self._gateway!r} registered at estate {self._estate!r}?"
+                    )
 
     def _state(self, *, online: bool) -> bytes:
-        return msgspec.json.encode(wire.State(v=wire.VERSION, online=online, at=int(time.time() * 1000), boot=self._boot))
+        return msgspec.json.encode(
+            wire.State(v=wire.VERSION, online=online, at=int(time.time() * 1000), boot=self._boot)
+        )
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:

@@ -17,8 +17,23 @@ from domain import wire
 from domain.ids import valid_event_id, valid_id, valid_point
 from domain.measures import MEASURES
 from domain.rejection import Reason, Rejected
-from domain.wire import Birth, Condition, Direction, EventItem, EventKind, Events, Hazard, HazardState, Method, Outcome
-from domain.wire import ReadingItem, Readings, State, Topic, Up
+from domain.wire import (
+    Birth,
+    Condition,
+    Direction,
+    EventItem,
+    EventKind,
+    Events,
+    Hazard,
+    HazardState,
+    Method,
+    Outcome,
+    ReadingItem,
+    Readings,
+    State,
+    Topic,
+    Up,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +96,17 @@ def decode(topic_text: str, payload: bytes, now_ms: int) -> Decoded | Rejected:
     """Read one message; a Rejected means that it is refused whole."""
     topic = wire.parse_up_topic(topic_text)
     if topic is None:
-        return Rejected(reason=Reason.BAD_TOPIC, detail=f"topic {topic_text[:200]!r} is not anju/v1/<estate>/<gateway>/up/<kind>")
+        return Rejected(
+            reason=Reason.BAD_TOPIC, detail=f"topic {topic_text[:200]!r} is not anju/v1/<estate>/<gateway>/up/<kind>"
+        )
     if not valid_id(topic.estate) or not valid_id(topic.gateway):
-        return Rejected(reason=Reason.BAD_TOPIC, detail=f"topic {topic_text[:200]!r}: ids are 2 to 40 of a-z, 0-9 and hyphen")
+        return Rejected(
+            reason=Reason.BAD_TOPIC, detail=f"topic {topic_text[:200]!r}: ids are 2 to 40 of a-z, 0-9 and hyphen"
+        )
     if len(payload) > wire.MAX_BYTES:
-        return Rejected(reason=Reason.TOO_LARGE, detail=f"{len(payload)} bytes; the limit is {wire.MAX_BYTES}: send fewer items")
+        return Rejected(
+            reason=Reason.TOO_LARGE, detail=f"{len(payload)} bytes; the limit is {wire.MAX_BYTES}: send fewer items"
+        )
     if topic.up is Up.READINGS:
         return _decode_readings(topic, payload, now_ms)
     if topic.up is Up.EVENTS:
@@ -110,7 +131,10 @@ def _decode_readings(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rej
 def _add_reading(found: Decoded, item: ReadingItem, now_ms: int) -> None:
     wrong = _id_and_time_fault(item.device, item.at, now_ms)
     if wrong is None and not 0 < len(item.values) <= wire.MAX_VALUES:
-        wrong = Rejected(reason=Reason.BAD_SHAPE, detail=f"device {item.device}: 1 to {wire.MAX_VALUES} values, not {len(item.values)}")
+        wrong = Rejected(
+            reason=Reason.BAD_SHAPE,
+            detail=f"device {item.device}: 1 to {wire.MAX_VALUES} values, not {len(item.values)}",
+        )
     if wrong:
         found.received += 1
         found.refused.append(RefusedPiece(payload=_again(item), why=wrong))
@@ -156,15 +180,18 @@ def _decode_status(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejec
     found = Decoded(topic=topic, received=1)
     try:
         if topic.up is Up.STATE:
-            status: State | Birth = _STATE.decode(payload)
-            found.state = status
+            found.state = _STATE.decode(payload)
         else:
-            status = found.birth = _BIRTH.decode(payload)
+            found.birth = _BIRTH.decode(payload)
     except _FAILS as error:
         return Rejected(reason=Reason.UNREADABLE, detail=f"{topic.up}: {str(error)[:300]}")
+    status = found.state or found.birth
+    assert status is not None
     wrong = _envelope_fault(status.v, status.boot, None, 0) or _time_fault("this message", status.at, now_ms)
-    if wrong is None and found.birth is not None and any(
-        not valid_id(d.device) or not all(valid_point(p) for p in d.points) for d in found.birth.devices
+    if (
+        wrong is None
+        and found.birth is not None
+        and any(not valid_id(d.device) or not all(valid_point(p) for p in d.points) for d in found.birth.devices)
     ):
         wrong = Rejected(reason=Reason.BAD_ID, detail="birth: a device or point does not fit the grammar of ids")
     return wrong or found
@@ -237,21 +264,33 @@ def _id_and_time_fault(device: str, at: int, now_ms: int) -> Rejected | None:
 
 def _time_fault(who: str, at: int, now_ms: int) -> Rejected | None:
     if at < wire.EARLIEST_MS:
-        return Rejected(reason=Reason.BAD_TIME, detail=f"{who}: at {at} lies before 2001 or reads as seconds; send milliseconds, UTC")
+        return Rejected(
+            reason=Reason.BAD_TIME,
+            detail=f"{who}: at {at} lies before 2001 or reads as seconds; send milliseconds, UTC",
+        )
     if at > now_ms + wire.AHEAD_MS:
-        return Rejected(reason=Reason.CLOCK_AHEAD, detail=f"{who}: at {at} is {(at - now_ms) // 1000} s ahead of the server; set its clock")
+        return Rejected(
+            reason=Reason.CLOCK_AHEAD,
+            detail=f"{who}: at {at} is {(at - now_ms) // 1000} s ahead of the server; set its clock",
+        )
     return None
 
 
 def _value_fault(device: str, name: str, value: Any) -> Rejected | None:
     if not valid_point(name):
-        return Rejected(reason=Reason.BAD_ID, detail=f"device {device}: {name[:60]!r} does not fit the grammar of values")
+        return Rejected(
+            reason=Reason.BAD_ID, detail=f"device {device}: {name[:60]!r} does not fit the grammar of values"
+        )
     if type(value) not in (int, float) or not math.isfinite(value):
-        return Rejected(reason=Reason.BAD_VALUE, detail=f"device {device}: {name} is {str(value)[:60]!r}, not a finite number")
+        return Rejected(
+            reason=Reason.BAD_VALUE, detail=f"device {device}: {name} is {str(value)[:60]!r}, not a finite number"
+        )
     measure = MEASURES.get(name)
     if measure is not None and not measure.low <= value <= measure.high:
-        return Rejected(reason=Reason.BAD_VALUE,
-                        detail=f"device {device}: {name} {value} lies outside {measure.low:g} to {measure.high:g} {measure.uom}")
+        return Rejected(
+            reason=Reason.BAD_VALUE,
+            detail=f"device {device}: {name} {value} lies outside {measure.low:g} to {measure.high:g} {measure.uom}",
+        )
     return None
 
 
@@ -273,20 +312,29 @@ _WORDS: dict[str, dict[str, tuple[type, bool]]] = {
 def _event_fault(item: EventItem) -> Rejected | None:
     words = _WORDS.get(item.kind)
     if words is None:
-        return Rejected(reason=Reason.BAD_EVENT, detail=f"device {item.device}: unknown kind {item.kind[:60]!r}; use {', '.join(_WORDS)}")
+        return Rejected(
+            reason=Reason.BAD_EVENT,
+            detail=f"device {item.device}: unknown kind {item.kind[:60]!r}; use {', '.join(_WORDS)}",
+        )
     if not valid_event_id(item.id):
-        return Rejected(reason=Reason.BAD_ID, detail=f"device {item.device}: an event's id is 1 to 80 printable characters")
+        return Rejected(
+            reason=Reason.BAD_ID, detail=f"device {item.device}: an event's id is 1 to 80 printable characters"
+        )
     for name, (vocabulary, needed) in words.items():
         word = item.data.get(name)
         if word is None and not needed:
             continue
         allowed = [member.value for member in vocabulary]  # type: ignore[attr-defined]
         if word not in allowed:
-            return Rejected(reason=Reason.BAD_EVENT,
-                            detail=f"device {item.device}: {item.kind} {name} is {str(word)[:60]!r}; use {', '.join(allowed)}")
+            return Rejected(
+                reason=Reason.BAD_EVENT,
+                detail=f"device {item.device}: {item.kind} {name} is {str(word)[:60]!r}; use {', '.join(allowed)}",
+            )
     if not _storable(item.data, 0):
-        return Rejected(reason=Reason.BAD_EVENT,
-                        detail=f"device {item.device}: data holds a NUL, a text over {_MAX_TEXT} characters or is nested too deep")
+        return Rejected(
+            reason=Reason.BAD_EVENT,
+            detail=f"device {item.device}: data holds a NUL, a text over {_MAX_TEXT} characters or is nested too deep",
+        )
     return None
 
 
@@ -294,7 +342,11 @@ def _storable(value: Any, depth: int) -> bool:
     if isinstance(value, str):
         return len(value) <= _MAX_TEXT and "\x00" not in value
     if isinstance(value, dict):
-        return depth < 6 and len(value) <= 64 and all(_storable(k, 0) and _storable(v, depth + 1) for k, v in value.items())
+        return (
+            depth < 6
+            and len(value) <= 64
+            and all(_storable(k, 0) and _storable(v, depth + 1) for k, v in value.items())
+        )
     if isinstance(value, list):
         return depth < 6 and len(value) <= 64 and all(_storable(v, depth + 1) for v in value)
     return not isinstance(value, float) or math.isfinite(value)

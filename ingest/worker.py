@@ -22,6 +22,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 import psycopg
 import structlog
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from prometheus_client import Counter, Gauge
@@ -67,7 +68,13 @@ class Worker:
     """One ingest process. `run` returns after `stop`, or raises what it cannot recover from."""
 
     def __init__(
-        self, *, dsn: str, broker: BrokerAddress, bus: LiveBus, name: str = "ingest-0", share: str | None = None,
+        self,
+        *,
+        dsn: str,
+        broker: BrokerAddress,
+        bus: LiveBus,
+        name: str = "ingest-0",
+        share: str | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._dsn, self._broker, self._bus, self._name = dsn, broker, bus, name
@@ -91,8 +98,11 @@ class Worker:
     def _make_client(self) -> mqtt.Client:
         five = self._broker.protocol == 5
         client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=self._name, manual_ack=True,
-            protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311, clean_session=None if five else False,
+            CallbackAPIVersion.VERSION2,
+            client_id=self._name,
+            manual_ack=True,
+            protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
+            clean_session=None if five else False,
             reconnect_on_failure=True,
         )
         client.username = self._broker.username
@@ -110,7 +120,9 @@ class Worker:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 24 * 3600
             properties.ReceiveMaximum = 2000
-            self._client.connect_async(self._broker.host, self._broker.port, keepalive=30, clean_start=False, properties=properties)
+            self._client.connect_async(
+                self._broker.host, self._broker.port, keepalive=30, clean_start=False, properties=properties
+            )
         else:
             self._client.connect_async(self._broker.host, self._broker.port, keepalive=30)
         self._client.loop_start()
@@ -135,7 +147,9 @@ class Worker:
             # A retained message is what was said at some time before, not something new.
             client.ack(message.mid, message.qos)
             return
-        item = Message(topic=topic, payload=bytes(message.payload), generation=self._generation, mid=message.mid, qos=message.qos)
+        item = Message(
+            topic=topic, payload=bytes(message.payload), generation=self._generation, mid=message.mid, qos=message.qos
+        )
         with self._arrived:
             self._queue.append(item)
             self._queued_bytes += len(item.payload)
@@ -214,6 +228,7 @@ class Worker:
 
     def _write(self, connection: Connection, writer: Writer, messages: list[Message], *, retried: bool = False) -> None:
         now_ms = to_ms(datetime.now(UTC))
+        outcome: Outcome | None
         try:
             outcome = writer.write(connection, messages, now_ms)
             self._poison = 0
@@ -239,7 +254,9 @@ class Worker:
         log.error("unstorable", topic=messages[0].topic, in_a_row=self._poison)
         if self._poison >= self._limits.poison_in_a_row:
             raise Poisoned(f"{self._poison} messages in a row could not be stored; see `anju quarantine list`")
-        why = Rejected(reason=Reason.UNSTORABLE, detail="the database refused it; its bytes are kept for replay after a fix")
+        why = Rejected(
+            reason=Reason.UNSTORABLE, detail="the database refused it; its bytes are kept for replay after a fix"
+        )
         return writer.write(connection, messages, now_ms, whole=why)
 
     def _after_commit(self, outcome: Outcome, messages: list[Message]) -> None:
@@ -286,4 +303,3 @@ class Worker:
         if gateway_id not in self._names:
             self._names = {placed.id: key for key, placed in writer.placement.gateways.items()}
         return self._names.get(gateway_id)
-

@@ -58,7 +58,9 @@ class Writer:
     partitions: Partitions
     progress: dict[ProgressKey, Progress] = field(default_factory=dict)
 
-    def write(self, connection: Connection, messages: list[Message], now_ms: int, *, whole: Rejected | None = None) -> Outcome:
+    def write(
+        self, connection: Connection, messages: list[Message], now_ms: int, *, whole: Rejected | None = None
+    ) -> Outcome:
         """Write a batch and commit it. With `whole` given every message is quarantined for that reason.
 
         Raises: the driver's errors; then nothing of the batch is stored, and it may be tried again.
@@ -121,10 +123,15 @@ class _Batch:
         gateway = self._gateway(found.topic)
         if gateway is None:
             self._tally(_source(message.topic), found.topic.up).received += 1
-            self._refuse(message.topic, message.payload, Rejected(
-                reason=Reason.UNKNOWN_GATEWAY,
-                detail=f"gateway {found.topic.gateway!r} is not registered at estate {found.topic.estate!r}; "
-                       "register it, or correct the topic, then replay"))
+            self._refuse(
+                message.topic,
+                message.payload,
+                Rejected(
+                    reason=Reason.UNKNOWN_GATEWAY,
+                    detail=f"gateway {found.topic.gateway!r} is not registered at estate {found.topic.estate!r}; "
+                    "register it, or correct the topic, then replay",
+                ),
+            )
             return
         tally = self._tally(_source(message.topic), found.topic.up)
         tally.received += found.received
@@ -164,8 +171,9 @@ class _Batch:
             device = self._device(gateway, item.device, found, None, message, event=i)
             if device is None:
                 continue
-            self.events.append(series.EventRow(
-                device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data))
+            self.events.append(
+                series.EventRow(device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data)
+            )
             self.event_origin.append((found, i))
 
     def _gateway(self, topic: Topic) -> PlacedGateway | None:
@@ -176,7 +184,13 @@ class _Batch:
         return placement.gateways.get(key)
 
     def _device(
-        self, gateway: PlacedGateway, code: str, found: Decoded, index: int | None, message: Message, event: int | None = None
+        self,
+        gateway: PlacedGateway,
+        code: str,
+        found: Decoded,
+        index: int | None,
+        message: Message,
+        event: int | None = None,
     ) -> PlacedDevice | None:
         placement = self.writer.placement
         key = (gateway.estate_id, code)
@@ -186,10 +200,17 @@ class _Batch:
         if device is not None and device.gateway_id in (None, gateway.id):
             return device
         if device is None:
-            why = Rejected(reason=Reason.UNKNOWN_DEVICE, detail=f"device {code!r} is not registered at this estate; register it, then replay")
+            why = Rejected(
+                reason=Reason.UNKNOWN_DEVICE,
+                detail=f"device {code!r} is not registered at this estate; register it, then replay",
+            )
         else:
-            why = Rejected(reason=Reason.FOREIGN_DEVICE, detail=f"device {code!r} belongs to another gateway of this estate")
-        self._refuse(message.topic, _reading_bytes(found, index) if index is not None else _event_bytes(found, event or 0), why)
+            why = Rejected(
+                reason=Reason.FOREIGN_DEVICE, detail=f"device {code!r} belongs to another gateway of this estate"
+            )
+        self._refuse(
+            message.topic, _reading_bytes(found, index) if index is not None else _event_bytes(found, event or 0), why
+        )
         return None
 
     # Storing -------------------------------------------------------------------------------------------------------
@@ -210,17 +231,27 @@ class _Batch:
         return self.out
 
     def _store_readings(self) -> None:
-        batch = series.Readings(at=np.array(self.at, dtype=np.int64), point=np.array(self.points, dtype=np.int32),
-                                value=np.array(self.values, dtype=np.float64))
+        batch = series.Readings(
+            at=np.array(self.at, dtype=np.int64),
+            point=np.array(self.points, dtype=np.int32),
+            value=np.array(self.values, dtype=np.float64),
+        )
         written = series.write_readings(self.connection, batch)
         clash = set(written.conflicts)
         for i in written.conflicts:
             found, index, _ = self.origin[i]
-            self._refuse(_topic(found), _reading_bytes(found, index), Rejected(
-                reason=Reason.CONFLICT,
-                detail=f"device {found.devices[index]}: another {found.names[index]} is stored for {found.at[index]}; "
-                       "a resend must be byte for byte the first one"))
-        self._settle(Up.READINGS, [found for i, (found, _, _) in enumerate(self.origin) if i not in clash], written.stored)
+            self._refuse(
+                _topic(found),
+                _reading_bytes(found, index),
+                Rejected(
+                    reason=Reason.CONFLICT,
+                    detail=f"device {found.devices[index]}: another {found.names[index]} is stored for {found.at[index]}; "
+                    "a resend must be byte for byte the first one",
+                ),
+            )
+        self._settle(
+            Up.READINGS, [found for i, (found, _, _) in enumerate(self.origin) if i not in clash], written.stored
+        )
         for i, (_, _, device_id) in enumerate(self.origin):
             if i not in clash and written.stored:
                 self._widen(device_id, self.at[i])
@@ -230,10 +261,17 @@ class _Batch:
         clash = set(written.conflicts)
         for i in written.conflicts:
             found, index = self.event_origin[i]
-            self._refuse(_topic(found), _event_bytes(found, index), Rejected(
-                reason=Reason.CONFLICT,
-                detail=f"device {found.events[index].device}: event {found.events[index].id} is stored with other content"))
-        self._settle(Up.EVENTS, [found for i, (found, _) in enumerate(self.event_origin) if i not in clash], written.stored)
+            self._refuse(
+                _topic(found),
+                _event_bytes(found, index),
+                Rejected(
+                    reason=Reason.CONFLICT,
+                    detail=f"device {found.events[index].device}: event {found.events[index].id} is stored with other content",
+                ),
+            )
+        self._settle(
+            Up.EVENTS, [found for i, (found, _) in enumerate(self.event_origin) if i not in clash], written.stored
+        )
         if not written.stored:
             return
         watched = []
@@ -266,11 +304,23 @@ class _Batch:
         for found, gateway in self.status:
             if found.state is not None:
                 state = found.state
-                ingest_log.save_state(self.connection, gateway.id, online=state.online, at_ms=state.at, boot=state.boot,
-                                      clock_offset_ms=state.clock_offset_ms, outbox=state.outbox)
+                ingest_log.save_state(
+                    self.connection,
+                    gateway.id,
+                    online=state.online,
+                    at_ms=state.at,
+                    boot=state.boot,
+                    clock_offset_ms=state.clock_offset_ms,
+                    outbox=state.outbox,
+                )
             if found.birth is not None:
-                ingest_log.save_birth(self.connection, gateway.id, found.birth.boot, found.birth.at,
-                                      [msgspec.to_builtins(device) for device in found.birth.devices])
+                ingest_log.save_birth(
+                    self.connection,
+                    gateway.id,
+                    found.birth.boot,
+                    found.birth.at,
+                    [msgspec.to_builtins(device) for device in found.birth.devices],
+                )
 
     def _store_quarantine(self) -> None:
         fresh = quarantine(self.connection, [refused for _, refused in self.refused])
@@ -297,7 +347,9 @@ class _Batch:
         ingest_log.save_progress(self.connection, {key: self.writer.progress[key] for key in touched})
         for key, (found, seqs) in touched.items():
             upto = self.writer.progress[key].upto
-            ack = wire.Ack(v=wire.VERSION, kind=key[1], boot=key[2], upto=upto, also=sorted(s for s in seqs if s > upto))
+            ack = wire.Ack(
+                v=wire.VERSION, kind=key[1], boot=key[2], upto=upto, also=sorted(s for s in seqs if s > upto)
+            )
             self.out.acks.append((found.topic.estate, found.topic.gateway, ack))
 
     # Small things ----------------------------------------------------------------------------------------------------
@@ -335,4 +387,3 @@ def _reading_bytes(found: Decoded, index: int) -> bytes:
 
 def _event_bytes(found: Decoded, index: int) -> bytes:
     return msgspec.json.encode({"v": wire.VERSION, "items": [found.events[index]]}, order="deterministic")
-

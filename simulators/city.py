@@ -119,11 +119,23 @@ def city_from(*, seed: int, units: int, anchor: date, days: int) -> City:
         entrance, door = divmod(place, PER_ENTRANCE)
         floor, side = door // PER_FLOOR + 1, door % PER_FLOOR + 1
         begin, end = _span(rng, stories[index], anchor, days)
-        homes.append(Home(
-            index=index, building=str(building + 1).zfill(2), entrance=f"{building + 1:02d}-{entrance + 1}",
-            unit=f"{building + 1:02d}-{entrance + 1}-{floor}{side:02d}", floor=floor, area_m2=float(rng.choice([38.0, 45.0, 58.0])),
-            people=int(rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.28, 0.32, 0.15, 0.05])), story=stories[index], from_day=begin, to_day=end,
-            base_l=float(rng.uniform(55, 120)), standby_w=float(rng.uniform(16, 48)), works=bool(rng.random() < 0.7)))
+        homes.append(
+            Home(
+                index=index,
+                building=str(building + 1).zfill(2),
+                entrance=f"{building + 1:02d}-{entrance + 1}",
+                unit=f"{building + 1:02d}-{entrance + 1}-{floor}{side:02d}",
+                floor=floor,
+                area_m2=float(rng.choice([38.0, 45.0, 58.0])),
+                people=int(rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.28, 0.32, 0.15, 0.05])),
+                story=stories[index],
+                from_day=begin,
+                to_day=end,
+                base_l=float(rng.uniform(55, 120)),
+                standby_w=float(rng.uniform(16, 48)),
+                works=bool(rng.random() < 0.7),
+            )
+        )
     return City(seed=seed, anchor=anchor, homes=homes)
 
 
@@ -139,6 +151,7 @@ def _stories(rng: np.random.Generator, units: int) -> list[Story]:
 
 def _span(rng: np.random.Generator, story: Story, anchor: date, days: int) -> tuple[date | None, date | None]:
     """Choose when a story begins and ends, as shares of the simulated past."""
+
     def at(low: float, high: float) -> date:
         return anchor + timedelta(days=int(days * rng.uniform(low, high)))
 

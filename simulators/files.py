@@ -34,7 +34,10 @@ def register_rows(city: City) -> dict[str, Rows]:
     for home in city.homes:
         _add_home(sheets, home, long_ago)
     for building, entrance in city.entrances:
-        for code, kind, profile in ((door(entrance), "door", "door-terminal"), (smoke_detector(entrance), "detector", "smoke-detector")):
+        for code, kind, profile in (
+            (door(entrance), "door", "door-terminal"),
+            (smoke_detector(entrance), "detector", "smoke-detector"),
+        ):
             _add_device(sheets, f"gw-{building}", code, kind, profile)
             _add_mount(sheets, code, long_ago, entrance=entrance, place=f"{int(building)}栋{entrance[-1]}单元")
     for building in city.buildings:
@@ -44,19 +47,54 @@ def register_rows(city: City) -> dict[str, Rows]:
 
 
 def _add_home(sheets: dict[str, Rows], home: Any, long_ago: str) -> None:
-    sheets["units"].append({"estate": ESTATE, "entrance": home.entrance, "code": home.unit, "floor": str(home.floor), "area_m2": str(home.area_m2)})
+    sheets["units"].append(
+        {
+            "estate": ESTATE,
+            "entrance": home.entrance,
+            "code": home.unit,
+            "floor": str(home.floor),
+            "area_m2": str(home.area_m2),
+        }
+    )
     if home.story is not Story.UNLET:
         sheets["households"].append({"code": home.household, "members": str(home.people)})
-        sheets["tenancies"].append({"code": f"t-{home.index:05d}", "estate": ESTATE, "unit": home.unit, "household": home.household,
-                                    "valid_from": long_ago, "valid_to": ""})
+        sheets["tenancies"].append(
+            {
+                "code": f"t-{home.index:05d}",
+                "estate": ESTATE,
+                "unit": home.unit,
+                "household": home.household,
+                "valid_from": long_ago,
+                "valid_to": "",
+            }
+        )
         for person in range(home.people):
-            sheets["residents"].append({"code": home.resident(person), "household": home.household,
-                                        "role": "member" if person else "tenant", "valid_from": long_ago, "valid_to": ""})
+            sheets["residents"].append(
+                {
+                    "code": home.resident(person),
+                    "household": home.household,
+                    "role": "member" if person else "tenant",
+                    "valid_from": long_ago,
+                    "valid_to": "",
+                }
+            )
     if home.story is Story.DECLARED_AWAY:
-        sheets["declarations"].append({"code": f"d-{home.index:05d}", "estate": ESTATE, "unit": home.unit, "kind": "absence",
-                                       "valid_from": _iso(home.from_day), "valid_to": "", "note": "外出务工"})
+        sheets["declarations"].append(
+            {
+                "code": f"d-{home.index:05d}",
+                "estate": ESTATE,
+                "unit": home.unit,
+                "kind": "absence",
+                "valid_from": _iso(home.from_day),
+                "valid_to": "",
+                "note": "外出务工",
+            }
+        )
     water, energy = water_meter(home), energy_meter(home)
-    for code, kind, profile in ((water, "water_meter", "water-dn15"), (energy, "electricity_meter", "electricity-1p-60a")):
+    for code, kind, profile in (
+        (water, "water_meter", "water-dn15"),
+        (energy, "electricity_meter", "electricity-1p-60a"),
+    ):
         _add_device(sheets, home.gateway, code, kind, profile)
         _add_mount(sheets, code, long_ago, unit=home.unit)
     if home.story is Story.METER_SWAPPED:
@@ -69,9 +107,29 @@ def _add_device(sheets: dict[str, Rows], gateway: str, code: str, kind: str, pro
     sheets["devices"].append({"estate": ESTATE, "gateway": gateway, "code": code, "kind": kind, "profile": profile})
 
 
-def _add_mount(sheets: dict[str, Rows], device: str, since: str, *, unit: str = "", entrance: str = "", building: str = "", place: str = "") -> None:
-    sheets["mounts"].append({"code": f"m-{device}", "estate": ESTATE, "device": device, "unit": unit, "entrance": entrance,
-                             "building": building, "place": place, "valid_from": since, "valid_to": ""})
+def _add_mount(
+    sheets: dict[str, Rows],
+    device: str,
+    since: str,
+    *,
+    unit: str = "",
+    entrance: str = "",
+    building: str = "",
+    place: str = "",
+) -> None:
+    sheets["mounts"].append(
+        {
+            "code": f"m-{device}",
+            "estate": ESTATE,
+            "device": device,
+            "unit": unit,
+            "entrance": entrance,
+            "building": building,
+            "place": place,
+            "valid_from": since,
+            "valid_to": "",
+        }
+    )
 
 
 def _iso(day: date | None) -> str:
@@ -81,7 +139,13 @@ def _iso(day: date | None) -> str:
 def truth_rows(city: City) -> list[dict[str, Any]]:
     """Tell what is true of every home."""
     return [
-        {"unit": home.unit, "story": str(home.story), "from_day": _iso(home.from_day), "to_day": _iso(home.to_day), "people": home.people}
+        {
+            "unit": home.unit,
+            "story": str(home.story),
+            "from_day": _iso(home.from_day),
+            "to_day": _iso(home.to_day),
+            "people": home.people,
+        }
         for home in city.homes
     ]
 
@@ -97,4 +161,11 @@ def write_city(city: City, directory: Path) -> None:
             writer.writeheader()
             writer.writerows(rows)
     truth = directory.parent / f"{directory.name}-truth.json"
-    truth.write_text(json.dumps({"seed": city.seed, "anchor": city.anchor.isoformat(), "homes": truth_rows(city)}, ensure_ascii=False, indent=1), "utf-8")
+    truth.write_text(
+        json.dumps(
+            {"seed": city.seed, "anchor": city.anchor.isoformat(), "homes": truth_rows(city)},
+            ensure_ascii=False,
+            indent=1,
+        ),
+        "utf-8",
+    )

@@ -18,7 +18,9 @@ from simulators.city import City, Home, Story
 _WATER = np.array([4, 2, 1, 1, 1, 3, 18, 24, 12, 7, 6, 10, 14, 7, 5, 5, 7, 14, 22, 22, 20, 20, 14, 8], dtype=float)
 _WATER /= _WATER.sum()
 #: Watts of a present person's doings, by hour.
-_DOING = np.array([20, 10, 8, 8, 8, 15, 70, 90, 60, 45, 50, 110, 120, 60, 50, 50, 60, 130, 190, 210, 200, 180, 120, 50], dtype=float)
+_DOING = np.array(
+    [20, 10, 8, 8, 8, 15, 70, 90, 60, 45, 50, 110, 120, 60, 50, 50, 60, 130, 190, 210, 200, 180, 120, 50], dtype=float
+)
 _NIGHT = np.array([h < 7 or h >= 22 for h in range(24)])
 
 
@@ -59,7 +61,10 @@ def live_day(city: City, home: Home, day: date) -> Day:
             back = out + int(abs(rng.normal(4.5 if weekend or not home.works else 9.5, 1.8)) * 3600) + 900
             out, back = max(0, min(out, 84_000)), min(back, 86_399)
             present[out // 3600 + 1 : back // 3600] -= 1
-            passages += [Passage(second=out, person=token, direction="out"), Passage(second=back, person=token, direction="in")]
+            passages += [
+                Passage(second=out, person=token, direction="out"),
+                Passage(second=back, person=token, direction="in"),
+            ]
     present = np.maximum(present, 0.0)
     litres = _draw_water(rng, home, present)
     if told and home.story is Story.LEAK:
@@ -84,7 +89,8 @@ def _draw_power(
     doing = present * _DOING * rng.gamma(2.0, 0.5, 24)
     summer = 1.0 if day.month in (6, 7, 8, 9) else 0.35 if day.month in (12, 1, 2) else 0.0
     cooling = summer * 450.0 * (present > 0) * np.where(_NIGHT, 0.8, 0.5) * rng.random(24)
-    return (home.standby_w + fridge + doing + cooling) / 1000.0
+    total: NDArray[np.float64] = (home.standby_w + fridge + doing + cooling) / 1000.0
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,10 +102,20 @@ class Present:
             for day, passage in self.registers(home).passages:
                 at = int(day_start(day, ZONE).timestamp() * 1000) + passage.second * 1000
                 if low_ms <= at < high_ms:
-                    found.append(EventItem(
-                        device=door(home.entrance), at=at, id=f"{day:%y%m%d}-{passage.person}-{passage.second}", kind="passage",
-                        data={"method": "face" if home.index % 3 else "card", "outcome": "granted",
-                              "direction": passage.direction, "person": passage.person}))
+                    found.append(
+                        EventItem(
+                            device=door(home.entrance),
+                            at=at,
+                            id=f"{day:%y%m%d}-{passage.person}-{passage.second}",
+                            kind="passage",
+                            data={
+                                "method": "face" if home.index % 3 else "card",
+                                "outcome": "granted",
+                                "direction": passage.direction,
+                                "person": passage.person,
+                            },
+                        )
+                    )
         return sorted(found, key=lambda item: (item.at, item.id))
 
 

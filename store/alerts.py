@@ -49,7 +49,8 @@ def raise_alert(connection: Connection, wanted: Raise, *, actor: str) -> tuple[i
         "acknowledgement = CASE WHEN a.condition = 'returned' THEN 'unacknowledged' ELSE a.acknowledgement END, "
         "evidence = excluded.evidence, reasons = excluded.reasons, score = excluded.score, version = a.version + 1 "
         "RETURNING id, occurrences",
-        _columns(wanted)).fetchone()
+        _columns(wanted),
+    ).fetchone()
     assert row is not None
     new = row["occurrences"] == 1
     note_change(connection, row["id"], actor, "raised" if new else "recurred")
@@ -62,7 +63,8 @@ def record_ended(connection: Connection, wanted: Raise, *, actor: str) -> int:
         "INSERT INTO alerts (estate_id, detector, subject_kind, subject_id, subject, dedup_key, alert_class, severity, "
         "score, condition, reasons, evidence, policy_version, since_at, until_at, ended_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp()) RETURNING id",
-        _columns(wanted)).fetchone()
+        _columns(wanted),
+    ).fetchone()
     assert row is not None
     note_change(connection, row["id"], actor, "recorded")
     return int(row["id"])
@@ -86,13 +88,15 @@ def note_occurrence(connection: Connection, alert_id: int, at: datetime, state: 
     """Keep one occurrence of an alert with what it came from."""
     connection.execute(
         "INSERT INTO alert_occurrences (alert_id, at, state, source) VALUES (%s, %s, %s, %s)",
-        [alert_id, at, state, Jsonb(source)])
+        [alert_id, at, state, Jsonb(source)],
+    )
 
 
 def note_change(connection: Connection, alert_id: int, actor: str, step: str, note: str | None = None) -> None:
     """Keep who changed an alert and how."""
     connection.execute(
-        "INSERT INTO alert_changes (alert_id, actor, step, note) VALUES (%s, %s, %s, %s)", [alert_id, actor, step, note])
+        "INSERT INTO alert_changes (alert_id, actor, step, note) VALUES (%s, %s, %s, %s)", [alert_id, actor, step, note]
+    )
 
 
 def find_open(
@@ -101,27 +105,39 @@ def find_open(
     """Read and lock the open alert of a key."""
     return connection.execute(
         "SELECT * FROM alerts WHERE detector = %s AND subject_kind = %s AND subject_id = %s AND dedup_key = %s "
-        "AND ended_at IS NULL FOR UPDATE", [detector, subject_kind, subject_id, dedup_key]).fetchone()
+        "AND ended_at IS NULL FOR UPDATE",
+        [detector, subject_kind, subject_id, dedup_key],
+    ).fetchone()
 
 
 def of_units(connection: Connection, detector: str, units: list[int]) -> list[dict[str, Any]]:
     """Read and lock all of a detector's alerts about units, ended ones too."""
     return connection.execute(
         "SELECT * FROM alerts WHERE detector = %s AND subject_kind = 'unit' AND subject_id = ANY(%s) "
-        "ORDER BY subject_id, since_at FOR UPDATE", [detector, units]).fetchall()
+        "ORDER BY subject_id, since_at FOR UPDATE",
+        [detector, units],
+    ).fetchall()
 
 
 def state_of(row: dict[str, Any]) -> AlertState:
     """Read an alert's axes from its row."""
     return AlertState(
-        alert_class=AlertClass(row["alert_class"]), condition=Condition(row["condition"]),
-        acknowledgement=Acknowledgement(row["acknowledgement"]), suppression=Suppression(row["suppression"]),
+        alert_class=AlertClass(row["alert_class"]),
+        condition=Condition(row["condition"]),
+        acknowledgement=Acknowledgement(row["acknowledgement"]),
+        suppression=Suppression(row["suppression"]),
         ended=row["ended_at"] is not None,
     )
 
 
 def set_state(
-    connection: Connection, alert_id: int, state: AlertState, *, actor: str, step: str, note: str | None = None,
+    connection: Connection,
+    alert_id: int,
+    state: AlertState,
+    *,
+    actor: str,
+    step: str,
+    note: str | None = None,
     expected_version: int | None = None,
 ) -> int:
     """Move an alert on its axes and return its new version.
@@ -132,8 +148,16 @@ def set_state(
         "UPDATE alerts SET condition = %s, acknowledgement = %s, suppression = %s, version = version + 1, "
         "ended_at = CASE WHEN %s THEN coalesce(ended_at, clock_timestamp()) END "
         "WHERE id = %s AND (%s::integer IS NULL OR version = %s) RETURNING version",
-        [state.condition, state.acknowledgement, state.suppression, state.ended, alert_id, expected_version,
-         expected_version]).fetchone()
+        [
+            state.condition,
+            state.acknowledgement,
+            state.suppression,
+            state.ended,
+            alert_id,
+            expected_version,
+            expected_version,
+        ],
+    ).fetchone()
     if row is None:
         raise Stale(f"alert {alert_id} was changed by someone else")
     note_change(connection, alert_id, actor, step, note)
@@ -148,23 +172,42 @@ def refresh(connection: Connection, alert_id: int, wanted: Raise) -> bool:
         "last_seen_at = clock_timestamp(), version = version + 1 WHERE id = %(id)s AND "
         "(since_at, until_at, severity, condition, reasons, evidence) IS DISTINCT FROM "
         "(%(since)s, %(until)s::timestamptz, %(severity)s, %(condition)s, %(reasons)s::text[], %(evidence)s)",
-        {"since": wanted.since_at, "until": wanted.until_at, "score": wanted.score, "reasons": list(wanted.reasons),
-         "evidence": Jsonb(wanted.evidence), "severity": wanted.severity, "policy": wanted.policy_version,
-         "condition": wanted.condition, "id": alert_id})
+        {
+            "since": wanted.since_at,
+            "until": wanted.until_at,
+            "score": wanted.score,
+            "reasons": list(wanted.reasons),
+            "evidence": Jsonb(wanted.evidence),
+            "severity": wanted.severity,
+            "policy": wanted.policy_version,
+            "condition": wanted.condition,
+            "id": alert_id,
+        },
+    )
     return done.rowcount == 1
 
 
-def get_alert(connection: Connection, alert_id: int, estates: tuple[int, ...], classes: frozenset[str]) -> dict[str, Any] | None:
+def get_alert(
+    connection: Connection, alert_id: int, estates: tuple[int, ...], classes: frozenset[str]
+) -> dict[str, Any] | None:
     """Read one alert within a scope."""
     return connection.execute(
         "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id "
         "WHERE a.id = %s AND a.estate_id = ANY(%s) AND a.alert_class = ANY(%s)",
-        [alert_id, list(estates), sorted(classes)]).fetchone()
+        [alert_id, list(estates), sorted(classes)],
+    ).fetchone()
 
 
 def list_alerts(
-    connection: Connection, estates: tuple[int, ...], classes: frozenset[str], *, open_only: bool = True,
-    alert_class: str | None = None, estate: str | None = None, before_id: int | None = None, limit: int = 50,
+    connection: Connection,
+    estates: tuple[int, ...],
+    classes: frozenset[str],
+    *,
+    open_only: bool = True,
+    alert_class: str | None = None,
+    estate: str | None = None,
+    before_id: int | None = None,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
     """List alerts within a scope, newest first, paged by id."""
     clauses = [sql.SQL("a.estate_id = ANY(%(estates)s) AND a.alert_class = ANY(%(classes)s)")]
@@ -178,19 +221,31 @@ def list_alerts(
         clauses.append(sql.SQL("a.id < %(before)s"))
     query = sql.SQL(
         "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id WHERE {} "
-        "ORDER BY a.id DESC LIMIT %(limit)s").format(sql.SQL(" AND ").join(clauses))
-    return connection.execute(query, {
-        "estates": list(estates), "classes": sorted(classes), "class": alert_class, "estate": estate, "before": before_id,
-        "limit": limit}).fetchall()
+        "ORDER BY a.id DESC LIMIT %(limit)s"
+    ).format(sql.SQL(" AND ").join(clauses))
+    return connection.execute(
+        query,
+        {
+            "estates": list(estates),
+            "classes": sorted(classes),
+            "class": alert_class,
+            "estate": estate,
+            "before": before_id,
+            "limit": limit,
+        },
+    ).fetchall()
 
 
-def list_leads(connection: Connection, estates: tuple[int, ...], estate: str | None, limit: int) -> list[dict[str, Any]]:
+def list_leads(
+    connection: Connection, estates: tuple[int, ...], estate: str | None, limit: int
+) -> list[dict[str, Any]]:
     """List open compliance leads within a scope, the likeliest and longest first."""
     return connection.execute(
         "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id "
         "WHERE a.estate_id = ANY(%s) AND a.alert_class = 'compliance' AND a.ended_at IS NULL "
         "AND (%s::text IS NULL OR e.code = %s) ORDER BY a.score DESC, a.since_at, a.id LIMIT %s",
-        [list(estates), estate, estate, limit]).fetchall()
+        [list(estates), estate, estate, limit],
+    ).fetchall()
 
 
 def changes_after(
@@ -201,7 +256,8 @@ def changes_after(
         "SELECT c.seq, c.step, c.actor, c.at AS changed_at, a.*, e.code AS estate, e.timezone FROM alert_changes c "
         "JOIN alerts a ON a.id = c.alert_id JOIN estates e ON e.id = a.estate_id "
         "WHERE c.seq > %s AND a.estate_id = ANY(%s) AND a.alert_class = ANY(%s) ORDER BY c.seq LIMIT %s",
-        [seq, list(estates), sorted(classes), limit]).fetchall()
+        [seq, list(estates), sorted(classes), limit],
+    ).fetchall()
 
 
 def last_change(connection: Connection) -> int:
@@ -213,4 +269,5 @@ def last_change(connection: Connection) -> int:
 def history(connection: Connection, alert_id: int) -> list[dict[str, Any]]:
     """Read who changed an alert, oldest first."""
     return connection.execute(
-        "SELECT seq, at, actor, step, note FROM alert_changes WHERE alert_id = %s ORDER BY seq", [alert_id]).fetchall()
+        "SELECT seq, at, actor, step, note FROM alert_changes WHERE alert_id = %s ORDER BY seq", [alert_id]
+    ).fetchall()

@@ -31,7 +31,7 @@ def connect(dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_
 
     Raises: psycopg.OperationalError where the server cannot be reached.
     """
-    connection = psycopg.connect(
+    return psycopg.connect(
         dsn,
         autocommit=autocommit,
         connect_timeout=CONNECT_SECONDS,
@@ -39,7 +39,6 @@ def connect(dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_
         row_factory=dict_row,
         prepare_threshold=5,
     )
-    return connection
 
 
 def open_pool(dsn: str, *, size: int = 8) -> Pool:

@@ -52,13 +52,16 @@ def take_dirty(connection: Connection, estate_id: int, limit: int = 20_000) -> t
     """
     spans = connection.execute(
         "SELECT s.id FROM dirty_spans s JOIN devices d ON d.id = s.device_id WHERE d.estate_id = %s ORDER BY s.id LIMIT %s",
-        [estate_id, limit]).fetchall()
+        [estate_id, limit],
+    ).fetchall()
     ids = [row["id"] for row in spans]
     units = connection.execute(
         "SELECT u.id AS unit_id, min(s.from_at) AS from_at, max(s.to_at) AS to_at FROM dirty_spans s "
         "JOIN mounts m ON m.device_id = s.device_id "
         "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) "
-        "WHERE s.id = ANY(%s) GROUP BY u.id ORDER BY u.id", [ids]).fetchall()
+        "WHERE s.id = ANY(%s) GROUP BY u.id ORDER BY u.id",
+        [ids],
+    ).fetchall()
     return ids, [DirtyUnit(estate_id=estate_id, **row) for row in units]
 
 
@@ -71,7 +74,8 @@ def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
     """List the estates (id, code, time zone) that have dirty spans."""
     rows = connection.execute(
         "SELECT id, code, timezone FROM estates WHERE id IN (SELECT d.estate_id FROM dirty_spans s "
-        "JOIN devices d ON d.id = s.device_id) ORDER BY id")
+        "JOIN devices d ON d.id = s.device_id) ORDER BY id"
+    )
     return [(row["id"], row["code"], row["timezone"]) for row in rows]
 
 
@@ -79,7 +83,8 @@ def estates_to_judge(connection: Connection, today: dict[str, date]) -> list[tup
     """List the estates (id, time zone) whose units have not been judged since their local day began."""
     rows = connection.execute(
         "SELECT e.id, e.timezone, j.day FROM estates e LEFT JOIN judged_days j ON j.estate_id = e.id "
-        "WHERE EXISTS (SELECT FROM units u JOIN unit_days d ON d.unit_id = u.id WHERE u.estate_id = e.id)")
+        "WHERE EXISTS (SELECT FROM units u JOIN unit_days d ON d.unit_id = u.id WHERE u.estate_id = e.id)"
+    )
     return [(row["id"], row["timezone"]) for row in rows if row["day"] is None or row["day"] < today[row["timezone"]]]
 
 
@@ -91,14 +96,18 @@ def estate_zones(connection: Connection) -> list[str]:
 def note_judged(connection: Connection, estate_id: int, day: date) -> None:
     """Note that all units of an estate have been judged on a local day."""
     connection.execute(
-        "INSERT INTO judged_days VALUES (%s, %s) ON CONFLICT (estate_id) DO UPDATE SET day = excluded.day", [estate_id, day])
+        "INSERT INTO judged_days VALUES (%s, %s) ON CONFLICT (estate_id) DO UPDATE SET day = excluded.day",
+        [estate_id, day],
+    )
 
 
 def units_with_facts(connection: Connection, estate_id: int) -> list[int]:
     """List the units of an estate that have facts."""
     rows = connection.execute(
         "SELECT u.id FROM units u WHERE u.estate_id = %s AND EXISTS (SELECT FROM unit_days d WHERE d.unit_id = u.id) "
-        "ORDER BY u.id", [estate_id])
+        "ORDER BY u.id",
+        [estate_id],
+    )
     return [row["id"] for row in rows]
 
 
@@ -108,11 +117,15 @@ def meters_of(connection: Connection, units: list[int], names: list[str]) -> lis
         "SELECT m.unit_id, d.id AS device_id, p.id AS point_id, p.name AS point, d.profile, "
         "(extract(epoch FROM m.valid_from) * 1000)::bigint AS from_ms, (extract(epoch FROM m.valid_to) * 1000)::bigint AS to_ms "
         "FROM mounts m JOIN devices d ON d.id = m.device_id JOIN points p ON p.device_id = d.id "
-        "WHERE m.unit_id = ANY(%s) AND p.name = ANY(%s) ORDER BY m.unit_id, p.id", [units, names])
+        "WHERE m.unit_id = ANY(%s) AND p.name = ANY(%s) ORDER BY m.unit_id, p.id",
+        [units, names],
+    )
     return [Meter(**row) for row in rows]
 
 
-def neighbour_days(connection: Connection, spans: dict[int, tuple[date, date]], depth: int) -> dict[int, tuple[date, date]]:
+def neighbour_days(
+    connection: Connection, spans: dict[int, tuple[date, date]], depth: int
+) -> dict[int, tuple[date, date]]:
     """Widen each unit's span of days so that every supply has `depth` further days with readings on either side.
 
     An interval reaches from one reading to the next, over days on which a meter was silent; what changed on one day
@@ -133,13 +146,22 @@ def neighbour_days(connection: Connection, spans: dict[int, tuple[date, date]], 
                     AND energy_samples > 0 ORDER BY day LIMIT %(n)s) e))) AS after
         FROM unnest(%(units)s::integer[], %(lows)s::date[], %(highs)s::date[]) AS s (unit_id, low, high)
         """,
-        {"n": depth, "units": list(spans), "lows": [a for a, _ in spans.values()], "highs": [b for _, b in spans.values()]})
+        {
+            "n": depth,
+            "units": list(spans),
+            "lows": [a for a, _ in spans.values()],
+            "highs": [b for _, b in spans.values()],
+        },
+    )
     return {
-        row["unit_id"]: (row["before"] or spans[row["unit_id"]][0], row["after"] or spans[row["unit_id"]][1]) for row in rows
+        row["unit_id"]: (row["before"] or spans[row["unit_id"]][0], row["after"] or spans[row["unit_id"]][1])
+        for row in rows
     }
 
 
-def passages(connection: Connection, units: list[int], low: datetime, high: datetime, zone: str) -> list[dict[str, Any]]:
+def passages(
+    connection: Connection, units: list[int], low: datetime, high: datetime, zone: str
+) -> list[dict[str, Any]]:
     """Count granted passages per unit and local day: by the door of the unit itself, or by whose token it was.
 
     A token belongs to a resident, or to the credential of one, whose household holds the unit at that time. At a
@@ -170,10 +192,13 @@ def passages(connection: Connection, units: list[int], low: datetime, high: date
                count(DISTINCT token) FILTER (WHERE NOT registered) AS strangers_seen
         FROM owned WHERE unit_id = ANY(%(units)s) GROUP BY unit_id, day
         """,
-        {"zone": zone, "low": low, "high": high, "units": units}).fetchall()
+        {"zone": zone, "low": low, "high": high, "units": units},
+    ).fetchall()
 
 
-def door_days(connection: Connection, units: list[int], low: datetime, high: datetime, zone: str) -> set[tuple[int, date]]:
+def door_days(
+    connection: Connection, units: list[int], low: datetime, high: datetime, zone: str
+) -> set[tuple[int, date]]:
     """List the (unit, local day) pairs on which a door that the unit goes through said anything at all.
 
     Where no door spoke, nobody knows who came: the counts of that day are unknown and not zero.
@@ -183,21 +208,25 @@ def door_days(connection: Connection, units: list[int], low: datetime, high: dat
         "WHERE e.at >= %(low)s AND e.at < %(high)s AND e.kind = 'passage') "
         "SELECT DISTINCT u.id AS unit_id, a.day FROM alive a JOIN mounts m ON m.device_id = a.device_id "
         "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) "
-        "WHERE u.id = ANY(%(units)s)", {"zone": zone, "low": low, "high": high, "units": units})
+        "WHERE u.id = ANY(%(units)s)",
+        {"zone": zone, "low": low, "high": high, "units": units},
+    )
     return {(row["unit_id"], row["day"]) for row in rows}
 
 
 def save_days(connection: Connection, rows: list[dict[str, Any]], units: list[int], first: date, last: date) -> None:
     """Replace the facts of units between two days, both included, with `rows`."""
-    connection.execute(
-        "DELETE FROM unit_days WHERE unit_id = ANY(%s) AND day BETWEEN %s AND %s", [units, first, last])
+    connection.execute("DELETE FROM unit_days WHERE unit_id = ANY(%s) AND day BETWEEN %s AND %s", [units, first, last])
     names = ("unit_id", "day", *NUMBERS, *INSTANTS, "faults")
     types = ["int4", "date", *("int4" if n in _WHOLE else "float4" for n in NUMBERS), *["timestamptz"] * 4, "text[]"]
-    with connection.cursor() as cursor, cursor.copy(
-        "COPY unit_days (unit_id, day, energy_kwh, energy_cover, energy_floor_w, energy_peak_w, water_l, water_cover, "
-        "water_trickle_l, water_least_l_h, energy_samples, water_samples, entries, exits, residents_seen, strangers_seen, water_first_use_at, "
-        "water_last_use_at, water_first_still_at, water_last_still_at, faults) FROM STDIN (FORMAT binary)"
-    ) as stream:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY unit_days (unit_id, day, energy_kwh, energy_cover, energy_floor_w, energy_peak_w, water_l, water_cover, "
+            "water_trickle_l, water_least_l_h, energy_samples, water_samples, entries, exits, residents_seen, strangers_seen, water_first_use_at, "
+            "water_last_use_at, water_first_still_at, water_last_still_at, faults) FROM STDIN (FORMAT binary)"
+        ) as stream,
+    ):
         stream.set_types(types)
         for row in rows:
             stream.write_row([row[name] for name in names])
@@ -211,13 +240,22 @@ def load_columns(connection: Connection, units: list[int], first: date, days: in
     names = (*NUMBERS, *INSTANTS)
     index = {unit: i for i, unit in enumerate(units)}
     columns = {name: np.full((len(units), days), np.nan) for name in names}
-    rows = connection.cursor(row_factory=tuple_row).execute(
-        sql.SQL("SELECT unit_id, day - %s::date, {numbers}, {instants} FROM unit_days WHERE unit_id = ANY(%s) "
-                "AND day >= %s AND day < %s::date + %s").format(
-            numbers=sql.SQL(", ").join(map(sql.Identifier, NUMBERS)),
-            instants=sql.SQL(", ").join(
-                sql.SQL("(extract(epoch FROM {}) * 1000)::float8").format(sql.Identifier(name)) for name in INSTANTS)),
-        [first, units, first, first, days]).fetchall()
+    rows = (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            sql.SQL(
+                "SELECT unit_id, day - %s::date, {numbers}, {instants} FROM unit_days WHERE unit_id = ANY(%s) "
+                "AND day >= %s AND day < %s::date + %s"
+            ).format(
+                numbers=sql.SQL(", ").join(map(sql.Identifier, NUMBERS)),
+                instants=sql.SQL(", ").join(
+                    sql.SQL("(extract(epoch FROM {}) * 1000)::float8").format(sql.Identifier(name)) for name in INSTANTS
+                ),
+            ),
+            [first, units, first, first, days],
+        )
+        .fetchall()
+    )
     if rows:
         table = np.array(rows, dtype=np.float64)
         i = np.array([index[int(unit)] for unit in table[:, 0]])
@@ -229,14 +267,17 @@ def load_columns(connection: Connection, units: list[int], first: date, days: in
 
 def span_of(connection: Connection, units: list[int]) -> tuple[date, date] | None:
     """Return the first and last day for which units have facts."""
-    row = connection.execute("SELECT min(day) AS first, max(day) AS last FROM unit_days WHERE unit_id = ANY(%s)", [units]).fetchone()
+    row = connection.execute(
+        "SELECT min(day) AS first, max(day) AS last FROM unit_days WHERE unit_id = ANY(%s)", [units]
+    ).fetchone()
     return (row["first"], row["last"]) if row and row["first"] else None
 
 
 def list_unit_days(connection: Connection, unit_id: int, first: date, last: date) -> list[dict[str, Any]]:
     """Read one unit's facts between two days, for a chart or an answer."""
     return connection.execute(
-        "SELECT * FROM unit_days WHERE unit_id = %s AND day BETWEEN %s AND %s ORDER BY day", [unit_id, first, last]).fetchall()
+        "SELECT * FROM unit_days WHERE unit_id = %s AND day BETWEEN %s AND %s ORDER BY day", [unit_id, first, last]
+    ).fetchall()
 
 
 def declared_spans(connection: Connection, units: list[int]) -> list[dict[str, Any]]:
@@ -244,4 +285,5 @@ def declared_spans(connection: Connection, units: list[int]) -> list[dict[str, A
     return connection.execute(
         "SELECT unit_id, kind, valid_from, valid_to FROM declarations WHERE unit_id = ANY(%s) UNION ALL "
         "SELECT unit_id, 'tenancy', valid_from, valid_to FROM tenancies WHERE unit_id = ANY(%s) ORDER BY 1, 3",
-        [units, units]).fetchall()
+        [units, units],
+    ).fetchall()

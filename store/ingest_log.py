@@ -32,7 +32,8 @@ class Tally:
 def load_progress(connection: Connection, key: ProgressKey) -> Progress:
     """Read which numbers of (gateway, kind, boot) have been seen."""
     row = connection.execute(
-        "SELECT upto, also FROM gateway_progress WHERE (gateway_id, kind, boot) = (%s, %s, %s)", list(key)).fetchone()
+        "SELECT upto, also FROM gateway_progress WHERE (gateway_id, kind, boot) = (%s, %s, %s)", list(key)
+    ).fetchone()
     return Progress(upto=row["upto"], also=set(row["also"])) if row else Progress()
 
 
@@ -44,21 +45,25 @@ def save_progress(connection: Connection, progress: dict[ProgressKey, Progress])
             "ON CONFLICT (gateway_id, kind, boot) DO UPDATE SET upto = greatest(p.upto, excluded.upto), "
             "also = ARRAY(SELECT DISTINCT n FROM unnest(p.also || excluded.also) n "
             "WHERE n > greatest(p.upto, excluded.upto) ORDER BY n), seen_at = now()",
-            [gateway_id, kind, boot, seen.upto, sorted(seen.also)])
+            [gateway_id, kind, boot, seen.upto, sorted(seen.also)],
+        )
 
 
 def note_gaps(connection: Connection, key: ProgressKey, missing: list[int]) -> None:
     """Record numbers that are missing now; those that stay are data gaps."""
     connection.execute(
         "INSERT INTO gaps (gateway_id, kind, boot, seq) SELECT %s, %s, %s, unnest(%s::bigint[]) ON CONFLICT DO NOTHING",
-        [*key, missing])
+        [*key, missing],
+    )
 
 
 def fill_gaps(connection: Connection, key: ProgressKey, seqs: Iterable[int]) -> None:
     """Record that missing numbers came after all."""
     connection.execute(
         "UPDATE gaps SET filled_at = now() WHERE (gateway_id, kind, boot) = (%s, %s, %s) AND seq = ANY(%s) "
-        "AND filled_at IS NULL", [*key, list(seqs)])
+        "AND filled_at IS NULL",
+        [*key, list(seqs)],
+    )
 
 
 def add_tallies(connection: Connection, tallies: dict[tuple[str, str], Tally]) -> None:
@@ -68,7 +73,8 @@ def add_tallies(connection: Connection, tallies: dict[tuple[str, str], Tally]) -
             "INSERT INTO tallies AS t VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (source, kind) DO UPDATE SET "
             "received = t.received + excluded.received, stored = t.stored + excluded.stored, "
             "duplicates = t.duplicates + excluded.duplicates, quarantined = t.quarantined + excluded.quarantined",
-            [source, kind, tally.received, tally.stored, tally.duplicates, tally.quarantined])
+            [source, kind, tally.received, tally.stored, tally.duplicates, tally.quarantined],
+        )
 
 
 def read_tallies(connection: Connection) -> dict[tuple[str, str], Tally]:
@@ -85,7 +91,8 @@ def mark_dirty(connection: Connection, spans: dict[int, tuple[int, int]]) -> Non
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO dirty_spans (device_id, from_at, to_at) VALUES (%s, %s, %s)",
-            [(device, from_ms(low), from_ms(high)) for device, (low, high) in sorted(spans.items())])
+            [(device, from_ms(low), from_ms(high)) for device, (low, high) in sorted(spans.items())],
+        )
 
 
 def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:
@@ -93,12 +100,19 @@ def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO watch_queue (device_id, at, event_id, kind, data) VALUES (%s, %s, %s, %s, %s)",
-            [(row.device_id, from_ms(row.at_ms), row.event_id, row.kind, json.dumps(row.data)) for row in rows])
+            [(row.device_id, from_ms(row.at_ms), row.event_id, row.kind, json.dumps(row.data)) for row in rows],
+        )
 
 
 def save_state(
-    connection: Connection, gateway_id: int, *, online: bool, at_ms: int, boot: str | None,
-    clock_offset_ms: int | None, outbox: int | None,
+    connection: Connection,
+    gateway_id: int,
+    *,
+    online: bool,
+    at_ms: int,
+    boot: str | None,
+    clock_offset_ms: int | None,
+    outbox: int | None,
 ) -> None:
     """Keep a gateway's last known condition; an older one that comes late changes nothing."""
     connection.execute(
@@ -107,7 +121,8 @@ def save_state(
         "at = excluded.at, boot = coalesce(excluded.boot, s.boot), heard_at = now(), "
         "clock_offset_ms = coalesce(excluded.clock_offset_ms, s.clock_offset_ms), "
         "outbox = coalesce(excluded.outbox, s.outbox) WHERE excluded.at >= s.at",
-        [gateway_id, online, from_ms(at_ms), boot, clock_offset_ms, outbox])
+        [gateway_id, online, from_ms(at_ms), boot, clock_offset_ms, outbox],
+    )
 
 
 def note_best_effort(connection: Connection, gateway_ids: set[int]) -> None:
@@ -115,11 +130,17 @@ def note_best_effort(connection: Connection, gateway_ids: set[int]) -> None:
     for gateway_id in sorted(gateway_ids):
         connection.execute(
             "INSERT INTO gateway_state (gateway_id, online, at, best_effort) VALUES (%s, true, now(), true) "
-            "ON CONFLICT (gateway_id) DO UPDATE SET best_effort = true, heard_at = now()", [gateway_id])
+            "ON CONFLICT (gateway_id) DO UPDATE SET best_effort = true, heard_at = now()",
+            [gateway_id],
+        )
 
 
-def save_birth(connection: Connection, gateway_id: int, boot: str, at_ms: int, devices: list[dict[str, object]]) -> None:
+def save_birth(
+    connection: Connection, gateway_id: int, boot: str, at_ms: int, devices: list[dict[str, object]]
+) -> None:
     """Keep what a gateway said it has behind it."""
     connection.execute(
         "INSERT INTO births VALUES (%s, %s, %s, %s) ON CONFLICT (gateway_id, boot) DO UPDATE SET at = excluded.at, "
-        "devices = excluded.devices", [gateway_id, boot, from_ms(at_ms), json.dumps(devices)])
+        "devices = excluded.devices",
+        [gateway_id, boot, from_ms(at_ms), json.dumps(devices)],
+    )

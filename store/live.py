@@ -57,7 +57,10 @@ class LiveBus:
                     yield None
                     while True:
                         deadline = time.monotonic() + every_s
-                        while time.monotonic() < deadline and pubsub.get_message(timeout=max(0.0, deadline - time.monotonic())) is None:
+                        while (
+                            time.monotonic() < deadline
+                            and pubsub.get_message(timeout=max(0.0, deadline - time.monotonic())) is None
+                        ):
                             pass
                         # Several wake-ups in one go are one wake-up.
                         while pubsub.get_message(timeout=0) is not None:

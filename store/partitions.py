@@ -54,7 +54,9 @@ def months_between(first: datetime, last: datetime) -> list[tuple[int, int]]:
 
 def _create(parent: str, year: int, month: int) -> sql.Composed:
     following = (year + month // 12, month % 12 + 1)
-    return sql.SQL("CREATE TABLE IF NOT EXISTS {name} PARTITION OF {parent} FOR VALUES FROM ({low}) TO ({high})").format(
+    return sql.SQL(
+        "CREATE TABLE IF NOT EXISTS {name} PARTITION OF {parent} FOR VALUES FROM ({low}) TO ({high})"
+    ).format(
         name=sql.Identifier(f"{parent}_{year:04d}_{month:02d}"),
         parent=sql.Identifier(parent),
         low=sql.Literal(f"{year:04d}-{month:02d}-01 00:00:00+00"),

@@ -49,7 +49,8 @@ class Placement:
             (row["estate"], row["code"]): PlacedGateway(id=row["id"], estate_id=row["estate_id"])
             for row in connection.execute(
                 "SELECT e.code AS estate, g.code, g.id, g.estate_id FROM gateways g JOIN estates e ON e.id = g.estate_id "
-                "WHERE g.retired_on IS NULL")
+                "WHERE g.retired_on IS NULL"
+            )
         }
         self.devices = {
             (row["estate_id"], row["code"]): PlacedDevice(id=row["id"], gateway_id=row["gateway_id"], kind=row["kind"])
@@ -68,6 +69,7 @@ class Placement:
         rows = connection.execute(
             "INSERT INTO points (device_id, name) SELECT * FROM unnest(%s::integer[], %s::text[]) "
             "ON CONFLICT (device_id, name) DO UPDATE SET name = excluded.name RETURNING device_id, name, id",
-            [[device for device, _ in wanted], [name for _, name in wanted]])
+            [[device for device, _ in wanted], [name for _, name in wanted]],
+        )
         for row in rows:
             self.points[row["device_id"], row["name"]] = row["id"]

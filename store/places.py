@@ -19,29 +19,38 @@ def list_estates(connection: Connection, scope: Scope) -> list[dict[str, Any]]:
         "(SELECT count(*) FROM gateway_state s JOIN gateways g ON g.id = s.gateway_id WHERE g.estate_id = e.id AND s.online) "
         "AS gateways_online, (SELECT count(*) FROM gateways g WHERE g.estate_id = e.id AND g.retired_on IS NULL) AS gateways "
         "FROM estates e LEFT JOIN jurisdictions j ON j.id = e.jurisdiction_id WHERE e.id = ANY(%s) ORDER BY e.code",
-        [list(scope)]).fetchall()
+        [list(scope)],
+    ).fetchall()
 
 
-def list_units(connection: Connection, scope: Scope, estate: str, after: str | None, limit: int) -> list[dict[str, Any]]:
+def list_units(
+    connection: Connection, scope: Scope, estate: str, after: str | None, limit: int
+) -> list[dict[str, Any]]:
     """List an estate's units by code, paged by code."""
     return connection.execute(
         "SELECT u.code, u.floor, u.area_m2, n.code AS entrance, b.code AS building, EXISTS (SELECT FROM tenancies t "
         "WHERE t.unit_id = u.id AND t.valid_from <= current_date AND (t.valid_to IS NULL OR t.valid_to >= current_date)) AS let "
         "FROM units u JOIN estates e ON e.id = u.estate_id LEFT JOIN entrances n ON n.id = u.entrance_id "
         "LEFT JOIN buildings b ON b.id = n.building_id WHERE e.code = %s AND e.id = ANY(%s) AND (%s::text IS NULL OR u.code > %s) "
-        "ORDER BY u.code LIMIT %s", [estate, list(scope), after, after, limit]).fetchall()
+        "ORDER BY u.code LIMIT %s",
+        [estate, list(scope), after, after, limit],
+    ).fetchall()
 
 
 def find_estate(connection: Connection, scope: Scope, estate: str) -> dict[str, Any] | None:
     """Find an estate by its code."""
-    return connection.execute("SELECT * FROM estates WHERE code = %s AND id = ANY(%s)", [estate, list(scope)]).fetchone()
+    return connection.execute(
+        "SELECT * FROM estates WHERE code = %s AND id = ANY(%s)", [estate, list(scope)]
+    ).fetchone()
 
 
 def find_unit(connection: Connection, scope: Scope, estate: str, unit: str) -> dict[str, Any] | None:
     """Find a unit by its estate's code and its own."""
     return connection.execute(
         "SELECT u.*, e.code AS estate, e.timezone FROM units u JOIN estates e ON e.id = u.estate_id "
-        "WHERE e.code = %s AND u.code = %s AND e.id = ANY(%s)", [estate, unit, list(scope)]).fetchone()
+        "WHERE e.code = %s AND u.code = %s AND e.id = ANY(%s)",
+        [estate, unit, list(scope)],
+    ).fetchone()
 
 
 def unit_readings(
@@ -53,7 +62,8 @@ def unit_readings(
         "JOIN points p ON p.device_id = d.id AND p.name = %(point)s JOIN readings r ON r.point_id = p.id "
         "AND r.at >= %(low)s AND r.at < %(high)s AND r.at >= m.valid_from AND (m.valid_to IS NULL OR r.at < m.valid_to) "
         "WHERE m.unit_id = %(unit)s ORDER BY r.at, d.code LIMIT %(limit)s",
-        {"point": point, "low": low, "high": high, "unit": unit_id, "limit": limit}).fetchall()
+        {"point": point, "low": low, "high": high, "unit": unit_id, "limit": limit},
+    ).fetchall()
 
 
 def estate_ids(connection: Connection) -> Scope:
@@ -66,9 +76,11 @@ def estate_of(connection: Connection, estate_id: int) -> dict[str, Any]:
     row = connection.execute("SELECT * FROM estates WHERE id = %s", [estate_id]).fetchone()
     if row is None:
         raise LookupError(f"estate {estate_id} is gone from the register")
-    return row
+    return dict(row)
 
 
 def unit_codes(connection: Connection, units: list[int]) -> dict[int, str]:
     """Return the codes of units by id."""
-    return {row["id"]: row["code"] for row in connection.execute("SELECT id, code FROM units WHERE id = ANY(%s)", [units])}
+    return {
+        row["id"]: row["code"] for row in connection.execute("SELECT id, code FROM units WHERE id = ANY(%s)", [units])
+    }

@@ -34,7 +34,8 @@ def quarantine(connection: Connection, refused: list[Refused]) -> list[bool]:
         row = connection.execute(
             "INSERT INTO quarantine (topic, reason, detail, payload, digest) VALUES (%s, %s, %s, %s, %s) "
             "ON CONFLICT (digest) DO NOTHING RETURNING id",
-            [_clean(item.topic), item.why.reason, _clean(item.why.detail), item.payload, item.digest]).fetchone()
+            [_clean(item.topic), item.why.reason, _clean(item.why.detail), item.payload, item.digest],
+        ).fetchone()
         new.append(row is not None)
     return new
 
@@ -48,7 +49,9 @@ def list_open(connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
     """List what waits for a person, newest first."""
     return connection.execute(
         "SELECT id, received_at, topic, reason, detail, payload FROM quarantine WHERE resolution IS NULL "
-        "ORDER BY id DESC LIMIT %s", [limit]).fetchall()
+        "ORDER BY id DESC LIMIT %s",
+        [limit],
+    ).fetchall()
 
 
 def count_open(connection: Connection) -> dict[str, int]:
@@ -63,12 +66,14 @@ def take_for_replay(connection: Connection, reason: str | None) -> list[dict[str
         "UPDATE quarantine SET resolution = 'replayed', resolved_at = now(), "
         "digest = sha256(digest || convert_to('replayed ' || id, 'UTF8')) "
         "WHERE resolution IS NULL AND (%s::text IS NULL OR reason = %s) RETURNING id, topic, payload",
-        [reason, reason]).fetchall()
+        [reason, reason],
+    ).fetchall()
 
 
 def discard(connection: Connection, ids: list[int]) -> int:
     """Mark refusals as looked at and not wanted; the rows stay."""
     done = connection.execute(
         "UPDATE quarantine SET resolution = 'discarded', resolved_at = now() WHERE id = ANY(%s) AND resolution IS NULL",
-        [ids])
+        [ids],
+    )
     return done.rowcount

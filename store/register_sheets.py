@@ -146,9 +146,13 @@ def _ref(sheet: str, name: str, about: str, about_zh: str, *, required: bool = T
 _ESTATE = _ref("estates", "estate", "the estate's code", "小区编号")
 _UNIT = _ref("units", "unit", "the unit's code within the estate", "套(房屋)编号")
 _FROM = Column(name="valid_from", read=_date, about="first day it holds", about_zh="生效日", required=True)
-_TO = Column(name="valid_to", read=_date, about="last day it holds; empty while it lasts", about_zh="截止日，仍有效则留空")
+_TO = Column(
+    name="valid_to", read=_date, about="last day it holds; empty while it lasts", about_zh="截止日，仍有效则留空"
+)
 _NAME = Column(name="name", read=_text, about="name shown to people", about_zh="显示名称", required=True)
-_NOTE = Column(name="note", read=_text, about="free text without names or numbers of people", about_zh="备注，不含个人信息")
+_NOTE = Column(
+    name="note", read=_text, about="free text without names or numbers of people", about_zh="备注，不含个人信息"
+)
 
 _KEYED_IN_ESTATE = ("estate", "code")
 
@@ -160,8 +164,13 @@ SHEETS: tuple[Sheet, ...] = (
         columns=(
             _code("the jurisdiction's code", "辖区编号"),
             _NAME,
-            Column(name="level", read=_one_of("city", "district", "street", "community"),
-                   about="city, district, street or community", about_zh="级别", required=True),
+            Column(
+                name="level",
+                read=_one_of("city", "district", "street", "community"),
+                about="city, district, street or community",
+                about_zh="级别",
+                required=True,
+            ),
             _ref("jurisdictions", "parent", "the code of the level above", "上级编号", required=False),
         ),
     ),
@@ -173,22 +182,38 @@ SHEETS: tuple[Sheet, ...] = (
             _code("the estate's code, as it stands in topics", "小区编号，用于主题"),
             _NAME,
             _ref("jurisdictions", "jurisdiction", "the community it lies in", "所属社区", required=False),
-            Column(name="programme", read=_one_of("public_rental", "affordable_rental"),
-                   about="public_rental or affordable_rental", about_zh="公租房或保租房"),
+            Column(
+                name="programme",
+                read=_one_of("public_rental", "affordable_rental"),
+                about="public_rental or affordable_rental",
+                about_zh="公租房或保租房",
+            ),
             Column(name="timezone", read=_zone, about="its time zone; Asia/Shanghai if empty", about_zh="时区"),
         ),
     ),
     Sheet(
-        name="buildings", about="Buildings (栋).", about_zh="楼栋。", key=_KEYED_IN_ESTATE,
+        name="buildings",
+        about="Buildings (栋).",
+        about_zh="楼栋。",
+        key=_KEYED_IN_ESTATE,
         columns=(_ESTATE, _code("the building's code", "楼栋编号"), _NAME),
     ),
     Sheet(
-        name="entrances", about="Entrances (单元): a stairwell with its own door.", about_zh="单元（楼梯间）。",
+        name="entrances",
+        about="Entrances (单元): a stairwell with its own door.",
+        about_zh="单元（楼梯间）。",
         key=_KEYED_IN_ESTATE,
-        columns=(_ESTATE, _ref("buildings", "building", "the building's code", "楼栋编号"), _code("the entrance's code", "单元编号")),
+        columns=(
+            _ESTATE,
+            _ref("buildings", "building", "the building's code", "楼栋编号"),
+            _code("the entrance's code", "单元编号"),
+        ),
     ),
     Sheet(
-        name="units", about="Units (套): one dwelling each.", about_zh="套（房屋）。", key=_KEYED_IN_ESTATE,
+        name="units",
+        about="Units (套): one dwelling each.",
+        about_zh="套（房屋）。",
+        key=_KEYED_IN_ESTATE,
         columns=(
             _ESTATE,
             _ref("entrances", "entrance", "the entrance's code", "单元编号", required=False),
@@ -198,61 +223,101 @@ SHEETS: tuple[Sheet, ...] = (
         ),
     ),
     Sheet(
-        name="households", about="Households that hold tenancies.", about_zh="家庭。",
+        name="households",
+        about="Households that hold tenancies.",
+        about_zh="家庭。",
         columns=(
             _token("an opaque token, no name", "不透明标识，不得为姓名"),
             Column(name="members", read=_whole, about="registered members", about_zh="登记人数"),
         ),
     ),
     Sheet(
-        name="tenancies", about="Who holds which unit, from when to when.", about_zh="租约。",
+        name="tenancies",
+        about="Who holds which unit, from when to when.",
+        about_zh="租约。",
         columns=(
-            _token("the tenancy's code", "租约编号"), _ESTATE, _UNIT,
-            _ref("households", "household", "the household's token", "家庭标识"), _FROM, _TO,
+            _token("the tenancy's code", "租约编号"),
+            _ESTATE,
+            _UNIT,
+            _ref("households", "household", "the household's token", "家庭标识"),
+            _FROM,
+            _TO,
         ),
     ),
     Sheet(
-        name="residents", about="Registered residents as opaque tokens.", about_zh="登记居住人（仅标识）。",
+        name="residents",
+        about="Registered residents as opaque tokens.",
+        about_zh="登记居住人（仅标识）。",
         columns=(
             _token("an opaque token, as doors send it", "不透明标识，与门禁一致"),
             _ref("households", "household", "the household's token", "家庭标识"),
-            Column(name="role", read=_one_of("tenant", "member", "guest", "carer"),
-                   about="tenant, member, guest or carer", about_zh="角色"),
-            _FROM, _TO,
+            Column(
+                name="role",
+                read=_one_of("tenant", "member", "guest", "carer"),
+                about="tenant, member, guest or carer",
+                about_zh="角色",
+            ),
+            _FROM,
+            _TO,
         ),
     ),
     Sheet(
-        name="credentials", about="Cards, phones and the like as opaque tokens.", about_zh="门禁凭证（仅标识）。",
+        name="credentials",
+        about="Cards, phones and the like as opaque tokens.",
+        about_zh="门禁凭证（仅标识）。",
         columns=(
             _token("an opaque token", "不透明标识"),
             _ref("residents", "resident", "the resident's token; empty for staff", "居住人标识", required=False),
             Column(name="method", read=_text, about="card, phone, …", about_zh="方式", required=True),
-            _FROM, _TO,
+            _FROM,
+            _TO,
         ),
     ),
     Sheet(
-        name="gateways", about="Gateways.", about_zh="网关。", key=_KEYED_IN_ESTATE,
+        name="gateways",
+        about="Gateways.",
+        about_zh="网关。",
+        key=_KEYED_IN_ESTATE,
         columns=(
-            _ESTATE, _code("the gateway's code, as it stands in topics", "网关编号，用于主题"),
+            _ESTATE,
+            _code("the gateway's code, as it stands in topics", "网关编号，用于主题"),
             Column(name="retired_on", read=_date, about="day it was taken down", about_zh="停用日"),
         ),
     ),
     Sheet(
-        name="devices", about="Devices.", about_zh="设备。", key=_KEYED_IN_ESTATE,
+        name="devices",
+        about="Devices.",
+        about_zh="设备。",
+        key=_KEYED_IN_ESTATE,
         columns=(
-            _ESTATE, _ref("gateways", "gateway", "the gateway that speaks for it", "所属网关", required=False),
+            _ESTATE,
+            _ref("gateways", "gateway", "the gateway that speaks for it", "所属网关", required=False),
             _code("the device's code, as its gateway sends it", "设备编号，与上报一致"),
-            Column(name="kind", read=_one_of("water_meter", "electricity_meter", "door", "camera", "detector", "other"),
-                   about="what it is", about_zh="类别", required=True),
-            Column(name="profile", read=_text, about="its profile (devices/profiles)", about_zh="设备型号档案", required=True),
+            Column(
+                name="kind",
+                read=_one_of("water_meter", "electricity_meter", "door", "camera", "detector", "other"),
+                about="what it is",
+                about_zh="类别",
+                required=True,
+            ),
+            Column(
+                name="profile",
+                read=_text,
+                about="its profile (devices/profiles)",
+                about_zh="设备型号档案",
+                required=True,
+            ),
             Column(name="serial", read=_text, about="serial number", about_zh="出厂编号"),
             Column(name="retired_on", read=_date, about="day it was taken down", about_zh="停用日"),
         ),
     ),
     Sheet(
-        name="mounts", about="Where a device is mounted: at a unit, an entrance or a building.", about_zh="安装位置。",
+        name="mounts",
+        about="Where a device is mounted: at a unit, an entrance or a building.",
+        about_zh="安装位置。",
         columns=(
-            _token("the mount's code", "安装编号"), _ESTATE,
+            _token("the mount's code", "安装编号"),
+            _ESTATE,
             _ref("devices", "device", "the device's code", "设备编号"),
             _ref("units", "unit", "the unit that it measures or opens", "套编号", required=False),
             _ref("entrances", "entrance", "the entrance that it opens", "单元编号", required=False),
@@ -263,20 +328,36 @@ SHEETS: tuple[Sheet, ...] = (
         ),
     ),
     Sheet(
-        name="declarations", about="Declared absence, guests, carers, repair, objections.", about_zh="申报（外出、访客、护理、维修、异议）。",
+        name="declarations",
+        about="Declared absence, guests, carers, repair, objections.",
+        about_zh="申报（外出、访客、护理、维修、异议）。",
         columns=(
-            _token("the declaration's code", "申报编号"), _ESTATE, _UNIT,
-            Column(name="kind", read=_one_of("absence", "guest", "carer", "repair", "objection"),
-                   about="what is declared", about_zh="类别", required=True),
-            _FROM, _TO, _NOTE,
+            _token("the declaration's code", "申报编号"),
+            _ESTATE,
+            _UNIT,
+            Column(
+                name="kind",
+                read=_one_of("absence", "guest", "carer", "repair", "objection"),
+                about="what is declared",
+                about_zh="类别",
+                required=True,
+            ),
+            _FROM,
+            _TO,
+            _NOTE,
         ),
     ),
     Sheet(
-        name="tip_offs", about="Reports from the public.", about_zh="举报。",
+        name="tip_offs",
+        about="Reports from the public.",
+        about_zh="举报。",
         columns=(
-            _token("the tip-off's code", "举报编号"), _ESTATE, _UNIT,
+            _token("the tip-off's code", "举报编号"),
+            _ESTATE,
+            _UNIT,
             Column(name="received_on", read=_date, about="day it came", about_zh="收到日期", required=True),
-            Column(name="kind", read=_text, about="what is reported", about_zh="类别", required=True), _NOTE,
+            Column(name="kind", read=_text, about="what is reported", about_zh="类别", required=True),
+            _NOTE,
         ),
     ),
 )
@@ -290,8 +371,15 @@ def check_headings(sheet: Sheet, headings: list[str], file: str) -> list[RowErro
     names = [c.name for c in sheet.columns]
     for column in sheet.columns:
         if (column.required or column.name in sheet.key) and column.name not in headings:
-            errors.append(RowError(file=file, line=1, column=column.name, value="",
-                                   problem="this column is missing; add it, or name its heading in the mapping file"))
+            errors.append(
+                RowError(
+                    file=file,
+                    line=1,
+                    column=column.name,
+                    value="",
+                    problem="this column is missing; add it, or name its heading in the mapping file",
+                )
+            )
     for heading in headings:
         if heading not in names:
             near = get_close_matches(heading, names, 1)
@@ -319,6 +407,13 @@ def read_row(sheet: Sheet, row: dict[str, str], file: str, line: int) -> tuple[d
         except ValueError as error:
             errors.append(RowError(file=file, line=line, column=name, value=cell[:60], problem=str(error)))
     if not errors and values.get("valid_to") and values.get("valid_from") and values["valid_to"] < values["valid_from"]:
-        errors.append(RowError(file=file, line=line, column="valid_to", value=str(values["valid_to"]),
-                               problem="must not lie before valid_from"))
+        errors.append(
+            RowError(
+                file=file,
+                line=line,
+                column="valid_to",
+                value=str(values["valid_to"]),
+                problem="must not lie before valid_from",
+            )
+        )
     return values, errors

@@ -81,14 +81,25 @@ def _import_sheet(connection: Connection, sheet: Sheet, given: SheetInput, repor
     if sheet.name == "jurisdictions":
         # The only sheet that refers to itself: parents are written before children are resolved.
         for line, row in given.rows:
-            _write(connection, sheet, columns, _resolve(connection, sheet, columns, [(line, row)], given.file, done, report), done)
+            _write(
+                connection,
+                sheet,
+                columns,
+                _resolve(connection, sheet, columns, [(line, row)], given.file, done, report),
+                done,
+            )
         return
     _write(connection, sheet, columns, _resolve(connection, sheet, columns, given.rows, given.file, done, report), done)
 
 
 def _resolve(
-    connection: Connection, sheet: Sheet, columns: list[Column], rows: Iterable[tuple[int, dict[str, str]]],
-    file: str, done: SheetReport, report: ImportReport,
+    connection: Connection,
+    sheet: Sheet,
+    columns: list[Column],
+    rows: Iterable[tuple[int, dict[str, str]]],
+    file: str,
+    done: SheetReport,
+    report: ImportReport,
 ) -> list[tuple[Any, ...]]:
     """Read rows and turn codes into ids."""
     known = {column.ref: _ids(connection, column.ref) for column in columns if column.ref}
@@ -103,13 +114,27 @@ def _resolve(
                 estate = values.get("estate") if _scoped(column.ref) else None
                 found = known[column.ref].get((estate, code))
                 if found is None:
-                    errors.append(RowError(file=file, line=line, column=column.name, value=code,
-                                           problem=f"no such code among the {column.ref}; add it to {column.ref}.csv"))
+                    errors.append(
+                        RowError(
+                            file=file,
+                            line=line,
+                            column=column.name,
+                            value=code,
+                            problem=f"no such code among the {column.ref}; add it to {column.ref}.csv",
+                        )
+                    )
                 values[column.target] = found
         key = tuple(row.get(name) for name in sheet.key)
         if key in seen:
-            errors.append(RowError(file=file, line=line, column=sheet.key[-1], value=str(key[-1]),
-                                   problem=f"stands on line {seen[key]} already; a code may stand once"))
+            errors.append(
+                RowError(
+                    file=file,
+                    line=line,
+                    column=sheet.key[-1],
+                    value=str(key[-1]),
+                    problem=f"stands on line {seen[key]} already; a code may stand once",
+                )
+            )
         seen[key] = line
         report.add(errors)
         if not errors:
@@ -148,26 +173,36 @@ def _write(
     connection.execute("DROP TABLE IF EXISTS sheet_rows")
     connection.execute(
         sql.SQL("CREATE TEMP TABLE sheet_rows ON COMMIT DROP AS SELECT {names} FROM {table} WHERE false").format(
-            names=sql.SQL(", ").join(names), table=sql.Identifier(sheet.name)))
+            names=sql.SQL(", ").join(names), table=sql.Identifier(sheet.name)
+        )
+    )
     copy = sql.SQL("COPY sheet_rows ({names}) FROM STDIN").format(names=sql.SQL(", ").join(names))
     with connection.cursor() as cursor, cursor.copy(copy) as stream:
         for row in rows:
             stream.write_row(row)
     defaults = _defaults(connection, sheet.name)
     selected = [
-        sql.SQL("coalesce({c}, {d})").format(c=sql.Identifier(c.target), d=sql.SQL(defaults[c.target]))  # type: ignore[arg-type]
-        if c.target in defaults else sql.Identifier(c.target)
+        sql.SQL("coalesce({c}, {d})").format(c=sql.Identifier(c.target), d=sql.SQL(defaults[c.target]))
+        if c.target in defaults
+        else sql.Identifier(c.target)
         for c in stored
     ]
-    insert = sql.SQL("INSERT INTO {table} AS t ({names}) SELECT {selected} FROM sheet_rows ON CONFLICT ({keys}) ").format(
-        table=sql.Identifier(sheet.name), names=sql.SQL(", ").join(names), selected=sql.SQL(", ").join(selected),
-        keys=sql.SQL(", ").join(keys))
+    insert = sql.SQL(
+        "INSERT INTO {table} AS t ({names}) SELECT {selected} FROM sheet_rows ON CONFLICT ({keys}) "
+    ).format(
+        table=sql.Identifier(sheet.name),
+        names=sql.SQL(", ").join(names),
+        selected=sql.SQL(", ").join(selected),
+        keys=sql.SQL(", ").join(keys),
+    )
     if others:
         excluded = [sql.SQL("excluded.") + name for name in others]
         insert += sql.SQL("DO UPDATE SET {sets} WHERE {changed} ").format(
             sets=sql.SQL(", ").join(sql.SQL("{} = {}").format(n, e) for n, e in zip(others, excluded, strict=True)),
             changed=sql.SQL(" OR ").join(
-                sql.SQL("t.{} IS DISTINCT FROM {}").format(n, e) for n, e in zip(others, excluded, strict=True)))
+                sql.SQL("t.{} IS DISTINCT FROM {}").format(n, e) for n, e in zip(others, excluded, strict=True)
+            ),
+        )
     else:
         insert += sql.SQL("DO NOTHING ")
     for row in connection.execute(insert + sql.SQL("RETURNING xmax = 0 AS created")):
@@ -178,5 +213,7 @@ def _write(
 def _defaults(connection: Connection, table: str) -> dict[str, str]:
     rows = connection.execute(
         "SELECT column_name, column_default FROM information_schema.columns WHERE table_schema = current_schema() "
-        "AND table_name = %s AND column_default IS NOT NULL AND is_identity = 'NO'", [table])
+        "AND table_name = %s AND column_default IS NOT NULL AND is_identity = 'NO'",
+        [table],
+    )
     return {row["column_name"]: row["column_default"] for row in rows}

@@ -89,7 +89,7 @@ def _copy(connection: Connection, command: str, batch: Readings) -> None:
     rows["at"] = (batch.at - _EPOCH_2000_MS) * 1000
     rows["point"] = batch.point
     rows["value"] = batch.value
-    with connection.cursor() as cursor, cursor.copy(command) as stream:  # type: ignore[call-overload]
+    with connection.cursor() as cursor, cursor.copy(command) as stream:
         stream.write(_HEADER + rows.tobytes() + _TRAILER)
 
 
@@ -97,18 +97,22 @@ def _merge(connection: Connection, batch: Readings) -> tuple[int, int, list[int]
     """Store what is new of a batch; return how many are new, how many were known, and which clash (indices)."""
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS staged_readings (at timestamptz, point_id integer, value double precision) "
-        "ON COMMIT DELETE ROWS")
+        "ON COMMIT DELETE ROWS"
+    )
     connection.execute("TRUNCATE staged_readings")
     _copy(connection, "COPY staged_readings (at, point_id, value) FROM STDIN (FORMAT binary)", batch)
     low, high = from_ms(int(batch.at.min())), from_ms(int(batch.at.max()))
     done = connection.execute(
-        "INSERT INTO readings SELECT at, point_id, value FROM staged_readings ON CONFLICT DO NOTHING")
+        "INSERT INTO readings SELECT at, point_id, value FROM staged_readings ON CONFLICT DO NOTHING"
+    )
     stored = done.rowcount
     # The explicit span lets the planner prune partitions and chunks.
     clash = connection.execute(
         "SELECT (extract(epoch FROM s.at) * 1000)::bigint AS at, s.point_id AS point FROM staged_readings s "
         "JOIN readings r ON r.at = s.at AND r.point_id = s.point_id AND r.at >= %s AND r.at <= %s "
-        "WHERE r.value <> s.value", [low, high]).fetchall()
+        "WHERE r.value <> s.value",
+        [low, high],
+    ).fetchall()
     if not clash:
         return stored, len(batch) - stored, []
     where = {(int(a), int(p)): i for i, (a, p) in enumerate(zip(batch.at, batch.point, strict=True))}
@@ -141,32 +145,42 @@ def write_events(connection: Connection, batch: list[EventRow]) -> Written:
             duplicates += 1
         else:
             clash.append(i)
-    with connection.cursor() as cursor, cursor.copy(
-        "COPY events (at, device_id, event_id, kind, data) FROM STDIN (FORMAT binary)"
-    ) as stream:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY events (at, device_id, event_id, kind, data) FROM STDIN (FORMAT binary)") as stream,
+    ):
         stream.set_types(["timestamptz", "int4", "text", "text", "jsonb"])
         for row in new:
             stream.write_row((from_ms(row.at_ms), row.device_id, row.event_id, row.kind, Jsonb(row.data)))
     return Written(stored=len(new), duplicates=duplicates, conflicts=clash)
 
 
-def _held_events(connection: Connection, rows: list[EventRow]) -> dict[tuple[int, str], tuple[int, str, dict[str, Any]]]:
+def _held_events(
+    connection: Connection, rows: list[EventRow]
+) -> dict[tuple[int, str], tuple[int, str, dict[str, Any]]]:
     found = connection.execute(
         "SELECT e.device_id, e.event_id, (extract(epoch FROM e.at) * 1000)::bigint AS at_ms, e.kind, e.data "
         "FROM unnest(%s::integer[], %s::text[]) AS w (device_id, event_id) "
         "JOIN events e ON e.device_id = w.device_id AND e.event_id = w.event_id",
-        [[row.device_id for row in rows], [row.event_id for row in rows]])
+        [[row.device_id for row in rows], [row.event_id for row in rows]],
+    )
     return {(r["device_id"], r["event_id"]): (r["at_ms"], r["kind"], r["data"]) for r in found}
 
 
 def read_readings(connection: Connection, points: list[int], low: datetime, high: datetime) -> Readings:
     """Read the series of some points over [low, high), sorted by point and time."""
-    with connection.cursor() as cursor, cursor.copy(
-        "COPY (SELECT at, point_id, value FROM readings WHERE point_id = ANY(%s) AND at >= %s AND at < %s "
-        "ORDER BY point_id, at) TO STDOUT (FORMAT binary)", [points, low, high]
-    ) as stream:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY (SELECT at, point_id, value FROM readings WHERE point_id = ANY(%s) AND at >= %s AND at < %s "
+            "ORDER BY point_id, at) TO STDOUT (FORMAT binary)",
+            [points, low, high],
+        ) as stream,
+    ):
         raw = b"".join(bytes(block) for block in stream)
-    rows = np.frombuffer(raw, dtype=_READING_ROW, offset=len(_HEADER), count=(len(raw) - len(_HEADER)) // _READING_ROW.itemsize)
+    rows = np.frombuffer(
+        raw, dtype=_READING_ROW, offset=len(_HEADER), count=(len(raw) - len(_HEADER)) // _READING_ROW.itemsize
+    )
     return Readings(
         at=rows["at"].astype(np.int64) // 1000 + _EPOCH_2000_MS,
         point=rows["point"].astype(np.int32),

@@ -21,21 +21,29 @@ def count_users(connection: Connection) -> int:
 
 
 def add_user(
-    connection: Connection, name: str, password_hash: str, role: Role, *, jurisdiction: str | None = None,
-    estate: str | None = None, must_change_password: bool = True,
+    connection: Connection,
+    name: str,
+    password_hash: str,
+    role: Role,
+    *,
+    jurisdiction: str | None = None,
+    estate: str | None = None,
+    must_change_password: bool = True,
 ) -> None:
     """Make a log-in. Without jurisdiction and estate it reaches every estate."""
     connection.execute(
         "INSERT INTO users (name, password_hash, role, jurisdiction_id, estate_id, must_change_password) VALUES (%s, %s, %s, "
         "(SELECT id FROM jurisdictions WHERE code = %s), (SELECT id FROM estates WHERE code = %s), %s)",
-        [name, password_hash, role, jurisdiction, estate, must_change_password])
+        [name, password_hash, role, jurisdiction, estate, must_change_password],
+    )
 
 
 def find_user(connection: Connection, name: str) -> dict[str, Any] | None:
     """Read a log-in by its name, with whether it is locked now."""
     return connection.execute(
         "SELECT *, coalesce(locked_until > now(), false) AS locked FROM users WHERE name = %s AND disabled_at IS NULL",
-        [name]).fetchone()
+        [name],
+    ).fetchone()
 
 
 def note_login(connection: Connection, user_id: int, *, success: bool) -> None:
@@ -46,13 +54,16 @@ def note_login(connection: Connection, user_id: int, *, success: bool) -> None:
     connection.execute(
         "UPDATE users SET failures = CASE WHEN failures + 1 >= %s THEN 0 ELSE failures + 1 END, "
         "locked_until = CASE WHEN failures + 1 >= %s THEN now() + make_interval(mins => %s) ELSE locked_until END "
-        "WHERE id = %s", [MAX_FAILURES, MAX_FAILURES, LOCK_MINUTES, user_id])
+        "WHERE id = %s",
+        [MAX_FAILURES, MAX_FAILURES, LOCK_MINUTES, user_id],
+    )
 
 
 def set_password(connection: Connection, user_id: int, password_hash: str) -> None:
     """Change a password and end every session of its owner."""
     connection.execute(
-        "UPDATE users SET password_hash = %s, must_change_password = false WHERE id = %s", [password_hash, user_id])
+        "UPDATE users SET password_hash = %s, must_change_password = false WHERE id = %s", [password_hash, user_id]
+    )
     connection.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
 
 
@@ -61,7 +72,8 @@ def open_session(connection: Connection, user_id: int, token: str, csrf: str) ->
     connection.execute("DELETE FROM sessions WHERE expires_at < now()")
     connection.execute(
         "INSERT INTO sessions (token_hash, user_id, csrf, expires_at) VALUES (%s, %s, %s, now() + make_interval(hours => %s))",
-        [_hash(token), user_id, csrf, SESSION_HOURS])
+        [_hash(token), user_id, csrf, SESSION_HOURS],
+    )
 
 
 def close_session(connection: Connection, token: str) -> None:
@@ -74,17 +86,24 @@ def find_session(connection: Connection, token: str) -> tuple[Principal, str] | 
     row = connection.execute(
         "SELECT u.id, u.name, u.role, u.jurisdiction_id, u.estate_id, u.must_change_password, s.csrf FROM sessions s "
         "JOIN users u ON u.id = s.user_id WHERE s.token_hash = %s AND s.expires_at > now() AND u.disabled_at IS NULL",
-        [_hash(token)]).fetchone()
+        [_hash(token)],
+    ).fetchone()
     if row is None:
         return None
     estates = connection.execute(
         "WITH RECURSIVE reach AS (SELECT id FROM jurisdictions WHERE id = %(j)s UNION ALL "
         "SELECT j.id FROM jurisdictions j JOIN reach r ON j.parent_id = r.id) "
         "SELECT id FROM estates WHERE (%(j)s::integer IS NULL AND %(e)s::integer IS NULL) OR id = %(e)s::integer "
-        "OR jurisdiction_id IN (SELECT id FROM reach) ORDER BY id", {"j": row["jurisdiction_id"], "e": row["estate_id"]})
+        "OR jurisdiction_id IN (SELECT id FROM reach) ORDER BY id",
+        {"j": row["jurisdiction_id"], "e": row["estate_id"]},
+    )
     principal = Principal(
-        user_id=row["id"], name=row["name"], role=Role(row["role"]), estate_ids=tuple(e["id"] for e in estates),
-        must_change_password=row["must_change_password"])
+        user_id=row["id"],
+        name=row["name"],
+        role=Role(row["role"]),
+        estate_ids=tuple(e["id"] for e in estates),
+        must_change_password=row["must_change_password"],
+    )
     return principal, row["csrf"]
 
 

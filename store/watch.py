@@ -20,7 +20,9 @@ def take(connection: Connection, limit: int = 200) -> list[dict[str, Any]]:
         "LEFT JOIN LATERAL (SELECT * FROM mounts m WHERE m.device_id = t.device_id AND m.valid_from <= t.at "
         "AND (m.valid_to IS NULL OR m.valid_to > t.at) ORDER BY m.valid_from DESC LIMIT 1) m ON true "
         "LEFT JOIN units u ON u.id = m.unit_id LEFT JOIN entrances n ON n.id = coalesce(m.entrance_id, u.entrance_id) "
-        "LEFT JOIN buildings b ON b.id = coalesce(m.building_id, n.building_id) ORDER BY t.id", [limit]).fetchall()
+        "LEFT JOIN buildings b ON b.id = coalesce(m.building_id, n.building_id) ORDER BY t.id",
+        [limit],
+    ).fetchall()
 
 
 def silent_gateways(connection: Connection) -> list[dict[str, Any]]:
@@ -28,4 +30,5 @@ def silent_gateways(connection: Connection) -> list[dict[str, Any]]:
     return connection.execute(
         "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, "
         "(SELECT count(*) FROM devices d WHERE d.gateway_id = g.id) AS devices FROM gateway_state s "
-        "JOIN gateways g ON g.id = s.gateway_id WHERE g.retired_on IS NULL").fetchall()
+        "JOIN gateways g ON g.id = s.gateway_id WHERE g.retired_on IS NULL"
+    ).fetchall()

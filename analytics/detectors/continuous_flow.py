@@ -38,8 +38,14 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         first, last = int(np.flatnonzero(has_meter)[0]), int(np.flatnonzero(has_meter)[-1])
         for a, b in runs(~(covered & timed)[u, first : last + 1]):
             if b - a >= params["abstain_days"]:
-                reason = "too_coarse" if (cover[u, first + a : first + b] >= params["min_cover"]).mean() > 0.5 else "thin_coverage"
-                abstentions.append(Abstention(unit=int(frame.units[u]), first=first + a, last=first + b - 1, reason=reason))
+                reason = (
+                    "too_coarse"
+                    if (cover[u, first + a : first + b] >= params["min_cover"]).mean() > 0.5
+                    else "thin_coverage"
+                )
+                abstentions.append(
+                    Abstention(unit=int(frame.units[u]), first=first + a, last=first + b - 1, reason=reason)
+                )
     return findings, abstentions
 
 
@@ -64,8 +70,11 @@ def _rest_to_rest(
             until = float(first_still[d]) if rests else float(frame.day_starts[b])
             if until - since >= params["warn_hours"] * _HOUR_MS:
                 lasts = not rests and final
-                findings.append(_finding(
-                    frame, u, started, min(d, b - 1), since, until, lasts=lasts, frozen=lasts and b < frame.days))
+                findings.append(
+                    _finding(
+                        frame, u, started, min(d, b - 1), since, until, lasts=lasts, frozen=lasts and b < frame.days
+                    )
+                )
             if rests:
                 since, started = float(last_still[d]), d
 
@@ -73,8 +82,13 @@ def _rest_to_rest(
 def _finding(
     frame: Frame, u: int, a: int, last: int, since: float, until: float, *, lasts: bool, frozen: bool
 ) -> Finding:
-    whole = slice(a + 1, last) if last - a >= 2 else slice(a, last + 1)
-    least = float(np.nanmin(frame["water_least_l_h"][u, whole])) if not np.isnan(frame["water_least_l_h"][u, whole]).all() else 0.0
+    # The hours in which it began and ended are not all its own; a long run is judged by the days within.
+    whole = slice(a + 2, last - 1) if last - a >= 4 else slice(a, last + 1)
+    least = (
+        float(np.nanmin(frame["water_least_l_h"][u, whole]))
+        if not np.isnan(frame["water_least_l_h"][u, whole]).all()
+        else 0.0
+    )
     hours = (until - since) / _HOUR_MS
     evidence = {
         "hours": round(hours),
@@ -85,8 +99,13 @@ def _finding(
     }
     score = 0.4 + 0.4 * min(1.0, (until - since - 2 * DAY_MS) / (5 * DAY_MS)) + 0.15 * min(1.0, least / 10.0)
     return Finding(
-        unit=int(frame.units[u]), since_ms=int(since), until_ms=None if lasts else int(until), frozen=frozen,
-        score=round(min(score, 0.95), 3), reasons=("never_zero_flow",), evidence=evidence,
+        unit=int(frame.units[u]),
+        since_ms=int(since),
+        until_ms=None if lasts else int(until),
+        frozen=frozen,
+        score=round(min(score, 0.95), 3),
+        reasons=("never_zero_flow",),
+        evidence=evidence,
     )
 
 

@@ -72,8 +72,12 @@ def _classify(frame: Frame, params: Params) -> _Classes:
         lived = kwh > params["lived_share"] * lived_in
         entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
     return _Classes(
-        water_used=used, water_quiet=covered & ~used, energy_lived=lived & ~quiet, energy_quiet=quiet,
-        energy_between=~np.isnan(kwh) & ~np.isnan(lived_in) & ~quiet & ~lived, entered=entered,
+        water_used=used,
+        water_quiet=covered & ~used,
+        energy_lived=lived & ~quiet,
+        energy_quiet=quiet,
+        energy_between=~np.isnan(kwh) & ~np.isnan(lived_in) & ~quiet & ~lived,
+        entered=entered,
     )
 
 
@@ -107,8 +111,15 @@ def _overflows(trickle: NDArray[np.float64], broken: NDArray[np.bool_], allowanc
 
 
 def _judge(
-    frame: Frame, params: Params, says: _Classes, known: NDArray[np.bool_], u: int, a: int, b: int,
-    findings: list[Finding], abstentions: list[Abstention],
+    frame: Frame,
+    params: Params,
+    says: _Classes,
+    known: NDArray[np.bool_],
+    u: int,
+    a: int,
+    b: int,
+    findings: list[Finding],
+    abstentions: list[Abstention],
 ) -> None:
     """Judge one run of days [a, b) of unit row `u` without a word against absence."""
     unit = int(frame.units[u])
@@ -164,13 +175,24 @@ def _until(frame: Frame, says: _Classes, u: int, b: int) -> float:
 
 
 def _finding(
-    frame: Frame, says: _Classes, u: int, a: int, end: int, since: float, until: float | None, frozen: bool, *,
-    by_water: bool, by_energy: bool,
+    frame: Frame,
+    says: _Classes,
+    u: int,
+    a: int,
+    end: int,
+    since: float,
+    until: float | None,
+    frozen: bool,
+    *,
+    by_water: bool,
+    by_energy: bool,
 ) -> Finding:
     span = slice(a, end)
     entries = frame["entries"][u, span]
     doors_known = int((~np.isnan(entries)).sum())
-    families = [name for name, holds in (("water", by_water), ("electricity", by_energy), ("access", doors_known > 0)) if holds]
+    families = [
+        name for name, holds in (("water", by_water), ("electricity", by_energy), ("access", doors_known > 0)) if holds
+    ]
     days = int(((until or frame.day_starts[end]) - since) // DAY_MS)
     reasons = tuple(
         name for name, holds in (
@@ -191,8 +213,13 @@ def _finding(
     # Not calibrated until visits have come in: it ranks by length and by how many families agree.
     score = 0.35 + 0.3 * min(1.0, (days - 30) / 120) + 0.12 * (len(families) - 1)
     return Finding(
-        unit=int(frame.units[u]), since_ms=int(since), until_ms=None if until is None else int(until), frozen=frozen,
-        score=round(min(score, 0.95), 3), reasons=reasons, evidence=evidence,
+        unit=int(frame.units[u]),
+        since_ms=int(since),
+        until_ms=None if until is None else int(until),
+        frozen=frozen,
+        score=round(min(score, 0.95), 3),
+        reasons=reasons,
+        evidence=evidence,
     )
 
 
