@@ -313,14 +313,13 @@ def main() -> None:
 
 def guarded(run: Callable[[], T]) -> T | Any:
     """Run something and turn the errors that name their own fix into one line and exit code 2."""
-    import psycopg
-
     from analytics.policy import BadPolicy
     from anju.embedded import NotInstalled
     from anju.processes import ChildFailed
     from anju.register_files import BadRegister
     from gateway.replay import BadFile
     from gateway.uplink import NotAcknowledged
+    from store.connect import NoTables, Unavailable
     from store.migrate import MigrationError
 
     try:
@@ -336,9 +335,9 @@ def guarded(run: Callable[[], T]) -> T | Any:
         ChildFailed,
     ) as error:
         print(f"anju: {error}", file=sys.stderr)
-    except psycopg.errors.UndefinedTable:
+    except NoTables:
         print("anju: the database has no tables yet: run `anju migrate` first", file=sys.stderr)
-    except psycopg.OperationalError as error:
+    except Unavailable as error:
         print(f"anju: ANJU_DSN: the database does not answer: {str(error).strip().splitlines()[0]}", file=sys.stderr)
     sys.exit(2)
 

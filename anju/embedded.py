@@ -17,10 +17,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from anju.processes import Child, answers, free_port, start, wait_for
 from domain.broker import BrokerAddress
+from store import connect
 
 
 class NotInstalled(Exception):
@@ -137,7 +136,7 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
         cwd=Path("/"),
     )
     server = Postgres(child=child, port=chosen, binaries=binaries)
-    wait_for(lambda: _accepts(server), child)
+    wait_for(lambda: connect.accepts(server.dsn("postgres")), child)
     return server
 
 
@@ -159,19 +158,9 @@ def _reachable(binaries: Path, place: Path) -> Path:
     return copy / "bin"
 
 
-def _accepts(server: Postgres) -> bool:
-    try:
-        psycopg.connect(server.dsn("postgres"), connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 def make_database(server: Postgres, name: str) -> str:
     """Make a database if it is not there; returns its connection string."""
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-            connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+    connect.make_database(server.dsn("postgres"), name)
     return server.dsn(name)
 
 

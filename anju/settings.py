@@ -11,12 +11,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-import psycopg
-from psycopg.conninfo import make_conninfo
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.broker import BrokerAddress
+from store.connect import dsn_fault, with_password
 from store.migrate import Level
 
 PREFIX = "ANJU_"
@@ -60,10 +59,8 @@ class Settings(BaseSettings):
     @field_validator("dsn")
     @classmethod
     def _is_dsn(cls, text: str) -> str:
-        try:
-            psycopg.conninfo.conninfo_to_dict(text)
-        except psycopg.ProgrammingError:
-            raise ValueError("must be like postgresql://user@host:5432/anju") from None
+        if dsn_fault(text) is not None:
+            raise ValueError("must be like postgresql://user@host:5432/anju")
         return text
 
     @field_validator("redis_url")
@@ -91,7 +88,7 @@ class Settings(BaseSettings):
         """Return the database's connection string with its password."""
         if self.db_password_file is None:
             return self.dsn
-        return make_conninfo(self.dsn, password=self.db_password_file.read_text("utf-8").strip())
+        return with_password(self.dsn, self.db_password_file.read_text("utf-8").strip())
 
     def broker(self) -> BrokerAddress:
         """Return the broker's address with its password."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import structlog
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from casework.acknowledge import Unknown
 from domain.alerting import NotAllowed
 from store.alerts import Stale
+from store.connect import Unavailable
 
 log = structlog.get_logger()
 
@@ -82,11 +81,12 @@ def install(app: FastAPI) -> None:
     async def _stale(request: Request, error: Stale) -> JSONResponse:
         return problem(412, "stale", f"{error}; read it again and decide again", request)
 
-    @app.exception_handler(PoolTimeout)
-    @app.exception_handler(psycopg.OperationalError)
     async def _away(request: Request, error: Exception) -> JSONResponse:
         log.warning("database_away", error=str(error).strip()[:200])
         return problem(503, "database_away", "the database does not answer; nothing was changed", request)
+
+    for kind in Unavailable:
+        app.add_exception_handler(kind, _away)
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -119,7 +119,7 @@ class ReplayFile:
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         try:
             opened = gzip.open if self.path.suffix == ".gz" else open
-            raw = opened(self.path, "rt", encoding="utf-8-sig", newline="")  # noqa: SIM115 (closed by the block below)
+            raw = opened(self.path, "rt", encoding="utf-8-sig", newline="")
         except OSError as error:
             raise BadFile(f"{self.path}: cannot be opened: {error.strerror}") from None
         with raw as stream:

@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as mqtt
-import psycopg
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -34,7 +33,7 @@ from domain.rejection import Reason, Rejected
 from domain.wire import Down
 from ingest.write import Message, Outcome, Writer
 from store import ingest_log
-from store.connect import Connection, Unavailable, Unstorable, connect
+from store.connect import AlreadyThere, Connection, Unavailable, Unstorable, connect
 from store.live import EVENTS_CHANNEL, LiveBus
 from store.partitions import Partitions
 from store.placement import Placement
@@ -232,7 +231,7 @@ class Worker:
         try:
             outcome = writer.write(connection, messages, now_ms)
             self._poison = 0
-        except psycopg.errors.UniqueViolation:
+        except AlreadyThere:
             if not retried:
                 # Another worker stored the same rows between our look and our write; now they are duplicates.
                 self._write(connection, writer, messages, retried=True)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
@@ -19,6 +21,10 @@ Pool = ConnectionPool[psycopg.Connection[DictRow]]
 
 #: Raised by the driver when the server is away, restarting or out of room: the same work may succeed later.
 Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.InternalError_)
+#: Raised when a row that must be unique is there already: another worker was faster.
+AlreadyThere = psycopg.errors.UniqueViolation
+#: Raised when the database has no tables yet.
+NoTables = psycopg.errors.UndefinedTable
 #: Raised when what is being written cannot be stored as it is.
 Unstorable = (psycopg.DataError, psycopg.IntegrityError)
 
@@ -55,6 +61,36 @@ def open_pool(dsn: str, *, size: int = 8) -> Pool:
         },
         open=True,
     )
+
+
+def dsn_fault(dsn: str) -> str | None:
+    """Say what is wrong with a connection string; None where it can be read."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        return str(error).strip()
+    return None
+
+
+def with_password(dsn: str, password: str) -> str:
+    """Put a password into a connection string."""
+    return make_conninfo(dsn, password=password)
+
+
+def accepts(dsn: str) -> bool:
+    """Tell whether a server takes connections."""
+    try:
+        psycopg.connect(dsn, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def make_database(admin_dsn: str, name: str) -> None:
+    """Make a database if it is not there."""
+    with psycopg.connect(admin_dsn, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 @contextmanager
