@@ -32,7 +32,7 @@ from gateway.uplink import Uplink
 from simulators.city import City, Story, city_from
 from simulators.files import register_rows, truth_rows, write_city
 from simulators.stream import Present, day_after, door, hazard, lane_camera, past_hazards, smoke_detector
-from store import alerts, places
+from store import alerts, facts, places
 from store.connect import connect
 from store.migrate import migrate
 from store.registers import import_sheets
@@ -233,12 +233,7 @@ class Demo:
         with connect(self.dsn, autocommit=True) as connection, self.out.status("  facts, leads and alerts …"):
             while time.monotonic() < deadline:
                 check()
-                row = connection.execute(
-                    "SELECT (SELECT count(*) FROM dirty_spans) AS dirty, (SELECT count(*) FROM unit_days) AS days, "
-                    "(SELECT count(*) FROM judged_days) AS judged"
-                ).fetchone()
-                assert row is not None
-                if row["days"] and row["judged"] and row["dirty"] < 500:
+                if facts.settled(connection):
                     return
                 time.sleep(0.5)
 

@@ -145,6 +145,26 @@ def root_place(home: Path) -> Path:
     return Path("/var/tmp") / f"anju-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:10]}"  # noqa: S108
 
 
+def remove_root_place(home: Path) -> None:
+    """Remove what root had to keep elsewhere for a PostgreSQL that has been stopped."""
+    if os.geteuid() == 0:
+        shutil.rmtree(root_place(home), ignore_errors=True)
+
+
+def find_timescale(named: str | None) -> Path | None:
+    """Find the binaries of a PostgreSQL that has TimescaleDB: the place named, else the usual ones."""
+    for binaries in [Path(named)] if named else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        version = binaries.parent.name
+        for share in (
+            Path(f"/usr/share/postgresql/{version}"),
+            binaries.parent / "share" / "postgresql",
+            binaries.parent / "share",
+        ):
+            if (share / "extension" / "timescaledb.control").exists():
+                return binaries
+    return None
+
+
 def _reachable(binaries: Path, place: Path) -> Path:
     """Return binaries that other users can run: their own place, or a copy of their whole installation."""
     if all(parent.stat().st_mode & 0o001 for parent in binaries.resolve().parents):

@@ -86,11 +86,18 @@ def accepts(dsn: str) -> bool:
     return True
 
 
-def make_database(admin_dsn: str, name: str) -> None:
-    """Make a database if it is not there."""
+def with_database(dsn: str, name: str) -> str:
+    """Name another database of the same server."""
+    return make_conninfo(dsn, dbname=name)
+
+
+def make_database(admin_dsn: str, name: str, *, template: str = "template1") -> None:
+    """Make a database if it is not there, as a copy of another."""
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
 
 
 @contextmanager

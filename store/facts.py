@@ -79,6 +79,15 @@ def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
     return [(row["id"], row["code"], row["timezone"]) for row in rows]
 
 
+def settled(connection: Connection) -> bool:
+    """Tell whether facts exist, every estate with facts has been judged, and hardly anything waits to be worked in."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM dirty_spans) < 500 AND EXISTS (SELECT FROM unit_days) "
+        "AND EXISTS (SELECT FROM judged_days) AS settled"
+    ).fetchone()
+    return bool(row and row["settled"])
+
+
 def estates_to_judge(connection: Connection, today: dict[str, date]) -> list[tuple[int, str]]:
     """List the estates (id, time zone) whose units have not been judged since their local day began."""
     rows = connection.execute(

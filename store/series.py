@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from domain.calendar import from_ms
-from store.connect import Connection
+from store.connect import AlreadyThere, Connection
 
 _EPOCH_2000_MS = 946_684_800_000
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
@@ -70,17 +69,21 @@ def write_readings(connection: Connection, batch: Readings) -> Written:
     same[1:] = (at[1:] == at[:-1]) & (point[1:] == point[:-1])
     # lexsort is stable: of equal keys the first to arrive stands first, and it is the one that counts.
     first = np.maximum.accumulate(np.where(~same, np.arange(len(order)), 0))
-    twin = same & (value == value[first])
-    clash = [int(i) for i in order[same & ~twin]]
     fresh = Readings(at=at[~same], point=point[~same], value=value[~same])
+    held: dict[tuple[int, int], float] = {}
     try:
         with connection.transaction():
             _copy(connection, "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)", fresh)
-        return Written(stored=len(fresh), duplicates=int(twin.sum()), conflicts=clash)
-    except errors.UniqueViolation:
-        stored, known, changed = _merge(connection, fresh)
-    kept = order[~same]
-    return Written(stored=stored, duplicates=int(twin.sum()) + known, conflicts=clash + [int(kept[i]) for i in changed])
+        stored = len(fresh)
+    except AlreadyThere:
+        stored, held = _merge(connection, fresh)
+    wrong = same & (value != value[first])
+    if held:
+        # What is in the table decides, also for the later ones of a batch that repeats a key.
+        truth = np.array([held.get((int(a), int(p)), np.nan) for a, p in zip(at, point, strict=True)])
+        wrong = np.where(np.isnan(truth), wrong, value != truth)
+    conflicts = [int(i) for i in order[wrong]]
+    return Written(stored=stored, duplicates=len(order) - stored - len(conflicts), conflicts=conflicts)
 
 
 def _copy(connection: Connection, command: str, batch: Readings) -> None:
@@ -93,31 +96,25 @@ def _copy(connection: Connection, command: str, batch: Readings) -> None:
         stream.write(_HEADER + rows.tobytes() + _TRAILER)
 
 
-def _merge(connection: Connection, batch: Readings) -> tuple[int, int, list[int]]:
-    """Store what is new of a batch; return how many are new, how many were known, and which clash (indices)."""
+def _merge(connection: Connection, batch: Readings) -> tuple[int, dict[tuple[int, int], float]]:
+    """Store what is new of a batch; return how many are new, and what the table holds where it holds something else."""
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS staged_readings (at timestamptz, point_id integer, value double precision) "
         "ON COMMIT DELETE ROWS"
     )
     connection.execute("TRUNCATE staged_readings")
     _copy(connection, "COPY staged_readings (at, point_id, value) FROM STDIN (FORMAT binary)", batch)
-    low, high = from_ms(int(batch.at.min())), from_ms(int(batch.at.max()))
     done = connection.execute(
         "INSERT INTO readings SELECT at, point_id, value FROM staged_readings ON CONFLICT DO NOTHING"
     )
-    stored = done.rowcount
     # The explicit span lets the planner prune partitions and chunks.
     clash = connection.execute(
-        "SELECT (extract(epoch FROM s.at) * 1000)::bigint AS at, s.point_id AS point FROM staged_readings s "
+        "SELECT (extract(epoch FROM s.at) * 1000)::bigint AS at, s.point_id AS point, r.value FROM staged_readings s "
         "JOIN readings r ON r.at = s.at AND r.point_id = s.point_id AND r.at >= %s AND r.at <= %s "
         "WHERE r.value <> s.value",
-        [low, high],
-    ).fetchall()
-    if not clash:
-        return stored, len(batch) - stored, []
-    where = {(int(a), int(p)): i for i, (a, p) in enumerate(zip(batch.at, batch.point, strict=True))}
-    changed = [where[row["at"], row["point"]] for row in clash]
-    return stored, len(batch) - stored - len(changed), changed
+        [from_ms(int(batch.at.min())), from_ms(int(batch.at.max()))],
+    )
+    return done.rowcount, {(row["at"], row["point"]): row["value"] for row in clash}
 
 
 def write_events(connection: Connection, batch: list[EventRow]) -> Written:

@@ -1,0 +1,130 @@
+"""The house in order: what no linter checks. A rule that stands here is a promise to the next reader."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGES = [
+    "domain",
+    "devices",
+    "store",
+    "gateway",
+    "ingest",
+    "analytics",
+    "casework",
+    "api",
+    "console",
+    "simulators",
+    "anju",
+]
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc", "core"}
+MAX_MODULE, MAX_FUNCTION = 500, 70
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_module_opens_with_a_paragraph_and_stays_small(path: Path) -> None:
+    text = path.read_text("utf-8")
+    doc = ast.get_docstring(ast.parse(text))
+    assert doc, f"{name(path)}: say in a paragraph at the top what it is for"
+    assert len(text.splitlines()) <= MAX_MODULE, f"{name(path)}: over {MAX_MODULE} lines; split it"
+    assert path.stem not in FORBIDDEN_NAMES, f"{name(path)}: the name says nothing"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_functions_stay_small(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION, f"{name(path)}:{node.lineno} {node.name}: {length} lines; split it"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name not in ("__init__.py", "__main__.py")], ids=name)
+def test_every_module_has_its_test(path: Path) -> None:
+    """A module's test is `tests/<package>/test_<module>.py`, or a test of that folder which imports it."""
+    folder = ROOT / "tests" / path.parent.relative_to(ROOT)
+    if (folder / f"test_{path.stem}.py").exists():
+        return
+    package = ".".join(path.parent.relative_to(ROOT).parts)
+    wanted = re.compile(rf"from {re.escape(package)} import [^\n]*\b{path.stem}\b|{re.escape(package)}\.{path.stem}\b")
+    tests = [*folder.glob("test_*.py"), *(ROOT / "tests" / path.relative_to(ROOT).parts[0]).glob("test_*.py")]
+    assert any(wanted.search(t.read_text("utf-8")) for t in tests), (
+        f"{name(path)}: no test in {name(folder)} imports it"
+    )
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[len(ROOT.parts)] != "store"], ids=name)
+def test_sql_stands_in_the_store_only(path: Path) -> None:
+    """The demo asks one question of its own database while it waits; everybody else asks the store."""
+    found = re.findall(r'execute\(\s*\n?\s*f?"(SELECT|INSERT|UPDATE|DELETE|CREATE)', path.read_text("utf-8"))
+    assert not found, f"{name(path)}: SQL belongs into store/"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[len(ROOT.parts)] == "store"], ids=name)
+def test_sql_is_never_put_together_from_text(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("execute", "executemany", "copy")
+        ):
+            first = node.args[0] if node.args else None
+            assert not isinstance(first, ast.JoinedStr), f"{name(path)}:{node.lineno}: an f-string as SQL"
+            if isinstance(first, ast.BinOp):
+                text = ast.unparse(first)
+                assert "sql.SQL" in text or "insert" in text, f"{name(path)}:{node.lineno}: SQL put together from text"
+
+
+def test_no_path_of_a_machine_and_no_index_is_committed() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    pattern = re.compile(
+        r"(?<![\w./])/(?:work|farm|home|root)/[A-Za-z.]|--(?:extra-)?index-url|files\.pythonhosted|registry\.npmjs"
+    )
+    for file in tracked:
+        path = ROOT / file
+        if (
+            path.suffix in {".py", ".toml", ".md", ".yml", ".txt", ".sh", ".in", ".conf"}
+            and path != Path(__file__).resolve()
+        ):
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                assert not pattern.search(line), f"{file}:{number}: {line.strip()[:80]}"
+
+
+def test_locks_pin_every_package_by_hash() -> None:
+    for lock in (ROOT / "locks").glob("*.txt"):
+        entries = re.findall(
+            r"^([a-z0-9][^=\n]*)==[^\n]*\\\n((?:\s+--hash=sha256:[0-9a-f]{64}[^\n]*\n?)+)",
+            lock.read_text("utf-8"),
+            re.M,
+        )
+        names = re.findall(r"^([a-z0-9][a-z0-9_.-]*)==", lock.read_text("utf-8"), re.M)
+        assert len(entries) == len(names) > 5, lock.name
+
+
+def test_faces_install_without_a_compiler() -> None:
+    text = (ROOT / "locks" / "faces.txt").read_text("utf-8")
+    assert re.search(r"^dlib-bin==", text, re.M)
+    assert not re.search(r"^dlib==", text, re.M)
+    assert int(re.search(r"^setuptools==(\d+)", text, re.M)[1]) < 81  # type: ignore[index]
+
+
+def test_detectors_have_golden_folders_and_runbooks() -> None:
+    from analytics.detectors import DETECTORS
+
+    for detector in DETECTORS:
+        golden = ROOT / "tests" / "analytics" / "detectors" / "golden" / detector.key
+        names = {path.stem.split("-")[0] for path in golden.glob("*.toml")}
+        assert {"positive", "negative", "near"} <= names, f"{detector.key}: has {sorted(names)}"
+        assert (ROOT / detector.runbook).exists(), detector.runbook
+        assert detector.legal_basis
