@@ -1,0 +1,112 @@
+"""Every golden case of every detector: what it must find, what it must leave alone, what it must not judge.
+
+A case is a TOML file in `golden/<detector>/`: spans of days with what is known of them, and what is expected. Adding a
+case is adding a file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analytics.detectors import DETECTORS, continuous_flow, unoccupied
+from analytics.detectors.contract import Abstention, Finding
+from analytics.frame import DAY_MS, Frame
+from store.facts import INSTANTS, NUMBERS
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(GOLDEN.rglob("*.toml"))
+START = 1_700_006_400_000.0
+HOUR = 3_600_000.0
+
+
+def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
+    days = sum(span["days"] for span in case["spans"])
+    columns = {name: np.full((units, days), np.nan) for name in (*NUMBERS, *INSTANTS)}
+    for name in ("water_cover", "energy_cover", "water_samples", "energy_samples"):
+        columns[name][:] = 0.0
+    starts = START + DAY_MS * np.arange(days + 1)
+    d = 0
+    for span in case["spans"]:
+        for i in range(span["days"]):
+            if i % span.get("every", 1) == 0:
+                fill_day(columns, d, starts, span)
+            d += 1
+    let = np.full((units, days), case.get("let", True))
+    declared = np.zeros((units, days), dtype=bool)
+    if "declared" in case:
+        declared[:, slice(*case["declared"])] = True
+    return Frame(units=np.arange(1, units + 1, dtype=np.int32), first=date(2023, 11, 15), day_starts=starts, columns=columns, let=let, declared=declared)
+
+
+def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any]) -> None:
+    water = span.get("water")
+    if water:
+        columns["water_cover"][:, d] = 1.0
+        columns["water_samples"][:, d] = 24
+        columns["water_trickle_l"][:, d] = span.get("trickle_l", 0.0)
+        columns["water_l"][:, d] = {"used": 150.0, "quiet": span.get("trickle_l", 0.0), "flows": 400.0}[water]
+        columns["water_least_l_h"][:, d] = 9.0 if water == "flows" else 0.0
+    if water in ("used", "flows"):
+        columns["water_first_use_at"][:, d] = starts[d] + (0 if water == "flows" else 6 * HOUR)
+        columns["water_last_use_at"][:, d] = starts[d] + (24 if water == "flows" else 22) * HOUR
+    if water in ("used", "quiet"):
+        columns["water_first_still_at"][:, d] = starts[d]
+        columns["water_last_still_at"][:, d] = starts[d + 1]
+    if "kwh" in span:
+        columns["energy_cover"][:, d] = 1.0
+        columns["energy_samples"][:, d] = 24
+        columns["energy_kwh"][:, d] = span["kwh"]
+    if "entries" in span:
+        columns["entries"][:, d] = span["entries"]
+        columns["residents_seen"][:, d] = min(1, span["entries"])
+
+
+def run(path: Path, frame: Frame) -> tuple[list[Finding], list[Abstention]]:
+    detector = next(d for d in DETECTORS if d.key == path.parent.name)
+    return detector.detect(frame, detector.defaults)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_golden(path: Path) -> None:
+    case = tomllib.loads(path.read_text("utf-8"))
+    found, abstained = run(path, frame_of(case))
+    expected = case.get("findings", [])
+    assert len(found) == len(expected), (case["about"], found)
+    for finding, want in zip(found, expected, strict=True):
+        assert abs((finding.since_ms - START) / DAY_MS - want["since_day"]) <= 1, finding
+        if "until_day" in want:
+            assert finding.until_ms is not None and abs((finding.until_ms - START) / DAY_MS - want["until_day"]) <= 1
+        else:
+            assert finding.until_ms is None
+        assert finding.frozen is want.get("frozen", False)
+        assert list(finding.reasons) == want["reasons"]
+        assert 0 < finding.score < 1 and finding.evidence
+    assert sorted({a.reason for a in abstained}) == sorted(case.get("abstentions", []))
+    for a in abstained:
+        assert 0 <= a.first <= a.last < frame_of(case).days
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_unit_is_judged_alike_among_others_and_twice(path: Path) -> None:
+    """Purity: no unit's verdict depends on its neighbours, on an earlier run, or changes the frame."""
+    case = tomllib.loads(path.read_text("utf-8"))
+    alone, many = frame_of(case), frame_of(case, units=3)
+    before = {name: column.copy() for name, column in many.columns.items()}
+    first, again = run(path, many), run(path, many)
+    assert first == again
+    for name, column in many.columns.items():
+        assert np.array_equal(column, before[name], equal_nan=True)
+    assert [f for f in first[0] if f.unit == 1] == run(path, alone)[0]
+
+
+def test_nothing_known_finds_nothing() -> None:
+    frame = frame_of({"spans": [{"days": 120}]})
+    for detector in (unoccupied.DETECTOR, continuous_flow.DETECTOR):
+        found, _ = detector.detect(frame, detector.defaults)
+        assert found == []

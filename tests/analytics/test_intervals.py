@@ -1,0 +1,120 @@
+"""The interval law: nothing negative, nothing that the pipe could not carry, nothing lost of a sound register, and local."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics.days import supply_days, to_rows
+from analytics.frame import runs
+from analytics.intervals import REACH, Bounds, Intervals, Quality, to_intervals
+
+HOUR = 3_600_000.0
+
+
+def differenced(values: list[float], hours: list[float] | None = None, rollover: float = np.inf) -> Intervals:
+    at = np.array(hours if hours is not None else range(len(values)), dtype=float) * HOUR
+    bounds = Bounds(max_rate=np.array([5.0]), resolution=np.array([0.001]), rollover=np.array([rollover]))
+    return to_intervals(np.zeros(len(values), dtype=np.int64), at, np.array(values, dtype=float), bounds)
+
+
+@pytest.mark.parametrize(
+    ("values", "deltas", "qualities"),
+    [
+        ([10, 10.1, 10.1, 10.4], [0.1, 0.0, 0.3], [0, 0, 0]),
+        # A register that falls by 248,520 litres and is back at once was misread; the fall is no consumption.
+        ([300, 300.1, 51.58, 300.2, 300.3], [0.1, 0.1, 0.1], [0, 0, 0]),
+        ([300, 300.1, 548.62, 300.2], [0.1, 0.1], [0, 0]),
+        # It falls and stays: reset or swapped. What was used between is not known.
+        ([300, 300.1, 0.0, 0.2], [0.1, None, 0.2], [0, 2, 0]),
+        # It jumps and stays: nothing is known of the jump.
+        ([10, 10.1, 258.62, 258.7], [0.1, None, 0.08], [0, 3, 0]),
+        # Backflow of a few litres that recovers.
+        ([10, 9.995, 9.998, 10.001], [0.001], [0]),
+    ],
+)
+def test_meters_misbehave(values: list[float], deltas: list[float | None], qualities: list[int]) -> None:
+    found = differenced(values)
+    assert [None if np.isnan(d) else round(float(d), 6) for d in found.delta] == deltas
+    assert found.quality.tolist() == qualities
+
+
+def test_a_rollover_is_told_from_a_reset() -> None:
+    found = differenced([99999.8, 99999.95, 0.1], rollover=100000.0)
+    assert found.quality.tolist() == [Quality.OK, Quality.ROLLOVER] and round(float(found.delta[1]), 6) == 0.15
+    assert differenced([50000.0, 50000.1, 0.1], rollover=100000.0).quality.tolist() == [Quality.OK, Quality.RESET]
+
+
+def test_a_jump_across_a_gap_is_not_what_a_household_used() -> None:
+    assert differenced([10.0, 258.52], hours=[0, 50]).quality.tolist() == [Quality.IMPLAUSIBLE]
+    assert differenced([10.0, 16.0], hours=[0, 50]).quality.tolist() == [Quality.OK]
+
+
+series = st.lists(st.tuples(st.floats(0.02, 60), st.one_of(st.floats(0, 4), st.floats(-400, 400))), min_size=2, max_size=40)
+
+
+def as_series(steps: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    hours, values = np.cumsum([h for h, _ in steps]), np.cumsum([v for _, v in steps])
+    return hours.tolist(), (values - min(values.min(), 0)).tolist()
+
+
+@given(series)
+def test_never_negative_never_more_than_the_pipe_carries(steps: list[tuple[float, float]]) -> None:
+    hours, values = as_series(steps)
+    found = differenced(values, hours)
+    known = found.delta[~np.isnan(found.delta)]
+    span = (found.end - found.start)[~np.isnan(found.delta)] / HOUR
+    assert (known >= 0).all() and (known <= 5.0 * np.maximum(span, 1 / 60) + 0.0011).all()
+    assert (found.end > found.start).all()
+    assert len(found) + len(found.misread_at) == len(values) - 1
+
+
+@given(st.lists(st.tuples(st.floats(0.02, 2), st.floats(0, 0.05)), min_size=2, max_size=40))
+def test_of_a_sound_register_nothing_is_lost(steps: list[tuple[float, float]]) -> None:
+    hours, values = as_series(steps)
+    found = differenced(values, hours)
+    assert not len(found.misread_at) and abs(found.delta.sum() - (values[-1] - values[0])) < 1e-6
+
+
+@given(series, st.integers(0, 39), st.integers(1, 10))
+def test_the_law_is_local(steps: list[tuple[float, float]], low: int, length: int) -> None:
+    """What lies REACH readings away cannot change an interval, so a window with that context gives what the whole gives."""
+    hours, values = as_series(steps)
+    low = min(low, len(values) - 1)
+    high = min(len(values), low + length)
+    a, b = max(0, low - REACH), min(len(values), high + REACH)
+    whole, part = differenced(values, hours), differenced(values[a:b], hours[a:b])
+
+    def within(found: Intervals) -> list[tuple[float, float, float, int]]:
+        return [
+            (s, e, -1.0 if np.isnan(d) else d, q)
+            for s, e, d, q in zip(found.start.tolist(), found.end.tolist(), found.delta.tolist(), found.quality.tolist(), strict=True)
+            if s >= hours[low] * HOUR and e <= hours[high - 1] * HOUR
+        ]
+
+    assert within(whole) == within(part)
+
+
+@given(series)
+def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]) -> None:
+    hours, values = as_series(steps)
+    found = differenced(values, hours)
+    starts = np.arange(0, 24 * 110, 24) * HOUR
+    one = np.zeros(1, dtype=np.int64)
+    days = supply_days(
+        one, found, np.zeros(len(values), dtype=np.int64), np.array(hours) * HOUR, 1, starts,
+        trickle=np.array([0.002]), observed_h=np.array([3.0]),
+    )  # fmt: skip
+    assert abs(np.nansum(days.amount) - np.nansum(found.delta)) < 1e-6
+    assert (days.cover <= 1.0).all() and (days.cover >= 0).all() and days.samples.sum() == len(values)
+    used = days.first_use[~np.isnan(days.first_use)]
+    assert (used < days.last_use[~np.isnan(days.last_use)]).all()
+    rows = to_rows([7], list(range(len(starts) - 1)), days, days, {}, set())
+    assert all(row["water_l"] is None or row["water_l"] >= 0 for row in rows)
+    assert all(row["entries"] is None for row in rows)
+
+
+def test_runs() -> None:
+    assert runs(np.array([True, True, False, True])) == [(0, 2), (3, 4)] and runs(np.array([False])) == []
