@@ -1,0 +1,182 @@
+"""The slow loop on a real database: late data recomputes only what it touches, and ends where computing from nothing ends."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from analytics import nightly
+from analytics.policy import load_policy
+from domain.calendar import from_ms
+from store import alerts, facts, ingest_log, series
+from store.connect import Connection
+from store.partitions import Partitions
+from tests.ingest.conftest import register
+
+pytestmark = pytest.mark.real
+HOUR = 3_600_000
+START = 1_760_000_400_000
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+def point(connection: Connection) -> tuple[int, int]:
+    row = connection.execute(
+        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1' "
+        "ON CONFLICT (device_id, name) DO UPDATE SET name = excluded.name RETURNING id, device_id"
+    ).fetchone()
+    assert row is not None
+    return row["id"], row["device_id"]
+
+
+def put(connection: Connection, rows: list[tuple[int, float]]) -> None:
+    """Store readings as ingest does, and mark what they touch."""
+    point_id, device_id = point(connection)
+    at = np.array([t for t, _ in rows], dtype=np.int64)
+    partitions = Partitions(connection)
+    connection.commit()
+    partitions.cover(connection, from_ms(int(at.min())), from_ms(int(at.max())))
+    series.write_readings(connection, series.Readings(
+        at=at, point=np.full(len(rows), point_id, dtype=np.int32), value=np.array([v for _, v in rows])))
+    ingest_log.mark_dirty(connection, {device_id: (int(at.min()), int(at.max()))})
+    connection.commit()
+
+
+def run(connection: Connection, now: datetime = NOW) -> nightly.RunReport:
+    return nightly.run_all(connection, load_policy(), {}, now)
+
+
+def all_facts(connection: Connection) -> list[tuple[object, ...]]:
+    rows = connection.execute("SELECT * FROM unit_days ORDER BY unit_id, day").fetchall()
+    return [tuple(v for k, v in row.items() if k != "computed_at") for row in rows]
+
+
+def meter(rng: random.Random, hours: int) -> list[tuple[int, float]]:
+    """A meter with everything that happens to meters: quiet weeks, gaps, a reset, misreadings, jitter."""
+    rows, value, at = [], 100.0, START
+    quiet_from = rng.randrange(hours)
+    for h in range(hours):
+        at += HOUR if rng.random() < 0.97 else HOUR * rng.randrange(2, 120)
+        if not quiet_from <= h < quiet_from + 900:
+            value += rng.choice([0, 0, 0.001, 0.02, 0.4])
+        if rng.random() < 0.003:
+            value = 0.0
+        shown = value + (rng.choice([-3.0, 250.0]) if rng.random() < 0.004 else 0.0)
+        rows.append((at, round(max(0.0, shown), 3)))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_incremental_facts_are_those_computed_from_nothing(any_connection: Connection, seed: int) -> None:
+    rng = random.Random(seed)
+    register(any_connection)
+    rows = meter(rng, 1500)
+    arrivals = [rows[i : i + 150] for i in range(0, len(rows), 150)]
+    late = [rows[i] for i in sorted(rng.sample(range(len(rows)), 60))]
+    withheld = set(late)
+    for batch in arrivals:
+        kept = [row for row in batch if row not in withheld]
+        if kept:
+            put(any_connection, kept)
+        run(any_connection)
+    for i in range(0, len(late), 7):
+        put(any_connection, late[i : i + 7])
+        run(any_connection)
+    incremental = all_facts(any_connection)
+    raised = any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone()
+    any_connection.execute("DELETE FROM unit_days")
+    ingest_log.mark_dirty(any_connection, {point(any_connection)[1]: (rows[0][0], rows[-1][0])})
+    run(any_connection)
+    assert all_facts(any_connection) == incremental
+    assert any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone() == raised
+    assert len(incremental) > 50
+
+
+def away(days_used: int, days_away: int) -> list[tuple[int, float]]:
+    rows, value = [], 10.0
+    for h in range((days_used + days_away) * 24):
+        value += 0.02 if h < days_used * 24 and 6 <= h % 24 <= 22 else 0.0
+        rows.append((START + h * HOUR, round(value, 3)))
+    return rows
+
+
+def leads(connection: Connection) -> list[dict[str, object]]:
+    return connection.execute("SELECT * FROM alerts WHERE detector = 'unoccupied' ORDER BY since_at").fetchall()
+
+
+def test_a_lead_rises_lasts_ends_and_is_never_doubled(connection: Connection) -> None:
+    register(connection)
+    rows = away(20, 60)
+    put(connection, rows[: 20 * 24 + 25 * 24])
+    run(connection, from_ms(rows[45 * 24 - 1][0]))
+    assert leads(connection) == []
+    put(connection, rows[45 * 24 : 55 * 24])
+    assert run(connection, from_ms(rows[55 * 24 - 1][0])).raised == 1
+    put(connection, rows[55 * 24 :])
+    run(connection, from_ms(rows[-1][0]))
+    run(connection, from_ms(rows[-1][0]))
+    held = leads(connection)
+    assert len(held) == 1 and held[0]["condition"] == "active"
+    back = [(rows[-1][0] + HOUR * (i + 1), round(rows[-1][1] + 0.02 * i, 3)) for i in range(72)]
+    put(connection, back)
+    run(connection, from_ms(back[-1][0]))
+    held = leads(connection)
+    assert len(held) == 1 and held[0]["ended_at"] is not None and held[0]["condition"] == "returned"
+    steps = [row["step"] for row in alerts.history(connection, int(str(held[0]["id"])))]
+    assert steps == ["raised", "returned"]
+
+
+def test_late_data_takes_a_lead_back(connection: Connection) -> None:
+    """A gateway's backlog shows that someone was there: the lead is withdrawn, on record, and raised no more."""
+    register(connection)
+    rows = away(20, 60)
+    put(connection, [row for i, row in enumerate(rows) if not 40 * 24 <= i < 60 * 24 or i % 24 == 0])
+    run(connection, from_ms(rows[-1][0]))
+    assert len([r for r in leads(connection) if r["ended_at"] is None]) == 1
+    shift = [(START + h * HOUR + HOUR // 2, round(rows[h][1] + 0.05 * (h % 2), 3)) for h in range(50 * 24, 50 * 24 + 4)]
+    put(connection, [(at, value + 0.05 * i) for i, (at, value) in enumerate(shift)])
+    connection.execute("UPDATE readings SET value = value + 0.4 WHERE at > %s", [from_ms(shift[-1][0])])
+    ingest_log.mark_dirty(connection, {point(connection)[1]: (shift[0][0], rows[-1][0])})
+    run(connection, from_ms(rows[-1][0]))
+    open_now = [r for r in leads(connection) if r["ended_at"] is None]
+    assert len(open_now) <= 1 and all(r["since_at"] > from_ms(shift[0][0]) for r in open_now)  # type: ignore[operator]
+
+
+def test_silence_freezes_a_lead_and_is_an_abstention(connection: Connection) -> None:
+    register(connection)
+    rows = away(20, 40)
+    put(connection, rows)
+    run(connection, from_ms(rows[-1][0]))
+    run(connection, from_ms(rows[-1][0] + 20 * 24 * HOUR))
+    held = leads(connection)
+    assert len(held) == 1 and held[0]["condition"] == "not_evaluable" and held[0]["ended_at"] is None
+    reasons = connection.execute("SELECT reason FROM abstentions WHERE detector = 'unoccupied' AND superseded_at IS NULL").fetchall()
+    assert [r["reason"] for r in reasons] == ["no_data"]
+
+
+def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
+    register(connection)
+    rows = away(10, 0)
+    put(connection, rows)
+    connection.execute("UPDATE mounts SET valid_to = %s WHERE code = 'm-1'", [from_ms(rows[-1][0] + 1)])
+    connection.execute(
+        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-1b', 'water_meter', 'x' FROM estates WHERE code = 'es'")
+    connection.execute(
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-1b', d.id, u.id, %s FROM devices d, units u "
+        "WHERE d.code = 'wm-1b' AND u.code = 'u-1'", [from_ms(rows[-1][0] + 1)])
+    row = connection.execute("INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1b' RETURNING id, device_id").fetchone()
+    assert row is not None
+    at = rows[-1][0] + HOUR * np.arange(1, 73, dtype=np.int64)
+    Partitions(connection).cover(connection, from_ms(int(at[0])), from_ms(int(at[-1])))
+    series.write_readings(connection, series.Readings(
+        at=at, point=np.full(72, row["id"], dtype=np.int32), value=np.round(0.01 * np.arange(72), 3)))
+    ingest_log.mark_dirty(connection, {row["device_id"]: (int(at[0]), int(at[-1]))})
+    run(connection)
+    total = connection.execute("SELECT sum(water_l) AS l, max(water_l) AS most FROM unit_days").fetchone()
+    assert total is not None and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5 and total["most"] < 500
+    assert facts.settled(connection)
+    assert SHANGHAI.key == "Asia/Shanghai"
