@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +28,12 @@ app = typer.Typer(
 )
 register = typer.Typer(no_args_is_help=True, help="The register: places, tenancies, devices.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="What ingest could not take.")
+simulate_app = typer.Typer(no_args_is_help=True, help="A simulated city.")
 users_app = typer.Typer(no_args_is_help=True, help="Log-ins.")
 app.add_typer(register, name="register")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(users_app, name="users")
+app.add_typer(simulate_app, name="simulate")
 out = Console(highlight=False, soft_wrap=True)
 T = TypeVar("T")
 
@@ -176,12 +179,12 @@ def replay(
     )
 
 
-@app.command()
-def simulate(
-    directory: Annotated[Path, typer.Option("--write", help="directory for the register's files and the truth")],
-    units: Annotated[int, typer.Option(min=4, max=20_000)] = 240,
+@simulate_app.command(name="write")
+def simulate_write(
+    directory: Annotated[Path, typer.Argument(help="directory for the register's files; the truth goes beside it")],
+    units: Annotated[int, typer.Option(min=24, max=20_000)] = 240,
     seed: Annotated[int, typer.Option()] = 1,
-    days: Annotated[int, typer.Option(min=1, max=800)] = 180,
+    days: Annotated[int, typer.Option(help="length of the simulated past", min=1, max=800)] = 180,
 ) -> None:
     """Write a simulated city's register files and its truth, without sending anything."""
     from simulators.city import build_city
@@ -189,9 +192,35 @@ def simulate(
 
     city = build_city(seed=seed, units=units, days=days, until=datetime.now(UTC))
     write_city(city, directory)
-    out.print(
-        f"{len(city.homes)} units with seed {seed} written to {directory}; import them with `anju register import {directory}`"
-    )
+    out.print(f"{len(city.homes)} units, seed {seed}: `anju register import {directory} --apply`")
+
+
+@simulate_app.command(name="live")
+def simulate_live(
+    units: Annotated[int, typer.Option(min=24, max=576)] = 240,
+    seed: Annotated[int, typer.Option()] = 1,
+    days: Annotated[int, typer.Option(help="length of the simulated past", min=1, max=800)] = 180,
+) -> None:
+    """Register a simulated city, send its past and then its present, until told to stop."""
+    from anju.replay import as_input
+    from anju.simulate import LiveCity
+    from simulators.city import build_city
+    from simulators.files import register_rows
+    from store.connect import connect
+    from store.registers import import_sheets
+
+    settings = _settings()
+    stopping = threading.Event()
+    services.on_stop(stopping.set)
+    now = datetime.now(UTC)
+    city = build_city(seed=seed, units=units, days=days, until=now)
+    with connect(settings.conninfo()) as connection:
+        rows = register_rows(city)
+        import_sheets(connection, {name: as_input(name, r) for name, r in rows.items() if r}, apply=True)
+        connection.commit()
+    with LiveCity(city, settings.broker(), f"s{int(now.timestamp())}", {}) as live:
+        live.send_past(int(now.timestamp() * 1000), out, lambda: None)
+        live.run(stopping.is_set, lambda: None)
 
 
 @app.command()

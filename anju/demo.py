@@ -19,26 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analytics.policy import load_policy
 from anju import embedded
 from anju.processes import Child, answers, free_port, port_free, start_anju, wait_for
 from anju.replay import as_input
+from anju.simulate import LiveCity
 from api.passwords import make_user
 from domain.access import Role
-from domain.wire import BornDevice, EventItem
-from gateway.uplink import Uplink
 from simulators.city import City, Story, city_from
 from simulators.files import register_rows, truth_rows, write_city
-from simulators.stream import Present, day_after, door, hazard, lane_camera, past_hazards, smoke_detector
+from simulators.stream import day_after
 from store import alerts, facts, places
 from store.connect import connect
 from store.migrate import migrate
 from store.registers import import_sheets
 
 PAST_DAYS = 180
-MESSAGE_ITEMS = 800
 USER = "demo"
 
 
@@ -65,8 +62,7 @@ class Demo:
         self.city: City = city_from(
             seed=state.seed, units=state.units, anchor=date.fromisoformat(state.anchor), days=PAST_DAYS
         )
-        self.present = Present(self.city, day_after(datetime.now(UTC), 1))
-        self.uplinks: dict[str, Uplink] = {}
+        self.live: LiveCity | None = None
         self.dsn = ""
         self.env: dict[str, str] = {}
 
@@ -78,8 +74,9 @@ class Demo:
 
     def stop(self) -> None:
         """End everything, last started first."""
-        for uplink in self.uplinks.values():
-            uplink.__exit__(None, None, None)
+        if self.live is not None:
+            self.live.__exit__()
+            self.save()
         for child in reversed(self.children):
             child.stop()
 
@@ -123,107 +120,12 @@ class Demo:
         """Start one of Anju's services."""
         self.children.append(start_anju(service, [service], self.home / f"{service}.log", self.env))
 
-    def connect_gateways(self) -> None:
+    def connect_gateways(self) -> LiveCity:
         """Connect every building's gateway under a new boot."""
         self.state.boot += 1
         self.save()
-        for building in self.city.buildings:
-            gateway = f"gw-{building}"
-            uplink = Uplink(self.broker, "qingnian", gateway, f"b{self.state.boot:04d}")
-            uplink.__enter__()
-            self.uplinks[gateway] = uplink
-        for gateway, uplink in self.uplinks.items():
-            uplink.wait_connected()
-            devices = [
-                BornDevice(
-                    device=series.device,
-                    profile="water-dn15" if series.point == "water_m3" else "electricity-1p-60a",
-                    points=[series.point],
-                )
-                for home in self.city.homes
-                if home.gateway == gateway
-                for series in self.present.meters(home)
-            ]
-            uplink.birth(devices, int(time.time() * 1000))
-
-    # Sending ---------------------------------------------------------------------------------------------------------
-
-    def send_past(self, now_ms: int, check: Callable[[], None]) -> None:
-        """Send what lies between the last time and now, gateway by gateway, with a bar."""
-        todo = {g: self.state.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
-        hours = {g: max(0, (now_ms - low) // 3_600_000) for g, low in todo.items()}
-        with Progress(
-            TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.out
-        ) as bar:
-            task = bar.add_task("past, unit-hours", total=sum(hours[g] * self._homes(g) for g in todo))
-            for gateway, low in todo.items():
-                check()
-                before = bar.tasks[task].completed
-                self._send(gateway, low, now_ms, lambda n: bar.advance(task, n / 2))
-                bar.update(task, completed=before + hours[gateway] * self._homes(gateway))
-                if low == self.present.start_ms:
-                    self.uplinks[gateway].send_events(past_hazards(self.city, gateway, now_ms), replayed=True)
-                self.uplinks[gateway].drain()
-                self.state.sent_ms[gateway] = now_ms
-                self.save()
-
-    def _homes(self, gateway: str) -> int:
-        return sum(home.gateway == gateway for home in self.city.homes)
-
-    def _send(self, gateway: str, low: int, high: int, progress: Callable[[int], None]) -> None:
-        uplink = self.uplinks[gateway]
-        for items in self.present.readings(gateway, low, high, MESSAGE_ITEMS):
-            uplink.send_readings(items, sent_at=high, replayed=high - low > 120_000)
-            progress(len(items))
-        passages = self.present.passages(gateway, low, high)
-        for i in range(0, len(passages), MESSAGE_ITEMS // 2):
-            uplink.send_events(passages[i : i + MESSAGE_ITEMS // 2], sent_at=high, replayed=high - low > 120_000)
-
-    def run_live(self, stopping: Callable[[], bool], check: Callable[[], None]) -> None:
-        """Send the present as it happens, and a hazard now and then."""
-        turn = 0
-        today = self.present.days
-        while not stopping():
-            check()
-            now_ms = int(time.time() * 1000)
-            if (day_after(datetime.now(UTC), 0) - self.city.anchor).days + 1 >= today:
-                self.present = Present(self.city, day_after(datetime.now(UTC), 1))
-                today = self.present.days
-            for gateway in self.uplinks:
-                self._send(gateway, self.state.sent_ms[gateway], now_ms, lambda _n: None)
-                self.state.sent_ms[gateway] = now_ms
-            self.save()
-            self.play_hazards(turn, now_ms)
-            turn += 1
-            for _ in range(50):
-                if stopping():
-                    return
-                time.sleep(0.1)
-
-    def play_hazards(self, turn: int, now_ms: int) -> None:
-        """Let something happen: smoke that clears, a lane that stays blocked, a door that is held open."""
-        building, entrance = self.city.entrances[(turn // 24) % len(self.city.entrances)]
-        uplink = self.uplinks[f"gw-{building}"]
-        tag = f"live-{self.state.boot}-{turn}"
-        step = turn % 24
-        if step in (0, 12):
-            uplink.send_events([hazard(smoke_detector(entrance), now_ms, tag, "smoke", "on" if step == 0 else "off")])
-        elif step in (3, 20):
-            uplink.send_events(
-                [hazard(lane_camera(building), now_ms, tag, "fire_lane_blocked", "on" if step == 3 else "off")]
-            )
-        elif step in (6, 9):
-            uplink.send_events(
-                [
-                    EventItem(
-                        device=door(entrance),
-                        at=now_ms,
-                        id=tag,
-                        kind="device",
-                        data={"condition": "held_open", "state": "on" if step == 6 else "off"},
-                    )
-                ]
-            )
+        self.live = LiveCity(self.city, self.broker, f"b{self.state.boot:04d}", self.state.sent_ms)
+        return self.live.__enter__()
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
@@ -330,11 +232,12 @@ def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: C
     try:
         out.print("[bold]Anju 安居[/bold] demo" + (" goes on" if demo.state.sent_ms else "") + "; Ctrl-C ends it")
         demo.start_servers(port)
-        demo.connect_gateways()
-        demo.send_past(int(time.time() * 1000), check)
+        live = demo.connect_gateways()
+        live.send_past(int(time.time() * 1000), out, check)
+        demo.save()
         demo.start("analytics")
         demo.wait_for_analytics(check)
-        demo.play_hazards(0, int(time.time() * 1000))
+        live.play(0, int(time.time() * 1000))
         time.sleep(2)
         demo.tell()
         write_city(demo.city, home / "register")
@@ -345,7 +248,7 @@ def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: C
             f"  ready after {time.monotonic() - began:.0f} s; the estate runs live until Ctrl-C, logs are in {home}"
         )
         if not once:
-            demo.run_live(stopping, check)
+            live.run(stopping, check)
     except KeyboardInterrupt:
         pass
     finally:

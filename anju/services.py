@@ -57,7 +57,8 @@ def _serve_metrics(settings: Settings) -> None:
         start_http_server(settings.metrics_port, addr=settings.metrics_host)
 
 
-def _on_stop(stop: Callable[[], None]) -> None:
+def on_stop(stop: Callable[[], None]) -> None:
+    """Call `stop` when the process is asked to end."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop())
 
@@ -72,7 +73,7 @@ def run_ingest(settings: Settings) -> None:
         name=settings.ingest_name,
         share=settings.ingest_share,
     )
-    _on_stop(worker.stop)
+    on_stop(worker.stop)
     worker.run()
 
 
@@ -81,7 +82,7 @@ def run_analytics(settings: Settings) -> None:
     _serve_metrics(settings)
     policy = load_policy(settings.policy_file)
     stopping = threading.Event()
-    _on_stop(stopping.set)
+    on_stop(stopping.set)
     slow = threading.Thread(target=_facts_loop, args=(settings, policy, stopping), name="facts", daemon=True)
     slow.start()
     _watch_loop(settings, policy, stopping)

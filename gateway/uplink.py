@@ -58,7 +58,9 @@ class Uplink:
             protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
             clean_session=None if five else False,
         )
-        client.username, client.password = broker.username, broker.password
+        # One setting may name the log-ins of many gateways: "{estate}/{gateway}".
+        name = broker.username and broker.username.replace("{estate}", self._estate).replace("{gateway}", self._gateway)
+        client.username, client.password = name, broker.password
         if broker.ca_file:
             context = ssl.create_default_context(cafile=broker.ca_file)
             if broker.cert_file:

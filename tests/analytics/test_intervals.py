@@ -52,7 +52,9 @@ def test_a_jump_across_a_gap_is_not_what_a_household_used() -> None:
     assert differenced([10.0, 16.0], hours=[0, 50]).quality.tolist() == [Quality.OK]
 
 
-series = st.lists(st.tuples(st.floats(0.02, 60), st.one_of(st.floats(0, 4), st.floats(-400, 400))), min_size=2, max_size=40)
+series = st.lists(
+    st.tuples(st.floats(0.02, 60), st.one_of(st.floats(0, 4), st.floats(-400, 400))), min_size=2, max_size=40
+)
 
 
 def as_series(steps: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -90,7 +92,9 @@ def test_the_law_is_local(steps: list[tuple[float, float]], low: int, length: in
     def within(found: Intervals) -> list[tuple[float, float, float, int]]:
         return [
             (s, e, -1.0 if np.isnan(d) else d, q)
-            for s, e, d, q in zip(found.start.tolist(), found.end.tolist(), found.delta.tolist(), found.quality.tolist(), strict=True)
+            for s, e, d, q in zip(
+                found.start.tolist(), found.end.tolist(), found.delta.tolist(), found.quality.tolist(), strict=True
+            )
             if s >= hours[low] * HOUR and e <= hours[high - 1] * HOUR
         ]
 

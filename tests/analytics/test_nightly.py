@@ -40,8 +40,12 @@ def put(connection: Connection, rows: list[tuple[int, float]]) -> None:
     partitions = Partitions(connection)
     connection.commit()
     partitions.cover(connection, from_ms(int(at.min())), from_ms(int(at.max())))
-    series.write_readings(connection, series.Readings(
-        at=at, point=np.full(len(rows), point_id, dtype=np.int32), value=np.array([v for _, v in rows])))
+    series.write_readings(
+        connection,
+        series.Readings(
+            at=at, point=np.full(len(rows), point_id, dtype=np.int32), value=np.array([v for _, v in rows])
+        ),
+    )
     ingest_log.mark_dirty(connection, {device_id: (int(at.min()), int(at.max()))})
     connection.commit()
 
@@ -154,7 +158,9 @@ def test_silence_freezes_a_lead_and_is_an_abstention(connection: Connection) -> 
     run(connection, from_ms(rows[-1][0] + 20 * 24 * HOUR))
     held = leads(connection)
     assert len(held) == 1 and held[0]["condition"] == "not_evaluable" and held[0]["ended_at"] is None
-    reasons = connection.execute("SELECT reason FROM abstentions WHERE detector = 'unoccupied' AND superseded_at IS NULL").fetchall()
+    reasons = connection.execute(
+        "SELECT reason FROM abstentions WHERE detector = 'unoccupied' AND superseded_at IS NULL"
+    ).fetchall()
     assert [r["reason"] for r in reasons] == ["no_data"]
 
 
@@ -164,19 +170,28 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
     put(connection, rows)
     connection.execute("UPDATE mounts SET valid_to = %s WHERE code = 'm-1'", [from_ms(rows[-1][0] + 1)])
     connection.execute(
-        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-1b', 'water_meter', 'x' FROM estates WHERE code = 'es'")
+        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-1b', 'water_meter', 'x' FROM estates WHERE code = 'es'"
+    )
     connection.execute(
         "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-1b', d.id, u.id, %s FROM devices d, units u "
-        "WHERE d.code = 'wm-1b' AND u.code = 'u-1'", [from_ms(rows[-1][0] + 1)])
-    row = connection.execute("INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1b' RETURNING id, device_id").fetchone()
+        "WHERE d.code = 'wm-1b' AND u.code = 'u-1'",
+        [from_ms(rows[-1][0] + 1)],
+    )
+    row = connection.execute(
+        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1b' RETURNING id, device_id"
+    ).fetchone()
     assert row is not None
     at = rows[-1][0] + HOUR * np.arange(1, 73, dtype=np.int64)
     Partitions(connection).cover(connection, from_ms(int(at[0])), from_ms(int(at[-1])))
-    series.write_readings(connection, series.Readings(
-        at=at, point=np.full(72, row["id"], dtype=np.int32), value=np.round(0.01 * np.arange(72), 3)))
+    series.write_readings(
+        connection,
+        series.Readings(at=at, point=np.full(72, row["id"], dtype=np.int32), value=np.round(0.01 * np.arange(72), 3)),
+    )
     ingest_log.mark_dirty(connection, {row["device_id"]: (int(at[0]), int(at[-1]))})
     run(connection)
     total = connection.execute("SELECT sum(water_l) AS l, max(water_l) AS most FROM unit_days").fetchone()
-    assert total is not None and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5 and total["most"] < 500
+    assert (
+        total is not None and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5 and total["most"] < 500
+    )
     assert facts.settled(connection)
     assert SHANGHAI.key == "Asia/Shanghai"

@@ -25,10 +25,21 @@ def device(connection: Connection, code: str) -> int:
     return int(row["id"])
 
 
-def happen(connection: Connection, code: str, state: str, *, ago: timedelta = timedelta(0), kind: str = "hazard", word: str = "smoke") -> None:
+def happen(
+    connection: Connection,
+    code: str,
+    state: str,
+    *,
+    ago: timedelta = timedelta(0),
+    kind: str = "hazard",
+    word: str = "smoke",
+) -> None:
     data = {"hazard" if kind == "hazard" else "condition": word, "state": state}
     at = to_ms(datetime.now(UTC) - ago)
-    ingest_log.queue_for_watch(connection, [EventRow(device_id=device(connection, code), at_ms=at, event_id=f"{at}{state}", kind=kind, data=data)])
+    ingest_log.queue_for_watch(
+        connection,
+        [EventRow(device_id=device(connection, code), at_ms=at, event_id=f"{at}{state}", kind=kind, data=data)],
+    )
     connection.commit()
 
 
@@ -86,7 +97,9 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
     now = to_ms(datetime.now(UTC))
 
     def say(online: bool, at: int) -> None:
-        ingest_log.save_state(connection, gateway["id"], online=online, at_ms=at, boot="b1", clock_offset_ms=None, outbox=None)
+        ingest_log.save_state(
+            connection, gateway["id"], online=online, at_ms=at, boot="b1", clock_offset_ms=None, outbox=None
+        )
 
     say(False, now)
     assert watch.check_gateways(connection, POLICY) == 1 and watch.check_gateways(connection, POLICY) == 0
@@ -109,4 +122,9 @@ def test_a_bad_policy_is_named_with_its_fix() -> None:
         table = {k: v for k, v in {**good, **change}.items() if v is not None}
         with pytest.raises(BadPolicy, match=named):
             Policy(table)
-    assert Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}}).params("unoccupied")["warn_days"] == 60
+    assert (
+        Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}}).params("unoccupied")[
+            "warn_days"
+        ]
+        == 60
+    )

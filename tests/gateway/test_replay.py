@@ -17,7 +17,15 @@ MADRID = ZoneInfo("Europe/Madrid")
 
 
 def layout(**changes: object) -> Layout:
-    values = {"supply": Supply.WATER, "device_column": "meter", "time_column": "time", "value_column": "litres", "uom": "l", "timezone": MADRID, **changes}
+    values = {
+        "supply": Supply.WATER,
+        "device_column": "meter",
+        "time_column": "time",
+        "value_column": "litres",
+        "uom": "l",
+        "timezone": MADRID,
+        **changes,
+    }
     return Layout(**values)  # type: ignore[arg-type]
 
 
@@ -27,7 +35,8 @@ def read(tmp_path: Path, text: str, **changes: object) -> tuple[ReplayFile, list
     file = ReplayFile(path=path, layout=layout(**changes))
     items = [item for message in file.messages() for item in message]
     return file, [
-        (i.device, datetime.fromtimestamp(i.at / 1000, UTC).isoformat()[:16], next(iter(i.values.values()))) for i in items
+        (i.device, datetime.fromtimestamp(i.at / 1000, UTC).isoformat()[:16], next(iter(i.values.values())))
+        for i in items
     ]
 
 
@@ -42,11 +51,18 @@ def test_the_hour_that_summer_time_repeats_is_told_apart(tmp_path: Path) -> None
 
 def test_an_hour_that_does_not_exist_is_named(tmp_path: Path) -> None:
     file, found = read(tmp_path, "meter,time,litres\nA1,2016-03-27 02:30:00,5\n")
-    assert found == [] and file.faulty == 1 and "does not exist in Europe/Madrid" in file.faults[0] and ":2:" in file.faults[0]
+    assert (
+        found == []
+        and file.faulty == 1
+        and "does not exist in Europe/Madrid" in file.faults[0]
+        and ":2:" in file.faults[0]
+    )
 
 
 def test_intervals_become_a_register_that_only_grows(tmp_path: Path) -> None:
-    text = "meter,time,litres\n" + "".join(f"A1,2016-01-01 0{i}:00:00,{v}\n" for i, v in enumerate([0.5, 0, 1.5, "x", 2]))
+    text = "meter,time,litres\n" + "".join(
+        f"A1,2016-01-01 0{i}:00:00,{v}\n" for i, v in enumerate([0.5, 0, 1.5, "x", 2])
+    )
     file, found = read(tmp_path, text, supply=Supply.ELECTRICITY, uom="kwh", interval=True)
     assert [v for _, _, v in found] == [0.5, 0.5, 2.0, 4.0] and file.faulty == 1
 

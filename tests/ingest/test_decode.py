@@ -19,11 +19,20 @@ READINGS, EVENTS = "anju/v1/es/gw/up/readings", "anju/v1/es/gw/up/events"
 
 
 def reading(**item: Any) -> bytes:
-    return json.dumps({"v": 1, "items": [{"device": "em-1", "at": NOW, "values": {"energy_kwh": 1.0}, **item}]}).encode()
+    return json.dumps(
+        {"v": 1, "items": [{"device": "em-1", "at": NOW, "values": {"energy_kwh": 1.0}, **item}]}
+    ).encode()
 
 
 def event(**item: Any) -> bytes:
-    whole = {"device": "door-1", "at": NOW, "id": "1", "kind": "passage", "data": {"method": "face", "outcome": "granted"}, **item}
+    whole = {
+        "device": "door-1",
+        "at": NOW,
+        "id": "1",
+        "kind": "passage",
+        "data": {"method": "face", "outcome": "granted"},
+        **item,
+    }
     return json.dumps({"v": 1, "items": [whole]}).encode()
 
 
@@ -103,7 +112,7 @@ def test_a_number_too_large_for_a_float_does_not_take_its_siblings_along() -> No
 
 
 def test_what_would_hold_a_person_is_dropped_before_anything_is_stored() -> None:
-    data = {"method": "face", "outcome": "granted", "person": "p-7f3a", **{name: "x" for name in PERSONAL}}
+    data = {"method": "face", "outcome": "granted", "person": "p-7f3a", **dict.fromkeys(PERSONAL, "x")}
     found = decode(EVENTS, event(data=data), NOW)
     assert isinstance(found, Decoded)
     assert set(found.events[0].data) == {"method", "outcome", "person", "dropped"}
@@ -127,8 +136,13 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from(["v", "items", "boot", "seq", "sent_at", "replayed", "x"]), json_values), st.lists(
-    st.dictionaries(st.sampled_from(["device", "at", "values", "id", "kind", "data"]), json_values), max_size=3), st.booleans())
+@given(
+    st.dictionaries(st.sampled_from(["v", "items", "boot", "seq", "sent_at", "replayed", "x"]), json_values),
+    st.lists(
+        st.dictionaries(st.sampled_from(["device", "at", "values", "id", "kind", "data"]), json_values), max_size=3
+    ),
+    st.booleans(),
+)
 def test_any_json_is_values_or_a_reason(envelope: dict[str, Any], items: list[Any], fits: bool) -> None:
     if fits:
         envelope |= {"v": 1, "items": items}
@@ -143,9 +157,17 @@ ids = st.from_regex(r"[a-z0-9][a-z0-9-]{1,39}", fullmatch=True)
 times = st.integers(EARLIEST_MS, NOW)
 
 
-@given(st.lists(st.builds(
-    ReadingItem, device=ids, at=times,
-    values=st.dictionaries(st.sampled_from(["energy_kwh", "water_m3", "x_y"]), st.floats(0, 1e6), min_size=1)), max_size=5))
+@given(
+    st.lists(
+        st.builds(
+            ReadingItem,
+            device=ids,
+            at=times,
+            values=st.dictionaries(st.sampled_from(["energy_kwh", "water_m3", "x_y"]), st.floats(0, 1e6), min_size=1),
+        ),
+        max_size=5,
+    )
+)
 def test_what_fits_comes_through_unchanged(items: list[ReadingItem]) -> None:
     found = decode(READINGS, msgspec.json.encode(Readings(v=1, boot="b1", seq=1, items=items)), NOW)
     assert isinstance(found, Decoded) and not found.refused
@@ -153,7 +175,14 @@ def test_what_fits_comes_through_unchanged(items: list[ReadingItem]) -> None:
     assert list(zip(found.devices, found.at, found.names, found.values, strict=True)) == flat
 
 
-@given(st.lists(st.builds(EventItem, device=ids, at=times, id=st.just("7"), kind=st.just("plate"), data=st.just({"token": "t"})), max_size=5))
+@given(
+    st.lists(
+        st.builds(
+            EventItem, device=ids, at=times, id=st.just("7"), kind=st.just("plate"), data=st.just({"token": "t"})
+        ),
+        max_size=5,
+    )
+)
 def test_events_that_fit_come_through_unchanged(items: list[EventItem]) -> None:
     found = decode(EVENTS, msgspec.json.encode(Events(v=1, boot="b1", seq=1, items=items)), NOW)
     assert isinstance(found, Decoded) and found.events == items

@@ -37,7 +37,9 @@ def running(worker: Worker) -> Iterator[threading.Thread]:
 
 def stored(dsn: str) -> list[tuple[int, float]]:
     with connect(dsn) as connection:
-        rows = connection.execute("SELECT (extract(epoch FROM at) * 1000)::bigint AS at, value FROM readings ORDER BY at").fetchall()
+        rows = connection.execute(
+            "SELECT (extract(epoch FROM at) * 1000)::bigint AS at, value FROM readings ORDER BY at"
+        ).fetchall()
         assert all(tally.balanced for tally in ingest_log.read_tallies(connection).values())
     return [(row["at"], row["value"]) for row in rows]
 
@@ -49,7 +51,9 @@ def test_what_is_sent_is_stored_once_and_acknowledged(registered: str, broker: B
         uplink.wait_connected()
         for i in range(200):
             uplink.send_readings([ReadingItem(device="wm-1", at=now - 1000 * i, values={"water_m3": float(i)})])
-        uplink.send_events([EventItem(device="smoke-1", at=now, id="1", kind="hazard", data={"hazard": "smoke", "state": "on"})])
+        uplink.send_events(
+            [EventItem(device="smoke-1", at=now, id="1", kind="hazard", data={"hazard": "smoke", "state": "on"})]
+        )
         uplink.drain(20)
         assert uplink.unacknowledged == 0
     assert len(stored(registered)) == 200
@@ -76,7 +80,9 @@ def test_a_bad_message_never_stops_the_stream(registered: str, broker: Broker) -
     raw.loop_stop()
     assert len(stored(registered)) == 30
     with connect(registered) as connection:
-        found = connection.execute("SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY reason").fetchall()
+        found = connection.execute(
+            "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY reason"
+        ).fetchall()
     assert [(r["reason"], r["n"]) for r in found] == [("unknown_gateway", 30), ("unreadable", 30)]
 
 
@@ -109,9 +115,13 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
 
     def send(seq: int) -> None:
         items = [{"device": "wm-1", "at": now - seq, "values": {"water_m3": 1}}]
-        raw.publish("anju/v1/es/gw/up/readings", json.dumps({"v": 1, "boot": "b-gap", "seq": seq, "items": items}), qos=1)
+        raw.publish(
+            "anju/v1/es/gw/up/readings", json.dumps({"v": 1, "boot": "b-gap", "seq": seq, "items": items}), qos=1
+        )
 
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-d", limits=Limits(gap_after_s=0.3))
+    worker = Worker(
+        dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-d", limits=Limits(gap_after_s=0.3)
+    )
     with running(worker):
         time.sleep(1)
         send(1)
@@ -138,7 +148,13 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(registered: st
     with connect(registered) as connection:
         connection.execute("ALTER TABLE readings ADD CONSTRAINT broken CHECK (value < 0)")
         connection.commit()
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-f", limits=Limits(poison_in_a_row=3, batch_messages=1))
+    worker = Worker(
+        dsn=registered,
+        broker=broker.address,
+        bus=LiveBus(None),
+        name="ingest-f",
+        limits=Limits(poison_in_a_row=3, batch_messages=1),
+    )
     failure: list[BaseException] = []
 
     def run() -> None:

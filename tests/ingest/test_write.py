@@ -21,7 +21,9 @@ pytestmark = pytest.mark.real
 NOW = 1_795_220_200_000
 
 
-def message(items: list[Any], *, up: str = "readings", gateway: str = "gw", estate: str = "es", seq: int | None = None) -> Message:
+def message(
+    items: list[Any], *, up: str = "readings", gateway: str = "gw", estate: str = "es", seq: int | None = None
+) -> Message:
     body = {"v": 1, "items": items} | ({"boot": "b1", "seq": seq} if seq else {})
     return Message(topic=f"anju/v1/{estate}/{gateway}/up/{up}", payload=json.dumps(body).encode())
 
@@ -31,7 +33,13 @@ def reading(at: int, value: Any, device: str = "wm-1") -> dict[str, Any]:
 
 
 def smoke(number: int, state: str = "on") -> dict[str, Any]:
-    return {"device": "smoke-1", "at": NOW - number, "id": str(number), "kind": "hazard", "data": {"hazard": "smoke", "state": state}}
+    return {
+        "device": "smoke-1",
+        "at": NOW - number,
+        "id": str(number),
+        "kind": "hazard",
+        "data": {"hazard": "smoke", "state": state},
+    }
 
 
 @pytest.fixture
@@ -56,7 +64,9 @@ def count(connection: Connection, table: str) -> int:
     return int(row["n"])
 
 
-def test_the_law_of_conservation_holds_for_any_mixture(any_connection: Connection, writer: Writer, rng: random.Random) -> None:
+def test_the_law_of_conservation_holds_for_any_mixture(
+    any_connection: Connection, writer: Writer, rng: random.Random
+) -> None:
     """Whatever comes, however often and in whatever order: received = stored + duplicates + quarantined, and tables agree."""
     kinds = [
         lambda: message([reading(rng.randrange(50), rng.choice([1.0, 2.0])) for _ in range(rng.randrange(6))]),
@@ -105,7 +115,9 @@ def test_what_is_not_ours_is_kept_with_its_reason(connection: Connection, given:
     assert count(connection, "readings") == 0
 
 
-def test_another_value_for_the_same_instant_is_a_conflict_not_a_loss(any_connection: Connection, writer: Writer) -> None:
+def test_another_value_for_the_same_instant_is_a_conflict_not_a_loss(
+    any_connection: Connection, writer: Writer
+) -> None:
     writer.write(any_connection, [message([reading(0, 1.0)])], NOW)
     outcome = writer.write(any_connection, [message([reading(0, 7.0)])], NOW)
     assert outcome.reasons == [Reason.CONFLICT]

@@ -41,7 +41,14 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
     declared = np.zeros((units, days), dtype=bool)
     if "declared" in case:
         declared[:, slice(*case["declared"])] = True
-    return Frame(units=np.arange(1, units + 1, dtype=np.int32), first=date(2023, 11, 15), day_starts=starts, columns=columns, let=let, declared=declared)
+    return Frame(
+        units=np.arange(1, units + 1, dtype=np.int32),
+        first=date(2023, 11, 15),
+        day_starts=starts,
+        columns=columns,
+        let=let,
+        declared=declared,
+    )
 
 
 def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any]) -> None:

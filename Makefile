@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Everything else serves them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo demo-clean test test-long lint contract faces lock clean
+
+demo: $(STAMP)
+	@$(BIN)/anju demo $(ARGS)
+
+demo-clean: $(STAMP)
+	@$(BIN)/anju demo-clean
+
+test: $(STAMP) lint
+	$(BIN)/pytest -m "not long"
+
+# Kills, a whole year of real meters, the demo from nothing: minutes, not seconds.
+test-long: $(STAMP)
+	$(BIN)/pytest -m long
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The wire contract's schemas and the register's column list, from the code.
+contract: $(STAMP)
+	$(BIN)/anju contract
+
+# Faces without a compiler: dlib as a wheel, and face-recognition without its declared dependencies.
+faces: $(STAMP)
+	$(BIN)/pip install --quiet --require-hashes --no-deps --no-build-isolation -r locks/faces.txt
+
+$(STAMP): locks/dev.txt pyproject.toml deploy/bootstrap.sh
+	@sh deploy/bootstrap.sh $(PYTHON) $(VENV)
+	@touch $(STAMP)
+
+# Needs uv. No index host stands in a lock.
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/runtime.txt
+	uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/dev.txt
+	uv pip compile locks/faces.in --override locks/faces-override.txt --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/faces.txt
+
+clean: demo-clean
+	rm -rf $(VENV) build *.egg-info

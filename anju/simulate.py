@@ -1,0 +1,117 @@
+"""A simulated city sent through gateways' uplinks: its past in bulk, its present as it happens.
+
+The composition of simulators (which know no gateway) and gateways (which know no simulator); the demo and
+`anju simulate live` both run on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from domain.broker import BrokerAddress
+from domain.wire import BornDevice, EventItem
+from gateway.uplink import Uplink
+from simulators.city import ESTATE, City
+from simulators.stream import Present, day_after, door, hazard, lane_camera, past_hazards, smoke_detector
+
+MESSAGE_ITEMS = 800
+#: A batch that is older than this is sent as a backlog.
+BACKLOG_MS = 120_000
+_PROFILE = {"water_m3": "water-dn15", "energy_kwh": "electricity-1p-60a"}
+
+
+class LiveCity:
+    """A city behind one uplink per building. `sent_ms` says per gateway up to when everything is acknowledged."""
+
+    def __init__(self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]) -> None:
+        self.city, self.boot, self.sent_ms = city, boot, sent_ms
+        self.present = Present(city, day_after(datetime.now(UTC), 1))
+        self.uplinks = {f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", boot) for building in city.buildings}
+
+    def __enter__(self) -> LiveCity:
+        for uplink in self.uplinks.values():
+            uplink.__enter__()
+        for gateway, uplink in self.uplinks.items():
+            uplink.wait_connected()
+            born = [
+                BornDevice(device=series.device, profile=_PROFILE[series.point], points=[series.point])
+                for home in self.city.homes
+                if home.gateway == gateway
+                for series in self.present.meters(home)
+            ]
+            uplink.birth(born, int(time.time() * 1000))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for uplink in self.uplinks.values():
+            uplink.__exit__(None, None, None)
+
+    def send_past(self, now_ms: int, out: Console, check: Callable[[], None]) -> None:
+        """Send what lies between the last time and now, gateway by gateway, with a bar."""
+        todo = {g: self.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
+        size = {g: max(0, (now_ms - low) // 3_600_000) * self._homes(g) for g, low in todo.items()}
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=out) as bar:
+            task = bar.add_task("past, unit-hours", total=sum(size.values()))
+            done = 0
+            for gateway, low in todo.items():
+                check()
+                self._send(gateway, low, now_ms, lambda n: bar.advance(task, n / 2))
+                if low == self.present.start_ms:
+                    hazards = past_hazards(self.city, gateway, now_ms)
+                    if hazards:
+                        self.uplinks[gateway].send_events(hazards, replayed=True)
+                self.uplinks[gateway].drain()
+                done += size[gateway]
+                bar.update(task, completed=done)
+                self.sent_ms[gateway] = now_ms
+
+    def _homes(self, gateway: str) -> int:
+        return sum(home.gateway == gateway for home in self.city.homes)
+
+    def _send(self, gateway: str, low: int, high: int, progress: Callable[[int], None]) -> None:
+        uplink, replayed = self.uplinks[gateway], high - low > BACKLOG_MS
+        for items in self.present.readings(gateway, low, high, MESSAGE_ITEMS):
+            uplink.send_readings(items, sent_at=high, replayed=replayed)
+            progress(len(items))
+        passages = self.present.passages(gateway, low, high)
+        for i in range(0, len(passages), MESSAGE_ITEMS // 2):
+            uplink.send_events(passages[i : i + MESSAGE_ITEMS // 2], sent_at=high, replayed=replayed)
+
+    def run(self, stopping: Callable[[], bool], check: Callable[[], None]) -> None:
+        """Send the present every five seconds, and let something happen now and then, until told to stop."""
+        turn = 1
+        while not stopping():
+            check()
+            now = datetime.now(UTC)
+            if (day_after(now, 0) - self.city.anchor).days + 1 >= self.present.days:
+                self.present = Present(self.city, day_after(now, 1))
+            for gateway in self.uplinks:
+                now_ms = int(time.time() * 1000)
+                self._send(gateway, self.sent_ms[gateway], now_ms, lambda _n: None)
+                self.sent_ms[gateway] = now_ms
+            self.play(turn, int(time.time() * 1000))
+            turn += 1
+            for _ in range(50):
+                if stopping():
+                    return
+                time.sleep(0.1)
+
+    def play(self, turn: int, now_ms: int) -> None:
+        """Let something happen: smoke that clears, a lane that stays blocked, a door that is held open."""
+        building, entrance = self.city.entrances[(turn // 24) % len(self.city.entrances)]
+        uplink, tag, step = self.uplinks[f"gw-{building}"], f"live-{self.boot}-{turn}", turn % 24
+        if step in (0, 12):
+            state = "on" if step == 0 else "off"
+            uplink.send_events([hazard(smoke_detector(entrance), now_ms, tag, "smoke", state)])
+        elif step in (3, 20):
+            state = "on" if step == 3 else "off"
+            uplink.send_events([hazard(lane_camera(building), now_ms, tag, "fire_lane_blocked", state)])
+        elif step in (6, 9):
+            data = {"condition": "held_open", "state": "on" if step == 6 else "off"}
+            uplink.send_events([EventItem(device=door(entrance), at=now_ms, id=tag, kind="device", data=data)])

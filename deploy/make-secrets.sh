@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes every secret that docker-compose.yml names, once: `sh deploy/make-secrets.sh`. Needs openssl and mosquitto_passwd
+# (Debian: openssl, mosquitto). What exists is left as it is. A gateway's log-in is added with
+# `mosquitto_passwd deploy/secrets/broker_passwords ESTATE/GATEWAY`.
+set -eu
+umask 077
+cd "$(dirname "$0")"
+mkdir -p secrets
+cd secrets
+random() { openssl rand -base64 24 | tr -d '\n'; }
+for name in db_password ingest_password simulator_password grafana_password; do
+    [ -s "$name" ] || random > "$name"
+done
+if [ ! -s broker_passwords ]; then
+    : > broker_passwords
+    mosquitto_passwd -b broker_passwords ingest "$(cat ingest_password)"
+    # The simulated estate's gateways, one log-in each; the profile is off unless it is asked for.
+    for n in $(seq 1 "${ANJU_SIM_GATEWAYS:-12}"); do
+        mosquitto_passwd -b broker_passwords "qingnian/gw-$(printf %02d "$n")" "$(cat simulator_password)"
+    done
+fi
+if [ ! -s ca.crt ]; then
+    openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj "/CN=Anju broker authority" -keyout ca.key -out ca.crt 2>/dev/null
+fi
+if [ ! -s broker.crt ]; then
+    openssl req -newkey rsa:3072 -nodes -subj "/CN=mosquitto" -keyout broker.key -out broker.csr 2>/dev/null
+    printf 'subjectAltName=DNS:mosquitto,DNS:localhost,IP:127.0.0.1\n' > broker.ext
+    openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 825 -extfile broker.ext -out broker.crt 2>/dev/null
+    rm -f broker.csr broker.ext
+fi
+# The containers' own users read these through the secrets mount.
+chmod 644 ca.crt broker.crt broker_passwords broker.key ./*_password
+echo "secrets are in deploy/secrets"
