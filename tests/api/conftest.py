@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from analytics.policy import load_policy
+from api.app import create_app
+from api.passwords import make_user
+from domain.access import Role
+from domain.alerting import AlertClass, Severity
+from store import alerts, facts
+from store.alerts import Raise
+from store.connect import Connection, connect, open_pool
+from store.live import LiveBus
+from tests.ingest.conftest import register
+
+
+def day_row(unit_id: int, day: date) -> dict[str, Any]:
+    row = dict.fromkeys((*facts.NUMBERS, *facts.INSTANTS))
+    return row | {"unit_id": unit_id, "day": day, "water_l": 100.0, "water_cover": 1.0, "energy_cover": 0.0, "energy_samples": 0,
+                  "water_samples": 24, "faults": []}  # fmt: skip
+
+
+def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int:
+    row = connection.execute("SELECT id FROM estates WHERE code = %s", [estate]).fetchone()
+    assert row is not None
+    evidence = {
+        "days": 60,
+        "families": ["water"],
+        "water_l": 0.0,
+        "kwh_per_day": None,
+        "entries": None,
+        "coverage": 1.0,
+    }
+    return alerts.raise_alert(
+        connection,
+        Raise(
+            estate_id=row["id"],
+            detector="unoccupied",
+            subject_kind="unit",
+            subject_id=unit_id,
+            subject=subject,
+            alert_class=AlertClass.COMPLIANCE,
+            severity=Severity.LOW,
+            score=0.5,
+            reasons=("no_water_used",),
+            evidence=evidence,
+            policy_version="1",
+            since_at=datetime.now(UTC) - timedelta(days=60),
+        ),
+        actor="test",
+    )[0]
+
+
+@pytest.fixture
+def site(dsn: str) -> Iterator[dict[str, Any]]:
+    """Two estates, a user for each role, one lead and one fire alert at `es`, one lead at `other`."""
+    with connect(dsn) as connection:
+        register(connection)
+        connection.execute("INSERT INTO units (estate_id, code) SELECT id, 'far-1' FROM estates WHERE code = 'other'")
+        users = {
+            str(role): make_user(connection, str(role), role, estate="es", must_change_password=False) for role in Role
+        }
+        users["other"] = make_user(connection, "other", Role.COMPLIANCE, estate="other", must_change_password=False)
+        users["fresh"] = make_user(connection, "fresh", Role.COMPLIANCE)
+        ids = {row["code"]: row["id"] for row in connection.execute("SELECT id, code FROM units")}
+        today = datetime.now(UTC).date()
+        rows = [day_row(ids["u-1"], today - timedelta(days=i)) for i in range(80)]
+        facts.save_days(connection, rows, [ids["u-1"]], today - timedelta(days=80), today)
+        found = {
+            "lead": lead(connection, "es", ids["u-1"], "u-1"),
+            "far": lead(connection, "other", ids["far-1"], "far-1"),
+        }
+        estate = connection.execute("SELECT id FROM estates WHERE code = 'es'").fetchone()
+        assert estate is not None
+        found["fire"] = alerts.raise_alert(
+            connection,
+            Raise(
+                estate_id=estate["id"],
+                detector="hazard:fire",
+                subject_kind="device",
+                subject_id=1,
+                subject="<img src=x onerror=alert(1)>",
+                alert_class=AlertClass.LIFE_SAFETY,
+                severity=Severity.CRITICAL,
+                score=1.0,
+                reasons=("fire",),
+                evidence={"device": "smoke-1", "place": "<script>window.__pwned=1</script>"},
+                policy_version="1",
+                since_at=datetime.now(UTC),
+            ),
+            actor="watch",
+        )[0]
+        connection.commit()
+    pool = open_pool(dsn, size=6)
+    app = create_app(pool, LiveBus(None), load_policy())
+    yield {"app": app, "users": users, "alerts": found, "dsn": dsn}
+    pool.close()
+
+
+@pytest.fixture
+def client(site: dict[str, Any]) -> Iterator[TestClient]:
+    with TestClient(site["app"], raise_server_exceptions=False) as made:
+        yield made
+
+
+def bearer(client: TestClient, site: dict[str, Any], name: str) -> dict[str, str]:
+    answer = client.post("/api/v1/session", json={"name": name, "password": site["users"][name]})
+    assert answer.status_code == 200, answer.text
+    client.cookies.clear()
+    return {"Authorization": f"Bearer {answer.json()['token']}"}

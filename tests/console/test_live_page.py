@@ -1,0 +1,116 @@
+"""The live page in a real Chromium: an alert appears by itself within a second, is acknowledged, in both languages."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import uvicorn
+
+from analytics import watch
+from analytics.policy import load_policy
+from anju.embedded import Redis, find_program
+from anju.processes import free_port
+from api.app import create_app
+from domain.calendar import to_ms
+from store import ingest_log
+from store.connect import connect, open_pool
+from store.live import ALERTS_CHANNEL, LiveBus
+from store.series import EventRow
+from tests.api.conftest import site  # noqa: F401
+
+pytestmark = pytest.mark.real
+CHROMIUM = find_program("chromium") or find_program("chromium-browser") or find_program("google-chrome")
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture
+def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
+    if CHROMIUM is None:
+        pytest.skip("chromium is not on this machine")
+    from playwright.sync_api import sync_playwright
+
+    pool, port = open_pool(site["dsn"], size=6), free_port()
+    app = create_app(pool, LiveBus(redis.url), load_policy())
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        opened = browser.new_page(locale="zh-CN")
+        opened.faults = []
+        opened.on("console", lambda m: opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None)
+        opened.on("pageerror", lambda e: opened.faults.append(str(e)))
+        opened.goto(f"http://127.0.0.1:{port}/")
+        yield opened
+        browser.close()
+    server.should_exit = True
+    thread.join(10)
+    pool.close()
+
+
+def log_in(page: Any, site: dict[str, Any], name: str) -> None:  # noqa: F811
+    page.fill("[name=name]", name)
+    page.fill("[name=password]", site["users"][name])
+    page.click("button")
+    page.wait_for_selector("#link.on")
+
+
+def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F811
+    """Store a hazard as ingest does, let watch act, and wake the page; returns when it was stored."""
+    bus = LiveBus(redis.url)
+    with connect(site["dsn"]) as connection:
+        row = connection.execute("SELECT id FROM devices WHERE code = 'smoke-1'").fetchone()
+        assert row is not None
+        at = to_ms(datetime.now(UTC))
+        event = EventRow(device_id=row["id"], at_ms=at, event_id=f"{at}", kind="hazard", data={"hazard": "gas", "state": state})
+        ingest_log.queue_for_watch(connection, [event])
+        connection.commit()
+        stored = time.monotonic()
+        watch.step(connection, load_policy())
+        connection.commit()
+    bus.publish(ALERTS_CHANNEL, "1")
+    return stored
+
+
+def test_an_alert_comes_by_itself_and_is_acknowledged(page: Any, site: dict[str, Any], redis: Redis) -> None:  # noqa: F811
+    log_in(page, site, "compliance")
+    assert page.locator(".leads .card").count() == 1 and page.locator(".leads svg").count() == 1
+    assert page.locator(".safety .card").count() == 1
+    times = []
+    for n in range(3):
+        stored = smoke(site, redis, "on")
+        if n == 0:
+            page.wait_for_selector(".safety .card:has-text('燃气泄漏')", timeout=5000)
+        times.append(time.monotonic() - stored)
+    assert times[0] < 3.0, times
+    card = page.locator(".safety .card:has-text('燃气泄漏')")
+    page.wait_for_function("() => [...document.querySelectorAll('.safety .card')].some(c => c.textContent.includes('3 次') || c.textContent.includes('3次'))")
+    card.locator("button.ack").click()
+    page.wait_for_selector(".safety .card:has-text('燃气泄漏') .acked")
+    smoke(site, redis, "off")
+    page.wait_for_selector(".safety .card:has-text('燃气泄漏')", state="detached", timeout=5000)
+    assert page.faults == []
+
+
+def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
+    log_in(page, site, "compliance")
+    assert page.evaluate("() => window.__pwned === undefined")
+    page.click("text=English")
+    page.wait_for_selector("text=Leads, likeliest first")
+    assert "Possibly unoccupied" in page.inner_text(".leads") and page.get_attribute("html", "lang") == "en"
+    page.click("text=Log out")
+    page.wait_for_selector("[name=password]")
+    page.fill("[name=name]", "guard")
+    page.fill("[name=password]", "wrong")
+    page.click("button")
+    assert "wrong" in page.inner_text("[role=alert]")
+    log_in(page, site, "guard")
+    assert page.locator(".leads").count() == 0 and page.locator(".safety .card").count() == 1
+    assert page.faults == []
