@@ -25,7 +25,14 @@ from tests.api.conftest import site  # noqa: F401
 
 pytestmark = pytest.mark.real
 CHROMIUM = find_program("chromium") or find_program("chromium-browser") or find_program("google-chrome")
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture
@@ -36,7 +43,9 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
 
     pool, port = open_pool(site["dsn"], size=6), free_port()
     app = create_app(pool, LiveBus(redis.url), load_policy())
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -45,7 +54,9 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         opened = browser.new_page(locale="zh-CN")
         opened.faults = []
-        opened.on("console", lambda m: opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None)
+        opened.on(
+            "console", lambda m: opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None
+        )
         opened.on("pageerror", lambda e: opened.faults.append(str(e)))
         opened.goto(f"http://127.0.0.1:{port}/")
         yield opened
@@ -69,7 +80,9 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
         row = connection.execute("SELECT id FROM devices WHERE code = 'smoke-1'").fetchone()
         assert row is not None
         at = to_ms(datetime.now(UTC))
-        event = EventRow(device_id=row["id"], at_ms=at, event_id=f"{at}", kind="hazard", data={"hazard": "gas", "state": state})
+        event = EventRow(
+            device_id=row["id"], at_ms=at, event_id=f"{at}", kind="hazard", data={"hazard": "gas", "state": state}
+        )
         ingest_log.queue_for_watch(connection, [event])
         connection.commit()
         stored = time.monotonic()
@@ -91,7 +104,9 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Any, site: dict[str,
         times.append(time.monotonic() - stored)
     assert times[0] < 3.0, times
     card = page.locator(".safety .card:has-text('燃气泄漏')")
-    page.wait_for_function("() => [...document.querySelectorAll('.safety .card')].some(c => c.textContent.includes('3 次') || c.textContent.includes('3次'))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.safety .card')].some(c => c.textContent.includes('3 次') || c.textContent.includes('3次'))"
+    )
     card.locator("button.ack").click()
     page.wait_for_selector(".safety .card:has-text('燃气泄漏') .acked")
     smoke(site, redis, "off")
