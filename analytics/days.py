@@ -60,45 +60,37 @@ def supply_days(
     `unit_of` maps a series to a unit's row; `trickle` (in the register's uom) and `observed_h` are per series.
     """
     days = len(day_starts) - 1
-    shape = (units, days)
-    first = np.searchsorted(day_starts, intervals.start, side="right") - 1
-    last = np.searchsorted(day_starts, intervals.end, side="left") - 1
-    first_in, last_in = np.clip(first, 0, days - 1), np.clip(last, 0, days - 1)
-    count = np.where((last < 0) | (first >= days), 0, last_in - first_in + 1)
-    which = np.repeat(np.arange(len(intervals)), count)
-    offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    day = first_in[which] + offset
+    which, day = _spread(intervals, day_starts)
     unit = unit_of[intervals.series[which]]
     start, end, delta = intervals.start[which], intervals.end[which], intervals.delta[which]
     span = end - start
     overlap = np.minimum(end, day_starts[day + 1]) - np.maximum(start, day_starts[day])
-    share = overlap / span
     known = ~np.isnan(delta)
     limit = np.maximum(observed_h[intervals.series[which]], OBSERVED_H) * _HOUR_MS
     observed = known & ((span <= limit) | ((delta == 0) & (span <= PROVEN_H * _HOUR_MS)))
     cell = unit * days + day
 
     def total(mask: NDArray[np.bool_], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(cell[mask], weights=weight[mask], minlength=units * days).astype(np.float64).reshape(shape)
+        summed = np.bincount(cell[mask], weights=weight[mask], minlength=units * days)
+        return summed.astype(np.float64).reshape(units, days)
 
     def extreme(mask: NDArray[np.bool_], value: NDArray[np.float64], *, least: bool) -> NDArray[np.float64]:
         out = np.full(units * days, np.inf if least else -np.inf)
         (np.minimum if least else np.maximum).at(out, cell[mask], value[mask])
         out[np.isinf(out)] = np.nan
-        return out.reshape(shape)
+        return out.reshape(units, days)
 
-    amount = total(known, delta * share)
+    amount = total(known, delta * overlap / span)
     amount[total(known, np.ones(len(cell))) == 0] = np.nan
     small = known & (delta <= trickle[intervals.series[which]] + 1e-9)
     used = known & ~small
     rated = observed & (span >= _RATE_H * _HOUR_MS) & (span <= limit)
     rate = delta / (span / _HOUR_MS)
     still = rated & (delta <= 0)
-    days_long = np.diff(day_starts)
-    found = SupplyDays(
+    return SupplyDays(
         amount=amount,
-        cover=np.minimum(total(observed, overlap) / days_long, 1.0),
-        trickle=total(small, delta * share),
+        cover=np.minimum(total(observed, overlap) / np.diff(day_starts), 1.0),
+        trickle=total(small, delta * overlap / span),
         least_rate=extreme(rated, rate, least=True),
         most_rate=extreme(rated, rate, least=False),
         first_use=extreme(used, start, least=True),
@@ -106,19 +98,40 @@ def supply_days(
         first_still=extreme(still, start, least=True),
         last_still=extreme(still, end, least=False),
         samples=_samples(sample_unit, sample_at, units, day_starts),
+        faults=_faults(unit_of, intervals, unit, day, intervals.quality[which], day_starts),
     )
-    for name, quality in (
-        ("reset", Quality.RESET),
-        ("implausible", Quality.IMPLAUSIBLE),
-        ("rollover", Quality.ROLLOVER),
-    ):
-        odd = intervals.quality[which] == quality
+
+
+def _spread(intervals: Intervals, day_starts: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Repeat each interval once for every day that it touches; returns the interval's index and the day's, in pairs."""
+    days = len(day_starts) - 1
+    first = np.searchsorted(day_starts, intervals.start, side="right") - 1
+    last = np.searchsorted(day_starts, intervals.end, side="left") - 1
+    low, high = np.clip(first, 0, days - 1), np.clip(last, 0, days - 1)
+    count = np.where((last < 0) | (first >= days), 0, high - low + 1)
+    which = np.repeat(np.arange(len(intervals)), count)
+    offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    return which, low[which] + offset
+
+
+def _faults(
+    unit_of: NDArray[np.int64],
+    intervals: Intervals,
+    unit: NDArray[np.int64],
+    day: NDArray[np.int64],
+    quality: NDArray[np.int8],
+    day_starts: NDArray[np.float64],
+) -> dict[tuple[int, int], set[str]]:
+    """Name what was wrong with the meters of each (unit, day)."""
+    found: dict[tuple[int, int], set[str]] = {}
+    for kind in (Quality.RESET, Quality.IMPLAUSIBLE, Quality.ROLLOVER):
+        odd = quality == kind
         for u, d in set(zip(unit[odd].tolist(), day[odd].tolist(), strict=True)):
-            found.faults.setdefault((u, d), set()).add(name)
+            found.setdefault((u, d), set()).add(kind.name.lower())
     misread_day = np.searchsorted(day_starts, intervals.misread_at, side="right") - 1
     for u, d in zip(unit_of[intervals.misread_series].tolist(), misread_day.tolist(), strict=True):
-        if 0 <= d < days:
-            found.faults.setdefault((u, d), set()).add("misread")
+        if 0 <= d < len(day_starts) - 1:
+            found.setdefault((u, d), set()).add("misread")
     return found
 
 

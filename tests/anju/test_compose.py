@@ -150,7 +150,7 @@ def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
         heard: list[str] = []
         refused: list[bool] = []
 
-        def client(user: str | None, password: str = "secret") -> mqtt.Client:  # noqa: S107
+        def client(user: str | None, password: str = "secret") -> mqtt.Client:
             made = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
             if user:
                 made.username_pw_set(user, password)

@@ -43,7 +43,11 @@ class Site:
         self.ingest: Child = self.start_ingest()
 
     def start_ingest(self) -> Child:
-        environment = {"ANJU_DSN": self.dsn, "ANJU_BROKER_PORT": str(self.broker.address.port), "ANJU_REDIS_URL": self.redis.url}
+        environment = {
+            "ANJU_DSN": self.dsn,
+            "ANJU_BROKER_PORT": str(self.broker.address.port),
+            "ANJU_REDIS_URL": self.redis.url,
+        }
         return start_anju("ingest", ["ingest"], self.home / "ingest.log", environment)
 
     def kill_ingest(self) -> None:
@@ -80,8 +84,20 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path, monkeypat
             for i in range(MESSAGES):
                 at = start + 1000 * i
                 if i % 10 == 0 and gateway == "gw":
-                    uplink.send_events([EventItem(device="smoke-1", at=at, id=str(i), kind="hazard", data={"hazard": "smoke", "state": "on"})])
-                uplink.send_readings([ReadingItem(device=device, at=at + k, values={"water_m3": i + k / 10}) for k in range(3)])
+                    uplink.send_events(
+                        [
+                            EventItem(
+                                device="smoke-1",
+                                at=at,
+                                id=str(i),
+                                kind="hazard",
+                                data={"hazard": "smoke", "state": "on"},
+                            )
+                        ]
+                    )
+                uplink.send_readings(
+                    [ReadingItem(device=device, at=at + k, values={"water_m3": i + k / 10}) for k in range(3)]
+                )
                 if not sent.is_set():
                     time.sleep(0.012)
             uplink.drain(60)
@@ -105,9 +121,12 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path, monkeypat
             counts = connection.execute(
                 "SELECT (SELECT count(*) FROM readings) AS readings, (SELECT count(*) FROM events) AS events, "
                 "(SELECT count(DISTINCT event_id) FROM events) AS distinct_events, "
-                "(SELECT count(*) FROM watch_queue) AS queued, (SELECT count(*) FROM quarantine) AS quarantined").fetchone()
+                "(SELECT count(*) FROM watch_queue) AS queued, (SELECT count(*) FROM quarantine) AS quarantined"
+            ).fetchone()
             tallies = ingest_log.read_tallies(connection)
-            progress = connection.execute("SELECT kind, upto, also FROM gateway_progress ORDER BY kind, upto").fetchall()
+            progress = connection.execute(
+                "SELECT kind, upto, also FROM gateway_progress ORDER BY kind, upto"
+            ).fetchall()
         print(f"kills: {done}; {counts}")
         assert counts == {"readings": 2 * 3 * MESSAGES, "events": MESSAGES // 10, "distinct_events": MESSAGES // 10,
                           "queued": MESSAGES // 10, "quarantined": 0}  # fmt: skip

@@ -41,13 +41,15 @@ def test_from_nothing_to_a_page_and_again(tmp_path: Path) -> None:
     first = begin(home, port)
     try:
         text = read_until(first, "ready after", 240)
-        hits = re.search(r"(\d+) of (\d+) leads are true, (\d+) of (\d+) left homes are missed; (\d+) of (\d+) leak", text)
+        hits = re.search(
+            r"(\d+) of (\d+) leads are true, (\d+) of (\d+) left homes are missed; (\d+) of (\d+) leak", text
+        )
         assert hits is not None, text
         true, said, missed, left, leak_true, leaks = map(int, hits.groups())
         print(hits[0], re.search(r"ready after \d+ s", text)[0])  # type: ignore[index]
         assert said > 0 and true == said and missed == 0 and left >= 1 and leak_true == leaks >= 1
         assert "无人居住迹象" in text and "烟雾报警" in text
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
             assert json.load(answer)["conservation"] is True
         time.sleep(8)
     finally:
