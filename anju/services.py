@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import start_http_server
@@ -18,7 +18,8 @@ from analytics.policy import Policy, load_policy
 from anju.settings import Settings
 from devices.profiles import load_profiles
 from ingest.worker import Worker
-from store.connect import Unavailable, connect
+from store import retention
+from store.connect import Connection, Unavailable, connect
 from store.live import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
 
 log = structlog.get_logger()
@@ -110,12 +111,22 @@ def _watch_loop(settings: Settings, policy: Policy, stopping: threading.Event) -
             stopping.wait(1.0)
 
 
+def _retain(connection: Connection, settings: Settings) -> None:
+    """Drop what a site's limits say; asked at every pass, since it costs one look at the catalogue."""
+    for series, days in (("readings", settings.keep_readings_days), ("events", settings.keep_events_days)):
+        if days:
+            dropped = retention.drop_before(connection, series, datetime.now(UTC) - timedelta(days=days))
+            if dropped:
+                log.info("retention", series=series, dropped=dropped)
+
+
 def _facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
     bus, bounds = LiveBus(settings.redis_url), meter_bounds()
     while not stopping.is_set():
         try:
             with connect(settings.conninfo(), statement_s=600) as connection:
                 while not stopping.is_set():
+                    _retain(connection, settings)
                     report = nightly.run_all(connection, policy, bounds, datetime.now(UTC))
                     if report.units:
                         bus.publish(ALERTS_CHANNEL, str(report.raised))

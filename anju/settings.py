@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
     policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
     facts_every_s: float = Field(60.0, gt=0, le=86_400, description="seconds between two passes over what is dirty")
+    keep_readings_days: int = Field(
+        0, ge=0, le=36_500, description="days after which readings are dropped; 0 keeps them"
+    )
+    keep_events_days: int = Field(0, ge=0, le=36_500, description="days after which events are dropped; 0 keeps them")
     metrics_port: int = Field(0, ge=0, le=65535, description="port for Prometheus; 0 serves none")
     metrics_host: str = Field("127.0.0.1", description="address of the metrics port")
     log_json: bool = Field(False, description="log as JSON lines")

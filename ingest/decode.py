@@ -107,16 +107,16 @@ def decode(topic_text: str, payload: bytes, now_ms: int) -> Decoded | Rejected:
         return Rejected(
             reason=Reason.TOO_LARGE, detail=f"{len(payload)} bytes; the limit is {wire.MAX_BYTES}: send fewer items"
         )
-    if topic.up is Up.READINGS:
-        return _decode_readings(topic, payload, now_ms)
-    if topic.up is Up.EVENTS:
-        return _decode_events(topic, payload, now_ms)
+    if topic.up in (Up.READINGS, Up.EVENTS):
+        return _decode_items(topic, payload, now_ms)
     return _decode_status(topic, payload, now_ms)
 
 
-def _decode_readings(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejected:
+def _decode_items(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejected:
+    """Read a message of items in one go; one that does not fit as a whole is taken apart."""
+    message: Readings | Events
     try:
-        message = _READINGS.decode(payload)
+        message = _READINGS.decode(payload) if topic.up is Up.READINGS else _EVENTS.decode(payload)
     except _FAILS:
         return _take_apart(topic, payload, now_ms)
     wrong = _envelope_fault(message.v, message.boot, message.seq, len(message.items))
@@ -124,7 +124,10 @@ def _decode_readings(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rej
         return wrong
     found = Decoded(topic=topic, boot=message.boot, seq=message.seq, replayed=message.replayed)
     for item in message.items:
-        _add_reading(found, item, now_ms)
+        if isinstance(item, ReadingItem):
+            _add_reading(found, item, now_ms)
+        else:
+            _add_event(found, item, now_ms)
     return found
 
 
@@ -150,20 +153,6 @@ def _add_reading(found: Decoded, item: ReadingItem, now_ms: int) -> None:
         found.at.append(item.at)
         found.names.append(name)
         found.values.append(float(value))
-
-
-def _decode_events(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejected:
-    try:
-        message = _EVENTS.decode(payload)
-    except _FAILS:
-        return _take_apart(topic, payload, now_ms)
-    wrong = _envelope_fault(message.v, message.boot, message.seq, len(message.items))
-    if wrong:
-        return wrong
-    found = Decoded(topic=topic, boot=message.boot, seq=message.seq, replayed=message.replayed)
-    for item in message.items:
-        _add_event(found, item, now_ms)
-    return found
 
 
 def _add_event(found: Decoded, item: EventItem, now_ms: int) -> None:

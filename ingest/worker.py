@@ -33,7 +33,7 @@ from domain.rejection import Reason, Rejected
 from domain.wire import Down
 from ingest.write import Message, Outcome, Writer
 from store import ingest_log
-from store.connect import AlreadyThere, Connection, Unavailable, Unstorable, connect
+from store.connect import Connection, Unavailable, Unstorable, connect
 from store.live import EVENTS_CHANNEL, LiveBus
 from store.partitions import Partitions
 from store.placement import Placement
@@ -231,13 +231,11 @@ class Worker:
         try:
             outcome = writer.write(connection, messages, now_ms)
             self._poison = 0
-        except AlreadyThere:
+        except Unstorable:
             if not retried:
-                # Another worker stored the same rows between our look and our write; now they are duplicates.
+                # Another worker may have stored the same rows meanwhile, or retention dropped their month.
                 self._write(connection, writer, messages, retried=True)
                 return
-            outcome = self._split(connection, writer, messages, now_ms)
-        except Unstorable:
             outcome = self._split(connection, writer, messages, now_ms)
         if outcome is not None:
             self._after_commit(outcome, messages)

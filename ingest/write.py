@@ -77,6 +77,7 @@ class Writer:
         except BaseException:
             # What was noted in memory of a batch that did not commit must not count.
             self.progress.clear()
+            self.partitions.forget()
             connection.rollback()
             raise
 

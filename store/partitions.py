@@ -25,6 +25,10 @@ class Partitions:
         self._hypertable = level_of(connection) is Level.TIMESCALE
         self._known: set[tuple[int, int]] = set()
 
+    def forget(self) -> None:
+        """Forget what is known to exist: retention may have dropped a month that late data now want."""
+        self._known.clear()
+
     def cover(self, connection: Connection, first: datetime, last: datetime) -> None:
         """Make sure that every month from `first` to `last` has its partition. Runs outside the batch's transaction."""
         if self._hypertable:

@@ -168,3 +168,21 @@ def test_hazards_are_queued_for_watch_in_the_same_transaction(any_connection: Co
     assert outcome.to_watch == 1 and count(any_connection, "watch_queue") == 1
     writer.write(any_connection, [message([smoke(1)], up="events")], NOW)
     assert count(any_connection, "watch_queue") == 1
+
+
+def test_late_data_for_a_month_that_retention_dropped_are_stored(connection: Connection) -> None:
+    """The writer forgets what partitions it knew when a batch fails, so that the second try makes the month again."""
+    from datetime import UTC, datetime
+
+    from store.connect import Unstorable
+    from store.retention import drop_before
+
+    register(connection)
+    writer = Writer(Placement(clock=time.monotonic, refresh_s=0.0), Partitions(connection))
+    writer.write(connection, [message([reading(0, 1.0)])], NOW)
+    drop_before(connection, "readings", datetime(2030, 1, 1, tzinfo=UTC))
+    connection.commit()
+    with pytest.raises(Unstorable):
+        writer.write(connection, [message([reading(5, 1.0)])], NOW)
+    writer.write(connection, [message([reading(5, 1.0)])], NOW)
+    assert count(connection, "readings") == 1
