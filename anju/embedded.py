@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from anju.processes import Child, answers, free_port, start, wait_for
+from anju.processes import Child, ChildFailed, answers, free_port, start, wait_for
 from domain.broker import BrokerAddress
 from store import connect
 
@@ -88,6 +88,7 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
     PostgreSQL refuses to run as root; then it runs as `nobody`, with its data and a copy of the package's binaries under
     /var/tmp, where that user can reach them.
     """
+    home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     binaries, user, place = find_postgres(), None, home
     if os.geteuid() == 0:
@@ -98,29 +99,7 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
         binaries = _reachable(binaries, place)
     data = place / "pgdata"
     if not (data / "PG_VERSION").exists():
-        shutil.rmtree(data, ignore_errors=True)
-        data.mkdir(mode=0o700)
-        if user is not None:
-            os.chown(data, user, user)
-        subprocess.run(
-            [
-                binaries / "initdb",
-                "-D",
-                data,
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-            ],
-            check=True,
-            capture_output=True,
-            user=user,
-            cwd="/",
-        )
+        _init(binaries, data, user)
     chosen = port or free_port()
     settings = {
         "listen_addresses": "127.0.0.1", "port": str(chosen), "unix_socket_directories": "", "shared_buffers": "256MB",
@@ -143,6 +122,22 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
 def root_place(home: Path) -> Path:
     """Return where PostgreSQL lives when root started it."""
     return Path("/var/tmp") / f"anju-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:10]}"  # noqa: S108
+
+
+def _init(binaries: Path, data: Path, user: int | None) -> None:
+    """Make a new, empty cluster.
+
+    Raises: ChildFailed.
+    """
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(mode=0o700)
+    if user is not None:
+        os.chown(data, user, user)
+    command = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    done = subprocess.run([*command, "--no-sync"], capture_output=True, text=True, user=user, cwd="/", check=False)
+    if done.returncode:
+        shutil.rmtree(data, ignore_errors=True)
+        raise ChildFailed(f"initdb could not make {data}: {(done.stderr or done.stdout).strip()[-600:]}")
 
 
 def remove_root_place(home: Path) -> None:
@@ -202,6 +197,7 @@ log_type notice
 
 def start_broker(home: Path, *, port: int | None = None, kind: str | None = None) -> Broker:
     """Start mosquitto, or amqtt where there is none (or where `kind` asks for it)."""
+    home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     chosen = port or free_port()
     program = find_program("mosquitto") if kind != "amqtt" else None
@@ -228,6 +224,7 @@ def start_broker(home: Path, *, port: int | None = None, kind: str | None = None
 
 def start_redis(home: Path, *, port: int | None = None) -> Redis:
     """Start Redis, or fakeredis's server where there is none."""
+    home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     chosen = port or free_port()
     program = find_program("redis-server") or find_program("valkey-server")

@@ -80,6 +80,34 @@ def test_a_second_start_finds_its_data(tmp_path: Path) -> None:
     embedded.remove_root_place(tmp_path)
 
 
+def test_an_ordinary_user_starts_it_too_and_with_a_relative_path(tmp_path: Path) -> None:
+    """Most newcomers are not root. Run as one, where the tests themselves run as root."""
+    import os
+    import shutil
+    import subprocess
+    import sys
+    import tempfile
+
+    place = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    script = (
+        "from pathlib import Path\nfrom anju import embedded\nfrom store.connect import accepts\n"
+        "server = embedded.start_postgres(Path('demo'))\nassert accepts(server.dsn('postgres'))\nserver.child.stop()\nprint('fine')"
+    )
+    user = 65534 if os.geteuid() == 0 else None
+    try:
+        if user is not None:
+            os.chown(place, user, user)
+            if subprocess.run(
+                [sys.executable, "-c", "import anju"], user=user, cwd="/", capture_output=True, check=False
+            ).returncode:
+                pytest.skip("another user cannot read this checkout")
+        done = subprocess.run([sys.executable, "-c", script], user=user, group=user, extra_groups=[] if user else None,
+                              cwd=place, capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+        assert done.stdout.strip() == "fine", done.stderr
+    finally:
+        shutil.rmtree(place)
+
+
 def test_register_files_in_either_encoding_and_with_other_headings(tmp_path: Path) -> None:
     (tmp_path / "units.csv").write_bytes("房号,楼层\nb1-101,1\n".encode("gb18030"))
     mapping = tmp_path / "mapping.toml"
