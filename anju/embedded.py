@@ -133,8 +133,9 @@ def _init(binaries: Path, data: Path, user: int | None) -> None:
     data.mkdir(mode=0o700)
     if user is not None:
         os.chown(data, user, user)
-    command = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-    done = subprocess.run([*command, "--no-sync"], capture_output=True, text=True, user=user, cwd="/", check=False)
+    options = ["-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    command = [str(binaries / "initdb"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, user=user, cwd="/", check=False)
     if done.returncode:
         shutil.rmtree(data, ignore_errors=True)
         raise ChildFailed(f"initdb could not make {data}: {(done.stderr or done.stdout).strip()[-600:]}")
