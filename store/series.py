@@ -112,7 +112,7 @@ def _merge(connection: Connection, batch: Readings) -> tuple[int, dict[tuple[int
         "SELECT (extract(epoch FROM s.at) * 1000)::bigint AS at, s.point_id AS point, r.value FROM staged_readings s "
         "JOIN readings r ON r.at = s.at AND r.point_id = s.point_id AND r.at >= %s AND r.at <= %s "
         "WHERE r.value <> s.value",
-        [from_ms(int(batch.at.min())), from_ms(int(batch.at.max()))],
+        [from_ms(int(np.min(batch.at))), from_ms(int(np.max(batch.at)))],
     )
     return done.rowcount, {(row["at"], row["point"]): row["value"] for row in clash}
 
