@@ -6,6 +6,7 @@ duplicate or quarantined, and the batch checks this law before it commits.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
@@ -293,13 +294,13 @@ class _Batch:
         the split between sources is by arrival and the sums are exact.
         """
         left = stored
-        for found in founds:
-            tally = self._tally(_source(_topic(found)), kind)
-            if left:
-                tally.stored += 1
-                left -= 1
-            else:
-                tally.duplicates += 1
+        by_id = {id(found): found for found in founds}
+        for key, count in Counter(map(id, founds)).items():
+            tally = self._tally(_source(_topic(by_id[key])), kind)
+            fresh = min(count, left)
+            tally.stored += fresh
+            tally.duplicates += count - fresh
+            left -= fresh
 
     def _store_status(self) -> None:
         for found, gateway in self.status:
