@@ -104,7 +104,7 @@ def replay_quarantine(settings: Settings, reason: str | None) -> tuple[int, int]
         with connection.transaction():
             rows = quarantine.take_for_replay(connection, reason)
         placement = Placement(clock=time.monotonic)
-        placement.refresh(connection, force=True)
+        placement.refresh(connection)
         writer = Writer(placement, Partitions(connection))
         for row in rows:
             message = Message(topic=row["topic"], payload=bytes(row["payload"]))

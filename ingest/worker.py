@@ -187,12 +187,14 @@ class Worker:
 
     def _serve(self, connection: Connection) -> None:
         placement = Placement(clock=time.monotonic)
-        placement.refresh(connection, force=True)
+        placement.refresh(connection)
         writer = Writer(placement, Partitions(connection))
         connection.commit()
         pending: list[Message] = []
         try:
             while not self._stopping.is_set():
+                placement.refresh(connection)
+                connection.commit()
                 pending = self._take()
                 if pending:
                     self._write(connection, writer, pending)

@@ -16,7 +16,7 @@ from domain import wire
 from domain.calendar import from_ms
 from domain.rejection import Reason, Rejected
 from domain.sequence import Progress
-from domain.wire import EventKind, Topic, Up
+from domain.wire import EventKind, Up
 from ingest.decode import Decoded, decode
 from store import ingest_log, series
 from store.connect import Connection
@@ -117,12 +117,12 @@ class _Batch:
         """A message that cannot be stored is quarantined and so acknowledged: note its number."""
         found = decode(message.topic, message.payload, self.now_ms)
         if isinstance(found, Decoded):
-            gateway = self.writer.placement.gateways.get((found.topic.estate, found.topic.gateway))
+            gateway = self.writer.placement.gateway(self.connection, found.topic.estate, found.topic.gateway)
             if gateway is not None and found.seq is not None:
                 self.sequenced.append((found, gateway))
 
     def _place(self, message: Message, found: Decoded) -> None:
-        gateway = self._gateway(found.topic)
+        gateway = self.writer.placement.gateway(self.connection, found.topic.estate, found.topic.gateway)
         if gateway is None:
             self._tally(_source(message.topic), found.topic.up).received += 1
             self._refuse(
@@ -178,13 +178,6 @@ class _Batch:
             )
             self.event_origin.append((found, i))
 
-    def _gateway(self, topic: Topic) -> PlacedGateway | None:
-        placement = self.writer.placement
-        key = (topic.estate, topic.gateway)
-        if key not in placement.gateways:
-            placement.refresh(self.connection)
-        return placement.gateways.get(key)
-
     def _device(
         self,
         gateway: PlacedGateway,
@@ -194,11 +187,7 @@ class _Batch:
         message: Message,
         event: int | None = None,
     ) -> PlacedDevice | None:
-        placement = self.writer.placement
-        key = (gateway.estate_id, code)
-        device = placement.devices.get(key)
-        if device is None and placement.refresh(self.connection):
-            device = placement.devices.get(key)
+        device = self.writer.placement.device(self.connection, gateway.estate_id, code)
         if device is not None and device.gateway_id in (None, gateway.id):
             return device
         if device is None:

@@ -45,8 +45,8 @@ def smoke(number: int, state: str = "on") -> dict[str, Any]:
 @pytest.fixture
 def writer(any_connection: Connection) -> Writer:
     register(any_connection)
-    placement = Placement(clock=time.monotonic, refresh_s=0.0)
-    placement.refresh(any_connection, force=True)
+    placement = Placement(clock=time.monotonic, absent_s=0.0)
+    placement.refresh(any_connection)
     made = Writer(placement, Partitions(any_connection))
     any_connection.commit()
     return made
@@ -107,7 +107,7 @@ def test_the_law_of_conservation_holds_for_any_mixture(
 )
 def test_what_is_not_ours_is_kept_with_its_reason(connection: Connection, given: Message, reason: Reason) -> None:
     register(connection)
-    writer = Writer(Placement(clock=time.monotonic, refresh_s=0.0), Partitions(connection))
+    writer = Writer(Placement(clock=time.monotonic, absent_s=0.0), Partitions(connection))
     outcome = writer.write(connection, [given], NOW)
     assert outcome.reasons == [reason]
     row = quarantine.list_open(connection)[0]
@@ -156,7 +156,7 @@ def test_acknowledgements_follow_the_numbers_and_gaps_are_filled(any_connection:
 
 def test_a_batch_that_does_not_add_up_is_rolled_back(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     register(connection)
-    writer = Writer(Placement(clock=time.monotonic, refresh_s=0.0), Partitions(connection))
+    writer = Writer(Placement(clock=time.monotonic, absent_s=0.0), Partitions(connection))
     monkeypatch.setattr("ingest.write._Batch._settle", lambda *_: None)
     with pytest.raises(Unbalanced):
         writer.write(connection, [message([reading(0, 1.0)])], NOW)
@@ -178,7 +178,7 @@ def test_late_data_for_a_month_that_retention_dropped_are_stored(connection: Con
     from store.retention import drop_before
 
     register(connection)
-    writer = Writer(Placement(clock=time.monotonic, refresh_s=0.0), Partitions(connection))
+    writer = Writer(Placement(clock=time.monotonic, absent_s=0.0), Partitions(connection))
     writer.write(connection, [message([reading(0, 1.0)])], NOW)
     drop_before(connection, "readings", datetime(2030, 1, 1, tzinfo=UTC))
     connection.commit()

@@ -12,6 +12,7 @@ from store.connect import Connection
 from store.partitions import MAX_MONTHS, Partitions, months_between
 from store.placement import Placement
 from store.series import EventRow, Readings, read_readings, write_events, write_readings
+from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
 START = 1_700_000_000_000
@@ -87,10 +88,23 @@ def test_months_are_made_as_needed(connection: Connection) -> None:
     assert made is not None and made["n"] == 4
 
 
-def test_placement_is_read_again_but_not_all_the_time(connection: Connection) -> None:
+def test_placement_knows_what_is_new_at_once_and_what_is_gone_soon(connection: Connection) -> None:
+    register(connection)
     now = [0.0]
     placement = Placement(clock=lambda: now[0])
-    assert placement.refresh(connection)
-    assert not placement.refresh(connection)
-    now[0] = 10.0
-    assert placement.refresh(connection)
+    assert placement.refresh(connection) and not placement.refresh(connection)
+    gateway = placement.gateway(connection, "es", "gw")
+    assert gateway is not None and placement.gateway(connection, "other", "gw") is None
+    assert placement.device(connection, gateway.estate_id, "wm-9") is None
+    connection.execute(
+        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, unnest(ARRAY['wm-8', 'wm-9']), 'water_meter', 'x' "
+        "FROM estates WHERE code = 'es'"
+    )
+    assert placement.device(connection, gateway.estate_id, "wm-8") is not None, "what is new is known at once"
+    assert placement.device(connection, gateway.estate_id, "wm-9") is None, "an absence is remembered for a moment"
+    now[0] = 3.0
+    assert placement.device(connection, gateway.estate_id, "wm-9") is not None
+    connection.execute("UPDATE gateways SET retired_on = current_date WHERE code = 'gw'")
+    assert placement.gateway(connection, "es", "gw") is not None
+    now[0] = 31.0
+    assert placement.refresh(connection) and placement.gateway(connection, "es", "gw") is None
