@@ -163,11 +163,13 @@ class Demo:
             self.out.print(
                 f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}"
             )
-        figures = score(leads, others, list(truth.values()))
+        figures = score(leads, others, list(truth.values()), self.live.happening if self.live else set())
         self.out.print(
             f"\n[bold]Held against the simulator's truth[/bold]: {figures['lead_hits']} of {figures['leads']} leads are true, "
             f"{figures['lead_misses']} of {figures['left_homes']} left homes are missed; {figures['leak_hits']} of {figures['leaks']} "
-            f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed."
+            f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed; "
+            f"{figures['event_hits']} of {figures['events']} hazards reported now are true, {figures['event_misses']} of "
+            f"{figures['happening']} are missed."
         )
         return figures
 
@@ -179,8 +181,13 @@ def _true_lead(row: dict[str, Any]) -> bool:
     )
 
 
-def score(leads: list[dict[str, Any]], others: list[dict[str, Any]], truth: list[dict[str, Any]]) -> dict[str, int]:
-    """Count hits and misses of the leads and of the leak alerts."""
+def score(
+    leads: list[dict[str, Any]],
+    others: list[dict[str, Any]],
+    truth: list[dict[str, Any]],
+    happening: set[tuple[str, str]],
+) -> dict[str, int]:
+    """Count hits and misses of the leads, of the leak alerts, and of what devices report now."""
     flagged = {row["subject"] for row in leads}
     left = {row["unit"] for row in truth if _true_lead(row)}
     leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
@@ -189,7 +196,13 @@ def score(leads: list[dict[str, Any]], others: list[dict[str, Any]], truth: list
         for row in truth
         if row["story"] == Story.LEAK and date.fromisoformat(row["from_day"]) <= day_after(datetime.now(UTC), -4)
     }
+    said = {
+        (r["evidence"]["device"], r["reasons"][0])
+        for r in others
+        if r["subject_kind"] == "device" and r["condition"] == "active"
+    }
     return {
+        "events": len(said), "event_hits": len(said & happening), "happening": len(happening), "event_misses": len(happening - said),
         "leads": len(flagged), "lead_hits": len(flagged & left), "left_homes": len(left), "lead_misses": len(left - flagged),
         "leaks": len(leaks), "leak_hits": len(leaks & leaking), "leaking_homes": len(leaking), "leak_misses": len(leaking - leaks),
     }  # fmt: skip

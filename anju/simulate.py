@@ -31,6 +31,8 @@ class LiveCity:
     def __init__(self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]) -> None:
         self.city, self.boot, self.sent_ms = city, boot, sent_ms
         self.present = Present(city, day_after(datetime.now(UTC), 1))
+        #: The truth about the present: what has been let happen and is not over, as (device, word).
+        self.happening: set[tuple[str, str]] = set()
         self.uplinks = {f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", boot) for building in city.buildings}
 
     def __enter__(self) -> LiveCity:
@@ -105,13 +107,18 @@ class LiveCity:
     def play(self, turn: int, now_ms: int) -> None:
         """Let something happen: smoke that clears, a lane that stays blocked, a door that is held open."""
         building, entrance = self.city.entrances[(turn // 24) % len(self.city.entrances)]
-        uplink, tag, step = self.uplinks[f"gw-{building}"], f"live-{self.boot}-{turn}", turn % 24
-        if step in (0, 12):
-            state = "on" if step == 0 else "off"
-            uplink.send_events([hazard(smoke_detector(entrance), now_ms, tag, "smoke", state)])
-        elif step in (3, 20):
-            state = "on" if step == 3 else "off"
-            uplink.send_events([hazard(lane_camera(building), now_ms, tag, "fire_lane_blocked", state)])
-        elif step in (6, 9):
-            data = {"condition": "held_open", "state": "on" if step == 6 else "off"}
-            uplink.send_events([EventItem(device=door(entrance), at=now_ms, id=tag, kind="device", data=data)])
+        happens = {
+            0: (smoke_detector(entrance), "smoke", "on"), 12: (smoke_detector(entrance), "smoke", "off"),
+            3: (lane_camera(building), "fire_lane_blocked", "on"), 20: (lane_camera(building), "fire_lane_blocked", "off"),
+            6: (door(entrance), "held_open", "on"), 9: (door(entrance), "held_open", "off"),
+        }.get(turn % 24)  # fmt: skip
+        if happens is None:
+            return
+        device, word, state = happens
+        tag = f"live-{self.boot}-{turn}"
+        if word == "held_open":
+            item = EventItem(device=device, at=now_ms, id=tag, kind="device", data={"condition": word, "state": state})
+        else:
+            item = hazard(device, now_ms, tag, word, state)
+        self.uplinks[f"gw-{building}"].send_events([item])
+        (self.happening.add if state == "on" else self.happening.discard)((device, word))

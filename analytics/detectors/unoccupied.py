@@ -45,6 +45,7 @@ class _Classes:
     energy_quiet: NDArray[np.bool_]
     energy_between: NDArray[np.bool_]
     entered: NDArray[np.bool_]
+    dripped: NDArray[np.bool_]
 
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
@@ -52,8 +53,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     says = _classify(frame, params)
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
-    broken = says.water_used | says.energy_lived | says.entered | ~frame.let | frame.declared
-    broken |= _overflows(frame["water_trickle_l"], broken, params["trickle_l"])
+    broken = says.water_used | says.energy_lived | says.entered | says.dripped | ~frame.let | frame.declared
     known = says.water_quiet | says.energy_quiet | says.energy_between
     for u in range(len(frame.units)):
         for a, b in runs(~broken[u]):
@@ -71,13 +71,16 @@ def _classify(frame: Frame, params: Params) -> _Classes:
         quiet = (kwh <= quiet_below) | (kwh <= params["dead_kwh"])
         lived = kwh > params["lived_share"] * lived_in
         entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
+    lives = lived & ~quiet
+    apart = used | lives | entered | ~frame.let | frame.declared
     return _Classes(
         water_used=used,
         water_quiet=covered & ~used,
-        energy_lived=lived & ~quiet,
+        energy_lived=lives,
         energy_quiet=quiet,
         energy_between=~np.isnan(kwh) & ~np.isnan(lived_in) & ~quiet & ~lived,
         entered=entered,
+        dripped=_overflows(frame["water_trickle_l"], apart, params["trickle_l"]),
     )
 
 
@@ -159,19 +162,25 @@ def _judge(
 
 def _since(frame: Frame, says: _Classes, u: int, a: int) -> float:
     """Return the instant since which nobody was there: the end of the last use, else the start of the first day."""
-    start = float(frame.day_starts[a])
-    if a > 0 and says.water_used[u, a - 1] and not says.energy_lived[u, a - 1]:
-        return float(frame["water_last_use_at"][u, a - 1])
     if a > 0 and says.water_used[u, a - 1]:
-        return max(float(frame["water_last_use_at"][u, a - 1]), start - DAY_MS)
-    return start
+        return float(frame["water_last_use_at"][u, a - 1])
+    if a > 0 and says.dripped[u, a - 1]:
+        return _noon(frame, a - 1)
+    return float(frame.day_starts[a])
 
 
 def _until(frame: Frame, says: _Classes, u: int, b: int) -> float:
     """Return the instant at which someone was there again."""
     if says.water_used[u, b]:
         return float(min(frame["water_first_use_at"][u, b], frame.day_starts[b + 1]))
+    if says.dripped[u, b]:
+        return _noon(frame, b)
     return float(frame.day_starts[b])
+
+
+def _noon(frame: Frame, d: int) -> float:
+    """Return the middle of a day: it is not known when in it the last drip too many fell."""
+    return float((frame.day_starts[d] + frame.day_starts[d + 1]) / 2)
 
 
 def _finding(
