@@ -176,3 +176,39 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(registered: st
         rows = connection.execute("SELECT reason FROM quarantine").fetchall()
     assert [r["reason"] for r in rows] == ["unstorable", "unstorable"]
     assert State(v=1, online=True, at=1).online
+
+
+def test_a_full_queue_lets_go_of_the_broker_and_takes_it_up_again(
+    registered: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database blocks while messages come: memory stays bounded, the broker keeps the session, and nothing is lost."""
+    monkeypatch.setattr("gateway.uplink.RESEND_S", 2.0)
+    now = int(time.time() * 1000)
+    worker = Worker(
+        dsn=registered,
+        broker=broker.address,
+        bus=LiveBus(None),
+        name="ingest-g",
+        limits=Limits(queue_messages=40, batch_messages=20),
+    )
+    with (
+        connect(registered) as blocker,
+        running(worker),
+        Uplink(broker.address, "es", "gw", "boot-7", window=600) as uplink,
+    ):
+        uplink.wait_connected()
+        uplink.send_readings([ReadingItem(device="wm-1", at=now, values={"water_m3": 1.0})])
+        uplink.drain(20)
+        blocker.execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")
+        for i in range(1, 500):
+            uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+        deadline = time.monotonic() + 10
+        while not worker._full.is_set() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert worker._full.is_set() and len(worker._queue) < 500
+        blocker.rollback()
+        uplink.drain(40)
+        while worker._full.is_set() and time.monotonic() < deadline + 40:
+            time.sleep(0.05)
+        assert not worker._full.is_set(), "it never took the broker up again"
+    assert len(stored(registered)) == 500
