@@ -35,6 +35,14 @@ def running(worker: Worker) -> Iterator[threading.Thread]:
         assert not thread.is_alive()
 
 
+def wait_for_ingest(broker: Broker) -> None:
+    """Wait until ingest is subscribed: what a client without an outbox says before that, nobody hears."""
+    with Uplink(broker.address, "es", "gw-2", f"b{time.monotonic_ns()}") as uplink:
+        uplink.wait_connected()
+        uplink.send_events([])
+        uplink.drain(20)
+
+
 def stored(dsn: str) -> list[tuple[int, float]]:
     with connect(dsn) as connection:
         rows = connection.execute(
@@ -71,6 +79,7 @@ def test_a_bad_message_never_stops_the_stream(registered: str, broker: Broker) -
     worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-b")
     with running(worker), Uplink(broker.address, "es", "gw", "boot-2") as uplink:
         uplink.wait_connected()
+        wait_for_ingest(broker)
         for i in range(30):
             raw.publish("anju/v1/es/gw/up/readings", b"\x00\xff{" + bytes([i]), qos=1).wait_for_publish(5)
             raw.publish("anju/v1/other/gw/up/readings", json.dumps({"v": 1, "items": [i]}), qos=1)
@@ -123,7 +132,7 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
         dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-d", limits=Limits(gap_after_s=0.3)
     )
     with running(worker):
-        time.sleep(1)
+        wait_for_ingest(broker)
         send(1)
         send(3)
         assert asked.wait(10)
