@@ -263,12 +263,8 @@ class _Batch:
         self._settle(
             Up.EVENTS, [found for i, (found, _) in enumerate(self.event_origin) if i not in clash], written.stored
         )
-        if not written.stored:
-            return
         watched = []
-        for i, row in enumerate(self.events):
-            if i in clash:
-                continue
+        for row in (self.events[i] for i in written.fresh):
             if row.kind == EventKind.PASSAGE:
                 self._widen(row.device_id, row.at_ms)
             elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):

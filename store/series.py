@@ -41,11 +41,15 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of a batch: how many rows are new, how many were there, and which (by index) conflict."""
+    """What became of a batch: how many rows are new, how many were there, and which (by index) conflict.
+
+    `fresh` are the indices of the new rows; it is given for events only, where each may have to be acted on, once.
+    """
 
     stored: int
     duplicates: int
     conflicts: list[int]
+    fresh: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +136,12 @@ def write_events(connection: Connection, batch: list[EventRow]) -> Written:
                 clash.append(i)
     kept = list(fresh.values())
     held = _held_events(connection, [batch[i] for i in kept])
-    new = []
+    new: list[int] = []
     for i in kept:
         row = batch[i]
         there = held.get((row.device_id, row.event_id))
         if there is None:
-            new.append(row)
+            new.append(i)
         elif there == (row.at_ms, row.kind, row.data):
             duplicates += 1
         else:
@@ -147,9 +151,9 @@ def write_events(connection: Connection, batch: list[EventRow]) -> Written:
         cursor.copy("COPY events (at, device_id, event_id, kind, data) FROM STDIN (FORMAT binary)") as stream,
     ):
         stream.set_types(["timestamptz", "int4", "text", "text", "jsonb"])
-        for row in new:
+        for row in (batch[i] for i in new):
             stream.write_row((from_ms(row.at_ms), row.device_id, row.event_id, row.kind, Jsonb(row.data)))
-    return Written(stored=len(new), duplicates=duplicates, conflicts=clash)
+    return Written(stored=len(new), duplicates=duplicates, conflicts=clash, fresh=tuple(new))
 
 
 def _held_events(

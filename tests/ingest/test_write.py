@@ -168,6 +168,9 @@ def test_hazards_are_queued_for_watch_in_the_same_transaction(any_connection: Co
     assert outcome.to_watch == 1 and count(any_connection, "watch_queue") == 1
     writer.write(any_connection, [message([smoke(1)], up="events")], NOW)
     assert count(any_connection, "watch_queue") == 1
+    # A resend that comes in one batch with something new is still not acted on twice.
+    writer.write(any_connection, [message([smoke(1)], up="events"), message([smoke(2)], up="events")], NOW)
+    assert count(any_connection, "watch_queue") == 2
 
 
 def test_late_data_for_a_month_that_retention_dropped_are_stored(connection: Connection) -> None:
