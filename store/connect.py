@@ -100,6 +100,12 @@ def make_database(admin_dsn: str, name: str, *, template: str = "template1") -> 
             )
 
 
+def drop_database(admin_dsn: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    with psycopg.connect(admin_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @contextmanager
 def advisory_lock(connection: Connection, key: LiteralString) -> Iterator[None]:
     """Hold a named lock of the database for the length of the block; another holder makes us wait."""

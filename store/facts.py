@@ -45,7 +45,11 @@ class DirtyUnit:
     to_at: datetime
 
 
-def take_dirty(connection: Connection, estate_id: int, limit: int = 20_000) -> tuple[list[int], list[DirtyUnit]]:
+#: Dirty spans that one look takes.
+SPANS_AT_ONCE = 20_000
+
+
+def take_dirty(connection: Connection, estate_id: int, limit: int = SPANS_AT_ONCE) -> tuple[list[int], list[DirtyUnit]]:
     """Find what changed in an estate: the ids of the spans read, and per unit the whole span that changed.
 
     A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it.

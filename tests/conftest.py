@@ -107,17 +107,21 @@ def dsn(postgres: Postgres, _template: str) -> str:
     return postgres.dsn(name)
 
 
+@pytest.fixture
+def timescale_dsn(timescale: str) -> Iterator[str]:
+    """A fresh database at the timescale level, dropped afterwards: the server may be somebody's."""
+    name = f"anju_test_{os.getpid()}_{next(_numbers)}"
+    store_connect.make_database(timescale, name)
+    dsn = store_connect.with_database(timescale, name)
+    assert migrate(dsn) is Level.TIMESCALE
+    yield dsn
+    store_connect.drop_database(timescale, name)
+
+
 @pytest.fixture(params=["plain", "timescale"])
 def any_dsn(request: pytest.FixtureRequest) -> str:
     """A fresh database at each level: what is promised holds on both."""
-    if request.param == "plain":
-        return str(request.getfixturevalue("dsn"))
-    admin = str(request.getfixturevalue("timescale"))
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    store_connect.make_database(admin, name)
-    dsn = store_connect.with_database(admin, name)
-    assert migrate(dsn) is Level.TIMESCALE
-    return dsn
+    return str(request.getfixturevalue("dsn" if request.param == "plain" else "timescale_dsn"))
 
 
 @pytest.fixture

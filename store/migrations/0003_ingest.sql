@@ -73,6 +73,22 @@ CREATE TABLE dirty_spans (
     to_at     timestamptz NOT NULL
 );
 
+-- A mount that is registered or corrected after its device has spoken makes that device's past dirty.
+CREATE FUNCTION mark_mount_dirty() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    earliest timestamptz := (SELECT least((SELECT min(at) FROM readings), (SELECT min(at) FROM events)));
+BEGIN
+    IF earliest IS NOT NULL THEN
+        INSERT INTO dirty_spans (device_id, from_at, to_at)
+        SELECT NEW.device_id, low, high
+        FROM (SELECT greatest(NEW.valid_from, earliest) AS low, least(coalesce(NEW.valid_to, now()), now()) AS high) s
+        WHERE low <= high;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER mark_dirty AFTER INSERT OR UPDATE ON mounts FOR EACH ROW EXECUTE FUNCTION mark_mount_dirty();
+
 -- Events that watch must look at, put here in the transaction that stores them and taken in the one that acts on them.
 CREATE TABLE watch_queue (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

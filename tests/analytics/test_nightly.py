@@ -195,3 +195,19 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
     )
     assert facts.settled(connection)
     assert SHANGHAI.key == "Asia/Shanghai"
+
+
+def test_a_mount_registered_after_its_device_has_spoken_brings_its_past(connection: Connection) -> None:
+    register(connection)
+    connection.execute("DELETE FROM mounts")
+    rows = away(10, 35)
+    put(connection, rows)
+    run(connection, from_ms(rows[-1][0]))
+    assert all_facts(connection) == [] and not leads(connection)
+    connection.execute(
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-late', d.id, u.id, '2020-01-01' FROM devices d, units u "
+        "WHERE d.code = 'wm-1' AND u.code = 'u-1'"
+    )
+    connection.commit()
+    run(connection, from_ms(rows[-1][0]))
+    assert len(all_facts(connection)) >= 45 and len(leads(connection)) == 1

@@ -8,7 +8,6 @@ import pytest
 
 from anju import embedded
 from anju.embedded import Postgres
-from store import connect as store_connect
 from store.connect import accepts, connect, dsn_fault
 from store.migrate import Level, Migration, MigrationError, level_of, list_migrations, migrate
 
@@ -45,10 +44,8 @@ def test_from_every_earlier_version_comes_the_same(postgres: Postgres, tmp_path:
         assert shape(dsn) == wanted, f"from version {version}"
 
 
-def test_both_levels_have_the_same_tables(dsn: str, timescale: str) -> None:
-    store_connect.make_database(timescale, "levels_alike")
-    other = store_connect.with_database(timescale, "levels_alike")
-    assert migrate(other) is Level.TIMESCALE
+def test_both_levels_have_the_same_tables(dsn: str, timescale_dsn: str) -> None:
+    other = timescale_dsn
     tables = [{(row[0], row[1], row[2]) for row in shape(d) if len(row) == 5} for d in (dsn, other)]
     with connect(other) as connection:
         assert level_of(connection) is Level.TIMESCALE
