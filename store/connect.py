@@ -25,6 +25,8 @@ Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.
 AlreadyThere = psycopg.errors.UniqueViolation
 #: Raised when the database has no tables yet.
 NoTables = psycopg.errors.UndefinedTable
+#: Raised for anything that the server refuses.
+DatabaseError = psycopg.DatabaseError
 #: Raised when what is being written cannot be stored as it is.
 Unstorable = (psycopg.DataError, psycopg.IntegrityError)
 

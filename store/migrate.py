@@ -14,7 +14,11 @@ from enum import StrEnum
 from importlib.resources import files
 from typing import Any, cast
 
-from store.connect import Connection, advisory_lock, connect
+import structlog
+
+from store.connect import Connection, DatabaseError, advisory_lock, connect
+
+log = structlog.get_logger()
 
 
 class Level(StrEnum):
@@ -22,6 +26,10 @@ class Level(StrEnum):
 
     PLAIN = "plain"
     TIMESCALE = "timescale"
+
+
+#: The flavour that needs TimescaleDB's community licence.
+COMMUNITY = "timescale-community"
 
 
 class MigrationError(Exception):
@@ -80,6 +88,9 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
         for migration in list_migrations():
             if migration.flavour not in flavours or (upto is not None and migration.version > upto):
                 continue
+            if migration.flavour == COMMUNITY:
+                _try_accelerator(connection, migration, applied)
+                continue
             known = applied.get((migration.version, migration.flavour or ""))
             if known is None:
                 _apply(connection, migration)
@@ -125,7 +136,20 @@ def _flavours(connection: Connection, level: Level) -> list[str]:
         return ["plain"]
     row = connection.execute("SELECT current_setting('timescaledb.license', true) AS licence").fetchone()
     community = row is not None and row["licence"] == "timescale"
-    return ["timescale", "timescale-community"] if community else ["timescale"]
+    return ["timescale", COMMUNITY] if community else ["timescale"]
+
+
+def _try_accelerator(connection: Connection, migration: Migration, applied: dict[tuple[int, str], str]) -> None:
+    """Apply what only makes old data smaller and charts faster; without it everything works, so a failure is said, not raised.
+
+    Every statement in such a file can be repeated, and the next `migrate` tries again.
+    """
+    if (migration.version, COMMUNITY) in applied:
+        return
+    try:
+        _apply(connection, migration)
+    except DatabaseError as error:
+        log.warning("accelerator_not_applied", migration=migration.name, error=str(error).strip()[:300])
 
 
 def _apply(connection: Connection, migration: Migration) -> None:

@@ -88,3 +88,19 @@ def test_connection_strings_are_judged_without_a_server() -> None:
     assert dsn_fault("postgresql://a@b/c") is None
     assert dsn_fault("postgres=://nonsense") is not None
     assert not accepts("postgresql://127.0.0.1:1/none")
+
+
+def test_a_server_that_refuses_the_accelerator_is_served_without_it(
+    timescale_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the Apache licence the columnstore is refused; under the community licence it is there. Neither stops the start."""
+    from store.migrate import COMMUNITY
+
+    monkeypatch.setattr("store.migrate._flavours", lambda *_: ["timescale", COMMUNITY])
+    assert migrate(timescale_dsn) is Level.TIMESCALE
+    with connect(timescale_dsn) as connection:
+        licence = connection.execute("SELECT current_setting('timescaledb.license') AS l").fetchone()
+        applied = connection.execute(
+            "SELECT count(*) AS n FROM schema_migrations WHERE flavour = %s", [COMMUNITY]
+        ).fetchone()
+    assert licence is not None and applied is not None and applied["n"] == (1 if licence["l"] == "timescale" else 0)
