@@ -21,7 +21,7 @@ _HOUR_MS = 3_600_000.0
 OBSERVED_H = 3.0
 #: Up to this long an interval without any use proves a quiet time; beyond it a dead meter looks the same.
 PROVEN_H = 72.0
-#: Intervals shorter than this are too short to tell a rate from.
+#: Intervals shorter than this are too short to tell a rate from; those over OBSERVED_H are too long: a day's mean hides its rests.
 _RATE_H = 1 / 6
 #: Litres within one interval up to which water is a trickle (a drip, the last digit trembling), not someone's use.
 TRICKLE_L = 2.0
@@ -84,7 +84,7 @@ def supply_days(
     amount[total(known, np.ones(len(cell))) == 0] = np.nan
     small = known & (delta <= trickle[intervals.series[which]] + 1e-9)
     used = known & ~small
-    rated = observed & (span >= _RATE_H * _HOUR_MS) & (span <= limit)
+    rated = known & (span >= _RATE_H * _HOUR_MS) & (span <= OBSERVED_H * _HOUR_MS)
     rate = delta / (span / _HOUR_MS)
     still = rated & (delta <= 0)
     return SupplyDays(

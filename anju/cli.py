@@ -136,10 +136,11 @@ def replay(
     file: Annotated[Path, typer.Argument(help="CSV of meter readings, .gz or not")],
     kind: Annotated[Supply, typer.Option(help="what the meters measure")],
     estate: Annotated[str, typer.Option(help="the estate they belong to")],
-    device_column: Annotated[str, typer.Option(help="column that names the meter")],
     time_column: Annotated[str, typer.Option(help="column that holds the time")],
     value_column: Annotated[str, typer.Option(help="column that holds the value")],
-    uom: Annotated[str, typer.Option(help="l, m3, gal; kwh, wh, mwh")],
+    uom: Annotated[str, typer.Option(help="l, m3, gal; kwh, wh, mwh, kwmin (kW summed per minute)")],
+    device_column: Annotated[str | None, typer.Option(help="column that names the meter")] = None,
+    device: Annotated[str, typer.Option(help="the meter's name, for a file of one meter without such a column")] = "",
     timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = "Asia/Shanghai",
     time_format: Annotated[str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")] = None,
     interval: Annotated[
@@ -158,6 +159,8 @@ def replay(
     for option, value in (("--estate", estate), ("--gateway", gateway)):
         if not valid_id(value):
             raise fail(f"{option} {value!r}: must be 2 to 40 lower-case letters, digits or hyphens")
+    if (device_column is None) == (not device):
+        raise fail("--device-column: name the column that holds the meter, or with --device the file's only meter")
     if uom not in FACTORS[kind]:
         raise fail(f"--uom {uom!r}: for {kind} use one of {', '.join(FACTORS[kind])}")
     try:
@@ -167,6 +170,7 @@ def replay(
     layout = Layout(
         supply=kind,
         device_column=device_column,
+        device=device,
         time_column=time_column,
         value_column=value_column,
         uom=uom,

@@ -21,7 +21,10 @@ from store.partitions import Partitions
 from store.placement import Placement
 from store.registers import SheetInput, import_sheets
 
-_DEFAULT_PROFILE = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
+_HOURLY = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
+_DAILY = {Supply.WATER: "water-daily", Supply.ELECTRICITY: "electricity-daily"}
+#: Meters that speak less often than this are registered as daily ones.
+_DAILY_FROM_S = 6 * 3600
 
 
 def run_replay(
@@ -40,7 +43,8 @@ def run_replay(
     count = sum(1 for _ in survey.messages())
     with connect(settings.conninfo()) as connection:
         if make_register:
-            _register(connection, survey, estate, gateway, profile or _DEFAULT_PROFILE[layout.supply])
+            usual = _DAILY if survey.usual_interval_s() >= _DAILY_FROM_S else _HOURLY
+            _register(connection, survey, estate, gateway, profile or usual[layout.supply])
         elif places.find_estate(connection, places.estate_ids(connection), estate) is None:
             out.print(f"anju: --estate {estate!r} is not in the register: import it, or add --register")
             return 2

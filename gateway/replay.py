@@ -29,7 +29,7 @@ NAMED_FAULTS = 20
 #: To the register's uom (m³, kWh).
 FACTORS: dict[Supply, dict[str, float]] = {
     Supply.WATER: {"m3": 1.0, "l": 0.001, "gal": 0.003785411784},
-    Supply.ELECTRICITY: {"kwh": 1.0, "wh": 0.001, "mwh": 1000.0},
+    Supply.ELECTRICITY: {"kwh": 1.0, "wh": 0.001, "mwh": 1000.0, "kwmin": 1 / 60},
 }
 
 
@@ -39,17 +39,20 @@ class BadFile(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How to read a file: which columns hold the meter, the time and the value, and in what form."""
+    """How to read a file: which columns hold the meter, the time and the value, and in what form.
+
+    A file of one meter has no column for it; then `device` names the meter and `device_column` is None.
+    """
 
     supply: Supply
-    device_column: str
+    device_column: str | None
     time_column: str
     value_column: str
     uom: str
     timezone: ZoneInfo
     time_format: str | None = None
     interval: bool = False
-    device_prefix: str = ""
+    device: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class ReplayFile:
     faults: list[str] = field(default_factory=list)
     devices: dict[str, str] = field(default_factory=dict)
     first_at: dict[str, int] = field(default_factory=dict)
+    last_at: dict[str, int] = field(default_factory=dict)
+    readings: dict[str, int] = field(default_factory=dict)
 
     @property
     def boot(self) -> str:
@@ -72,6 +77,15 @@ class ReplayFile:
             for block in iter(lambda: stream.read(1 << 20), b""):
                 digest.update(block)
         return f"r{digest.hexdigest()[:15]}"
+
+    def usual_interval_s(self) -> float:
+        """Tell how often the meters of a file that has been read speak: the median over meters of their mean interval."""
+        means = sorted(
+            (self.last_at[code] - self.first_at[code]) / 1000 / (count - 1)
+            for code, count in self.readings.items()
+            if count > 1
+        )
+        return means[len(means) // 2] if means else 0.0
 
     def messages(self) -> Iterator[list[ReadingItem]]:
         """Read the file as messages, in its own order.
@@ -97,7 +111,7 @@ class ReplayFile:
         for line, row in self._rows():
             self.rows += 1
             try:
-                key = row[layout.device_column].strip()
+                key = row[layout.device_column].strip() if layout.device_column else layout.device
                 code = codes.get(key) or codes.setdefault(key, self._code(key))
                 amount = float(row[layout.value_column])
                 if not math.isfinite(amount):
@@ -114,6 +128,8 @@ class ReplayFile:
             latest[code] = max(latest.get(code, at), at)
             ms = round(at.timestamp() * 1000)
             self.first_at[code] = min(self.first_at.get(code, ms), ms)
+            self.last_at[code] = max(self.last_at.get(code, ms), ms)
+            self.readings[code] = self.readings.get(code, 0) + 1
             yield ReadingItem(device=code, at=ms, values={point: round(amount * factor, 6)})
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
@@ -130,7 +146,7 @@ class ReplayFile:
                 ("--time-column", self.layout.time_column),
                 ("--value-column", self.layout.value_column),
             ):
-                if column not in headings:
+                if column is not None and column not in headings:
                     raise BadFile(
                         f"{self.path.name}: no column {column!r}; its columns are {', '.join(headings)}: correct {option}"
                     )
@@ -143,7 +159,7 @@ class ReplayFile:
     def _code(self, key: str) -> str:
         if not key:
             raise ValueError(f"{self.layout.device_column} is empty")
-        code = slug(self.layout.device_prefix + key)
+        code = slug(key)
         taken = self.devices.setdefault(code, key)
         if taken != key:
             raise BadFile(f"{self.path.name}: {key!r} and {taken!r} would both be device {code!r}; rename one")

@@ -25,7 +25,7 @@ from store.connect import connect
 from tests.conftest import DATA
 
 pytestmark = [pytest.mark.real, pytest.mark.data, pytest.mark.long]
-WATER, POWER = DATA / "water_daiad", DATA / "electricity_sgsc"
+WATER, POWER, DAILY = DATA / "water_daiad", DATA / "electricity_sgsc", DATA / "electricity_uci_household"
 MADRID = ZoneInfo("Europe/Madrid")
 WATER_ARGUMENTS = ["--kind", "water", "--estate", "daiad", "--device-column", "user_key", "--time-column", "local_time", "--value-column",
                    "meter_reading_l", "--uom", "l", "--timezone", "Europe/Madrid", "--time-format", "%d/%m/%Y %H:%M:%S", "--register"]  # fmt: skip
@@ -167,3 +167,18 @@ def test_electricity_five_homes(anju: Any) -> None:
     }
     never = {"10006486", "10017562", "10018250"} | (stayed_in - {"10006704", "10017994"})
     assert not {a["subject"] for a in found} & never
+
+
+@pytest.mark.skipif(not DAILY.exists(), reason="the real daily meter is not beside the repository")
+def test_a_meter_that_speaks_once_a_day(anju: Any) -> None:
+    """Four years of one lived-in home, with a holiday of 25 days: covered day by day, no lead, and no leak from coarse data."""
+    anju("replay", str(DAILY / "days.csv"), "--kind", "electricity", "--estate", "uci", "--device", "home-1", "--time-column",
+         "datetime", "--value-column", "Global_active_power", "--uom", "kwmin", "--timezone", "Europe/Paris", "--interval", "--register")  # fmt: skip
+    anju("nightly")
+    with connect(anju.dsn) as connection:
+        row = connection.execute(
+            "SELECT count(*) AS days, avg(energy_cover) AS cover, avg(energy_kwh) AS kwh FROM unit_days"
+        ).fetchone()
+        raised = connection.execute("SELECT count(*) AS n FROM alerts").fetchone()
+    assert row is not None and row["days"] > 1400 and row["cover"] > 0.98 and 20 < row["kwh"] < 35
+    assert raised == {"n": 0}

@@ -104,3 +104,10 @@ def test_a_missing_and_a_broken_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="cannot be read"):
         list(ReplayFile(path=broken, layout=layout()).messages())
     assert WINDOW > 1
+
+
+def test_a_file_of_one_meter_needs_no_column_for_it_and_tells_how_often_it_speaks(tmp_path: Path) -> None:
+    text = "time,litres\n" + "".join(f"2016-01-{d:02d},{100 * d}\n" for d in range(1, 11))
+    file, found = read(tmp_path, text, device_column=None, device="Home 1")
+    assert {device for device, _, _ in found} == {"home-1"} and len(found) == 10
+    assert file.usual_interval_s() == 86_400

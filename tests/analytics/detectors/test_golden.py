@@ -55,13 +55,15 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
     water = span.get("water")
     if water:
         columns["water_cover"][:, d] = 1.0
-        columns["water_samples"][:, d] = 24
+        columns["water_samples"][:, d] = 1 if water == "daily" else 24
         columns["water_trickle_l"][:, d] = span.get("trickle_l", 0.0)
-        columns["water_l"][:, d] = {"used": 150.0, "quiet": span.get("trickle_l", 0.0), "flows": 400.0}[water]
-        columns["water_least_l_h"][:, d] = 9.0 if water == "flows" else 0.0
-    if water in ("used", "flows"):
-        columns["water_first_use_at"][:, d] = starts[d] + (0 if water == "flows" else 6 * HOUR)
-        columns["water_last_use_at"][:, d] = starts[d] + (24 if water == "flows" else 22) * HOUR
+        columns["water_l"][:, d] = {"used": 150.0, "quiet": span.get("trickle_l", 0.0), "flows": 400.0, "daily": 150.0}[
+            water
+        ]
+        columns["water_least_l_h"][:, d] = {"flows": 9.0, "daily": np.nan}.get(water, 0.0)
+    if water in ("used", "flows", "daily"):
+        columns["water_first_use_at"][:, d] = starts[d] + (6 * HOUR if water == "used" else 0)
+        columns["water_last_use_at"][:, d] = starts[d] + (22 if water == "used" else 24) * HOUR
     if water in ("used", "quiet"):
         columns["water_first_still_at"][:, d] = starts[d]
         columns["water_last_still_at"][:, d] = starts[d + 1]
