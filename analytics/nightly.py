@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from analytics.days import TRICKLE_L, supply_days, to_rows
+from analytics.days import TRICKLE_L, SupplyDays, supply_days, to_rows
 from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Detector, Finding
 from analytics.frame import Frame
@@ -173,11 +174,11 @@ def _supply(
     supply: Supply,
     meters: list[Meter],
     units: list[int],
-    day_starts: Any,
-    from_at: Any,
-    to_at: Any,
+    day_starts: NDArray[np.float64],
+    from_at: datetime,
+    to_at: datetime,
     bounds: BoundsOf,
-) -> Any:
+) -> SupplyDays:
     """Read the series behind one supply of units and turn them into facts."""
     raw = series.read_readings(connection, sorted({m.point_id for m in meters}), from_at, to_at)
     row_of = {unit: i for i, unit in enumerate(units)}

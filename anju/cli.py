@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from anju import services
@@ -206,12 +205,11 @@ def simulate_live(
     days: Annotated[int, typer.Option(help="length of the simulated past", min=1, max=800)] = 180,
 ) -> None:
     """Register a simulated city, send its past and then its present, until told to stop."""
-    from anju.replay import as_input
+    from anju.register_files import import_rows
     from anju.simulate import LiveCity
     from simulators.city import build_city
     from simulators.files import register_rows
     from store.connect import connect
-    from store.registers import import_sheets
 
     settings = _settings()
     stopping = threading.Event()
@@ -219,9 +217,7 @@ def simulate_live(
     now = datetime.now(UTC)
     city = build_city(seed=seed, units=units, days=days, until=now)
     with connect(settings.conninfo()) as connection:
-        rows = register_rows(city)
-        import_sheets(connection, {name: as_input(name, r) for name, r in rows.items() if r}, apply=True)
-        connection.commit()
+        import_rows(connection, register_rows(city))
     with LiveCity(city, settings.broker(), f"s{int(now.timestamp())}", {}) as live:
         live.send_past(int(now.timestamp() * 1000), out, lambda: None)
         live.run(stopping.is_set, lambda: None)
@@ -373,10 +369,3 @@ def guarded(run: Callable[[], T]) -> T | Any:
     except Unavailable as error:
         print(f"anju: ANJU_DSN: the database does not answer: {str(error).strip().splitlines()[0]}", file=sys.stderr)
     sys.exit(2)
-
-
-def progress_bar() -> Progress:
-    """Make the progress bar that every long command shows."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out
-    )

@@ -23,7 +23,7 @@ from rich.console import Console
 from analytics.policy import load_policy
 from anju import embedded
 from anju.processes import Child, answers, free_port, port_free, start_anju, wait_for
-from anju.replay import as_input
+from anju.register_files import import_rows
 from anju.simulate import LiveCity
 from api.passwords import make_user
 from domain.access import Role
@@ -33,7 +33,6 @@ from simulators.stream import day_after
 from store import alerts, facts, places
 from store.connect import connect
 from store.migrate import migrate
-from store.registers import import_sheets
 
 PAST_DAYS = 180
 USER = "demo"
@@ -99,9 +98,7 @@ class Demo:
         self.dsn = embedded.make_database(server, "anju")
         level = migrate(self.dsn)
         with connect(self.dsn) as connection:
-            rows = register_rows(self.city)
-            report = import_sheets(connection, {name: as_input(name, r) for name, r in rows.items() if r}, apply=True)
-            connection.commit()
+            report = import_rows(connection, register_rows(self.city))
             if not state.password:
                 state.password = make_user(connection, USER, Role.COMPLIANCE, must_change_password=False)
         self.save()

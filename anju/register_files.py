@@ -1,4 +1,4 @@
-"""Reading a directory of CSV files for the register: encodings, and a mapping file for other headings.
+"""What the register is imported from: a directory of CSV files, in either encoding and with a mapping, or a program's rows.
 
 The mapping is a TOML file: `[units.columns] "房号" = "code"` names a heading's column, and `[units.constants]
 estate = "qingnian"` gives a column that the file does not have.
@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from store.connect import Connection
 from store.register_sheets import SHEET_OF
-from store.registers import SheetInput
+from store.registers import ImportReport, SheetInput, import_sheets
 
 #: A register file larger than this is refused: a city's is 50 MB.
 MAX_BYTES = 512 * 1024 * 1024
@@ -78,3 +79,17 @@ def _read_sheet(path: Path, mapping: dict[str, Any]) -> SheetInput:
             yield reader.line_num, {**constants, **cells}
 
     return SheetInput(file=path.name, headings=[*(c for c in constants if c not in headings), *headings], rows=rows())
+
+
+def as_input(name: str, rows: list[dict[str, str]]) -> SheetInput:
+    """Give rows made by a program to the register's import, numbered as they would stand in a file."""
+    headings = list(rows[0]) if rows else []
+    return SheetInput(file=f"{name}.csv", headings=headings, rows=[(i + 2, row) for i, row in enumerate(rows)])
+
+
+def import_rows(connection: Connection, sheets: dict[str, list[dict[str, str]]]) -> ImportReport:
+    """Write sheets made by a program, and commit."""
+    inputs = {name: as_input(name, rows) for name, rows in sheets.items() if rows}
+    report = import_sheets(connection, inputs, apply=True)
+    connection.commit()
+    return report

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from anju.register_files import import_rows
 from anju.settings import Settings
 from domain.calendar import from_ms
 from domain.measures import Supply
@@ -19,7 +20,6 @@ from store import ingest_log, places, quarantine
 from store.connect import Connection, connect
 from store.partitions import Partitions
 from store.placement import Placement
-from store.registers import SheetInput, import_sheets
 
 _HOURLY = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
 _DAILY = {Supply.WATER: "water-daily", Supply.ELECTRICITY: "electricity-daily"}
@@ -89,16 +89,9 @@ def _register(connection: Connection, survey: ReplayFile, estate: str, gateway: 
         "mounts": [{"code": f"{estate}/{code}", "estate": estate, "device": code, "unit": code,
                     "valid_from": since[code].isoformat()} for code in codes],
     }  # fmt: skip
-    report = import_sheets(connection, {name: as_input(name, rows) for name, rows in sheets.items()}, apply=True)
-    connection.commit()
+    report = import_rows(connection, sheets)
     if report.errors:
         raise SystemExit("\n".join(str(error) for error in report.errors))
-
-
-def as_input(name: str, rows: list[dict[str, str]]) -> SheetInput:
-    """Give rows made by a program to the register's import."""
-    headings = list(rows[0]) if rows else []
-    return SheetInput(file=f"{name}.csv", headings=headings, rows=[(i + 2, row) for i, row in enumerate(rows)])
 
 
 def replay_quarantine(settings: Settings, reason: str | None) -> tuple[int, int]:

@@ -6,11 +6,7 @@ the two questions of the wire contract: what can be acknowledged, and what is mi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-#: More holes than this are not tracked one by one: the oldest are given up as a gap, which stays on record.
-MAX_ALSO = 10_000
 
 
 @dataclass(slots=True)
@@ -41,8 +37,3 @@ class Progress:
                 if len(found) == limit:
                     break
         return found
-
-    def give_up(self, seqs: Iterable[int]) -> None:
-        """Stop waiting for numbers that a gateway can no longer send; the caller records the gap."""
-        for seq in seqs:
-            self.see(seq)

@@ -140,14 +140,14 @@ def _add_reading(found: Decoded, item: ReadingItem, now_ms: int) -> None:
         )
     if wrong:
         found.received += 1
-        found.refused.append(RefusedPiece(payload=_again(item), why=wrong))
+        found.refused.append(RefusedPiece(payload=as_message(item), why=wrong))
         return
     found.received += len(item.values)
     for name, value in item.values.items():
         fault = _value_fault(item.device, name, value)
         if fault:
             piece = {"device": item.device, "at": item.at, "values": {name: value}}
-            found.refused.append(RefusedPiece(payload=_again(piece), why=fault))
+            found.refused.append(RefusedPiece(payload=as_message(piece), why=fault))
             continue
         found.devices.append(item.device)
         found.at.append(item.at)
@@ -160,7 +160,7 @@ def _add_event(found: Decoded, item: EventItem, now_ms: int) -> None:
     clean = EventItem(device=item.device, at=item.at, id=item.id, kind=item.kind, data=_without_personal(item.data))
     wrong = _id_and_time_fault(item.device, item.at, now_ms) or _event_fault(clean)
     if wrong:
-        found.refused.append(RefusedPiece(payload=_again(clean), why=wrong))
+        found.refused.append(RefusedPiece(payload=as_message(clean), why=wrong))
     else:
         found.events.append(clean)
 
@@ -228,8 +228,11 @@ def _refuse_raw(found: Decoded, raw: bytes, detail: str) -> None:
     found.refused.append(RefusedPiece(payload=payload, why=Rejected(reason=Reason.BAD_SHAPE, detail=detail)))
 
 
-def _again(item: object) -> bytes:
-    """Wrap one item as a message of its own. The envelope is left out, so that a resend gives the same bytes."""
+def as_message(item: object) -> bytes:
+    """Wrap one item as a message of its own, to be kept and replayed.
+
+    The envelope is left out, so that a resend gives the same bytes, and quarantine knows it again.
+    """
     return msgspec.json.encode({"v": wire.VERSION, "items": [item]}, order="deterministic")
 
 

@@ -17,7 +17,7 @@ from domain.calendar import from_ms
 from domain.rejection import Reason, Rejected
 from domain.sequence import Progress
 from domain.wire import EventKind, Up
-from ingest.decode import Decoded, decode
+from ingest.decode import Decoded, as_message, decode
 from store import ingest_log, series
 from store.connect import Connection
 from store.ingest_log import ProgressKey, Tally
@@ -152,16 +152,16 @@ class _Batch:
 
     def _place_readings(self, message: Message, found: Decoded, gateway: PlacedGateway) -> None:
         placement = self.writer.placement
-        wanted = []
-        placed: list[PlacedDevice | None] = []
-        for i, code in enumerate(found.devices):
-            device = self._device(gateway, code, found, i, message)
-            placed.append(device)
-            if device is not None and (device.id, found.names[i]) not in placement.points:
-                wanted.append((device.id, found.names[i]))
-        placement.make_points(self.connection, sorted(set(wanted)))
+        placed = [self._device(gateway, code) for code in found.devices]
+        wanted = {
+            (device.id, name)
+            for device, name in zip(placed, found.names, strict=True)
+            if isinstance(device, PlacedDevice) and (device.id, name) not in placement.points
+        }
+        placement.make_points(self.connection, sorted(wanted))
         for i, device in enumerate(placed):
-            if device is None:
+            if isinstance(device, Rejected):
+                self._refuse(message.topic, _reading_bytes(found, i), device)
                 continue
             self.at.append(found.at[i])
             self.points.append(placement.points[device.id, found.names[i]])
@@ -170,39 +170,28 @@ class _Batch:
 
     def _place_events(self, message: Message, found: Decoded, gateway: PlacedGateway) -> None:
         for i, item in enumerate(found.events):
-            device = self._device(gateway, item.device, found, None, message, event=i)
-            if device is None:
+            device = self._device(gateway, item.device)
+            if isinstance(device, Rejected):
+                self._refuse(message.topic, as_message(item), device)
                 continue
             self.events.append(
                 series.EventRow(device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data)
             )
             self.event_origin.append((found, i))
 
-    def _device(
-        self,
-        gateway: PlacedGateway,
-        code: str,
-        found: Decoded,
-        index: int | None,
-        message: Message,
-        event: int | None = None,
-    ) -> PlacedDevice | None:
+    def _device(self, gateway: PlacedGateway, code: str) -> PlacedDevice | Rejected:
+        """Find the device that a gateway speaks for."""
         device = self.writer.placement.device(self.connection, gateway.estate_id, code)
-        if device is not None and device.gateway_id in (None, gateway.id):
-            return device
         if device is None:
-            why = Rejected(
+            return Rejected(
                 reason=Reason.UNKNOWN_DEVICE,
                 detail=f"device {code!r} is not registered at this estate; register it, then replay",
             )
-        else:
-            why = Rejected(
+        if device.gateway_id not in (None, gateway.id):
+            return Rejected(
                 reason=Reason.FOREIGN_DEVICE, detail=f"device {code!r} belongs to another gateway of this estate"
             )
-        self._refuse(
-            message.topic, _reading_bytes(found, index) if index is not None else _event_bytes(found, event or 0), why
-        )
-        return None
+        return device
 
     # Storing -------------------------------------------------------------------------------------------------------
 
@@ -254,7 +243,7 @@ class _Batch:
             found, index = self.event_origin[i]
             self._refuse(
                 _topic(found),
-                _event_bytes(found, index),
+                as_message(found.events[index]),
                 Rejected(
                     reason=Reason.CONFLICT,
                     detail=f"device {found.events[index].device}: event {found.events[index].id} is stored with other content",
@@ -368,9 +357,5 @@ def _kind(topic: str) -> str:
 
 
 def _reading_bytes(found: Decoded, index: int) -> bytes:
-    item = {"device": found.devices[index], "at": found.at[index], "values": {found.names[index]: found.values[index]}}
-    return msgspec.json.encode({"v": wire.VERSION, "items": [item]}, order="deterministic")
-
-
-def _event_bytes(found: Decoded, index: int) -> bytes:
-    return msgspec.json.encode({"v": wire.VERSION, "items": [found.events[index]]}, order="deterministic")
+    values = {found.names[index]: found.values[index]}
+    return as_message({"device": found.devices[index], "at": found.at[index], "values": values})

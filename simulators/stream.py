@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,11 +161,6 @@ def smoke_detector(entrance: str) -> str:
 def lane_camera(building: str) -> str:
     """Name the camera over a building's fire lane."""
     return f"lane-{building}"
-
-
-def hour_before(at: datetime) -> int:
-    """Return the last full hour before an instant, in ms UTC."""
-    return int(at.astimezone(UTC).replace(minute=0, second=0, microsecond=0).timestamp() * 1000)
 
 
 def day_after(at: datetime, days: int) -> date:

@@ -71,14 +71,6 @@ def estate_ids(connection: Connection) -> Scope:
     return tuple(row["id"] for row in connection.execute("SELECT id FROM estates ORDER BY id"))
 
 
-def estate_of(connection: Connection, estate_id: int) -> dict[str, Any]:
-    """Read an estate by its id."""
-    row = connection.execute("SELECT * FROM estates WHERE id = %s", [estate_id]).fetchone()
-    if row is None:
-        raise LookupError(f"estate {estate_id} is gone from the register")
-    return dict(row)
-
-
 def unit_codes(connection: Connection, units: list[int]) -> dict[int, str]:
     """Return the codes of units by id."""
     return {

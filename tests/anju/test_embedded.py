@@ -10,8 +10,8 @@ import pytest
 from anju import amqtt_broker, embedded, fake_redis, register_files, services, simulate
 from anju.embedded import Postgres
 from anju.processes import Child, ChildFailed, answers, free_port, port_free, start, wait_for
-from anju.register_files import BadRegister, read_directory
-from anju.replay import as_input, replay_quarantine, run_replay
+from anju.register_files import BadRegister, as_input, read_directory
+from anju.replay import replay_quarantine, run_replay
 from domain.wire import ReadingItem
 from gateway.uplink import Uplink
 from ingest.worker import Worker

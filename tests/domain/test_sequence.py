@@ -18,11 +18,3 @@ def test_progress_is_a_set_with_a_watermark(arrivals: list[int]) -> None:
         assert progress.also == {n for n in model if n > progress.upto}
         top = max(model)
         assert progress.missing() == [n for n in range(progress.upto + 1, top) if n not in model]
-
-
-def test_what_is_given_up_no_longer_holds_the_watermark() -> None:
-    progress = Progress()
-    for seq in (1, 2, 5, 6):
-        progress.see(seq)
-    progress.give_up(progress.missing())
-    assert progress.upto == 6 and not progress.also

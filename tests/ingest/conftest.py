@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from anju.replay import as_input
+from anju.register_files import as_input
 from store.connect import Connection, connect
 from store.registers import import_sheets
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anju.replay import as_input
+from anju.register_files import as_input
 from store import register_sheets
 from store.connect import Connection
 from store.registers import SheetInput, import_sheets
