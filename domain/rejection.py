@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why something was put into quarantine."""
+    """Why a message was put into quarantine, or a device's bytes were refused."""
 
     BAD_TOPIC = "bad_topic"
     TOO_LARGE = "too_large"
@@ -27,6 +27,11 @@ class Reason(StrEnum):
     FOREIGN_DEVICE = "foreign_device"
     CONFLICT = "conflict"
     UNSTORABLE = "unstorable"
+    TRUNCATED = "truncated"
+    BAD_FRAME = "bad_frame"
+    BAD_CHECKSUM = "bad_checksum"
+    NOT_UNDERSTOOD = "not_understood"
+    DEVICE_REFUSED = "device_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
