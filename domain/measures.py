@@ -43,6 +43,8 @@ def _table(*rows: tuple[str, str, Kind, float, float]) -> dict[str, Measure]:
 MEASURES: dict[str, Measure] = _table(
     ("energy_kwh", "kWh", Kind.REGISTER, 0.0, 1e8),
     ("water_m3", "m³", Kind.REGISTER, 0.0, 1e8),
+    ("gas_m3", "m³", Kind.REGISTER, 0.0, 1e8),
+    ("heat_kwh", "kWh", Kind.REGISTER, 0.0, 1e9),
     ("power_w", "W", Kind.GAUGE, -1e6, 1e6),
     ("voltage_v", "V", Kind.GAUGE, 0.0, 1000.0),
     ("current_a", "A", Kind.GAUGE, -2000.0, 2000.0),
@@ -52,6 +54,9 @@ MEASURES: dict[str, Measure] = _table(
     ("flow_m3_h", "m³/h", Kind.GAUGE, -100.0, 100.0),
     ("battery_v", "V", Kind.GAUGE, 0.0, 60.0),
     ("humidity_pct", "%", Kind.GAUGE, 0.0, 100.0),
+    ("gas_lel_pct", "%LEL", Kind.GAUGE, 0.0, 100.0),
+    ("battery_pct", "%", Kind.GAUGE, 0.0, 100.0),
+    ("power_factor", "1", Kind.GAUGE, -1.0, 1.0),
     ("rssi_dbm", "dBm", Kind.GAUGE, -200.0, 20.0),
 )
 

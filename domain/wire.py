@@ -49,6 +49,7 @@ class EventKind(StrEnum):
     PLATE = "plate"
     HAZARD = "hazard"
     DEVICE = "device"
+    COMMAND = "command"
 
 
 class Method(StrEnum):
@@ -124,7 +125,26 @@ class Condition(StrEnum):
     OFFLINE = "offline"
     MAGNETIC = "magnetic"
     VALVE = "valve"
+    CLOCK = "clock"
     OTHER = "other"
+
+
+class CommandResult(StrEnum):
+    """What became of a command; `unknown` where the gateway was stopped while it acted."""
+
+    DONE = "done"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class CommandKind(StrEnum):
+    """What can be asked of a device from above."""
+
+    VALVE = "valve"
+    DOOR = "door"
+    CREDENTIALS = "credentials"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +193,10 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A message on `up/state`: the gateway's last known condition, also its last will (`online` false)."""
+    """A message on `up/state`: the gateway's last known condition, also its last will (`online` false).
+
+    `clock_offset_ms` is gateway minus server, `outbox` what waits there, `lost` what its disk cap has cost since it was new.
+    """
 
     v: int
     online: bool
@@ -181,6 +204,7 @@ class State:
     boot: str | None = None
     clock_offset_ms: int | None = None
     outbox: int | None = None
+    lost: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +245,30 @@ class Backfill:
     kind: str
     boot: str
     missing: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """A message on `down/time`, the answer to a `state`: the server's clock, and the `at` of the state it answers."""
+
+    v: int
+    at: int
+    echo: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A message on `down/command`: something that a person asked of a device, under an audit id, until it expires.
+
+    It may come more than once; a gateway acts on an id once, and reports with a `command` event of that id.
+    """
+
+    v: int
+    id: str
+    device: str
+    command: str
+    expires_at: int
+    argument: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from domain.measures import MEASURES
 from domain.rejection import Reason, Rejected
 from domain.wire import (
     Birth,
+    CommandResult,
     Condition,
     Direction,
     EventItem,
@@ -298,6 +299,7 @@ _WORDS: dict[str, dict[str, tuple[type, bool]]] = {
     EventKind.PLATE: {"direction": (Direction, False)},
     EventKind.HAZARD: {"hazard": (Hazard, True), "state": (HazardState, True)},
     EventKind.DEVICE: {"condition": (Condition, True), "state": (HazardState, True)},
+    EventKind.COMMAND: {"result": (CommandResult, True)},
 }
 
 

@@ -168,8 +168,8 @@ def exception_reply(request: Frame, code: int = 2) -> Frame:
     return _frame(ExceptionResponse(request.pdu[0] & 0x7F, code), request.device, request.transaction)
 
 
-def request_of(frame: Frame) -> ModbusPDU | Rejected:
-    """Read what a master asks."""
+def request_of(frame: Frame) -> Any:
+    """Read what a master asks, as a message of pymodbus; a Rejected where it is none."""
     return _decode(_REQUESTS, frame)
 
 
@@ -204,12 +204,16 @@ def value_of(frame: Frame, where: Register) -> float | Rejected | None:
 
 
 def _decode(decoder: DecodePDU, frame: Frame) -> Any:
+    """Read a message with pymodbus's classes; its own `decode` would write a log line for every frame that is none."""
     try:
-        message = decoder.decode(frame.pdu)
+        if frame.pdu[0] & 0x80:
+            message: ModbusPDU = ExceptionResponse(frame.pdu[0] & 0x7F)
+        else:
+            kind = decoder.lookupPduClass(b"\0" + frame.pdu)
+            if kind is None:
+                return refused(NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device}: function {frame.pdu[0]} is not read")
+            message = kind()
+        message.decode(frame.pdu[1:])
     except _FAILS as error:
         return refused(NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device}: {error}")
-    if message is None:
-        return refused(
-            NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device}: function {frame.pdu[:1].hex()} is not read"
-        )
     return message

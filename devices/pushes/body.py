@@ -76,7 +76,8 @@ def _parts(content_type: str, body: bytes) -> list[bytes]:
         if not message.is_multipart():
             return []
         found = []
-        for part in message.get_payload()[:MAX_PARTS]:
+        payloads: list[Any] = list(message.get_payload())
+        for part in payloads[:MAX_PARTS]:
             if isinstance(part, str) or part.get_content_maintype() == "image":
                 continue
             payload = part.get_payload(decode=True)
@@ -200,14 +201,16 @@ def inside(value: Any, *names: str) -> Any:
 
 def instant(value: Any) -> int | datetime | None:
     """Read a time: ISO 8601 with or without an offset, seconds or milliseconds of the epoch; None where it is none."""
-    moment = whole(value)
+    # Fourteen digits are a local time written without signs (GA/T 1400), not the year 2612 in milliseconds.
+    compact = isinstance(value, str) and re.fullmatch(r"[0-9]{14}(\.[0-9]+)?", value.strip())
+    moment = None if compact else whole(value)
     if moment is not None:
         moment = moment if moment >= EARLIEST_MS else moment * 1000
         return moment if EARLIEST_MS <= moment < 253_402_300_800_000 else None
     if not isinstance(value, str):
         return None
     text = value.strip()[:40]
-    if re.fullmatch(r"[0-9]{14}(\.[0-9]+)?", text):
+    if compact:
         text = f"{text[:8]}T{text[8:14]}"
     try:
         at = datetime.fromisoformat(text.replace("/", "-"))

@@ -35,8 +35,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     sequence = text_of(found.get("upDataSN"))
     number = event_id(native, text_of(found.get("timestamp")), "" if sequence == "-1" else sequence)
     payload = found.get("payload", found.get("eventContent"))
-    if isinstance(inside(payload, "APPdata"), str):
-        fields = _bytes(payload["APPdata"])
+    raw = inside(payload, "APPdata")
+    if isinstance(raw, str):
+        fields = _bytes(raw)
         if isinstance(fields, Rejected):
             return fields
     else:

@@ -151,8 +151,8 @@ def code_of(data: dict[str, Any]) -> tuple[int, int]:
         for code, said in _CONDITIONS.items():
             if said == (data["condition"], data["state"]):
                 return code
-    for minor, said in _PASSAGES.items():
-        if said == (data.get("method"), data.get("outcome")):
+    for minor, passage in _PASSAGES.items():
+        if passage == (data.get("method"), data.get("outcome")):
             return 5, minor
     raise ValueError(f"{NAME}: no code for {data}")
 
