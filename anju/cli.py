@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from anju import services
+from anju.edge_cli import decode, gateway_app, simulate_devices
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
 from domain.measures import Supply
@@ -33,6 +34,9 @@ app.add_typer(register, name="register")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(users_app, name="users")
 app.add_typer(simulate_app, name="simulate")
+app.add_typer(gateway_app, name="gateway")
+app.command()(decode)
+simulate_app.command(name="devices")(simulate_devices)
 out = Console(highlight=False, soft_wrap=True)
 T = TypeVar("T")
 
@@ -346,6 +350,9 @@ def guarded(run: Callable[[], T]) -> T | Any:
     from anju.embedded import NotInstalled
     from anju.processes import ChildFailed
     from anju.register_files import BadRegister
+    from gateway.config import BadConfig
+    from gateway.enrolment import EnrolmentFailed
+    from gateway.outbox import OutboxUnusable
     from gateway.replay import BadFile
     from gateway.uplink import NotAcknowledged
     from store.connect import NoTables, Unavailable
@@ -359,6 +366,9 @@ def guarded(run: Callable[[], T]) -> T | Any:
         BadRegister,
         BadFile,
         NotAcknowledged,
+        BadConfig,
+        EnrolmentFailed,
+        OutboxUnusable,
         MigrationError,
         NotInstalled,
         ChildFailed,

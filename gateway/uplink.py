@@ -1,16 +1,17 @@
-"""A gateway's uplink: numbered messages go up, and are sent again until the server's own `down/ack` names them.
+"""A gateway's uplink: it sends what the outbox holds, and sends it again until the server's own `down/ack` names it.
 
-A PUBACK of the broker proves nothing (a broker killed at the wrong moment forgets), so a message is forgotten here only
-when Anju has committed it. A message's bytes are made once and never again, so that a resend is byte for byte the first.
-This uplink keeps what is unacknowledged in memory, within a window; the outbox on disk comes with the gateway process.
+A PUBACK of the broker proves nothing (a broker killed at the wrong moment forgets), so a message leaves the outbox only
+when Anju has committed it. Events go before readings. The replay of a file and the demo use the same uplink over an outbox
+in memory, and wait while too much is unacknowledged.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,13 +24,17 @@ from paho.mqtt.properties import Properties
 from domain import wire
 from domain.broker import BrokerAddress
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
+from gateway.clock import Clock, Offset
+from gateway.outbox import Outbox, Sealed
 
 log = structlog.get_logger()
 
-#: Messages that may be on their way at a time; a sender waits beyond it.
-WINDOW = 64
+#: Messages that may be on their way at a time, and how many of them may be readings while events wait.
+WINDOW, READINGS_WINDOW = 64, 56
 #: After this long without an acknowledgement a message is sent again.
 RESEND_S = 15.0
+#: How long a reading may wait for company, and how often the state is told.
+LINGER_S, STATE_S = 0.5, 30.0
 
 
 class NotAcknowledged(Exception):
@@ -39,16 +44,24 @@ class NotAcknowledged(Exception):
 class Uplink:
     """One gateway's connection. Thread-safe; use it as a context manager."""
 
-    def __init__(self, broker: BrokerAddress, estate: str, gateway: str, boot: str, *, window: int = WINDOW) -> None:
+    def __init__(
+        self, broker: BrokerAddress, estate: str, gateway: str, boot: str, *, window: int = WINDOW,
+        outbox: Outbox | None = None, clock: Clock | None = None,
+    ) -> None:  # fmt: skip
         self._estate, self._gateway, self._boot, self._window = estate, gateway, boot, window
+        self.outbox = outbox or Outbox(None, boot)
+        self._clock, self.offset = clock or Clock(), Offset()
+        self.on_command: Callable[[wire.Command], None] = lambda _command: None
         self._changed = threading.Condition()
-        self._unacked: dict[tuple[Up, int], tuple[bytes, float]] = {}
-        self._seq: dict[Up, int] = {Up.READINGS: 0, Up.EVENTS: 0}
-        self._closing = threading.Event()
-        self._ready = threading.Event()
+        self.outbox.changed = self._wake
+        self._sent: dict[int, tuple[Up, float]] = {}
+        self._closing, self._ready = threading.Event(), threading.Event()
         self._born: bytes | None = None
+        self._said_state = self._sealed_readings = 0.0
+        self._asked: dict[int, int] = {}
+        self.broker = broker
         self._client = self._make_client(broker)
-        self._resender = threading.Thread(target=self._resend, name=f"resend-{gateway}", daemon=True)
+        self._sender = threading.Thread(target=self._pump, name=f"uplink-{gateway}", daemon=True)
 
     def _make_client(self, broker: BrokerAddress) -> mqtt.Client:
         five = broker.protocol == 5
@@ -70,8 +83,7 @@ class Uplink:
         client.max_queued_messages_set(4 * self._window)
         client.reconnect_delay_set(1, 15)
         client.will_set(wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1)
-        client.on_connect = self._on_connect
-        client.on_message = self._on_message
+        client.on_connect, client.on_message = self._on_connect, self._on_message
         if five:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 3600
@@ -82,18 +94,23 @@ class Uplink:
 
     def __enter__(self) -> Uplink:
         self._client.loop_start()
-        self._resender.start()
+        self._sender.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
+        self._wake()
+        self._sender.join(5)
         if self._client.is_connected():
-            info = self._client.publish(
-                wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1
-            )
+            info = self._publish(Up.STATE, self._state(online=False))
             info.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the broker has us now."""
+        return bool(self._client.is_connected())
 
     def wait_connected(self, timeout_s: float = 20.0) -> None:
         """Wait until the broker has taken the connection.
@@ -109,70 +126,137 @@ class Uplink:
         """Say what is behind this gateway; said again at every connection."""
         message = wire.Birth(v=wire.VERSION, boot=self._boot, at=at_ms, devices=list(devices))
         self._born = msgspec.json.encode(message)
-        self._client.publish(wire.up_topic(self._estate, self._gateway, Up.BIRTH), self._born, qos=1)
+        if self.connected:
+            self._publish(Up.BIRTH, self._born)
 
     def send_readings(
         self, items: Sequence[ReadingItem], *, sent_at: int | None = None, replayed: bool = False
     ) -> None:
         """Send readings as one message; waits while the window is full."""
-        self._send(
-            Up.READINGS,
-            lambda seq: wire.Readings(
-                v=wire.VERSION, boot=self._boot, seq=seq, sent_at=sent_at, replayed=replayed, items=list(items)
-            ),
-        )
+        self._send(Up.READINGS, items, sent_at, replayed)
 
     def send_events(self, items: Sequence[EventItem], *, sent_at: int | None = None, replayed: bool = False) -> None:
         """Send events as one message; waits while the window is full."""
-        self._send(
-            Up.EVENTS,
-            lambda seq: wire.Events(
-                v=wire.VERSION, boot=self._boot, seq=seq, sent_at=sent_at, replayed=replayed, items=list(items)
-            ),
-        )
+        self._send(Up.EVENTS, items, sent_at, replayed)
 
-    def _send(self, up: Up, make: Any) -> None:
+    def _send(self, kind: Up, items: Sequence[ReadingItem | EventItem], sent_at: int | None, replayed: bool) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: len(self._unacked) < self._window or self._closing.is_set())
-            self._seq[up] += 1
-            seq = self._seq[up]
-            payload = msgspec.json.encode(make(seq))
-            self._unacked[up, seq] = (payload, time.monotonic())
-        self._client.publish(wire.up_topic(self._estate, self._gateway, up), payload, qos=1)
+            self._changed.wait_for(lambda: self.outbox.messages < self._window or self._closing.is_set())
+        self.outbox.seal(kind, items, sent_at=sent_at, replayed=replayed)
+        self._wake()
 
     @property
     def unacknowledged(self) -> int:
         """How many messages the server has not acknowledged yet."""
-        return len(self._unacked)
+        return self.outbox.messages
 
     def drain(self, timeout_s: float = 60.0) -> None:
-        """Wait until everything sent is acknowledged by the server.
+        """Wait until everything put down is acknowledged by the server.
 
         Raises: NotAcknowledged when nothing was acknowledged for `timeout_s`.
         """
         with self._changed:
-            while self._unacked:
-                before = len(self._unacked)
-                if not self._changed.wait(timeout_s) and len(self._unacked) >= before:
+            while self.outbox.items:
+                before = self.outbox.items
+                if not self._changed.wait(timeout_s) and self.outbox.items >= before:
                     raise NotAcknowledged(
-                        f"{before} messages are not acknowledged after {timeout_s:g} s; is ingest running, and is "
-                        f"gateway {self._gateway!r} registered at estate {self._estate!r}?"
+                        f"{self.outbox.messages} messages are not acknowledged after {timeout_s:g} s; is ingest running, "
+                        f"and is gateway {self._gateway!r} registered at estate {self._estate!r}?"
                     )
 
+    # Sending ---------------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _pump(self) -> None:
+        while not self._closing.is_set():
+            busy = False
+            try:
+                if self.connected:
+                    busy = self._turn()
+            except sqlite3.Error as error:
+                # The disk under the outbox may fail; the thread must go on.
+                log.error("outbox_unreadable", error=str(error)[:200])
+            with self._changed:
+                if not busy and not self._closing.is_set():
+                    self._changed.wait(0.1 if self.outbox.items else 0.5)
+
+    def _turn(self) -> bool:
+        """Publish what is due; True where more may be."""
+        now = time.monotonic()
+        if now - self._said_state > STATE_S:
+            self._tell_state()
+        with self._changed:
+            late = [(number, kind) for number, (kind, sent) in self._sent.items() if now - sent > RESEND_S]
+        for number, kind in late:
+            payload = self.outbox.payload(number)
+            if payload is None:
+                # Acknowledged meanwhile, or given up by the cap.
+                with self._changed:
+                    self._sent.pop(number, None)
+            else:
+                self._hand_out(Sealed(id=number, kind=kind, payload=payload))
+        sent = False
+        while len(self._sent) < self._window:
+            message = self.outbox.next(Up.EVENTS, self._clock.now_ms())
+            if message is None and len(self._sent) < READINGS_WINDOW:
+                message = self._next_readings(now)
+            if message is None:
+                break
+            self._hand_out(message)
+            sent = True
+        return sent
+
+    def _next_readings(self, now: float) -> Sealed | None:
+        """Take readings when enough have come together, or when the first has waited long enough."""
+        least = 1 if now - self._sealed_readings > LINGER_S else 100
+        message = self.outbox.next(Up.READINGS, self._clock.now_ms(), least=least)
+        if message is not None:
+            self._sealed_readings = now
+        return message
+
+    def _hand_out(self, message: Sealed) -> None:
+        with self._changed:
+            self._sent[message.id] = (message.kind, time.monotonic())
+        self._publish(message.kind, message.payload)
+
+    def _publish(self, kind: Up, payload: bytes) -> mqtt.MQTTMessageInfo:
+        return self._client.publish(wire.up_topic(self._estate, self._gateway, kind), payload, qos=1)
+
+    def _tell_state(self) -> None:
+        self._said_state = time.monotonic()
+        self._publish(Up.STATE, self._state(online=True))
+
     def _state(self, *, online: bool) -> bytes:
+        at = self._clock.now_ms()
+        self._asked = {at: int(time.time() * 1000)}
+        lost = sum(self.outbox.losses().values()) or None
         return msgspec.json.encode(
-            wire.State(v=wire.VERSION, online=online, at=int(time.time() * 1000), boot=self._boot)
+            wire.State(
+                v=wire.VERSION,
+                online=online,
+                at=at,
+                boot=self._boot,
+                clock_offset_ms=self.offset.ms,
+                outbox=self.outbox.items,
+                lost=lost,
+            )
         )
+
+    # What comes down -------------------------------------------------------------------------------------------------
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
             log.error("broker_refused", gateway=self._gateway, code=str(code))
             return
         client.subscribe(f"{wire.ROOT}/{self._estate}/{self._gateway}/down/#", qos=1)
-        client.publish(wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=True), qos=1)
+        self._tell_state()
         if self._born is not None:
-            client.publish(wire.up_topic(self._estate, self._gateway, Up.BIRTH), self._born, qos=1)
+            self._publish(Up.BIRTH, self._born)
         self._ready.set()
+        self._wake()
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         kind = message.topic.rsplit("/", 1)[-1]
@@ -181,32 +265,26 @@ class Uplink:
                 self._acknowledged(msgspec.json.decode(message.payload, type=wire.Ack))
             elif kind == Down.BACKFILL:
                 self._asked_again(msgspec.json.decode(message.payload, type=wire.Backfill))
-        except msgspec.MsgspecError as error:
+            elif kind == Down.TIME:
+                self._told_time(msgspec.json.decode(message.payload, type=wire.Time))
+            elif kind == Down.COMMAND:
+                self.on_command(msgspec.json.decode(message.payload, type=wire.Command))
+        except (msgspec.MsgspecError, ValueError) as error:
             log.warning("down_unreadable", topic=message.topic, error=str(error)[:200])
 
     def _acknowledged(self, ack: wire.Ack) -> None:
-        if ack.boot != self._boot:
-            return
-        also = set(ack.also)
+        gone = self.outbox.acknowledge(Up(ack.kind), ack.boot, ack.upto, ack.also)
         with self._changed:
-            for key in [k for k in self._unacked if k[0] == ack.kind and (k[1] <= ack.upto or k[1] in also)]:
-                del self._unacked[key]
+            for number in gone:
+                self._sent.pop(number, None)
             self._changed.notify_all()
 
     def _asked_again(self, ask: wire.Backfill) -> None:
-        if ask.boot != self._boot:
-            return
-        with self._changed:
-            held = [(key, self._unacked[key][0]) for n in ask.missing if (key := (Up(ask.kind), n)) in self._unacked]
-        for (up, _), payload in held:
-            self._client.publish(wire.up_topic(self._estate, self._gateway, up), payload, qos=1)
+        for message in self.outbox.again(Up(ask.kind), ask.boot, ask.missing):
+            self._hand_out(message)
 
-    def _resend(self) -> None:
-        while not self._closing.wait(1.0):
-            now = time.monotonic()
-            with self._changed:
-                due = [(key, payload) for key, (payload, sent) in self._unacked.items() if now - sent > RESEND_S]
-                for key, payload in due:
-                    self._unacked[key] = (payload, now)
-            for (up, _), payload in due:
-                self._client.publish(wire.up_topic(self._estate, self._gateway, up), payload, qos=1)
+    def _told_time(self, told: wire.Time) -> None:
+        # Both instants are the machine's own clock, also where the gateway's is told to run faster.
+        asked = self._asked.get(told.echo)
+        if asked is not None:
+            self.offset.answered(asked, told.at, int(time.time() * 1000))

@@ -7,7 +7,7 @@ is the header's status byte. With the device's `serial` in the configuration a f
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from devices.mapping import CLOCK
 from devices.polls.asking import Ask, Fields, Poll, no_command
@@ -50,7 +50,8 @@ def fields_of(telegram: wire.Telegram) -> dict[str, object]:
         if name is None or record.content is None:
             continue
         if name == "datetime" and isinstance(record.content, datetime):
-            fields.setdefault(CLOCK, record.content)
+            # It tells whole minutes: the middle of the one that it shows is nearest.
+            fields.setdefault(CLOCK, record.content + timedelta(seconds=30))
         else:
             fields.setdefault(name, record.content)
     return fields

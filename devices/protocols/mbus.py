@@ -370,3 +370,11 @@ def bcd_record(vif: bytes, number: int, *, size: int = 4) -> Record:
     coding = {1: 0x09, 2: 0x0A, 3: 0x0B, 4: 0x0C, 6: 0x0E}[size]
     value, unit = to_bcd(number, size), unit_of(vif, "")
     return Record(block=bytes((coding,)) + vif, value=value, unit=unit, content=_content(coding, value, unit, True))
+
+
+def time_record(at: datetime) -> Record:
+    """Write a record with the meter's local time (type F)."""
+    year = at.year % 100
+    value = bytes((at.minute, at.hour, at.day | (year & 7) << 5, at.month | (year >> 3) << 4))
+    unit = unit_of(b"\x6d", "")
+    return Record(block=b"\x04\x6d", value=value, unit=unit, content=_time(value))

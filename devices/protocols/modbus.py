@@ -211,7 +211,9 @@ def _decode(decoder: DecodePDU, frame: Frame) -> Any:
         else:
             kind = decoder.lookupPduClass(b"\0" + frame.pdu)
             if kind is None:
-                return refused(NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device}: function {frame.pdu[0]} is not read")
+                return refused(
+                    NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device}: function {frame.pdu[0]} is not read"
+                )
             message = kind()
         message.decode(frame.pdu[1:])
     except _FAILS as error:

@@ -74,7 +74,12 @@ def render(heard: Heard) -> tuple[str, bytes]:
     at = heard.at.strftime("%Y%m%d%H%M%S") if heard.at is not None and not isinstance(heard.at, int) else heard.at
     number = heard.id.split("-", 1)[1]
     if heard.kind == "passage":
-        face: dict[str, Any] = {"FaceID": number, "DeviceID": heard.native, "ShotTime": at, "SubImageList": {"SubImageInfoObject": []}}
+        face: dict[str, Any] = {
+            "FaceID": number,
+            "DeviceID": heard.native,
+            "ShotTime": at,
+            "SubImageList": {"SubImageInfoObject": []},
+        }
         return "application/viid+json", dumped({"FaceListObject": {"FaceObject": [face]}})
     vehicle = {
         "MotorVehicleID": number,

@@ -52,7 +52,17 @@ def cjt188_frame(rng: random.Random) -> cjt188.Frame:
     address, kind = digits(rng, 14), rng.choice([cjt188.COLD_WATER, cjt188.HEAT, cjt188.GAS])
     edition = rng.choice([2004, 2018])
     request = cjt188.read_request(kind, address, serial=rng.randrange(256), edition=edition)
-    names = ("total_m3", "month_m3", "month_kwh", "total_kwh", "power_kw", "flow_m3_h", "supply_c", "return_c", "working_h")
+    names = (
+        "total_m3",
+        "month_m3",
+        "month_kwh",
+        "total_kwh",
+        "power_kw",
+        "flow_m3_h",
+        "supply_c",
+        "return_c",
+        "working_h",
+    )
     what = cjt188.Measured(
         quantities={name: float(rng.randrange(9000)) for name in names},
         clock=T0 + timedelta(seconds=rng.randrange(10**8)), status=rng.randrange(65536),
@@ -171,30 +181,75 @@ def heard(rng: random.Random, name: str) -> Heard:
     if rng.random() < 0.1:
         return HeardAlive(native=native)
     if name == "hikvision":
-        method, outcome, minor = rng.choice([("face", "granted", 75), ("face", "denied", 76), ("fingerprint", "granted", 38), ("id_card", "granted", 105)])
+        method, outcome, minor = rng.choice(
+            [
+                ("face", "granted", 75),
+                ("face", "denied", 76),
+                ("fingerprint", "granted", 38),
+                ("id_card", "granted", 105),
+            ]
+        )
         time = "2026-09-08T07:42:18+08:00"
-        data = {"method": method, "outcome": outcome, "direction": "unknown", "door": "1", "reader": "2", "person": person}
-        return HeardEvent(native=native, at=1788824538000, id=f"s-{int(number)}-5-{minor}-{time}", kind="passage", data=data)
+        data = {
+            "method": method,
+            "outcome": outcome,
+            "direction": "unknown",
+            "door": "1",
+            "reader": "2",
+            "person": person,
+        }
+        return HeardEvent(
+            native=native, at=1788824538000, id=f"s-{int(number)}-5-{minor}-{time}", kind="passage", data=data
+        )
     if name == "dahua":
-        data = {"method": rng.choice(["card", "remote", "fingerprint", "face"]), "outcome": rng.choice(["granted", "denied", "unknown"]), "direction": direction, "person": person}
+        data = {
+            "method": rng.choice(["card", "remote", "fingerprint", "face"]),
+            "outcome": rng.choice(["granted", "denied", "unknown"]),
+            "direction": direction,
+            "person": person,
+        }
         return HeardEvent(native=native, at=at, id=f"r-{int(number)}-{at}", kind="passage", data=data)
     if name == "plates":
-        return HeardEvent(native=native, at=at, id=f"p-{int(number) + 1}-{at}", kind="plate", data={"direction": "unknown", "plate": f"n-{number}", "confidence": 97.0})
+        return HeardEvent(
+            native=native,
+            at=at,
+            id=f"p-{int(number) + 1}-{at}",
+            kind="plate",
+            data={"direction": "unknown", "plate": f"n-{number}", "confidence": 97.0},
+        )
     if name == "ctwing":
-        return HeardFields(native=native, at=at, id=f"{native}-{at}-{int(number)}", fields={"total_m3": rng.random() * 100, "Battery_Level": rng.randrange(100)})
+        return HeardFields(
+            native=native,
+            at=at,
+            id=f"{native}-{at}-{int(number)}",
+            fields={"total_m3": rng.random() * 100, "Battery_Level": rng.randrange(100)},
+        )
     if name == "chirpstack":
-        return HeardFields(native=native, at=at, id=f"d{number}", fields={"volume_l": rng.randrange(10**6), "rssi": -70.0})
+        return HeardFields(
+            native=native, at=at, id=f"d{number}", fields={"volume_l": rng.randrange(10**6), "rssi": -70.0}
+        )
     if name == "edge":
-        data = {"hazard": rng.choice(["ebike_in_lift", "fire_lane_blocked", "exit_blocked"]), "state": rng.choice(["on", "off"]), "confidence": 0.9}
+        data = {
+            "hazard": rng.choice(["ebike_in_lift", "fire_lane_blocked", "exit_blocked"]),
+            "state": rng.choice(["on", "off"]),
+            "confidence": 0.9,
+        }
         return HeardEvent(native=native, at=at, id=f"a{number}-{at}", kind="hazard", data=data)
     if name == "access":
-        data = {"method": rng.choice(["id_card", "gait", "qr", "fingerprint"]), "outcome": "granted", "direction": direction, "person": person}
+        data = {
+            "method": rng.choice(["id_card", "gait", "qr", "fingerprint"]),
+            "outcome": "granted",
+            "direction": direction,
+            "person": person,
+        }
         return HeardEvent(native=native, at=at, id=number, kind="passage", data=data)
     if name == "gat1400":
         if rng.random() < 0.5:
             data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
             return HeardEvent(native=native, at=T0, id=f"f-{number}", kind="passage", data=data)
-        return HeardEvent(native=native, at=T0, id=f"v-{number}", kind="plate", data={"direction": "unknown", "plate": f"n-{number}"})
+        return HeardEvent(
+            native=native, at=T0, id=f"v-{number}", kind="plate", data={"direction": "unknown", "plate": f"n-{number}"}
+        )
     data = {"condition": "tamper", "state": "on", "priority": 4, "method": 2, "type": 2}
     return HeardEvent(native=native, at=T0, id=f"n-{int(number)}-{T0.isoformat()}", kind="device", data=data)
 
@@ -256,7 +311,9 @@ def fuzz_push(name: str, seed: int, inputs: int) -> None:
     push = PUSHES[name]
     rng = random.Random(f"{seed}-{name}")
     for _ in range(inputs):
-        kind = rng.choice(["application/json", "application/xml", "multipart/form-data; boundary=MIME_boundary", "", "text/plain"])
+        kind = rng.choice(
+            ["application/json", "application/xml", "multipart/form-data; boundary=MIME_boundary", "", "text/plain"]
+        )
 
         def good(r: random.Random) -> bytes:
             try:
@@ -282,7 +339,10 @@ def main() -> int:
     for name in asked.names or [*CODECS, *PUSHES]:
         began = time.monotonic()
         (fuzz_codec if name in CODECS else fuzz_push)(name, asked.seed, asked.inputs)
-        print(f"{name}: {asked.inputs} inputs, 0 exceptions, {time.monotonic() - began:.0f} s, seed {asked.seed}", flush=True)
+        print(
+            f"{name}: {asked.inputs} inputs, 0 exceptions, {time.monotonic() - began:.0f} s, seed {asked.seed}",
+            flush=True,
+        )
     return 0
 
 

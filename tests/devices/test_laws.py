@@ -70,7 +70,9 @@ def test_after_garbage_the_next_good_frame_is_found(name: str, seed: int, garbag
     codec = CODECS[name][0]
     (frame,) = frames(name, seed, 1)
     stream = Stream(codec)
-    found = [item for item in stream.feed(garbage + codec.encode(frame)) + stream.flush() if not isinstance(item, Rejected)]
+    found = [
+        item for item in stream.feed(garbage + codec.encode(frame)) + stream.flush() if not isinstance(item, Rejected)
+    ]
     if frame not in found:
         # Noise that happens to be the beginning of a frame with a right checksum; the next frame is found all the same.
         assert len(found) == 1 or name.startswith("modbus")
@@ -118,7 +120,10 @@ def test_what_is_pushed_is_read_again(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PUSHES))
-@given(body=st.binary(max_size=300), kind=st.sampled_from(["application/json", "application/xml", "multipart/mixed; boundary=x", ""]))
+@given(
+    body=st.binary(max_size=300),
+    kind=st.sampled_from(["application/json", "application/xml", "multipart/mixed; boundary=x", ""]),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_body_is_heard_or_refused(name: str, body: bytes, kind: str) -> None:
     assert isinstance(PUSHES[name].parse(kind, body, token), list | Rejected)

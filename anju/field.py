@@ -1,0 +1,143 @@
+"""`anju simulate devices`: an estate of simulated devices on their own ports, and the configuration of a gateway for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from anju.processes import free_port
+from domain.broker import BrokerAddress
+from simulators.field.estate import KINDS, PARTS, Field
+
+ESTATE, GATEWAY = "field", "gw-field"
+DEVICE_KINDS = {"dlt645": "electricity_meter"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """A clock that starts somewhere and runs faster; the same for devices and gateway."""
+
+    speed: float
+    start_ms: int
+    real_ms: int
+
+    def now(self) -> int:
+        """Return the time."""
+        real = time.time_ns() // 1_000_000
+        return real if self.speed == 1.0 else self.start_ms + int((real - self.real_ms) * self.speed)
+
+
+def make_field(
+    folder: Path, pace: Pace, *, meters: int, doors: int, lines: int, seed: int
+) -> tuple[Field, dict[str, int]]:
+    """Make the devices and the secrets beside the configuration; returns them with the ports that the gateway must use."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("token.key", "push.token", "door.password"):
+        if not (folder / name).exists():
+            (folder / name).write_text("field" if name == "door.password" else secrets.token_hex(16))
+    ports = {"push": free_port(), "fire": free_port()}
+    url = f"http://127.0.0.1:{ports['push']}/push/doors/{(folder / 'push.token').read_text()}"
+    field = Field(
+        now=pace.now, meters=meters, doors=doors, lines=lines, push_url=url, fire_port=ports["fire"], seed=seed
+    )
+    return field, ports
+
+
+def configuration(
+    field: Field, ports: dict[str, int], pace: Pace, broker: BrokerAddress, *, every_s: int = 3600
+) -> str:
+    """Write the gateway's configuration for a field whose lines listen."""
+    out = [
+        f'estate = "{ESTATE}"', f'gateway = "{GATEWAY}"', 'token_key_file = "token.key"', "",
+        "[broker]", f'host = "{broker.host}"', f"port = {broker.port}", f"protocol = {broker.protocol}", "",
+        "[clock]", f"speed = {pace.speed}", f"start_ms = {pace.start_ms}", f"real_ms = {pace.real_ms}",
+    ]  # fmt: skip
+    for n, line in enumerate(field.lines, 1):
+        out += [
+            "",
+            "[[bus]]",
+            f'name = "line-{n}"',
+            f'at = "127.0.0.1:{line.port}"',
+            "timeout_ms = 500",
+            "quiet_ms = 20",
+        ]
+        seen: set[str] = set()
+        for meter in line.meters:
+            if meter.address in seen:
+                continue
+            seen.add(meter.address)
+            out += ["[[bus.devices]]", f'device = "{meter.device}"', f'profile = "{KINDS[line.protocol][0]}"',
+                    f'address = "{meter.address}"', f"every_s = {every_s}"]  # fmt: skip
+            if line.protocol == "mbus":
+                out.append(f'serial = "{meter.serial}"')
+    out += [
+        "",
+        "[[fire]]",
+        f"port = {ports['fire']}",
+        "[[fire.devices]]",
+        'device = "fire-1"',
+        f'source = "{field.fire.source}"',
+    ]
+    for n in range(PARTS):
+        out += ["[[fire.devices.parts]]", f'device = "smoke-{n + 1:02d}"', f'part = "{n:08x}"']
+    out += [
+        "",
+        "[push]",
+        f"port = {ports['push']}",
+        "[[push.sources]]",
+        'name = "doors"',
+        'kind = "hikvision"',
+        'token_file = "push.token"',
+    ]
+    for door in field.doors:
+        out += ["[[push.sources.devices]]", f'device = "{door.device}"', 'profile = "door-terminal"', f'address = "{door.mac}"',
+                'readers = { 1 = "in", 2 = "out" }',
+                f'control = {{ url = "http://127.0.0.1:{door.server.port}", password_file = "door.password" }}']  # fmt: skip
+    return "\n".join(out) + "\n"
+
+
+def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
+    """Return the register's rows for the field's devices."""
+    devices = []
+    for line in field.lines:
+        kind = DEVICE_KINDS.get(line.protocol, "water_meter")
+        devices += [{"code": m.device, "kind": kind, "profile": KINDS[line.protocol][0]} for m in line.meters]
+    devices += [{"code": door.device, "kind": "door", "profile": "door-terminal"} for door in field.doors]
+    devices.append({"code": "fire-1", "kind": "detector", "profile": "fire-user-device"})
+    devices += [{"code": f"smoke-{n + 1:02d}", "kind": "detector", "profile": "smoke-detector"} for n in range(PARTS)]
+    return {
+        "estates": [{"code": ESTATE, "name": "模拟小区", "timezone": "Asia/Shanghai"}],
+        "gateways": [{"estate": ESTATE, "code": GATEWAY}],
+        "devices": [{"estate": ESTATE, "gateway": GATEWAY, **row} for row in devices],
+    }
+
+
+async def run_field(folder: Path, broker: BrokerAddress, *, meters: int, doors: int, lines: int, seed: int, faults: bool,
+                    speed: float) -> None:  # fmt: skip
+    """Run the devices until told to stop; writes `gateway.toml` into the folder."""
+    now = int(time.time() * 1000)
+    pace = Pace(speed=speed, start_ms=now - 26 * 3_600_000, real_ms=now)
+    field, ports = make_field(folder, pace, meters=meters, doors=doors, lines=lines, seed=seed)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await field.start()
+    if faults:
+        for device, fault in field.spread_faults().items():
+            print(f"{device}: {fault}", flush=True)
+    (folder / "gateway.toml").write_text(configuration(field, ports, pace, broker), "utf-8")
+    print(
+        f"{meters} meters on {lines} lines, {doors} doors, a fire host; {folder / 'gateway.toml'} is written",
+        flush=True,
+    )
+    living = asyncio.ensure_future(field.live(2**62))
+    await stopping.wait()
+    living.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await living
+    await field.stop()

@@ -1,0 +1,154 @@
+"""From what a driver heard to what the outbox keeps: the device's code, the instant, the profile's points and alarms.
+
+An instant is the device's own where it told one that can be true, else the gateway's; where the device's clock cannot be
+true (far ahead, before 2001), the gateway's is taken and the device's kept beside it, since an alarm must not wait in
+quarantine for a wrong clock. An alarm of a profile's map is an event when it begins and when it ends, not each time it
+is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from devices.heard import Heard as Message
+from devices.heard import HeardAlive, HeardEvent, HeardFields
+from devices.mapping import AlarmShown, Said, understand
+from devices.profiles import Profile
+from domain.calendar import to_ms
+from domain.wire import AHEAD_MS, EARLIEST_MS, EventItem, ReadingItem
+from gateway.clock import Clock
+from gateway.config import Config, DeviceTable
+from gateway.outbox import Entry, Heard, Outbox
+
+#: Half of what the server allows: the rest is for the gateway's own clock.
+AHEAD_OF_GATEWAY_MS = AHEAD_MS // 2
+#: A token that Anju made; it is passed on as it is.
+_TOKEN = re.compile(r"[pqcn]-[a-z0-9][a-z0-9-]{1,60}")
+_PREFIX = {"person": "p", "card": "c", "plate": "n"}
+
+
+def make_token(key: bytes, kind: str, value: str) -> str:
+    """Turn what identifies a person, a card or a plate into an opaque token: a keyed hash, the same on a whole estate."""
+    if _TOKEN.fullmatch(value):
+        return value
+    digest = hmac.new(key, f"{kind}:{value}".encode(), hashlib.sha256).digest()
+    return f"{_PREFIX[kind]}-{base64.b32encode(digest[:10]).decode().lower()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Something spoke that the configuration does not know."""
+
+    native: str
+
+
+class Intake:
+    """Makes entries of what was heard. Pure but for the clock and what the outbox remembers of alarms."""
+
+    def __init__(self, config: Config, clock: Clock, outbox: Outbox) -> None:
+        self._clock, self._outbox, self._zone = clock, outbox, config.zone
+        self._profiles, self._key = config.profiles, config.token_key
+        self._max_drift_ms = config.table.clock.max_drift_s * 1000
+        #: People whom Anju put into a terminal; it names them as it was told.
+        self.known: frozenset[str] = frozenset()
+
+    def token(self, kind: str, value: str) -> str:
+        """Make a token with the estate's key."""
+        return value if kind == "person" and value in self.known else make_token(self._key, kind, value)
+
+    def pushed(self, devices: dict[str, DeviceTable], messages: Sequence[Message]) -> list[Entry | Stranger]:
+        """Take what a push held. `devices` are the source's, by their own names in lower case."""
+        return [self._one(devices, message) for message in messages]
+
+    def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | Stranger:
+        table = devices.get(message.native.lower()) or devices.get("*")
+        if table is None:
+            return Stranger(native=message.native)
+        now = self._clock.now_ms()
+        if isinstance(message, HeardAlive):
+            return Entry(heard=[Heard(device=table.device, at=now, said="alive")])
+        at, drift, told = self.instant(message.at, now)
+        if isinstance(message, HeardEvent):
+            data = dict(message.data)
+            if told is not None:
+                data["device_at"] = told
+            if data.get("direction") == "unknown":
+                data["direction"] = table.readers.get(str(data.get("reader", "")), table.direction)
+            item = EventItem(device=table.device, at=at, id=message.id, kind=message.kind, data=data)
+            note = Heard(device=table.device, at=now, said=_say(message.kind, data), drift_ms=drift)
+            return Entry(items=[item], heard=[note])
+        return self.fields(table.device, self._profiles[table.profile], message, at, drift)
+
+    def fields(self, device: str, profile: Profile, message: HeardFields, at: int, drift: int | None) -> Entry:
+        """Take a report of fields."""
+        return self.said(device, understand(profile, message.fields), at=at, drift_ms=drift)
+
+    def said(
+        self, device: str, said: Said, *, at: int, drift_ms: int | None = None, memory: dict[str, str] | None = None
+    ) -> Entry:
+        """Take what a profile understood: readings, readings of an earlier time, alarms that changed, the clock."""
+        items: list[ReadingItem | EventItem] = []
+        if said.values:
+            items.append(ReadingItem(device=device, at=at, values=said.values))
+        for local, values in said.frozen:
+            frozen_at = self._utc(local)
+            if EARLIEST_MS <= frozen_at <= at and self._outbox.recall(f"freeze/{device}") != str(frozen_at):
+                items.append(ReadingItem(device=device, at=frozen_at, values=values))
+                memory = {**(memory or {}), f"freeze/{device}": str(frozen_at)}
+        changes = dict(memory or {})
+        if said.clock is not None:
+            drift_ms = self._utc(said.clock) - at
+        if drift_ms is not None:
+            shown = AlarmShown(
+                key="clock", kind="device", word="clock", on=abs(drift_ms) > self._max_drift_ms, value=drift_ms
+            )
+            items += self._alarm(device, shown, at, changes)
+        for alarm in said.alarms:
+            items += self._alarm(device, alarm, at, changes)
+        text = ", ".join(f"{name} {value:g}" for name, value in said.values.items()) or "nothing to store"
+        return Entry(items=items, memory=changes, heard=[Heard(device=device, at=at, said=text, drift_ms=drift_ms)])
+
+    def _alarm(self, device: str, alarm: AlarmShown, at: int, changes: dict[str, str]) -> list[EventItem]:
+        key, now = f"alarm/{device}/{alarm.key}", "on" if alarm.on else "off"
+        before = changes.get(key) or self._outbox.recall(key) or "off"
+        if now == before:
+            return []
+        changes[key] = now
+        word = "hazard" if alarm.kind == "hazard" else "condition"
+        data = {word: alarm.word, "state": now, "item": alarm.key, "value": alarm.value}
+        return [EventItem(device=device, at=at, id=f"{alarm.key}-{now}-{at}"[:80], kind=alarm.kind, data=data)]
+
+    def instant(self, told: int | datetime | None, now: int) -> tuple[int, int | None, int | None]:
+        """Return the instant to store, how far the device's clock is off, and the device's time where it was not taken."""
+        if told is None:
+            return now, None, None
+        at = told if isinstance(told, int) else self._utc(told)
+        if EARLIEST_MS <= at <= now + AHEAD_OF_GATEWAY_MS:
+            # What a device kept while it was cut off is old and true; that says nothing of its clock.
+            return at, at - now if abs(at - now) < AHEAD_OF_GATEWAY_MS else None, None
+        return now, at - now, at
+
+    def _utc(self, local: datetime) -> int:
+        return to_ms(local.replace(tzinfo=self._zone).astimezone(UTC)) if local.tzinfo is None else to_ms(local)
+
+    def local(self, at: int) -> datetime:
+        """Return an instant as the estate's clocks show it."""
+        return local_time(at, self._zone)
+
+
+def local_time(at: int, zone: ZoneInfo) -> datetime:
+    """Return an instant as a zone's clocks show it, without its offset."""
+    return datetime.fromtimestamp(at / 1000, zone).replace(tzinfo=None)
+
+
+def _say(kind: str, data: dict[str, Any]) -> str:
+    words = (data.get(name) for name in ("hazard", "condition", "method", "outcome", "state", "direction"))
+    return " ".join([kind, *(str(word) for word in words if word)])

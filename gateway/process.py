@@ -1,0 +1,257 @@
+"""The gateway process: one configuration, one outbox, one uplink, and a task for every line, port and source.
+
+The configuration file is read again when it changes or on SIGHUP. A faulty one is told and left aside; with a good one only
+what changed is stopped and started, after the question that is under way, and the outbox and the uplink go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import sqlite3
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from domain.wire import BornDevice, Command
+from gateway.bus import Bus
+from gateway.clock import Clock
+from gateway.commands import Commander
+from gateway.config import BadConfig, Config, MqttTable, SourceTable, load_config, named
+from gateway.desk import Desk
+from gateway.enrolment import Renewal
+from gateway.fire import FirePort
+from gateway.intake import Intake
+from gateway.outbox import Outbox
+from gateway.pushes import PushServer, Receiver
+from gateway.sources import MqttSource
+from gateway.strangers import Strangers
+from gateway.uplink import Uplink
+
+log = structlog.get_logger()
+
+#: How often the configuration's file is looked at, seconds.
+LOOK_S = 1.0
+
+
+class Driver:
+    """A task of the process, told apart from others by what the configuration says of it."""
+
+    def __init__(self, part: Any, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.part = part
+        self.task = asyncio.ensure_future(run())
+
+    async def stop(self) -> None:
+        """Stop it and wait until it has let go of its line."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+class Gateway:
+    """The process. `run` returns when it is told to stop."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the configuration and open the outbox.
+
+        Raises: BadConfig, OutboxUnusable.
+        """
+        self.path, self.config = path, load_config(path)
+        self.boot = f"b{secrets.token_hex(5)}"
+        table = self.config.table
+        clock = table.clock
+        self.clock = Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
+        self.outbox = Outbox(self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024)
+        self.desk = Desk(self.outbox)
+        self.strangers = Strangers(self.outbox)
+        self.intake = Intake(self.config, self.clock, self.outbox)
+        self.commander = Commander(self.desk, self.clock, self._know_people)
+        self.uplink = self._make_uplink()
+        self._drivers: dict[str, Driver] = {}
+        self._stop = asyncio.Event()
+        self._look = asyncio.Event()
+        self._new_certificate = False
+        self._status: dict[str, Any] = {}
+        self._tried = self._mtime()
+
+    def _make_uplink(self) -> Uplink:
+        table = self.config.table
+        return Uplink(
+            self.config.broker(), table.estate, table.gateway, self.boot, outbox=self.outbox, clock=self.clock
+        )
+
+    def _mtime(self) -> int:
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def _know_people(self) -> None:
+        """People that Anju put into a terminal come back from it under the same token."""
+        lists = self.outbox.recall_all("people/").values()
+        self.intake.known = frozenset(token for text in lists for token in json.loads(text))
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._look.set)
+        writer = asyncio.ensure_future(self.desk.run())
+        self._know_people()
+        self._listen_to_commands(loop)
+        await asyncio.to_thread(self.uplink.__enter__)
+        await self.commander.recover()
+        await self._apply(self.config)
+        log.info("gateway_up", estate=self.config.table.estate, gateway=self.config.table.gateway, boot=self.boot,
+                 waiting=self.outbox.items, devices=len(self.config.devices()))  # fmt: skip
+        try:
+            while not self._stop.is_set():
+                await self._housekeeping()
+        finally:
+            for driver in list(self._drivers.values()):
+                await driver.stop()
+            await asyncio.to_thread(self.uplink.__exit__, None, None, None)
+            writer.cancel()
+            self.outbox.close()
+
+    def stop(self) -> None:
+        """Ask `run` to return."""
+        self._stop.set()
+        self._look.set()
+
+    def _renewed(self) -> None:
+        """Connect again with the new certificate."""
+        self._new_certificate = True
+        self._look.set()
+
+    def _listen_to_commands(self, loop: asyncio.AbstractEventLoop) -> None:
+        def received(command: Command) -> None:
+            loop.call_soon_threadsafe(self.commander.receive, command)
+
+        self.uplink.on_command = received
+
+    async def _housekeeping(self) -> None:
+        try:
+            await asyncio.wait_for(self._look.wait(), LOOK_S)
+            asked = True
+        except TimeoutError:
+            asked = False
+        self._look.clear()
+        if self._stop.is_set():
+            return
+        try:
+            self.strangers.save()
+            status = {"connected": self.uplink.connected, "offset_ms": self.uplink.offset.ms, "faults": self._faults()}
+            if status != self._status:
+                self._status = status
+                await asyncio.to_thread(self.outbox.remember, "status", json.dumps(status))
+        except sqlite3.Error as error:
+            log.error("outbox_refused", error=str(error), hint="free the disk under the outbox")
+        if asked or self._mtime() != self._tried:
+            await self.reload()
+
+    def _faults(self) -> dict[str, str]:
+        parts = {key: getattr(driver.part, "fault", None) for key, driver in self._drivers.items()}
+        found = {key.partition(" ")[0]: fault for key, fault in parts.items() if fault}
+        for key, driver in self._drivers.items():
+            if driver.task.done() and not driver.task.cancelled() and driver.task.exception() is not None:
+                found[key.partition(" ")[0]] = f"stopped: {driver.task.exception()!r}"
+        return found
+
+    # Configuration ---------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """Read the configuration again; a faulty one changes nothing."""
+        self._tried = self._mtime()
+        try:
+            config = load_config(self.path)
+        except BadConfig as error:
+            log.error("config_refused", error=str(error), hint="the last good one stays in use")
+            return
+        before, after = self.config.table, config.table
+        fixed = ("estate", "gateway", "outbox")
+        changed = [name for name in fixed if getattr(before, name) != getattr(after, name)]
+        if changed or before.clock.speed != after.clock.speed:
+            log.error("config_refused", error=f"{', '.join(changed) or 'clock.speed'} cannot change while the gateway runs",
+                      hint="restart it; the outbox keeps everything")  # fmt: skip
+            return
+        self.config = config
+        if config.broker() != self.uplink.broker or self._new_certificate:
+            self._new_certificate = False
+            log.info("uplink_changed", host=after.broker.host)
+            await asyncio.to_thread(self.uplink.__exit__, None, None, None)
+            self.outbox.requeue()
+            self.uplink = self._make_uplink()
+            self._listen_to_commands(asyncio.get_running_loop())
+            await asyncio.to_thread(self.uplink.__enter__)
+        await self._apply(config)
+        log.info("config_taken", devices=len(config.devices()))
+
+    async def _apply(self, config: Config) -> None:
+        """Stop what is no more or changed, start what is new."""
+        self.intake = Intake(config, self.clock, self.outbox)
+        self._know_people()
+        wanted = self._parts(config)
+        for key in [key for key in self._drivers if key not in wanted or self._drivers[key].task.done()]:
+            await self._drivers.pop(key).stop()
+        for key, make in wanted.items():
+            if key not in self._drivers:
+                part = make()
+                self._drivers[key] = Driver(part, part.run)
+        buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
+        self.commander.use(config, buses)
+        born = [
+            BornDevice(device=device, profile=profile, points=sorted(config.profiles[profile].points))
+            for device, (profile, _) in sorted(config.devices().items())
+        ]
+        self.uplink.birth(born, self.clock.now_ms())
+
+    def _parts(self, config: Config) -> dict[str, Callable[[], Any]]:
+        """Return what the configuration asks for, by a key that changes when anything of it does."""
+        table = config.table
+        # A profile, the zone or the key of tokens change every part; whatever else changes only its own.
+        shared = named(
+            [table.timezone, table.clock, [repr(p) for p in config.profiles.values()], config.token_key.hex()]
+        )
+        tail = f" {hash(shared)} "
+        wanted: dict[str, Callable[[], Any]] = {}
+        for bus in table.bus:
+            wanted[f"bus:{bus.name}{tail}{named(bus)}"] = partial(
+                Bus, table=bus, config=config, desk=self.desk, intake=self.intake, clock=self.clock
+            )
+        for fire in table.fire:
+            wanted[f"fire:{fire.port}{tail}{named(fire)}"] = partial(
+                FirePort, table=fire, config=config, desk=self.desk, intake=self.intake, clock=self.clock,
+                strangers=self.strangers,
+            )  # fmt: skip
+        if table.push is not None:
+            tokens = named(sorted(config.tokens_of.items()))
+            receivers = {source.name: self._receiver(source) for source in table.push.sources}
+            wanted[f"push:{table.push.port}{tail}{named(table.push)}{tokens}"] = partial(PushServer, config, receivers)
+        for source in table.mqtt:
+            wanted[f"mqtt:{source.name}{tail}{named(source)}"] = partial(
+                MqttSource, source, config, self._receiver(source)
+            )
+        if table.server is not None and table.broker.cert_file is not None:
+            wanted[f"renewal{tail}{named([table.server, table.broker])}"] = lambda: Renewal(config, self._renewed)
+        return wanted
+
+    def _receiver(self, source: SourceTable | MqttTable) -> Receiver:
+        return Receiver(source, self.desk, self.intake, self.strangers)
+
+
+def run_gateway(path: Path) -> None:
+    """Run a gateway until it is told to stop.
+
+    Raises: BadConfig, OutboxUnusable.
+    """
+
+    async def main() -> None:
+        await Gateway(path).run()
+
+    asyncio.run(main())
