@@ -165,9 +165,9 @@ class ConfigTable(_Table):
     profiles: str | None = None
     #: File with the key under which people, cards and plates become tokens; the same on every gateway of an estate.
     token_key_file: str | None = None
-    broker: BrokerTable = BrokerTable()
-    outbox: OutboxTable = OutboxTable()
-    clock: ClockTable = ClockTable()
+    broker: BrokerTable = msgspec.field(default_factory=BrokerTable)
+    outbox: OutboxTable = msgspec.field(default_factory=OutboxTable)
+    clock: ClockTable = msgspec.field(default_factory=ClockTable)
     bus: list[BusTable] = []
     fire: list[FireTable] = []
     push: PushTable | None = None
