@@ -51,16 +51,10 @@ def _act(connection: Connection, event: dict[str, Any], policy: Policy) -> int:
         row = alerts.find_open(connection, detector, "device", event["device_id"])
         if row is None or row["since_at"] > event["at"]:
             return 0
-        alerts.note_occurrence(connection, row["id"], event["at"], "off", source)
-        if row["condition"] == Condition.ACTIVE:
-            state = returned(alerts.state_of(row))
-            if datetime.now(UTC) - event["at"] > LATE:
-                # A gateway's backlog: the danger passed before anyone could be told, so it goes on record without a siren.
-                state = replace(state, ended=True)
-            alerts.set_state(connection, row["id"], state, actor=ACTOR, step="returned")
+        _return(connection, row, event["at"], source)
         return 1
     where = event["place"] or event["unit"] or event["entrance"] or event["building"] or "?"
-    alert_id, _ = alerts.raise_alert(
+    alert_id, new = alerts.raise_alert(
         connection,
         Raise(
             estate_id=event["estate_id"],
@@ -79,7 +73,25 @@ def _act(connection: Connection, event: dict[str, Any], policy: Policy) -> int:
         actor=ACTOR,
     )
     alerts.note_occurrence(connection, alert_id, event["at"], "on", source)
+    over_at = watch.ended_since(connection, event["device_id"], event["kind"], word, event["at"]) if new else None
+    if over_at is not None:
+        # A gateway sends its newest first: the end came before its beginning. It stays on screen until somebody has seen it.
+        row = alerts.find_open(connection, detector, "device", event["device_id"])
+        if row is not None:
+            _return(connection, row, over_at, {"device": event["device"], "at": over_at.isoformat()})
     return 1
+
+
+def _return(connection: Connection, row: dict[str, Any], at: datetime, source: dict[str, Any]) -> None:
+    """Note that an alert's condition is over."""
+    alerts.note_occurrence(connection, row["id"], at, "off", source)
+    if row["condition"] != Condition.ACTIVE:
+        return
+    state = returned(alerts.state_of(row))
+    if datetime.now(UTC) - at > LATE:
+        # A gateway's backlog: the danger passed before anyone could be told, so it goes on record without a siren.
+        state = replace(state, ended=True)
+    alerts.set_state(connection, row["id"], state, actor=ACTOR, step="returned")
 
 
 def check_gateways(connection: Connection, policy: Policy) -> int:

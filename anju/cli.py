@@ -92,7 +92,12 @@ def nightly() -> None:
 
     settings = _settings()
     with connect(settings.conninfo(), statement_s=3600) as connection:
-        report = run_all(connection, load_policy(settings.policy_file), services.meter_bounds(), datetime.now(UTC))
+        report = run_all(
+            connection,
+            load_policy(settings.policy_file),
+            services.meter_bounds(settings.profiles_dir),
+            datetime.now(UTC),
+        )
     out.print(
         f"{report.units} units, {report.unit_days} unit-days, {report.findings} findings, {report.raised} new alerts"
     )
@@ -350,6 +355,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
     from anju.embedded import NotInstalled
     from anju.processes import ChildFailed
     from anju.register_files import BadRegister
+    from api.authority import NoAuthority
     from gateway.config import BadConfig
     from gateway.enrolment import EnrolmentFailed
     from gateway.outbox import OutboxUnusable
@@ -367,6 +373,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
         BadFile,
         NotAcknowledged,
         BadConfig,
+        NoAuthority,
         EnrolmentFailed,
         OutboxUnusable,
         MigrationError,

@@ -155,3 +155,64 @@ def simulate_devices(
             folder, settings.broker(), meters=meters, doors=doors, lines=lines, seed=seed, faults=faults, speed=speed
         )
     )
+
+
+@gateway_app.command()
+def invite(
+    estate: Annotated[str, typer.Option(help="the estate's code")],
+    gateway: Annotated[str, typer.Option(help="the gateway's code, as the register has it")],
+    minutes: Annotated[int, typer.Option(help="how long the code works", min=1, max=10_080)] = 60,
+) -> None:
+    """Print a one-time code by which a gateway claims its certificate. It is shown once and stored as a hash."""
+    from datetime import UTC, datetime, timedelta
+
+    from anju.settings import load_settings
+    from store import gateways
+    from store.connect import connect
+
+    code = f"{estate}.{gateway}.{secrets.token_urlsafe(20)}"
+    with connect(load_settings().conninfo()) as connection:
+        found = gateways.find_gateway(connection, estate, gateway)
+        if found is None:
+            raise fail(f"gateway {gateway!r} is not registered at estate {estate!r}; put it into gateways.csv first")
+        gateways.add_claim(connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "cli")
+    print(code)
+
+
+@gateway_app.command()
+def revoke(
+    estate: Annotated[str, typer.Option(help="the estate's code")],
+    gateway: Annotated[str, typer.Option(help="the gateway's code")],
+    why: Annotated[str, typer.Option(help="kept with the certificate")],
+) -> None:
+    """Revoke a gateway's certificates and write the broker's revocation list; the broker reads it at SIGHUP."""
+    from anju.settings import load_settings
+    from api.authority import utc_now, write_revocations
+    from store import gateways
+    from store.connect import connect
+
+    settings = load_settings()
+    if settings.authority_dir is None or settings.crl_file is None:
+        raise fail("ANJU_AUTHORITY_DIR and ANJU_CRL_FILE are needed to write the broker's revocation list")
+    with connect(settings.conninfo()) as connection:
+        found = gateways.find_gateway(connection, estate, gateway)
+        if found is None:
+            raise fail(f"gateway {gateway!r} is not registered at estate {estate!r}")
+        count = gateways.revoke(connection, found["id"], why)
+        write_revocations(settings.authority_dir, settings.crl_file, gateways.list_revoked(connection), utc_now())
+    out.print(f"{count} certificates revoked; {settings.crl_file} is written: send the broker SIGHUP")
+
+
+@gateway_app.command(name="make-authority")
+def make_authority(
+    folder: Annotated[Path, typer.Argument(help="the folder that ANJU_AUTHORITY_DIR names")],
+    estate: Annotated[str, typer.Option(help="an estate's own authority; the site's if left out")] = "ca",
+) -> None:
+    """Make the authority that signs gateways' certificates, and an empty revocation list beside it."""
+    from api.authority import make_authority as make
+    from api.authority import utc_now, write_revocations
+
+    path = make(folder, estate, utc_now())
+    if not (folder / "revoked.pem").exists():
+        write_revocations(folder, folder / "revoked.pem", [], utc_now())
+    out.print(f"{path}: let the broker trust it (cafile), and {folder / 'revoked.pem'} be its crlfile")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anju.processes import free_port
 from domain.broker import BrokerAddress
-from simulators.field.estate import KINDS, PARTS, Field
+from simulators.field.estate import KINDS, PARTS, PASSWORD, Field
 
 ESTATE, GATEWAY = "field", "gw-field"
 DEVICE_KINDS = {"dlt645": "electricity_meter"}
@@ -39,7 +39,7 @@ def make_field(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("token.key", "push.token", "door.password"):
         if not (folder / name).exists():
-            (folder / name).write_text("field" if name == "door.password" else secrets.token_hex(16))
+            (folder / name).write_text(PASSWORD if name == "door.password" else secrets.token_hex(16))
     ports = {"push": free_port(), "fire": free_port()}
     url = f"http://127.0.0.1:{ports['push']}/push/doors/{(folder / 'push.token').read_text()}"
     field = Field(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import structlog
 from prometheus_client import start_http_server
@@ -38,8 +39,8 @@ def set_up_logs(*, as_json: bool) -> None:
     )
 
 
-def meter_bounds() -> BoundsOf:
-    """Return the bounds of every register of every profile."""
+def meter_bounds(profiles_dir: Path | None = None) -> BoundsOf:
+    """Return the bounds of every register of every profile, a site's own among them."""
     return {
         (profile.key, point.name): MeterBounds(
             max_rate=point.max_rate,
@@ -47,7 +48,7 @@ def meter_bounds() -> BoundsOf:
             rollover=point.rollover,
             expected_interval_s=profile.expected_interval_s,
         )
-        for profile in load_profiles().values()
+        for profile in load_profiles(profiles_dir).values()
         for point in profile.points.values()
         if point.max_rate is not None
     }
@@ -121,7 +122,7 @@ def _retain(connection: Connection, settings: Settings) -> None:
 
 
 def _facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
-    bus, bounds = LiveBus(settings.redis_url), meter_bounds()
+    bus, bounds = LiveBus(settings.redis_url), meter_bounds(settings.profiles_dir)
     while not stopping.is_set():
         try:
             with connect(settings.conninfo(), statement_s=600) as connection:

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     api_port: int = Field(8080, ge=1, le=65535, description="its port")
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
     policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
+    authority_dir: Path | None = Field(
+        None, description="folder with ca.crt and ca.key, which sign gateways' certificates"
+    )
+    crl_file: Path | None = Field(None, description="where the list of revoked certificates is written for the broker")
+    profiles_dir: Path | None = Field(None, description="folder with a site's own device profiles")
     facts_every_s: float = Field(60.0, gt=0, le=86_400, description="seconds between two passes over what is dirty")
     keep_readings_days: int = Field(
         0, ge=0, le=36_500, description="days after which readings are dropped; 0 keeps them"
@@ -86,6 +91,13 @@ class Settings(BaseSettings):
     def _is_file(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
             raise ValueError("must name a file that exists")
+        return path
+
+    @field_validator("authority_dir", "profiles_dir")
+    @classmethod
+    def _is_folder(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_dir():
+            raise ValueError("must name a folder that exists")
         return path
 
     def conninfo(self) -> str:

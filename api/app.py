@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
 from analytics.policy import Policy
-from api import alerts, estates, health, pages, problems, session
+from api import alerts, commands, estates, health, pages, problems, provision, session
 from api.hub import Hub
 from store.connect import Pool
 from store.live import LiveBus
@@ -25,7 +26,9 @@ HEADERS = {
 }
 
 
-def create_app(pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool = False) -> FastAPI:
+def create_app(
+    pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool = False, authority_dir: Path | None = None
+) -> FastAPI:
     """Make the application around a pool, a bus and a policy."""
     hub = Hub(bus)
 
@@ -45,7 +48,7 @@ def create_app(pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool 
         description="Estates, units, readings, facts, alerts and leads. Errors are RFC 9457 problems.",
     )
     app.state.pool, app.state.bus, app.state.hub, app.state.policy = pool, bus, hub, policy
-    app.state.cookie_secure, app.state.pages = cookie_secure, pages.Pages()
+    app.state.cookie_secure, app.state.pages, app.state.authority_dir = cookie_secure, pages.Pages(), authority_dir
 
     @app.middleware("http")
     async def _limits_and_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -63,7 +66,7 @@ def create_app(pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool 
         return response
 
     problems.install(app)
-    for module in (health, session, estates, alerts, pages):
+    for module in (health, session, estates, alerts, commands, provision, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
     return app

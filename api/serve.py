@@ -24,6 +24,7 @@ class ApiSettings(Protocol):
     api_port: int
     cookie_secure: bool
     policy_file: Path | None
+    authority_dir: Path | None
 
     def conninfo(self) -> str:
         """Return the database's connection string."""
@@ -41,5 +42,6 @@ def serve(settings: ApiSettings) -> None:
         LiveBus(settings.redis_url),
         load_policy(settings.policy_file),
         cookie_secure=settings.cookie_secure,
+        authority_dir=settings.authority_dir,
     )
     uvicorn.run(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from domain.wire import CommandKind
+
 
 class Role(StrEnum):
     """What a principal does for a living."""
@@ -33,6 +35,16 @@ CLASSES_OF: dict[Role, frozenset[str]] = {
 
 #: Roles that may see what is used in a unit; it tells when a home is empty.
 SEES_UNITS = frozenset({Role.PROPERTY_MANAGER, Role.COMPLIANCE, Role.AUDITOR, Role.ADMINISTRATOR})
+
+#: Commands that a role may give.
+COMMANDS_OF: dict[Role, frozenset[CommandKind]] = {
+    Role.GUARD: frozenset({CommandKind.DOOR}),
+    Role.PROPERTY_MANAGER: frozenset({CommandKind.DOOR, CommandKind.VALVE}),
+    Role.COMPLIANCE: frozenset(),
+    Role.DEVICE_ENGINEER: frozenset(),
+    Role.AUDITOR: frozenset(),
+    Role.ADMINISTRATOR: frozenset({CommandKind.DOOR, CommandKind.VALVE}),
+}
 
 #: Roles that only look.
 READ_ONLY = frozenset({Role.AUDITOR})

@@ -230,6 +230,10 @@ class FirePort:
             data = {**word, "state": now_on, **where, "bits": sorted(shown)}
             if told is not None:
                 data["device_at"] = told
+            if now_on == "off" and self.intake.others_hold(f"alarm/{device}/", f"/{bit}", key, memory):
+                # Another part of the same device still burns: that one is over, the danger is not.
+                kind, data = "device", {**data, "condition": "other", "still": bit}
+                data.pop("hazard", None)
             # An alarm that is told again (a second frame with the same time) is the same event.
             items.append(
                 EventItem(device=device, at=at, id=f"{place}-{bit}-{now_on}-{stamp.hex()}"[:80], kind=kind, data=data)

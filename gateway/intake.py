@@ -124,7 +124,18 @@ class Intake:
         changes[key] = now
         word = "hazard" if alarm.kind == "hazard" else "condition"
         data = {word: alarm.word, "state": now, "item": alarm.key, "value": alarm.value}
+        if not alarm.on and self.others_hold(f"alarm/{device}/", f":{alarm.word}", key, changes):
+            # Two rows may mean one danger (a current and a temperature): it is over when both are.
+            data = {"condition": "other", "state": "off", "item": alarm.key, "value": alarm.value, "still": alarm.word}
+            return [EventItem(device=device, at=at, id=f"{alarm.key}-{now}-{at}"[:80], kind="device", data=data)]
         return [EventItem(device=device, at=at, id=f"{alarm.key}-{now}-{at}"[:80], kind=alarm.kind, data=data)]
+
+    def others_hold(self, prefix: str, suffix: str, key: str, changes: dict[str, str]) -> bool:
+        """Tell whether another alarm of a device, which means the same, still holds."""
+        held = {**self._outbox.recall_all(prefix), **changes}
+        return any(
+            state == "on" and k != key and k.startswith(prefix) and k.endswith(suffix) for k, state in held.items()
+        )
 
     def instant(self, told: int | datetime | None, now: int) -> tuple[int, int | None, int | None]:
         """Return the instant to store, how far the device's clock is off, and the device's time where it was not taken."""

@@ -31,6 +31,7 @@ from domain.broker import BrokerAddress
 from domain.calendar import to_ms
 from domain.rejection import Reason, Rejected
 from domain.wire import Down
+from ingest.commands import Dispatcher
 from ingest.write import Message, Outcome, Writer
 from store import ingest_log
 from store.connect import Connection, Unavailable, Unstorable, connect
@@ -91,6 +92,7 @@ class Worker:
         self._missing_since: dict[tuple[int, str, str], tuple[float, float]] = {}
         self._names: dict[int, tuple[str, str]] = {}
         self._client = self._make_client()
+        self._dispatcher = Dispatcher(lambda topic, payload: self._client.publish(topic, payload, qos=1))
 
     # MQTT ------------------------------------------------------------------------------------------------------------
 
@@ -200,6 +202,7 @@ class Worker:
                     self._write(connection, writer, pending)
                     pending = []
                 self._look_for_gaps(connection, writer)
+                self._dispatcher.step(connection, time.monotonic())
         except Unavailable:
             with self._arrived:
                 self._queue.extendleft(reversed(pending))
@@ -265,6 +268,9 @@ class Worker:
                 self._client.ack(message.mid, message.qos)
         for estate, gateway, ack in outcome.acks:
             self._client.publish(wire.down_topic(estate, gateway, Down.ACK), msgspec.json.encode(ack), qos=1)
+        for estate, gateway, at in outcome.states:
+            told = wire.Time(v=wire.VERSION, at=to_ms(datetime.now(UTC)), echo=at)
+            self._client.publish(wire.down_topic(estate, gateway, Down.TIME), msgspec.json.encode(told), qos=0)
         if outcome.to_watch:
             self._bus.publish(EVENTS_CHANNEL, str(outcome.to_watch))
         BATCHES.inc()

@@ -18,7 +18,7 @@ from domain.rejection import Reason, Rejected
 from domain.sequence import Progress
 from domain.wire import EventKind, Up
 from ingest.decode import Decoded, as_message, decode
-from store import ingest_log, series
+from store import commands, ingest_log, series
 from store.connect import Connection
 from store.ingest_log import ProgressKey, Tally
 from store.partitions import Partitions
@@ -46,6 +46,8 @@ class Outcome:
     """What a batch led to, to be acted on after the commit."""
 
     acks: list[tuple[str, str, wire.Ack]] = field(default_factory=list)
+    #: Gateways that told their state, with its `at`: they are told the server's time.
+    states: list[tuple[str, str, int]] = field(default_factory=list)
     to_watch: int = 0
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
@@ -258,6 +260,12 @@ class _Batch:
                 self._widen(row.device_id, row.at_ms)
             elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):
                 watched.append(row)
+            elif row.kind == EventKind.COMMAND:
+                said = row.data
+                commands.note_result(
+                    self.connection, row.device_id, str(said.get("command", "")), str(said["result"]),
+                    str(said.get("detail", "")), from_ms(row.at_ms),
+                )  # fmt: skip
         ingest_log.queue_for_watch(self.connection, watched)
         self.out.to_watch = len(watched)
 
@@ -288,7 +296,10 @@ class _Batch:
                     boot=state.boot,
                     clock_offset_ms=state.clock_offset_ms,
                     outbox=state.outbox,
+                    lost=state.lost,
                 )
+                if state.online:
+                    self.out.states.append((found.topic.estate, found.topic.gateway, state.at))
             if found.birth is not None:
                 ingest_log.save_birth(
                     self.connection,

@@ -113,15 +113,16 @@ def save_state(
     boot: str | None,
     clock_offset_ms: int | None,
     outbox: int | None,
+    lost: int | None = None,
 ) -> None:
     """Keep a gateway's last known condition; an older one that comes late changes nothing."""
     connection.execute(
-        "INSERT INTO gateway_state AS s (gateway_id, online, at, boot, clock_offset_ms, outbox) "
-        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (gateway_id) DO UPDATE SET online = excluded.online, "
+        "INSERT INTO gateway_state AS s (gateway_id, online, at, boot, clock_offset_ms, outbox, lost) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (gateway_id) DO UPDATE SET online = excluded.online, "
         "at = excluded.at, boot = coalesce(excluded.boot, s.boot), heard_at = now(), "
         "clock_offset_ms = coalesce(excluded.clock_offset_ms, s.clock_offset_ms), "
-        "outbox = coalesce(excluded.outbox, s.outbox) WHERE excluded.at >= s.at",
-        [gateway_id, online, from_ms(at_ms), boot, clock_offset_ms, outbox],
+        "outbox = coalesce(excluded.outbox, s.outbox), lost = coalesce(excluded.lost, s.lost) WHERE excluded.at >= s.at",
+        [gateway_id, online, from_ms(at_ms), boot, clock_offset_ms, outbox, lost],
     )
 
 

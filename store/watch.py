@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from store.connect import Connection
@@ -23,6 +24,16 @@ def take(connection: Connection, limit: int = 200) -> list[dict[str, Any]]:
         "LEFT JOIN buildings b ON b.id = coalesce(m.building_id, n.building_id) ORDER BY t.id",
         [limit],
     ).fetchall()
+
+
+def ended_since(connection: Connection, device_id: int, kind: str, word: str, at: datetime) -> datetime | None:
+    """Return when a condition that began at `at` was over, where that is stored already: a gateway sends its newest first."""
+    row = connection.execute(
+        "SELECT min(at) AS at FROM events WHERE device_id = %s AND kind = %s AND at > %s AND data->>'state' = 'off' "
+        "AND coalesce(data->>'hazard', data->>'condition') = %s",
+        [device_id, kind, at, word],
+    ).fetchone()
+    return row["at"] if row else None
 
 
 def silent_gateways(connection: Connection) -> list[dict[str, Any]]:

@@ -26,6 +26,8 @@ KINDS: dict[str, tuple[str, str, float, float]] = {
     "modbus-rtu": ("modbus-water", "water_m3", 0.001, 0.012),
 }
 PARTS = 12
+#: What the simulated terminals' own log-in is.
+PASSWORD = "field"  # noqa: S105 (they stand on the loopback)
 FOREVER = 2**62
 
 
@@ -74,8 +76,8 @@ class Field:
             mac = f"02:00:00:00:{n // 256:02x}:{n % 256:02x}"
             sender = Sender(kind="hikvision", url=push_url, doubles=1 if n % 5 == 0 else 0)
             self.doors.append(
-                Door(device=f"door-{n + 1:02d}", mac=mac, sender=sender, server=TerminalServer(password="field"))
-            )  # noqa: S106
+                Door(device=f"door-{n + 1:02d}", mac=mac, sender=sender, server=TerminalServer(password=PASSWORD))
+            )
         self.fire = FireHost(source="0000000000a1", port=fire_port, now=now)
         #: (part, state) that the fire host gave out.
         self.fire_given: list[tuple[str, int]] = []

@@ -1,0 +1,73 @@
+"""What goes down: commands that people gave, and the lists of who may pass when tenancies change.
+
+Everything here is a row first; it is sent until its gateway reports or it expires, so that neither a broker that forgets
+nor a restart loses one, and a gateway that hears it twice acts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+
+from domain import wire
+from domain.calendar import DEFAULT_ZONE, to_ms
+from domain.wire import CommandKind, Down
+from store import commands
+from store.connect import Connection
+
+log = structlog.get_logger()
+
+EVERY_S, LISTS_EVERY_S = 1.0, 60.0
+LIST_LIVES = timedelta(hours=6)
+#: Who gave a command that follows from the register.
+REGISTER = "register"
+
+Publish = Callable[[str, bytes], object]
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Sends what is due. `publish` takes a topic and a payload."""
+
+    publish: Publish
+    _looked: float = field(default=float("-inf"))
+    _listed: float = field(default=float("-inf"))
+
+    def step(self, connection: Connection, monotonic: float) -> None:
+        """Look for what is due; asked often, and does nothing in between."""
+        if monotonic - self._looked < EVERY_S:
+            return
+        self._looked = monotonic
+        now = datetime.now(UTC)
+        if monotonic - self._listed >= LISTS_EVERY_S:
+            self._listed = monotonic
+            with connection.transaction():
+                renew_lists(connection, now)
+        with connection.transaction():
+            due = commands.take_due(connection, now)
+        for row in due:
+            command = wire.Command(
+                v=wire.VERSION, id=row["code"], device=row["device"], command=row["kind"], expires_at=to_ms(row["expires_at"]),
+                argument=row["argument"],
+            )  # fmt: skip
+            self.publish(wire.down_topic(row["estate"], row["gateway"], Down.COMMAND), msgspec.json.encode(command))
+
+
+def renew_lists(connection: Connection, now: datetime) -> int:
+    """Give every door whose people changed its new list; returns how many."""
+    lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
+    stale = commands.stale_doors(connection, lists, now)
+    for door in stale:
+        command_id = commands.issue(
+            connection, code=commands.new_code(), device_id=door, kind=CommandKind.CREDENTIALS, argument={"people": lists[door]},
+            issued_by=REGISTER, reason="who may pass follows from tenancies", expires_at=now + LIST_LIVES,
+        )  # fmt: skip
+        commands.note_list(connection, door, lists[door], command_id)
+    if stale:
+        log.info("door_lists", doors=len(stale))
+    return len(stale)
