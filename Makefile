@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-clean test test-long lint contract faces lock clean
+.PHONY: demo demo-clean test test-long fuzz lint contract faces lock clean
 
 demo: $(STAMP)
 	@$(BIN)/anju demo $(ARGS)
@@ -18,6 +18,10 @@ test: $(STAMP) lint
 # Kills, a whole year of real meters, the demo from nothing: minutes, not seconds.
 test-long: $(STAMP)
 	$(BIN)/pytest -m long
+
+# A million random and bent inputs for every codec and every push parser: about ten minutes.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.devices.fuzzing --inputs $(or $(INPUTS),1000000)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -40,7 +44,7 @@ $(STAMP): locks/dev.txt pyproject.toml deploy/bootstrap.sh
 # Needs uv. No index host stands in a lock.
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/runtime.txt
-	uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/dev.txt
+	uv pip compile pyproject.toml --extra embedded --extra bench --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/dev.txt
 	uv pip compile locks/faces.in --override locks/faces-override.in --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/faces.txt
 
 clean: demo-clean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from devices.polls.mbus import item_of
@@ -20,7 +21,17 @@ def explain(protocol: str, data: bytes) -> tuple[list[str], bool]:
     frame = CODECS[protocol].decode(data)
     if isinstance(frame, Rejected):
         return [f"refused, {frame.reason}: {frame.detail}"], False
-    return [str(frame), *_LINES[protocol.partition("-")[0]](frame)], True
+    return [_plain(frame), *_LINES[protocol.partition("-")[0]](frame)], True
+
+
+def _plain(thing: Any) -> str:
+    """Write a message with its bytes in hex, as they stand in every manual."""
+    shown = []
+    names = getattr(thing, "__struct_fields__", None) or [field.name for field in fields(thing)]
+    for name in names:
+        value = getattr(thing, name)
+        shown.append(f"{name} {value.hex(' ').upper() or 'none' if isinstance(value, bytes) else value}")
+    return f"{type(thing).__name__}: {', '.join(shown)}"
 
 
 def _dlt645(frame: dlt645.Frame) -> list[str]:
@@ -58,7 +69,7 @@ def _gb26875(frame: gb26875.Frame) -> list[str]:
         state = getattr(thing, "state", None)
         bits = "" if state is None else f" = {', '.join(sorted(gb26875.bits(state, names))) or 'none'}"
         stamp = getattr(thing, "stamp", b"")
-        said.append(f"{thing}{bits}" + (f" at {gb26875.clock_of(stamp)}" if stamp else ""))
+        said.append(f"{_plain(thing)}{bits}" + (f" at {gb26875.clock_of(stamp)}" if stamp else ""))
     return said
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from devices.protocols.framing import MORE, Codec, Cut, bcd, refused, to_bcd
 from domain.rejection import Reason, Rejected
 
@@ -31,8 +33,7 @@ LONGEST = 13 + 255
 _HIGH = frozenset((0x81, 0x90, 0xA0, 0xD1, 0xD2))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame: the meter's type and address as printed on it, the control code, and the data."""
 
     meter_type: int
@@ -81,10 +82,10 @@ def _cut(data: bytes) -> Cut[Frame]:
     if start:
         return Cut(start if start > 0 else len(data))
     if len(data) < 11:
-        return MORE  # type: ignore[return-value]
+        return MORE
     size = 13 + data[10]
     if len(data) < size:
-        return MORE  # type: ignore[return-value]
+        return MORE
     if data[size - 1] != 0x16:
         return Cut(1, refused(NAME, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H"))
     if sum(data[: size - 2]) & 0xFF != data[size - 2]:

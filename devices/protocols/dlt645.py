@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from devices.protocols.framing import MORE, Codec, Cut, bcd, refused, to_bcd
 from domain.rejection import Reason, Rejected
 
@@ -29,8 +31,7 @@ _SHIFT = bytes((n + 0x33) % 256 for n in range(256))
 _UNSHIFT = bytes((n - 0x33) % 256 for n in range(256))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame: the address as printed on the meter, the control code, and the data without its 33H."""
 
     address: str
@@ -69,14 +70,14 @@ def _cut(data: bytes) -> Cut[Frame]:
     if start:
         return Cut(start if start > 0 else len(data))
     if len(data) < 8:
-        return MORE  # type: ignore[return-value]
+        return MORE
     if data[7] != 0x68:
         return Cut(1)
     if len(data) < 10:
-        return MORE  # type: ignore[return-value]
+        return MORE
     size = 12 + data[9]
     if len(data) < size:
-        return MORE  # type: ignore[return-value]
+        return MORE
     if data[size - 1] != 0x16:
         return Cut(1, refused(NAME, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H"))
     if sum(data[: size - 2]) & 0xFF != data[size - 2]:
@@ -139,7 +140,7 @@ def time_of(frame: Frame) -> datetime | None:
     """Return the local time that a broadcast sets."""
     if frame.control != SET_TIME or len(frame.data) != 6:
         return None
-    return _when(frame.data[::-1].hex(), "%y%m%d%H%M%S")
+    return _when(frame.data[::-1].hex(), "%Y%m%d%H%M%S")
 
 
 def value_bytes(frame: Frame) -> bytes | Rejected:
@@ -275,18 +276,19 @@ def clock(date: bytes, time: bytes) -> datetime | None:
     """Read a meter's clock from its date and time; None where it shows no time that exists."""
     if len(date) != 4 or len(time) != 3:
         return None
-    return _when(date[::-1].hex()[:6] + time[::-1].hex(), "%y%m%d%H%M%S")
+    return _when(date[::-1].hex()[:6] + time[::-1].hex(), "%Y%m%d%H%M%S")
 
 
 def freeze_time(data: bytes) -> datetime | None:
     """Read the time of a freeze."""
-    return _when(data[::-1].hex(), "%y%m%d%H%M") if len(data) == 5 else None
+    return _when(data[::-1].hex(), "%Y%m%d%H%M") if len(data) == 5 else None
 
 
 def _when(digits: str, form: str) -> datetime | None:
     if not digits.isdecimal():
         return None
     try:
-        return datetime.strptime(digits, form)  # noqa: DTZ007 (a meter's clock is local; the gateway knows the zone)
+        # Two digits of a year are of this century.
+        return datetime.strptime("20" + digits, form)  # noqa: DTZ007 (a meter's clock is local; the gateway knows the zone)
     except ValueError:
         return None

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.rejection import Reason, Rejected
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Cut(Generic[T]):
+class Cut(NamedTuple, Generic[T]):
     """What stands at the start of a buffer: `size` bytes belong to `found`; size 0 asks for more bytes."""
 
     size: int
@@ -26,7 +25,7 @@ class Cut(Generic[T]):
 
 
 #: More bytes are needed to tell.
-MORE: Cut[object] = Cut(0)
+MORE: Cut[Any] = Cut(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,15 @@ class Codec(Generic[T]):
 
     def decode(self, data: bytes) -> T | Rejected:
         """Read exactly one frame, with nothing but wake-up bytes or noise before it and nothing after it."""
+        at, size = 0, len(data)
+        while at < size:
+            cut = self.cut(data[at:] if at else data)
+            at += cut.size
+            if cut.found is not None and not isinstance(cut.found, Rejected) and at == size:
+                return cut.found
+            if cut.found is not None or cut.size == 0:
+                break
+        # Not the plain case: look at every byte to say what is wrong.
         stream = Stream(self)
         found = stream.feed(data) + stream.flush()
         frames = [item for item in found if not isinstance(item, Rejected)]

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from devices.protocols.framing import MORE, Codec, Cut, refused
 from domain.rejection import Reason, Rejected
 
@@ -28,8 +30,7 @@ LONGEST = 30 + LONGEST_UNIT
 DESCRIPTION = 31
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame. Addresses are twelve hex digits, high byte first; `stamp` is the sender's time as it was sent."""
 
     serial: int
@@ -145,17 +146,17 @@ def _cut(data: bytes) -> Cut[Frame]:
     if start < 0:
         # The last byte may be the first half of a start.
         keep = 1 if data.endswith(b"@") else 0
-        return Cut(len(data) - keep) if len(data) > keep else MORE  # type: ignore[return-value]
+        return Cut(len(data) - keep) if len(data) > keep else MORE
     if start:
         return Cut(start)
     if len(data) < 26:
-        return MORE  # type: ignore[return-value]
+        return MORE
     length = int.from_bytes(data[24:26], "little")
     if length > LONGEST_UNIT:
         return Cut(1, refused(NAME, Reason.BAD_FRAME, f"a unit of {length} bytes; the limit is {LONGEST_UNIT}"))
     size = 30 + length
     if len(data) < size:
-        return MORE  # type: ignore[return-value]
+        return MORE
     if data[size - 2 : size] != b"##":
         return Cut(1, refused(NAME, Reason.BAD_FRAME, "does not end with ##"))
     if sum(data[2 : size - 3]) & 0xFF != data[size - 3]:

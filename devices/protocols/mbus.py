@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from devices.protocols.framing import MORE, Codec, Cut, bcd, refused, to_bcd
 from devices.protocols.mbus_units import Unit, unit_of
 from domain.rejection import Reason, Rejected
@@ -27,8 +29,7 @@ SELECTED, BROADCAST = 0xFD, 0xFF
 LONGEST = 261
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame. A short one has no `information`; the single byte E5 has nothing at all (`control` None)."""
 
     control: int | None = None
@@ -77,20 +78,20 @@ def _cut(data: bytes) -> Cut[Frame]:
         return Cut(1, ACK)
     if first == 0x10:
         if len(data) < 5:
-            return MORE  # type: ignore[return-value]
+            return MORE
         if data[4] != 0x16 or (data[1] + data[2]) & 0xFF != data[3]:
             return Cut(1)
         return Cut(5, Frame(control=data[1], address=data[2]))
     if first != 0x68:
         return Cut(1)
     if len(data) < 4:
-        return MORE  # type: ignore[return-value]
+        return MORE
     length = data[1]
     if data[2] != length or data[3] != 0x68 or length < 3:
         return Cut(1)
     size = length + 6
     if len(data) < size:
-        return MORE  # type: ignore[return-value]
+        return MORE
     if data[size - 1] != 0x16:
         return Cut(1, refused(NAME, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H"))
     if sum(data[4 : size - 2]) & 0xFF != data[size - 2]:

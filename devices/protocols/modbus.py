@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from pymodbus.client.mixin import ModbusClientMixin
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerRTU
@@ -52,8 +53,7 @@ _ANSWERS: dict[str, type[ModbusPDU]] = {
 TYPES = {kind.name.lower(): kind for kind in ModbusClientMixin.DATATYPE if kind.value[1]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame: the device's number, the function code with its data, and for TCP the number of the exchange."""
 
     device: int
@@ -78,16 +78,16 @@ class Register:
 
 def _rtu_cut(decoder: DecodePDU, data: bytes) -> Cut[Frame]:
     if len(data) < 4:
-        return MORE  # type: ignore[return-value]
+        return MORE
     try:
         kind = decoder.lookupPduClass(data)
         size = kind.calculateRtuFrameSize(data) if kind is not None else -1
     except _FAILS:
-        return Cut(1) if len(data) >= 16 else MORE  # type: ignore[return-value]
+        return Cut(1) if len(data) >= 16 else MORE
     if size < 0 or size > LONGEST_RTU:
         return Cut(1)
     if size == 0 or len(data) < size:
-        return MORE  # type: ignore[return-value]
+        return MORE
     if size < 4:
         return Cut(1)
     if int.from_bytes(data[size - 2 : size], "big") != _CRC.compute_CRC(data[: size - 2]):
@@ -102,12 +102,12 @@ def _rtu_encode(frame: Frame) -> bytes:
 
 def _tcp_cut(data: bytes) -> Cut[Frame]:
     if len(data) < 8:
-        return MORE  # type: ignore[return-value]
+        return MORE
     length = int.from_bytes(data[4:6], "big")
     if data[2] or data[3] or not 2 <= length <= 254:
         return Cut(1)
     if len(data) < 6 + length:
-        return MORE  # type: ignore[return-value]
+        return MORE
     return Cut(6 + length, Frame(transaction=int.from_bytes(data[:2], "big"), device=data[6], pdu=data[7 : 6 + length]))
 
 

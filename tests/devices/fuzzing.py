@@ -21,7 +21,7 @@ from devices.protocols.framing import Codec, Stream
 from devices.pushes import PUSHES
 from domain.rejection import Rejected
 
-T0 = datetime(2026, 3, 1, 8, 0, 0)  # noqa: DTZ001
+T0 = datetime(2026, 3, 1, 8, 0, 0)
 
 
 def digits(rng: random.Random, count: int) -> str:

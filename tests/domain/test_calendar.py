@@ -15,7 +15,7 @@ ZONES = st.sampled_from(["Asia/Shanghai", "Europe/Madrid", "Australia/Sydney", "
 )
 
 
-@given(st.datetimes(datetime(1986, 1, 1), datetime(2040, 1, 1)), ZONES)  # noqa: DTZ001
+@given(st.datetimes(datetime(1986, 1, 1), datetime(2040, 1, 1)), ZONES)
 def test_every_instant_has_one_day(naive: datetime, zone: ZoneInfo) -> None:
     at = naive.replace(tzinfo=UTC)
     day = day_of(at, zone)
