@@ -6,12 +6,13 @@ name and token). The answer that ends a sender's retries goes out when what it s
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -49,6 +50,7 @@ class Receiver:
         self.source, self.push = source, PUSHES[source.kind]
         self.devices: dict[str, DeviceTable] = {table.address.lower(): table for table in source.devices}
         self._desk, self._intake, self._strangers = desk, intake, strangers
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def take(self, content_type: str, body: bytes) -> Taken:
         """Take one body."""
@@ -56,7 +58,17 @@ class Receiver:
         if isinstance(found, Rejected):
             self._strangers.refused(self.source.name, found)
             return Taken(kept=False, refused=found)
-        taken = self._intake.pushed(self.devices, found)
+        # One device at a time: whether an alarm begins or ends is told by what was put down before.
+        known = sorted({table.device for message in found if (table := self._table_of(message.native)) is not None})
+        async with AsyncExitStack() as held:
+            for device in known:
+                await held.enter_async_context(self._locks.setdefault(device, asyncio.Lock()))
+            return await self._keep(self._intake.pushed(self.devices, found))
+
+    def _table_of(self, native: str) -> DeviceTable | None:
+        return self.devices.get(native.lower()) or self.devices.get("*")
+
+    async def _keep(self, taken: list[Entry | Stranger]) -> Taken:
         unknown = next((entry.native for entry in taken if isinstance(entry, Stranger)), None)
         for entry in taken:
             if isinstance(entry, Stranger):
