@@ -28,6 +28,21 @@ if [ ! -s broker.crt ]; then
     openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 825 -extfile broker.ext -out broker.crt 2>/dev/null
     rm -f broker.csr broker.ext
 fi
+# The authority of gateways' certificates, and an empty list of revoked ones for the broker.
+mkdir -p authority trust
+if [ ! -s authority/ca.key ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=Anju gateway authority ca" \
+        -addext "basicConstraints=critical,CA:TRUE,pathlen:0" -addext "keyUsage=critical,keyCertSign,cRLSign" \
+        -keyout authority/ca.key -out authority/ca.crt 2>/dev/null
+    cp authority/ca.crt trust/ca.crt
+fi
+if [ ! -s trust/revoked.pem ]; then
+    printf '[ca]\ndefault_ca=a\n[a]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=30\n' > crl.conf
+    : > index.txt
+    openssl ca -gencrl -config crl.conf -keyfile authority/ca.key -cert authority/ca.crt -out trust/revoked.pem 2>/dev/null
+    rm -f crl.conf index.txt index.txt.attr
+fi
 # The containers' own users read these through the secrets mount.
-chmod 644 ca.crt broker.crt broker_passwords broker.key ./*_password
+chmod 755 . authority trust
+chmod 644 authority/ca.crt authority/ca.key trust/ca.crt trust/revoked.pem ca.crt broker.crt broker_passwords broker.key ./*_password
 echo "secrets are in deploy/secrets"

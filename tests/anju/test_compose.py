@@ -15,6 +15,7 @@ import yaml
 
 from anju.cli import app
 from anju.settings import FOREIGN, PREFIX, Settings
+from api.authority import load_authority, utc_now, write_revocations
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
@@ -42,6 +43,8 @@ def test_every_variable_is_read_by_the_settings(monkeypatch: pytest.MonkeyPatch,
         assert set(service["environment"]) <= known, name
         values = {}
         for key, value in service["environment"].items():
+            if value == "/run/authority":
+                value = str(tmp_path)
             if str(value).startswith("/run/secrets/"):
                 secret = str(value).rsplit("/", 1)[1]
                 assert secret in service["secrets"], f"{name}: {secret} is used but not given"
@@ -57,14 +60,14 @@ def test_ports_volumes_secrets_and_dependencies_are_consistent() -> None:
     published = [str(p) for s in SERVICES.values() for p in s.get("ports", [])]
     assert len(published) == len({p.split(":")[-2] for p in published})
     for port in published:
-        assert port.startswith("127.0.0.1:") or port.endswith(":8883"), (
+        assert port.startswith("127.0.0.1:") or port.endswith((":8883", ":8884")), (
             f"{port}: only the TLS broker is open to the estates"
         )
     mounts = [v for s in SERVICES.values() for v in s.get("volumes", [])]
     named = {v.split(":")[0] for v in mounts if not v.startswith("./")}
     assert named == set(COMPOSE["volumes"])
     for bind in (v.split(":")[0] for v in mounts if v.startswith("./")):
-        assert (ROOT / bind).exists(), bind
+        assert (ROOT / bind).exists() or bind.startswith("./deploy/secrets/"), bind
     given = {s for service in SERVICES.values() for s in service.get("secrets", [])}
     assert given == set(COMPOSE["secrets"])
     for name, service in SERVICES.items():
@@ -99,6 +102,18 @@ def test_every_secret_is_made_by_the_script(tmp_path: Path) -> None:
     wanted = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
     made = {p.name for p in (tmp_path / "deploy" / "secrets").iterdir() if p.stat().st_size}
     assert wanted <= made
+    binds = [
+        v.split(":")[0] for s in SERVICES.values() for v in s.get("volumes", []) if v.startswith("./deploy/secrets/")
+    ]
+    assert all(any((tmp_path / bind).iterdir()) for bind in binds)
+    loaded = load_authority(tmp_path / "deploy" / "secrets" / "authority", "es")
+    write_revocations(
+        tmp_path / "deploy" / "secrets" / "authority",
+        tmp_path / "deploy" / "secrets" / "trust" / "revoked.pem",
+        [],
+        utc_now(),
+    )
+    assert loaded.pem == (tmp_path / "deploy" / "secrets" / "trust" / "ca.crt").read_text("ascii")
     passwords = {(tmp_path / "deploy" / "secrets" / n).read_text("utf-8") for n in wanted if n.endswith("password")}
     assert len(passwords) == 4 and all(len(p) >= 30 for p in passwords)
     subprocess.run(
@@ -130,10 +145,13 @@ def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
         subprocess.run(
             ["mosquitto_passwd", "-b", "broker_passwords", user, "secret"], cwd=secrets, check=True, capture_output=True
         )
-    port = free_port()
+    port, other_port = free_port(), free_port()
     text = (ROOT / "deploy" / "mosquitto" / "mosquitto.conf").read_text("utf-8")
-    text = text.replace("listener 8883", f"listener {port} 127.0.0.1").replace(
-        "/mosquitto/config/acl", str(tmp_path / "deploy" / "mosquitto" / "acl")
+    text = (
+        text.replace("listener 8883", f"listener {port} 127.0.0.1")
+        .replace("listener 8884", f"listener {other_port} 127.0.0.1")
+        .replace("/mosquitto/trust", str(secrets / "trust"))
+        .replace("/mosquitto/config/acl", str(tmp_path / "deploy" / "mosquitto" / "acl"))
     )
     for name, file in (
         ("broker_passwords", "broker_passwords"),
