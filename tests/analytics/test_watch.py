@@ -128,3 +128,38 @@ def test_a_bad_policy_is_named_with_its_fix() -> None:
         ]
         == 60
     )
+
+
+def store_event(connection: Connection, code: str, state: str, ago: timedelta) -> None:
+    """Store an event as ingest does, with its place in the queue."""
+    from store.partitions import Partitions
+    from store.series import write_events
+
+    at = datetime.now(UTC) - ago
+    row = EventRow(device_id=device(connection, code), at_ms=to_ms(at), event_id=f"{to_ms(at)}{state}", kind="hazard",
+                   data={"hazard": "smoke", "state": state})  # fmt: skip
+    connection.commit()
+    Partitions(connection).cover(connection, at, at)
+    with connection.transaction():
+        write_events(connection, [row])
+        ingest_log.queue_for_watch(connection, [row])
+
+
+def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(any_connection: Connection) -> None:
+    """A gateway that was cut off sends its newest first: the end is stored when the beginning arrives."""
+    register(any_connection)
+    store_event(any_connection, "smoke-1", "off", timedelta(minutes=50))
+    assert watch.step(any_connection, POLICY) == 0
+    store_event(any_connection, "smoke-1", "on", timedelta(minutes=60))
+    watch.step(any_connection, POLICY)
+    (row,) = rows(any_connection)
+    # It happened, so it stays on screen until somebody has seen it; it burns no longer.
+    assert (row["condition"], row["acknowledgement"], row["ended_at"]) == ("returned", "unacknowledged", None)
+    store_event(any_connection, "smoke-1", "on", timedelta(minutes=5))
+    watch.step(any_connection, POLICY)
+    assert [r["condition"] for r in rows(any_connection)] == ["active"]
+    # What began and ended before it, and comes later still, changes nothing of that.
+    store_event(any_connection, "smoke-1", "off", timedelta(minutes=70))
+    store_event(any_connection, "smoke-1", "on", timedelta(minutes=80))
+    watch.step(any_connection, POLICY)
+    assert [r["condition"] for r in rows(any_connection)] == ["active"]

@@ -111,7 +111,9 @@ def test_who_may_pass_follows_from_tenancies(connection: Connection) -> None:
             {"code": "m-3", "estate": "es", "device": "loose", "entrance": "b1-1", "valid_from": "2020-01-01"},
         ],
     }  # fmt: skip
-    sheets = {name: [dict.fromkeys({k for r in rows for k in r}, "") | row for row in rows] for name, rows in sheets.items()}
+    sheets = {
+        name: [dict.fromkeys({k for r in rows for k in r}, "") | row for row in rows] for name, rows in sheets.items()
+    }
     report = import_sheets(connection, {name: as_input(name, rows) for name, rows in sheets.items()}, apply=True)
     assert not report.errors, report.errors
     doors = {row["id"]: row["code"] for row in connection.execute("SELECT id, code FROM devices")}
