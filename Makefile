@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-clean test test-long fuzz lint contract faces lock clean
+.PHONY: demo demo-clean field test test-long fuzz lint contract faces lock clean
 
 demo: $(STAMP)
 	@$(BIN)/anju demo $(ARGS)
 
 demo-clean: $(STAMP)
 	@$(BIN)/anju demo-clean
+
+# Simulated devices on their own protocols and ports, one gateway before them, the server behind it.
+field: $(STAMP)
+	@$(BIN)/anju simulate field $(ARGS)
 
 test: $(STAMP) lint
 	$(BIN)/pytest -m "not long"

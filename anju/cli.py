@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from anju import services
-from anju.edge_cli import bench_app, decode, gateway_app, simulate_devices
+from anju.edge_cli import bench_app, decode, gateway_app, simulate_devices, simulate_field
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
 from domain.measures import Supply
@@ -38,6 +38,7 @@ app.add_typer(gateway_app, name="gateway")
 app.add_typer(bench_app, name="bench")
 app.command()(decode)
 simulate_app.command(name="devices")(simulate_devices)
+simulate_app.command(name="field")(simulate_field)
 out = Console(highlight=False, soft_wrap=True)
 T = TypeVar("T")
 

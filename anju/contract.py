@@ -14,7 +14,7 @@ import msgspec
 
 from domain import wire
 from domain.ids import EVENT_ID_PATTERN, ID_PATTERN, POINT_PATTERN
-from domain.wire import Condition, Direction, EventKind, Hazard, HazardState, Method, Outcome
+from domain.wire import CommandResult, Condition, Direction, EventKind, Hazard, HazardState, Method, Outcome
 from store.register_sheets import SHEETS
 
 _MESSAGES: dict[str, tuple[type, str]] = {
@@ -24,6 +24,11 @@ _MESSAGES: dict[str, tuple[type, str]] = {
     "birth": (wire.Birth, "What a gateway has behind it."),
     "ack": (wire.Ack, "Sent after the commit: stored or quarantined up to `upto`, and `also`."),
     "backfill": (wire.Backfill, "Numbers that the server misses; send them again."),
+    "command": (
+        wire.Command,
+        "Something that a person asked of a device; done at most once, reported by a `command` event.",
+    ),
+    "time": (wire.Time, "The server's clock, in answer to a state."),
 }
 _UP = ("readings", "events", "state", "birth")
 _TIME = {"type": "integer", "minimum": wire.EARLIEST_MS, "description": "milliseconds, UTC"}
@@ -83,6 +88,10 @@ def _event_rules() -> list[dict[str, Any]]:
         EventKind.PLATE: ({"direction": words(Direction)}, []),
         EventKind.HAZARD: ({"hazard": words(Hazard), "state": words(HazardState)}, ["hazard", "state"]),
         EventKind.DEVICE: ({"condition": words(Condition), "state": words(HazardState)}, ["condition", "state"]),
+        EventKind.COMMAND: (
+            {"command": {"type": "string"}, "result": words(CommandResult), "detail": {"type": "string"}},
+            ["result"],
+        ),
     }
     return [
         {"if": {"properties": {"kind": {"const": str(kind)}}},

@@ -6,11 +6,14 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from gateway.check import Report
 
 gateway_app = typer.Typer(no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity.")
 bench_app = typer.Typer(no_args_is_help=True, help="Measured speeds, beside a peer in the same run.")
@@ -47,12 +50,20 @@ def check(
     loaded = load_config(config)
     clock = loaded.table.clock
     report = look(loaded, Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms).now_ms())
+    print_report(report, only_faults=only_faults)
+    raise typer.Exit(0 if report.healthy else 1)
+
+
+def print_report(report: Report, *, only_faults: bool) -> None:
+    """Print what a gateway knows of its devices and of itself."""
+    from gateway.check import time_span
+
     table = Table("device", "profile", "heard", "said", "clock", "wrong")
     for line in report.devices:
         if line.fault is None and only_faults:
             continue
         quiet = "never" if line.quiet_s is None else f"{line.quiet_s} s ago"
-        drift = "" if line.drift_ms is None else f"{line.drift_ms / 1000:+.0f} s"
+        drift = "" if line.drift_ms is None else time_span(line.drift_ms)
         table.add_row(line.device, line.profile, quiet, line.said, drift, line.fault or "")
     out.print(table)
     for name, fault in sorted(report.faults.items()):
@@ -61,11 +72,10 @@ def check(
         out.print(f"heard and not taken: {stranger}")
     wrong = sum(line.fault is not None for line in report.devices)
     lost = ", ".join(f"{count} {kind}" for kind, count in report.lost.items()) or "nothing"
-    offset = "unknown" if report.offset_ms is None else f"{report.offset_ms} ms ahead of the server"
+    offset = "not known yet" if report.offset_ms is None else f"{report.offset_ms:+d} ms against the server's"
     out.print(
         f"{len(report.devices)} devices, {wrong} with something wrong; outbox: {report.waiting} items wait, lost: {lost}; clock: {offset}"
     )
-    raise typer.Exit(0 if report.healthy else 1)
 
 
 @gateway_app.command()
@@ -177,6 +187,22 @@ def simulate_devices(
         run_field(
             folder, settings.broker(), meters=meters, doors=doors, lines=lines, seed=seed, faults=faults, speed=speed
         )
+    )
+
+
+def simulate_field(
+    home: Annotated[Path, typer.Option(help="where it keeps its data")] = Path(".anju/field"),
+    meters: Annotated[int, typer.Option(min=4, max=400)] = 48,
+    doors: Annotated[int, typer.Option(min=1, max=20)] = 4,
+    seconds: Annotated[int, typer.Option(help="how long it runs", min=5, max=3600)] = 25,
+    seed: Annotated[int, typer.Option()] = 1,
+    faults: Annotated[bool, typer.Option(help="give a meter of each kind each fault")] = True,
+) -> None:
+    """Show the edge at work on embedded parts: devices with faults, one gateway, the server behind it, and what each knows."""
+    from anju.field_demo import run_field_demo
+
+    raise typer.Exit(
+        run_field_demo(home, meters=meters, doors=doors, seconds=seconds, seed=seed, faults=faults, out=out)
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.config import Config
+from gateway.outbox import look_into
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,45 +46,56 @@ def look(config: Config, now_ms: int) -> Report:
     """Read what the gateway's process has put down; one that never ran has a report without times."""
     report = Report()
     path = config.outbox_path
-    heard: dict[str, tuple[Any, ...]] = {}
+    heard: dict[str, dict[str, Any]] = {}
     if path.is_file():
         heard = _read(path, report)
     else:
         report.faults["process"] = "it has never run: there is no outbox yet; start it with `anju gateway run`"
     for device, (profile, place) in sorted(config.devices().items()):
-        heard_at, said, fault, fault_at, failures, drift = heard.get(device, (None, None, None, None, 0, None))
+        note = heard.get(device, {})
+        heard_at, drift, failures = note.get("heard_at"), note.get("drift_ms"), note.get("failures", 0)
         quiet = None if heard_at is None else max(0, (now_ms - heard_at) // 1000)
         expected = config.profiles[profile].expected_interval_s
         why: str | None = None
         if failures:
-            why = f"{fault} ({failures} times in a row, last {max(0, (now_ms - fault_at) // 1000)} s ago)"
+            ago = max(0, (now_ms - note["fault_at"]) // 1000)
+            why = f"{note['fault']} ({failures} times in a row, last {ago} s ago)"
         elif quiet is None:
             why = "never heard"
         elif quiet > 2 * expected + 60:
             why = f"silent for {quiet} s; it speaks every {expected} s"
+        elif drift is not None and abs(drift) > config.table.clock.max_drift_s * 1000:
+            why = f"its clock is {time_span(drift)} off"
         report.devices.append(
             DeviceLine(
-                device=device, profile=profile, place=place, quiet_s=quiet, said=said or "", drift_ms=drift, fault=why
+                device=device,
+                profile=profile,
+                place=place,
+                quiet_s=quiet,
+                said=note.get("said") or "",
+                drift_ms=drift,
+                fault=why,
             )
         )
     return report
 
 
-def _read(path: Path, report: Report) -> dict[str, tuple[Any, ...]]:
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-    try:
-        rows = db.execute("SELECT device, heard_at, said, fault, fault_at, failures, drift_ms FROM heard").fetchall()
-        memory = dict(db.execute("SELECT key, value FROM memory WHERE key IN ('status', 'strangers')").fetchall())
-        report.waiting = db.execute(
-            "SELECT (SELECT count(*) FROM items) + (SELECT coalesce(sum(items), 0) FROM messages)"
-        ).fetchone()[0]
-        report.lost = dict(db.execute("SELECT kind, items FROM losses").fetchall())
-    finally:
-        db.close()
-    status = json.loads(memory.get("status", "{}"))
+def time_span(ms: int) -> str:
+    """Write a span with its sign: seconds up to two hours, days from two days on."""
+    seconds = ms / 1000
+    if abs(seconds) < 7200:
+        return f"{seconds:+.0f} s"
+    return f"{seconds / 3600:+.0f} h" if abs(seconds) < 172_800 else f"{seconds / 86_400:+.0f} d"
+
+
+def _read(path: Path, report: Report) -> dict[str, dict[str, Any]]:
+    kept = look_into(path)
+    status = json.loads(kept.memory.get("status", "{}"))
     report.connected, report.offset_ms = status.get("connected"), status.get("offset_ms")
+    report.waiting, report.lost = kept.waiting, kept.losses
     report.faults.update(status.get("faults", {}))
     if report.connected is False:
         report.faults["uplink"] = "not connected to the broker"
-    report.strangers = [f"{text} ({entry['count']} times)" for text, entry in json.loads(memory.get("strangers", "[]"))]
-    return {row[0]: row[1:] for row in rows}
+    strangers = json.loads(kept.memory.get("strangers", "[]"))
+    report.strangers = [f"{text} ({entry['count']} times)" for text, entry in strangers]
+    return kept.heard

@@ -113,7 +113,7 @@ class Intake:
             items += self._alarm(device, shown, at, changes)
         for alarm in said.alarms:
             items += self._alarm(device, alarm, at, changes)
-        text = ", ".join(f"{name} {value:g}" for name, value in said.values.items()) or "nothing to store"
+        text = ", ".join(f"{name} {value:.12g}" for name, value in said.values.items()) or "nothing to store"
         return Entry(items=items, memory=changes, heard=[Heard(device=device, at=at, said=text, drift_ms=drift_ms)])
 
     def _alarm(self, device: str, alarm: AlarmShown, at: int, changes: dict[str, str]) -> list[EventItem]:

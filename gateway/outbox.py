@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -338,14 +339,49 @@ class Outbox:
         with self._lock, self._transaction():
             self._db.execute("DELETE FROM memory WHERE key = ?", [key])
 
-    def heard(self) -> dict[str, dict[str, object]]:
+    def heard(self) -> dict[str, dict[str, Any]]:
         """Return what is known of every device that was heard, or was not."""
-        names = ("heard_at", "said", "fault", "fault_at", "failures", "drift_ms")
         with self._lock:
-            rows = self._db.execute(
-                "SELECT device, heard_at, said, fault, fault_at, failures, drift_ms FROM heard"
-            ).fetchall()
-        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+            return _by_device(self._db.execute(_HEARD).fetchall())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An outbox as another process sees it."""
+
+    heard: dict[str, dict[str, Any]]
+    memory: dict[str, str]
+    waiting: int
+    losses: dict[str, int]
+
+
+def look_into(path: Path) -> Kept:
+    """Read an outbox beside the process that it belongs to.
+
+    Raises: OutboxUnusable.
+    """
+    try:
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        try:
+            rows = db.execute(_HEARD).fetchall()
+            memory = dict(db.execute("SELECT key, value FROM memory WHERE key IN ('status', 'strangers')").fetchall())
+            waiting = db.execute(
+                "SELECT (SELECT count(*) FROM items) + (SELECT coalesce(sum(items), 0) FROM messages)"
+            ).fetchone()[0]
+            losses = dict(db.execute("SELECT kind, items FROM losses").fetchall())
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise OutboxUnusable(f"outbox {path}: {error}; it may be another version's, or the disk is unwell") from None
+    return Kept(heard=_by_device(rows), memory=memory, waiting=waiting, losses=losses)
+
+
+_HEARD = "SELECT device, heard_at, said, fault, fault_at, failures, drift_ms FROM heard"
+
+
+def _by_device(rows: list[tuple[Any, ...]]) -> dict[str, dict[str, Any]]:
+    names = ("heard_at", "said", "fault", "fault_at", "failures", "drift_ms")
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
 
 class _Transaction:

@@ -15,9 +15,11 @@ AGAIN = timedelta(seconds=10)
 GRACE = timedelta(minutes=2)
 
 _SHOWN = (
-    "SELECT c.code, e.code AS estate, d.code AS device, c.kind, c.argument, c.issued_by, c.reason, c.issued_at, c.expires_at, "
-    "c.result, c.detail, c.result_at FROM commands c JOIN devices d ON d.id = c.device_id JOIN estates e ON e.id = d.estate_id"
+    "SELECT c.id, c.code, e.code AS estate, d.code AS device, c.kind, c.argument, c.issued_by, c.reason, c.issued_at, c.expires_at, "
+    "c.result, c.detail, c.result_at FROM commands c JOIN devices d ON d.id = c.device_id JOIN estates e ON e.id = d.estate_id "
 )
+_LIST = _SHOWN + "WHERE e.id = ANY(%s) AND (%s::bigint IS NULL OR c.id < %s) ORDER BY c.id DESC LIMIT %s"
+_ONE = _SHOWN + "WHERE c.code = %s AND e.id = ANY(%s)"
 
 
 def new_code() -> str:
@@ -59,16 +61,12 @@ def list_commands(
     connection: Connection, scope: tuple[int, ...], limit: int, before: int | None
 ) -> list[dict[str, Any]]:
     """List commands within a scope, newest first, with their row's number for paging."""
-    return connection.execute(
-        _SHOWN.replace("SELECT c.code", "SELECT c.id, c.code")
-        + " WHERE e.id = ANY(%s) AND (%s::bigint IS NULL OR c.id < %s) ORDER BY c.id DESC LIMIT %s",
-        [list(scope), before, before, limit],
-    ).fetchall()
+    return connection.execute(_LIST, [list(scope), before, before, limit]).fetchall()
 
 
 def get_command(connection: Connection, scope: tuple[int, ...], code: str) -> dict[str, Any] | None:
     """Read one command within a scope."""
-    return connection.execute(_SHOWN + " WHERE c.code = %s AND e.id = ANY(%s)", [code, list(scope)]).fetchone()
+    return connection.execute(_ONE, [code, list(scope)]).fetchone()
 
 
 def take_due(connection: Connection, now: datetime, limit: int = 50) -> list[dict[str, Any]]:

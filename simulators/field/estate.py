@@ -100,6 +100,8 @@ class Field:
         for line in self.lines[: len(KINDS)]:
             for meter, fault in zip(line.meters, (Fault.SILENT, Fault.GARBAGE, Fault.BAD_CHECKSUM, Fault.CLOCK_JUMP, Fault.LOW_BATTERY,
                                                   Fault.CLOCK_DRIFT, Fault.REVERSED, Fault.SWAPPED), strict=False):  # fmt: skip
+                if fault is Fault.SWAPPED and line.protocol.startswith("modbus"):
+                    continue  # Nothing on the wire tells it there.
                 meter.faults[fault] = (self.now(), FOREVER)
                 spread[meter.device] = fault
             if len(line.meters) > 10:

@@ -78,6 +78,9 @@ class Line:
         for meter in self.meters:
             if meter.has(Fault.SILENT, now):
                 continue
+            if meter.has(Fault.SWAPPED, now) and self.protocol in ("dlt645", "cjt188"):
+                # The new meter has another address; on M-Bus it was given the old one's and is known by its number.
+                continue
             reply = respond(meter, frame, now)
             if reply is None:
                 continue

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anju import bench, field
+from anju import bench, field, field_demo
 from anju.field import Pace, configuration, make_field, register_rows
 from domain.broker import BrokerAddress
 from gateway.config import parse_config
@@ -77,6 +77,14 @@ def test_the_configuration_of_the_simulated_field_is_one_that_a_gateway_takes(tm
         "duplicate",
     }
     assert config.table.estate == field.ESTATE and isinstance(made, Field)
+
+
+@pytest.mark.real
+def test_the_field_as_a_newcomer_sees_it(tmp_path: Path) -> None:
+    said = anju("simulate", "field", "--home", str(tmp_path / "field"), "--seconds", "8", "--meters", "48")
+    assert "61 devices" in said and "0 in quarantine" in said and field_demo.__doc__
+    for fault in ("no answer to", "another meter answers", "same address", "its clock is"):
+        assert fault in said, fault
 
 
 @pytest.mark.real

@@ -154,22 +154,6 @@ def test_renewal_is_proven_by_the_old_key_and_refused_after_revocation(dsn: str,
         renewal.step(renew_after(second) + timedelta(seconds=1))
 
 
-def test_an_authority_signs_no_name_but_the_one_it_is_told_and_no_foreign_key(authorities: Path) -> None:
-    ours = authority.load_authority(authorities, "es")
-    _, request = enrolment.make_request("other/gw")
-    issued = ours.sign(request.decode(), "es/gw", datetime.now(UTC))
-    assert authority.common_name(x509.load_pem_x509_certificate(issued.certificate.encode())) == "es/gw"
-    for bad in ("nonsense", request.decode().replace("M", "N", 3)):
-        with pytest.raises(authority.BadRequest):
-            ours.sign(bad, "es/gw", datetime.now(UTC))
-    authority.make_authority(authorities, "es", datetime.now(UTC))
-    assert authority.load_authority(authorities, "es").certificate != ours.certificate
-    with pytest.raises(authority.NoAuthority, match="cannot be read"):
-        authority.load_authority(authorities / "nowhere", "es")
-    with pytest.raises(authority.NoAuthority, match="ANJU_AUTHORITY_DIR"):
-        authority.load_authority(None, "es")
-
-
 # The broker ----------------------------------------------------------------------------------------------------------
 
 
