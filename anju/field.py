@@ -98,6 +98,9 @@ def configuration(
         out += ["[[push.sources.devices]]", f'device = "{door.device}"', 'profile = "door-terminal"', f'address = "{door.mac}"',
                 'readers = { 1 = "in", 2 = "out" }',
                 f'control = {{ url = "http://127.0.0.1:{door.server.port}", password_file = "door.password" }}']  # fmt: skip
+    for other in field.others:
+        out += ["[[push.sources]]", f'name = "{other.kind}"', f'kind = "{other.kind}"', 'token_file = "push.token"', "platform = true",
+                "[[push.sources.devices]]", f'device = "{other.device}"', f'profile = "{other.profile}"', f'address = "{other.native}"']  # fmt: skip
     return "\n".join(out) + "\n"
 
 
@@ -109,6 +112,11 @@ def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
         devices += [{"code": m.device, "kind": kind, "profile": KINDS[line.protocol][0]} for m in line.meters]
     devices += [{"code": door.device, "kind": "door", "profile": "door-terminal"} for door in field.doors]
     devices.append({"code": "fire-1", "kind": "detector", "profile": "fire-user-device"})
+    kinds = {"door-terminal": "door", "camera": "camera"}
+    devices += [
+        {"code": other.device, "kind": kinds.get(other.profile, "water_meter"), "profile": other.profile}
+        for other in field.others
+    ]
     devices += [{"code": f"smoke-{n + 1:02d}", "kind": "detector", "profile": "smoke-detector"} for n in range(PARTS)]
     return {
         "estates": [{"code": ESTATE, "name": "模拟小区", "timezone": "Asia/Shanghai"}],

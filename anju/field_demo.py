@@ -72,6 +72,8 @@ async def _live(
     for n in range(seconds * 10):
         if n % 15 == 0:
             field.doors[n // 15 % len(field.doors)].pass_through(f"p-{n:05d}", pace.now())
+        if n % 20 == 10:
+            field.others[n // 20 % len(field.others)].speak(pace.now())
         gateway.check()
         await asyncio.sleep(0.1)
     living.cancel()
@@ -96,10 +98,10 @@ def _hold_against(field: Field, dsn: str, out: Console) -> int:
     for (_, kind), tally in tallies.items():
         sums[f"{kind} stored"] += tally.stored
         sums["quarantined"] += tally.quarantined
-    passages = sum(len(door.given) for door in field.doors)
+    passages = sum(len(door.given) for door in field.doors) + sum(len(other.events) for other in field.others)
     answered = sum(meter.asked for line in field.lines for meter in line.meters)
     out.print(
-        f"devices gave {answered} answers, {passages} passages and {len(field.fire_given)} fire reports; stored are "
+        f"devices gave {answered} answers, {passages} passages and other events and {len(field.fire_given)} fire reports; stored are "
         f"{sums['readings stored']} values and {sums['events stored']} events, {sums['quarantined']} in quarantine"
     )
     return 1 if sums["quarantined"] or sums["events stored"] < passages + len(field.fire_given) else 0

@@ -36,6 +36,8 @@ log = structlog.get_logger()
 OFFLINE_AFTER = 3
 #: Pauses between two attempts to reach a line, seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+#: How long after its time an answer is waited to end by silence; a line that never falls silent is broken.
+LONGEST_CHATTER_S = 1.0
 #: A device's clock is set at most this often, and not within this long of midnight, when it freezes its registers.
 SET_CLOCK_EVERY_MS, AROUND_MIDNIGHT_MIN = 3_600_000, 10
 
@@ -267,7 +269,7 @@ class Bus:
         deadline = loop.time() + self.table.timeout_ms / 1000
         found: dict[str, Any] | Rejected | None = None
         noise: Rejected | None = None
-        while True:
+        while loop.time() < (deadline if found is None else deadline + LONGEST_CHATTER_S):
             left = (self.table.quiet_ms / 1000) if found is not None else deadline - loop.time()
             data = await self._read(line, left)
             for frame in stream.feed(data) if data else stream.flush():
@@ -285,6 +287,11 @@ class Bus:
                 found = answer
             if not data:
                 break
+        if found is None:
+            # Time is up: whatever half a frame hides is looked for.
+            for frame in stream.flush():
+                answer = None if isinstance(frame, Rejected) else ask.read(frame)
+                found = answer if answer is not None else found
         if found is not None:
             return found
         if noise is not None:
@@ -305,9 +312,10 @@ class Bus:
         return data
 
     async def _drain(self, line: _Line) -> None:
-        """Throw away what came late for an earlier question."""
-        while line.reader._buffer:  # type: ignore[attr-defined]  # (asyncio has no other way to look without waiting)
-            await line.reader.read(4096)
+        """Throw away what came late for an earlier question; a line that never stops talking is spoken over."""
+        for _ in range(16):
+            if not await self._read(line, 0.001):
+                return
 
     async def _reach(self) -> _Line:
         if self._line is None:

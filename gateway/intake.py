@@ -53,12 +53,12 @@ class Stranger:
 class Intake:
     """Makes entries of what was heard. Pure but for the clock and what the outbox remembers of alarms."""
 
-    def __init__(self, config: Config, clock: Clock, outbox: Outbox) -> None:
+    def __init__(self, config: Config, clock: Clock, outbox: Outbox, known: set[str] | None = None) -> None:
         self._clock, self._outbox, self._zone = clock, outbox, config.zone
         self._profiles, self._key = config.profiles, config.token_key
         self._max_drift_ms = config.table.clock.max_drift_s * 1000
-        #: People whom Anju put into a terminal; it names them as it was told.
-        self.known: frozenset[str] = frozenset()
+        #: People whom Anju put into a terminal; it names them as it was told. Shared by every intake of a process.
+        self.known: set[str] = set() if known is None else known
 
     def token(self, kind: str, value: str) -> str:
         """Make a token with the estate's key."""

@@ -34,6 +34,7 @@ READING, PASSAGE, DEVICE, HAZARD = 0, 1, 2, 3
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, rank INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS items_turn ON items (kind, rank, id);
+CREATE INDEX IF NOT EXISTS items_worth ON items (rank, id);
 CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, boot TEXT NOT NULL,
     seq INTEGER NOT NULL, rank INTEGER NOT NULL, items INTEGER NOT NULL, payload BLOB NOT NULL, UNIQUE (boot, kind, seq));
 CREATE TABLE IF NOT EXISTS losses (kind TEXT PRIMARY KEY, items INTEGER NOT NULL);
@@ -232,7 +233,7 @@ class Outbox:
                 row = self._db.execute("SELECT payload FROM messages WHERE id = ?", [number]).fetchone()
                 if row is not None:
                     return Sealed(id=number, kind=kind, payload=row[0])
-            order = "rank DESC, id DESC" if kind is Up.EVENTS else "id"
+            order = "rank DESC, id DESC" if kind is Up.EVENTS else "rank, id"
             rows = self._db.execute(
                 f"SELECT id, rank, body FROM items WHERE kind = ? ORDER BY {order} LIMIT {MAX_ITEMS}",  # noqa: S608 (no input in it)
                 [kind],
@@ -327,7 +328,8 @@ class Outbox:
     def recall_all(self, prefix: str) -> dict[str, str]:
         """Return everything that was remembered under keys that begin so."""
         with self._lock:
-            rows = self._db.execute("SELECT key, value FROM memory WHERE substr(key, 1, ?) = ?", [len(prefix), prefix])
+            end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+            rows = self._db.execute("SELECT key, value FROM memory WHERE key >= ? AND key < ?", [prefix, end])
             return dict(rows.fetchall())
 
     def remember(self, key: str, value: str) -> None:

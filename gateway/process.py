@@ -68,7 +68,8 @@ class Gateway:
         self.outbox = Outbox(self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024)
         self.desk = Desk(self.outbox)
         self.strangers = Strangers(self.outbox)
-        self.intake = Intake(self.config, self.clock, self.outbox)
+        self._known: set[str] = set()
+        self.intake = Intake(self.config, self.clock, self.outbox, self._known)
         self.commander = Commander(self.desk, self.clock, self._know_people)
         self.uplink = self._make_uplink()
         self._drivers: dict[str, Driver] = {}
@@ -93,7 +94,8 @@ class Gateway:
     def _know_people(self) -> None:
         """People that Anju put into a terminal come back from it under the same token."""
         lists = self.outbox.recall_all("people/").values()
-        self.intake.known = frozenset(token for text in lists for token in json.loads(text))
+        self._known.clear()
+        self._known.update(token for text in lists for token in json.loads(text))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -194,8 +196,7 @@ class Gateway:
 
     async def _apply(self, config: Config) -> None:
         """Stop what is no more or changed, start what is new."""
-        self.intake = Intake(config, self.clock, self.outbox)
-        self._know_people()
+        self.intake = Intake(config, self.clock, self.outbox, self._known)
         wanted = self._parts(config)
         for key in [key for key in self._drivers if key not in wanted or self._drivers[key].task.done()]:
             await self._drivers.pop(key).stop()

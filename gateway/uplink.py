@@ -24,7 +24,7 @@ from paho.mqtt.properties import Properties
 from domain import wire
 from domain.broker import BrokerAddress
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
-from gateway.clock import Clock, Offset
+from gateway.clock import SAMPLES, Clock, Offset
 from gateway.outbox import Outbox, Sealed
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ WINDOW, READINGS_WINDOW = 64, 56
 #: After this long without an acknowledgement a message is sent again.
 RESEND_S = 15.0
 #: How long a reading may wait for company, and how often the state is told.
-LINGER_S, STATE_S = 0.5, 30.0
+LINGER_S, STATE_S, FIRST_STATE_S = 0.5, 30.0, 5.0
 
 
 class NotAcknowledged(Exception):
@@ -186,7 +186,8 @@ class Uplink:
     def _turn(self) -> bool:
         """Publish what is due; True where more may be."""
         now = time.monotonic()
-        if now - self._said_state > STATE_S:
+        # A server that was away when the state was told did not answer it; the first ones are asked sooner.
+        if now - self._said_state > (STATE_S if self.offset.ms is not None else FIRST_STATE_S):
             self._tell_state()
         with self._changed:
             late = [(number, kind) for number, (kind, sent) in self._sent.items() if now - sent > RESEND_S]
@@ -231,7 +232,9 @@ class Uplink:
 
     def _state(self, *, online: bool) -> bytes:
         at = self._clock.now_ms()
-        self._asked = {at: int(time.time() * 1000)}
+        self._asked[at] = int(time.time() * 1000)
+        while len(self._asked) > SAMPLES:
+            self._asked.pop(next(iter(self._asked)))
         lost = sum(self.outbox.losses().values()) or None
         return msgspec.json.encode(
             wire.State(

@@ -1,4 +1,4 @@
-"""A whole estate of simulated devices on their own ports: lines of meters, terminals at doors, a fire host, platforms.
+"""A whole estate of simulated devices on their own ports: lines of meters, terminals at doors, a fire host, and one of everything else.
 
 The same seed gives the same estate. Faults are spread over the first line of each protocol, one meter each, so that what a
 gateway makes of each of them can be looked at.
@@ -11,10 +11,10 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from devices.heard import HeardEvent
+from devices.heard import Heard, HeardEvent, HeardFields
 from simulators.field.fire_host import FireHost
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, Fault, Meter, Now
+from simulators.field.meters import HOUR_MS, ZONE, Fault, Meter, Now
 from simulators.field.senders import Sender
 from simulators.field.terminal import TerminalServer
 
@@ -56,6 +56,64 @@ class Door:
         self.sender.say(event)
 
 
+@dataclass
+class Other:
+    """Any other sender: one device of a kind of push, which says something now and then."""
+
+    kind: str
+    device: str
+    profile: str
+    native: str
+    sender: Sender
+    count: int = 0
+    #: Ids of the events that it gave out, and of its readings (point, value, instant).
+    events: list[str] = field(default_factory=list)
+    readings: list[tuple[str, float, int]] = field(default_factory=list)
+
+    def speak(self, now_ms: int) -> None:
+        """Say the next thing."""
+        self.count += 1
+        at = now_ms // 1000 * 1000
+        heard = self._heard(at, datetime.fromtimestamp(at / 1000, ZONE).replace(tzinfo=None))
+        if isinstance(heard, HeardEvent):
+            self.events.append(heard.id)
+        self.sender.say(heard)
+
+    def _heard(self, at: int, local: datetime) -> Heard:
+        n, native = self.count, self.native
+        passage = {"method": "card", "outcome": "granted", "direction": "in", "person": f"p-{n:05d}"}
+        if self.kind == "dahua":
+            return HeardEvent(native=native, at=at, id=f"r-{n}-{at}", kind="passage", data=passage)
+        if self.kind == "access":
+            ways = ("id_card", "fingerprint", "gait", "qr")
+            return HeardEvent(native=native, at=at, id=str(n), kind="passage", data={**passage, "method": ways[n % 4]})
+        if self.kind == "plates":
+            return HeardEvent(native=native, at=at, id=f"p-{n}-{at}", kind="plate", data={"plate": f"n-{n:05d}"})
+        if self.kind == "edge":
+            data = {"hazard": "ebike_in_lift", "state": "on" if n % 2 else "off", "confidence": 0.9}
+            return HeardEvent(native=native, at=at, id=f"a{n}-{at}", kind="hazard", data=data)
+        if self.kind == "gat1400":
+            return HeardEvent(
+                native=native, at=local, id=f"f-{n}", kind="passage", data={"method": "face", "outcome": "unknown"}
+            )
+        if self.kind == "gb28181":
+            data = {"condition": "fault", "state": "on", "priority": 1, "method": 6}
+            return HeardEvent(native=native, at=local, id=f"n-{n}-{local.isoformat()}", kind="device", data=data)
+        if self.kind == "chirpstack":
+            self.readings.append(("water_m3", round((500_000 + n) / 1000, 6), at))
+            return HeardFields(native=native, at=at, id=f"d{n}", fields={"volume_l": 500_000 + n})
+        self.readings.append(("water_m3", round(40 + n / 100, 6), at))
+        return HeardFields(native=native, at=at, id=f"{native}-{at}-{n}", fields={"total_m3": round(40 + n / 100, 6)})
+
+
+#: One device of each other kind of push: its profile, and what it calls itself.
+OTHERS = {
+    "dahua": ("door-terminal", "9e02ab1paj00001"), "access": ("door-terminal", "reader-3"), "plates": ("camera", "c0ffee01"),
+    "edge": ("camera", "box-1"), "gat1400": ("camera", "43010000001190000001"), "gb28181": ("camera", "43010000001320000001"),
+    "ctwing": ("nb-water", "860000000000001"), "chirpstack": ("lora-water", "0101010101010101"),
+}  # fmt: skip
+
+
 class Field:
     """The estate's devices. Start it, `live` through a span of time, stop it."""
 
@@ -78,6 +136,11 @@ class Field:
             self.doors.append(
                 Door(device=f"door-{n + 1:02d}", mac=mac, sender=sender, server=TerminalServer(password=PASSWORD))
             )
+        self.others = [
+            Other(kind=kind, device=f"{kind}-1", profile=profile, native=native,
+                  sender=Sender(kind=kind, url=push_url.replace("/doors/", f"/{kind}/"), doubles=1))
+            for kind, (profile, native) in OTHERS.items()
+        ]  # fmt: skip
         self.fire = FireHost(source="0000000000a1", port=fire_port, now=now)
         #: (part, state) that the fire host gave out.
         self.fire_given: list[tuple[str, int]] = []
@@ -118,6 +181,7 @@ class Field:
         for door in self.doors:
             await door.server.start()
             self._tasks.append(asyncio.ensure_future(door.sender.run()))
+        self._tasks += [asyncio.ensure_future(other.sender.run()) for other in self.others]
         self._tasks.append(asyncio.ensure_future(self.fire.run()))
 
     async def stop(self) -> None:
@@ -144,6 +208,9 @@ class Field:
             for door in self.doors:
                 if self._rng.random() < (now - last) / HOUR_MS * 4:
                     door.pass_through(f"p-{self._rng.randrange(200):05d}", now, granted=self._rng.random() < 0.95)
+            for other in self.others:
+                if self._rng.random() < (now - last) / HOUR_MS * 3:
+                    other.speak(now)
             if self._rng.random() < (now - last) / HOUR_MS * 2:
                 part = f"{self._rng.randrange(PARTS):08x}"
                 states[part] = 1 if states.get(part) == 3 else 3
@@ -155,4 +222,5 @@ class Field:
     @property
     def told_everything(self) -> bool:
         """Tell whether every event was taken."""
-        return not self.fire.pending and all(not door.sender.waiting for door in self.doors)
+        senders = [door.sender for door in self.doors] + [other.sender for other in self.others]
+        return not self.fire.pending and all(not sender.waiting for sender in senders)

@@ -101,4 +101,13 @@ def test_asyncapi_names_every_topic() -> None:
     addresses = {
         channel["address"].rsplit("/", 2)[-2:][0] + "/" + name for name, channel in asyncapi()["channels"].items()
     }
-    assert addresses == {"up/readings", "up/events", "up/state", "up/birth", "down/ack", "down/backfill"}
+    assert addresses == {
+        "up/readings",
+        "up/events",
+        "up/state",
+        "up/birth",
+        "down/ack",
+        "down/backfill",
+        "down/command",
+        "down/time",
+    }

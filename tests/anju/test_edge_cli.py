@@ -64,7 +64,7 @@ def test_the_configuration_of_the_simulated_field_is_one_that_a_gateway_takes(tm
     for n, line in enumerate(made.lines):
         line.port = 4000 + n
     config = parse_config(configuration(made, ports, pace, BrokerAddress()), tmp_path, "gateway.toml")
-    assert len(config.devices()) == 48 + 3 + 1 + 12
+    assert len(config.devices()) == 48 + 3 + 1 + 12 + 8
     assert {row["code"] for row in register_rows(made)["devices"]} == set(config.devices())
     spread = made.spread_faults()
     assert set(spread.values()) >= {
@@ -82,7 +82,7 @@ def test_the_configuration_of_the_simulated_field_is_one_that_a_gateway_takes(tm
 @pytest.mark.real
 def test_the_field_as_a_newcomer_sees_it(tmp_path: Path) -> None:
     said = anju("simulate", "field", "--home", str(tmp_path / "field"), "--seconds", "8", "--meters", "48")
-    assert "61 devices" in said and "0 in quarantine" in said and field_demo.__doc__
+    assert "69 devices" in said and "0 in quarantine" in said and field_demo.__doc__
     for fault in ("no answer to", "another meter answers", "same address", "its clock is"):
         assert fault in said, fault
 

@@ -203,6 +203,31 @@ def test_a_line_that_is_cut_is_told_and_comes_back(bench: Callable[[str], Bench]
     asyncio.run(go())
 
 
+def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(bench: Callable[[str], Bench]) -> None:
+    one = meter("dlt645", 1)
+
+    async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(b"\x68\x00\xfe" * 50)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        except OSError:
+            pass
+
+    async def go() -> None:
+        server = await asyncio.start_server(babble, "127.0.0.1", 0)
+        line = Line(protocol="dlt645", meters=[one], now=now, port=server.sockets[0].getsockname()[1])
+        async with serving(bench, line, [one]) as (made, _):
+            await until(lambda: "m-1" in made.outbox.heard())
+            assert "bytes of noise" in str(made.outbox.heard()["m-1"]["fault"]) or "dlt645:" in str(
+                made.outbox.heard()["m-1"]["fault"]
+            )
+        server.close()
+
+    asyncio.run(go())
+
+
 def test_a_valve_is_closed_once_and_its_meter_says_so(bench: Callable[[str], Bench]) -> None:
     one = meter("cjt188", 1)
     reports: list[tuple[CommandResult, str]] = []

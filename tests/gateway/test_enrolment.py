@@ -30,6 +30,7 @@ from api.app import create_app
 from gateway import enrolment
 from gateway.config import Config, parse_config
 from gateway.enrolment import EnrolmentFailed, Renewal, claim, renew_after
+from gateway.uplink import NotAcknowledged, Uplink
 from store import gateways
 from store.connect import connect, open_pool
 from store.live import LiveBus
@@ -223,6 +224,27 @@ class Mosquitto:
         client.disconnect()
         client.loop_stop()
         return str(answer[0]) if answer else "no answer"
+
+
+def test_the_uplink_connects_with_its_certificate(dsn: str, api: str, authorities: Path, tmp_path: Path) -> None:
+    edge = tmp_path / "edge"
+    claim(api, invite(dsn, "es.gw.a-long-secret-of-the-test"), edge)
+    broker = Mosquitto(tmp_path, authorities)
+    try:
+        text = (
+            f'estate = "es"\ngateway = "gw"\n[broker]\nhost = "localhost"\nport = {broker.port}\nca_file = "ca.crt"\n'
+        )
+        text += 'cert_file = "gateway.crt"\nkey_file = "gateway.key"\n'
+        with Uplink(parse_config(text, edge, "gateway.toml").broker(), "es", "gw", "b1") as uplink:
+            uplink.wait_connected(10)
+            assert uplink.connected
+        plain = parse_config(
+            text.replace('cert_file = "gateway.crt"\nkey_file = "gateway.key"\n', ""), edge, "gateway.toml"
+        ).broker()
+        with Uplink(plain, "es", "gw", "b2") as uplink, pytest.raises(NotAcknowledged):
+            uplink.wait_connected(2)
+    finally:
+        broker.child.stop()
 
 
 def test_a_broker_lets_a_certificate_speak_for_its_own_gateway_only_and_not_after_revocation(

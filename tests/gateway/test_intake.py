@@ -35,7 +35,7 @@ def test_a_token_of_ours_passes_and_whom_we_put_into_a_terminal_too(bench: Calla
     made = bench("")
     assert made.intake.token("person", "p-7f3a") == "p-7f3a"
     assert made.intake.token("person", "resident 12") != "resident 12"
-    made.intake.known = frozenset({"resident 12"})
+    made.intake.known.add("resident 12")
     assert made.intake.token("person", "resident 12") == "resident 12"
 
 
