@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -109,6 +109,8 @@ class Bus:
                 await self._serve(turn)
         finally:
             self._hang_up()
+            for asked in self._commands:
+                await asked.report(CommandResult.FAILED, "the line was taken out of service before its turn")
 
     async def _wait(self, seconds: float) -> None:
         self._woken.clear()
@@ -122,16 +124,19 @@ class Bus:
         asked = self.clock.now_ms()
         slow = turn.slow(asked)
         fields: dict[str, Any] = {}
+        missing: list[str] = []
+        needed = len(self.poll.asks(profile, address, False))
         try:
-            for ask in self.poll.asks(profile, address, slow):
+            for n, ask in enumerate(self.poll.asks(profile, address, slow)):
                 answer = await self._ask(ask)
-                if isinstance(answer, Rejected):
-                    if answer.reason is Reason.DEVICE_REFUSED and fields:
-                        # It has no such value; what it has is stored.
-                        continue
+                if not isinstance(answer, Rejected):
+                    fields.update(answer)
+                elif n >= needed or (answer.reason is Reason.DEVICE_REFUSED and fields):
+                    # It has no such value, or keeps silent when asked for what only alarms and clocks need.
+                    missing.append(ask.what)
+                else:
                     await self._failed(turn, answer.detail)
                     return
-                fields.update(answer)
         except LineDown as error:
             await self._line_failed(turn, str(error))
             return
@@ -140,7 +145,11 @@ class Bus:
             await self._failed(turn, f"another meter answers at address {address}: number {fields['serial']}, not {table.serial}; "
                                      "if it was swapped, give the new one a device of its own")  # fmt: skip
             return
-        await self._store(turn, slow, self._entry(turn, profile, fields, asked, slow))
+        entry = self._entry(turn, profile, fields, asked, slow)
+        if missing:
+            said = replace(entry.heard[0], said=f"{entry.heard[0].said}; nothing for {', '.join(missing)}")
+            entry = replace(entry, heard=[said])
+        await self._store(turn, slow, entry)
 
     def _entry(self, turn: Turn, profile: Profile, fields: dict[str, Any], asked: int, slow: bool) -> Entry:
         memory = self.schedule.answered(turn, asked, slow=slow)
@@ -228,6 +237,11 @@ class Bus:
         except LineDown as error:
             await asked.report(CommandResult.FAILED, str(error))
             return
+        except asyncio.CancelledError:
+            await asked.report(
+                CommandResult.UNKNOWN, "the line was taken out of service while it acted; look at the device"
+            )
+            raise
         if isinstance(answer, Rejected):
             await asked.report(CommandResult.FAILED, answer.detail)
         else:

@@ -203,29 +203,42 @@ def test_a_line_that_is_cut_is_told_and_comes_back(bench: Callable[[str], Bench]
     asyncio.run(go())
 
 
+def test_what_a_meter_does_not_have_costs_no_reading(bench: Callable[[str], Bench]) -> None:
+    """A 1997 meter is silent when asked for a clock of 2007, and another refuses what it has not."""
+    found = read(bench, [meter("dlt645", 1)], lambda b: len(values(b)) == 1, profile="dlt645-1997", timeout_ms=60)
+    assert values(found) == {"m-1": {"energy_kwh": 101.0}}
+    assert "nothing for B611" in str(found.outbox.heard()["m-1"]["said"])
+
+
 def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(bench: Callable[[str], Bench]) -> None:
     one = meter("dlt645", 1)
 
     async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while True:
+            while not over.is_set():
                 writer.write(b"\x68\x00\xfe" * 50)
                 await writer.drain()
                 await asyncio.sleep(0.001)
         except OSError:
             pass
+        finally:
+            writer.close()
+            ended.set()
 
-    async def go() -> None:
+    over, ended = asyncio.Event(), asyncio.Event()
+
+    async def go() -> str:
         server = await asyncio.start_server(babble, "127.0.0.1", 0)
         line = Line(protocol="dlt645", meters=[one], now=now, port=server.sockets[0].getsockname()[1])
         async with serving(bench, line, [one]) as (made, _):
             await until(lambda: "m-1" in made.outbox.heard())
-            assert "bytes of noise" in str(made.outbox.heard()["m-1"]["fault"]) or "dlt645:" in str(
-                made.outbox.heard()["m-1"]["fault"]
-            )
+            fault = str(made.outbox.heard()["m-1"]["fault"])
+        over.set()
         server.close()
+        await ended.wait()
+        return fault
 
-    asyncio.run(go())
+    assert "bytes of noise" in (fault := asyncio.run(go())) or "dlt645:" in fault
 
 
 def test_a_valve_is_closed_once_and_its_meter_says_so(bench: Callable[[str], Bench]) -> None:
