@@ -12,6 +12,9 @@ from domain.rejection import Rejected
 from simulators.field.answers import PROTOCOLS
 from simulators.field.meters import Fault, Meter, Now
 
+#: How long what is on its way may still arrive after a cut.
+LAST_BYTES_S = 0.1
+
 
 @dataclass
 class Line:
@@ -39,14 +42,21 @@ class Line:
 
     async def stop(self) -> None:
         """Close everything."""
-        self.break_line()
+        self.cut = True
+        self._hang_up()
         if self._server is not None:
             self._server.close()
 
     def break_line(self) -> None:
-        """Cut the cable."""
+        """Cut the cable: no meter is heard from now on, and soon the serial server is gone, too.
+
+        An answer that had left its meter has left the line: whatever a meter gave out before the cut arrives.
+        """
         self.cut = True
-        for writer in list(self._open):
+        asyncio.get_running_loop().call_later(LAST_BYTES_S, self._hang_up)
+
+    def _hang_up(self) -> None:
+        for writer in list(self._open) if self.cut else []:
             writer.transport.abort()
 
     def mend(self) -> None:
@@ -75,7 +85,7 @@ class Line:
     async def _answer(self, frame: object, writer: asyncio.StreamWriter) -> None:
         _, answers, respond = PROTOCOLS[self.protocol]
         now = self.now()
-        for meter in self.meters:
+        for meter in self.meters if not self.cut else []:
             if meter.has(Fault.SILENT, now):
                 continue
             if meter.has(Fault.SWAPPED, now) and self.protocol in ("dlt645", "cjt188"):
@@ -92,7 +102,5 @@ class Line:
                 data = data[:-2] + bytes(((data[-2] + 1) & 0xFF,)) + data[-1:]
             if self.baud:
                 await asyncio.sleep(len(data) * 11 / self.baud)
-            if self.cut:
-                return
             writer.write(data)
         await writer.drain()
