@@ -96,6 +96,8 @@ class Outbox:
             self._seq[Up(kind)] = seq
         self._unsent: dict[Up, deque[int]] = {Up.READINGS: deque(), Up.EVENTS: deque()}
         self.requeue()
+        # A copy, so that drivers never wait for the disk to ask what they remember.
+        self._memory: dict[str, str] = dict(self._db.execute("SELECT key, value FROM memory").fetchall())
         self.bytes, self.items = self._db.execute(
             "SELECT coalesce(sum(n), 0), coalesce(sum(c), 0) FROM (SELECT sum(length(body)) AS n, count(*) AS c FROM items "
             "UNION ALL SELECT sum(length(payload)), sum(items) FROM messages)"
@@ -133,6 +135,8 @@ class Outbox:
         with self._lock, self._transaction():
             fresh = sum(self._put(entry) for entry in entries)
             self._keep_cap()
+        for entry in entries:
+            self._memory.update(entry.memory)
         self.changed()
         return fresh
 
@@ -321,16 +325,11 @@ class Outbox:
 
     def recall(self, key: str) -> str | None:
         """Return what was remembered under a key."""
-        with self._lock:
-            row = self._db.execute("SELECT value FROM memory WHERE key = ?", [key]).fetchone()
-            return None if row is None else str(row[0])
+        return self._memory.get(key)
 
     def recall_all(self, prefix: str) -> dict[str, str]:
         """Return everything that was remembered under keys that begin so."""
-        with self._lock:
-            end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-            rows = self._db.execute("SELECT key, value FROM memory WHERE key >= ? AND key < ?", [prefix, end])
-            return dict(rows.fetchall())
+        return {key: value for key, value in list(self._memory.items()) if key.startswith(prefix)}
 
     def remember(self, key: str, value: str) -> None:
         """Remember something by itself."""
@@ -340,6 +339,7 @@ class Outbox:
         """Forget what is no more."""
         with self._lock, self._transaction():
             self._db.execute("DELETE FROM memory WHERE key = ?", [key])
+        self._memory.pop(key, None)
 
     def heard(self) -> dict[str, dict[str, Any]]:
         """Return what is known of every device that was heard, or was not."""

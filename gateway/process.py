@@ -7,14 +7,15 @@ what changed is stopped and started, after the question that is under way, and t
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import secrets
 import signal
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import structlog
 
@@ -27,7 +28,7 @@ from gateway.desk import Desk
 from gateway.enrolment import Renewal
 from gateway.fire import FirePort
 from gateway.intake import Intake
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxUnusable
 from gateway.pushes import PushServer, Receiver
 from gateway.sources import MqttSource
 from gateway.strangers import Strangers
@@ -35,21 +36,55 @@ from gateway.uplink import Uplink
 
 log = structlog.get_logger()
 
+#: After this long a driver that ended is tried again, seconds.
+AGAIN_S = 5.0
 #: How often the configuration's file is looked at, seconds.
 LOOK_S = 1.0
 
 
 class Driver:
-    """A task of the process, told apart from others by what the configuration says of it."""
+    """A task of the process. One that ends (its port is taken, a bug of ours) is told and tried again after a while."""
 
-    def __init__(self, part: Any, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.part = part
-        self.task = asyncio.ensure_future(run())
+    def __init__(self, part: Any, name: str) -> None:
+        self.part, self._name = part, name
+        self._crash: str | None = None
+        self.task = asyncio.ensure_future(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self.part.run()
+            except Exception as error:
+                self._crash = f"stopped by {error!r}"
+                log.exception("driver_failed", driver=self._name)
+            await asyncio.sleep(AGAIN_S)
+            self._crash = None
+
+    @property
+    def fault(self) -> str | None:
+        """Why it does not serve now, or None."""
+        return self._crash or getattr(self.part, "fault", None)
 
     async def stop(self) -> None:
         """Stop it and wait until it has let go of its line."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+
+
+def _hold(folder: Path) -> IO[str]:
+    """Hold the outbox's folder for this process; the hold ends with it, however it ends.
+
+    Raises: OutboxUnusable where another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / "held").open("a")
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise OutboxUnusable(
+            f"outbox {folder}: another gateway process holds it, or it cannot be written: {error}"
+        ) from None
+    return held
 
 
 class Gateway:
@@ -65,6 +100,7 @@ class Gateway:
         table = self.config.table
         clock = table.clock
         self.clock = Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
+        self._lock = _hold(self.config.outbox_path.parent)
         self.outbox = Outbox(self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024)
         self.desk = Desk(self.outbox)
         self.strangers = Strangers(self.outbox)
@@ -120,6 +156,7 @@ class Gateway:
             await asyncio.to_thread(self.uplink.__exit__, None, None, None)
             writer.cancel()
             self.outbox.close()
+            self._lock.close()
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -147,7 +184,7 @@ class Gateway:
         if self._stop.is_set():
             return
         try:
-            self.strangers.save()
+            await asyncio.to_thread(self.strangers.save)
             status = {"connected": self.uplink.connected, "offset_ms": self.uplink.offset.ms, "faults": self._faults()}
             if status != self._status:
                 self._status = status
@@ -158,12 +195,7 @@ class Gateway:
             await self.reload()
 
     def _faults(self) -> dict[str, str]:
-        parts = {key: getattr(driver.part, "fault", None) for key, driver in self._drivers.items()}
-        found = {key.partition(" ")[0]: fault for key, fault in parts.items() if fault}
-        for key, driver in self._drivers.items():
-            if driver.task.done() and not driver.task.cancelled() and driver.task.exception() is not None:
-                found[key.partition(" ")[0]] = f"stopped: {driver.task.exception()!r}"
-        return found
+        return {key.partition(" ")[0]: driver.fault for key, driver in self._drivers.items() if driver.fault}
 
     # Configuration ---------------------------------------------------------------------------------------------------
 
@@ -203,7 +235,7 @@ class Gateway:
         for key, make in wanted.items():
             if key not in self._drivers:
                 part = make()
-                self._drivers[key] = Driver(part, part.run)
+                self._drivers[key] = Driver(part, key.partition(" ")[0])
         buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
         self.commander.use(config, buses)
         born = [

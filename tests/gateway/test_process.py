@@ -100,6 +100,48 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(tmp_path: 
     assert max(asked) <= 8, asked
 
 
+def test_two_processes_do_not_share_an_outbox_and_a_killed_one_leaves_it_free(tmp_path: Path, broker: Broker) -> None:
+    async def script(running: Running, field: Field) -> None:
+        await running.until(lambda: "gateway_up" in running.log())
+        command = [sys.executable, "-m", "anju", "gateway", "run", str(running.path)]
+        second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+        assert second.returncode == 2 and "another gateway process holds it" in second.stderr
+        assert running.child is not None
+        running.child.kill()
+        running.start()
+        await running.until(lambda: running.log().count("gateway_up") == 2)
+
+    run(tmp_path, broker, script)
+
+
+def test_a_port_that_is_taken_is_told_and_tried_again(tmp_path: Path, broker: Broker) -> None:
+    import socket
+
+    async def script(running: Running, field: Field) -> None:
+        await running.until(lambda: "fire:" in str(look(load_config(running.path), 0).faults))
+        taken.close()
+        await running.until(lambda: not look(load_config(running.path), 0).faults)
+
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+
+    async def go() -> None:
+        running = Running(tmp_path, broker)
+        running.ports["fire"] = taken.getsockname()[1]
+        await running.field.start()
+        running.path.write_text(running.text(), "utf-8")
+        running.start()
+        try:
+            await script(running, running.field)
+        finally:
+            assert running.child is not None
+            running.child.stop()
+            await running.field.stop()
+
+    asyncio.run(go())
+
+
 def test_what_cannot_change_while_it_runs_is_said(tmp_path: Path, broker: Broker) -> None:
     async def script(running: Running, field: Field) -> None:
         await running.until(lambda: "gateway_up" in running.log())
