@@ -358,6 +358,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
     from anju.processes import ChildFailed
     from anju.register_files import BadRegister
     from api.authority import NoAuthority
+    from devices.profiles import BadProfile
     from gateway.config import BadConfig
     from gateway.enrolment import EnrolmentFailed
     from gateway.outbox import OutboxUnusable
@@ -375,6 +376,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
         BadFile,
         NotAcknowledged,
         BadConfig,
+        BadProfile,
         NoAuthority,
         EnrolmentFailed,
         OutboxUnusable,

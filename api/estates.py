@@ -42,6 +42,13 @@ def list_estates(who: Who, connection: Db) -> dict[str, Any]:
     return {"items": places.list_estates(connection, who.estate_ids)}
 
 
+@router.get("/{estate}/gateways", operation_id="listGateways")
+def list_gateways(estate: Code, who: Who, connection: Db) -> dict[str, Any]:
+    """List an estate's gateways: online or not, clock, what waits in the outbox, what its cap has cost, open gaps, certificate."""
+    _estate(connection, who, estate)
+    return {"items": places.list_gateways(connection, who.estate_ids, estate)}
+
+
 @router.get("/{estate}/units", operation_id="listUnits")
 def list_units(
     estate: Code,

@@ -60,6 +60,8 @@ class Dispatcher:
 
 def renew_lists(connection: Connection, now: datetime) -> int:
     """Give every door whose people changed its new list; returns how many."""
+    if not commands.hold_lists(connection):
+        return 0
     lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
     stale = commands.stale_doors(connection, lists, now)
     for door in stale:

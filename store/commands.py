@@ -138,6 +138,12 @@ def door_people(connection: Connection, day: date) -> dict[int, list[dict[str, s
     return doors
 
 
+def hold_lists(connection: Connection) -> bool:
+    """Be the only one who renews lists until the transaction ends; False where another worker is at it."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtext('anju.door_lists')) AS held").fetchone()
+    return bool(row and row["held"])
+
+
 def list_digest(people: list[dict[str, str]]) -> str:
     """Return what tells two lists apart."""
     return hashlib.sha256(json.dumps(people, sort_keys=True).encode()).hexdigest()

@@ -64,3 +64,11 @@ def test_a_claim_that_is_none_is_refused(site: dict[str, Any], client: TestClien
     refused = client.post("/api/v1/provision/claim", json={"code": "es.gw.nothing", "request": "x" * 200})
     assert refused.status_code == 403
     assert commands.router.prefix == "/api/v1" and provision.router.prefix == "/api/v1/provision"
+
+
+def test_gateways_tell_how_they_are(site: dict[str, Any], client: TestClient) -> None:
+    who = bearer(client, site, "device_engineer")
+    rows = client.get("/api/v1/estates/es/gateways", headers=who).json()["items"]
+    assert [row["code"] for row in rows] == ["gw", "gw-2"]
+    assert set(rows[0]) >= {"online", "clock_offset_ms", "outbox", "lost", "open_gaps", "certificate_until", "devices"}
+    assert client.get("/api/v1/estates/other/gateways", headers=who).status_code == 404

@@ -116,7 +116,9 @@ async def script(dsn: str, field: Field) -> None:
     # The tenancy ends: its people cannot pass from now on.
     with connect(dsn) as connection:
         connection.execute("UPDATE tenancies SET valid_to = '2026-01-31'")
-        assert renew_lists(connection, datetime.now(UTC)) == 1
+        renewed = renew_lists(connection, datetime.now(UTC))
+        connection.commit()
+        assert renewed == 1
     await until(lambda: not door.people, 40)
 
     def passage() -> dict[str, Any] | None:
