@@ -7,7 +7,7 @@ from typing import Any
 
 from devices.polls.mbus import item_of
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import Codec
+from devices.protocols.framing import Codec, Stream
 from domain.rejection import Rejected
 
 CODECS: dict[str, Codec[Any]] = {
@@ -17,11 +17,14 @@ CODECS: dict[str, Codec[Any]] = {
 
 
 def explain(protocol: str, data: bytes) -> tuple[list[str], bool]:
-    """Return what the bytes mean, a line each, and whether they are a frame."""
-    frame = CODECS[protocol].decode(data)
-    if isinstance(frame, Rejected):
-        return [f"refused, {frame.reason}: {frame.detail}"], False
-    return [_plain(frame), *_LINES[protocol.partition("-")[0]](frame)], True
+    """Return what the bytes mean, a line each, and whether they hold a frame: several in a row, as a capture has them."""
+    stream = Stream(CODECS[protocol])
+    frames = [item for item in stream.feed(data) + stream.flush() if not isinstance(item, Rejected)]
+    if not frames:
+        refused = CODECS[protocol].decode(data)
+        return [f"refused, {refused.reason}: {refused.detail}"], False
+    lines = [line for frame in frames for line in (_plain(frame), *_LINES[protocol.partition("-")[0]](frame))]
+    return lines + ([f"{stream.trailing} bytes after the last frame belong to none"] if stream.trailing else []), True
 
 
 def _plain(thing: Any) -> str:

@@ -58,11 +58,15 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """The format of one identifier (annex A): digits after the point, bytes of one value, a sign in the top bit."""
+    """The format of one identifier (annex A): digits after the point, bytes of one value, a sign in the top bit.
+
+    `digits` is how many of the bytes hold the number, where a time follows it (a demand has the time that it was reached).
+    """
 
     size: int
     decimals: int
     signed: bool = False
+    digits: int | None = None
 
 
 def _cut(data: bytes) -> Cut[Frame]:
@@ -177,6 +181,8 @@ def item_of(identifier: str) -> Item | None:
     group, kind = identifier[:2], identifier[:4]
     if group == "00":
         return Item(size=4, decimals=2)
+    if group == "01":
+        return Item(size=8, decimals=4, digits=3)
     if group == "02":
         return _INSTANT.get(kind) or (_SINGLE.get(identifier) if kind == "0280" else None)
     if group == "05" and identifier[4:6] == "01":
@@ -194,6 +200,11 @@ _INSTANT: dict[str, Item] = {
 _SINGLE: dict[str, Item] = {
     "02800001": Item(size=3, decimals=3, signed=True),  # neutral current, A
     "02800002": Item(size=2, decimals=2),  # grid frequency, Hz
+    "02800003": Item(size=3, decimals=4, signed=True),  # mean power of the last minute, kW
+    "02800004": Item(size=3, decimals=4, signed=True),  # active demand, kW
+    "02800005": Item(size=3, decimals=4, signed=True),  # reactive demand, kvar
+    "02800006": Item(size=3, decimals=4, signed=True),  # apparent demand, kVA
+    "0280000A": Item(size=4, decimals=0),  # minutes on battery
     "02800007": Item(size=2, decimals=1, signed=True),  # temperature inside the meter, °C
     "02800008": Item(size=2, decimals=2),  # clock battery, V
     "02800009": Item(size=2, decimals=2),  # reading battery, V
@@ -218,7 +229,7 @@ def values(identifier: str, data: bytes) -> list[float | None] | Rejected:
         return refused(NAME, Reason.NOT_UNDERSTOOD, f"identifier {identifier} is not in the table")
     if not data or len(data) % item.size:
         return refused(NAME, Reason.BAD_FRAME, f"{identifier} has {len(data)} bytes, not a multiple of {item.size}")
-    return [_number(data[i : i + item.size], item) for i in range(0, len(data), item.size)]
+    return [_number(data[i : i + (item.digits or item.size)], item) for i in range(0, len(data), item.size)]
 
 
 def _number(data: bytes, item: Item) -> float | None:
@@ -241,6 +252,10 @@ def value_data(identifier: str, *numbers: float) -> bytes:
         raise ValueError(f"{NAME}: identifier {identifier} is not in the table")
     out = b""
     for number in numbers:
+        if item.digits is not None:
+            # The time at which it was reached is not known here: FF, as a meter that has none.
+            out += to_bcd(round(number * 10**item.decimals), item.digits) + b"\xff" * (item.size - item.digits)
+            continue
         if number < 0 and not item.signed:
             raise ValueError(f"{NAME}: {identifier} has no sign")
         digits = bytearray(to_bcd(round(abs(number) * 10**item.decimals), item.size))

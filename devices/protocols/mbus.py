@@ -22,7 +22,8 @@ NAME = "mbus"
 
 #: Link control: initialise, ask for user data (with the frame count bit either way), send user data, the answer.
 INITIALISE, ASK, ASK_TOGGLED, SEND, ANSWER = 0x40, 0x5B, 0x7B, 0x53, 0x08
-#: Control information: variable and fixed structure, low and high byte first.
+#: Control information: a report of an error; variable and fixed structure, low and high byte first.
+ERROR = 0x70
 VARIABLE, FIXED, VARIABLE_HIGH, FIXED_HIGH = 0x72, 0x73, 0x76, 0x77
 #: A meter addressed by its number (secondary address), and the broadcast that nobody answers.
 SELECTED, BROADCAST = 0xFD, 0xFF
@@ -136,6 +137,9 @@ def read_telegram(frame: Frame) -> Telegram | Rejected:
         return _variable(frame.data, "little" if frame.information == VARIABLE else "big")
     if frame.information in (FIXED, FIXED_HIGH):
         return _fixed(frame.data, "little" if frame.information == FIXED else "big")
+    if frame.information == ERROR:
+        number = frame.data[0] if frame.data else 0
+        return refused(NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} reports application error {number}")
     return refused(NAME, Reason.NOT_UNDERSTOOD, f"control information {frame.information!r} is no answer of a meter")
 
 

@@ -28,10 +28,11 @@ NAME = "hikvision"
 
 #: Minor codes of major 5, the access events: (method, outcome). None takes the method from `currentVerifyMode`.
 _PASSAGES: dict[int, tuple[str | None, str]] = {
-    1: ("card", "granted"), 2: ("card", "granted"), 3: ("card", "denied"), 6: ("card", "denied"), 7: ("card", "denied"),
-    8: ("card", "denied"), 9: ("card", "denied"), 23: ("button", "granted"), 38: ("fingerprint", "granted"),
-    39: ("fingerprint", "denied"), 75: ("face", "granted"), 76: ("face", "denied"), 104: ("face", "granted"),
-    105: ("id_card", "granted"), 106: ("id_card", "denied"),
+    1: ("card", "granted"), 2: ("card", "granted"), 3: ("card", "denied"), 4: ("card", "denied"), 5: ("card", "denied"),
+    6: ("card", "denied"), 7: ("card", "denied"), 8: ("card", "denied"), 9: ("card", "denied"), 10: ("card", "denied"),
+    23: ("button", "granted"), 38: ("fingerprint", "granted"), 39: ("fingerprint", "denied"), 40: ("card", "granted"),
+    41: ("card", "denied"), 75: ("face", "granted"), 76: ("face", "denied"), 105: ("id_card", "granted"),
+    106: ("id_card", "denied"),
 }  # fmt: skip
 #: Codes that say something of the door or the device: (condition, state).
 _CONDITIONS: dict[tuple[int, int], tuple[str, str]] = {

@@ -110,3 +110,25 @@ def test_the_peer_reads_our_electricity_frames_and_we_read_its() -> None:
     assert bytes(theirs.data) in (ours.data, ours.data.translate(dlt645._SHIFT))
     built = bytes(peer.build_frame(bytes.fromhex("202611210001")[::-1], 0x11, bytes.fromhex("00010000")[::-1]))
     assert dlt645.CODEC.decode(built) == dlt645.read_request("202611210001", "00010000")
+
+
+def test_a_demand_is_read_without_its_time() -> None:
+    assert dlt645.values("01010000", bytes.fromhex("563412") + bytes.fromhex("1508211126")) == [12.3456]
+    assert dlt645.values("01010000", dlt645.value_data("01010000", 3.5)) == [3.5]
+
+
+@pytest.mark.parametrize(
+    ("vif", "quantity", "uom", "factor"),
+    [(b"\xfd\x6d", "battery_time", "s", 86_400.0), (b"\xfd\x25", "storage_interval", "s", 60.0), (b"\xfd\x2e", "since_readout", "months", 1.0),
+     (b"\xfb\x58", "flow_temperature", "°F", 1.0), (b"\xfd\x49", "voltage", "V", 1.0), (b"\x70", "averaging_duration", "s", 1.0)],
+)  # fmt: skip
+def test_extension_tables(vif: bytes, quantity: str, uom: str, factor: float) -> None:
+    unit = unit_of(vif, "")
+    assert unit is not None and (unit.quantity, unit.uom, unit.factor) == (quantity, uom, factor)
+
+
+def test_an_error_that_a_meter_reports_is_named() -> None:
+    frame = mbus.CODEC.decode(mbus.CODEC.encode(mbus.Frame(control=8, address=5, information=0x70, data=b"\x03")))
+    assert isinstance(frame, mbus.Frame)
+    found = mbus.read_telegram(frame)
+    assert isinstance(found, Rejected) and "application error 3" in found.detail
