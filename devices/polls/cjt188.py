@@ -49,7 +49,8 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG
         if isinstance(found, Rejected):
             return found
         fields: dict[str, object] = {name: value for name, value in found.quantities.items() if value is not None}
-        fields["status"] = found.status
+        if found.status is not None:
+            fields["status"] = found.status
         if found.clock is not None:
             fields[CLOCK] = found.clock
         return fields

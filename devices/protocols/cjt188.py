@@ -70,11 +70,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What 901FH carries. Quantities by name in m³, kWh, kW, m³/h, °C and h; None where the meter shows no number."""
+    """What 901FH carries. Quantities by name in m³, kWh, kW, m³/h, °C and h; None where the meter shows no number.
+
+    `status` is None where a maker leaves it out.
+    """
 
     quantities: dict[str, float | None]
     clock: datetime | None
-    status: int
+    status: int | None
 
 
 def _cut(data: bytes) -> Cut[Frame]:
@@ -198,6 +201,11 @@ def measured(frame: Frame) -> Measured | Rejected:
     body, heat = frame.data[3:], frame.meter_type & 0xF0 == HEAT
     layout = _HEAT if heat else _VOLUME
     size = 5 * len(layout) + (9 if heat else 0) + 9
+    if not heat and 5 <= len(body) < size:
+        # Some makers send the total alone, or the total and the month.
+        amounts = {name: _amount(body[5 * n : 5 * n + 5], uom, decimals)
+                   for n, (name, uom, decimals) in enumerate(layout) if len(body) >= 5 * n + 5}  # fmt: skip
+        return Measured(quantities=amounts, clock=None, status=None)
     if len(body) < size:
         return refused(
             NAME, Reason.BAD_FRAME, f"901FH of type {frame.meter_type:02X}H has {len(body)} bytes, not {size}"
@@ -238,4 +246,4 @@ def measured_bytes(meter_type: int, what: Measured) -> bytes:
         for name, decimals in _HEAT_REST:
             amount = what.quantities.get(name)
             out += b"\xff" * 3 if amount is None else to_bcd(round(amount * 10**decimals), 3)
-    return out + (clock_bytes(what.clock) if what.clock else b"\xff" * 7) + what.status.to_bytes(2, "little")
+    return out + (clock_bytes(what.clock) if what.clock else b"\xff" * 7) + (what.status or 0).to_bytes(2, "little")

@@ -60,7 +60,7 @@ def _bytes(text: str) -> dict[str, Any] | Rejected:
     if isinstance(measured, Rejected):
         return measured
     fields: dict[str, Any] = {name: value for name, value in measured.quantities.items() if value is not None}
-    return {**fields, "status": measured.status}
+    return fields if measured.status is None else {**fields, "status": measured.status}
 
 
 def render(heard: Heard) -> tuple[str, bytes]:

@@ -132,3 +132,10 @@ def test_an_error_that_a_meter_reports_is_named() -> None:
     assert isinstance(frame, mbus.Frame)
     found = mbus.read_telegram(frame)
     assert isinstance(found, Rejected) and "application error 3" in found.detail
+
+
+def test_a_water_meter_that_sends_its_total_alone() -> None:
+    request = cjt188.read_request(0x10, "1".zfill(14))
+    found = cjt188.measured(cjt188.reply(request, 0x10, "1".zfill(14), bytes.fromhex("452301002C")))
+    assert isinstance(found, cjt188.Measured)
+    assert (found.quantities, found.clock, found.status) == ({"total_m3": 123.45}, None, None)
