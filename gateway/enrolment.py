@@ -86,6 +86,28 @@ def _post(url: str, body: dict[str, str], ca_file: Path | None) -> dict[str, Any
     return dict(found)
 
 
+def _next(key_path: Path) -> Path:
+    return key_path.with_name(key_path.name + ".next")
+
+
+def mend(config: Config) -> None:
+    """Put the key that belongs to the certificate in place, where a renewal was cut off between the two."""
+    table = config.table.broker
+    if table.cert_file is None or table.key_file is None:
+        return
+    key_path = config.folder / table.key_file
+    waiting = _next(key_path)
+    if not waiting.exists():
+        return
+    certificate = x509.load_pem_x509_certificate((config.folder / table.cert_file).read_bytes())
+    key = serialization.load_pem_private_key(waiting.read_bytes(), None)
+    if key.public_key() == certificate.public_key():
+        waiting.replace(key_path)
+    else:
+        # The certificate that it was made for never arrived; the old pair still holds.
+        waiting.unlink()
+
+
 def renew_after(certificate: x509.Certificate) -> datetime:
     """Return when two thirds of a certificate's life are over."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -130,10 +152,10 @@ class Renewal:
                 "proof": base64.b64encode(proof).decode()}  # fmt: skip
         ca = self._config.folder / table.server.ca_file if table.server.ca_file else None
         answer = _post(f"{table.server.url.rstrip('/')}/api/v1/provision/renew", body, ca)
-        # The certificate first under another name: a kill between the two leaves a pair that still fits.
-        write_private(key_path.with_name(key_path.name + ".next"), key)
+        # Two files cannot change at once: the key waits under another name, and `mend` ends what a kill left half done.
+        write_private(_next(key_path), key)
         write_private(cert_path, str(answer["certificate"]).encode())
-        key_path.with_name(key_path.name + ".next").replace(key_path)
+        mend(self._config)
         log.info(
             "certificate_renewed",
             until=x509.load_pem_x509_certificate(cert_path.read_bytes()).not_valid_after_utc.isoformat(),

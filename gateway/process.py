@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.commands import Commander
 from gateway.config import BadConfig, Config, MqttTable, SourceTable, load_config, named
 from gateway.desk import Desk
-from gateway.enrolment import Renewal
+from gateway.enrolment import Renewal, mend
 from gateway.fire import FirePort
 from gateway.intake import Intake
 from gateway.outbox import Outbox, OutboxUnusable
@@ -107,6 +107,7 @@ class Gateway:
         self._known: set[str] = set()
         self.intake = Intake(self.config, self.clock, self.outbox, self._known)
         self.commander = Commander(self.desk, self.clock, self._know_people)
+        mend(self.config)
         self.uplink = self._make_uplink()
         self._drivers: dict[str, Driver] = {}
         self._stop = asyncio.Event()

@@ -155,6 +155,32 @@ def test_renewal_is_proven_by_the_old_key_and_refused_after_revocation(dsn: str,
         renewal.step(renew_after(second) + timedelta(seconds=1))
 
 
+def test_a_renewal_that_was_killed_half_way_is_ended_or_undone(
+    dsn: str, api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = tmp_path / "edge"
+    claim(api, invite(dsn, "es.gw.a-long-secret-of-the-test"), edge)
+    made = config(edge, api)
+    key_path, cert_path = edge / enrolment.KEY_FILE, edge / enrolment.CERT_FILE
+    first = x509.load_pem_x509_certificate(cert_path.read_bytes())
+
+    def fits() -> bool:
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        return key.public_key() == x509.load_pem_x509_certificate(cert_path.read_bytes()).public_key()
+
+    # Killed after the certificate was written and before its key was put in place.
+    with monkeypatch.context() as killed:
+        killed.setattr(enrolment, "mend", lambda _config: None)
+        assert Renewal(made, lambda: None).step(renew_after(first) + timedelta(seconds=1))
+    assert not fits()
+    enrolment.mend(made)
+    assert fits()
+    # Killed before the certificate was written.
+    enrolment.write_private(key_path.with_name(key_path.name + ".next"), enrolment.make_request("es/gw")[0])
+    enrolment.mend(made)
+    assert fits() and not key_path.with_name(key_path.name + ".next").exists()
+
+
 # The broker ----------------------------------------------------------------------------------------------------------
 
 
