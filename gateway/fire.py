@@ -126,15 +126,16 @@ class FirePort:
             return
         writer.write(wire.CODEC.encode(wire.confirm(frame, self.intake.local(now))))
         await writer.drain()
-        await self._discipline(host, frame, entry, now, writer)
+        await self._discipline(host, frame, now, writer)
 
     async def _discipline(
-        self, host: FireDeviceTable, frame: wire.Frame, entry: Entry, now: int, writer: asyncio.StreamWriter
+        self, host: FireDeviceTable, frame: wire.Frame, now: int, writer: asyncio.StreamWriter
     ) -> None:
-        """Set the device's clock where it is off."""
-        drift = next((note.drift_ms for note in entry.heard if note.drift_ms is not None), None)
+        """Set the device's clock where what it sends is not of now. A frame told again looks so too; setting is harmless."""
+        shown = frame.at
+        off = 0 if shown is None else (shown - self.intake.local(now)).total_seconds()
         key = f"clock-set/{host.device}"
-        if drift is None or abs(drift) <= self.config.table.clock.max_drift_s * 1000:
+        if shown is not None and abs(off) <= self.config.table.clock.max_drift_s:
             return
         if now - int(self.desk.outbox.recall(key) or 0) < SET_CLOCK_EVERY_MS:
             return
@@ -155,10 +156,8 @@ class FirePort:
         parts = {(part.system, part.part): part.device for part in host.parts}
         for thing in unit.objects:
             items += self._items(host.device, parts, thing, now, memory)
-        clock = frame.at
-        _, drift, told = self.intake.instant(clock, now)
-        if clock is not None and drift is None:
-            drift = (told or now) - now or None
+        # A frame that is told again carries the time of its first telling: only a time near ours, or ahead, is the clock's.
+        _, drift, _ = self.intake.instant(frame.at, now)
         heard = [
             Heard(device=device, at=now, said=f"type {unit.kind}")
             for device in {item.device for item in items} - {host.device}

@@ -365,6 +365,10 @@ def look_into(path: Path) -> Kept:
     try:
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         try:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables >= {"items", "messages", "losses", "memory", "heard"}:
+                # Its process has begun to make it.
+                return Kept(heard={}, memory={}, waiting=0, losses={})
             rows = db.execute(_HEARD).fetchall()
             memory = dict(db.execute("SELECT key, value FROM memory WHERE key IN ('status', 'strangers')").fetchall())
             waiting = db.execute(

@@ -136,6 +136,18 @@ def test_an_alarm_does_not_wait_for_a_wrong_clock_and_the_clock_is_set(bench: Ca
     assert abs(item["at"] - now()) < 10_000 and item["data"]["device_at"] > now() + 300 * 86_400_000
 
 
+def test_a_clock_that_is_behind_is_set_and_one_that_shows_nothing_too(bench: Callable[[str], Bench]) -> None:
+    async def script(made: Bench, host: FireHost) -> None:
+        host.clock_ms = -3 * 3_600_000
+        host.transmitter(1)
+        await until(lambda: host.clock_set == 1)
+        host.transmitter(1)
+        await until(lambda: host.confirmed == 2)
+        assert host.clock_set == 1
+
+    serve(bench, script)
+
+
 def test_mains_failure_and_measured_values(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, host: FireHost) -> None:
         host.transmitter(0b1001)
