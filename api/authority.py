@@ -77,6 +77,8 @@ class Authority:
             .not_valid_after(valid_to)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(_signed_by(self.certificate), critical=False)
         )
         pem = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode("ascii")
         return Issued(certificate=pem, authority=self.pem, serial=f"{serial:x}", valid_to=valid_to)
@@ -84,11 +86,19 @@ class Authority:
     def revocations(self, serials: Sequence[tuple[str, datetime]], now: datetime) -> str:
         """Make the list of revoked certificates, PEM."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
+        builder = builder.add_extension(_signed_by(self.certificate), critical=False)
         builder = builder.last_update(now - timedelta(minutes=5)).next_update(now + LIST_LIFE)
         for serial, at in serials:
             entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(at).build()
             builder = builder.add_revoked_certificate(entry)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def _signed_by(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Name the authority's key, as RFC 5280 4.2.1.1 has it."""
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
 
 
 def load_authority(folder: Path | None, estate: str) -> Authority:
@@ -131,6 +141,7 @@ def make_authority(folder: Path, name: str, now: datetime) -> Path:
         .not_valid_after(now + timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(

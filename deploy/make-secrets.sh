@@ -20,11 +20,15 @@ if [ ! -s broker_passwords ]; then
     done
 fi
 if [ ! -s ca.crt ]; then
-    openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj "/CN=Anju broker authority" -keyout ca.key -out ca.crt 2>/dev/null
+    openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj "/CN=Anju broker authority" \
+        -addext "basicConstraints=critical,CA:TRUE,pathlen:0" -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout ca.key -out ca.crt 2>/dev/null
 fi
 if [ ! -s broker.crt ]; then
     openssl req -newkey rsa:3072 -nodes -subj "/CN=mosquitto" -keyout broker.key -out broker.csr 2>/dev/null
-    printf 'subjectAltName=DNS:mosquitto,DNS:localhost,IP:127.0.0.1\n' > broker.ext
+    # Python 3.13 and newer hold a certificate to the whole of RFC 5280.
+    printf '%s\n' 'subjectAltName=DNS:mosquitto,DNS:localhost,IP:127.0.0.1' 'basicConstraints=critical,CA:FALSE' \
+        'keyUsage=critical,digitalSignature,keyEncipherment' 'extendedKeyUsage=serverAuth' 'subjectKeyIdentifier=hash' \
+        'authorityKeyIdentifier=keyid' > broker.ext
     openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 825 -extfile broker.ext -out broker.crt 2>/dev/null
     rm -f broker.csr broker.ext
 fi

@@ -200,7 +200,8 @@ class Mosquitto:
         certificate = (
             x509.CertificateBuilder().subject_name(name).issuer_name(ours.certificate.subject).public_key(key.public_key())
             .serial_number(7).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False).sign(ours.key, hashes.SHA256())
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ours.key.public_key()), critical=False).sign(ours.key, hashes.SHA256())
         )  # fmt: skip
         (folder / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         (folder / "server.key").write_bytes(
