@@ -19,8 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 #: How long a certificate holds; its gateway renews it after two thirds.
 LIFE = timedelta(days=365)
-#: A revocation list must be made anew within this time.
-LIST_LIFE = timedelta(days=30)
+#: A list is made anew at every revocation and read by the broker at a signal; one that ran out would shut every gateway out.
+LIST_LIFE = timedelta(days=3650)
 
 
 class NoAuthority(Exception):

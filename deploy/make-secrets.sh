@@ -41,7 +41,7 @@ if [ ! -s authority/ca.key ]; then
     cp authority/ca.crt trust/ca.crt
 fi
 if [ ! -s trust/revoked.pem ]; then
-    printf '[ca]\ndefault_ca=a\n[a]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=30\n' > crl.conf
+    printf '[ca]\ndefault_ca=a\n[a]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=3650\n' > crl.conf
     : > index.txt
     openssl ca -gencrl -config crl.conf -keyfile authority/ca.key -cert authority/ca.crt -out trust/revoked.pem 2>/dev/null
     rm -f crl.conf index.txt index.txt.attr
