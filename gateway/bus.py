@@ -121,7 +121,7 @@ class Bus:
 
     async def _serve(self, turn: Turn) -> None:
         table, profile, address = self.devices[turn.device]
-        asked = self.clock.now_ms()
+        asked = at = self.clock.now_ms()
         slow = turn.slow(asked)
         fields: dict[str, Any] = {}
         missing: list[str] = []
@@ -130,6 +130,8 @@ class Bus:
             for n, ask in enumerate(self.poll.asks(profile, address, slow)):
                 answer = await self._ask(ask)
                 if not isinstance(answer, Rejected):
+                    # The first answer is the register's; what is asked after it must not make it younger.
+                    at = at if fields else self.clock.now_ms()
                     fields.update(answer)
                 elif n >= needed or (answer.reason is Reason.DEVICE_REFUSED and fields):
                     # It has no such value, or keeps silent when asked for what only alarms and clocks need.
@@ -145,15 +147,14 @@ class Bus:
             await self._failed(turn, f"another meter answers at address {address}: number {fields['serial']}, not {table.serial}; "
                                      "if it was swapped, give the new one a device of its own")  # fmt: skip
             return
-        entry = self._entry(turn, profile, fields, asked, slow)
+        entry = self._entry(turn, profile, fields, asked, at, slow)
         if missing:
             said = replace(entry.heard[0], said=f"{entry.heard[0].said}; nothing for {', '.join(missing)}")
             entry = replace(entry, heard=[said])
         await self._store(turn, slow, entry)
 
-    def _entry(self, turn: Turn, profile: Profile, fields: dict[str, Any], asked: int, slow: bool) -> Entry:
+    def _entry(self, turn: Turn, profile: Profile, fields: dict[str, Any], asked: int, at: int, slow: bool) -> Entry:
         memory = self.schedule.answered(turn, asked, slow=slow)
-        at = self.clock.now_ms()
         entry = self.intake.said(turn.device, understand(profile, fields), at=at, memory=memory)
         if self.desk.outbox.recall(_offline(turn.device)) == "on":
             back = EventItem(device=turn.device, at=at, id=f"offline-off-{at}", kind="device",
