@@ -30,6 +30,8 @@ from gateway.outbox import Entry, Heard, Outbox
 
 #: Half of what the server allows: the rest is for the gateway's own clock.
 AHEAD_OF_GATEWAY_MS = AHEAD_MS // 2
+#: What comes later than this after its own time was delayed on its way, or its clock is behind: nobody can tell which.
+LIVE_MS = 5_000
 #: A token that Anju made; it is passed on as it is.
 _TOKEN = re.compile(r"[pqcn]-[a-z0-9][a-z0-9-]{1,60}")
 _PREFIX = {"person": "p", "card": "c", "plate": "n"}
@@ -143,8 +145,8 @@ class Intake:
             return now, None, None
         at = told if isinstance(told, int) else self._utc(told)
         if EARLIEST_MS <= at <= now + AHEAD_OF_GATEWAY_MS:
-            # What a device kept while it was cut off is old and true; that says nothing of its clock.
-            return at, at - now if abs(at - now) < AHEAD_OF_GATEWAY_MS else None, None
+            # What a device kept while it was cut off, or sends again, is old and true; that says nothing of its clock.
+            return at, at - now if at - now > -LIVE_MS else None, None
         return now, at - now, at
 
     def _utc(self, local: datetime) -> int:

@@ -203,7 +203,7 @@ def test_a_day_behind_one_gateway(any_dsn: str, broker: Broker, redis: Redis, tm
     said = events(dsn)
     assert len(passages) > 1000 and all(other.sender.taken > 20 for other in field.others)
     smoke = {key for key in said if key[0].startswith("smoke-")}
-    own = {key for key in said if key[1] == "device" and key[2].startswith(("offline-", "clock:"))}
+    own = {key for key in said if key[1] == "device" and key[2].startswith(("offline-", "clock-"))}
     assert {(device, number) for device, _, number in set(said) - smoke - own} == set(passages) | set(others)
     hazards = Counter(key[0] for key in smoke)
     assert hazards == Counter(f"smoke-{int(part, 16) + 1:02d}" for part, _ in field.fire_given)
