@@ -59,7 +59,8 @@ def print_report(report: Report, *, only_faults: bool) -> None:
     from gateway.check import time_span
 
     table = Table("device", "profile", "heard", "said", "clock", "wrong")
-    for line in report.devices:
+    # What is wrong stands last, where the eye ends.
+    for line in sorted(report.devices, key=lambda one: (one.fault is not None, one.device)):
         if line.fault is None and only_faults:
             continue
         quiet = "never" if line.quiet_s is None else f"{line.quiet_s} s ago"

@@ -72,6 +72,9 @@ async def _live(
     for n in range(seconds * 10):
         if n % 15 == 0:
             field.doors[n // 15 % len(field.doors)].pass_through(f"p-{n:05d}", pace.now())
+        if n % 60 == 30:
+            field.fire.part("00000003", 3 if n // 60 % 2 == 0 else 1, "一号楼三层烟感")
+            field.fire_given.append(("00000003", n))
         if n % 20 == 10:
             field.others[n // 20 % len(field.others)].speak(pace.now())
         gateway.check()

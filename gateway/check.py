@@ -60,6 +60,8 @@ def look(config: Config, now_ms: int) -> Report:
         if failures:
             ago = max(0, (now_ms - note["fault_at"]) // 1000)
             why = f"{note['fault']} ({failures} times in a row, last {ago} s ago)"
+        elif place.startswith("part "):
+            why = None  # A part of a fire system speaks when it burns; its host is the one to be missed.
         elif quiet is None:
             why = "never heard"
         elif quiet > 2 * expected + 60:
