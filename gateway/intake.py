@@ -125,12 +125,14 @@ class Intake:
             return []
         changes[key] = now
         word = "hazard" if alarm.kind == "hazard" else "condition"
-        data = {word: alarm.word, "state": now, "item": alarm.key, "value": alarm.value}
+        value = alarm.value if isinstance(alarm.value, int | float) else str(alarm.value)[:80].replace("\0", "")
+        data = {word: alarm.word, "state": now, "item": alarm.key[:200], "value": value}
         if not alarm.on and self.others_hold(f"alarm/{device}/", f":{alarm.word}", key, changes):
             # Two rows may mean one danger (a current and a temperature): it is over when both are.
-            data = {"condition": "other", "state": "off", "item": alarm.key, "value": alarm.value, "still": alarm.word}
-            return [EventItem(device=device, at=at, id=f"{alarm.key}-{now}-{at}"[:80], kind="device", data=data)]
-        return [EventItem(device=device, at=at, id=f"{alarm.key}-{now}-{at}"[:80], kind=alarm.kind, data=data)]
+            data = {**data, "condition": "other", "still": alarm.word}
+            data.pop("hazard", None)
+            return [EventItem(device=device, at=at, id=alarm_id(alarm.key, now, at), kind="device", data=data)]
+        return [EventItem(device=device, at=at, id=alarm_id(alarm.key, now, at), kind=alarm.kind, data=data)]
 
     def others_hold(self, prefix: str, suffix: str, key: str, changes: dict[str, str]) -> bool:
         """Tell whether another alarm of a device, which means the same, still holds."""
@@ -155,6 +157,14 @@ class Intake:
     def local(self, at: int) -> datetime:
         """Return an instant as the estate's clocks show it."""
         return local_time(at, self._zone)
+
+
+def alarm_id(key: str, state: str, at: int) -> str:
+    """Name an alarm's beginning or end; a field's name may hold what an event's id may not (a Chinese one, a long one)."""
+    safe = re.sub(r"[^!-~]", "_", key)[:40]
+    if safe != key:
+        safe += "-" + hashlib.blake2b(key.encode(), digest_size=4).hexdigest()
+    return f"{safe}-{state}-{at}"
 
 
 def local_time(at: int, zone: ZoneInfo) -> datetime:

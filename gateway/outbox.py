@@ -11,11 +11,12 @@ made, which alarm holds, which event and which command was seen, what each devic
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, kind 
     seq INTEGER NOT NULL, rank INTEGER NOT NULL, items INTEGER NOT NULL, payload BLOB NOT NULL, UNIQUE (boot, kind, seq));
 CREATE TABLE IF NOT EXISTS losses (kind TEXT PRIMARY KEY, items INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS seen (device TEXT, id TEXT, number INTEGER, PRIMARY KEY (device, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (device TEXT, id TEXT, digest BLOB, number INTEGER, PRIMARY KEY (device, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS seen_number ON seen (number);
 CREATE TABLE IF NOT EXISTS heard (device TEXT PRIMARY KEY, heard_at INTEGER, said TEXT, fault TEXT, fault_at INTEGER,
     failures INTEGER NOT NULL DEFAULT 0, drift_ms INTEGER) WITHOUT ROWID;
@@ -144,8 +145,11 @@ class Outbox:
         fresh = 0
         for item in entry.items:
             event = isinstance(item, EventItem)
-            if event and not self._first_time(item):  # type: ignore[arg-type]
-                continue
+            if isinstance(item, EventItem):
+                named = self._first_time(item)
+                if named is None:
+                    continue
+                item = named
             body = msgspec.json.encode(item)
             self._db.execute(
                 "INSERT INTO items (kind, rank, body) VALUES (?, ?, ?)",
@@ -157,12 +161,26 @@ class Outbox:
             self._note(note)
         return fresh
 
-    def _first_time(self, item: EventItem) -> bool:
-        number = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM seen").fetchone()[0]
-        done = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", [item.device, item.id, number])
-        if done.rowcount and number % 1000 == 0:
-            self._db.execute("DELETE FROM seen WHERE number <= ?", [number - MAX_SEEN])
-        return bool(done.rowcount)
+    def _first_time(self, item: EventItem) -> EventItem | None:
+        """Return an event that was not seen before, None for one that is told again.
+
+        Another event under an id that was used (a counter that began again) gets an id of its own: it is no repeat.
+        """
+        told = msgspec.json.encode([item.kind, item.data], order="deterministic")
+        digest = hashlib.blake2b(told, digest_size=8).digest()
+        for name in (item.id, f"{item.id[:60]}~{digest.hex()}"):
+            row = self._db.execute(
+                "SELECT digest FROM seen WHERE (device, id) = (?, ?)", [item.device, name]
+            ).fetchone()
+            if row is None:
+                number = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM seen").fetchone()[0]
+                self._db.execute("INSERT INTO seen VALUES (?, ?, ?, ?)", [item.device, name, digest, number])
+                if number % 1000 == 0:
+                    self._db.execute("DELETE FROM seen WHERE number <= ?", [number - MAX_SEEN])
+                return item if name == item.id else replace(item, id=name)
+            if row[0] == digest:
+                return None
+        return None
 
     def _note(self, note: Heard) -> None:
         if note.fault is None:

@@ -74,7 +74,9 @@ def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
     similarity = number(row.get("similarity"))
     if similarity is not None:
         data["similarity"] = similarity
-    return HeardEvent(native=native, at=instant(row.get("time")), id=event_id(number_of_it), kind="passage", data=data)
+    # With its time, since a reader that was reset counts from one again.
+    number_of_it = event_id(number_of_it, text_of(row.get("time")))
+    return HeardEvent(native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data)
 
 
 def render(heard: Heard) -> tuple[str, bytes]:
@@ -87,7 +89,8 @@ def render(heard: Heard) -> tuple[str, bytes]:
     if not isinstance(heard, HeardEvent) or heard.kind != "passage":
         raise ValueError(f"{NAME}: a reader sends passages only")
     time = heard.at if isinstance(heard.at, int) or heard.at is None else heard.at.isoformat()
-    return "application/json", dumped({"device": heard.native, "id": heard.id, "time": time, **heard.data})
+    number_of_it = heard.id if time is None else heard.id.removesuffix(f"-{time}")
+    return "application/json", dumped({"device": heard.native, "id": number_of_it, "time": time, **heard.data})
 
 
 PUSH = Push(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)

@@ -41,13 +41,8 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
 def _face(row: dict[str, Any], tokens: Tokens) -> Heard:  # noqa: ARG001 (a face without a name has no token)
     data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
     at = instant(row.get("ShotTime")) or instant(row.get("FaceAppearTime"))
-    return HeardEvent(
-        native=text_of(row.get("DeviceID")) or "-",
-        at=at,
-        id=event_id("f", text_of(row.get("FaceID"))),
-        kind="passage",
-        data=data,
-    )
+    number = event_id("f", text_of(row.get("FaceID")), text_of(row.get("ShotTime")))
+    return HeardEvent(native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data)
 
 
 def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
@@ -57,7 +52,7 @@ def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
         data["plate"] = tokens("plate", plate)
     at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
     return HeardEvent(
-        native=text_of(row.get("DeviceID")) or "-", at=at, id=event_id("v", text_of(row.get("MotorVehicleID"))), kind="plate",
+        native=text_of(row.get("DeviceID")) or "-", at=at, id=event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime"))), kind="plate",
         data=data,
     )  # fmt: skip
 
@@ -72,7 +67,7 @@ def render(heard: Heard) -> tuple[str, bytes]:
     if not isinstance(heard, HeardEvent):
         raise ValueError(f"{NAME}: a camera sends faces and vehicles only")
     at = heard.at.strftime("%Y%m%d%H%M%S") if heard.at is not None and not isinstance(heard.at, int) else heard.at
-    number = heard.id.split("-", 1)[1]
+    number = heard.id.split("-")[1]
     if heard.kind == "passage":
         face: dict[str, Any] = {
             "FaceID": number,

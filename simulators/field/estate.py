@@ -86,7 +86,9 @@ class Other:
             return HeardEvent(native=native, at=at, id=f"r-{n}-{at}", kind="passage", data=passage)
         if self.kind == "access":
             ways = ("id_card", "fingerprint", "gait", "qr")
-            return HeardEvent(native=native, at=at, id=str(n), kind="passage", data={**passage, "method": ways[n % 4]})
+            return HeardEvent(
+                native=native, at=at, id=f"{n}-{at}", kind="passage", data={**passage, "method": ways[n % 4]}
+            )
         if self.kind == "plates":
             return HeardEvent(native=native, at=at, id=f"p-{n}-{at}", kind="plate", data={"plate": f"n-{n:05d}"})
         if self.kind == "edge":
@@ -94,7 +96,11 @@ class Other:
             return HeardEvent(native=native, at=at, id=f"a{n}-{at}", kind="hazard", data=data)
         if self.kind == "gat1400":
             return HeardEvent(
-                native=native, at=local, id=f"f-{n}", kind="passage", data={"method": "face", "outcome": "unknown"}
+                native=native,
+                at=local,
+                id=f"f-{n}-{local:%Y%m%d%H%M%S}",
+                kind="passage",
+                data={"method": "face", "outcome": "unknown"},
             )
         if self.kind == "gb28181":
             data = {"condition": "fault", "state": "on", "priority": 1, "method": 6}

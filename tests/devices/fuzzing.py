@@ -242,13 +242,17 @@ def heard(rng: random.Random, name: str) -> Heard:
             "direction": direction,
             "person": person,
         }
-        return HeardEvent(native=native, at=at, id=number, kind="passage", data=data)
+        return HeardEvent(native=native, at=at, id=f"{number}-{at}", kind="passage", data=data)
     if name == "gat1400":
         if rng.random() < 0.5:
             data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
-            return HeardEvent(native=native, at=T0, id=f"f-{number}", kind="passage", data=data)
+            return HeardEvent(native=native, at=T0, id=f"f-{number}-{T0:%Y%m%d%H%M%S}", kind="passage", data=data)
         return HeardEvent(
-            native=native, at=T0, id=f"v-{number}", kind="plate", data={"direction": "unknown", "plate": f"n-{number}"}
+            native=native,
+            at=T0,
+            id=f"v-{number}-{T0:%Y%m%d%H%M%S}",
+            kind="plate",
+            data={"direction": "unknown", "plate": f"n-{number}"},
         )
     data = {"condition": "tamper", "state": "on", "priority": 4, "method": 2, "type": 2}
     return HeardEvent(native=native, at=T0, id=f"n-{int(number)}-{T0.isoformat()}", kind="device", data=data)

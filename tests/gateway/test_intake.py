@@ -94,6 +94,16 @@ def test_fields_that_are_no_numbers_give_no_values() -> None:
     assert scaled(0.2871, 1000.0) == 287.1
 
 
+def test_an_alarm_of_a_field_with_a_chinese_name_has_an_id_that_the_server_takes() -> None:
+    from domain.ids import valid_event_id
+    from gateway.intake import alarm_id
+
+    names = {
+        alarm_id(key, "on", 1_790_000_000_000) for key in ("报警状态:1:smoke", "电池状态:1:smoke", "x" * 200, "a b")
+    }
+    assert len(names) == 4 and all(valid_event_id(name) for name in names)
+
+
 def test_strangers_are_counted_and_bounded(bench: Callable[[str], Bench]) -> None:
     made = bench("")
     for n in range(3 * MOST):

@@ -103,6 +103,17 @@ def test_an_event_that_comes_twice_is_put_down_once(tmp_path: Path) -> None:
     assert sealed is not None and box.put([Entry(items=[event(1)])]) == 0
 
 
+def test_another_event_under_a_used_id_is_no_repeat() -> None:
+    box = Outbox(None, "b1")
+    one = EventItem(device="door-1", at=T0, id="17", kind="passage", data={"method": "card", "person": "p-00001"})
+    other = EventItem(device="door-1", at=T0 + 9, id="17", kind="passage", data={"method": "card", "person": "p-00002"})
+    assert [box.put([Entry(items=[item])]) for item in (one, other, one, other)] == [1, 1, 0, 0]
+    sealed = box.next(Up.EVENTS, T0)
+    assert sealed is not None
+    first, second = (str(item["id"]) for item in items(sealed.payload))
+    assert first == "17" and second.startswith("17~")
+
+
 def test_the_cap_gives_up_readings_first_hazards_last_and_counts(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "o.sqlite", "b1", cap_bytes=60_000)
     box.put([Entry(items=[event(n, "hazard") for n in range(50)])])
