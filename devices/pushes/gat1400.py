@@ -51,10 +51,8 @@ def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
     if plate:
         data["plate"] = tokens("plate", plate)
     at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
-    return HeardEvent(
-        native=text_of(row.get("DeviceID")) or "-", at=at, id=event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime"))), kind="plate",
-        data=data,
-    )  # fmt: skip
+    number = event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime")))
+    return HeardEvent(native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data)
 
 
 def render(heard: Heard) -> tuple[str, bytes]:
