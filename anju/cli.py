@@ -11,11 +11,10 @@ from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from anju import services
-from anju.edge_cli import bench_app, decode, gateway_app, simulate_devices, simulate_field
+from anju.edge_cli import bench_app, decode, fail, gateway_app, out, simulate_devices, simulate_field
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
 from domain.measures import Supply
@@ -39,14 +38,7 @@ app.add_typer(bench_app, name="bench")
 app.command()(decode)
 simulate_app.command(name="devices")(simulate_devices)
 simulate_app.command(name="field")(simulate_field)
-out = Console(highlight=False, soft_wrap=True)
 T = TypeVar("T")
-
-
-def fail(message: str) -> typer.Exit:
-    """Print one line on standard error and make the exit that ends the command."""
-    print(f"anju: {message}", file=sys.stderr)
-    return typer.Exit(2)
 
 
 def _settings() -> Settings:

@@ -125,9 +125,10 @@ class Bus:
         slow = turn.slow(asked)
         fields: dict[str, Any] = {}
         missing: list[str] = []
-        needed = len(self.poll.asks(profile, address, False))
+        asks = self.poll.asks(profile, address, slow)
+        needed = len(self.poll.asks(profile, address, False)) if slow else len(asks)
         try:
-            for n, ask in enumerate(self.poll.asks(profile, address, slow)):
+            for n, ask in enumerate(asks):
                 answer = await self._ask(ask)
                 if not isinstance(answer, Rejected):
                     # The first answer is the register's; what is asked after it must not make it younger.

@@ -174,6 +174,10 @@ class ConfigTable(_Table):
     mqtt: list[MqttTable] = []
     server: ServerTable | None = None
 
+    def sources(self) -> list[SourceTable | MqttTable]:
+        """Return everything that pushes."""
+        return [*(self.push.sources if self.push else []), *self.mqtt]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -224,7 +228,7 @@ class Config:
 
     def sources(self) -> list[SourceTable | MqttTable]:
         """Return everything that pushes."""
-        return [*(self.table.push.sources if self.table.push else []), *self.table.mqtt]
+        return self.table.sources()
 
 
 def load_config(path: Path) -> Config:
@@ -385,10 +389,7 @@ class _Check:
     def _pushes(self) -> None:
         if self.table.push is not None:
             self._port("push: port", self.table.push.port)
-        sources: list[SourceTable | MqttTable] = [
-            *(self.table.push.sources if self.table.push else []),
-            *self.table.mqtt,
-        ]
+        sources = self.table.sources()
         names = set()
         for source in sources:
             place = f"source {source.name!r}"

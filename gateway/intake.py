@@ -71,7 +71,7 @@ class Intake:
         return [self._one(devices, message) for message in messages]
 
     def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | Stranger:
-        table = devices.get(message.native.lower()) or devices.get("*")
+        table = table_of(devices, message.native)
         if table is None:
             return Stranger(native=message.native)
         now = self._clock.now_ms()
@@ -157,6 +157,11 @@ class Intake:
     def local(self, at: int) -> datetime:
         """Return an instant as the estate's clocks show it."""
         return local_time(at, self._zone)
+
+
+def table_of(devices: dict[str, DeviceTable], native: str) -> DeviceTable | None:
+    """Find a source's device by its own name; `*` takes every other."""
+    return devices.get(native.lower()) or devices.get("*")
 
 
 def alarm_id(key: str, state: str, at: int) -> str:

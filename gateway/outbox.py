@@ -292,12 +292,12 @@ class Outbox:
         assert number is not None
         return Sealed(id=number, kind=kind, payload=payload)
 
-    def requeue(self, keep: Sequence[int] = ()) -> None:
-        """Send again everything that is sealed and not acknowledged, but for the messages in `keep`."""
+    def requeue(self) -> None:
+        """Send again everything that is sealed and not acknowledged."""
         with self._lock:
             for kind, order in ((Up.READINGS, "ASC"), (Up.EVENTS, "DESC")):
                 rows = self._db.execute(f"SELECT id FROM messages WHERE kind = ? ORDER BY id {order}", [kind])  # noqa: S608
-                self._unsent[kind] = deque(number for (number,) in rows if number not in set(keep))
+                self._unsent[kind] = deque(number for (number,) in rows)
 
     def again(self, kind: Up, boot: str, seqs: Sequence[int]) -> list[Sealed]:
         """Return messages that the server asks for again and that are still held."""
@@ -320,14 +320,10 @@ class Outbox:
     def acknowledge(self, kind: Up, boot: str, upto: int, also: Sequence[int]) -> list[int]:
         """Forget what the server has committed; returns the messages that are gone."""
         with self._lock, self._transaction():
-            marks = [(kind, boot, upto, upto)] + [(kind, boot, seq, seq) for seq in also]
-            gone: list[tuple[int, int, int]] = []
-            for n, (of, start, low, high) in enumerate(marks):
-                gone += self._db.execute(
-                    f"DELETE FROM messages WHERE kind = ? AND boot = ? AND seq {'<=' if n == 0 else '='} ? "  # noqa: S608
-                    "RETURNING id, length(payload), items",
-                    [of, start, low if n == 0 else high],
-                ).fetchall()
+            forget = "DELETE FROM messages WHERE kind = ? AND boot = ? AND {} RETURNING id, length(payload), items"
+            gone = self._db.execute(forget.format("seq <= ?"), [kind, boot, upto]).fetchall()
+            for seq in also:
+                gone += self._db.execute(forget.format("seq = ?"), [kind, boot, seq]).fetchall()
             self.bytes -= sum(size for _, size, _ in gone)
             self.items -= sum(count for _, _, count in gone)
         self.changed()

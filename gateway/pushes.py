@@ -27,7 +27,7 @@ from devices.pushes.body import MAX_BODY, Push
 from domain.rejection import Reason, Rejected
 from gateway.config import Config, DeviceTable, MqttTable, SourceTable
 from gateway.desk import Desk, Refused
-from gateway.intake import Intake, Stranger
+from gateway.intake import Intake, Stranger, table_of
 from gateway.outbox import Entry
 from gateway.strangers import Strangers
 
@@ -59,14 +59,13 @@ class Receiver:
             self._strangers.refused(self.source.name, found)
             return Taken(kept=False, refused=found)
         # One device at a time: whether an alarm begins or ends is told by what was put down before.
-        known = sorted({table.device for message in found if (table := self._table_of(message.native)) is not None})
+        known = sorted(
+            {table.device for message in found if (table := table_of(self.devices, message.native)) is not None}
+        )
         async with AsyncExitStack() as held:
             for device in known:
                 await held.enter_async_context(self._locks.setdefault(device, asyncio.Lock()))
             return await self._keep(self._intake.pushed(self.devices, found))
-
-    def _table_of(self, native: str) -> DeviceTable | None:
-        return self.devices.get(native.lower()) or self.devices.get("*")
 
     async def _keep(self, taken: list[Entry | Stranger]) -> Taken:
         unknown = next((entry.native for entry in taken if isinstance(entry, Stranger)), None)

@@ -24,6 +24,16 @@ class Ask:
     what: str
 
 
+def no_command(profile: Profile, name: str, argument: str) -> ValueError:
+    """Make the error of a command that a profile does not have."""
+    known = [f"{n} {word}" for n, words in profile.commands.items() for word in words if word != "item"]
+    return ValueError(f"profile {profile.key!r} has no command {name} {argument}; it has {', '.join(known) or 'none'}")
+
+
+def _no_command(profile: Profile, _address: str, name: str, argument: str) -> Ask:
+    raise no_command(profile, name, argument)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
     """A polled protocol.
@@ -39,8 +49,8 @@ class Poll:
     address: Callable[[str], str]
     check: Callable[[Profile], None]
     asks: Callable[[Profile, str, bool], list[Ask]]
-    set_clock: Callable[[Profile, str, datetime], Ask | None]
-    command: Callable[[Profile, str, str, str], Ask]
+    set_clock: Callable[[Profile, str, datetime], Ask | None] = lambda _profile, _address, _now: None
+    command: Callable[[Profile, str, str, str], Ask] = _no_command
     combine: Callable[[Profile, dict[str, Any]], dict[str, Any]] = lambda _profile, fields: fields
 
 
@@ -48,9 +58,3 @@ def slow_items(profile: Profile) -> list[str]:
     """Name the items that only alarms need, in the profile's order."""
     fast = {point.item for point in profile.points.values()}
     return [item for item in dict.fromkeys(alarm.item for alarm in profile.alarms) if item not in fast]
-
-
-def no_command(profile: Profile, name: str, argument: str) -> ValueError:
-    """Make the error of a command that a profile does not have."""
-    known = [f"{n} {word}" for n, words in profile.commands.items() for word in words if word != "item"]
-    return ValueError(f"profile {profile.key!r} has no command {name} {argument}; it has {', '.join(known) or 'none'}")

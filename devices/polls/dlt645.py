@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from devices.mapping import CLOCK, FREEZE
-from devices.polls.asking import Ask, Fields, Poll, no_command, slow_items
+from devices.polls.asking import Ask, Fields, Poll, slow_items
 from devices.profiles import Profile
 from devices.protocols import dlt645 as wire
 from domain.rejection import Rejected
@@ -102,11 +102,7 @@ def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:  # 
     return Ask(request=wire.WAKE_UP + wire.CODEC.encode(wire.set_time(now)), read=None, what="broadcast time")
 
 
-def _command(profile: Profile, address: str, name: str, argument: str) -> Ask:  # noqa: ARG001
-    raise no_command(profile, name, argument)
-
-
 POLL = Poll(
-    name="dlt645", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock, command=_command,
+    name="dlt645", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock,
     combine=_combine,
 )  # fmt: skip

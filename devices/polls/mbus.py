@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from devices.mapping import CLOCK
-from devices.polls.asking import Ask, Fields, Poll, no_command
+from devices.polls.asking import Ask, Fields, Poll
 from devices.profiles import Profile
 from devices.protocols import mbus as wire
 from domain.rejection import Rejected
@@ -69,14 +69,4 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG
     return [Ask(request=wire.CODEC.encode(wire.ask(number)), read=read, what="user data")]
 
 
-def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:  # noqa: ARG001 (no common way)
-    return None
-
-
-def _command(profile: Profile, address: str, name: str, argument: str) -> Ask:  # noqa: ARG001
-    raise no_command(profile, name, argument)
-
-
-POLL = Poll(
-    name="mbus", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock, command=_command
-)
+POLL = Poll(name="mbus", codec=wire.CODEC, address=_address, check=_check, asks=_asks)

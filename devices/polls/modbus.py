@@ -6,8 +6,6 @@ count from zero, as on the wire. A command names its coil or register and what e
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from devices.polls.asking import Ask, Fields, Poll, no_command, slow_items
 from devices.profiles import Profile
 from devices.protocols import modbus as wire
@@ -83,13 +81,7 @@ def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
 
         return Ask(request=codec.encode(request), read=read, what=f"{word} {argument}")
 
-    return Poll(
-        name=name, codec=codec, address=_address, check=_check, asks=asks, set_clock=_set_clock, command=command
-    )
-
-
-def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:  # noqa: ARG001 (Modbus has no clock)
-    return None
+    return Poll(name=name, codec=codec, address=_address, check=_check, asks=asks, command=command)
 
 
 RTU = _poll("modbus-rtu", wire.RTU)

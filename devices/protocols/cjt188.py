@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, refused, to_bcd
+from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
 from domain.rejection import Reason, Rejected
 
 NAME = "cjt188"
@@ -89,13 +89,9 @@ def _cut(data: bytes) -> Cut[Frame]:
     size = 13 + data[10]
     if len(data) < size:
         return MORE
-    if data[size - 1] != 0x16:
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H"))
-    if sum(data[: size - 2]) & 0xFF != data[size - 2]:
-        want = sum(data[: size - 2]) & 0xFF
-        return Cut(
-            1, refused(NAME, Reason.BAD_CHECKSUM, f"checksum is {data[size - 2]:02X}H, the bytes add to {want:02X}H")
-        )
+    fault = end_fault(NAME, data, 0, size)
+    if fault is not None:
+        return Cut(1, fault)
     frame = Frame(meter_type=data[1], address=data[8:1:-1].hex().upper(), control=data[9], data=data[11 : size - 2])
     return Cut(size, frame)
 

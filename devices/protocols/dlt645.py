@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, refused, to_bcd
+from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
 from domain.rejection import Reason, Rejected
 
 NAME = "dlt645"
@@ -82,13 +82,9 @@ def _cut(data: bytes) -> Cut[Frame]:
     size = 12 + data[9]
     if len(data) < size:
         return MORE
-    if data[size - 1] != 0x16:
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H"))
-    if sum(data[: size - 2]) & 0xFF != data[size - 2]:
-        want = sum(data[: size - 2]) & 0xFF
-        return Cut(
-            1, refused(NAME, Reason.BAD_CHECKSUM, f"checksum is {data[size - 2]:02X}H, the bytes add to {want:02X}H")
-        )
+    fault = end_fault(NAME, data, 0, size)
+    if fault is not None:
+        return Cut(1, fault)
     return Cut(
         size,
         Frame(address=data[6:0:-1].hex().upper(), control=data[8], data=data[10 : size - 2].translate(_UNSHIFT)),
@@ -177,7 +173,7 @@ def _error_text(word: int) -> str:
 def item_of(identifier: str) -> Item | None:
     """Return the format of an identifier's values; None where this codec does not know it."""
     if len(identifier) == 4:
-        return _ITEMS_1997.get(identifier[:2])
+        return _B6.get(identifier[2]) if identifier.startswith("B6") else _ITEMS_1997.get(identifier[:2])
     group, kind = identifier[:2], identifier[:4]
     if group == "00":
         return Item(size=4, decimals=2)
@@ -213,7 +209,6 @@ _SINGLE: dict[str, Item] = {
 #: DL/T 645-1997, table of annex A by the first byte: energy, voltage/current/power/power factor by second digit.
 _ITEMS_1997: dict[str, Item] = {
     "90": Item(size=4, decimals=2), "91": Item(size=4, decimals=2), "94": Item(size=4, decimals=2),
-    "B6": Item(size=2, decimals=0),
 }  # fmt: skip
 _B6 = {"1": Item(size=2, decimals=0), "2": Item(size=2, decimals=2), "3": Item(size=3, decimals=4),
        "4": Item(size=2, decimals=2), "5": Item(size=2, decimals=3)}  # fmt: skip
@@ -224,7 +219,7 @@ def values(identifier: str, data: bytes) -> list[float | None] | Rejected:
 
     None stands for a value that the meter does not have (FF, or digits that are none).
     """
-    item = _B6.get(identifier[2]) if identifier.startswith("B6") and len(identifier) == 4 else item_of(identifier)
+    item = item_of(identifier)
     if item is None:
         return refused(NAME, Reason.NOT_UNDERSTOOD, f"identifier {identifier} is not in the table")
     if not data or len(data) % item.size:
@@ -247,7 +242,7 @@ def value_data(identifier: str, *numbers: float) -> bytes:
 
     Raises: ValueError for an identifier without a format, or a value that does not fit.
     """
-    item = _B6.get(identifier[2]) if identifier.startswith("B6") and len(identifier) == 4 else item_of(identifier)
+    item = item_of(identifier)
     if item is None:
         raise ValueError(f"{NAME}: identifier {identifier} is not in the table")
     out = b""

@@ -130,3 +130,18 @@ def to_bcd(value: int, size: int) -> bytes:
 def refused(name: str, reason: Reason, detail: str) -> Rejected:
     """Make a refusal that names its protocol."""
     return Rejected(reason=reason, detail=f"{name}: {detail}")
+
+
+def sum_fault(name: str, body: bytes, given: int) -> Rejected | None:
+    """Hold a frame's checksum against the sum of its bytes, modulo 256; None where it is right."""
+    want = sum(body) & 0xFF
+    if want == given:
+        return None
+    return refused(name, Reason.BAD_CHECKSUM, f"checksum is {given:02X}H, the bytes add to {want:02X}H")
+
+
+def end_fault(name: str, data: bytes, first: int, size: int) -> Rejected | None:
+    """Hold the end of a frame of `size` bytes against `CS 16H`, the sum running from byte `first`; None where it is right."""
+    if data[size - 1] != 0x16:
+        return refused(name, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H")
+    return sum_fault(name, data[first : size - 2], data[size - 2])

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, refused
+from devices.protocols.framing import MORE, Codec, Cut, refused, sum_fault
 from domain.rejection import Reason, Rejected
 
 NAME = "gb26875"
@@ -159,11 +159,9 @@ def _cut(data: bytes) -> Cut[Frame]:
         return MORE
     if data[size - 2 : size] != b"##":
         return Cut(1, refused(NAME, Reason.BAD_FRAME, "does not end with ##"))
-    if sum(data[2 : size - 3]) & 0xFF != data[size - 3]:
-        want = sum(data[2 : size - 3]) & 0xFF
-        return Cut(
-            1, refused(NAME, Reason.BAD_CHECKSUM, f"checksum is {data[size - 3]:02X}H, the bytes add to {want:02X}H")
-        )
+    fault = sum_fault(NAME, data[2 : size - 3], data[size - 3])
+    if fault is not None:
+        return Cut(1, fault)
     return Cut(
         size,
         Frame(

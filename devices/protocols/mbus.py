@@ -14,7 +14,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, refused, to_bcd
+from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
 from devices.protocols.mbus_units import Unit, unit_of
 from domain.rejection import Reason, Rejected
 
@@ -93,13 +93,9 @@ def _cut(data: bytes) -> Cut[Frame]:
     size = length + 6
     if len(data) < size:
         return MORE
-    if data[size - 1] != 0x16:
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H"))
-    if sum(data[4 : size - 2]) & 0xFF != data[size - 2]:
-        want = sum(data[4 : size - 2]) & 0xFF
-        return Cut(
-            1, refused(NAME, Reason.BAD_CHECKSUM, f"checksum is {data[size - 2]:02X}H, the bytes add to {want:02X}H")
-        )
+    fault = end_fault(NAME, data, 4, size)
+    if fault is not None:
+        return Cut(1, fault)
     return Cut(size, Frame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2]))
 
 
