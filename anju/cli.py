@@ -15,6 +15,7 @@ from rich.table import Table
 
 from anju import services
 from anju.edge_cli import bench_app, decode, fail, gateway_app, out, simulate_devices, simulate_field
+from anju.quarantine_cli import quarantine_app
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
 from domain.measures import Supply
@@ -26,7 +27,6 @@ app = typer.Typer(
     help="Anju 安居: a smart-community backend for public-housing estates.",
 )
 register = typer.Typer(no_args_is_help=True, help="The register: places, tenancies, devices.")
-quarantine_app = typer.Typer(no_args_is_help=True, help="What ingest could not take.")
 simulate_app = typer.Typer(no_args_is_help=True, help="A simulated city.")
 users_app = typer.Typer(no_args_is_help=True, help="Log-ins.")
 app.add_typer(register, name="register")
@@ -280,34 +280,6 @@ def register_columns() -> None:
     from anju.contract import register_markdown
 
     print(register_markdown(), end="")
-
-
-@quarantine_app.command(name="list")
-def quarantine_list(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
-    """List what waits for a person."""
-    from store import quarantine
-    from store.connect import connect
-
-    with connect(_settings().conninfo()) as connection:
-        rows, counts = quarantine.list_open(connection, limit), quarantine.count_open(connection)
-    table = Table("id", "received", "topic", "reason", "detail")
-    for row in rows:
-        table.add_row(
-            str(row["id"]), f"{row['received_at']:%Y-%m-%d %H:%M:%S}", row["topic"], row["reason"], row["detail"]
-        )
-    out.print(table)
-    out.print("open: " + (", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none"))
-
-
-@quarantine_app.command(name="replay")
-def quarantine_replay(
-    reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
-) -> None:
-    """Try again what waits, through the same path as new messages; what still does not fit comes back."""
-    from anju.replay import replay_quarantine
-
-    taken, left = replay_quarantine(_settings(), reason)
-    out.print(f"{taken} tried again, {left} came back")
 
 
 @users_app.command(name="add")

@@ -1,9 +1,7 @@
-"""`anju replay` and `anju quarantine replay`: wiring the gateway's file reader, the uplink and the register together."""
+"""`anju replay`: wiring the gateway's file reader, the uplink and the register together."""
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +13,8 @@ from domain.calendar import from_ms
 from domain.measures import Supply
 from gateway.replay import Layout, ReplayFile
 from gateway.uplink import Uplink
-from ingest.write import Message, Writer
-from store import ingest_log, places, quarantine
+from store import ingest_log, places
 from store.connect import Connection, connect
-from store.partitions import Partitions
-from store.placement import Placement
 
 _HOURLY = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
 _DAILY = {Supply.WATER: "water-daily", Supply.ELECTRICITY: "electricity-daily"}
@@ -92,20 +87,3 @@ def _register(connection: Connection, survey: ReplayFile, estate: str, gateway: 
     report = import_rows(connection, sheets)
     if report.errors:
         raise SystemExit("\n".join(str(error) for error in report.errors))
-
-
-def replay_quarantine(settings: Settings, reason: str | None) -> tuple[int, int]:
-    """Put what waits in quarantine through ingest's own writer; returns how many were tried and how many came back."""
-    came_back = 0
-    with connect(settings.conninfo()) as connection:
-        with connection.transaction():
-            rows = quarantine.take_for_replay(connection, reason)
-        placement = Placement(clock=time.monotonic)
-        placement.refresh(connection)
-        writer = Writer(placement, Partitions(connection))
-        for row in rows:
-            message = Message(topic=row["topic"], payload=bytes(row["payload"]))
-            outcome = writer.write(connection, [message], int(datetime.now(UTC).timestamp() * 1000))
-            came_back += bool(outcome.reasons)
-        connection.commit()
-    return len(rows), came_back

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from analytics.nightly import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.settings import Settings
 from devices.profiles import load_profiles
+from domain.ids import slug
 from ingest.worker import Worker
 from store import retention
 from store.connect import Connection, Unavailable, connect
@@ -72,8 +75,9 @@ def run_ingest(settings: Settings) -> None:
         dsn=settings.conninfo(),
         broker=settings.broker(),
         bus=LiveBus(settings.redis_url),
-        name=settings.ingest_name,
-        share=settings.ingest_share,
+        name=settings.ingest_name or slug(f"{socket.gethostname()}-{os.getpid()}"),
+        readings=settings.ingest_readings,
+        group=settings.ingest_group,
     )
     on_stop(worker.stop)
     worker.run()

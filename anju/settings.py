@@ -44,9 +44,14 @@ class Settings(BaseSettings):
     broker_username: str | None = Field(None, description="log-in at the broker")
     broker_password_file: Path | None = Field(None, description="file that holds its password")
     broker_ca_file: Path | None = Field(None, description="authority of the broker's certificate; turns TLS on")
-    ingest_name: str = Field("ingest-0", pattern=r"^[a-z0-9-]{2,40}$", description="client id of this ingest worker")
-    ingest_share: str | None = Field(
-        None, pattern=r"^[a-z0-9-]{2,40}$", description="shared-subscription group of several workers"
+    ingest_name: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{2,40}$", description="name of this ingest worker; its host and process by default"
+    )
+    ingest_group: str = Field(
+        "anju", pattern=r"^[a-z0-9-]{2,40}$", description="names the sessions at the broker; the same for all workers"
+    )
+    ingest_readings: int = Field(
+        1, ge=1, le=64, description="sessions that share the readings, the same for all workers; more need MQTT 5"
     )
     api_host: str = Field("127.0.0.1", description="address on which the API listens")
     api_port: int = Field(8080, ge=1, le=65535, description="its port")

@@ -1,44 +1,93 @@
 """One batch of messages into the database, in one transaction: place, write, quarantine, count, note progress.
 
 What comes back says what may be acknowledged now. Every value and event received is accounted for as stored,
-duplicate or quarantined, and the batch checks this law before it commits.
+duplicate or quarantined, and the batch checks this law before it commits. Most readings go the fast way (columns.py); what does
+not fit or is not known yet goes the careful way here, which finds the reason.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_right
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from domain import wire
-from domain.calendar import from_ms
+from domain import sequence, wire
+from domain.ids import valid_id, valid_point
 from domain.rejection import Reason, Rejected
-from domain.sequence import Progress
-from domain.wire import EventKind, Up
+from domain.sequence import Run
+from domain.wire import Birth, EventKind, State, Up
+from ingest.bulk import Frame
+from ingest.columns import Columns, Route
 from ingest.decode import Decoded, as_message, decode
-from store import commands, ingest_log, series
-from store.connect import Connection
-from store.ingest_log import ProgressKey, Tally
-from store.partitions import Partitions
-from store.placement import PlacedDevice, PlacedGateway, Placement
-from store.quarantine import Refused, quarantine
+from store.connect import AlreadyThere
+from store.ingest_log import Spans, Tally
+from store.placement import PlacedDevice, PlacedGateway, Placement, Register
+from store.progress import ProgressKey
+from store.quarantine import Refused
+from store.series import EventRow, Readings, Written
+
+#: How long one batch may keep the database busy before its connection is cut.
+BATCH_SECONDS = 20.0
+#: Routes remembered; beyond it all are forgotten and found anew.
+MAX_ROUTES = 50_000
+
+
+class Ledger(Register, Protocol):
+    """What a batch is written through: `store.ledger.Ledger`, or the simulation's."""
+
+    def batch(self, seconds: float) -> AbstractContextManager[None]:
+        """Hold the work to a deadline, and undo it where it fails."""
+
+    def commit(self) -> None:
+        """End the transaction."""
+
+    def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """Return the codes of points: their device's, and their own name."""
+
+    def cover(self, low_ms: int, high_ms: int) -> None:
+        """Make sure that there are tables for a span of time."""
+
+    def write_readings(self, batch: Readings, *, merge: bool) -> Written:
+        """Store readings."""
+
+    def write_events(self, batch: list[EventRow]) -> Written:
+        """Store events."""
+
+    def queue_for_watch(self, rows: list[EventRow]) -> None:
+        """Hand stored events to watch."""
+
+    def note_result(self, row: EventRow) -> None:
+        """Note what a gateway reports of a command."""
+
+    def keep_refused(self, refused: list[Refused]) -> list[bool]:
+        """Put refusals into quarantine; returns which are new."""
+
+    def note_seen(self, seen: dict[ProgressKey, list[Run]]) -> dict[ProgressKey, list[Run]]:
+        """Add numbers to the progress; returns all that are known to be stored."""
+
+    def mark_dirty(self, spans: Spans) -> None:
+        """Note which series changed."""
+
+    def add_tallies(self, tallies: dict[tuple[str, str], Tally]) -> None:
+        """Add to the counts."""
+
+    def save_state(self, gateway_id: int, state: State) -> None:
+        """Keep a gateway's condition."""
+
+    def save_birth(self, gateway_id: int, birth: Birth) -> None:
+        """Keep what a gateway has behind it."""
+
+    def note_best_effort(self, gateway_ids: set[int]) -> None:
+        """Mark gateways that send without numbers."""
 
 
 class Unbalanced(Exception):
     """A bug of ours: something received is not accounted for. The batch is rolled back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One message as it came from the broker; `generation` and `mid` are for its acknowledgement."""
-
-    topic: str
-    payload: bytes
-    generation: int = 0
-    mid: int = 0
-    qos: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,142 +97,267 @@ class Outcome:
     acks: list[tuple[str, str, wire.Ack]] = field(default_factory=list)
     #: Gateways that told their state, with its `at`: they are told the server's time.
     states: list[tuple[str, str, int]] = field(default_factory=list)
-    to_watch: int = 0
+    #: Events that watch has to look at, as (device's id, event's id).
+    to_watch: list[tuple[int, str]] = field(default_factory=list)
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
+    #: What was refused, whether or not it had been before, by digest.
+    refused: set[bytes] = field(default_factory=set)
+    #: Of each gateway, how far its newest message's clock is from ours, ms.
+    skews: dict[int, int] = field(default_factory=dict)
+    #: What was read, for the latest values: point, at, value.
+    readings: Readings | None = None
+
+    @property
+    def items(self) -> int:
+        """How many values and events were received."""
+        return sum(tally.received for tally in self.tallies.values())
 
 
 @dataclass(slots=True)
 class Writer:
-    """Writes batches with one connection; keeps the placement, the partitions and the progress it has read."""
+    """Writes batches; keeps only what it can ask for again."""
 
     placement: Placement
-    partitions: Partitions
-    progress: dict[ProgressKey, Progress] = field(default_factory=dict)
+    routes: dict[bytes, Route] = field(default_factory=dict)
+    #: Routes that the last batch counted on.
+    touched: list[Route] = field(default_factory=list)
+    _epoch: int = -1
 
-    def write(
-        self, connection: Connection, messages: list[Message], now_ms: int, *, whole: Rejected | None = None
-    ) -> Outcome:
+    def write(self, ledger: Ledger, frames: list[Frame], now_ms: int, *, whole: Rejected | None = None) -> Outcome:
         """Write a batch and commit it. With `whole` given every message is quarantined for that reason.
 
         Raises: the driver's errors; then nothing of the batch is stored, and it may be tried again.
         """
-        batch = _Batch(self, connection, now_ms)
         try:
-            batch.read(messages, whole)
-            spans = batch.at + [row.at_ms for row in batch.events]
-            if spans:
-                connection.commit()
-                self.partitions.cover(connection, from_ms(min(spans)), from_ms(max(spans)))
-            with connection.transaction():
-                return batch.store()
-        except BaseException:
-            # What was noted in memory of a batch that did not commit must not count.
-            self.progress.clear()
-            self.partitions.forget()
-            connection.rollback()
-            raise
+            return self._attempt(ledger, frames, now_ms, whole, merge=False)
+        except AlreadyThere:
+            # Something of it is stored already: the same again, told apart row by row. A second time it is another worker
+            # that stores the same at this moment; then it is done.
+            try:
+                return self._attempt(ledger, frames, now_ms, whole, merge=True)
+            except AlreadyThere:
+                return self._attempt(ledger, frames, now_ms, whole, merge=True)
+
+    def _attempt(
+        self, ledger: Ledger, frames: list[Frame], now_ms: int, whole: Rejected | None, *, merge: bool
+    ) -> Outcome:
+        with ledger.batch(BATCH_SECONDS):
+            self.placement.refresh(ledger)
+            if self.placement.epoch != self._epoch or len(self.routes) > MAX_ROUTES:
+                self.routes.clear()
+                self._epoch = self.placement.epoch
+            batch = _Batch(self, ledger, now_ms)
+            try:
+                batch.read(frames, whole)
+            except BaseException:
+                # Points that were made in it do not exist.
+                self.placement.forget()
+                raise
+            # Points may stay whatever becomes of the batch: a point without readings says nothing.
+            ledger.commit()
+            batch.cover()
+            out = batch.store(merge=merge)
+            ledger.commit()
+            return out
 
 
 class _Batch:
-    def __init__(self, writer: Writer, connection: Connection, now_ms: int) -> None:
-        self.writer, self.connection, self.now_ms = writer, connection, now_ms
-        self.at: list[int] = []
-        self.points: list[int] = []
-        self.values: list[float] = []
-        self.origin: list[tuple[Decoded, int, int]] = []
-        self.events: list[series.EventRow] = []
-        self.event_origin: list[tuple[Decoded, int]] = []
-        self.refused: list[tuple[str, Refused]] = []
-        self.sequenced: list[tuple[Decoded, PlacedGateway]] = []
+    def __init__(self, writer: Writer, ledger: Ledger, now_ms: int) -> None:
+        self.writer, self.ledger, self.now_ms = writer, ledger, now_ms
+        self.columns = Columns()
+        # Rows: the columns' first, then the careful ones. `source` is an index into `topics`.
+        self.at: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.point: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        self.value: NDArray[np.float64] = np.empty(0)
+        self.source: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        self.topics: list[str] = []
+        self.careful: list[tuple[int, int, float, int]] = []
+        self.events: list[EventRow] = []
+        self.event_items: list[tuple[str, wire.EventItem, int]] = []
+        self.refused: list[Refused] = []
+        self.seen: dict[ProgressKey, list[int]] = {}
+        self.places: dict[int, tuple[str, str]] = {}
         self.status: list[tuple[Decoded, PlacedGateway]] = []
         self.best_effort: set[int] = set()
-        self.spans: dict[int, tuple[int, int]] = {}
         self.out = Outcome()
 
     # Reading and placing -------------------------------------------------------------------------------------------
 
-    def read(self, messages: list[Message], whole: Rejected | None) -> None:
+    def read(self, frames: list[Frame], whole: Rejected | None) -> None:
         """Decode and place every message."""
-        for message in messages:
-            found = whole or decode(message.topic, message.payload, self.now_ms)
-            if isinstance(found, Rejected):
-                self._tally(_source(message.topic), _kind(message.topic)).received += 1
-                self._refuse(message.topic, message.payload, found)
-                if whole is not None:
-                    self._progress_of_refused(message)
-                continue
-            self._place(message, found)
-
-    def _progress_of_refused(self, message: Message) -> None:
-        """A message that cannot be stored is quarantined and so acknowledged: note its number."""
-        found = decode(message.topic, message.payload, self.now_ms)
-        if isinstance(found, Decoded):
-            gateway = self.writer.placement.gateway(self.connection, found.topic.estate, found.topic.gateway)
-            if gateway is not None and found.seq is not None:
-                self.sequenced.append((found, gateway))
-
-    def _place(self, message: Message, found: Decoded) -> None:
-        gateway = self.writer.placement.gateway(self.connection, found.topic.estate, found.topic.gateway)
-        if gateway is None:
-            self._tally(_source(message.topic), found.topic.up).received += 1
-            self._refuse(
-                message.topic,
-                message.payload,
-                Rejected(
-                    reason=Reason.UNKNOWN_GATEWAY,
-                    detail=f"gateway {found.topic.gateway!r} is not registered at estate {found.topic.estate!r}; "
-                    "register it, or correct the topic, then replay",
-                ),
+        routes = self.writer.routes
+        for route in self.writer.touched:
+            route.reset()
+        self.writer.touched = self.columns.routes
+        odd = list(frames)
+        if whole is None:
+            odd = self.columns.take(frames, routes)
+            if odd and self._learn(odd):
+                odd = self.columns.take(odd, routes)
+        odd += self._check_rows()
+        for frame in odd:
+            self._read_carefully(frame, whole)
+        self._close_routes()
+        if self.careful:
+            at, point, value, source = zip(*self.careful, strict=True)
+            self.at, self.point = (
+                np.append(self.at, np.array(at, dtype=np.int64)),
+                np.append(self.point, np.array(point, dtype=np.int32)),
             )
-            return
-        tally = self._tally(_source(message.topic), found.topic.up)
+            self.value, self.source = (
+                np.append(self.value, value),
+                np.append(self.source, np.array(source, dtype=np.int32)),
+            )
+
+    def _learn(self, odd: list[Frame]) -> bool:
+        """Ask for all that messages name and we do not know, in a few queries; True where it is worth to read them again."""
+        writer, placement, ledger = self.writer, self.writer.placement, self.ledger
+        for topic in {frame[0] for frame in odd} - writer.routes.keys():
+            text = topic.decode("utf-8", "replace")
+            parsed = wire.parse_up_topic(text)
+            if (
+                parsed is None
+                or parsed.up is not Up.READINGS
+                or not valid_id(parsed.estate)
+                or not valid_id(parsed.gateway)
+            ):
+                continue
+            gateway = placement.gateway(ledger, parsed.estate, parsed.gateway)
+            if gateway is not None:
+                source = f"{parsed.estate}/{parsed.gateway}"
+                writer.routes[topic] = Route(topic=text, source=source, gateway=gateway)
+        wanted = self.columns.wanted(odd, writer.routes)
+        placement.learn(
+            ledger,
+            {
+                (writer.routes[t].gateway.estate_id, code)
+                for t, codes in wanted.items()
+                for code in codes
+                if valid_id(code)
+            },
+        )
+        new: list[tuple[Route, str, PlacedDevice, set[str]]] = []
+        for topic, codes in wanted.items():
+            route = writer.routes[topic]
+            for code, names in codes.items():
+                device = placement.device(route.gateway.estate_id, code)
+                if device is not None and device.gateway_id in (None, route.gateway.id):
+                    new.append((route, code, device, {name for name in names if valid_point(name)}))
+        placement.make_points(ledger, [(device, name) for _, _, device, names in new for name in names])
+        for route, code, device, _ in new:
+            route.points[code] = device.points
+        return bool(writer.routes)
+
+    def _check_rows(self) -> list[Frame]:
+        """Take messages out of the columns again that hold a time or a value that cannot be; returns them."""
+        columns, placement = self.columns, self.writer.placement
+        self.at, self.point, self.value = columns.arrays()
+        rows = len(columns)
+        begins = np.array([*columns.begins, rows], dtype=np.int64)
+        counts = begins[1:] - begins[:-1]
+        index: dict[int, int] = {}
+        for route in columns.routes:
+            if id(route) not in index:
+                index[id(route)] = len(self.topics)
+                self.topics.append(route.topic)
+        of_message = np.fromiter(
+            (index[id(route)] for route in columns.routes), dtype=np.int32, count=len(columns.routes)
+        )
+        self.source = np.repeat(of_message, counts)
+        wrong = (
+            (self.at > self.now_ms + wire.AHEAD_MS)
+            | (self.value < placement.low[self.point]) | (self.value > placement.high[self.point]) | ~np.isfinite(self.value)
+        )  # fmt: skip
+        if not wrong.any():
+            return []
+        bad = sorted({bisect_right(columns.begins, int(row)) - 1 for row in np.flatnonzero(wrong)})
+        keep = ~np.repeat(np.isin(np.arange(len(counts)), bad), counts)
+        for message in bad:
+            columns.routes[message].received -= int(counts[message])
+        self.at, self.point, self.value, self.source = (
+            self.at[keep],
+            self.point[keep],
+            self.value[keep],
+            self.source[keep],
+        )
+        return [columns.frames[message] for message in bad]
+
+    def _close_routes(self) -> None:
+        """Take over what the routes have counted."""
+        for route in {id(route): route for route in self.columns.routes}.values():
+            self._tally(route.source, Up.READINGS).received += route.received
+            for boot, seqs in route.seqs.items():
+                if seqs:
+                    self._see(route.gateway, Up.READINGS, boot, seqs, route.source)
+            if route.unnumbered:
+                self.best_effort.add(route.gateway.id)
+            if route.sent_at is not None:
+                self.out.skews[route.gateway.id] = route.sent_at - self.now_ms
+
+    def _read_carefully(self, frame: Frame, whole: Rejected | None) -> None:
+        topic = frame[0].decode("utf-8", "replace")
+        found = decode(topic, frame[1], self.now_ms)
+        source, kind = source_of(topic), kind_of(topic)
+        if isinstance(found, Decoded):
+            placed = self.writer.placement.gateway(self.ledger, found.topic.estate, found.topic.gateway)
+            if placed is not None and found.seq is not None:
+                # What is quarantined is acknowledged too, or its gateway would send it for ever.
+                self._see(placed, found.topic.up, found.boot or "", [found.seq], source)
+            if whole is None and placed is not None:
+                self._place(topic, found, placed)
+                return
+            found = Rejected(
+                reason=Reason.UNKNOWN_GATEWAY,
+                detail=f"gateway {found.topic.gateway!r} is not registered at estate {found.topic.estate!r}; "
+                "register it, or correct the topic, then replay",
+            )
+        self._tally(source, kind).received += 1
+        self._refuse(topic, frame[1], whole or found)
+
+    def _place(self, topic: str, found: Decoded, gateway: PlacedGateway) -> None:
+        tally = self._tally(source_of(topic), found.topic.up)
         tally.received += found.received
         for piece in found.refused:
-            self._refuse(message.topic, piece.payload, piece.why)
+            self._refuse(topic, piece.payload, piece.why)
         if found.state is not None or found.birth is not None:
             self.status.append((found, gateway))
             tally.stored += 1
             return
-        if found.seq is not None:
-            self.sequenced.append((found, gateway))
-        else:
+        if found.seq is None:
             self.best_effort.add(gateway.id)
-        self._place_readings(message, found, gateway)
-        self._place_events(message, found, gateway)
-
-    def _place_readings(self, message: Message, found: Decoded, gateway: PlacedGateway) -> None:
-        placement = self.writer.placement
-        placed = [self._device(gateway, code) for code in found.devices]
-        wanted = {
-            (device.id, name)
-            for device, name in zip(placed, found.names, strict=True)
-            if isinstance(device, PlacedDevice) and (device.id, name) not in placement.points
-        }
-        placement.make_points(self.connection, sorted(wanted))
-        for i, device in enumerate(placed):
-            if isinstance(device, Rejected):
-                self._refuse(message.topic, _reading_bytes(found, i), device)
-                continue
-            self.at.append(found.at[i])
-            self.points.append(placement.points[device.id, found.names[i]])
-            self.values.append(found.values[i])
-            self.origin.append((found, i, device.id))
-
-    def _place_events(self, message: Message, found: Decoded, gateway: PlacedGateway) -> None:
-        for i, item in enumerate(found.events):
+        codes = {*found.devices, *(item.device for item in found.events)}
+        self.writer.placement.learn(self.ledger, ((gateway.estate_id, code) for code in codes))
+        self._place_readings(topic, found, gateway)
+        for item in found.events:
             device = self._device(gateway, item.device)
             if isinstance(device, Rejected):
-                self._refuse(message.topic, as_message(item), device)
+                self._refuse(topic, as_message(item), device)
                 continue
             self.events.append(
-                series.EventRow(device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data)
+                EventRow(device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data)
             )
-            self.event_origin.append((found, i))
+            self.event_items.append((topic, item, gateway.estate_id))
+
+    def _place_readings(self, topic: str, found: Decoded, gateway: PlacedGateway) -> None:
+        placed = [self._device(gateway, code) for code in found.devices]
+        self.writer.placement.make_points(
+            self.ledger,
+            [(d, name) for d, name in zip(placed, found.names, strict=True) if isinstance(d, PlacedDevice)],
+        )
+        source = len(self.topics)
+        self.topics.append(topic)
+        for i, device in enumerate(placed):
+            if isinstance(device, Rejected):
+                self._refuse(
+                    topic, _reading_bytes(found.devices[i], found.at[i], found.names[i], found.values[i]), device
+                )
+            else:
+                self.careful.append((found.at[i], device.points[found.names[i]], found.values[i], source))
 
     def _device(self, gateway: PlacedGateway, code: str) -> PlacedDevice | Rejected:
         """Find the device that a gateway speaks for."""
-        device = self.writer.placement.device(self.connection, gateway.estate_id, code)
+        device = self.writer.placement.device(gateway.estate_id, code)
         if device is None:
             return Rejected(
                 reason=Reason.UNKNOWN_DEVICE,
@@ -197,122 +371,116 @@ class _Batch:
 
     # Storing -------------------------------------------------------------------------------------------------------
 
-    def store(self) -> Outcome:
-        """Write everything; runs inside the transaction."""
-        self._store_readings()
+    def cover(self) -> None:
+        """Make tables for the span of the batch; what reading it created in the register is committed with them."""
+        instants = [int(f(self.at)) for f in (np.min, np.max) if len(self.at)] + [row.at_ms for row in self.events]
+        if instants:
+            self.ledger.cover(min(instants), max(instants))
+
+    def store(self, *, merge: bool) -> Outcome:
+        """Write everything; runs inside the transaction. What several workers may hold at once comes last, in a fixed order."""
+        self._store_readings(merge=merge)
         self._store_events()
-        self._store_status()
+        for found, gateway in self.status:
+            if found.state is not None:
+                self.ledger.save_state(gateway.id, found.state)
+                if found.state.online:
+                    self.out.states.append((found.topic.estate, found.topic.gateway, found.state.at))
+            if found.birth is not None:
+                self.ledger.save_birth(gateway.id, found.birth)
         self._store_quarantine()
+        if self.best_effort:
+            self.ledger.note_best_effort(self.best_effort)
         self._store_progress()
-        ingest_log.mark_dirty(self.connection, self.spans)
-        ingest_log.note_best_effort(self.connection, self.best_effort)
         for key, tally in self.out.tallies.items():
             if not tally.balanced:
                 raise Unbalanced(f"{key}: {tally}")
-        ingest_log.add_tallies(self.connection, self.out.tallies)
+        self.ledger.add_tallies(self.out.tallies)
         return self.out
 
-    def _store_readings(self) -> None:
-        batch = series.Readings(
-            at=np.array(self.at, dtype=np.int64),
-            point=np.array(self.points, dtype=np.int32),
-            value=np.array(self.values, dtype=np.float64),
-        )
-        written = series.write_readings(self.connection, batch)
-        clash = set(written.conflicts)
+    def _store_readings(self, *, merge: bool) -> None:
+        if not len(self.at):
+            return
+        batch = Readings(at=self.at, point=self.point, value=self.value)
+        written = self.ledger.write_readings(batch, merge=merge)
+        clash = np.zeros(len(batch), dtype=bool)
+        clash[written.conflicts] = True
+        names = self.ledger.point_names({int(p) for p in self.point[clash]}) if written.conflicts else {}
         for i in written.conflicts:
-            found, index, _ = self.origin[i]
+            device, name = names[int(self.point[i])]
             self._refuse(
-                _topic(found),
-                _reading_bytes(found, index),
+                self.topics[self.source[i]],
+                _reading_bytes(device, int(self.at[i]), name, float(self.value[i])),
                 Rejected(
                     reason=Reason.CONFLICT,
-                    detail=f"device {found.devices[index]}: another {found.names[index]} is stored for {found.at[index]}; "
-                    "a resend must be byte for byte the first one",
+                    detail=f"device {device}: another {name} is stored for {self.at[i]}; a resend must be byte for byte the first one",
                 ),
             )
-        self._settle(
-            Up.READINGS, [found for i, (found, _, _) in enumerate(self.origin) if i not in clash], written.stored
+        stored = np.bincount(self.source[written.fresh], minlength=len(self.topics))
+        known = np.bincount(self.source[~written.fresh & ~clash], minlength=len(self.topics))
+        for topic, new, old in zip(self.topics, stored.tolist(), known.tolist(), strict=True):
+            tally = self._tally(source_of(topic), Up.READINGS)
+            tally.stored += new
+            tally.duplicates += old
+        if written.fresh.any():
+            self.out.readings = batch if written.fresh.all() else Readings(
+                at=self.at[written.fresh], point=self.point[written.fresh], value=self.value[written.fresh]
+            )  # fmt: skip
+            self.ledger.mark_dirty(self._spans(self.out.readings))
+
+    def _spans(self, batch: Readings) -> Spans:
+        """Return what changed, by device."""
+        placement = self.writer.placement
+        order = np.argsort(device := placement.device_of[batch.point], kind="stable")
+        device, at = device[order], batch.at[order]
+        begins = np.flatnonzero(np.r_[True, device[1:] != device[:-1]])
+        return Spans(
+            device=device[begins],
+            estate=placement.estate_of[batch.point[order][begins]],
+            low=np.minimum.reduceat(at, begins),
+            high=np.maximum.reduceat(at, begins),
         )
-        for i, (_, _, device_id) in enumerate(self.origin):
-            if i not in clash and written.stored:
-                self._widen(device_id, self.at[i])
 
     def _store_events(self) -> None:
-        written = series.write_events(self.connection, self.events)
+        if not self.events:
+            return
+        written = self.ledger.write_events(self.events)
         clash = set(written.conflicts)
-        for i in written.conflicts:
-            found, index = self.event_origin[i]
-            self._refuse(
-                _topic(found),
-                as_message(found.events[index]),
-                Rejected(
-                    reason=Reason.CONFLICT,
-                    detail=f"device {found.events[index].device}: event {found.events[index].id} is stored with other content",
-                ),
+        watched: list[EventRow] = []
+        passages: list[tuple[int, int, int]] = []
+        for i, (row, (topic, item, estate_id)) in enumerate(zip(self.events, self.event_items, strict=True)):
+            tally = self._tally(source_of(topic), Up.EVENTS)
+            if i in clash:
+                self._refuse(
+                    topic,
+                    as_message(item),
+                    Rejected(
+                        reason=Reason.CONFLICT,
+                        detail=f"device {item.device}: event {item.id} is stored with other content",
+                    ),
+                )
+            elif not written.fresh[i]:
+                tally.duplicates += 1
+            else:
+                tally.stored += 1
+                if row.kind == EventKind.PASSAGE:
+                    passages.append((row.device_id, estate_id, row.at_ms))
+                elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):
+                    watched.append(row)
+                elif row.kind == EventKind.COMMAND:
+                    self.ledger.note_result(row)
+        self.ledger.queue_for_watch(watched)
+        self.out.to_watch = [(row.device_id, row.event_id) for row in watched]
+        if passages:
+            device, estate, at = np.array(passages, dtype=np.int64).T
+            self.ledger.mark_dirty(
+                Spans(device=device.astype(np.int32), estate=estate.astype(np.int32), low=at, high=at)
             )
-        self._settle(
-            Up.EVENTS, [found for i, (found, _) in enumerate(self.event_origin) if i not in clash], written.stored
-        )
-        watched = []
-        for row in (self.events[i] for i in written.fresh):
-            if row.kind == EventKind.PASSAGE:
-                self._widen(row.device_id, row.at_ms)
-            elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):
-                watched.append(row)
-            elif row.kind == EventKind.COMMAND:
-                said = row.data
-                commands.note_result(
-                    self.connection, row.device_id, str(said.get("command", "")), str(said["result"]),
-                    str(said.get("detail", "")), from_ms(row.at_ms),
-                )  # fmt: skip
-        ingest_log.queue_for_watch(self.connection, watched)
-        self.out.to_watch = len(watched)
-
-    def _settle(self, kind: Up, founds: list[Decoded], stored: int) -> None:
-        """Share what was stored and what was there before among the sources.
-
-        The writer knows how many rows of the batch are new, not whose; where a batch mixes sources and duplicates,
-        the split between sources is by arrival and the sums are exact.
-        """
-        left = stored
-        by_id = {id(found): found for found in founds}
-        for key, count in Counter(map(id, founds)).items():
-            tally = self._tally(_source(_topic(by_id[key])), kind)
-            fresh = min(count, left)
-            tally.stored += fresh
-            tally.duplicates += count - fresh
-            left -= fresh
-
-    def _store_status(self) -> None:
-        for found, gateway in self.status:
-            if found.state is not None:
-                state = found.state
-                ingest_log.save_state(
-                    self.connection,
-                    gateway.id,
-                    online=state.online,
-                    at_ms=state.at,
-                    boot=state.boot,
-                    clock_offset_ms=state.clock_offset_ms,
-                    outbox=state.outbox,
-                    lost=state.lost,
-                )
-                if state.online:
-                    self.out.states.append((found.topic.estate, found.topic.gateway, state.at))
-            if found.birth is not None:
-                ingest_log.save_birth(
-                    self.connection,
-                    gateway.id,
-                    found.birth.boot,
-                    found.birth.at,
-                    [msgspec.to_builtins(device) for device in found.birth.devices],
-                )
 
     def _store_quarantine(self) -> None:
-        fresh = quarantine(self.connection, [refused for _, refused in self.refused])
-        for (kind, refused), new in zip(self.refused, fresh, strict=True):
-            tally = self._tally(_source(refused.topic), kind)
+        for refused, new in zip(self.refused, self.ledger.keep_refused(self.refused), strict=True):
+            tally = self._tally(source_of(refused.topic), kind_of(refused.topic))
+            self.out.refused.add(refused.digest)
             if new:
                 tally.quarantined += 1
                 self.out.reasons.append(refused.why.reason)
@@ -320,53 +488,38 @@ class _Batch:
                 tally.duplicates += 1
 
     def _store_progress(self) -> None:
-        touched: dict[ProgressKey, tuple[Decoded, set[int]]] = {}
-        for found, gateway in self.sequenced:
-            assert found.boot is not None and found.seq is not None
-            key = (gateway.id, str(found.topic.up), found.boot)
-            progress = self.writer.progress.get(key)
-            if progress is None:
-                progress = self.writer.progress[key] = ingest_log.load_progress(self.connection, key)
-            highest = max(progress.also, default=progress.upto)
-            if progress.see(found.seq) and found.seq < highest:
-                ingest_log.fill_gaps(self.connection, key, [found.seq])
-            touched.setdefault(key, (found, set()))[1].add(found.seq)
-        ingest_log.save_progress(self.connection, {key: self.writer.progress[key] for key in touched})
-        for key, (found, seqs) in touched.items():
-            upto = self.writer.progress[key].upto
-            ack = wire.Ack(
-                v=wire.VERSION, kind=key[1], boot=key[2], upto=upto, also=sorted(s for s in seqs if s > upto)
-            )
-            self.out.acks.append((found.topic.estate, found.topic.gateway, ack))
+        stored = self.ledger.note_seen({key: sequence.runs(seqs) for key, seqs in self.seen.items()})
+        for key, runs in stored.items():
+            upto = sequence.upto(runs)
+            above = sorted({seq for seq in self.seen[key] if seq > upto and sequence.holds(runs, seq)})
+            ack = wire.Ack(v=wire.VERSION, kind=key[1], boot=key[2], upto=upto, also=above)
+            self.out.acks.append((*self.places[key[0]], ack))
 
     # Small things ----------------------------------------------------------------------------------------------------
 
+    def _see(self, gateway: PlacedGateway, up: str, boot: str, seqs: list[int], source: str) -> None:
+        self.seen.setdefault((gateway.id, str(up), boot), []).extend(seqs)
+        estate, _, code = source.partition("/")
+        self.places[gateway.id] = (estate, code)
+
     def _refuse(self, topic: str, payload: bytes, why: Rejected) -> None:
-        self.refused.append((_kind(topic), Refused(topic=topic, payload=payload, why=why)))
+        self.refused.append(Refused(topic=topic, payload=payload, why=why))
 
     def _tally(self, source: str, kind: str) -> Tally:
-        return self.out.tallies.setdefault((source, kind), Tally())
-
-    def _widen(self, device_id: int, at: int) -> None:
-        low, high = self.spans.get(device_id, (at, at))
-        self.spans[device_id] = (min(low, at), max(high, at))
+        return self.out.tallies.setdefault((source, str(kind)), Tally())
 
 
-def _topic(found: Decoded) -> str:
-    return wire.up_topic(found.topic.estate, found.topic.gateway, found.topic.up)
-
-
-def _source(topic: str) -> str:
+def source_of(topic: str) -> str:
     """Name where a message came from: its estate and gateway, or one word for all topics that are none of ours."""
     parsed = wire.parse_up_topic(topic)
     return f"{parsed.estate[:40]}/{parsed.gateway[:40]}" if parsed else "unknown"
 
 
-def _kind(topic: str) -> str:
+def kind_of(topic: str) -> str:
+    """Name what a topic carries, or one word for all that are none of ours."""
     parsed = wire.parse_up_topic(topic)
     return str(parsed.up) if parsed else "unknown"
 
 
-def _reading_bytes(found: Decoded, index: int) -> bytes:
-    values = {found.names[index]: found.values[index]}
-    return as_message({"device": found.devices[index], "at": found.at[index], "values": values})
+def _reading_bytes(device: str, at: int, name: str, value: Any) -> bytes:
+    return as_message({"device": device, "at": at, "values": {name: value}})

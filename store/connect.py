@@ -6,6 +6,9 @@ batch is whole) and the driver's own data errors (this batch holds something tha
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -20,7 +23,9 @@ Connection = psycopg.Connection[Any]
 Pool = ConnectionPool[psycopg.Connection[DictRow]]
 
 #: Raised by the driver when the server is away, restarting or out of room: the same work may succeed later.
-Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.InternalError_)
+Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+#: Raised when two transactions were in each other's way: the same work succeeds when it is done again.
+InTheWay = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
 #: Raised when a row that must be unique is there already: another worker was faster.
 AlreadyThere = psycopg.errors.UniqueViolation
 #: Raised when the database has no tables yet.
@@ -106,6 +111,33 @@ def drop_database(admin_dsn: str, name: str) -> None:
     """Drop a database, whoever is connected to it."""
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Deadline:
+    """Cut a connection that does not answer in time.
+
+    A server that is stopped (or a network that swallows) answers neither a statement nor its timeout: `statement_timeout` is kept by
+    the very process that hangs. So a thread of our own shuts the socket down, and whoever waits gets OperationalError.
+    """
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, _cut, [connection])
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+def _cut(connection: Connection) -> None:
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+    except (OSError, psycopg.Error):
+        # It has been closed meanwhile.
+        return
 
 
 @contextmanager

@@ -45,25 +45,25 @@ class DirtyUnit:
     to_at: datetime
 
 
-#: Dirty spans that one look takes.
-SPANS_AT_ONCE = 20_000
+#: Dirty rows (a batch of one estate each) that one look takes.
+SPANS_AT_ONCE = 2_000
 
 
 def take_dirty(connection: Connection, estate_id: int, limit: int = SPANS_AT_ONCE) -> tuple[list[int], list[DirtyUnit]]:
-    """Find what changed in an estate: the ids of the spans read, and per unit the whole span that changed.
+    """Find what changed in an estate: the ids of the rows read, and per unit the whole span that changed.
 
     A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it.
     """
-    spans = connection.execute(
-        "SELECT s.id FROM dirty_spans s JOIN devices d ON d.id = s.device_id WHERE d.estate_id = %s ORDER BY s.id LIMIT %s",
-        [estate_id, limit],
+    rows = connection.execute(
+        "SELECT id FROM dirty_spans WHERE estate_id = %s ORDER BY id LIMIT %s", [estate_id, limit]
     ).fetchall()
-    ids = [row["id"] for row in spans]
+    ids = [row["id"] for row in rows]
     units = connection.execute(
-        "SELECT u.id AS unit_id, min(s.from_at) AS from_at, max(s.to_at) AS to_at FROM dirty_spans s "
-        "JOIN mounts m ON m.device_id = s.device_id "
-        "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) "
-        "WHERE s.id = ANY(%s) GROUP BY u.id ORDER BY u.id",
+        "WITH spans AS (SELECT d.device_id, min(d.from_ms) AS from_ms, max(d.to_ms) AS to_ms FROM dirty_spans s, "
+        "unnest(s.devices, s.from_ms, s.to_ms) AS d (device_id, from_ms, to_ms) WHERE s.id = ANY(%s) GROUP BY d.device_id) "
+        "SELECT u.id AS unit_id, to_timestamp(min(s.from_ms) / 1000.0) AS from_at, to_timestamp(max(s.to_ms) / 1000.0) AS to_at "
+        "FROM spans s JOIN mounts m ON m.device_id = s.device_id "
+        "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) GROUP BY u.id ORDER BY u.id",
         [ids],
     ).fetchall()
     return ids, [DirtyUnit(estate_id=estate_id, **row) for row in units]
@@ -77,8 +77,7 @@ def clear_dirty(connection: Connection, ids: list[int]) -> None:
 def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
     """List the estates (id, code, time zone) that have dirty spans."""
     rows = connection.execute(
-        "SELECT id, code, timezone FROM estates WHERE id IN (SELECT d.estate_id FROM dirty_spans s "
-        "JOIN devices d ON d.id = s.device_id) ORDER BY id"
+        "SELECT id, code, timezone FROM estates WHERE id IN (SELECT estate_id FROM dirty_spans) ORDER BY id"
     )
     return [(row["id"], row["code"], row["timezone"]) for row in rows]
 
@@ -86,7 +85,7 @@ def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
 def settled(connection: Connection) -> bool:
     """Tell whether facts exist, every estate with facts has been judged, and hardly anything waits to be worked in."""
     row = connection.execute(
-        "SELECT (SELECT count(*) FROM dirty_spans) < 500 AND EXISTS (SELECT FROM unit_days) "
+        "SELECT (SELECT count(*) FROM dirty_spans) < 50 AND EXISTS (SELECT FROM unit_days) "
         "AND EXISTS (SELECT FROM judged_days) AS settled"
     ).fetchone()
     return bool(row and row["settled"])

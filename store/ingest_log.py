@@ -1,17 +1,29 @@
-"""What ingest writes beside the series, in the same transaction: progress, gaps, tallies, dirty spans, gateway state."""
+"""What ingest writes beside the series, in the same transaction: tallies, what changed, the queue to watch, gateways' state."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from domain.calendar import from_ms
-from domain.sequence import Progress
+from domain.wire import Birth, State
 from store.connect import Connection
+from store.copying import copy_arrays_in
 from store.series import EventRow
 
-ProgressKey = tuple[int, str, str]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """What changed, as columns of one length: of which device and estate, and its first and last instant (ms)."""
+
+    device: NDArray[np.int32]
+    estate: NDArray[np.int32]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,52 +41,18 @@ class Tally:
         return self.received == self.stored + self.duplicates + self.quarantined
 
 
-def load_progress(connection: Connection, key: ProgressKey) -> Progress:
-    """Read which numbers of (gateway, kind, boot) have been seen."""
-    row = connection.execute(
-        "SELECT upto, also FROM gateway_progress WHERE (gateway_id, kind, boot) = (%s, %s, %s)", list(key)
-    ).fetchone()
-    return Progress(upto=row["upto"], also=set(row["also"])) if row else Progress()
-
-
-def save_progress(connection: Connection, progress: dict[ProgressKey, Progress]) -> None:
-    """Write progress. Two workers may hold one gateway's numbers: the higher mark and both sets are kept."""
-    for (gateway_id, kind, boot), seen in sorted(progress.items()):
-        connection.execute(
-            "INSERT INTO gateway_progress AS p (gateway_id, kind, boot, upto, also) VALUES (%s, %s, %s, %s, %s) "
-            "ON CONFLICT (gateway_id, kind, boot) DO UPDATE SET upto = greatest(p.upto, excluded.upto), "
-            "also = ARRAY(SELECT DISTINCT n FROM unnest(p.also || excluded.also) n "
-            "WHERE n > greatest(p.upto, excluded.upto) ORDER BY n), seen_at = now()",
-            [gateway_id, kind, boot, seen.upto, sorted(seen.also)],
-        )
-
-
-def note_gaps(connection: Connection, key: ProgressKey, missing: list[int]) -> None:
-    """Record numbers that are missing now; those that stay are data gaps."""
-    connection.execute(
-        "INSERT INTO gaps (gateway_id, kind, boot, seq) SELECT %s, %s, %s, unnest(%s::bigint[]) ON CONFLICT DO NOTHING",
-        [*key, missing],
-    )
-
-
-def fill_gaps(connection: Connection, key: ProgressKey, seqs: Iterable[int]) -> None:
-    """Record that missing numbers came after all."""
-    connection.execute(
-        "UPDATE gaps SET filled_at = now() WHERE (gateway_id, kind, boot) = (%s, %s, %s) AND seq = ANY(%s) "
-        "AND filled_at IS NULL",
-        [*key, list(seqs)],
-    )
-
-
 def add_tallies(connection: Connection, tallies: dict[tuple[str, str], Tally]) -> None:
     """Add to the counts, in a fixed order so that two workers never deadlock."""
-    for (source, kind), tally in sorted(tallies.items()):
-        connection.execute(
-            "INSERT INTO tallies AS t VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (source, kind) DO UPDATE SET "
-            "received = t.received + excluded.received, stored = t.stored + excluded.stored, "
-            "duplicates = t.duplicates + excluded.duplicates, quarantined = t.quarantined + excluded.quarantined",
-            [source, kind, tally.received, tally.stored, tally.duplicates, tally.quarantined],
-        )
+    rows = sorted(
+        (source, kind, t.received, t.stored, t.duplicates, t.quarantined) for (source, kind), t in tallies.items()
+    )
+    connection.execute(
+        "INSERT INTO tallies AS t SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "ON CONFLICT (source, kind) DO UPDATE SET "
+        "received = t.received + excluded.received, stored = t.stored + excluded.stored, "
+        "duplicates = t.duplicates + excluded.duplicates, quarantined = t.quarantined + excluded.quarantined",
+        [list(column) for column in zip(*rows, strict=True)] or [[]] * 6,
+    )
 
 
 def read_tallies(connection: Connection) -> dict[tuple[str, str], Tally]:
@@ -86,17 +64,19 @@ def read_tallies(connection: Connection) -> dict[tuple[str, str], Tally]:
     }  # fmt: skip
 
 
-def mark_dirty(connection: Connection, spans: dict[int, tuple[int, int]]) -> None:
-    """Note that the series of devices changed between two instants (ms)."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO dirty_spans (device_id, from_at, to_at) VALUES (%s, %s, %s)",
-            [(device, from_ms(low), from_ms(high)) for device, (low, high) in sorted(spans.items())],
-        )
+def mark_dirty(connection: Connection, spans: Spans) -> None:
+    """Note that the series of devices changed between two instants, as one row per estate."""
+    rows: list[list[tuple[str, NDArray[Any]] | int]] = []
+    for estate in np.unique(spans.estate):
+        of = spans.estate == estate
+        rows.append([int(estate), ("int4", spans.device[of]), ("int8", spans.low[of]), ("int8", spans.high[of])])
+    copy_arrays_in(connection, "COPY dirty_spans (estate_id, devices, from_ms, to_ms) FROM STDIN (FORMAT binary)", rows)
 
 
 def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:
     """Hand stored events to watch, in the transaction that stores them."""
+    if not rows:
+        return
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO watch_queue (device_id, at, event_id, kind, data) VALUES (%s, %s, %s, %s, %s)",
@@ -104,17 +84,7 @@ def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:
         )
 
 
-def save_state(
-    connection: Connection,
-    gateway_id: int,
-    *,
-    online: bool,
-    at_ms: int,
-    boot: str | None,
-    clock_offset_ms: int | None,
-    outbox: int | None,
-    lost: int | None = None,
-) -> None:
+def save_state(connection: Connection, gateway_id: int, state: State) -> None:
     """Keep a gateway's last known condition; an older one that comes late changes nothing."""
     connection.execute(
         "INSERT INTO gateway_state AS s (gateway_id, online, at, boot, clock_offset_ms, outbox, lost) "
@@ -122,7 +92,16 @@ def save_state(
         "at = excluded.at, boot = coalesce(excluded.boot, s.boot), heard_at = now(), "
         "clock_offset_ms = coalesce(excluded.clock_offset_ms, s.clock_offset_ms), "
         "outbox = coalesce(excluded.outbox, s.outbox), lost = coalesce(excluded.lost, s.lost) WHERE excluded.at >= s.at",
-        [gateway_id, online, from_ms(at_ms), boot, clock_offset_ms, outbox, lost],
+        [gateway_id, state.online, from_ms(state.at), state.boot, state.clock_offset_ms, state.outbox, state.lost],
+    )
+
+
+def save_skew(connection: Connection, skews: dict[int, int]) -> None:
+    """Keep how far gateways' clocks are from the server's, in ms, as the server saw it; only for gateways that told a state."""
+    connection.execute(
+        "UPDATE gateway_state s SET skew_ms = w.skew_ms FROM unnest(%s::integer[], %s::integer[]) AS w (gateway_id, skew_ms) "
+        "WHERE s.gateway_id = w.gateway_id",
+        [list(skews), list(skews.values())],
     )
 
 
@@ -136,12 +115,11 @@ def note_best_effort(connection: Connection, gateway_ids: set[int]) -> None:
         )
 
 
-def save_birth(
-    connection: Connection, gateway_id: int, boot: str, at_ms: int, devices: list[dict[str, object]]
-) -> None:
+def save_birth(connection: Connection, gateway_id: int, birth: Birth) -> None:
     """Keep what a gateway said it has behind it."""
+    devices = [{"device": d.device, "profile": d.profile, "points": d.points} for d in birth.devices]
     connection.execute(
         "INSERT INTO births VALUES (%s, %s, %s, %s) ON CONFLICT (gateway_id, boot) DO UPDATE SET at = excluded.at, "
         "devices = excluded.devices",
-        [gateway_id, boot, from_ms(at_ms), json.dumps(devices)],
+        [gateway_id, birth.boot, from_ms(birth.at), json.dumps(devices)],
     )

@@ -1,17 +1,20 @@
 """Where things are: the look-ups by which ingest places what a message names.
 
-`Placement` is a copy in memory of what the register says of gateways, devices and points. The whole of it is read again
-every half minute, so that what was retired or moved is known soon; what is missing from it is asked for at once, so
-that what was just registered speaks at once, and its absence is remembered for a moment, so that a stranger who keeps
-talking costs nothing.
+`Placement` remembers what it has asked the register for, so that a device's second message costs a look into a dictionary. One
+number of the register, read every second, tells when anything of it changed; then all is forgotten and asked for anew, in
+one query for a whole batch. What is not registered is remembered for a moment too, so that a stranger who keeps talking
+costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from store.connect import Connection
+import numpy as np
+
+from domain.measures import MEASURES
 
 #: Absences remembered at a time.
 MAX_ABSENT = 10_000
@@ -27,19 +30,28 @@ class PlacedGateway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedDevice:
-    """A device of the register; `gateway_id` is None where any gateway of the estate may speak for it."""
+    """A device of the register, and its points by name; `gateway_id` is None where any gateway of the estate may speak for it."""
 
     id: int
+    estate_id: int
     gateway_id: int | None
+    points: dict[str, int] = field(default_factory=dict)
 
 
-_GATEWAYS = (
-    "SELECT e.code AS estate, g.code, g.id, g.estate_id FROM gateways g JOIN estates e ON e.id = g.estate_id "
-    "WHERE g.retired_on IS NULL"
-)
-_ONE_GATEWAY = _GATEWAYS + " AND e.code = %s AND g.code = %s"
-_DEVICES = "SELECT estate_id, code, id, gateway_id FROM devices"
-_ONE_DEVICE = _DEVICES + " WHERE estate_id = %s AND code = %s"
+class Register(Protocol):
+    """What the placement asks of the register."""
+
+    def version(self) -> int:
+        """Return a number that rises when a gateway or a device changes."""
+
+    def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
+        """Find a gateway that is not retired."""
+
+    def find_devices(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], PlacedDevice]:
+        """Find devices by estate and code, with their points."""
+
+    def make_points(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+        """Create points (device's id, name) that are not there; returns the ids of all."""
 
 
 @dataclass(slots=True)
@@ -47,52 +59,88 @@ class Placement:
     """Gateways, devices and points by the codes that stand in messages."""
 
     clock: Callable[[], float]
-    refresh_s: float = 30.0
+    look_s: float = 1.0
     absent_s: float = 2.0
-    gateways: dict[tuple[str, str], PlacedGateway] = field(default_factory=dict)
-    points: dict[tuple[int, str], int] = field(default_factory=dict)
+    #: Rises when everything was forgotten: what others derived from it is old then.
+    epoch: int = 0
+    #: By point id: the device, its estate, and the range that physics allows.
+    device_of: np.ndarray[tuple[int], np.dtype[np.int32]] = field(
+        default_factory=lambda: np.zeros(1024, dtype=np.int32)
+    )
+    estate_of: np.ndarray[tuple[int], np.dtype[np.int32]] = field(
+        default_factory=lambda: np.zeros(1024, dtype=np.int32)
+    )
+    low: np.ndarray[tuple[int], np.dtype[np.float64]] = field(default_factory=lambda: np.full(1024, -np.inf))
+    high: np.ndarray[tuple[int], np.dtype[np.float64]] = field(default_factory=lambda: np.full(1024, np.inf))
+    _gateways: dict[tuple[str, str], PlacedGateway] = field(default_factory=dict)
     _devices: dict[tuple[int, str], PlacedDevice] = field(default_factory=dict)
     _absent: dict[tuple[str | int, str], float] = field(default_factory=dict)
-    _read_at: float = float("-inf")
+    _version: int | None = None
+    _looked_at: float = float("-inf")
 
-    def refresh(self, connection: Connection) -> bool:
-        """Read the register again where that is due; True where it was read."""
-        if self.clock() - self._read_at < self.refresh_s:
-            return False
-        self._read_at = self.clock()
-        self.gateways = {
-            (row["estate"], row["code"]): PlacedGateway(id=row["id"], estate_id=row["estate_id"])
-            for row in connection.execute(_GATEWAYS)
-        }
-        self._devices = {
-            (row["estate_id"], row["code"]): PlacedDevice(id=row["id"], gateway_id=row["gateway_id"])
-            for row in connection.execute(_DEVICES)
-        }
-        self.points = {
-            (row["device_id"], row["name"]): row["id"]
-            for row in connection.execute("SELECT device_id, name, id FROM points")
-        }
-        return True
+    def refresh(self, register: Register) -> None:
+        """Forget everything where the register has changed; asked often, and looks once a second."""
+        if self.clock() - self._looked_at < self.look_s:
+            return
+        self._looked_at = self.clock()
+        version = register.version()
+        if version != self._version:
+            self._version = version
+            self.forget()
 
-    def gateway(self, connection: Connection, estate: str, code: str) -> PlacedGateway | None:
+    def forget(self) -> None:
+        """Ask for everything anew: the register has changed, or a transaction that made points did not commit."""
+        self._gateways.clear()
+        self._devices.clear()
+        self._absent.clear()
+        self.epoch += 1
+
+    def gateway(self, register: Register, estate: str, code: str) -> PlacedGateway | None:
         """Find a gateway; None where the register has none."""
-        found = self.gateways.get((estate, code))
+        found = self._gateways.get((estate, code))
         if found is None and self._worth_asking((estate, code)):
-            row = connection.execute(_ONE_GATEWAY, [estate, code]).fetchone()
-            if row is not None:
-                found = self.gateways[estate, code] = PlacedGateway(id=row["id"], estate_id=row["estate_id"])
+            found = register.find_gateway(estate, code)
+            if found is not None:
+                self._gateways[estate, code] = found
                 del self._absent[estate, code]
         return found
 
-    def device(self, connection: Connection, estate_id: int, code: str) -> PlacedDevice | None:
-        """Find a device of an estate; None where the register has none."""
-        found = self._devices.get((estate_id, code))
-        if found is None and self._worth_asking((estate_id, code)):
-            row = connection.execute(_ONE_DEVICE, [estate_id, code]).fetchone()
-            if row is not None:
-                found = self._devices[estate_id, code] = PlacedDevice(id=row["id"], gateway_id=row["gateway_id"])
-                del self._absent[estate_id, code]
-        return found
+    def device(self, estate_id: int, code: str) -> PlacedDevice | None:
+        """Find a device that was learnt; None where the register has none, or it was not asked for."""
+        return self._devices.get((estate_id, code))
+
+    def learn(self, register: Register, wanted: Iterable[tuple[int, str]]) -> None:
+        """Ask for devices (estate's id, code) that are not known, in one query."""
+        asked = sorted({key for key in wanted if key not in self._devices and self._worth_asking(key)})
+        if not asked:
+            return
+        for key, device in register.find_devices(asked).items():
+            self._devices[key] = device
+            del self._absent[key]
+            for name, point in device.points.items():
+                self._note_point(point, device, name)
+
+    def make_points(self, register: Register, wanted: Iterable[tuple[PlacedDevice, str]]) -> None:
+        """Create points that registered devices have begun to send."""
+        pairs = list(wanted)
+        by_id = {device.id: device for device, _ in pairs}
+        missing = sorted({(device.id, name) for device, name in pairs if name not in device.points})
+        for (device_id, name), point in (register.make_points(missing) if missing else {}).items():
+            by_id[device_id].points[name] = point
+            self._note_point(point, by_id[device_id], name)
+
+    def _note_point(self, point: int, device: PlacedDevice, name: str) -> None:
+        if point >= len(self.device_of):
+            grown = max(point + 1, 2 * len(self.device_of))
+            more = grown - len(self.device_of)
+            self.device_of = np.pad(self.device_of, (0, more))
+            self.estate_of = np.pad(self.estate_of, (0, more))
+            self.low = np.pad(self.low, (0, more), constant_values=-np.inf)
+            self.high = np.pad(self.high, (0, more), constant_values=np.inf)
+        self.device_of[point], self.estate_of[point] = device.id, device.estate_id
+        measure = MEASURES.get(name)
+        if measure is not None:
+            self.low[point], self.high[point] = measure.low, measure.high
 
     def _worth_asking(self, key: tuple[str | int, str]) -> bool:
         """Tell whether an absence is new or old enough to ask again, and remember that it was asked."""
@@ -103,15 +151,3 @@ class Placement:
             self._absent.clear()
         self._absent[key] = now
         return True
-
-    def make_points(self, connection: Connection, wanted: list[tuple[int, str]]) -> None:
-        """Create points that registered devices have begun to send."""
-        if not wanted:
-            return
-        rows = connection.execute(
-            "INSERT INTO points (device_id, name) SELECT * FROM unnest(%s::integer[], %s::text[]) "
-            "ON CONFLICT (device_id, name) DO UPDATE SET name = excluded.name RETURNING device_id, name, id",
-            [[device for device, _ in wanted], [name for _, name in wanted]],
-        )
-        for row in rows:
-            self.points[row["device_id"], row["name"]] = row["id"]

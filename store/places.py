@@ -29,7 +29,7 @@ def list_gateways(connection: Connection, scope: Scope, estate: str) -> list[dic
         "SELECT g.code, coalesce(s.online, false) AS online, s.at AS state_at, s.heard_at, s.clock_offset_ms, s.outbox, s.lost, s.boot, "
         "coalesce(s.best_effort, false) AS best_effort, "
         "(SELECT count(*) FROM devices d WHERE d.gateway_id = g.id AND d.retired_on IS NULL) AS devices, "
-        "(SELECT count(*) FROM gaps p WHERE p.gateway_id = g.id AND p.filled_at IS NULL) AS open_gaps, "
+        "s.skew_ms, (SELECT count(*) FROM gaps p WHERE p.gateway_id = g.id) AS open_gaps, "
         "(SELECT max(c.valid_to) FROM gateway_certificates c WHERE c.gateway_id = g.id AND c.revoked_at IS NULL) AS certificate_until "
         "FROM gateways g JOIN estates e ON e.id = g.estate_id LEFT JOIN gateway_state s ON s.gateway_id = g.id "
         "WHERE e.code = %s AND e.id = ANY(%s) AND g.retired_on IS NULL ORDER BY g.code",

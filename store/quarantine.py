@@ -12,6 +12,9 @@ from typing import Any
 from domain.rejection import Rejected
 from store.connect import Connection
 
+#: Bytes kept of one refusal, and open refusals of one topic whose bytes are kept.
+MAX_BYTES, MAX_OPEN = 64 * 1024, 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
@@ -28,15 +31,40 @@ class Refused:
 
 
 def quarantine(connection: Connection, refused: list[Refused]) -> list[bool]:
-    """Keep refusals; returns for each whether it is new (False: it was there already, a duplicate)."""
+    """Keep refusals; returns for each whether it is new (False: it was there already, a duplicate).
+
+    Of a topic that has MAX_OPEN open ones already only the fact is kept, not the bytes, so that nobody fills the disk.
+    """
+    if not refused:
+        return []
+    full = {
+        row["topic"]
+        for row in connection.execute(
+            "SELECT topic FROM unnest(%s::text[]) AS w (topic) WHERE (SELECT count(*) FROM (SELECT FROM quarantine q "
+            "WHERE q.topic = w.topic AND q.resolution IS NULL LIMIT %s) waiting) >= %s",
+            [sorted({_clean(item.topic) for item in refused}), MAX_OPEN, MAX_OPEN],
+        )
+    }
+    digests = [item.digest for item in refused]
+    topics = [_clean(item.topic) for item in refused]
+    rows = connection.execute(
+        "INSERT INTO quarantine (topic, reason, detail, payload, bytes, digest) "
+        "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::integer[], %s::bytea[]) "
+        "ON CONFLICT (digest) DO NOTHING RETURNING digest",
+        [
+            topics,
+            [item.why.reason for item in refused],
+            [_clean(item.why.detail) for item in refused],
+            [b"" if topic in full else item.payload[:MAX_BYTES] for topic, item in zip(topics, refused, strict=True)],
+            [len(item.payload) for item in refused],
+            digests,
+        ],
+    )
+    fresh = {bytes(row["digest"]) for row in rows}
     new = []
-    for item in refused:
-        row = connection.execute(
-            "INSERT INTO quarantine (topic, reason, detail, payload, digest) VALUES (%s, %s, %s, %s, %s) "
-            "ON CONFLICT (digest) DO NOTHING RETURNING id",
-            [_clean(item.topic), item.why.reason, _clean(item.why.detail), item.payload, item.digest],
-        ).fetchone()
-        new.append(row is not None)
+    for digest in digests:
+        new.append(digest in fresh)
+        fresh.discard(digest)
     return new
 
 
@@ -54,26 +82,40 @@ def list_open(connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
     ).fetchall()
 
 
+def get(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return one refusal, whatever became of it; None where there is none."""
+    return connection.execute("SELECT * FROM quarantine WHERE id = %s", [number]).fetchone()
+
+
 def count_open(connection: Connection) -> dict[str, int]:
     """Count what waits for a person, by reason."""
     rows = connection.execute("SELECT reason, count(*) AS n FROM quarantine WHERE resolution IS NULL GROUP BY reason")
     return {row["reason"]: row["n"] for row in rows}
 
 
-def take_for_replay(connection: Connection, reason: str | None) -> list[dict[str, Any]]:
-    """Take what waits, oldest first, to be tried again; their digests are freed so that they may come back."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which refusals are meant; an empty one means all that are open."""
+
+    ids: tuple[int, ...] = ()
+    reason: str | None = None
+
+
+def waiting(connection: Connection, which: Which, after: int, limit: int = 500) -> list[dict[str, Any]]:
+    """List what waits and still has its bytes, oldest first, from after a number: id, topic, payload, digest."""
     return connection.execute(
-        "UPDATE quarantine SET resolution = 'replayed', resolved_at = now(), "
-        "digest = sha256(digest || convert_to('replayed ' || id, 'UTF8')) "
-        "WHERE resolution IS NULL AND (%s::text IS NULL OR reason = %s) RETURNING id, topic, payload",
-        [reason, reason],
+        "SELECT id, topic, payload, digest FROM quarantine WHERE resolution IS NULL AND length(payload) = bytes AND id > %s "
+        "AND (%s::bigint[] = '{}' OR id = ANY(%s)) AND (%s::text IS NULL OR reason = %s) ORDER BY id LIMIT %s",
+        [after, list(which.ids), list(which.ids), which.reason, which.reason, limit],
     ).fetchall()
 
 
-def discard(connection: Connection, ids: list[int]) -> int:
-    """Mark refusals as looked at and not wanted; the rows stay."""
+def resolve(connection: Connection, which: Which, resolution: str) -> int:
+    """Say what became of what waits. What was `replayed` or `repaired` may come again; what was `discarded` is a duplicate then."""
     done = connection.execute(
-        "UPDATE quarantine SET resolution = 'discarded', resolved_at = now() WHERE id = ANY(%s) AND resolution IS NULL",
-        [ids],
+        "UPDATE quarantine SET resolution = %(resolution)s, resolved_at = now(), digest = CASE WHEN %(resolution)s = 'discarded' "
+        "THEN digest ELSE sha256(digest || convert_to(%(resolution)s || id, 'UTF8')) END WHERE resolution IS NULL "
+        "AND (%(ids)s::bigint[] = '{}' OR id = ANY(%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)",
+        {"resolution": resolution, "ids": list(which.ids), "reason": which.reason},
     )
     return done.rowcount

@@ -1,8 +1,8 @@
 """Readings and events: written exactly once, read back as columns.
 
-Readings go in by binary COPY straight into the table; only when the batch meets a key that is there already is it
-redone through a staging table, where an equal value is a duplicate and a different one a conflict. The same key with
-another value is never swallowed: it comes back to the caller, who quarantines it.
+Readings go in by binary COPY straight into the table; a batch that meets a key that is there already fails as a whole and is
+written again by merging, where an equal value is a duplicate and a different one a conflict. The same key with another
+value is never swallowed: it comes back to the caller, who quarantines it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,7 @@ from psycopg.types.json import Jsonb
 
 from domain.calendar import from_ms
 from store.connect import AlreadyThere, Connection
-
-_EPOCH_2000_MS = 946_684_800_000
-_HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
-_TRAILER = b"\xff\xff"
-_READING_ROW = np.dtype([
-    ("fields", ">i2"), ("at_len", ">i4"), ("at", ">i8"), ("point_len", ">i4"), ("point", ">i4"),
-    ("value_len", ">i4"), ("value", ">f8"),
-])  # fmt: skip
+from store.copying import copy_in, copy_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +34,10 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of a batch: how many rows are new, how many were there, and which (by index) conflict.
+    """What became of each row of a batch: `fresh` rows are stored now, `conflicts` clash; the others were there before."""
 
-    `fresh` are the indices of the new rows; it is given for events only, where each may have to be acted on, once.
-    """
-
-    stored: int
-    duplicates: int
+    fresh: NDArray[np.bool_]
     conflicts: list[int]
-    fresh: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,97 +51,79 @@ class EventRow:
     data: dict[str, Any]
 
 
-def write_readings(connection: Connection, batch: Readings) -> Written:
-    """Store a batch inside the caller's transaction."""
-    if not len(batch):
-        return Written(stored=0, duplicates=0, conflicts=[])
+def write_readings(connection: Connection, batch: Readings, *, merge: bool = False) -> Written:
+    """Store a batch inside the caller's transaction.
+
+    Raises: AlreadyThere, without `merge`, where any key is stored or stands twice in the batch; the transaction is lost, and
+    the batch has to be written again with `merge`. With it, only where another worker stored the same key at this moment.
+    """
+    if merge:
+        return _merge(connection, batch)
+    copy_in(connection, _COPY, ("ms", "int4", "float8"), (batch.at, batch.point, batch.value))
+    return Written(fresh=np.ones(len(batch), dtype=bool), conflicts=[])
+
+
+_COPY = "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)"
+
+
+def _merge(connection: Connection, batch: Readings) -> Written:
     order = np.lexsort((batch.point, batch.at))
     at, point, value = batch.at[order], batch.point[order], batch.value[order]
-    same = np.zeros(len(order), dtype=bool)
-    same[1:] = (at[1:] == at[:-1]) & (point[1:] == point[:-1])
-    # lexsort is stable: of equal keys the first to arrive stands first, and it is the one that counts.
-    first = np.maximum.accumulate(np.where(~same, np.arange(len(order)), 0))
-    fresh = Readings(at=at[~same], point=point[~same], value=value[~same])
-    held: dict[tuple[int, int], float] = {}
-    try:
-        with connection.transaction():
-            _copy(connection, "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)", fresh)
-        stored = len(fresh)
-    except AlreadyThere:
-        stored, held = _merge(connection, fresh)
-    wrong = same & (value != value[first])
-    if held:
-        # What is in the table decides, also for the later ones of a batch that repeats a key.
-        truth = np.array([held.get((int(a), int(p)), np.nan) for a, p in zip(at, point, strict=True)])
-        wrong = np.where(np.isnan(truth), wrong, value != truth)
-    conflicts = [int(i) for i in order[wrong]]
-    return Written(stored=stored, duplicates=len(order) - stored - len(conflicts), conflicts=conflicts)
-
-
-def _copy(connection: Connection, command: str, batch: Readings) -> None:
-    rows = np.empty(len(batch), dtype=_READING_ROW)
-    rows["fields"], rows["at_len"], rows["point_len"], rows["value_len"] = 3, 8, 4, 8
-    rows["at"] = (batch.at - _EPOCH_2000_MS) * 1000
-    rows["point"] = batch.point
-    rows["value"] = batch.value
-    with connection.cursor() as cursor, cursor.copy(command) as stream:
-        stream.write(_HEADER + rows.tobytes() + _TRAILER)
-
-
-def _merge(connection: Connection, batch: Readings) -> tuple[int, dict[tuple[int, int], float]]:
-    """Store what is new of a batch; return how many are new, and what the table holds where it holds something else."""
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (at[1:] != at[:-1]) | (point[1:] != point[:-1])
     connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS staged_readings (at timestamptz, point_id integer, value double precision) "
+        "CREATE TEMP TABLE IF NOT EXISTS staged_readings (n integer, at timestamptz, point_id integer, value double precision) "
         "ON COMMIT DELETE ROWS"
     )
     connection.execute("TRUNCATE staged_readings")
-    _copy(connection, "COPY staged_readings (at, point_id, value) FROM STDIN (FORMAT binary)", batch)
+    keys = np.flatnonzero(first)
+    copy_in(connection, "COPY staged_readings FROM STDIN (FORMAT binary)", ("int4", "ms", "int4", "float8"),
+            (np.arange(len(keys)), at[keys], point[keys], value[keys]))  # fmt: skip
+    # The explicit span lets the planner prune partitions and chunks.
+    held, truth = copy_out(
+        connection,
+        "COPY (SELECT s.n, r.value FROM staged_readings s JOIN readings r ON r.at = s.at AND r.point_id = s.point_id "
+        "AND r.at >= %s AND r.at <= %s) TO STDOUT (FORMAT binary)",
+        [from_ms(int(at[0])), from_ms(int(at[-1]))],
+        ("int4", "float8"),
+    )
     done = connection.execute(
         "INSERT INTO readings SELECT at, point_id, value FROM staged_readings ON CONFLICT DO NOTHING"
     )
-    # The explicit span lets the planner prune partitions and chunks.
-    clash = connection.execute(
-        "SELECT (extract(epoch FROM s.at) * 1000)::bigint AS at, s.point_id AS point, r.value FROM staged_readings s "
-        "JOIN readings r ON r.at = s.at AND r.point_id = s.point_id AND r.at >= %s AND r.at <= %s "
-        "WHERE r.value <> s.value",
-        [from_ms(int(np.min(batch.at))), from_ms(int(np.max(batch.at)))],
-    )
-    return done.rowcount, {(row["at"], row["point"]): row["value"] for row in clash}
+    if done.rowcount != len(keys) - len(held):
+        raise AlreadyThere("another worker stored the same readings at this moment")
+    new = np.ones(len(keys), dtype=bool)
+    new[held] = False
+    # lexsort is stable: of equal keys the first to arrive counts, unless the table holds one.
+    right = value[keys].copy()
+    right[held] = truth
+    group = np.cumsum(first) - 1
+    fresh = np.zeros(len(order), dtype=bool)
+    fresh[order] = first & new[group]
+    return Written(fresh=fresh, conflicts=[int(i) for i in order[value != right[group]]])
 
 
 def write_events(connection: Connection, batch: list[EventRow]) -> Written:
     """Store events inside the caller's transaction. Identity is (device, id); other content under it is a conflict."""
+    fresh = np.zeros(len(batch), dtype=bool)
     if not batch:
-        return Written(stored=0, duplicates=0, conflicts=[])
-    fresh: dict[tuple[int, str], int] = {}
-    duplicates, clash = 0, []
+        return Written(fresh=fresh, conflicts=[])
+    truth = _held_events(connection, batch)
+    clash: list[int] = []
     for i, row in enumerate(batch):
-        known = fresh.setdefault((row.device_id, row.event_id), i)
-        if known != i:
-            if batch[known] == row:
-                duplicates += 1
-            else:
-                clash.append(i)
-    kept = list(fresh.values())
-    held = _held_events(connection, [batch[i] for i in kept])
-    new: list[int] = []
-    for i in kept:
-        row = batch[i]
-        there = held.get((row.device_id, row.event_id))
-        if there is None:
-            new.append(i)
-        elif there == (row.at_ms, row.kind, row.data):
-            duplicates += 1
-        else:
+        told = (row.at_ms, row.kind, row.data)
+        held = truth.setdefault((row.device_id, row.event_id), told)
+        fresh[i] = held is told
+        if held != told:
             clash.append(i)
     with (
         connection.cursor() as cursor,
         cursor.copy("COPY events (at, device_id, event_id, kind, data) FROM STDIN (FORMAT binary)") as stream,
     ):
         stream.set_types(["timestamptz", "int4", "text", "text", "jsonb"])
-        for row in (batch[i] for i in new):
+        for row in (batch[i] for i in np.flatnonzero(fresh)):
             stream.write_row((from_ms(row.at_ms), row.device_id, row.event_id, row.kind, Jsonb(row.data)))
-    return Written(stored=len(new), duplicates=duplicates, conflicts=clash, fresh=tuple(new))
+    return Written(fresh=fresh, conflicts=clash)
 
 
 def _held_events(
@@ -170,20 +140,11 @@ def _held_events(
 
 def read_readings(connection: Connection, points: list[int], low: datetime, high: datetime) -> Readings:
     """Read the series of some points over [low, high), sorted by point and time."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY (SELECT at, point_id, value FROM readings WHERE point_id = ANY(%s) AND at >= %s AND at < %s "
-            "ORDER BY point_id, at) TO STDOUT (FORMAT binary)",
-            [points, low, high],
-        ) as stream,
-    ):
-        raw = b"".join(bytes(block) for block in stream)
-    rows = np.frombuffer(
-        raw, dtype=_READING_ROW, offset=len(_HEADER), count=(len(raw) - len(_HEADER)) // _READING_ROW.itemsize
+    at, point, value = copy_out(
+        connection,
+        "COPY (SELECT at, point_id, value FROM readings WHERE point_id = ANY(%s) AND at >= %s AND at < %s "
+        "ORDER BY point_id, at) TO STDOUT (FORMAT binary)",
+        [points, low, high],
+        ("ms", "int4", "float8"),
     )
-    return Readings(
-        at=rows["at"].astype(np.int64) // 1000 + _EPOCH_2000_MS,
-        point=rows["point"].astype(np.int32),
-        value=rows["value"].astype(np.float64),
-    )
+    return Readings(at=at, point=point, value=value)

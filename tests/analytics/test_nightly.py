@@ -14,6 +14,7 @@ from analytics.policy import load_policy
 from domain.calendar import from_ms
 from store import alerts, facts, ingest_log, series
 from store.connect import Connection
+from store.ingest_log import Spans
 from store.partitions import Partitions
 from tests.ingest.conftest import register
 
@@ -45,9 +46,17 @@ def put(connection: Connection, rows: list[tuple[int, float]]) -> None:
         series.Readings(
             at=at, point=np.full(len(rows), point_id, dtype=np.int32), value=np.array([v for _, v in rows])
         ),
+        merge=True,
     )
-    ingest_log.mark_dirty(connection, {device_id: (int(at.min()), int(at.max()))})
+    dirty(connection, device_id, int(at.min()), int(at.max()))
     connection.commit()
+
+
+def dirty(connection: Connection, device_id: int, low: int, high: int) -> None:
+    row = connection.execute("SELECT estate_id FROM devices WHERE id = %s", [device_id]).fetchone()
+    assert row is not None
+    spans = {"device": device_id, "estate": row["estate_id"], "low": low, "high": high}
+    ingest_log.mark_dirty(connection, Spans(**{name: np.array([value]) for name, value in spans.items()}))
 
 
 def run(connection: Connection, now: datetime = NOW) -> nightly.RunReport:
@@ -93,7 +102,7 @@ def test_incremental_facts_are_those_computed_from_nothing(any_connection: Conne
     incremental = all_facts(any_connection)
     raised = any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone()
     any_connection.execute("DELETE FROM unit_days")
-    ingest_log.mark_dirty(any_connection, {point(any_connection)[1]: (rows[0][0], rows[-1][0])})
+    dirty(any_connection, point(any_connection)[1], rows[0][0], rows[-1][0])
     run(any_connection)
     assert all_facts(any_connection) == incremental
     assert any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone() == raised
@@ -144,7 +153,7 @@ def test_late_data_takes_a_lead_back(connection: Connection) -> None:
     shift = [(START + h * HOUR + HOUR // 2, round(rows[h][1] + 0.05 * (h % 2), 3)) for h in range(50 * 24, 50 * 24 + 4)]
     put(connection, [(at, value + 0.05 * i) for i, (at, value) in enumerate(shift)])
     connection.execute("UPDATE readings SET value = value + 0.4 WHERE at > %s", [from_ms(shift[-1][0])])
-    ingest_log.mark_dirty(connection, {point(connection)[1]: (shift[0][0], rows[-1][0])})
+    dirty(connection, point(connection)[1], shift[0][0], rows[-1][0])
     run(connection, from_ms(rows[-1][0]))
     open_now = [r for r in leads(connection) if r["ended_at"] is None]
     assert len(open_now) <= 1 and all(r["since_at"] > from_ms(shift[0][0]) for r in open_now)  # type: ignore[operator]
@@ -187,7 +196,7 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
         connection,
         series.Readings(at=at, point=np.full(72, row["id"], dtype=np.int32), value=np.round(0.01 * np.arange(72), 3)),
     )
-    ingest_log.mark_dirty(connection, {row["device_id"]: (int(at[0]), int(at[-1]))})
+    dirty(connection, row["device_id"], int(at[0]), int(at[-1]))
     run(connection)
     total = connection.execute("SELECT sum(water_l) AS l, max(water_l) AS most FROM unit_days").fetchone()
     assert (

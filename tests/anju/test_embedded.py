@@ -36,7 +36,7 @@ def test_amqtt_and_fakeredis_carry_the_product_where_nothing_is_installed(
         bus = LiveBus(redis.url)
         assert bus.up
         with (
-            running(Worker(dsn=dsn, broker=broker.address, bus=bus)),
+            running(Worker(dsn=dsn, broker=broker.address, bus=bus, name="w-e")),
             Uplink(broker.address, "es", "gw", "boot-a") as uplink,
         ):
             uplink.wait_connected()

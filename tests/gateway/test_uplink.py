@@ -51,7 +51,7 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
     )
     assert before.next(Up.READINGS, at) is not None
     before.close()
-    worker = Worker(dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="ingest-uplink")
+    worker = Worker(dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="w-uplink", group="g-uplink")
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     box = Outbox(tmp_path / "o.sqlite", "b2")

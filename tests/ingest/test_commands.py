@@ -46,7 +46,7 @@ def test_the_dispatcher_sends_what_is_due_and_not_all_the_time(connection: Conne
 
 @pytest.mark.real
 def test_a_valve_a_door_and_who_may_pass(dsn: str, broker: Broker, redis: Redis, tmp_path: Path) -> None:
-    worker = Worker(dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="ingest-commands")
+    worker = Worker(dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="w-commands", group="g-commands")
     thread = threading.Thread(target=worker.run, daemon=True)
     now = int(time.time() * 1000)
     pace = Pace(speed=1.0, start_ms=now, real_ms=now)

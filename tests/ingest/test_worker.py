@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -15,7 +16,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from anju.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, State
 from gateway.uplink import NotAcknowledged, Uplink
-from ingest.worker import Limits, Poisoned, Worker
+from ingest.lane import READINGS
+from ingest.poison import Poisoned
+from ingest.worker import Limits, Worker
 from store import ingest_log
 from store.connect import connect
 from store.live import LiveBus
@@ -24,23 +27,18 @@ pytestmark = pytest.mark.real
 
 
 @contextmanager
-def running(worker: Worker) -> Iterator[threading.Thread]:
+def running(worker: Worker, *, late: bool = False) -> Iterator[threading.Thread]:
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     try:
+        if not late:
+            # What a client without an outbox says before that, nobody hears.
+            until(lambda: bool(worker.seats) and all(seat.link.up for seat in worker.seats.values()))
         yield thread
     finally:
         worker.stop()
         thread.join(15)
         assert not thread.is_alive()
-
-
-def wait_for_ingest(broker: Broker) -> None:
-    """Wait until ingest is subscribed: what a client without an outbox says before that, nobody hears."""
-    with Uplink(broker.address, "es", "gw-2", f"b{time.monotonic_ns()}") as uplink:
-        uplink.wait_connected()
-        uplink.send_events([])
-        uplink.drain(20)
 
 
 def stored(dsn: str) -> list[tuple[int, float]]:
@@ -54,7 +52,7 @@ def stored(dsn: str) -> list[tuple[int, float]]:
 
 def test_what_is_sent_is_stored_once_and_acknowledged(registered: str, broker: Broker, redis: Redis) -> None:
     now = int(time.time() * 1000)
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(redis.url), name="ingest-a")
+    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(redis.url), name="w-a", group="g-a")
     with running(worker), Uplink(broker.address, "es", "gw", "boot-1") as uplink:
         uplink.wait_connected()
         for i in range(200):
@@ -76,10 +74,9 @@ def test_a_bad_message_never_stops_the_stream(registered: str, broker: Broker) -
     raw = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     raw.connect(broker.address.host, broker.address.port)
     raw.loop_start()
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-b")
+    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-b", group="g-b")
     with running(worker), Uplink(broker.address, "es", "gw", "boot-2") as uplink:
         uplink.wait_connected()
-        wait_for_ingest(broker)
         for i in range(30):
             raw.publish("anju/v1/es/gw/up/readings", b"\x00\xff{" + bytes([i]), qos=1).wait_for_publish(5)
             raw.publish("anju/v1/other/gw/up/readings", json.dumps({"v": 1, "items": [i]}), qos=1)
@@ -102,7 +99,7 @@ def test_a_retained_message_is_nothing_new(registered: str, broker: Broker) -> N
     raw.loop_start()
     body = json.dumps({"v": 1, "items": [{"device": "wm-1", "at": now, "values": {"water_m3": 1}}]})
     raw.publish("anju/v1/es/gw/up/readings", body, qos=1, retain=True).wait_for_publish(5)
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-c")
+    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-c", group="g-c")
     with running(worker), Uplink(broker.address, "es", "gw", "boot-3") as uplink:
         uplink.wait_connected()
         uplink.send_readings([ReadingItem(device="wm-1", at=now - 5, values={"water_m3": 1.0})])
@@ -129,21 +126,27 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
         )
 
     worker = Worker(
-        dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-d", limits=Limits(gap_after_s=0.3)
+        dsn=registered,
+        broker=broker.address,
+        bus=LiveBus(None),
+        name="w-d",
+        group="g-d",
+        limits=Limits(gap_after_s=0.3),
     )
     with running(worker):
-        wait_for_ingest(broker)
         send(1)
         send(3)
         assert asked.wait(10)
     raw.disconnect()
     raw.loop_stop()
     with connect(registered) as connection:
-        assert connection.execute("SELECT seq, filled_at FROM gaps").fetchall() == [{"seq": 2, "filled_at": None}]
+        assert connection.execute("SELECT first_seq, last_seq FROM gaps").fetchall() == [
+            {"first_seq": 2, "last_seq": 2}
+        ]
 
 
 def test_an_unregistered_gateway_is_told_nothing_and_loses_nothing(registered: str, broker: Broker) -> None:
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="ingest-e")
+    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-e", group="g-e")
     with running(worker), Uplink(broker.address, "es", "stranger", "boot-5") as uplink:
         uplink.wait_connected()
         uplink.send_readings([ReadingItem(device="wm-1", at=int(time.time() * 1000), values={"water_m3": 1.0})])
@@ -161,8 +164,9 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(registered: st
         dsn=registered,
         broker=broker.address,
         bus=LiveBus(None),
-        name="ingest-f",
-        limits=Limits(poison_in_a_row=3, batch_messages=1),
+        name="w-f",
+        group="g-f",
+        limits=Limits(unstorable_in_a_row=3, readings=replace(READINGS, messages=1)),
     )
     failure: list[BaseException] = []
 
@@ -187,19 +191,18 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(registered: st
     assert State(v=1, online=True, at=1).online
 
 
-def test_a_full_queue_lets_go_of_the_broker_and_takes_it_up_again(
+def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     registered: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database blocks while messages come: memory stays bounded, the broker keeps the session, and nothing is lost."""
+    """The database blocks while messages come: one batch is in memory, the rest stays at the broker, and nothing is lost."""
     monkeypatch.setattr("gateway.uplink.RESEND_S", 2.0)
+    monkeypatch.setattr("ingest.write.BATCH_SECONDS", 2.0)
     now = int(time.time() * 1000)
     worker = Worker(
-        dsn=registered,
-        broker=broker.address,
-        bus=LiveBus(None),
-        name="ingest-g",
-        limits=Limits(queue_messages=40, batch_messages=20),
-    )
+        dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-g", group="g-g",
+        limits=Limits(readings=replace(READINGS, messages=20, retry_s=0.2)),
+    )  # fmt: skip
+    most = 0
     with (
         connect(registered) as blocker,
         running(worker),
@@ -211,13 +214,85 @@ def test_a_full_queue_lets_go_of_the_broker_and_takes_it_up_again(
         blocker.execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")
         for i in range(1, 500):
             uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
-        deadline = time.monotonic() + 10
-        while not worker._full.is_set() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert worker._full.is_set() and len(worker._queue) < 500
+        lane, deadline, away = worker.seats["readings-0"].lane, time.monotonic() + 8, False
+        while time.monotonic() < deadline:
+            most, away = max(most, lane.held[0]), away or lane._failures > 0
+            time.sleep(0.01)
+        assert away, "the deadline did not cut the connection"
         blocker.rollback()
         uplink.drain(40)
-        while worker._full.is_set() and time.monotonic() < deadline + 40:
-            time.sleep(0.05)
-        assert not worker._full.is_set(), "it never took the broker up again"
-    assert len(stored(registered)) == 500
+    assert most < 500 and len(stored(registered)) == 500
+
+
+def test_workers_share_the_seats_and_take_over_from_one_that_stops(registered: str, broker: Broker) -> None:
+    now = int(time.time() * 1000)
+    made = [
+        Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name=f"w-h{i}", group="g-h", readings=3,
+               limits=Limits(lease_s=2.0, tick_s=0.2))
+        for i in range(2)
+    ]  # fmt: skip
+    with Uplink(broker.address, "es", "gw", "boot-8", window=400) as uplink:
+        uplink.wait_connected()
+        with running(made[0]):
+            until(lambda: len(made[0].seats) == 4)
+            with running(made[1], late=True):
+                until(lambda: sorted(len(worker.seats) for worker in made) == [2, 2])
+                held = [set(worker.seats) for worker in made]
+                assert not held[0] & held[1] and held[0] | held[1] == {
+                    "events",
+                    "readings-0",
+                    "readings-1",
+                    "readings-2",
+                }
+                for i in range(300):
+                    uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+                uplink.drain(20)
+                made[0].stop()
+                until(lambda: len(made[1].seats) == 4)
+                for i in range(300, 400):
+                    uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+                uplink.drain(20)
+    assert len(stored(registered)) == 400
+    with connect(registered) as connection:
+        rows = connection.execute("SELECT holder FROM ingest_seats").fetchall()
+        assert connection.execute("SELECT count(*) AS n FROM gaps").fetchone() == {"n": 0}
+    assert {row["holder"] for row in rows} == {None}
+
+
+def test_seats_that_are_not_wanted_any_more_are_emptied_and_ended(registered: str, broker: Broker) -> None:
+    now, limits = int(time.time() * 1000), Limits(lease_s=1.0, tick_s=0.1)
+    with Uplink(broker.address, "es", "gw", "boot-9", window=400) as uplink:
+        uplink.wait_connected()
+        with running(
+            Worker(
+                dsn=registered,
+                broker=broker.address,
+                bus=LiveBus(None),
+                name="w-i",
+                group="g-i",
+                readings=3,
+                limits=limits,
+            )
+        ):
+            uplink.send_readings([ReadingItem(device="wm-1", at=now, values={"water_m3": 1.0})])
+            uplink.drain(20)
+        # Nobody reads now: the broker shares these between the sessions of all three.
+        for i in range(1, 61):
+            uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+        fewer = Worker(
+            dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-j", group="g-i", readings=2, limits=limits
+        )
+        with running(fewer):
+            uplink.drain(20)
+            until(lambda: sorted(fewer.seats) == ["events", "readings-0", "readings-1"])
+            for i in range(61, 91):
+                uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+            uplink.drain(10)
+    assert len(stored(registered)) == 91
+
+
+def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)

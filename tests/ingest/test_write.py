@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from anju.embedded import Postgres, make_database
 from domain.rejection import Reason
-from ingest.write import Message, Outcome, Unbalanced, Writer
+from ingest.bulk import Frame
+from ingest.columns import Columns
+from ingest.write import Outcome, Unbalanced, Writer
 from store import ingest_log, quarantine
-from store.connect import Connection
-from store.partitions import Partitions
+from store.connect import Connection, Unstorable, connect
+from store.ledger import Ledger
+from store.migrate import Level, migrate
 from store.placement import Placement
+from store.retention import drop_before
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -23,9 +30,9 @@ NOW = 1_795_220_200_000
 
 def message(
     items: list[Any], *, up: str = "readings", gateway: str = "gw", estate: str = "es", seq: int | None = None
-) -> Message:
+) -> Frame:
     body = {"v": 1, "items": items} | ({"boot": "b1", "seq": seq} if seq else {})
-    return Message(topic=f"anju/v1/{estate}/{gateway}/up/{up}", payload=json.dumps(body).encode())
+    return f"anju/v1/{estate}/{gateway}/up/{up}".encode(), json.dumps(body).encode(), 0
 
 
 def reading(at: int, value: Any, device: str = "wm-1") -> dict[str, Any]:
@@ -42,57 +49,122 @@ def smoke(number: int, state: str = "on") -> dict[str, Any]:
     }
 
 
+class Book:
+    """A writer, and the ledger that it writes through."""
+
+    def __init__(self, dsn: str) -> None:
+        self.ledger = Ledger.open(dsn)
+        self.writer = Writer(Placement(clock=time.monotonic, absent_s=0.0, look_s=0.0))
+
+    def write(self, frames: list[Frame], now_ms: int = NOW) -> Outcome:
+        return self.writer.write(self.ledger, frames, now_ms)
+
+
 @pytest.fixture
-def writer(any_connection: Connection) -> Writer:
-    register(any_connection)
-    placement = Placement(clock=time.monotonic, absent_s=0.0)
-    placement.refresh(any_connection)
-    made = Writer(placement, Partitions(any_connection))
-    any_connection.commit()
-    return made
+def book(any_dsn: str) -> Iterator[Book]:
+    with connect(any_dsn) as connection:
+        register(connection)
+    made = Book(any_dsn)
+    yield made
+    made.ledger.close()
 
 
-def totals(connection: Connection) -> tuple[int, int, int, int]:
-    tallies = ingest_log.read_tallies(connection).values()
+@pytest.fixture
+def look(any_dsn: str) -> Iterator[Connection]:
+    with connect(any_dsn, autocommit=True) as connection:
+        yield connection
+
+
+def totals(look: Connection) -> tuple[int, int, int, int]:
+    tallies = ingest_log.read_tallies(look).values()
     assert all(t.balanced for t in tallies)
     return tuple(sum(getattr(t, n) for t in tallies) for n in ("received", "stored", "duplicates", "quarantined"))  # type: ignore[return-value]
 
 
-def count(connection: Connection, table: str) -> int:
-    row = connection.execute(f"SELECT count(*) AS n FROM {table}").fetchone()  # type: ignore[arg-type]
+def count(look: Connection, table: str) -> int:
+    row = look.execute(f"SELECT count(*) AS n FROM {table}").fetchone()  # type: ignore[arg-type]
     assert row is not None
     return int(row["n"])
 
 
-def test_the_law_of_conservation_holds_for_any_mixture(
-    any_connection: Connection, writer: Writer, rng: random.Random
-) -> None:
-    """Whatever comes, however often and in whatever order: received = stored + duplicates + quarantined, and tables agree."""
+def mixture(rng: random.Random) -> Callable[[], Frame]:
+    """Make messages of every sort: right, doubtful and wrong."""
     kinds = [
         lambda: message([reading(rng.randrange(50), rng.choice([1.0, 2.0])) for _ in range(rng.randrange(6))]),
+        lambda: message([reading(rng.randrange(50), rng.random()) for _ in range(3)], seq=rng.randrange(1, 60)),
         lambda: message([reading(1, "x"), reading(rng.randrange(50), 1.0)]),
+        lambda: message([reading(rng.randrange(9), -5.0), reading(rng.randrange(50), 1.0)], seq=rng.randrange(1, 60)),
+        lambda: message([reading(-3600, 1.0), reading(rng.randrange(50), 1.0)]),
         lambda: message([reading(rng.randrange(50), 1.0, "unknown-1"), reading(2, 1.0, "wm-2")]),
+        lambda: message([{"device": "wm-1", "at": NOW, "values": {}}]),
+        lambda: message([{"device": "wm-1", "at": NOW, "values": {"Bad Name": 1, "odd_thing": rng.randrange(3)}}]),
         lambda: message([smoke(rng.randrange(20)), smoke(rng.randrange(20), "off")], up="events"),
         lambda: message([reading(3, 1.0)], gateway="nobody"),
         lambda: message([reading(3, 1.0)], estate="other"),
-        lambda: Message(topic="anju/v1/es/gw/up/readings", payload=rng.randbytes(20)),
-        lambda: Message(topic="else/where", payload=b"{}"),
+        lambda: (b"anju/v1/es/gw/up/readings", rng.randbytes(20), 0),
+        lambda: (b"anju/v1/es/gw/up/readings", b'{"v":1,"boot":"B!","seq":1,"items":[]}', 0),
+        lambda: (b"anju/v1/es/gw/up/readings", b'{"v":1,"seq":1,"items":[]}', 0),
+        lambda: (b"else/where", b"{}", 0),
+        lambda: (b"\xff/x", b"{}", 0),
     ]
-    sent: list[Message] = []
+    return lambda: rng.choice(kinds)()
+
+
+def test_the_law_of_conservation_holds_for_any_mixture(book: Book, look: Connection, rng: random.Random) -> None:
+    """Whatever comes, however often and in whatever order: received = stored + duplicates + quarantined, and tables agree."""
+    make = mixture(rng)
+    sent: list[Frame] = []
     for _ in range(40):
-        batch = [rng.choice(kinds)() for _ in range(rng.randrange(1, 8))]
+        batch = [make() for _ in range(rng.randrange(1, 8))]
         if sent and rng.random() < 0.4:
             batch += rng.sample(sent, min(3, len(sent)))
         sent += batch
-        writer.write(any_connection, batch, NOW)
-    _received, stored, _, quarantined = totals(any_connection)
-    assert stored == count(any_connection, "readings") + count(any_connection, "events")
-    assert quarantined == count(any_connection, "quarantine") > 0
-    before = totals(any_connection)
+        book.write(batch)
+    _received, stored, _, quarantined = totals(look)
+    assert stored == count(look, "readings") + count(look, "events")
+    assert quarantined == count(look, "quarantine") > 0
+    before = totals(look)
     for item in sent:
-        writer.write(any_connection, [item], NOW)
-    after = totals(any_connection)
+        book.write([item])
+    after = totals(look)
     assert (after[1], after[3]) == (before[1], before[3]), "sending everything again changed something"
+
+
+def test_the_fast_way_and_the_careful_way_come_to_the_same(
+    postgres: Postgres, dsn: str, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fast way is only faster: with it and without it the same tables, the same reasons, the same acknowledgements."""
+    make = mixture(rng)
+    batches = [[make() for _ in range(rng.randrange(1, 12))] for _ in range(60)]
+    batches += [rng.sample([frame for batch in batches for frame in batch], 20)]
+    found = []
+    for fast in (True, False):
+        name = make_database(postgres, f"ways_{fast}".lower())
+        migrate(name, level=Level.PLAIN)
+        with connect(name) as connection:
+            register(connection)
+        if not fast:
+            monkeypatch.setattr(Columns, "take", lambda _self, frames, _routes: list(frames))
+        book = Book(name)
+        acks = []
+        taken = 0
+        for batch in batches:
+            outcome = book.write(batch)
+            acks.append(sorted((a, b, c.kind, c.boot, c.upto, tuple(c.also)) for a, b, c in outcome.acks))
+            taken += len(book.writer.touched)
+        book.ledger.close()
+        assert (taken > 50) is fast
+        with connect(name) as look:
+            found.append((
+                acks,
+                look.execute("SELECT at, p.name, value FROM readings r JOIN points p ON p.id = r.point_id ORDER BY 1, 2").fetchall(),
+                look.execute("SELECT topic, reason, detail, payload FROM quarantine ORDER BY digest").fetchall(),
+                ingest_log.read_tallies(look),
+                look.execute("SELECT best_effort FROM gateway_state").fetchall(),
+                look.execute("SELECT kind, boot, seen::text FROM gateway_progress ORDER BY 1, 2").fetchall(),
+            ))  # fmt: skip
+    assert found[0] == found[1]
+    assert len(found[0][1]) > 50 and len(found[0][2]) > 10
 
 
 @pytest.mark.parametrize(
@@ -102,90 +174,89 @@ def test_the_law_of_conservation_holds_for_any_mixture(
         (message([reading(0, 1.0)], estate="other"), Reason.UNKNOWN_GATEWAY),
         (message([reading(0, 1.0, "wm-9")]), Reason.UNKNOWN_DEVICE),
         (message([reading(0, 1.0, "wm-2")]), Reason.FOREIGN_DEVICE),
-        (Message(topic="anju/v1/es/gw/up/readings", payload=b"not json"), Reason.UNREADABLE),
+        ((b"anju/v1/es/gw/up/readings", b"not json", 0), Reason.UNREADABLE),
+        (message([reading(-400, 1.0)]), Reason.CLOCK_AHEAD),
+        (message([reading(0, -1.0)]), Reason.BAD_VALUE),
     ],
 )
-def test_what_is_not_ours_is_kept_with_its_reason(connection: Connection, given: Message, reason: Reason) -> None:
-    register(connection)
-    writer = Writer(Placement(clock=time.monotonic, absent_s=0.0), Partitions(connection))
-    outcome = writer.write(connection, [given], NOW)
+def test_what_is_not_ours_is_kept_with_its_reason(book: Book, look: Connection, given: Frame, reason: Reason) -> None:
+    outcome = book.write([given])
     assert outcome.reasons == [reason]
-    row = quarantine.list_open(connection)[0]
-    assert row["reason"] == reason and row["topic"] == given.topic
-    assert count(connection, "readings") == 0
+    row = quarantine.list_open(look)[0]
+    assert row["reason"] == reason and row["topic"] == given[0].decode()
+    assert count(look, "readings") == 0
 
 
-def test_another_value_for_the_same_instant_is_a_conflict_not_a_loss(
-    any_connection: Connection, writer: Writer
-) -> None:
-    writer.write(any_connection, [message([reading(0, 1.0)])], NOW)
-    outcome = writer.write(any_connection, [message([reading(0, 7.0)])], NOW)
-    assert outcome.reasons == [Reason.CONFLICT]
-    assert b"7.0" in bytes(quarantine.list_open(any_connection)[0]["payload"])
+def test_another_value_for_the_same_instant_is_a_conflict_not_a_loss(book: Book, look: Connection) -> None:
+    book.write([message([reading(0, 1.0)])])
+    outcome = book.write(
+        [message([reading(0, 7.0), reading(1, 3.0)]), message([reading(1, 4.0)]), message([reading(0, 1.0)])]
+    )
+    assert outcome.reasons == [Reason.CONFLICT, Reason.CONFLICT]
+    kept = sorted(bytes(row["payload"]) for row in quarantine.list_open(look))
+    assert b'"water_m3":4.0' in kept[0] and b'"water_m3":7.0' in kept[1]
+    (tally,) = ingest_log.read_tallies(look).values()
+    assert (tally.stored, tally.duplicates, tally.quarantined) == (2, 1, 2)
 
 
-def test_a_device_registered_later_is_served_from_quarantine(any_connection: Connection, writer: Writer) -> None:
-    writer.write(any_connection, [message([reading(0, 1.0, "wm-9")])], NOW)
-    any_connection.execute(
+def test_a_gateway_and_a_device_registered_later_speak_at_once(book: Book, look: Connection) -> None:
+    assert book.write([message([reading(0, 1.0, "wm-9")])]).reasons == [Reason.UNKNOWN_DEVICE]
+    look.execute(
         "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
     )
-    taken = quarantine.take_for_replay(any_connection, Reason.UNKNOWN_DEVICE)
-    any_connection.commit()
-    writer.write(any_connection, [Message(topic=r["topic"], payload=bytes(r["payload"])) for r in taken], NOW)
-    assert count(any_connection, "readings") == 1 and quarantine.count_open(any_connection) == {}
+    assert book.write([message([reading(1, 1.0, "wm-9")])]).reasons == [] and count(look, "readings") == 1
+
+
+def test_a_device_that_moved_to_another_gateway_is_known_at_once(book: Book, look: Connection) -> None:
+    assert book.write([message([reading(0, 1.0)])]).reasons == []
+    look.execute("UPDATE devices SET gateway_id = (SELECT id FROM gateways WHERE code = 'gw-2') WHERE code = 'wm-1'")
+    assert book.write([message([reading(1, 1.0)])]).reasons == [Reason.FOREIGN_DEVICE]
 
 
 def acked(outcome: Outcome) -> tuple[int, list[int]]:
     return outcome.acks[0][2].upto, outcome.acks[0][2].also
 
 
-def test_acknowledgements_follow_the_numbers_and_gaps_are_filled(any_connection: Connection, writer: Writer) -> None:
-    assert acked(writer.write(any_connection, [message([reading(1, 1.0)], seq=1)], NOW)) == (1, [])
-    assert acked(writer.write(any_connection, [message([reading(4, 1.0)], seq=4)], NOW)) == (1, [4])
-    key = next(iter(writer.progress))
-    ingest_log.note_gaps(any_connection, key, writer.progress[key].missing())
-    assert count(any_connection, "gaps") == 2
+def test_acknowledgements_follow_the_numbers_and_gaps_are_filled(book: Book, look: Connection) -> None:
+    assert acked(book.write([message([reading(1, 1.0)], seq=1)])) == (1, [])
+    assert acked(book.write([message([reading(4, 1.0)], seq=4)])) == (1, [4])
+    assert look.execute("SELECT first_seq, last_seq FROM gaps").fetchall() == [{"first_seq": 2, "last_seq": 3}]
     # What cannot be stored is acknowledged too, or its gateway would send it for ever.
-    assert acked(writer.write(any_connection, [message([reading(2, "bad")], seq=2)], NOW)) == (2, [])
-    assert acked(writer.write(any_connection, [message([reading(3, 1.0)], seq=3)], NOW)) == (4, [])
-    row = any_connection.execute("SELECT count(*) AS n FROM gaps WHERE filled_at IS NULL").fetchone()
-    assert row == {"n": 0}
-    fresh = Writer(writer.placement, writer.partitions)
-    assert acked(fresh.write(any_connection, [message([reading(4, 1.0)], seq=4)], NOW)) == (4, [])
+    assert acked(book.write([message([reading(2, "bad")], seq=2)])) == (2, [])
+    assert acked(book.write([message([reading(3, 1.0)], seq=3)])) == (4, [])
+    assert count(look, "gaps") == 0
+    fresh = Writer(Placement(clock=time.monotonic))
+    assert acked(fresh.write(book.ledger, [message([reading(4, 1.0)], seq=4)], NOW)) == (4, [])
 
 
-def test_a_batch_that_does_not_add_up_is_rolled_back(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(connection)
-    writer = Writer(Placement(clock=time.monotonic, absent_s=0.0), Partitions(connection))
-    monkeypatch.setattr("ingest.write._Batch._settle", lambda *_: None)
-    with pytest.raises(Unbalanced):
-        writer.write(connection, [message([reading(0, 1.0)])], NOW)
-    assert count(connection, "readings") == 0
+def test_a_batch_that_does_not_add_up_is_rolled_back(
+    book: Book, look: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger, "keep_refused", lambda *_: [])
+    with pytest.raises((Unbalanced, ValueError)):
+        book.write([message([reading(0, 1.0), reading(1, "x")])])
+    assert count(look, "readings") == 0
 
 
-def test_hazards_are_queued_for_watch_in_the_same_transaction(any_connection: Connection, writer: Writer) -> None:
-    outcome = writer.write(any_connection, [message([smoke(1)], up="events")], NOW)
-    assert outcome.to_watch == 1 and count(any_connection, "watch_queue") == 1
-    writer.write(any_connection, [message([smoke(1)], up="events")], NOW)
-    assert count(any_connection, "watch_queue") == 1
+def test_hazards_are_queued_for_watch_in_the_same_transaction(book: Book, look: Connection) -> None:
+    outcome = book.write([message([smoke(1)], up="events")])
+    assert [name for _, name in outcome.to_watch] == ["1"] and count(look, "watch_queue") == 1
+    book.write([message([smoke(1)], up="events")])
+    assert count(look, "watch_queue") == 1
     # A resend that comes in one batch with something new is still not acted on twice.
-    writer.write(any_connection, [message([smoke(1)], up="events"), message([smoke(2)], up="events")], NOW)
-    assert count(any_connection, "watch_queue") == 2
+    book.write([message([smoke(1)], up="events"), message([smoke(2)], up="events")])
+    assert count(look, "watch_queue") == 2
 
 
-def test_late_data_for_a_month_that_retention_dropped_are_stored(connection: Connection) -> None:
-    """The writer forgets what partitions it knew when a batch fails, so that the second try makes the month again."""
-    from datetime import UTC, datetime
-
-    from store.connect import Unstorable
-    from store.retention import drop_before
-
+def test_late_data_for_a_month_that_retention_dropped_are_stored(dsn: str, connection: Connection) -> None:
+    """The ledger forgets what partitions it knew when a batch fails, so that the second try makes the month again."""
     register(connection)
-    writer = Writer(Placement(clock=time.monotonic, absent_s=0.0), Partitions(connection))
-    writer.write(connection, [message([reading(0, 1.0)])], NOW)
+    book = Book(dsn)
+    book.write([message([reading(0, 1.0)])])
     drop_before(connection, "readings", datetime(2030, 1, 1, tzinfo=UTC))
     connection.commit()
     with pytest.raises(Unstorable):
-        writer.write(connection, [message([reading(5, 1.0)])], NOW)
-    writer.write(connection, [message([reading(5, 1.0)])], NOW)
+        book.write([message([reading(5, 1.0)])])
+    book.write([message([reading(5, 1.0)])])
     assert count(connection, "readings") == 1
+    book.ledger.close()

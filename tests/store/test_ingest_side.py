@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
+from domain import sequence
 from domain.calendar import day_starts_ms
 from domain.rejection import Reason, Rejected
-from domain.sequence import Progress
-from store import facts, ingest_log, quarantine
+from store import facts, ingest_log, latest, progress, quarantine
 from store.connect import Connection
-from store.ingest_log import Tally
+from store.ingest_log import Spans, Tally
+from store.quarantine import Which
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -27,15 +29,55 @@ def test_tallies_add_up_and_know_when_they_do_not(connection: Connection) -> Non
     assert not Tally(received=2, stored=1).balanced
 
 
-def test_two_workers_never_take_each_others_numbers_back(connection: Connection) -> None:
-    register(connection)
+def gateway_id(connection: Connection) -> int:
     row = connection.execute("SELECT id FROM gateways WHERE code = 'gw'").fetchone()
     assert row is not None
-    key = (row["id"], "readings", "b1")
-    ingest_log.save_progress(connection, {key: Progress(upto=7, also={9, 12})})
-    ingest_log.save_progress(connection, {key: Progress(upto=4, also={6, 10})})
-    held = ingest_log.load_progress(connection, key)
-    assert (held.upto, held.also) == (7, {9, 10, 12})
+    return int(row["id"])
+
+
+def test_progress_is_the_union_of_what_all_workers_saw(connection: Connection, rng: random.Random) -> None:
+    """100 random arrivals at two workers against a plain set: what may be acknowledged, and what is missing."""
+    register(connection)
+    model: set[int] = set()
+    key = (gateway_id(connection), "readings", "b1")
+    for _ in range(100):
+        low = rng.randrange(1, 300)
+        numbers = [n for n in range(low, low + 20) if rng.random() < 0.8] or [low]
+        model |= set(numbers)
+        held = progress.note_seen(connection, {key: sequence.runs(numbers)})[key]
+        assert held == sequence.runs(model)
+    missing = [
+        n
+        for row in connection.execute("SELECT first_seq, last_seq FROM gaps ORDER BY 1").fetchall()
+        for n in range(row["first_seq"], row["last_seq"] + 1)
+    ]
+    assert missing == sorted(set(range(1, max(model))) - model)
+    assert progress.count_gaps(connection) == len(sequence.runs(missing))
+    progress.note_seen(connection, {key: [(1, 400)]})
+    assert connection.execute("SELECT gap_since FROM gateway_progress").fetchone() == {"gap_since": None}
+
+
+def test_a_gateway_that_leaves_too_many_gaps_is_told_nothing_of_what_lies_above(connection: Connection) -> None:
+    register(connection)
+    key = (gateway_id(connection), "readings", "b1")
+    progress.note_seen(connection, {key: [(n, n + 1) for n in range(1, 20, 2)]}, max_runs=10)
+    assert len(progress.note_seen(connection, {key: [(31, 32)]}, max_runs=10)[key]) == 10
+    assert progress.note_seen(connection, {key: [(2, 3)]}, max_runs=10)[key][0] == (1, 4)
+    assert progress.note_seen(connection, {key: [(31, 32)]}, max_runs=10)[key][-1] == (31, 32)
+
+
+def test_a_gap_is_due_once_and_again_after_a_while(connection: Connection) -> None:
+    register(connection)
+    key, no, day = (gateway_id(connection), "events", "b1"), timedelta(0), timedelta(days=1)
+    progress.note_seen(connection, {key: [(1, 3), (5, 6), (9, 10)]})
+    connection.commit()
+    (gap,) = progress.take_gaps(connection, after=no, again=day, give_up=day)
+    assert (gap.estate, gap.gateway, gap.kind, gap.boot, gap.missing) == ("es", "gw", "events", "b1", [(3, 5), (6, 9)])
+    connection.commit()
+    assert progress.take_gaps(connection, after=no, again=day, give_up=day) == []
+    assert len(progress.take_gaps(connection, after=no, again=no, give_up=day)) == 1
+    assert progress.take_gaps(connection, after=no, again=no, give_up=no) == []
+    assert progress.count_gaps(connection) == 2
 
 
 def test_quarantine_knows_a_resend_and_frees_what_is_replayed(connection: Connection) -> None:
@@ -45,9 +87,45 @@ def test_quarantine_knows_a_resend_and_frees_what_is_replayed(connection: Connec
     assert quarantine.count_open(connection) == {"unknown_device": 1}
     (row,) = quarantine.list_open(connection)
     assert bytes(row["payload"]) == item.payload and "\x00" not in row["detail"]
-    assert len(quarantine.take_for_replay(connection, None)) == 1 and quarantine.count_open(connection) == {}
-    assert quarantine.quarantine(connection, [item]) == [True]
-    assert quarantine.discard(connection, [r["id"] for r in quarantine.list_open(connection)]) == 1
+    assert [r["id"] for r in quarantine.waiting(connection, Which(reason="unknown_device"), 0)] == [row["id"]]
+    assert quarantine.resolve(connection, Which(ids=(row["id"],)), "replayed") == 1
+    assert quarantine.count_open(connection) == {} and quarantine.quarantine(connection, [item]) == [True]
+    assert quarantine.resolve(connection, Which(reason="unknown_device"), "discarded") == 1
+    assert quarantine.quarantine(connection, [item]) == [False], "what was set aside is known"
+
+
+def test_nobody_fills_the_quarantine(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_OPEN", 3)
+    why = Rejected(reason=Reason.UNREADABLE, detail="no")
+    for n in range(5):
+        item = quarantine.Refused(topic="t", payload=b"%d" % n * 70_000, why=why)
+        assert quarantine.quarantine(connection, [item]) == [True]
+    kept = [len(r["payload"]) for r in connection.execute("SELECT payload FROM quarantine ORDER BY id")]
+    assert kept == [quarantine.MAX_BYTES] * 3 + [0, 0]
+    assert quarantine.waiting(connection, Which(), 0) == [], "what is not whole cannot be tried again"
+
+
+def test_what_changed_goes_to_analytics_by_device(connection: Connection) -> None:
+    register(connection)
+    row = connection.execute("SELECT id, estate_id FROM devices WHERE code = 'wm-1'").fetchone()
+    assert row is not None
+    connection.execute("DELETE FROM dirty_spans")
+    spans = Spans(device=np.array([row["id"], row["id"]]), estate=np.array([row["estate_id"]] * 2), low=np.array([5000, 1000]),
+                  high=np.array([6000, 2000]))  # fmt: skip
+    ingest_log.mark_dirty(connection, spans)
+    ids, (unit,) = facts.take_dirty(connection, row["estate_id"])
+    assert (unit.from_at.timestamp(), unit.to_at.timestamp()) == (1.0, 6.0) and len(ids) == 1
+    facts.clear_dirty(connection, ids)
+    assert facts.dirty_estates(connection) == []
+
+
+def test_the_latest_value_is_the_newest_whatever_came_last(connection: Connection) -> None:
+    point = np.array([7, 8], dtype=np.int32)
+    for at, value in (([2000, 2000], [1.0, 1.0]), ([1000, 3000], [9.0, 9.0])):
+        latest.keep_latest(connection, point, np.array(at), np.array(value))
+        connection.commit()
+    rows = connection.execute("SELECT point_id, value FROM latest_values ORDER BY 1").fetchall()
+    assert [r["value"] for r in rows] == [1.0, 9.0]
 
 
 def test_a_frame_has_nan_where_nothing_is_known(connection: Connection) -> None:

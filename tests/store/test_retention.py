@@ -46,4 +46,4 @@ def test_a_month_that_was_dropped_is_made_again_for_late_data(connection: Connec
     connection.commit()
     partitions.cover(connection, at, at)
     one = Readings(at=np.array([int(at.timestamp() * 1000)]), point=np.ones(1, dtype=np.int32), value=np.zeros(1))
-    assert write_readings(connection, one).stored == 1
+    assert write_readings(connection, one).fresh.all()

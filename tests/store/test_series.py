@@ -8,11 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.calendar import from_ms
-from store.connect import Connection
+from store.connect import AlreadyThere, Connection
 from store.partitions import MAX_MONTHS, Partitions, months_between
-from store.placement import Placement
-from store.series import EventRow, Readings, read_readings, write_events, write_readings
-from tests.ingest.conftest import register
+from store.series import EventRow, Readings, Written, read_readings, write_events, write_readings
 
 pytestmark = pytest.mark.real
 START = 1_700_000_000_000
@@ -31,6 +29,12 @@ def prepare(connection: Connection) -> Partitions:
     connection.commit()
     partitions.cover(connection, from_ms(START), from_ms(START + 86_400_000))
     return partitions
+
+
+def told(written: Written) -> tuple[int, int, list[int]]:
+    """Return how many rows are new, how many were known, and which conflict."""
+    new = int(written.fresh.sum())
+    return new, len(written.fresh) - new - len(written.conflicts), sorted(written.conflicts)
 
 
 batches = st.lists(
@@ -57,8 +61,8 @@ def test_readings_are_stored_once(
                 known += 1
             else:
                 clash.append(i)
-        written = write_readings(any_connection, columns(rows))
-        assert (written.stored, written.duplicates, sorted(written.conflicts)) == (new, known, clash)
+        written = write_readings(any_connection, columns(rows), merge=True) if rows else None
+        assert written is None or told(written) == (new, known, clash)
     back = read_readings(any_connection, [1, 2, 3], from_ms(START), from_ms(START + 10_000))
     assert dict(zip(zip(back.at.tolist(), back.point.tolist(), strict=True), back.value.tolist(), strict=True)) == model
     any_connection.rollback()
@@ -71,11 +75,9 @@ def event(device: int, at: int, name: str, data: dict[str, object] | None = None
 def test_an_event_is_known_by_its_device_and_id(any_connection: Connection) -> None:
     prepare(any_connection)
     first = [event(1, 0, "a"), event(1, 5, "b"), event(2, 0, "a"), event(1, 0, "a")]
-    written = write_events(any_connection, first)
-    assert (written.stored, written.duplicates, written.conflicts) == (3, 1, [])
+    assert told(write_events(any_connection, first)) == (3, 1, [])
     again = [event(1, 0, "a"), event(1, 9, "a"), event(1, 5, "b", {"x": 2}), event(1, 6, "c")]
-    written = write_events(any_connection, again)
-    assert (written.stored, written.duplicates, sorted(written.conflicts)) == (1, 1, [1, 2])
+    assert told(write_events(any_connection, again)) == (1, 1, [1, 2])
 
 
 def test_months_are_made_as_needed(connection: Connection) -> None:
@@ -88,23 +90,13 @@ def test_months_are_made_as_needed(connection: Connection) -> None:
     assert made is not None and made["n"] == 4
 
 
-def test_placement_knows_what_is_new_at_once_and_what_is_gone_soon(connection: Connection) -> None:
-    register(connection)
-    now = [0.0]
-    placement = Placement(clock=lambda: now[0])
-    assert placement.refresh(connection) and not placement.refresh(connection)
-    gateway = placement.gateway(connection, "es", "gw")
-    assert gateway is not None and placement.gateway(connection, "other", "gw") is None
-    assert placement.device(connection, gateway.estate_id, "wm-9") is None
-    connection.execute(
-        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, unnest(ARRAY['wm-8', 'wm-9']), 'water_meter', 'x' "
-        "FROM estates WHERE code = 'es'"
-    )
-    assert placement.device(connection, gateway.estate_id, "wm-8") is not None, "what is new is known at once"
-    assert placement.device(connection, gateway.estate_id, "wm-9") is None, "an absence is remembered for a moment"
-    now[0] = 3.0
-    assert placement.device(connection, gateway.estate_id, "wm-9") is not None
-    connection.execute("UPDATE gateways SET retired_on = current_date WHERE code = 'gw'")
-    assert placement.gateway(connection, "es", "gw") is not None
-    now[0] = 31.0
-    assert placement.refresh(connection) and placement.gateway(connection, "es", "gw") is None
+def test_a_batch_of_new_keys_goes_straight_in_and_any_other_fails_whole(any_connection: Connection) -> None:
+    prepare(any_connection)
+    rows = [(START + i, 1, 1.0) for i in range(5)]
+    assert told(write_readings(any_connection, columns(rows))) == (5, 0, [])
+    any_connection.commit()
+    for batch in ([*rows[:1], (START + 9, 1, 1.0)], [(START + 9, 1, 1.0)] * 2):
+        with pytest.raises(AlreadyThere):
+            write_readings(any_connection, columns(batch))
+        any_connection.rollback()
+    assert any_connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": 5}

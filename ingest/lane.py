@@ -1,0 +1,324 @@
+"""A lane: one session at the broker, and the way of its messages: receive → decode and place → write → acknowledge → fan out.
+
+One thread drives it, step by step, and it holds one batch at a time: while the database is busy the socket is not read, and the
+broker keeps what comes. Nothing is acknowledged before it is committed, so a batch that cannot be written is simply
+forgotten: the lane lets go of the broker, and the broker sends all of it again. That one rule serves a database that is away,
+restarting, read-only or full. Memory is bounded by the batch whatever happens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from domain import wire
+from domain.rejection import Reason, Rejected
+from domain.wire import Ack, Down
+from ingest import metrics
+from ingest.bulk import Frame
+from ingest.latest import Latest
+from ingest.poison import Poison
+from ingest.write import Ledger, Outcome, Writer
+from store.connect import InTheWay, Unavailable, Unstorable
+
+log = structlog.get_logger()
+
+
+class Clock(Protocol):
+    """The time, for people and for spans."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never step."""
+
+    def now_ms(self) -> int:
+        """Return the wall clock, ms UTC."""
+
+
+class Wire(Protocol):
+    """The lane's session at the broker: `ingest.link.Link`, or the simulation's."""
+
+    generation: int
+    up: bool
+
+    @property
+    def connecting(self) -> bool:
+        """Tell whether a connection is open or being made."""
+
+    def connect(self) -> None:
+        """Begin a connection."""
+
+    def drop(self) -> None:
+        """Let go; the session stays."""
+
+    def receive(self) -> list[Frame]:
+        """Return what has come."""
+
+    def acknowledge(self, generation: int, mids: Iterable[int]) -> bool:
+        """Answer messages that came on a connection."""
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        """Send a message."""
+
+
+class LaneLedger(Ledger, Protocol):
+    """What a lane writes through."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+    def save_skew(self, skews: dict[int, int]) -> None:
+        """Keep how far gateways' clocks are off."""
+
+    def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
+        """Keep points' latest values, and commit."""
+
+
+class Bus(Protocol):
+    """Where it is told that something was committed."""
+
+    def publish(self, channel: str, message: str) -> None:
+        """Wake whoever listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLimits:
+    """Every bound of a lane."""
+
+    #: A batch is written when it holds so many messages or bytes, or when its first message has waited so long.
+    messages: int = 10_000
+    bytes: int = 1_000_000
+    linger_s: float = 0.1
+    #: Acknowledgements to a gateway are gathered so long.
+    ack_every_s: float = 0.1
+    #: Latest values and skews are written so often.
+    keep_every_s: float = 5.0
+    #: Tries of a batch that met another transaction.
+    tries: int = 3
+    retry_s: float = 0.5
+    retry_most_s: float = 15.0
+
+
+#: Readings may wait for company; an event may not.
+READINGS = LaneLimits()
+EVENTS = LaneLimits(messages=2_000, linger_s=0.02, ack_every_s=0.0)
+
+
+@dataclass(slots=True)
+class Lane:
+    """One lane. `step` never waits longer than the database does; it returns for how long there is nothing to do."""
+
+    name: str
+    link: Wire
+    open_ledger: Callable[[], LaneLedger]
+    writer: Writer
+    clock: Clock
+    bus: Bus
+    poison: Poison
+    limits: LaneLimits = READINGS
+    #: A factor for waits, so that workers do not come back in the same moment.
+    jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
+    #: The channel on the bus that hears of events to look at.
+    channel: str = ""
+    _ledger: LaneLedger | None = None
+    _frames: list[Frame] = field(default_factory=list)
+    _bytes: int = 0
+    _generation: int = 0
+    _due: float = float("inf")
+    _retry_at: float = float("-inf")
+    _failures: int = 0
+    _latest: Latest = field(default_factory=Latest)
+    _skews: dict[int, int] = field(default_factory=dict)
+    _acks: dict[tuple[str, str, str, str], Ack] = field(default_factory=dict)
+    _acks_due: float = float("inf")
+    _keep_due: float = 0.0
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many messages and bytes are in memory."""
+        return len(self._frames), self._bytes
+
+    def step(self) -> float:
+        """Do what is due, and return the seconds until something is.
+
+        Raises: Poisoned.
+        """
+        now = self.clock.monotonic()
+        if now < self._retry_at:
+            return self._retry_at - now
+        try:
+            if self._ledger is None:
+                self._ledger = self.open_ledger()
+        except Unavailable as error:
+            self._let_go("database", error)
+            return 0.0
+        if not self.link.connecting:
+            try:
+                self.link.connect()
+            except OSError as error:
+                self._let_go("broker", error)
+                return 0.0
+        return self._work(self._ledger, now)
+
+    def _work(self, ledger: LaneLedger, now: float) -> float:
+        if self.link.generation != self._generation:
+            # What a former connection brought is written all the same, and not acknowledged; it comes again and is known.
+            self._write(ledger)
+            self._generation = self.link.generation
+        frames = self.link.receive()
+        if frames and self.link.generation == self._generation:
+            if not self._frames:
+                self._due = now + self.limits.linger_s
+            self._frames += frames
+            self._bytes += sum([len(frame[1]) for frame in frames])
+        full = len(self._frames) >= self.limits.messages or self._bytes >= self.limits.bytes
+        if full or (self._frames and self.clock.monotonic() >= self._due):
+            self._write(ledger)
+        elif frames:
+            return 0.0
+        self._settle()
+        now = self.clock.monotonic()
+        return max(0.0, min(self._due if self._frames else now + 0.25, self._acks_due, self._keep_due) - now)
+
+    def _write(self, ledger: LaneLedger) -> None:
+        """Write what is held. Whatever comes of it, nothing is held afterwards."""
+        frames, self._frames, self._bytes = self._frames, [], 0
+        if not frames:
+            return
+        began = self.clock.monotonic()
+        metrics.WAITING.labels(self.name).set(len(frames))
+        try:
+            self._write_part(ledger, frames)
+        except Unavailable as error:
+            self._let_go("database", error)
+            return
+        finally:
+            metrics.WAITING.labels(self.name).set(0)
+        self._failures = 0
+        metrics.COMMIT.labels(self.name).observe(self.clock.monotonic() - began)
+        metrics.MESSAGES.labels(self.name).inc(len(frames))
+
+    def _write_part(self, ledger: LaneLedger, frames: list[Frame]) -> None:
+        """Write messages; where they cannot be stored, write halves, so that the one that cannot is found and set aside."""
+        for attempt in range(self.limits.tries):
+            try:
+                outcome = self.writer.write(ledger, frames, self.clock.now_ms())
+            except InTheWay as error:
+                metrics.RETRIES.labels("in_the_way").inc()
+                if attempt + 1 == self.limits.tries:
+                    raise
+                log.info("in_the_way", lane=self.name, error=str(error).strip()[:200])
+            except Unstorable as error:
+                metrics.RETRIES.labels("unstorable").inc()
+                # Retention may have dropped the month meanwhile; the second try makes it again.
+                if attempt == 0:
+                    continue
+                self._split(ledger, frames, error)
+                return
+            else:
+                self.poison.note(outcome)
+                self._after_commit(outcome, frames)
+                return
+
+    def _split(self, ledger: LaneLedger, frames: list[Frame], error: BaseException) -> None:
+        if len(frames) > 1:
+            half = len(frames) // 2
+            self._write_part(ledger, frames[:half])
+            self._write_part(ledger, frames[half:])
+            return
+        log.error("unstorable", topic=frames[0][0].decode("utf-8", "replace"), error=str(error).strip()[:300])
+        self.poison.unstorable()
+        why = Rejected(
+            reason=Reason.UNSTORABLE, detail="the database refused it; its bytes are kept for replay after a fix"
+        )
+        self._after_commit(self.writer.write(ledger, frames, self.clock.now_ms(), whole=why), frames)
+
+    def _after_commit(self, outcome: Outcome, frames: list[Frame]) -> None:
+        """Acknowledge to the broker and to the gateways, and fan out."""
+        self.link.acknowledge(self._generation, [frame[2] for frame in frames if frame[2]])
+        if outcome.to_watch:
+            self.bus.publish(self.channel, msgspec.json.encode(outcome.to_watch).decode())
+        now = self.clock.monotonic()
+        for estate, gateway, ack in outcome.acks:
+            key = (estate, gateway, ack.kind, ack.boot)
+            held = self._acks.get(key)
+            # What is held back is joined: the watermark never falls, and numbers above it are named until it passes them.
+            also = sorted({n for n in (*(held.also if held else ()), *ack.also) if n > ack.upto})
+            self._acks[key] = Ack(v=wire.VERSION, kind=ack.kind, boot=ack.boot, upto=ack.upto, also=also)
+            self._acks_due = min(self._acks_due, now + self.limits.ack_every_s)
+        for estate, gateway, at in outcome.states:
+            told = wire.Time(v=wire.VERSION, at=self.clock.now_ms(), echo=at)
+            self.link.publish(wire.down_topic(estate, gateway, Down.TIME), msgspec.json.encode(told), 0)
+        if outcome.readings is not None:
+            self._latest.offer(outcome.readings)
+        for gateway_id, skew in outcome.skews.items():
+            # A delay makes a clock look slow, never fast: the largest is nearest to the truth.
+            self._skews[gateway_id] = max(skew, self._skews.get(gateway_id, skew))
+            metrics.LAG.labels(self.name).set(max(0.0, -skew / 1000))
+        for (_, kind), tally in outcome.tallies.items():
+            for word in ("received", "stored", "duplicates", "quarantined"):
+                metrics.ITEMS.labels(kind, word).inc(getattr(tally, word))
+        for reason in outcome.reasons:
+            metrics.REFUSED.labels(reason).inc()
+
+    def _settle(self) -> None:
+        """Send acknowledgements that are due, and write what may be written later."""
+        now = self.clock.monotonic()
+        if now >= self._acks_due:
+            acks, self._acks, self._acks_due = self._acks, {}, float("inf")
+            for (estate, gateway, _, _), ack in acks.items():
+                self.link.publish(wire.down_topic(estate, gateway, Down.ACK), msgspec.json.encode(ack))
+        if now >= self._keep_due and not self._frames and self._ledger is not None:
+            self._keep_due = now + self.limits.keep_every_s
+            self._keep(self._ledger)
+
+    def _keep(self, ledger: LaneLedger) -> None:
+        latest, skews = self._latest.take(), self._skews
+        if latest is None and not skews:
+            return
+        self._skews = {}
+        try:
+            with ledger.batch(20.0):
+                if skews:
+                    ledger.save_skew(skews)
+                if latest is not None:
+                    ledger.keep_latest(*latest)
+                ledger.commit()
+        except InTheWay:
+            # The next value of each point makes it good.
+            return
+        except Unavailable as error:
+            self._let_go("database", error)
+
+    def _let_go(self, who: str, error: BaseException) -> None:
+        """Forget what is held, let go of the broker, which keeps it, and try again after a while."""
+        self._failures += 1
+        doubled = self.limits.retry_s * 2 ** min(self._failures - 1, 8)
+        wait = min(self.limits.retry_most_s, doubled) * self.jitter()
+        metrics.AWAY.labels(who).inc()
+        log.warning(f"{who}_away", lane=self.name, error=str(error).strip()[:200], again_in_s=round(wait, 1))
+        self._frames, self._bytes, self._acks, self._acks_due = [], 0, {}, float("inf")
+        self.link.drop()
+        if who == "database" and self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+        self._retry_at = self.clock.monotonic() + wait
+
+    def close(self) -> None:
+        """Write what is held, send what is due, and let go of everything."""
+        if self._ledger is not None:
+            if self.link.generation == self._generation:
+                self._write(self._ledger)
+            self._acks_due = min(self._acks_due, self.clock.monotonic()) if self._acks else self._acks_due
+            self._keep_due = 0.0
+            self._settle()
+        self.link.receive()
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
