@@ -14,7 +14,8 @@ import typer
 from rich.table import Table
 
 from anju import services
-from anju.edge_cli import bench_app, decode, fail, gateway_app, out, simulate_devices, simulate_field
+from anju.bench_cli import bench_app
+from anju.edge_cli import decode, fail, gateway_app, out, simulate_devices, simulate_field
 from anju.quarantine_cli import quarantine_app
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id

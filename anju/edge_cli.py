@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gateway.check import Report
 
 gateway_app = typer.Typer(no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity.")
-bench_app = typer.Typer(no_args_is_help=True, help="Measured speeds, beside a peer in the same run.")
 out = Console(highlight=False, soft_wrap=True)
 CONFIG = Path("gateway.toml")
 
@@ -136,28 +135,6 @@ def decode(
     for line in lines:
         out.print(line, markup=False)
     raise typer.Exit(0 if understood else 1)
-
-
-@bench_app.callback()
-def _bench() -> None:
-    """Keep `codecs` a command of its own, others will join it."""
-
-
-@bench_app.command(name="codecs")
-def bench_codecs(
-    rounds: Annotated[int, typer.Option(help="rounds; the figure is the median", min=3, max=99)] = 7,
-    seed: Annotated[int, typer.Option(help="seed of the frames")] = 1,
-) -> None:
-    """Frames a second on one core, from bytes to values, beside a peer library where it is installed."""
-    from anju.bench import bench_codecs as run_bench
-
-    table = Table("codec", "frames/s", "peer", "peer frames/s", "ratio", "over the rounds")
-    for row in run_bench(rounds=rounds, seed=seed):
-        ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
-        spread = "" if row.ratio_low is None else f"{row.ratio_low:.1f} to {row.ratio_high:.1f}"
-        peer = "" if row.peer_frames_s is None else f"{row.peer_frames_s:,.0f}"
-        table.add_row(row.name, f"{row.frames_s:,.0f}", row.peer or "none installed", peer, ratio, spread)
-    out.print(table)
 
 
 def simulate_devices(

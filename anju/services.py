@@ -21,6 +21,7 @@ from analytics.policy import Policy, load_policy
 from anju.settings import Settings
 from devices.profiles import load_profiles
 from domain.ids import slug
+from ingest.bulk import StockClient, new_client
 from ingest.worker import Worker
 from store import retention
 from store.connect import Connection, Unavailable, connect
@@ -78,6 +79,7 @@ def run_ingest(settings: Settings) -> None:
         name=settings.ingest_name or slug(f"{socket.gethostname()}-{os.getpid()}"),
         readings=settings.ingest_readings,
         group=settings.ingest_group,
+        make_client=StockClient if settings.ingest_reader == "stock" else new_client,
     )
     on_stop(worker.stop)
     worker.run()

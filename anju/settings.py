@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     ingest_readings: int = Field(
         1, ge=1, le=64, description="sessions that share the readings, the same for all workers; more need MQTT 5"
     )
+    ingest_reader: Literal["auto", "stock"] = Field("auto", description="stock reads with paho as it is, slower")
     api_host: str = Field("127.0.0.1", description="address on which the API listens")
     api_port: int = Field(8080, ge=1, le=65535, description="its port")
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")

@@ -8,7 +8,6 @@ property test holds both ways to the same outcome.
 from __future__ import annotations
 
 import dataclasses
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -25,7 +24,7 @@ from store.placement import PlacedGateway
 
 #: What the contract's types mean here: the same fields, with the ranges that the careful way checks one by one.
 _RANGES: dict[tuple[type, str], Any] = {
-    (wire.ReadingItem, "at"): Annotated[int, Meta(ge=wire.EARLIEST_MS)],
+    (wire.ReadingItem, "at"): Annotated[int, Meta(ge=wire.EARLIEST_MS, le=2**53)],
     (wire.ReadingItem, "values"): Annotated[dict[str, float], Meta(min_length=1, max_length=wire.MAX_VALUES)],
     (wire.Readings, "v"): Annotated[int, Meta(ge=wire.VERSION, le=wire.VERSION)],
     (wire.Readings, "seq"): Annotated[int, Meta(ge=1, le=2**53)] | None,
@@ -85,9 +84,9 @@ class Route:
 class Columns:
     """Readings of a batch as columns of one length, and for each message taken where its rows begin."""
 
-    at: array[int] = field(default_factory=lambda: array("q"))
-    point: array[int] = field(default_factory=lambda: array("i"))
-    value: array[float] = field(default_factory=lambda: array("d"))
+    at: list[int] = field(default_factory=list)
+    point: list[int] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
     #: Of each message: its first row, its frame and its route.
     begins: list[int] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
@@ -162,7 +161,7 @@ class Columns:
         return found
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
-        """Return copies of the columns as arrays."""
+        """Return the columns as arrays."""
         return (
             np.array(self.at, dtype=np.int64),
             np.array(self.point, dtype=np.int32),

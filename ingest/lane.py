@@ -93,7 +93,7 @@ class LaneLimits:
 
     #: A batch is written when it holds so many messages or bytes, or when its first message has waited so long.
     messages: int = 10_000
-    bytes: int = 1_000_000
+    bytes: int = 4_000_000
     linger_s: float = 0.1
     #: Acknowledgements to a gateway are gathered so long.
     ack_every_s: float = 0.1
@@ -171,7 +171,8 @@ class Lane:
             # What a former connection brought is written all the same, and not acknowledged; it comes again and is known.
             self._write(ledger)
             self._generation = self.link.generation
-        frames = self.link.receive()
+        with metrics.stage(self.name, "receive"):
+            frames = self.link.receive()
         if frames and self.link.generation == self._generation:
             if not self._frames:
                 self._due = now + self.limits.linger_s
@@ -241,7 +242,8 @@ class Lane:
 
     def _after_commit(self, outcome: Outcome, frames: list[Frame]) -> None:
         """Acknowledge to the broker and to the gateways, and fan out."""
-        self.link.acknowledge(self._generation, [frame[2] for frame in frames if frame[2]])
+        with metrics.stage(self.name, "acknowledge"):
+            self.link.acknowledge(self._generation, [frame[2] for frame in frames if frame[2]])
         if outcome.to_watch:
             self.bus.publish(self.channel, msgspec.json.encode(outcome.to_watch).decode())
         now = self.clock.monotonic()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Counter, Gauge, Histogram
 
 ITEMS = Counter("ingest_items_total", "Values and events by what became of them", ["kind", "outcome"])
@@ -20,3 +24,14 @@ GAPS = Gauge("ingest_open_gaps", "Ranges of numbers that gateways used and never
 RETRIES = Counter("ingest_retries_total", "Batches that were undone and tried again, by reason", ["why"])
 AWAY = Counter("ingest_away_total", "Times that a neighbour was away", ["who"])
 DROPPED = Gauge("ingest_broker_dropped_messages", "Messages that the broker says it has dropped ($SYS, mosquitto)")
+STAGE = Counter("ingest_stage_cpu_seconds_total", "Processor time of a lane's thread by stage", ["lane", "stage"])
+
+
+@contextmanager
+def stage(lane: str, name: str) -> Iterator[None]:
+    """Count the processor time that this thread spends in a stage."""
+    began = time.thread_time()
+    try:
+        yield
+    finally:
+        STAGE.labels(lane, name).inc(time.thread_time() - began)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ import structlog
 from domain import wire
 from domain.broker import BrokerAddress
 from ingest import metrics
+from ingest.bulk import StockClient, new_client
 from ingest.commands import Dispatcher
 from ingest.gaps import ask_for_gaps
 from ingest.lane import EVENTS, READINGS, Lane, LaneLimits
@@ -129,9 +131,10 @@ class Worker:
 
     def __init__(
         self, *, dsn: str, broker: BrokerAddress, bus: LiveBus, name: str, readings: int = 1, group: str = "anju", limits: Limits | None = None,
+        make_client: Callable[..., StockClient] = new_client,
     ) -> None:  # fmt: skip
         self._dsn, self._broker, self._bus, self.name, self._group = dsn, broker, bus, name, group
-        self._limits = limits or Limits()
+        self._limits, self._make_client = limits or Limits(), make_client
         self._shared = readings > 1 and broker.protocol == 5
         self._wanted = seat_names(readings, shared=self._shared)
         self._clock = SystemClock()
@@ -197,10 +200,10 @@ class Worker:
         limits = self._limits
         link = Link(
             self._broker, f"{self._group}-ingest-{name}", filters(name, self._group, shared=self._shared),
-            window=limits.events_window if events else limits.readings_window, clock=time.monotonic,
+            window=limits.events_window if events else limits.readings_window, clock=time.monotonic, make_client=self._make_client,
         )  # fmt: skip
         lane = Lane(
-            name=name, link=link, open_ledger=lambda: Ledger.open(self._dsn), writer=Writer(Placement(clock=time.monotonic)),
+            name=name, link=link, open_ledger=lambda: Ledger.open(self._dsn), writer=Writer(Placement(clock=time.monotonic), lane=name),
             clock=self._clock, bus=self._bus, poison=self._poison, limits=limits.events if events else limits.readings, channel=EVENTS_CHANNEL,
         )  # fmt: skip
         if name not in self._wanted:

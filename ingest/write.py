@@ -21,6 +21,7 @@ from domain.ids import valid_id, valid_point
 from domain.rejection import Reason, Rejected
 from domain.sequence import Run
 from domain.wire import Birth, EventKind, State, Up
+from ingest import metrics
 from ingest.bulk import Frame
 from ingest.columns import Columns, Route
 from ingest.decode import Decoded, as_message, decode
@@ -119,6 +120,7 @@ class Writer:
     """Writes batches; keeps only what it can ask for again."""
 
     placement: Placement
+    lane: str = ""
     routes: dict[bytes, Route] = field(default_factory=dict)
     #: Routes that the last batch counted on.
     touched: list[Route] = field(default_factory=list)
@@ -149,16 +151,18 @@ class Writer:
                 self._epoch = self.placement.epoch
             batch = _Batch(self, ledger, now_ms)
             try:
-                batch.read(frames, whole)
+                with metrics.stage(self.lane, "place"):
+                    batch.read(frames, whole)
             except BaseException:
                 # Points that were made in it do not exist.
                 self.placement.forget()
                 raise
             # Points may stay whatever becomes of the batch: a point without readings says nothing.
             ledger.commit()
-            batch.cover()
-            out = batch.store(merge=merge)
-            ledger.commit()
+            with metrics.stage(self.lane, "write"):
+                batch.cover()
+                out = batch.store(merge=merge)
+                ledger.commit()
             return out
 
 

@@ -32,13 +32,18 @@ def _row_type(types: Sequence[str]) -> np.dtype[Any]:
 
 def copy_in(connection: Connection, command: str, types: Sequence[str], columns: Sequence[NDArray[Any]]) -> None:
     """Write columns of one length by a COPY … FROM STDIN (FORMAT binary)."""
+    send(connection, command, pack(types, columns))
+
+
+def pack(types: Sequence[str], columns: Sequence[NDArray[Any]]) -> bytes:
+    """Lay out columns of one length as rows."""
     layout = _row_type(types)
     rows = np.empty(len(columns[0]), dtype=layout)
     rows["fields"] = len(types)
     for i, (name, column) in enumerate(zip(types, columns, strict=True)):
         rows[f"size{i}"] = np.dtype(_WIRE[name]).itemsize
         rows[f"value{i}"] = (column - _EPOCH_2000_MS) * 1000 if name == "ms" else column
-    _send(connection, command, rows.tobytes())
+    return rows.tobytes()
 
 
 def copy_arrays_in(
@@ -51,7 +56,7 @@ def copy_arrays_in(
         for value in row:
             field = struct.pack(">i", value) if isinstance(value, int) else _array(*value)
             body += struct.pack(">i", len(field)) + field
-    _send(connection, command, bytes(body))
+    send(connection, command, bytes(body))
 
 
 def copy_out(connection: Connection, query: str, values: Sequence[Any], types: Sequence[str]) -> list[NDArray[Any]]:
@@ -67,7 +72,8 @@ def copy_out(connection: Connection, query: str, values: Sequence[Any], types: S
     return found
 
 
-def _send(connection: Connection, command: str, body: bytes) -> None:
+def send(connection: Connection, command: str, body: bytes) -> None:
+    """Send rows that are laid out by a COPY … FROM STDIN (FORMAT binary)."""
     with connection.cursor() as cursor, cursor.copy(command) as stream:
         stream.write(_HEADER + body + _TRAILER)
 

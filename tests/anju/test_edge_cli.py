@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from anju import bench, field, field_demo
+from anju import field, field_demo
+from anju.bench import codecs as bench
 from anju.field import Pace, configuration, make_field, register_rows
 from domain.broker import BrokerAddress
 from gateway.config import parse_config

@@ -1,0 +1,343 @@
+"""`anju bench ingest`: messages from a publisher through a real broker and real workers into the unique table, beside the limits.
+
+In every round, in turn and on the same machine: what the broker alone delivers, what COPY alone writes, and the whole, one
+reading a message and fifty; beside them the same whole on stock paho, and Node-RED where it is given. Each figure is a median
+over the rounds and each share is taken within a round, since a speed by itself says little on a shared machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from anju import embedded
+from anju.bench.copier import BATCH
+from anju.bench.publisher import (
+    DEVICES,
+    ESTATE,
+    GATEWAYS,
+    Load,
+    command,
+    device_code,
+    gateway_code,
+    prepare,
+    publish_command,
+)
+from anju.embedded import Broker
+from anju.processes import Child, free_port, start, start_anju, wait_for
+from anju.register_files import import_rows
+from store.connect import connect, drop_database, make_database, with_database
+from store.migrate import Level, migrate
+
+#: Seconds that one part may take.
+PATIENCE_S = 180.0
+
+
+class BenchFailed(Exception):
+    """A part did not finish; the message names it."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What one round measured, per second; `cpu` is µs of processor time per reading, by stage."""
+
+    rates: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def register(dsn: str) -> None:
+    """Register the publisher's gateways and devices."""
+    devices = [
+        {"estate": ESTATE, "gateway": gateway_code(n // DEVICES), "code": device_code(n), "kind": "electricity_meter", "profile": "electricity-1p-100a"}
+        for n in range(GATEWAYS * DEVICES)
+    ]  # fmt: skip
+    with connect(dsn, statement_s=600) as connection:
+        report = import_rows(
+            connection,
+            {
+                "estates": [{"code": ESTATE, "name": ESTATE, "timezone": "Asia/Shanghai"}],
+                "gateways": [{"estate": ESTATE, "code": gateway_code(n)} for n in range(GATEWAYS)],
+                "devices": devices,
+            },
+        )
+    if report.errors:
+        raise BenchFailed(str(report.errors[0]))
+
+
+@contextmanager
+def part(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a part that says when it is ready and waits for the word."""
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise BenchFailed(f"{arguments[2]} ended before it began")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def go(*processes: subprocess.Popen[str]) -> None:
+    """Give the word."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+def seconds(process: subprocess.Popen[str]) -> float:
+    """Wait for a part to end, and return what it took."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise BenchFailed("a part ended without a word")
+    return float(json.loads(line)["seconds"])
+
+
+def broker_alone(home: Path, messages: int) -> float:
+    """Publisher → broker → a reader that only counts, QoS 1 both ways: messages a second."""
+    broker = embedded.start_broker(home / "broker")
+    try:
+        load = Load(port=broker.address.port, messages=messages, fixed=True)
+        size = len(prepare(replace(load, messages=1))[0])
+        counting = command("count", {"port": load.port, "messages": messages, "size": size, "qos": 1})
+        with part(counting) as reader, part(publish_command(load)) as publisher:
+            go(reader, publisher)
+            return messages / seconds(reader)
+    finally:
+        broker.child.stop()
+
+
+def copy_alone(dsn: str, batches: int, lanes: int, base_ms: int) -> float:
+    """Prepared batches into the table of readings by one writer or more: rows a second."""
+    with ExitStack() as stack:
+        parts = [
+            stack.enter_context(part([sys.executable, "-m", "anju.bench.copier", json.dumps({
+                "dsn": dsn, "batches": batches // lanes, "lane": lane, "lanes": lanes, "points": GATEWAYS * DEVICES * 2, "base_ms": base_ms,
+            })]))
+            for lane in range(lanes)
+        ]  # fmt: skip
+        began = time.perf_counter()
+        go(*parts)
+        for one in parts:
+            seconds(one)
+        return batches // lanes * lanes * BATCH / (time.perf_counter() - began)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process so far."""
+    words = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def server_cpu_seconds(dsn: str) -> float:
+    """Return the processor time of PostgreSQL's other backends, as far as they can be seen from here."""
+    with connect(dsn) as connection:
+        rows = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    return sum(cpu_seconds(row["pid"]) for row in rows if Path(f"/proc/{row['pid']}").exists())
+
+
+def stage_seconds(port: int) -> dict[str, float]:
+    """Read what a worker says of its own stages."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("ingest_stage_cpu_seconds_total{"):
+            stage = line.split('stage="', 1)[1].split('"', 1)[0]
+            found[stage] = found.get(stage, 0.0) + float(line.rsplit(" ", 1)[1])
+    return found
+
+
+def stored(dsn: str) -> int:
+    """Count the rows that have been stored, by the tallies."""
+    with connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT coalesce(sum(stored), 0)::bigint AS n FROM tallies WHERE kind = 'readings'"
+        ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def start_workers(dsn: str, broker: Broker, home: Path, number: int, reader: str) -> tuple[list[Child], list[int]]:
+    """Start workers, and wait until they hold all seats and have spoken to the broker."""
+    ports = [free_port() for _ in range(number)]
+    environment = {
+        "ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_INGEST_READINGS": str(number), "ANJU_INGEST_READER": reader,
+        "ANJU_INGEST_GROUP": f"bench-{time.monotonic_ns()}",
+    }  # fmt: skip
+    children = [
+        start_anju("ingest", ["ingest"], home / f"ingest-{n}.log", environment | {"ANJU_METRICS_PORT": str(port)})
+        for n, port in enumerate(ports)
+    ]
+    deadline = time.monotonic() + 30
+    logs = [home / f"ingest-{n}.log" for n in range(number)]
+    while sum(log.read_text("utf-8").count("broker_connected") for log in logs) < number + 1:
+        for child in children:
+            child.check()
+        if time.monotonic() > deadline:
+            raise BenchFailed(f"the workers did not take their seats; see {logs[0]}")
+        time.sleep(0.05)
+    time.sleep(1.5)
+    return children, ports
+
+
+def whole(
+    dsn: str, home: Path, load: dict[str, Any], *, workers: int = 1, reader: str = "auto"
+) -> tuple[float, dict[str, float]]:
+    """Publisher → broker → workers → the table, acknowledged after the commit: readings a second, and CPU by stage."""
+    broker = embedded.start_broker(home / "broker")
+    children: list[Child] = []
+    try:
+        for log in home.glob("ingest-*.log"):
+            log.unlink()
+        children, ports = start_workers(dsn, broker, home, workers, reader)
+        given = Load(port=broker.address.port, **load)
+        before = stored(dsn)
+        with part(publish_command(given)) as publisher:
+            cpu = {"broker": -cpu_seconds(broker.child.process.pid), "database": -server_cpu_seconds(dsn)}
+            cpu["workers"] = -sum(cpu_seconds(child.process.pid) for child in children)
+            stages = [stage_seconds(port) for port in ports]
+            began = time.perf_counter()
+            go(publisher)
+            while stored(dsn) - before < given.readings:
+                if time.perf_counter() - began > PATIENCE_S:
+                    raise BenchFailed(
+                        f"{stored(dsn) - before} of {given.readings} readings are stored after {PATIENCE_S:g} s"
+                    )
+                for child in children:
+                    child.check()
+                time.sleep(0.02)
+            took = time.perf_counter() - began
+            cpu["broker"] += cpu_seconds(broker.child.process.pid)
+            cpu["database"] += server_cpu_seconds(dsn)
+            cpu["workers"] += sum(cpu_seconds(child.process.pid) for child in children)
+            for earlier, port in zip(stages, ports, strict=True):
+                for stage, value in stage_seconds(port).items():
+                    cpu[stage] = cpu.get(stage, 0.0) + value - earlier.get(stage, 0.0)
+        return given.readings / took, {name: value / given.readings * 1e6 for name, value in cpu.items()}
+    finally:
+        for child in [*children, broker.child]:
+            child.stop()
+
+
+def peer(folder: Path, dsn: str, home: Path, messages: int) -> float:
+    """Publisher → broker → Node-RED's batched flow → the same table: readings a second."""
+    broker = embedded.start_broker(home / "broker")
+    port = free_port()
+    child = start(
+        "node-red",
+        [folder / "node_modules/.bin/node-red", "--settings", folder / "settings.js", "--userDir", home / "node-red"],
+        home / "node-red.log",
+        env={
+            "BENCH_UI_PORT": str(port),
+            "BENCH_BROKER_PORT": str(broker.address.port),
+            "BENCH_DSN": dsn,
+            "NODE_PATH": str(folder / "node_modules"),
+        },
+        cwd=folder,
+    )
+    try:
+        wait_for(lambda: "node-red" in (home / "broker/broker.log").read_text("utf-8"), child)
+        time.sleep(2)
+        load = Load(port=broker.address.port, messages=messages)
+        with part(publish_command(load)) as publisher, connect(dsn, autocommit=True) as connection:
+            began = time.perf_counter()
+            go(publisher)
+            last = (0, began)
+            while True:
+                row = connection.execute("SELECT count(*) AS n FROM readings").fetchone()
+                number, now = int(row["n"]) if row else 0, time.perf_counter()
+                if number > last[0]:
+                    last = (number, now)
+                if number >= messages or now - last[1] > 5:
+                    # It may lose some: what it stored counts, until it stored the last of them.
+                    return last[0] / (last[1] - began)
+                time.sleep(0.1)
+    finally:
+        child.stop()
+        broker.child.stop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is sent."""
+
+    messages: int = 300_000
+    dense_messages: int = 60_000
+    rounds: int = 3
+
+
+def run(admin_dsn: str, level: Level, home: Path, size: Size, peer_folder: Path | None) -> list[Figures]:
+    """Measure all parts in turn, `rounds` times, each in a fresh database of a running server."""
+    home.mkdir(parents=True, exist_ok=True)
+    template = f"bench_template_{level}"
+    drop_database(admin_dsn, template)
+    make_database(admin_dsn, template)
+    migrate(with_database(admin_dsn, template), level=level)
+    register(with_database(admin_dsn, template))
+    rounds = []
+    for _ in range(size.rounds):
+        figures = Figures()
+        figures.rates["broker"] = broker_alone(home, size.messages)
+        base = int(time.time() * 1000) - 3_600_000
+        for name, lanes in (("copy", 1), ("copy × 2", 2)):
+            with fresh(admin_dsn, template) as dsn:
+                figures.rates[name] = copy_alone(dsn, size.dense_messages * 50 // BATCH, lanes, base)
+        one, dense = {"messages": size.messages}, {"messages": size.dense_messages, "items": 25, "values": 2}
+        for name, load, workers, reader in (
+            ("whole", one, 1, "auto"), ("whole, stock paho", {"messages": size.messages // 3}, 1, "stock"),
+            ("whole, 50 a message × 2", dense, 2, "auto"),
+        ):  # fmt: skip
+            with fresh(admin_dsn, template) as dsn:
+                figures.rates[name], figures.cpu[name] = whole(dsn, home, load, workers=workers, reader=reader)
+        if peer_folder is not None:
+            with fresh(admin_dsn, template) as dsn:
+                figures.rates["Node-RED, batched"] = peer(peer_folder, dsn, home, size.messages // 3)
+        rounds.append(figures)
+    drop_database(admin_dsn, template)
+    return rounds
+
+
+@contextmanager
+def fresh(admin_dsn: str, template: str) -> Iterator[str]:
+    """Make a database of the template, and drop it afterwards."""
+    name = f"bench_{time.monotonic_ns()}"
+    make_database(admin_dsn, name, template=template)
+    try:
+        yield with_database(admin_dsn, name)
+    finally:
+        drop_database(admin_dsn, name)
+
+
+def median(rounds: list[Figures], name: str) -> float:
+    """Return the median of a rate."""
+    return statistics.median(one.rates[name] for one in rounds)
+
+
+def shares(rounds: list[Figures]) -> dict[str, list[float]]:
+    """Return what is asked of ingest, round by round: its share of the limit that binds, and how much faster than the peers."""
+    found: dict[str, list[float]] = {}
+    for one in rounds:
+        rates = one.rates
+        found.setdefault("one reading a message, of the lower limit", []).append(
+            rates["whole"] / min(rates["broker"], rates["copy"])
+        )
+        found.setdefault("50 a message, two workers, of COPY with two writers", []).append(
+            rates["whole, 50 a message × 2"] / rates["copy × 2"]
+        )
+        found.setdefault("over stock paho", []).append(rates["whole"] / rates["whole, stock paho"])
+        if "Node-RED, batched" in rates:
+            found.setdefault("over Node-RED", []).append(rates["whole"] / rates["Node-RED, batched"])
+    return found

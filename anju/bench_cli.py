@@ -1,0 +1,82 @@
+"""The `anju bench` commands."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from anju.edge_cli import fail, out
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measured speeds, beside limits and peers in the same run.")
+
+
+@bench_app.command()
+def codecs(
+    rounds: Annotated[int, typer.Option(help="rounds; the figure is the median", min=3, max=99)] = 7,
+    seed: Annotated[int, typer.Option(help="seed of the frames")] = 1,
+) -> None:
+    """Frames a second on one core, from bytes to values, beside a peer library where it is installed."""
+    from anju.bench.codecs import bench_codecs as run
+
+    table = Table("codec", "frames/s", "peer", "peer frames/s", "ratio", "over the rounds")
+    for row in run(rounds=rounds, seed=seed):
+        ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
+        spread = "" if row.ratio_low is None else f"{row.ratio_low:.1f} to {row.ratio_high:.1f}"
+        peer = "" if row.peer_frames_s is None else f"{row.peer_frames_s:,.0f}"
+        table.add_row(row.name, f"{row.frames_s:,.0f}", row.peer or "none installed", peer, ratio, spread)
+    out.print(table)
+
+
+@bench_app.command()
+def ingest(
+    messages: Annotated[int, typer.Option(help="messages of one reading", min=1000)] = 300_000,
+    dense: Annotated[int, typer.Option(help="messages of fifty readings", min=1000)] = 60_000,
+    rounds: Annotated[int, typer.Option(min=1, max=99)] = 3,
+    timescale: Annotated[
+        str | None, typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it")
+    ] = None,
+    peer: Annotated[
+        Path | None, typer.Option(help="bench/node_red, after `npm install` there: measure it beside us")
+    ] = None,
+) -> None:
+    """Messages through a real broker and real workers into the unique table, beside the limits of the broker and of COPY."""
+    from anju import embedded
+    from anju.bench import ingest as bench
+    from store.migrate import Level
+
+    if embedded.find_program("mosquitto") is None:
+        raise fail("bench ingest measures on mosquitto: install Debian's mosquitto")
+    if peer is not None and not (peer / "node_modules").is_dir():
+        raise fail(f"--peer {peer}: run `npm install` there first")
+    with tempfile.TemporaryDirectory() as folder:
+        home, size = Path(folder), bench.Size(messages=messages, dense_messages=dense, rounds=rounds)
+        if timescale is not None:
+            measured = bench.run(timescale, Level.TIMESCALE, home, size, peer)
+        else:
+            server = embedded.start_postgres(home / "pg")
+            try:
+                measured = bench.run(server.dsn("postgres"), Level.PLAIN, home, size, peer)
+            finally:
+                server.child.stop()
+                embedded.remove_root_place(home / "pg")
+    table = Table("what", "a second, median", "over the rounds")
+    for name in measured[0].rates:
+        values = sorted(one.rates[name] for one in measured)
+        table.add_row(name, f"{statistics.median(values):,.0f}", f"{values[0]:,.0f} to {values[-1]:,.0f}")
+    out.print(table)
+    table = Table("share", "median", "over the rounds")
+    for name, found in bench.shares(measured).items():
+        table.add_row(name, f"{statistics.median(found):.2f}", f"{min(found):.2f} to {max(found):.2f}")
+    out.print(table)
+    stages = [stage for stage in measured[0].cpu["whole"]]
+    table = Table("µs of processor time per reading", *stages)
+    for name in measured[0].cpu:
+        table.add_row(
+            name, *(f"{statistics.median([one.cpu[name].get(stage, 0.0) for one in measured]):.2f}" for stage in stages)
+        )
+    out.print(table)
