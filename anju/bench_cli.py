@@ -73,7 +73,7 @@ def ingest(
     for name, found in bench.shares(measured).items():
         table.add_row(name, f"{statistics.median(found):.2f}", f"{min(found):.2f} to {max(found):.2f}")
     out.print(table)
-    stages = [stage for stage in measured[0].cpu["whole"]]
+    stages = list(measured[0].cpu["whole"])
     table = Table("µs of processor time per reading", *stages)
     for name in measured[0].cpu:
         table.add_row(

@@ -25,16 +25,13 @@ from domain import wire
 from domain.broker import BrokerAddress
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
 from gateway.clock import SAMPLES, Clock, Offset
-from gateway.outbox import Outbox, Sealed
+from gateway.outbox import Outbox
+from gateway.sender import WINDOW, Sender
 
 log = structlog.get_logger()
 
-#: Messages that may be on their way at a time, and how many of them may be readings while events wait.
-WINDOW, READINGS_WINDOW = 64, 56
-#: After this long without an acknowledgement a message is sent again.
-RESEND_S = 15.0
-#: How long a reading may wait for company, and how often the state is told.
-LINGER_S, STATE_S, FIRST_STATE_S = 0.5, 30.0, 5.0
+#: How often the state is told; sooner until the server has answered one.
+STATE_S, FIRST_STATE_S = 30.0, 5.0
 
 
 class NotAcknowledged(Exception):
@@ -54,14 +51,14 @@ class Uplink:
         self.on_command: Callable[[wire.Command], None] = lambda _command: None
         self._changed = threading.Condition()
         self.outbox.changed = self._wake
-        self._sent: dict[int, tuple[Up, float]] = {}
+        self._sender = Sender(self.outbox, self._clock.now_ms, window=window)
         self._closing, self._ready = threading.Event(), threading.Event()
         self._born: bytes | None = None
-        self._said_state = self._sealed_readings = 0.0
+        self._said_state = 0.0
         self._asked: dict[int, int] = {}
         self.broker = broker
         self._client = self._make_client(broker)
-        self._sender = threading.Thread(target=self._pump, name=f"uplink-{gateway}", daemon=True)
+        self._thread = threading.Thread(target=self._pump, name=f"uplink-{gateway}", daemon=True)
 
     def _make_client(self, broker: BrokerAddress) -> mqtt.Client:
         five = broker.protocol == 5
@@ -94,13 +91,13 @@ class Uplink:
 
     def __enter__(self) -> Uplink:
         self._client.loop_start()
-        self._sender.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._wake()
-        self._sender.join(5)
+        self._thread.join(5)
         if self._client.is_connected():
             info = self._publish(Up.STATE, self._state(online=False))
             info.wait_for_publish(2)
@@ -190,38 +187,10 @@ class Uplink:
         if now - self._said_state > (STATE_S if self.offset.ms is not None else FIRST_STATE_S):
             self._tell_state()
         with self._changed:
-            late = [(number, kind) for number, (kind, sent) in self._sent.items() if now - sent > RESEND_S]
-        for number, kind in late:
-            payload = self.outbox.payload(number)
-            if payload is None:
-                # Acknowledged meanwhile, or given up by the cap.
-                with self._changed:
-                    self._sent.pop(number, None)
-            else:
-                self._hand_out(Sealed(id=number, kind=kind, payload=payload))
-        sent = False
-        while len(self._sent) < self._window:
-            message = self.outbox.next(Up.EVENTS, self._clock.now_ms())
-            if message is None and len(self._sent) < READINGS_WINDOW:
-                message = self._next_readings(now)
-            if message is None:
-                break
-            self._hand_out(message)
-            sent = True
-        return sent
-
-    def _next_readings(self, now: float) -> Sealed | None:
-        """Take readings when enough have come together, or when the first has waited long enough."""
-        least = 1 if now - self._sealed_readings > LINGER_S else 100
-        message = self.outbox.next(Up.READINGS, self._clock.now_ms(), least=least)
-        if message is not None:
-            self._sealed_readings = now
-        return message
-
-    def _hand_out(self, message: Sealed) -> None:
-        with self._changed:
-            self._sent[message.id] = (message.kind, time.monotonic())
-        self._publish(message.kind, message.payload)
+            due = self._sender.due(now)
+        for message in due:
+            self._publish(message.kind, message.payload)
+        return bool(due)
 
     def _publish(self, kind: Up, payload: bytes) -> mqtt.MQTTMessageInfo:
         return self._client.publish(wire.up_topic(self._estate, self._gateway, kind), payload, qos=1)
@@ -276,15 +245,15 @@ class Uplink:
             log.warning("down_unreadable", topic=message.topic, error=str(error)[:200])
 
     def _acknowledged(self, ack: wire.Ack) -> None:
-        gone = self.outbox.acknowledge(Up(ack.kind), ack.boot, ack.upto, ack.also)
         with self._changed:
-            for number in gone:
-                self._sent.pop(number, None)
+            self._sender.acknowledged(ack)
             self._changed.notify_all()
 
     def _asked_again(self, ask: wire.Backfill) -> None:
-        for message in self.outbox.again(Up(ask.kind), ask.boot, ask.missing):
-            self._hand_out(message)
+        with self._changed:
+            due = self._sender.asked_again(ask, time.monotonic())
+        for message in due:
+            self._publish(message.kind, message.payload)
 
     def _told_time(self, told: wire.Time) -> None:
         # Both instants are the machine's own clock, also where the gateway's is told to run faster.

@@ -153,12 +153,12 @@ class Writer:
             try:
                 with metrics.stage(self.lane, "place"):
                     batch.read(frames, whole)
+                # Points may stay whatever becomes of the batch: a point without readings says nothing.
+                ledger.commit()
             except BaseException:
-                # Points that were made in it do not exist.
+                # Points that were made in it do not exist, or nobody knows.
                 self.placement.forget()
                 raise
-            # Points may stay whatever becomes of the batch: a point without readings says nothing.
-            ledger.commit()
             with metrics.stage(self.lane, "write"):
                 batch.cover()
                 out = batch.store(merge=merge)

@@ -72,6 +72,14 @@ def copy_out(connection: Connection, query: str, values: Sequence[Any], types: S
     return found
 
 
+def send_rows(connection: Connection, command: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows of Python values by psycopg's own binary COPY."""
+    with connection.cursor() as cursor, cursor.copy(command) as stream:
+        stream.set_types(types)
+        for row in rows:
+            stream.write_row(row)
+
+
 def send(connection: Connection, command: str, body: bytes) -> None:
     """Send rows that are laid out by a COPY … FROM STDIN (FORMAT binary)."""
     with connection.cursor() as cursor, cursor.copy(command) as stream:

@@ -1,4 +1,4 @@
-"""COPY alone, for the ingest benchmark: batches that are laid out in advance, into the table of readings, one commit each.
+"""COPY alone, for the ingest benchmark: batches into the table of readings, one commit each, from bytes or from Python's rows.
 
 `python -m anju.bench.copier JSON` runs one writer as a process of its own.
 """
@@ -8,28 +8,29 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
 from domain.calendar import from_ms
 from store.connect import connect
-from store.copying import pack, send
+from store.copying import pack, send, send_rows
 from store.partitions import Partitions
 
 BATCH = 10_000
+COMMAND = "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)"
 
 
-def copy(dsn: str, batches: int, lane: int, lanes: int, points: int, base_ms: int) -> float:
-    """Write batches; returns the seconds."""
-    bodies = []
+def copy(dsn: str, batches: int, lane: int, lanes: int, points: int, base_ms: int, prepared: bool) -> float:
+    """Write batches; returns the seconds. `prepared` batches are bytes already; the others are rows of Python values."""
+    bodies: list[Any] = []
     for n in range(lane, batches * lanes, lanes):
         row = np.arange(n * BATCH, (n + 1) * BATCH, dtype=np.int64)
-        bodies.append(
-            pack(
-                ("ms", "int4", "float8"),
-                (base_ms + row // points * 1000 + row % points // 20, row % points + 1, row * 0.5),
-            )
-        )
+        at, point, value = base_ms + row // points * 1000 + row % points // 20, row % points + 1, row * 0.5
+        if prepared:
+            bodies.append(pack(("ms", "int4", "float8"), (at, point, value)))
+        else:
+            bodies.append(list(zip(map(from_ms, at.tolist()), point.tolist(), value.tolist(), strict=True)))
     with connect(dsn) as connection:
         partitions = Partitions(connection)
         connection.commit()
@@ -38,7 +39,10 @@ def copy(dsn: str, batches: int, lane: int, lanes: int, points: int, base_ms: in
         sys.stdin.readline()
         began = time.perf_counter()
         for body in bodies:
-            send(connection, "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)", body)
+            if prepared:
+                send(connection, COMMAND, body)
+            else:
+                send_rows(connection, COMMAND, ("timestamptz", "int4", "float8"), body)
             connection.commit()
         return time.perf_counter() - began
 

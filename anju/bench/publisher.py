@@ -114,28 +114,25 @@ def join(port: int, name: str, receive_maximum: int | None = None) -> socket.soc
 def publish(load: Load) -> float:
     """Send everything; returns the seconds until the broker had answered the last."""
     packets = prepare(load)
+    number, step = len(packets), 250 if not load.rate else max(1, load.rate // 500)
+    chunks = [b"".join(packets[at : at + step]) for at in range(0, number, step)]
+    del packets
     line = join(load.port, f"publisher-{load.boot}")
     line.setblocking(False)
-    _tell({"ready": len(packets), "bytes": len(packets[0])})
+    _tell({"ready": number})
     began = time.perf_counter()
-    sent = answered = 0
-    step, waiting = (500 if not load.rate else max(1, load.rate // 500)), memoryview(b"")
-    while answered < len(packets) if load.qos else (sent < len(packets) or waiting):
-        allowed = (
-            len(packets) if not load.rate else min(len(packets), int((time.perf_counter() - began) * load.rate) + 1)
-        )
-        if not waiting and sent < allowed and (not load.qos or sent - answered < load.window):
-            upto = min(allowed, sent + step)
-            waiting, sent = memoryview(b"".join(packets[sent:upto])), upto
-        if waiting:
+    sent, answered, waiting = 0, 0, memoryview(b"")
+    while (answered < number) if load.qos else (sent < number or waiting):
+        due = int((time.perf_counter() - began) * load.rate) + 1 if load.rate else number
+        if not waiting and sent < min(due, number) and (not load.qos or sent - answered < load.window):
+            waiting, sent = memoryview(chunks[sent // step]), min(number, sent + step)
+        # Wait for room, for an answer, or for the next message's turn.
+        patience = 0.05 if waiting or not load.rate else 0.0005
+        readable, writable, _ = select.select([line], [line] if waiting else [], [], patience)
+        if writable:
             with suppress(BlockingIOError):
                 waiting = waiting[line.send(waiting) :]
-        # Where nothing may be sent just now, wait for an answer, or for the next message's turn.
-        idle = not waiting and (sent >= allowed or sent - answered >= load.window)
-        ready, _, _ = select.select(
-            [line], [line] if waiting else [], [], 0.0005 if load.rate and idle else (0.05 if idle else 0)
-        )
-        if ready:
+        if readable:
             answered += len(line.recv(65536)) // 4 if load.qos else 0
     return time.perf_counter() - began
 

@@ -16,7 +16,7 @@ import pytest
 from anju import embedded
 from anju.processes import Child, start_anju
 from domain.wire import EventItem, ReadingItem
-from gateway import uplink as uplink_module
+from gateway import sender
 from gateway.uplink import Uplink
 from store import ingest_log
 from store.connect import connect
@@ -74,7 +74,7 @@ class Site:
 
 
 def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uplink_module, "RESEND_S", 2.0)
+    monkeypatch.setattr(sender, "RESEND_S", 2.0)
     site, rng = Site(tmp_path), random.Random(SEED)
     start, sent = int(time.time() * 1000) - 10_000_000, threading.Event()
 
@@ -139,7 +139,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path, monkeypat
 
 
 def test_a_database_that_is_away_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uplink_module, "RESEND_S", 2.0)
+    monkeypatch.setattr(sender, "RESEND_S", 2.0)
     site = Site(tmp_path)
     try:
         site.postgres.child.kill()

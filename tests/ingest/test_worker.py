@@ -195,7 +195,7 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     registered: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database blocks while messages come: one batch is in memory, the rest stays at the broker, and nothing is lost."""
-    monkeypatch.setattr("gateway.uplink.RESEND_S", 2.0)
+    monkeypatch.setattr("gateway.sender.RESEND_S", 2.0)
     monkeypatch.setattr("ingest.write.BATCH_SECONDS", 2.0)
     now = int(time.time() * 1000)
     worker = Worker(
