@@ -27,8 +27,8 @@ class Session:
 class Broker:
     """The broker, and the gateways that listen to it."""
 
-    def __init__(self, world: World, *, max_queued: int, window: int) -> None:
-        self.world, self.max_queued, self.window = world, max_queued, window
+    def __init__(self, world: World, *, max_queued: int, window: int, latency: float) -> None:
+        self.world, self.max_queued, self.window, self.latency = world, max_queued, window, latency
         self.up = True
         self.sessions: dict[str, Session] = {}
         self.listeners: dict[str, Callable[[str, bytes], None]] = {}
@@ -139,7 +139,7 @@ class SimLink:
     def bring(self, message: tuple[str, bytes], mid: int) -> None:
         """Carry a message over the network, in order, to where it is read, if the connection lives that long."""
         generation = self.generation
-        self._at = max(self._at, self._world.now + self._world.rng.uniform(0.0005, 0.02))
+        self._at = max(self._at, self._world.now + self._world.rng.uniform(0.0005, self._broker.latency))
 
         def arrive() -> None:
             if self._session is not None and generation == self.generation:

@@ -53,9 +53,14 @@ def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_generation_guard(patch: pytest.MonkeyPatch) -> None:
-    """An answer to a former connection's message goes out on the present one."""
-    real = SimLink.acknowledge
-    patch.setattr(SimLink, "acknowledge", lambda self, _generation, mids: real(self, self.generation, mids))
+    """What a former connection brought is held on and answered on the present one, whose packet ids mean other messages."""
+    real = Lane._work
+
+    def work(self: Lane, ledger: Any, now: float) -> float:
+        self._generation = self.link.generation
+        return real(self, ledger, now)
+
+    patch.setattr(Lane, "_work", work)
 
 
 def gateway_trusts_the_broker(patch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ class Database:
         self.devices = {
             (1, f"d-{g}-{d}"): (g * devices + d + 1, g + 1) for g in range(gateways) for d in range(devices)
         }
+        self.last_point = 0
         self.fail = 0.0
         self.unknown = 0.0
         self.poison = b"poison"
@@ -120,8 +121,10 @@ class SimLedger:
         found = {}
         for key in wanted:
             known = self.db.tables.points.get(key) or self._points.get(key)
-            found[key] = known or len(self.db.tables.points) + len(self._points) + 1
-            self._points[key] = found[key]
+            if known is None:
+                # Like a sequence: a number that was given out is not given out again, whatever becomes of the transaction.
+                self.db.last_point += 1
+            found[key] = self._points[key] = known or self.db.last_point
         return found
 
     def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:

@@ -66,6 +66,8 @@ class Plan:
     double: float
     odd: float
     max_queued: int
+    latency: float
+    linger: float
 
 
 def plan(world: World) -> Plan:
@@ -78,7 +80,7 @@ def plan(world: World) -> Plan:
     return Plan(
         crash=maybe(0.12), worker_kill=maybe(0.15), freeze=maybe(0.1), database=maybe(0.1), partition=maybe(0.15),
         gateway_kill=maybe(0.08), fail=maybe(0.05), unknown=maybe(0.1), loss=maybe(0.1), double=maybe(0.2), odd=maybe(0.15),
-        max_queued=dice.choice((20, 100_000, 100_000)),
+        max_queued=dice.choice((20, 100_000, 100_000)), latency=dice.choice((0.02, 0.02, 0.6)), linger=dice.choice((0.1, 1.0)),
     )  # fmt: skip
 
 
@@ -217,7 +219,7 @@ class Legacy:
         world.after(1.0, self.work)
 
     def work(self) -> None:
-        if self.talks:
+        for _ in range(2 if self.talks else 0):
             self.told += 1
             item = ReadingItem(device="d-0-0", at=START_MS - 10_000_000 + self.told, values={"energy_kwh": float(self.told)})
             payload = msgspec.json.encode({"v": 1, "items": [item]})
@@ -227,7 +229,7 @@ class Legacy:
             if not self.broker.publish(wire.up_topic("es", "gw-0", Up.READINGS), payload):
                 self.owed.pop(payload, None)
             self.books.given.append(("legacy", item))
-        self.world.after(0.3, self.work)
+        self.world.after(0.1, self.work)
 
 
 @dataclass(slots=True)
@@ -245,6 +247,7 @@ class SimWorker:
     alive: bool = True
     frozen_until: float = 0.0
     most_held: int = 0
+    linger: float = 0.1
 
     def tick(self) -> None:
         """Renew and take leases, as `ingest.worker` does by `store.seats`."""
@@ -273,7 +276,7 @@ class SimWorker:
     def make_lane(self, seat: str) -> Lane:
         events = seat == "events"
         kinds = frozenset({"events", "state", "birth"} if events else {"readings"})
-        limits = replace(EVENTS if events else READINGS, messages=20)
+        limits = replace(EVENTS, messages=20) if events else replace(READINGS, messages=20, linger_s=self.linger)
         return Lane(
             name=seat, link=SimLink(self.world, self.broker, seat, kinds, shared=not events), open_ledger=lambda: SimLedger(self.database),
             writer=Writer(Placement(clock=self.world.monotonic), lane=seat), clock=self.world, bus=self, poison=Poison(), limits=limits,
@@ -315,7 +318,7 @@ class Run:
         self.world = World(seed)
         self.trouble = trouble or plan(self.world)
         self.database = Database(self.world, GATEWAYS, DEVICES)
-        self.broker = Broker(self.world, max_queued=self.trouble.max_queued, window=50)
+        self.broker = Broker(self.world, max_queued=self.trouble.max_queued, window=50, latency=self.trouble.latency)
         self.books = Books(self.database)
         self.leases: dict[str, tuple[str, float]] = {}
         self.crew: list[SimWorker] = []
@@ -327,7 +330,7 @@ class Run:
 
     def hire(self) -> None:
         self.hired += 1
-        worker = SimWorker(self.world, self.broker, self.database, self.leases, self.crew, f"w-{self.hired}")
+        worker = SimWorker(self.world, self.broker, self.database, self.leases, self.crew, f"w-{self.hired}", linger=self.trouble.linger)
         self.crew[:] = [other for other in self.crew if other.alive] + [worker]
         worker.tick()
 
@@ -342,7 +345,10 @@ class Run:
             how = dice.choice((self.broker.crash, self.broker.crash, self.broker.stop))
             world.note(f"broker {how.__name__}")
             how()
-            world.after(dice.uniform(0.1, 3.0), lambda: setattr(self.broker, "up", True))
+            # A supervisor may start it again before anybody has noticed; and trouble seldom comes alone.
+            world.after(dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0))), lambda: setattr(self.broker, "up", True))
+            if dice.random() < 0.4:
+                world.after(dice.uniform(0.02, 0.3), lambda: [self.cut(link, 0.5) for link in self.links()])
         if dice.random() < trouble.worker_kill and self.crew:
             victim = dice.choice(self.crew)
             world.note(f"{victim.name} killed")
@@ -357,15 +363,21 @@ class Run:
             self.database.up = False
             world.after(dice.uniform(0.2, 5.0), lambda: setattr(self.database, "up", True))
         if dice.random() < trouble.partition:
-            whom: Any = dice.choice([*self.gateways, *(lane.link for worker in self.crew for lane in worker.lanes.values())])
-            whom.cut = True
-            if isinstance(whom, SimLink):
-                whom.drop()
-            world.after(dice.uniform(0.5, 6.0), lambda: setattr(whom, "cut", False))
+            self.cut(dice.choice([*self.gateways, *self.links()]), dice.uniform(0.5, 6.0))
         if dice.random() < trouble.gateway_kill:
             dice.choice(self.gateways).start()
             world.note("gateway killed")
         world.after(1.0, self.misfortune)
+
+    def links(self) -> list[Any]:
+        return [lane.link for worker in self.crew for lane in worker.lanes.values()]
+
+    def cut(self, whom: Any, seconds: float) -> None:
+        """Cut somebody off from the broker for a while."""
+        whom.cut = True
+        if isinstance(whom, SimLink):
+            whom.drop()
+        self.world.after(seconds, lambda: setattr(whom, "cut", False))
 
     # The run ---------------------------------------------------------------------------------------------------------
 
