@@ -362,8 +362,12 @@ def shares(rounds: list[Figures]) -> dict[str, list[float]]:
             rates["whole"] / min(rates["broker"], rates["copy"])
         )
         dense = rates["whole, 50 a message × 2"]
-        found.setdefault("50 a message, two workers, of COPY × 2 of bytes laid out before", []).append(dense / rates["copy × 2"])
-        found.setdefault("50 a message, two workers, of COPY × 2 of rows from Python", []).append(dense / rates[PYTHON_ROWS])
+        found.setdefault("50 a message, two workers, of COPY × 2 of bytes laid out before", []).append(
+            dense / rates["copy × 2"]
+        )
+        found.setdefault("50 a message, two workers, of COPY × 2 of rows from Python", []).append(
+            dense / rates[PYTHON_ROWS]
+        )
         found.setdefault("over stock paho", []).append(rates["whole"] / rates["whole, stock paho"])
         if "Node-RED, batched" in rates:
             found.setdefault("over Node-RED", []).append(rates["whole"] / rates["Node-RED, batched"])

@@ -225,7 +225,9 @@ def hazards_are_told_again(patch: pytest.MonkeyPatch) -> None:
 
     def store(self: _Batch) -> None:
         real(self)
-        self.ledger.queue_for_watch([row for row in self.events if row.kind == "hazard"][:1] if not self.out.to_watch else [])
+        self.ledger.queue_for_watch(
+            [row for row in self.events if row.kind == "hazard"][:1] if not self.out.to_watch else []
+        )
 
     patch.setattr(_Batch, "_store_events", store)
 

@@ -59,7 +59,9 @@ class Database:
             raise psycopg.OperationalError("simulated: the server is away")
         if self.fail and self.world.rng.random() < self.fail:
             self.world.note(f"database fails at {where}")
-            kind = self.world.rng.choice((psycopg.OperationalError, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull))
+            kind = self.world.rng.choice(
+                (psycopg.OperationalError, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
+            )
             raise kind(f"simulated at {where}")
 
 

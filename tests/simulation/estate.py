@@ -115,7 +115,8 @@ class Books:
             return self.db.tables.events.get((number, item.id)) == (item.at, item.kind, item.data)
         points = self.db.tables.points
         return all(
-            self.db.tables.readings.get((item.at, points.get((number, name), -1))) == value for name, value in item.values.items()
+            self.db.tables.readings.get((item.at, points.get((number, name), -1))) == value
+            for name, value in item.values.items()
         )
 
     def accounted(self, item: ReadingItem | EventItem) -> bool:
@@ -176,12 +177,16 @@ class SimGateway:
             at = self.world.now_ms() - self.told % 7
             if dice.random() < 0.25:
                 kind = dice.choice(("hazard", "passage"))
-                data = {"hazard": "smoke", "state": "on"} if kind == "hazard" else {"method": "card", "outcome": "granted"}
+                data = (
+                    {"hazard": "smoke", "state": "on"} if kind == "hazard" else {"method": "card", "outcome": "granted"}
+                )
                 found.append(EventItem(device=device, at=at, id=str(self.told), kind=kind, data=data))
                 continue
             value = float(self.told)
             if self.trouble.odd and dice.random() < self.trouble.odd:
-                device, at, value = dice.choice(((device, at, 666.0), (device, at, -5.0), (device, at + 3_600_000, value), ("who", at, value)))
+                device, at, value = dice.choice(
+                    ((device, at, 666.0), (device, at, -5.0), (device, at + 3_600_000, value), ("who", at, value))
+                )
             found.append(ReadingItem(device=device, at=at, values={"water_m3": value}))
         self.books.given += [(f"gw-{self.number}", item) for item in found]
         return found  # type: ignore[return-value]
@@ -198,7 +203,8 @@ class SimGateway:
             return
         ack = msgspec.json.decode(payload, type=wire.Ack)
         rows = self.disk.execute(
-            "SELECT seq, payload FROM messages WHERE kind = ? AND boot = ? AND seq <= ?", [ack.kind, ack.boot, max([ack.upto, *ack.also])]
+            "SELECT seq, payload FROM messages WHERE kind = ? AND boot = ? AND seq <= ?",
+            [ack.kind, ack.boot, max([ack.upto, *ack.also])],
         )
         for seq, body in rows.fetchall():
             if seq <= ack.upto or seq in ack.also:
@@ -221,7 +227,9 @@ class Legacy:
     def work(self) -> None:
         for _ in range(2 if self.talks else 0):
             self.told += 1
-            item = ReadingItem(device="d-0-0", at=START_MS - 10_000_000 + self.told, values={"energy_kwh": float(self.told)})
+            item = ReadingItem(
+                device="d-0-0", at=START_MS - 10_000_000 + self.told, values={"energy_kwh": float(self.told)}
+            )
             payload = msgspec.json.encode({"v": 1, "items": [item]})
             heard = any("readings" in session.kinds for session in self.broker.sessions.values())
             if heard:
@@ -330,7 +338,15 @@ class Run:
 
     def hire(self) -> None:
         self.hired += 1
-        worker = SimWorker(self.world, self.broker, self.database, self.leases, self.crew, f"w-{self.hired}", linger=self.trouble.linger)
+        worker = SimWorker(
+            self.world,
+            self.broker,
+            self.database,
+            self.leases,
+            self.crew,
+            f"w-{self.hired}",
+            linger=self.trouble.linger,
+        )
         self.crew[:] = [other for other in self.crew if other.alive] + [worker]
         worker.tick()
 
@@ -427,7 +443,7 @@ class Run:
                 continue
             if not self.books.accounted(item):
                 raise Broken(f"lost: {source} {item}")
-        for source, item in self.books.given:
+        for _, item in self.books.given:
             if isinstance(item, ReadingItem):
                 number = self.database.devices.get((1, item.device), (0, 0))[0]
                 rows |= {(item.at, tables.points.get((number, name), -1), value) for name, value in item.values.items()}
