@@ -80,3 +80,35 @@ def ingest(
             name, *(f"{statistics.median([one.cpu[name].get(stage, 0.0) for one in measured]):.2f}" for stage in stages)
         )
     out.print(table)
+
+
+@bench_app.command()
+def latency(
+    rate: Annotated[int, typer.Option(help="messages a second beside the markers", min=0)] = 30_000,
+    seconds: Annotated[int, typer.Option(help="how long", min=5, max=600)] = 30,
+    timescale: Annotated[
+        str | None, typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it")
+    ] = None,
+) -> None:
+    """From the MQTT publish to the row, and from the publish of an event to the live bus, under load."""
+    from anju import embedded
+    from anju.bench import latency as bench
+    from store.migrate import Level
+
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        server = None if timescale else embedded.start_postgres(home / "pg")
+        try:
+            dsn, level = (
+                (timescale, Level.TIMESCALE) if timescale else (server.dsn("postgres") if server else "", Level.PLAIN)
+            )
+            found = bench.measure(dsn, level, home, rate=rate, seconds_long=seconds, every_s=0.02)
+        finally:
+            if server is not None:
+                server.child.stop()
+                embedded.remove_root_place(home / "pg")
+    out.print(f"{found.offered:,.0f} messages a second offered, {found.reached:,.0f} stored; {found.sent} markers")
+    table = Table("from the publish", "p50", "p95", "p99", "most")
+    for name, spans in (("to the row", found.to_row), ("of an event to the live bus", found.to_bus)):
+        table.add_row(name, *(f"{1000 * bench.percentile(spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)))
+    out.print(table)

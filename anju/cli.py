@@ -59,6 +59,23 @@ def migrate() -> None:
 
 
 @app.command()
+def doctor(
+    messages: Annotated[
+        int, typer.Option(help="messages that the broker must keep for a session that is away", min=100)
+    ] = 20_000,
+) -> None:
+    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
+    from anju.doctor import Verdict, examine
+
+    table, refused = Table("what", "verdict", "says"), False
+    for check in examine(_settings(), messages):
+        table.add_row(check.what, check.verdict, check.says)
+        refused = refused or check.verdict is Verdict.REFUSES
+    out.print(table)
+    raise typer.Exit(1 if refused else 0)
+
+
+@app.command()
 def ingest() -> None:
     """Run an ingest worker."""
     services.run_ingest(_settings())

@@ -94,7 +94,7 @@ class LaneLimits:
     #: A batch is written when it holds so many messages or bytes, or when its first message has waited so long.
     messages: int = 10_000
     bytes: int = 4_000_000
-    linger_s: float = 0.1
+    linger_s: float = 0.05
     #: Acknowledgements to a gateway are gathered so long.
     ack_every_s: float = 0.1
     #: Latest values and skews are written so often.

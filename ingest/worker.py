@@ -31,7 +31,7 @@ from ingest.write import Writer
 from store import seats
 from store.connect import Connection, Deadline, Unavailable, connect
 from store.ledger import Ledger
-from store.live import EVENTS_CHANNEL, LiveBus
+from store.live import EVENTS_CHANNEL, Herald, LiveBus
 from store.placement import Placement
 
 log = structlog.get_logger()
@@ -133,11 +133,12 @@ class Worker:
         self, *, dsn: str, broker: BrokerAddress, bus: LiveBus, name: str, readings: int = 1, group: str = "anju", limits: Limits | None = None,
         make_client: Callable[..., StockClient] = new_client,
     ) -> None:  # fmt: skip
-        self._dsn, self._broker, self._bus, self.name, self._group = dsn, broker, bus, name, group
+        self._dsn, self._broker, self.name, self._group = dsn, broker, name, group
         self._limits, self._make_client = limits or Limits(), make_client
         self._shared = readings > 1 and broker.protocol == 5
         self._wanted = seat_names(readings, shared=self._shared)
         self._clock = SystemClock()
+        self._herald = Herald(bus)
         self._poison = Poison(unstorable_in_a_row=self._limits.unstorable_in_a_row)
         self._stopping = threading.Event()
         self.seats: dict[str, Seat] = {}
@@ -204,7 +205,7 @@ class Worker:
         )  # fmt: skip
         lane = Lane(
             name=name, link=link, open_ledger=lambda: Ledger.open(self._dsn), writer=Writer(Placement(clock=time.monotonic), lane=name),
-            clock=self._clock, bus=self._bus, poison=self._poison, limits=limits.events if events else limits.readings, channel=EVENTS_CHANNEL,
+            clock=self._clock, bus=self._herald, poison=self._poison, limits=limits.events if events else limits.readings, channel=EVENTS_CHANNEL,
         )  # fmt: skip
         if name not in self._wanted:
             link.end()

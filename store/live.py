@@ -6,7 +6,9 @@ every second. Losing Redis loses nothing.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import redis
@@ -74,6 +76,41 @@ class LiveBus:
             time.sleep(every_s)
             yield None
 
+    def messages(self, channel: str, poll_s: float = 0.5) -> Iterator[str | None]:
+        """Yield what is published, and None when nothing was for `poll_s`.
+
+        Raises: redis.RedisError where Redis is away.
+        """
+        assert self._client is not None
+        with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe(channel)
+            while True:
+                message = pubsub.get_message(timeout=poll_s)
+                yield message["data"].decode() if message else None
+
     def _lost(self) -> None:
         log.warning("redis_away", hint="live wake-ups fall back to asking PostgreSQL every second")
         self._away_until = time.monotonic() + RETRY_SECONDS
+
+
+class Herald:
+    """Publishes from a thread of its own, so that a Redis that hangs keeps nobody waiting; beyond MOST the oldest is dropped."""
+
+    MOST = 10_000
+
+    def __init__(self, bus: LiveBus) -> None:
+        self._bus, self._waiting = bus, deque[tuple[str, str]](maxlen=self.MOST)
+        self._something = threading.Event()
+        threading.Thread(target=self._run, name="herald", daemon=True).start()
+
+    def publish(self, channel: str, message: str) -> None:
+        """Hand a message over."""
+        self._waiting.append((channel, message))
+        self._something.set()
+
+    def _run(self) -> None:
+        while True:
+            self._something.wait()
+            self._something.clear()
+            while self._waiting:
+                self._bus.publish(*self._waiting.popleft())

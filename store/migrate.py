@@ -102,6 +102,22 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
         return chosen
 
 
+def list_pending(connection: Connection) -> list[str]:
+    """List the migrations that a database of its level still lacks; all of them for an empty one."""
+    row = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS made").fetchone()
+    applied = set()
+    if row and row["made"]:
+        applied = {
+            (r["version"], r["flavour"]) for r in connection.execute("SELECT version, flavour FROM schema_migrations")
+        }
+    level = level_of(connection) or Level.PLAIN
+    return [
+        f"{one.version:04d}_{one.name}"
+        for one in list_migrations()
+        if one.flavour in (None, str(level)) and (one.version, one.flavour or "") not in applied
+    ]
+
+
 def level_of(connection: Connection) -> Level | None:
     """Return the level at which a database was made, or None for one that holds nothing yet."""
     row = connection.execute("SELECT to_regclass('readings') IS NOT NULL AS made").fetchone()

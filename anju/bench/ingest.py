@@ -186,12 +186,14 @@ def wait_stored(look: Connection, wanted: int, children: list[Child]) -> None:
         time.sleep(0.02)
 
 
-def start_workers(dsn: str, broker: Broker, home: Path, number: int, reader: str) -> tuple[list[Child], list[int]]:
+def start_workers(
+    dsn: str, broker: Broker, home: Path, number: int, reader: str, more: dict[str, str] | None = None
+) -> tuple[list[Child], list[int]]:
     """Start workers, and wait until they hold all seats and have spoken to the broker."""
     ports = [free_port() for _ in range(number)]
     environment = {
         "ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_INGEST_READINGS": str(number), "ANJU_INGEST_READER": reader,
-        "ANJU_INGEST_GROUP": f"bench-{time.monotonic_ns()}",
+        "ANJU_INGEST_GROUP": f"bench-{time.monotonic_ns()}", **(more or {}),
     }  # fmt: skip
     children = [
         start_anju("ingest", ["ingest"], home / f"ingest-{n}.log", environment | {"ANJU_METRICS_PORT": str(port)})

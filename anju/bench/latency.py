@@ -1,0 +1,171 @@
+"""`anju bench latency`: from the MQTT publish to the row, and from the publish of an event to the live bus, under load.
+
+Beside the load one gateway sends a reading and a hazard every few milliseconds, each numbered; another connection asks the
+database for the highest number that is committed, and a subscriber listens to the bus. All of it stands on one clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anju import embedded
+from anju.bench.ingest import (
+    BenchFailed,
+    fresh,
+    go,
+    part,
+    register,
+    seconds,
+    start_workers,
+    stored,
+    wait_stored,
+    warm_ms,
+)  # fmt: skip
+from anju.bench.publisher import DEVICES, ESTATE, GATEWAYS, Load, join, packet, publish_command
+from anju.processes import Child
+from anju.register_files import import_rows
+from domain import wire
+from store.connect import connect, make_database, with_database
+from store.live import EVENTS_CHANNEL, LiveBus
+from store.migrate import Level, migrate
+
+MARKER, METER, SMOKE = "marker", "marker-meter", "marker-smoke"
+
+
+@dataclass(slots=True)
+class Spans:
+    """What was measured, seconds."""
+
+    to_row: list[float] = field(default_factory=list)
+    to_bus: list[float] = field(default_factory=list)
+    sent: int = 0
+    offered: float = 0.0
+    reached: float = 0.0
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which a share lies."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, seconds_long: int, every_s: float) -> Spans:
+    """Measure at a load of `rate` messages a second."""
+    home.mkdir(parents=True, exist_ok=True)
+    name = f"latency_{time.monotonic_ns()}"
+    make_database(admin_dsn, name)
+    migrate(with_database(admin_dsn, name), level=level)
+    broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
+    children: list[Child] = []
+    try:
+        with fresh(admin_dsn, name) as dsn:
+            register(dsn)
+            _register_marker(dsn)
+            children, _ = start_workers(dsn, broker, home, 1, "auto", {"ANJU_REDIS_URL": redis.url})
+            port = broker.address.port
+            with connect(dsn, autocommit=True) as look:
+                warm = Load(port=port, messages=GATEWAYS * DEVICES, boot="warm", base_ms=warm_ms())
+                with part(publish_command(warm)) as publisher:
+                    go(publisher)
+                    wait_stored(look, warm.readings, children)
+                load = Load(port=port, messages=rate * seconds_long, rate=rate)
+                with part(publish_command(load)) as publisher:
+                    before = stored(look)
+                    go(publisher)
+                    began = time.perf_counter()
+                    found = _mark(dsn, port, LiveBus(redis.url), seconds_long, every_s)
+                    found.offered = load.messages / seconds(publisher)
+                    wait_stored(look, before + load.readings + found.sent, children)
+                    found.reached = load.readings / (time.perf_counter() - began)
+                return found
+    finally:
+        for child in [*children, redis.child, broker.child]:
+            child.stop()
+
+
+def _register_marker(dsn: str) -> None:
+    device = {"estate": ESTATE, "gateway": MARKER, "profile": "smoke-detector", "kind": "detector"}
+    with connect(dsn) as connection:
+        report = import_rows(
+            connection,
+            {
+                "gateways": [{"estate": ESTATE, "code": MARKER}],
+                "devices": [device | {"code": code} for code in (METER, SMOKE)],
+            },
+        )
+    if report.errors:
+        raise BenchFailed(str(report.errors[0]))
+
+
+def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> Spans:
+    """Send markers, and note when each is seen."""
+    spans, sent_at = Spans(), dict[int, float]()
+    seen_row, seen_bus, over = dict[int, float](), dict[int, float](), threading.Event()
+
+    def watch_rows() -> None:
+        known = 0
+        with connect(dsn, autocommit=True) as connection:
+            while not over.is_set():
+                row = connection.execute(
+                    "SELECT coalesce(max(upper(p.seen)) - 1, 0) AS upto FROM gateway_progress p JOIN gateways g ON g.id = p.gateway_id "
+                    "WHERE g.code = %s AND p.kind = 'readings'",
+                    [MARKER],
+                ).fetchone()
+                now, upto = time.monotonic(), int(row["upto"]) if row else 0
+                for number in range(known + 1, upto + 1):
+                    seen_row[number] = now
+                known = max(known, upto)
+                time.sleep(0.002)
+
+    def watch_bus() -> None:
+        for message in bus.messages(EVENTS_CHANNEL):
+            now = time.monotonic()
+            for _, event_id in json.loads(message) if message else []:
+                seen_bus[int(event_id)] = now
+            if over.is_set():
+                return
+
+    watchers = [threading.Thread(target=watch, daemon=True) for watch in (watch_rows, watch_bus)]
+    for watcher in watchers:
+        watcher.start()
+    time.sleep(0.5)
+    line = join(port, "marker")
+    threading.Thread(target=_swallow, args=(line,), daemon=True).start()
+    until = time.monotonic() + seconds_long - 1.5
+    topics = [wire.up_topic(ESTATE, MARKER, up) for up in (wire.Up.READINGS, wire.Up.EVENTS)]
+    for number in itertools.count(1):
+        if time.monotonic() > until:
+            break
+        at = int(time.time() * 1000)
+        head = f'{{"v":1,"boot":"marker-1","seq":{number},"sent_at":{at},"replayed":false,"items":['
+        reading = f'{head}{{"device":"{METER}","at":{at},"values":{{"odd_{number % 7}":{number}}}}}]}}'
+        event = f'{head}{{"device":"{SMOKE}","at":{at},"id":"{number}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}]}}'
+        sent_at[number] = time.monotonic()
+        line.sendall(
+            packet(topics[0], reading.encode(), number * 2 % 65535 + 1)
+            + packet(topics[1], event.encode(), number * 2 % 65535 + 2)
+        )
+        time.sleep(every_s)
+    deadline = time.monotonic() + 20
+    while (len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    over.set()
+    if len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at):
+        raise BenchFailed(f"of {len(sent_at)} markers {len(seen_row)} reached the table and {len(seen_bus)} the bus")
+    spans.sent = len(sent_at)
+    spans.to_row = [seen_row[n] - at for n, at in sent_at.items()]
+    spans.to_bus = [seen_bus[n] - at for n, at in sent_at.items()]
+    return spans
+
+
+def _swallow(line: object) -> None:
+    """Take the broker's answers, which nobody needs."""
+    try:
+        while line.recv(4096):  # type: ignore[attr-defined]
+            pass
+    except OSError:
+        return

@@ -1,0 +1,49 @@
+"""What the database says of itself: is it up to date, and does it keep what it has committed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from store.connect import Connection
+from store.migrate import level_of, list_pending
+
+#: Settings without which a commit that was acknowledged may not be there after the machine stops (PostgreSQL manual, 19.5).
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What was found; `now` is the server's clock in seconds since 1970."""
+
+    version: int
+    level: str
+    pending: int
+    unsafe: dict[str, str]
+    read_only: bool
+    now: float
+    gaps: int
+    quarantined: int
+
+
+def examine(connection: Connection) -> Health:
+    """Ask for all of it."""
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::integer AS version, extract(epoch FROM clock_timestamp())::float8 AS now, "
+        "pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only"
+    ).fetchone()
+    assert row is not None
+    settings = connection.execute(
+        "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DURABLE)]
+    ).fetchall()
+    pending, level = list_pending(connection), level_of(connection)
+    gaps = waiting = 0
+    if not pending:
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM gaps) AS gaps, (SELECT count(*) FROM quarantine WHERE resolution IS NULL) AS waiting"
+        ).fetchone()
+        assert counts is not None
+        gaps, waiting = counts["gaps"], counts["waiting"]
+    return Health(
+        version=row["version"], level=str(level) if level else "none", pending=len(pending), now=row["now"], read_only=row["read_only"],
+        unsafe={one["name"]: one["setting"] for one in settings if one["setting"] == "off"}, gaps=gaps, quarantined=waiting,
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""The doctor: it finds what a promise cannot rest on, and says why and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anju import embedded
+from anju.doctor import Check, Verdict, examine
+from anju.embedded import Broker, Redis
+from anju.processes import answers, free_port, start, wait_for
+from anju.settings import Settings
+from domain.broker import BrokerAddress
+from ingest.probe import BrokerRefused, try_broker
+from store.connect import connect
+from store.health import examine as examine_database
+
+pytestmark = pytest.mark.real
+
+
+def checks(**settings: object) -> dict[str, Check]:
+    found = list(examine(Settings(**settings), 5000))  # type: ignore[arg-type]
+    return {check.what: check for check in found}
+
+
+def test_a_fit_site(dsn: str, broker: Broker, redis: Redis) -> None:
+    found = checks(dsn=dsn, broker_port=broker.address.port, redis_url=redis.url, ingest_readings=2)
+    assert found["broker"].verdict is Verdict.FIT and "kept all 5000" in found["broker"].says
+    assert found["tables"].verdict is Verdict.FIT and found["Redis"].verdict is Verdict.FIT
+    # The tests' own server is started without fsync, for speed; the doctor notices.
+    assert found["database fsync"].verdict is Verdict.REFUSES
+
+
+def test_a_broker_with_its_default_configuration_is_refused(tmp_path: Path, dsn: str) -> None:
+    program = embedded.find_program("mosquitto")
+    if program is None:
+        pytest.skip("mosquitto is not on this machine")
+    port = free_port()
+    (tmp_path / "default.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", "utf-8")
+    child = start("mosquitto", [program, "-c", tmp_path / "default.conf"], tmp_path / "log")
+    try:
+        wait_for(lambda: answers(port), child)
+        found = checks(dsn=dsn, broker_port=port)["broker"]
+        assert found.verdict is Verdict.REFUSES
+        assert "of 5000 messages" in found.says and "max_queued_messages 1000000" in found.says
+        trial = try_broker(BrokerAddress(port=port, protocol=311), 3000)
+        assert trial.kept <= 1100
+    finally:
+        child.stop()
+
+
+def test_what_does_not_answer_is_named(tmp_path: Path) -> None:
+    port = free_port()
+    found = checks(dsn=f"postgresql://127.0.0.1:{port}/anju", broker_port=port, redis_url=f"redis://127.0.0.1:{port}/0")
+    assert found["database"].verdict is found["broker"].verdict is Verdict.REFUSES
+    assert "ANJU_DSN" in found["database"].says and "does not answer" in found["broker"].says
+    assert found["Redis"].verdict is Verdict.WARNS
+    with pytest.raises(BrokerRefused, match="does not answer"):
+        try_broker(BrokerAddress(port=port))
+
+
+def test_a_database_without_its_tables(postgres: embedded.Postgres) -> None:
+    empty = embedded.make_database(postgres, "doctor_empty")
+    with connect(empty, autocommit=True) as connection:
+        found = examine_database(connection)
+    assert found.pending > 5 and found.level == "none" and found.unsafe == {"fsync": "off"}
