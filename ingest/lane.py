@@ -91,7 +91,7 @@ class Bus(Protocol):
 class LaneLimits:
     """Every bound of a lane."""
 
-    #: A batch is written when it holds so many messages or bytes, or when its first message has waited so long.
+    #: A batch is written when it holds so many messages or bytes, or when the one before was begun so long ago.
     messages: int = 10_000
     bytes: int = 4_000_000
     linger_s: float = 0.05
@@ -99,6 +99,8 @@ class LaneLimits:
     ack_every_s: float = 0.1
     #: Latest values and skews are written so often.
     keep_every_s: float = 5.0
+    #: So many latest values at a time, so that no batch waits for all of them.
+    keep_most: int = 1_000
     #: Tries of a batch that met another transaction.
     tries: int = 3
     retry_s: float = 0.5
@@ -131,6 +133,7 @@ class Lane:
     _bytes: int = 0
     _generation: int = 0
     _due: float = float("inf")
+    _began: float = float("-inf")
     _retry_at: float = float("-inf")
     _failures: int = 0
     _latest: Latest = field(default_factory=Latest)
@@ -175,7 +178,8 @@ class Lane:
             frames = self.link.receive()
         if frames and self.link.generation == self._generation:
             if not self._frames:
-                self._due = now + self.limits.linger_s
+                # Writes begin at least so far apart: a lone message waits for nobody, a stream gathers while the last is written.
+                self._due = max(now, self._began + self.limits.linger_s)
             self._frames += frames
             self._bytes += sum([len(frame[1]) for frame in frames])
         full = len(self._frames) >= self.limits.messages or self._bytes >= self.limits.bytes
@@ -192,7 +196,7 @@ class Lane:
         frames, self._frames, self._bytes = self._frames, [], 0
         if not frames:
             return
-        began = self.clock.monotonic()
+        self._began = began = self.clock.monotonic()
         metrics.WAITING.labels(self.name).set(len(frames))
         try:
             self._write_part(ledger, frames)
@@ -281,9 +285,11 @@ class Lane:
             self._keep(self._ledger)
 
     def _keep(self, ledger: LaneLedger) -> None:
-        latest, skews = self._latest.take(), self._skews
+        latest, skews = self._latest.take(self.limits.keep_most), self._skews
         if latest is None and not skews:
             return
+        if latest is not None and len(latest[0]) == self.limits.keep_most:
+            self._keep_due = self.clock.monotonic() + 0.02
         self._skews = {}
         try:
             with ledger.batch(20.0):

@@ -31,10 +31,11 @@ class Latest:
         self._at[point[order]], self._value[point[order]] = at[order], value[order]
         self._changed.append(point)
 
-    def take(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
-        """Return what changed since the last time: points, times, values."""
+    def take(self, most: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
+        """Return what changed and was not taken yet, up to a number of points: points, times, values."""
         if not self._changed:
             return None
         points = np.unique(np.concatenate(self._changed))
-        self._changed.clear()
+        self._changed = [points[most:]] if len(points) > most else []
+        points = points[:most]
         return points, self._at[points], self._value[points]

@@ -50,7 +50,6 @@ def try_broker(broker: BrokerAddress, messages: int = MUST_KEEP, *, patience_s: 
     reader.disconnect()
     _drive(reader, lambda: reader.socket() is None, 5.0)
     sender = _join(broker, f"{name}-s", patience_s)
-    sender.max_inflight_messages_set(1000)
     sent = [sender.publish(topic, b"%d" % n, qos=1) for n in range(messages)]
     if not _drive(sender, lambda: sent[-1].is_published(), patience_s):
         raise BrokerRefused(
@@ -81,6 +80,7 @@ def _join(broker: BrokerAddress, name: str, patience_s: float) -> StockClient:
     client = new_client(
         client_id=name, protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311, clean_session=None if five else False
     )
+    client.max_inflight_messages_set(1000)
     client.username, client.password = broker.username, broker.password
     if broker.ca_file:
         client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file))

@@ -9,6 +9,7 @@ can be renewed, so nobody reads; then everything stays where it is safe, at the 
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -39,6 +40,9 @@ log = structlog.get_logger()
 EVENTS_SEAT = "events"
 #: A thread that reads in bulk holds the interpreter for as long as it may; an alarm's thread must not wait five milliseconds.
 SWITCH_S = 0.0005
+#: Python's collector stops everything to look at all that the placement remembers; what we throw away has no cycles in it, so
+#: the young are looked at seldom and the old hardly ever.
+COLLECT = (100_000, 50, 1_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +158,7 @@ class Worker:
 
         Raises: Poisoned, or whatever ended a lane.
         """
+        gc.set_threshold(*COLLECT)
         sys.setswitchinterval(SWITCH_S)
         try:
             while not self._stopping.is_set():

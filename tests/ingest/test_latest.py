@@ -26,8 +26,7 @@ def test_the_newest_counts(batches: list[list[tuple[int, int, float]]]) -> None:
             # Of the same instant any value may count: ingest never stores two.
             if when > model.get(one, (0, 0.0))[0]:
                 model[one] = (when, what)
-        taken = latest.take()
-        if taken is not None:
+        while (taken := latest.take(3)) is not None:
             told |= {int(p): (int(t), float(v)) for p, t, v in zip(*taken, strict=True)}
     assert {p: t for p, (t, _) in told.items()} == {p: t for p, (t, _) in model.items()}
-    assert latest.take() is None
+    assert latest.take(3) is None
