@@ -274,7 +274,7 @@ def _value_fault(device: str, name: str, value: Any) -> Rejected | None:
         return Rejected(
             reason=Reason.BAD_ID, detail=f"device {device}: {name[:60]!r} does not fit the grammar of values"
         )
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) not in (int, float) or not _finite(value):
         return Rejected(
             reason=Reason.BAD_VALUE, detail=f"device {device}: {name} is {str(value)[:60]!r}, not a finite number"
         )
@@ -285,6 +285,14 @@ def _value_fault(device: str, name: str, value: Any) -> Rejected | None:
             detail=f"device {device}: {name} {value} lies outside {measure.low:g} to {measure.high:g} {measure.uom}",
         )
     return None
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # A whole number of hundreds of digits.
+        return False
 
 
 def _without_personal(data: dict[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,9 @@ class Poison:
         """
         self._in_a_row = 0
         for (source, _), tally in outcome.tallies.items():
+            if source not in outcome.registered:
+                # Names that nobody registered are no gateways, however many somebody makes up.
+                continue
             self._received[source] = self._received.get(source, 0) + tally.received
             self._refused[source] = self._refused.get(source, 0) + tally.quarantined
         received = sum(self._received.values())

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from domain import sequence, wire
@@ -31,6 +32,8 @@ from store.placement import PlacedDevice, PlacedGateway, Placement, Register
 from store.progress import ProgressKey
 from store.quarantine import Refused
 from store.series import EventRow, Readings, Written
+
+log = structlog.get_logger()
 
 #: How long one batch may keep the database busy before its connection is cut.
 BATCH_SECONDS = 20.0
@@ -104,6 +107,8 @@ class Outcome:
     reasons: list[Reason] = field(default_factory=list)
     #: What was refused, whether or not it had been before, by digest.
     refused: set[bytes] = field(default_factory=set)
+    #: The sources that are gateways of the register.
+    registered: set[str] = field(default_factory=set)
     #: Of each gateway, how far its newest message's clock is from ours, ms.
     skews: dict[int, int] = field(default_factory=dict)
     #: What was read, for the latest values: point, at, value.
@@ -291,6 +296,7 @@ class _Batch:
         """Take over what the routes have counted."""
         for route in {id(route): route for route in self.columns.routes}.values():
             self._tally(route.source, Up.READINGS).received += route.received
+            self.out.registered.add(route.source)
             for boot, seqs in route.seqs.items():
                 if seqs:
                     self._see(route.gateway, Up.READINGS, boot, seqs, route.source)
@@ -301,10 +307,20 @@ class _Batch:
 
     def _read_carefully(self, frame: Frame, whole: Rejected | None) -> None:
         topic = frame[0].decode("utf-8", "replace")
-        found = decode(topic, frame[1], self.now_ms)
+        found: Decoded | Rejected
+        try:
+            found = decode(topic, frame[1], self.now_ms)
+        except Exception as error:
+            # A bug of ours; but the message would come again and again, and nobody else be served.
+            log.exception("reader_failed", topic=topic)
+            found = Rejected(
+                reason=Reason.UNREADABLE, detail=f"our reader failed on it ({type(error).__name__}): replay after a fix"
+            )
         source, kind = source_of(topic), kind_of(topic)
         if isinstance(found, Decoded):
             placed = self.writer.placement.gateway(self.ledger, found.topic.estate, found.topic.gateway)
+            if placed is not None:
+                self.out.registered.add(source)
             if placed is not None and found.seq is not None:
                 # What is quarantined is acknowledged too, or its gateway would send it for ever.
                 self._see(placed, found.topic.up, found.boot or "", [found.seq], source)

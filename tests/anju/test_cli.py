@@ -12,12 +12,6 @@ import pytest
 
 from anju.embedded import Broker
 from anju.processes import start_anju
-from anju.replay import replay_quarantine
-from anju.settings import load_settings
-from store import quarantine
-from store.connect import connect
-from tests.ingest.conftest import register
-from tests.ingest.test_write import NOW, Message, Partitions, Placement, Writer, reading
 
 pytestmark = pytest.mark.real
 
@@ -105,23 +99,3 @@ def test_a_small_file_is_replayed_and_known_the_second_time(
         assert "1 rows could not be read" in anju(*arguments, code=1)
     finally:
         ingest.stop()
-
-
-def test_what_waits_in_quarantine_is_replayed_when_its_device_is_registered(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANJU_DSN", dsn)
-    import json
-
-    with connect(dsn) as connection:
-        register(connection)
-        writer = Writer(Placement(clock=lambda: 0.0), Partitions(connection))
-        payload = json.dumps({"v": 1, "items": [reading(0, 1.0, "wm-9"), reading(0, 1.0, "wm-10")]}).encode()
-        writer.write(connection, [Message(topic="anju/v1/es/gw/up/readings", payload=payload)], NOW)
-        connection.execute(
-            "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
-        )
-        connection.commit()
-        assert replay_quarantine(load_settings(), "unknown_device") == (2, 1)
-        assert quarantine.count_open(connection) == {"unknown_device": 1}
-        assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": 1}

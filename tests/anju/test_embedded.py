@@ -11,7 +11,7 @@ from anju import amqtt_broker, embedded, fake_redis, register_files, services, s
 from anju.embedded import Postgres
 from anju.processes import Child, ChildFailed, answers, free_port, port_free, start, wait_for
 from anju.register_files import BadRegister, as_input, read_directory
-from anju.replay import replay_quarantine, run_replay
+from anju.replay import run_replay
 from domain.wire import ReadingItem
 from gateway.uplink import Uplink
 from ingest.worker import Worker
@@ -140,4 +140,4 @@ def test_register_files_in_either_encoding_and_with_other_headings(tmp_path: Pat
 def test_wiring(postgres: Postgres) -> None:
     bounds = services.meter_bounds()
     assert bounds["water-dn15", "water_m3"].max_rate == 3.125
-    assert callable(run_replay) and callable(replay_quarantine) and simulate.MESSAGE_ITEMS > 0 and postgres.port
+    assert callable(run_replay) and simulate.MESSAGE_ITEMS > 0 and postgres.port

@@ -11,7 +11,7 @@ from store.ingest_log import Tally
 
 def outcome(**refused: tuple[int, int]) -> Outcome:
     """Make an outcome: for each source how many it sent, and how many were refused."""
-    return Outcome(tallies={
+    return Outcome(registered=set(refused), tallies={
         (source, "readings"): Tally(received=sent, stored=sent - bad, quarantined=bad) for source, (sent, bad) in refused.items()
     })  # fmt: skip
 
@@ -27,6 +27,14 @@ def test_everybody_at_once_is_our_fault() -> None:
     poison.note(outcome(**{f"gw{n}": (100, 90) for n in range(9)}))
     with pytest.raises(Poisoned, match="from 10 of 10 gateways at once"):
         poison.note(outcome(**{f"gw{n}": (100, 90) for n in range(10)}))
+
+
+def test_names_that_nobody_registered_are_no_gateways() -> None:
+    poison = Poison(window=1000)
+    made_up = outcome(**{f"x{n}": (1000, 1000) for n in range(50)}, gw=(10, 0))
+    made_up.registered = {"gw"}
+    for _ in range(5):
+        poison.note(made_up)
 
 
 def test_a_minority_of_many_is_not() -> None:
