@@ -27,9 +27,10 @@ test-long: $(STAMP)
 faults: $(STAMP)
 	ANJU_TEST_FAULT_RUNS=$(or $(RUNS),8) $(BIN)/pytest -s tests/faults tests/simulation
 
-# A million random and bent inputs for every codec and every push parser: about ten minutes.
+# A million random and bent inputs for every codec and every push parser, and a million hostile messages for ingest: about a quarter of an hour.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.devices.fuzzing --inputs $(or $(INPUTS),1000000)
+	$(BIN)/python -m tests.ingest.hostile --inputs $(or $(INPUTS),1000000)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

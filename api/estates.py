@@ -12,7 +12,7 @@ from api.problems import Problem
 from api.session import Db, UnitViewer, Who
 from domain.ids import ID_PATTERN, POINT_PATTERN
 from domain.measures import MEASURES
-from store import facts, findings, places
+from store import facts, findings, latest, places
 
 router = APIRouter(prefix="/api/v1/estates", tags=["estates"])
 Code = Annotated[str, Path(pattern=ID_PATTERN, examples=["qingnian"])]
@@ -47,6 +47,13 @@ def list_gateways(estate: Code, who: Who, connection: Db) -> dict[str, Any]:
     """List an estate's gateways: online or not, clock, what waits in the outbox, what its cap has cost, open gaps, certificate."""
     _estate(connection, who, estate)
     return {"items": places.list_gateways(connection, who.estate_ids, estate)}
+
+
+@router.get("/{estate}/gateways/{gateway}/devices", operation_id="listGatewayDevices")
+def list_gateway_devices(estate: Code, gateway: Code, who: Who, connection: Db) -> dict[str, Any]:
+    """List a gateway's devices, and when each was heard last, by its own clock; null where it never was."""
+    _estate(connection, who, estate)
+    return {"items": latest.list_heard(connection, who.estate_ids, estate, gateway)}
 
 
 @router.get("/{estate}/units", operation_id="listUnits")
@@ -104,6 +111,13 @@ def list_readings(
         "items": items,
         "next_since": items[-1]["at"] + timedelta(milliseconds=1) if len(items) == limit else None,
     }
+
+
+@router.get("/{estate}/units/{unit}/latest", operation_id="listLatest")
+def list_latest(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
+    """Read the newest value of every point of a unit's devices; what came late or again never replaces a newer one."""
+    row = _unit(connection, who, estate, unit)
+    return {"items": latest.list_of_unit(connection, row["id"])}
 
 
 @router.get("/{estate}/units/{unit}/days", operation_id="listUnitDays")

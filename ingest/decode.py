@@ -68,8 +68,8 @@ class Decoded:
 class _Loose:
     """A message whose items are not looked at yet."""
 
+    items: list[msgspec.Raw]
     v: Any = None
-    items: list[msgspec.Raw] = field(default_factory=list)
     boot: str | None = None
     seq: int | None = None
     replayed: bool = False

@@ -31,6 +31,10 @@ from store.connect import InTheWay, Unavailable, Unstorable
 log = structlog.get_logger()
 
 
+#: Where mosquitto counts what it has dropped, every ten seconds.
+BROKER_DROPPED = "$SYS/broker/publish/messages/dropped"
+
+
 class Clock(Protocol):
     """The time, for people and for spans."""
 
@@ -141,6 +145,7 @@ class Lane:
     _acks: dict[tuple[str, str, str, str], Ack] = field(default_factory=dict)
     _acks_due: float = float("inf")
     _keep_due: float = 0.0
+    _dropped: int = 0
 
     @property
     def held(self) -> tuple[int, int]:
@@ -176,6 +181,8 @@ class Lane:
             self._generation = self.link.generation
         with metrics.stage(self.name, "receive"):
             frames = self.link.receive()
+        if any(frame[0][:1] == b"$" for frame in frames):
+            frames = self._set_aside(frames)
         if frames and self.link.generation == self._generation:
             if not self._frames:
                 # Writes begin at least so far apart: a lone message waits for nobody, a stream gathers while the last is written.
@@ -190,6 +197,19 @@ class Lane:
         self._settle()
         now = self.clock.monotonic()
         return max(0.0, min(self._due if self._frames else now + 0.25, self._acks_due, self._keep_due) - now)
+
+    def _set_aside(self, frames: list[Frame]) -> list[Frame]:
+        """Take out what the broker tells of itself: how many messages it has dropped because a queue was full."""
+        for topic, payload, _ in frames:
+            if topic == BROKER_DROPPED.encode() and payload.isdigit():
+                dropped = int(payload)
+                if dropped > self._dropped:
+                    log.warning(
+                        "broker_dropped", messages=dropped - self._dropped, hint="raise its queue; see `anju doctor`"
+                    )
+                self._dropped = dropped
+                metrics.DROPPED.set(dropped)
+        return [frame for frame in frames if not frame[0].startswith(b"$")]
 
     def _write(self, ledger: LaneLedger) -> None:
         """Write what is held. Whatever comes of it, nothing is held afterwards."""

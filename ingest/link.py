@@ -106,13 +106,17 @@ class Link:
         self._asked = set()
         for topic in self._filters:
             _, mid = client.unsubscribe(topic) if self._ending else client.subscribe(topic, qos=1)
-            self._asked.add(mid)
+            # What the broker tells of itself it may keep to itself.
+            if not topic.startswith("$SYS/"):
+                self._asked.add(mid)
 
     def _on_subscribed(
         self, _client: mqtt.Client, _userdata: Any, mid: int, codes: Any, _properties: Any = None
     ) -> None:
         """Count a subscription as made; the link is up when all are."""
         refused = [str(code) for code in codes or [] if code.is_failure]
+        if mid not in self._asked:
+            return
         if refused:
             log.error(
                 "subscription_refused",

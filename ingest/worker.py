@@ -25,7 +25,7 @@ from ingest import metrics
 from ingest.bulk import StockClient, new_client
 from ingest.commands import Dispatcher
 from ingest.gaps import ask_for_gaps
-from ingest.lane import EVENTS, READINGS, Lane, LaneLimits
+from ingest.lane import BROKER_DROPPED, EVENTS, READINGS, Lane, LaneLimits
 from ingest.link import Link
 from ingest.poison import Poison
 from ingest.write import Writer
@@ -83,7 +83,7 @@ def seat_names(readings: int, *, shared: bool) -> list[str]:
 def filters(seat: str, group: str, *, shared: bool) -> list[str]:
     """Return what a seat subscribes to."""
     if seat == EVENTS_SEAT:
-        return [f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)]
+        return [*(f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)), BROKER_DROPPED]
     topic = f"{wire.ROOT}/+/+/up/{wire.Up.READINGS}"
     return [f"$share/{group}/{topic}" if shared else topic]
 

@@ -72,3 +72,6 @@ def test_gateways_tell_how_they_are(site: dict[str, Any], client: TestClient) ->
     assert [row["code"] for row in rows] == ["gw", "gw-2"]
     assert set(rows[0]) >= {"online", "clock_offset_ms", "outbox", "lost", "open_gaps", "certificate_until", "devices"}
     assert client.get("/api/v1/estates/other/gateways", headers=who).status_code == 404
+    devices = client.get("/api/v1/estates/es/gateways/gw/devices", headers=who).json()["items"]
+    assert "wm-1" in [row["device"] for row in devices] and set(devices[0]) == {"device", "kind", "profile", "heard_at"}
+    assert client.get("/api/v1/estates/other/gateways/far/devices", headers=who).status_code == 404

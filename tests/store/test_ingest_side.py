@@ -128,6 +128,23 @@ def test_the_latest_value_is_the_newest_whatever_came_last(connection: Connectio
     assert [r["value"] for r in rows] == [1.0, 9.0]
 
 
+def test_a_units_latest_values_and_when_its_devices_were_heard(connection: Connection) -> None:
+    register(connection)
+    row = connection.execute(
+        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1' RETURNING id"
+    ).fetchone()
+    unit = connection.execute("SELECT id FROM units").fetchone()
+    assert row is not None and unit is not None
+    latest.keep_latest(
+        connection, np.array([row["id"]], dtype=np.int32), np.array([1_700_000_000_000]), np.array([5.5])
+    )
+    (found,) = latest.list_of_unit(connection, unit["id"])
+    assert (found["device"], found["point"], found["value"]) == ("wm-1", "water_m3", 5.5)
+    heard = {r["device"]: r["heard_at"] for r in latest.list_heard(connection, (1,), "es", "gw")}
+    assert heard["wm-1"] == found["at"] and heard["door-1"] is None
+    assert latest.list_heard(connection, (), "es", "gw") == []
+
+
 def test_a_frame_has_nan_where_nothing_is_known(connection: Connection) -> None:
     register(connection)
     row = connection.execute("SELECT id FROM units").fetchone()

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.ingest.conftest import registered
+
+__all__ = ["registered"]
