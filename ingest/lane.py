@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from domain import wire
 from domain.rejection import Reason, Rejected
@@ -24,8 +22,9 @@ from domain.wire import Ack, Down
 from ingest import metrics
 from ingest.bulk import Frame
 from ingest.latest import Latest
+from ingest.ledger import LaneLedger
 from ingest.poison import Poison
-from ingest.write import Ledger, Outcome, Writer
+from ingest.write import Outcome, Writer
 from store.connect import InTheWay, Unavailable, Unstorable
 
 log = structlog.get_logger()
@@ -69,19 +68,6 @@ class Wire(Protocol):
 
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         """Send a message."""
-
-
-class LaneLedger(Ledger, Protocol):
-    """What a lane writes through."""
-
-    def close(self) -> None:
-        """Let go of the connection."""
-
-    def save_skew(self, skews: dict[int, int]) -> None:
-        """Keep how far gateways' clocks are off."""
-
-    def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
-        """Keep points' latest values, and commit."""
 
 
 class Bus(Protocol):

@@ -8,10 +8,8 @@ not fit or is not known yet goes the careful way here, which finds the reason.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import structlog
@@ -20,18 +18,18 @@ from numpy.typing import NDArray
 from domain import sequence, wire
 from domain.ids import valid_id, valid_point
 from domain.rejection import Reason, Rejected
-from domain.sequence import Run
-from domain.wire import Birth, EventKind, State, Up
+from domain.wire import EventKind, Up
 from ingest import metrics
 from ingest.bulk import Frame
 from ingest.columns import Columns, Route
 from ingest.decode import Decoded, as_message, decode
+from ingest.ledger import Ledger
 from store.connect import AlreadyThere
 from store.ingest_log import Spans, Tally
-from store.placement import PlacedDevice, PlacedGateway, Placement, Register
+from store.placement import PlacedDevice, PlacedGateway, Placement
 from store.progress import ProgressKey
 from store.quarantine import Refused
-from store.series import EventRow, Readings, Written
+from store.series import EventRow, Readings
 
 log = structlog.get_logger()
 
@@ -39,55 +37,6 @@ log = structlog.get_logger()
 BATCH_SECONDS = 20.0
 #: Routes remembered; beyond it all are forgotten and found anew.
 MAX_ROUTES = 50_000
-
-
-class Ledger(Register, Protocol):
-    """What a batch is written through: `store.ledger.Ledger`, or the simulation's."""
-
-    def batch(self, seconds: float) -> AbstractContextManager[None]:
-        """Hold the work to a deadline, and undo it where it fails."""
-
-    def commit(self) -> None:
-        """End the transaction."""
-
-    def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:
-        """Return the codes of points: their device's, and their own name."""
-
-    def cover(self, low_ms: int, high_ms: int) -> None:
-        """Make sure that there are tables for a span of time."""
-
-    def write_readings(self, batch: Readings, *, merge: bool) -> Written:
-        """Store readings."""
-
-    def write_events(self, batch: list[EventRow]) -> Written:
-        """Store events."""
-
-    def queue_for_watch(self, rows: list[EventRow]) -> None:
-        """Hand stored events to watch."""
-
-    def note_result(self, row: EventRow) -> None:
-        """Note what a gateway reports of a command."""
-
-    def keep_refused(self, refused: list[Refused]) -> list[bool]:
-        """Put refusals into quarantine; returns which are new."""
-
-    def note_seen(self, seen: dict[ProgressKey, list[Run]]) -> dict[ProgressKey, list[Run]]:
-        """Add numbers to the progress; returns all that are known to be stored."""
-
-    def mark_dirty(self, spans: Spans) -> None:
-        """Note which series changed."""
-
-    def add_tallies(self, tallies: dict[tuple[str, str], Tally]) -> None:
-        """Add to the counts."""
-
-    def save_state(self, gateway_id: int, state: State) -> None:
-        """Keep a gateway's condition."""
-
-    def save_birth(self, gateway_id: int, birth: Birth) -> None:
-        """Keep what a gateway has behind it."""
-
-    def note_best_effort(self, gateway_ids: set[int]) -> None:
-        """Mark gateways that send without numbers."""
 
 
 class Unbalanced(Exception):

@@ -47,3 +47,25 @@ def examine(connection: Connection) -> Health:
         version=row["version"], level=str(level) if level else "none", pending=len(pending), now=row["now"], read_only=row["read_only"],
         unsafe={one["name"]: one["setting"] for one in settings if one["setting"] == "off"}, gaps=gaps, quarantined=waiting,
     )  # fmt: skip
+
+
+def count_stored(connection: Connection) -> int:
+    """Count the readings that have been stored, by the tallies."""
+    row = connection.execute(
+        "SELECT coalesce(sum(stored), 0)::bigint AS n FROM tallies WHERE kind = 'readings'"
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def count_rows(connection: Connection) -> int:
+    """Count the rows of readings."""
+    row = connection.execute("SELECT count(*) AS n FROM readings").fetchone()
+    return int(row["n"]) if row else 0
+
+
+def backend_pids(connection: Connection) -> list[int]:
+    """List the server processes that serve this database, but our own."""
+    rows = connection.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    return [row["pid"] for row in rows]

@@ -85,3 +85,13 @@ def count_gaps(connection: Connection) -> int:
     """Count the gaps that are open."""
     row = connection.execute("SELECT count(*) AS n FROM gaps").fetchone()
     return int(row["n"]) if row else 0
+
+
+def highest_stored(connection: Connection, gateway: str, kind: str) -> int:
+    """Return the highest number that is stored of a gateway; 0 where there is none."""
+    row = connection.execute(
+        "SELECT coalesce(max(upper(p.seen)) - 1, 0) AS upto FROM gateway_progress p JOIN gateways g ON g.id = p.gateway_id "
+        "WHERE g.code = %s AND p.kind = %s",
+        [gateway, kind],
+    ).fetchone()
+    return int(row["upto"]) if row else 0

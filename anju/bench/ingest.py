@@ -36,6 +36,7 @@ from anju.bench.publisher import (
 from anju.embedded import Broker
 from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
+from store import health
 from store.connect import Connection, connect, drop_database, make_database, with_database
 from store.migrate import Level, migrate
 
@@ -147,10 +148,7 @@ def cpu_seconds(pid: int) -> float:
 
 def server_cpu_seconds(look: Connection) -> float:
     """Return the processor time of the backends of the database that is looked at, but the looker's own."""
-    rows = look.execute(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    ).fetchall()
-    return sum(cpu_seconds(row["pid"]) for row in rows if Path(f"/proc/{row['pid']}").exists())
+    return sum(cpu_seconds(pid) for pid in health.backend_pids(look) if Path(f"/proc/{pid}").exists())
 
 
 def stage_seconds(port: int) -> dict[str, float]:
@@ -164,12 +162,6 @@ def stage_seconds(port: int) -> dict[str, float]:
     return found
 
 
-def stored(look: Connection) -> int:
-    """Count the rows that have been stored, by the tallies."""
-    row = look.execute("SELECT coalesce(sum(stored), 0)::bigint AS n FROM tallies WHERE kind = 'readings'").fetchone()
-    return int(row["n"]) if row else 0
-
-
 def warm_ms() -> int:
     """Return the time of readings that only warm up: a day before those that are measured."""
     return int(time.time() * 1000) - 90_000_000
@@ -178,7 +170,7 @@ def warm_ms() -> int:
 def wait_stored(look: Connection, wanted: int, children: list[Child]) -> None:
     """Wait until so many readings are stored."""
     deadline = time.monotonic() + PATIENCE_S
-    while (there := stored(look)) < wanted:
+    while (there := health.count_stored(look)) < wanted:
         if time.monotonic() > deadline:
             raise BenchFailed(f"{there} of {wanted} readings are stored after {PATIENCE_S:g} s")
         for child in children:
@@ -233,7 +225,7 @@ def whole(
             go(publisher)
             wait_stored(look, warm.readings, children)
         given = Load(port=port, **load)
-        before = stored(look)
+        before = health.count_stored(look)
         with part(publish_command(given)) as publisher:
             cpu = {"broker": -cpu_seconds(broker.child.process.pid), "database": -server_cpu_seconds(look)}
             cpu["workers"] = -sum(cpu_seconds(child.process.pid) for child in children)
@@ -280,8 +272,7 @@ def peer(folder: Path, dsn: str, home: Path, messages: int) -> float:
             go(publisher)
             last = (0, began)
             while True:
-                row = connection.execute("SELECT count(*) AS n FROM readings").fetchone()
-                number, now = int(row["n"]) if row else 0, time.perf_counter()
+                number, now = health.count_rows(connection), time.perf_counter()
                 if number > last[0]:
                     last = (number, now)
                 if number >= messages or now - last[1] > 5:

@@ -22,7 +22,6 @@ from anju.bench.ingest import (
     register,
     seconds,
     start_workers,
-    stored,
     wait_stored,
     warm_ms,
 )  # fmt: skip
@@ -30,6 +29,7 @@ from anju.bench.publisher import DEVICES, ESTATE, GATEWAYS, Load, join, packet, 
 from anju.processes import Child
 from anju.register_files import import_rows
 from domain import wire
+from store import health, progress
 from store.connect import connect, make_database, with_database
 from store.live import EVENTS_CHANNEL, LiveBus
 from store.migrate import Level, migrate
@@ -74,7 +74,7 @@ def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, seconds_long
                     wait_stored(look, warm.readings, children)
                 load = Load(port=port, messages=rate * seconds_long, rate=rate)
                 with part(publish_command(load)) as publisher:
-                    before = stored(look)
+                    before = health.count_stored(look)
                     go(publisher)
                     began = time.perf_counter()
                     found = _mark(dsn, port, LiveBus(redis.url), seconds_long, every_s)
@@ -110,12 +110,7 @@ def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) 
         known = 0
         with connect(dsn, autocommit=True) as connection:
             while not over.is_set():
-                row = connection.execute(
-                    "SELECT coalesce(max(upper(p.seen)) - 1, 0) AS upto FROM gateway_progress p JOIN gateways g ON g.id = p.gateway_id "
-                    "WHERE g.code = %s AND p.kind = 'readings'",
-                    [MARKER],
-                ).fetchone()
-                now, upto = time.monotonic(), int(row["upto"]) if row else 0
+                upto, now = progress.highest_stored(connection, MARKER, "readings"), time.monotonic()
                 for number in range(known + 1, upto + 1):
                     seen_row[number] = now
                 known = max(known, upto)

@@ -10,6 +10,7 @@ import pytest
 from analytics import watch
 from analytics.policy import BadPolicy, Policy, load_policy
 from domain.calendar import to_ms
+from domain.wire import State
 from store import ingest_log
 from store.connect import Connection
 from store.series import EventRow
@@ -97,9 +98,7 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
     now = to_ms(datetime.now(UTC))
 
     def say(online: bool, at: int) -> None:
-        ingest_log.save_state(
-            connection, gateway["id"], online=online, at_ms=at, boot="b1", clock_offset_ms=None, outbox=None
-        )
+        ingest_log.save_state(connection, gateway["id"], State(v=1, online=online, at=at, boot="b1"))
 
     say(False, now)
     assert watch.check_gateways(connection, POLICY) == 1 and watch.check_gateways(connection, POLICY) == 0

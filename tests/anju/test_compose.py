@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from anju.cli import app
 from anju.settings import FOREIGN, PREFIX, Settings
 from api.authority import load_authority, utc_now, write_revocations
 from tests.conftest import ROOT
+from tests.shipped import Shipped
 
 TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -132,39 +132,8 @@ def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
 
-    from anju.embedded import find_program
-    from anju.processes import answers, free_port, start, wait_for
-
-    program = find_program("mosquitto")
-    if program is None or shutil.which("mosquitto_passwd") is None or shutil.which("openssl") is None:
-        pytest.skip("mosquitto, mosquitto_passwd or openssl is not on this machine")
-    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
-    subprocess.run(["sh", str(tmp_path / "deploy" / "make-secrets.sh")], check=True, capture_output=True)
-    secrets = tmp_path / "deploy" / "secrets"
-    for user in ("es/gw", "other/gw"):
-        subprocess.run(
-            ["mosquitto_passwd", "-b", "broker_passwords", user, "secret"], cwd=secrets, check=True, capture_output=True
-        )
-    port, other_port = free_port(), free_port()
-    text = (ROOT / "deploy" / "mosquitto" / "mosquitto.conf").read_text("utf-8")
-    text = (
-        text.replace("listener 8883", f"listener {port} 127.0.0.1")
-        .replace("listener 8884", f"listener {other_port} 127.0.0.1")
-        .replace("/mosquitto/trust", str(secrets / "trust"))
-        .replace("/mosquitto/config/acl", str(tmp_path / "deploy" / "mosquitto" / "acl"))
-    )
-    for name, file in (
-        ("broker_passwords", "broker_passwords"),
-        ("ca_cert", "ca.crt"),
-        ("broker_cert", "broker.crt"),
-        ("broker_key", "broker.key"),
-    ):
-        text = text.replace(f"/run/secrets/{name}", str(secrets / file))
-    text = text.replace("persistence true", "persistence false") + ("user root\n" if os.geteuid() == 0 else "")
-    (tmp_path / "mosquitto.conf").write_text(text, "utf-8")
-    broker = start("mosquitto", [program, "-c", tmp_path / "mosquitto.conf"], tmp_path / "log")
+    broker = Shipped(tmp_path, more_users={"es/gw": "secret", "other/gw": "secret"})
     try:
-        wait_for(lambda: answers(port), broker)
         heard: list[str] = []
         refused: list[bool] = []
 
@@ -172,10 +141,10 @@ def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
             made = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
             if user:
                 made.username_pw_set(user, password)
-            made.tls_set(str(secrets / "ca.crt"))
+            made.tls_set(str(broker.secrets / "ca.crt"))
             made.on_message = lambda _c, _u, m: heard.append(m.topic)
             made.on_connect = lambda _c, _u, _f, code, _p: refused.append(code.is_failure)
-            made.connect("127.0.0.1", port)
+            made.connect("127.0.0.1", broker.ports[8883])
             made.loop_start()
             deadline = time.monotonic() + 5
             count = len(refused)
@@ -184,7 +153,7 @@ def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
             time.sleep(0.2)
             return made
 
-        ingest = client("ingest", (secrets / "ingest_password").read_text("utf-8"))
+        ingest = client("ingest", broker.password("ingest_password"))
         ingest.subscribe("anju/v1/+/+/up/+", qos=1)
         gateway, stranger, nobody = client("es/gw"), client("other/gw"), client(None)
         stranger.subscribe("anju/v1/es/gw/down/ack", qos=1)
@@ -200,4 +169,4 @@ def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
             made.disconnect()
             made.loop_stop()
     finally:
-        broker.stop()
+        broker.child.stop()

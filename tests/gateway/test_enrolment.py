@@ -210,7 +210,7 @@ class Mosquitto:
             )
         )
         settings = (ROOT / "deploy" / "mosquitto" / "mosquitto.conf").read_text("utf-8")
-        block = settings[settings.index("# Gateways with a certificate") : settings.index("persistence true")]
+        block = settings[settings.index("# Gateways with a certificate") : settings.index("# For our own services")]
         lines = [line for line in block.splitlines() if line and not line.startswith("#")]
         text = "\n".join(lines).replace("8884", f"{self.port} 127.0.0.1")
         for of, path in (("/mosquitto/trust/ca.crt", authorities / "ca.crt"), ("/mosquitto/trust/revoked.pem", authorities / "revoked.pem"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,18 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from anju import embedded
 from anju.bench.publisher import GATEWAYS, Load, device_code, gateway_code, publish
 from anju.doctor import Verdict, examine
-from anju.processes import answers, free_port, start, wait_for
+from anju.processes import free_port
 from anju.register_files import import_rows
 from anju.settings import Settings
 from domain.broker import BrokerAddress
 from ingest.worker import Worker
 from store.connect import connect
 from store.live import LiveBus
-from tests.conftest import ROOT
 from tests.ingest.test_worker import running, until
+from tests.shipped import Shipped
 
 pytestmark = pytest.mark.real
 BURST = 60_000
@@ -31,39 +27,20 @@ BURST = 60_000
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Iterator[tuple[BrokerAddress, int]]:
-    """The shipped configuration on a real mosquitto: ingest's own address, and a plain port beside it for a burst without TLS."""
-    program = embedded.find_program("mosquitto")
-    if program is None or shutil.which("mosquitto_passwd") is None or shutil.which("openssl") is None:
-        pytest.skip("mosquitto, mosquitto_passwd or openssl is not on this machine")
-    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
-    subprocess.run(["sh", str(tmp_path / "deploy" / "make-secrets.sh")], check=True, capture_output=True)
-    secrets = tmp_path / "deploy" / "secrets"
-    ports = {number: free_port() for number in (8883, 8884, 8885)}
+    """The shipped broker: ingest's own address, and a plain port beside it for a burst without TLS."""
     plain = free_port()
-    text = (ROOT / "deploy" / "mosquitto" / "mosquitto.conf").read_text("utf-8")
-    for number, port in ports.items():
-        text = text.replace(f"listener {number}", f"listener {port} 127.0.0.1")
-    for name, file in (
-        ("broker_passwords", "broker_passwords"),
-        ("ca_cert", "ca.crt"),
-        ("broker_cert", "broker.crt"),
-        ("broker_key", "broker.key"),
-    ):
-        text = text.replace(f"/run/secrets/{name}", str(secrets / file))
-    text = text.replace("/mosquitto/trust", str(secrets / "trust")).replace(
-        "/mosquitto/config/acl", str(tmp_path / "deploy" / "mosquitto" / "acl")
+    broker = Shipped(
+        tmp_path,
+        more=f"\nlistener {plain} 127.0.0.1\n",
+        more_acl="topic write anju/v1/bench/+/up/readings\n",
+        anonymous=True,
     )
-    text = text.replace("/mosquitto/data/", f"{tmp_path}/").replace("allow_anonymous false", "allow_anonymous true")
-    text += f"\nlistener {plain} 127.0.0.1\n" + ("user root\n" if os.geteuid() == 0 else "")
-    acl = tmp_path / "deploy" / "mosquitto" / "acl"
-    acl.write_text("topic write anju/v1/bench/+/up/readings\n" + acl.read_text("utf-8"), "utf-8")
-    (tmp_path / "mosquitto.conf").write_text(text, "utf-8")
-    child = start("mosquitto", [program, "-c", tmp_path / "mosquitto.conf"], tmp_path / "log")
-    wait_for(lambda: answers(ports[8885]), child)
-    yield BrokerAddress(
-        host="localhost", port=ports[8885], username="ingest", password=(secrets / "ingest_password").read_text("utf-8"), ca_file=str(secrets / "ca.crt")
-    ), plain  # fmt: skip
-    child.stop()
+    address = BrokerAddress(
+        host="localhost", port=broker.ports[8885], username="ingest", password=broker.password("ingest_password"),
+        ca_file=str(broker.secrets / "ca.crt"),
+    )  # fmt: skip
+    yield address, plain
+    broker.child.stop()
 
 
 def register(dsn: str) -> None:

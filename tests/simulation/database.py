@@ -1,6 +1,6 @@
 """A database that keeps its word and nothing more: a transaction is all or nothing, and a commit whose answer is lost may have happened.
 
-`SimLedger` keeps the shape of `store.ledger.Ledger`; tests/simulation/test_ledger.py holds both to the same answers.
+`SimLedger` keeps the shape of `store.ledger.Ledger`; tests/ingest/test_ledger.py holds both to the same answers.
 """
 
 from __future__ import annotations

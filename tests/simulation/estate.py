@@ -68,6 +68,8 @@ class Plan:
     max_queued: int
     latency: float
     linger: float
+    #: The broker dies often, is back before anybody has noticed, and the lines break a moment later.
+    hasty: bool = False
 
 
 def plan(world: World) -> Plan:
@@ -77,11 +79,14 @@ def plan(world: World) -> Plan:
     def maybe(rate: float) -> float:
         return rate if dice.random() < 0.5 else 0.0
 
-    return Plan(
+    made = Plan(
         crash=maybe(0.12), worker_kill=maybe(0.15), freeze=maybe(0.1), database=maybe(0.1), partition=maybe(0.15),
         gateway_kill=maybe(0.08), fail=maybe(0.05), unknown=maybe(0.1), loss=maybe(0.1), double=maybe(0.2), odd=maybe(0.15),
-        max_queued=dice.choice((20, 100_000, 100_000)), latency=dice.choice((0.02, 0.02, 0.6)), linger=dice.choice((0.1, 1.0)),
+        max_queued=dice.choice((20, 100_000, 100_000)), latency=dice.choice((0.02, 0.02, 0.6)), linger=dice.choice((0.05, 0.05, 1.0)),
     )  # fmt: skip
+    if dice.random() < 0.15:
+        made.hasty, made.crash, made.latency, made.linger = True, 0.6, 0.6, 1.0
+    return made
 
 
 class Books:
@@ -362,9 +367,10 @@ class Run:
             world.note(f"broker {how.__name__}")
             how()
             # A supervisor may start it again before anybody has noticed; and trouble seldom comes alone.
-            world.after(dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0))), lambda: setattr(self.broker, "up", True))
-            if dice.random() < 0.4:
-                world.after(dice.uniform(0.02, 0.3), lambda: [self.cut(link, 0.5) for link in self.links()])
+            away = 0.0 if trouble.hasty else dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0)))
+            world.after(away, lambda: setattr(self.broker, "up", True))
+            if dice.random() < (0.9 if trouble.hasty else 0.4):
+                world.after(dice.uniform(0.02, 0.5), lambda: [self.cut(link, 0.5) for link in self.links()])
         if dice.random() < trouble.worker_kill and self.crew:
             victim = dice.choice(self.crew)
             world.note(f"{victim.name} killed")
