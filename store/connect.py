@@ -79,6 +79,14 @@ def dsn_fault(dsn: str) -> str | None:
     return None
 
 
+def environment(dsn: str) -> dict[str, str]:
+    """Return a connection string as the variables that every client of libpq's kind reads (PostgreSQL manual, 34.15)."""
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "password": "PGPASSWORD"}
+    return {
+        names[key]: str(value) for key, value in conninfo_to_dict(dsn).items() if key in names and value is not None
+    }
+
+
 def with_password(dsn: str, password: str) -> str:
     """Put a password into a connection string."""
     return make_conninfo(dsn, password=password)

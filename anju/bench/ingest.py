@@ -36,9 +36,11 @@ from anju.bench.publisher import (
 from anju.embedded import Broker
 from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
+from domain.calendar import from_ms
 from store import health
-from store.connect import Connection, connect, drop_database, make_database, with_database
+from store.connect import Connection, connect, drop_database, environment, make_database, with_database
 from store.migrate import Level, migrate
+from store.partitions import Partitions
 
 #: Seconds that one part may take.
 PATIENCE_S = 180.0
@@ -247,7 +249,7 @@ def whole(
             child.stop()
 
 
-def peer(folder: Path, dsn: str, home: Path, messages: int) -> float:
+def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
     """Publisher → broker → Node-RED's batched flow → the same table: readings a second."""
     broker = embedded.start_broker(home / "broker")
     port = free_port()
@@ -258,15 +260,18 @@ def peer(folder: Path, dsn: str, home: Path, messages: int) -> float:
         env={
             "BENCH_UI_PORT": str(port),
             "BENCH_BROKER_PORT": str(broker.address.port),
-            "BENCH_DSN": dsn,
             "NODE_PATH": str(folder / "node_modules"),
+            **environment(dsn),
         },
         cwd=folder,
     )
     try:
         wait_for(lambda: "node-red" in (home / "broker/broker.log").read_text("utf-8"), child)
         time.sleep(2)
-        load = Load(port=broker.address.port, messages=messages)
+        load = Load(port=broker.address.port, **given)
+        with connect(dsn) as connection:
+            # It does not make its tables, as ingest does.
+            Partitions(connection).cover(connection, from_ms(warm_ms()), from_ms(warm_ms() + 2 * 86_400_000))
         with part(publish_command(load)) as publisher, connect(dsn, autocommit=True) as connection:
             began = time.perf_counter()
             go(publisher)
@@ -275,9 +280,9 @@ def peer(folder: Path, dsn: str, home: Path, messages: int) -> float:
                 number, now = health.count_rows(connection), time.perf_counter()
                 if number > last[0]:
                     last = (number, now)
-                if number >= messages or now - last[1] > 5:
+                if number >= load.readings or now - last[1] > 5:
                     # It may lose some: what it stored counts, until it stored the last of them.
-                    return last[0] / (last[1] - began)
+                    return last[0] / max(last[1] - began, 1e-9)
                 time.sleep(0.1)
     finally:
         child.stop()
@@ -285,6 +290,7 @@ def peer(folder: Path, dsn: str, home: Path, messages: int) -> float:
 
 
 PYTHON_ROWS = "copy × 2, rows from Python"
+DENSE_PEER = "Node-RED, batched, 50 a message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,8 +329,12 @@ def run(admin_dsn: str, level: Level, home: Path, size: Size, peer_folder: Path 
             with fresh(admin_dsn, template) as dsn:
                 figures.rates[name], figures.cpu[name] = whole(dsn, home, load, workers=workers, reader=reader)
         if peer_folder is not None:
-            with fresh(admin_dsn, template) as dsn:
-                figures.rates["Node-RED, batched"] = peer(peer_folder, dsn, home, size.messages // 3)
+            for name, load in (
+                ("Node-RED, batched", {"messages": size.messages // 3}),
+                (DENSE_PEER, dense | {"messages": size.dense_messages // 3}),
+            ):
+                with fresh(admin_dsn, template) as dsn:
+                    figures.rates[name] = peer(peer_folder, dsn, home, load)
         rounds.append(figures)
     drop_database(admin_dsn, template)
     return rounds
@@ -363,5 +373,8 @@ def shares(rounds: list[Figures]) -> dict[str, list[float]]:
         )
         found.setdefault("over stock paho", []).append(rates["whole"] / rates["whole, stock paho"])
         if "Node-RED, batched" in rates:
-            found.setdefault("over Node-RED", []).append(rates["whole"] / rates["Node-RED, batched"])
+            found.setdefault("over Node-RED, one reading a message", []).append(
+                rates["whole"] / rates["Node-RED, batched"]
+            )
+            found.setdefault("over Node-RED, 50 a message", []).append(dense / rates[DENSE_PEER])
     return found

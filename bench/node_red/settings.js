@@ -1,4 +1,4 @@
-// Node-RED for `anju bench ingest --peer bench/node_red`: no editor, the flow beside this file, PostgreSQL at hand in functions.
+// Node-RED for `anju bench ingest --peer bench/node_red`: no editor, the flow beside this file, PostgreSQL (by PGHOST and its like) at hand in functions.
 const pg = require("pg");
 
 module.exports = {
@@ -7,6 +7,6 @@ module.exports = {
   httpAdminRoot: false,
   flowFile: __dirname + "/flows.json",
   credentialSecret: false,
-  functionGlobalContext: { pool: new pg.Pool({ connectionString: process.env.BENCH_DSN, max: 4 }) },
+  functionGlobalContext: { pool: new pg.Pool({ max: 4 }) },
   logging: { console: { level: "warn" } },
 };

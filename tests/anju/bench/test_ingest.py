@@ -15,4 +15,4 @@ def test_shares_are_taken_within_a_round() -> None:
 
     found = ingest.shares([made(50.0, 100.0), made(30.0, 40.0)])
     assert found["one reading a message, of the lower limit"] == [0.5, 0.75]
-    assert "over Node-RED" not in found and latency.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert "over Node-RED, one reading a message" not in found and latency.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
