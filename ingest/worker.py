@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -124,11 +125,6 @@ class Seat:
         self.link.wake()
         self._thread.join(timeout_s)
 
-    @property
-    def alive(self) -> bool:
-        """Tell whether it is still at work."""
-        return self._thread.is_alive()
-
 
 class Worker:
     """One ingest process. `run` returns after `stop`, or raises what it cannot recover from."""
@@ -147,7 +143,6 @@ class Worker:
         self._stopping = threading.Event()
         self.seats: dict[str, Seat] = {}
         self._dispatcher = Dispatcher(self._publish)
-        self._looked = 0.0
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -160,6 +155,7 @@ class Worker:
         """
         gc.set_threshold(*COLLECT)
         sys.setswitchinterval(SWITCH_S)
+        threading.Thread(target=self._keep_house, name="house", daemon=True).start()
         try:
             while not self._stopping.is_set():
                 try:
@@ -193,8 +189,6 @@ class Worker:
         metrics.SEATS.set(len(self.seats))
         for name in sorted(self.seats.keys() - set(self._wanted)):
             self._end(connection, name)
-        if EVENTS_SEAT in self.seats:
-            self._keep_house(connection)
 
     def _check(self) -> None:
         for seat in self.seats.values():
@@ -237,19 +231,22 @@ class Worker:
             seats.remove(connection, name)
         log.info("seat_ended", seat=name)
 
-    def _keep_house(self, connection: Connection) -> None:
-        """Do what one worker does for all: commands that are due, gaps that must be asked for."""
-        self._dispatcher.step(connection, time.monotonic())
-        if time.monotonic() - self._looked >= min(1.0, self._limits.gap_after_s):
-            self._looked = time.monotonic()
-            limits = self._limits
-            ask_for_gaps(
-                connection,
-                self._publish,
-                after_s=limits.gap_after_s,
-                again_s=limits.ask_again_s,
-                give_up_s=limits.gap_give_up_s,
-            )
+    def _keep_house(self) -> None:
+        """Do what one worker does for all: commands that are due, gaps that must be asked for.
+
+        A thread of its own, since a city's door lists take longer than a lease lasts.
+        """
+        limits = self._limits
+        while not self._stopping.wait(limits.tick_s):
+            if EVENTS_SEAT not in self.seats:
+                continue
+            with suppress(*Unavailable), connect(self._dsn, statement_s=60) as connection:
+                while EVENTS_SEAT in self.seats and not self._stopping.wait(min(limits.tick_s, limits.gap_after_s)):
+                    with Deadline(connection, 90.0):
+                        self._dispatcher.step(connection, time.monotonic())
+                        ask_for_gaps(
+                            connection, self._publish, after_s=limits.gap_after_s, again_s=limits.ask_again_s, give_up_s=limits.gap_give_up_s
+                        )  # fmt: skip
 
     def _publish(self, topic: str, payload: bytes) -> None:
         seat = self.seats.get(EVENTS_SEAT)

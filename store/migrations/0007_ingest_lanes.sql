@@ -33,7 +33,7 @@ CREATE TRIGGER note_gap BEFORE INSERT OR UPDATE OF seen ON gateway_progress FOR 
 -- Numbers that a gateway used and never sent, as ranges: a data gap is a fact, and it is over when the range is gone.
 CREATE VIEW gaps AS
 SELECT p.gateway_id, p.kind, p.boot, lower(r) AS first_seq, upper(r) - 1 AS last_seq, p.gap_since AS noticed_at, p.asked_at
-FROM gateway_progress p, unnest(p.missing) r;
+FROM gateway_progress p, unnest(p.missing) r WHERE p.gap_since IS NOT NULL;
 
 ALTER TABLE gateway_state ADD COLUMN skew_ms integer;
 
