@@ -14,7 +14,7 @@ class Latest:
     def __init__(self) -> None:
         self._at: NDArray[np.int64] = np.zeros(1024, dtype=np.int64)
         self._value: NDArray[np.float64] = np.zeros(1024)
-        self._changed: list[NDArray[np.int32]] = []
+        self._changed: NDArray[np.bool_] = np.zeros(1024, dtype=bool)
 
     def offer(self, readings: Readings) -> None:
         """Keep what is newer than what is known."""
@@ -22,20 +22,18 @@ class Latest:
         if most >= len(self._at):
             more = max(most + 1, 2 * len(self._at)) - len(self._at)
             self._at, self._value = np.pad(self._at, (0, more)), np.pad(self._value, (0, more))
+            self._changed = np.pad(self._changed, (0, more))
         newer = readings.at > self._at[readings.point]
-        if not newer.any():
-            return
         at, point, value = readings.at[newer], readings.point[newer], readings.value[newer]
         # Of several values of one point the newest is assigned last.
         order = np.argsort(at, kind="stable")
         self._at[point[order]], self._value[point[order]] = at[order], value[order]
-        self._changed.append(point)
+        self._changed[point] = True
 
     def take(self, most: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
         """Return what changed and was not taken yet, up to a number of points: points, times, values."""
-        if not self._changed:
+        points = np.flatnonzero(self._changed)[:most].astype(np.int32)
+        if not len(points):
             return None
-        points = np.unique(np.concatenate(self._changed))
-        self._changed = [points[most:]] if len(points) > most else []
-        points = points[:most]
+        self._changed[points] = False
         return points, self._at[points], self._value[points]

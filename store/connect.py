@@ -109,10 +109,16 @@ def with_database(dsn: str, name: str) -> str:
 def make_database(admin_dsn: str, name: str, *, template: str = "template1") -> None:
     """Make a database if it is not there, as a copy of another."""
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+        if not exists(admin_dsn, name):
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
             )
+
+
+def exists(admin_dsn: str, name: str) -> bool:
+    """Tell whether a database is there."""
+    with psycopg.connect(admin_dsn, autocommit=True) as connection:
+        return bool(connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone())
 
 
 def drop_database(admin_dsn: str, name: str) -> None:

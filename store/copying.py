@@ -17,6 +17,7 @@ from store.connect import Connection
 _EPOCH_2000_MS = 946_684_800_000
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 _TRAILER = b"\xff\xff"
+PIECE = 64 * 1024
 #: What a column may be: PostgreSQL's type, and how it stands on the wire. `ms` is a timestamptz given in ms UTC.
 _WIRE = {"int4": ">i4", "int8": ">i8", "float8": ">f8", "ms": ">i8"}
 #: Elements of arrays: type, and PostgreSQL's number for it.
@@ -83,7 +84,10 @@ def send_rows(connection: Connection, command: str, types: Sequence[str], rows: 
 def send(connection: Connection, command: str, body: bytes) -> None:
     """Send rows that are laid out by a COPY … FROM STDIN (FORMAT binary)."""
     with connection.cursor() as cursor, cursor.copy(command) as stream:
-        stream.write(_HEADER + body + _TRAILER)
+        # In pieces, so that the server works while we send.
+        whole = memoryview(_HEADER + body + _TRAILER)
+        for at in range(0, len(whole), PIECE):
+            stream.write(bytes(whole[at : at + PIECE]))
 
 
 def _array(name: str, values: NDArray[Any]) -> bytes:

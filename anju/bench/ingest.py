@@ -38,7 +38,7 @@ from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
 from domain.calendar import from_ms
 from store import health
-from store.connect import Connection, connect, drop_database, environment, make_database, with_database
+from store.connect import Connection, connect, drop_database, environment, exists, make_database, with_database
 from store.migrate import Level, migrate
 from store.partitions import Partitions
 
@@ -305,50 +305,59 @@ class Size:
 def run(admin_dsn: str, level: Level, home: Path, size: Size, peer_folder: Path | None) -> list[Figures]:
     """Measure all parts in turn, `rounds` times, each in a fresh database of a running server."""
     home.mkdir(parents=True, exist_ok=True)
-    template = f"bench_template_{level}"
-    drop_database(admin_dsn, template)
-    make_database(admin_dsn, template)
-    migrate(with_database(admin_dsn, template), level=level)
-    register(with_database(admin_dsn, template))
     rounds = []
     # The first gigabytes pay for new WAL files; every later one is given them again.
-    with fresh(admin_dsn, template) as dsn:
+    with fresh(admin_dsn, level) as dsn:
         copy_alone(dsn, size.dense_messages * 50 // BATCH, 2, warm_ms())
     for _ in range(size.rounds):
         figures = Figures()
         figures.rates["broker"] = broker_alone(home, size.messages)
         base = int(time.time() * 1000) - 3_600_000
         for name, lanes, prepared in (("copy", 1, True), ("copy × 2", 2, True), (PYTHON_ROWS, 2, False)):
-            with fresh(admin_dsn, template) as dsn:
+            with fresh(admin_dsn, level) as dsn:
                 figures.rates[name] = copy_alone(dsn, size.dense_messages * 50 // BATCH, lanes, base, prepared=prepared)
         one, dense = {"messages": size.messages}, {"messages": size.dense_messages, "items": 25, "values": 2}
         for name, load, workers, reader in (
             ("whole", one, 1, "auto"), ("whole, stock paho", {"messages": size.messages // 3}, 1, "stock"),
             ("whole, 50 a message × 2", dense, 2, "auto"),
         ):  # fmt: skip
-            with fresh(admin_dsn, template) as dsn:
+            with fresh(admin_dsn, level) as dsn:
                 figures.rates[name], figures.cpu[name] = whole(dsn, home, load, workers=workers, reader=reader)
         if peer_folder is not None:
             for name, load in (
                 ("Node-RED, batched", {"messages": size.messages // 3}),
                 (DENSE_PEER, dense | {"messages": size.dense_messages // 3}),
             ):
-                with fresh(admin_dsn, template) as dsn:
+                with fresh(admin_dsn, level) as dsn:
                     figures.rates[name] = peer(peer_folder, dsn, home, load)
         rounds.append(figures)
-    drop_database(admin_dsn, template)
     return rounds
 
 
 @contextmanager
-def fresh(admin_dsn: str, template: str) -> Iterator[str]:
-    """Make a database of the template, and drop it afterwards."""
+def fresh(admin_dsn: str, level: Level) -> Iterator[str]:
+    """Make a database with the publisher's register, and drop it afterwards.
+
+    On the plain level it is a copy of the first; TimescaleDB's own workers sit in a database from its first moment, so there each is made anew.
+    """
+    template = "bench_template"
+    if level is Level.PLAIN and not exists(admin_dsn, template):
+        _make(with_database(admin_dsn, template), admin_dsn, template, level)
     name = f"bench_{time.monotonic_ns()}"
-    make_database(admin_dsn, name, template=template)
+    if level is Level.PLAIN:
+        make_database(admin_dsn, name, template=template)
+    else:
+        _make(with_database(admin_dsn, name), admin_dsn, name, level)
     try:
         yield with_database(admin_dsn, name)
     finally:
         drop_database(admin_dsn, name)
+
+
+def _make(dsn: str, admin_dsn: str, name: str, level: Level) -> None:
+    make_database(admin_dsn, name)
+    migrate(dsn, level=level)
+    register(dsn)
 
 
 def median(rounds: list[Figures], name: str) -> float:

@@ -19,7 +19,6 @@ from anju.bench.ingest import (
     fresh,
     go,
     part,
-    register,
     seconds,
     start_workers,
     wait_stored,
@@ -30,9 +29,9 @@ from anju.processes import Child
 from anju.register_files import import_rows
 from domain import wire
 from store import health, progress
-from store.connect import connect, make_database, with_database
+from store.connect import connect
 from store.live import EVENTS_CHANNEL, LiveBus
-from store.migrate import Level, migrate
+from store.migrate import Level
 
 MARKER, METER, SMOKE = "marker", "marker-meter", "marker-smoke"
 
@@ -56,14 +55,10 @@ def percentile(values: list[float], share: float) -> float:
 def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, seconds_long: int, every_s: float) -> Spans:
     """Measure at a load of `rate` messages a second."""
     home.mkdir(parents=True, exist_ok=True)
-    name = f"latency_{time.monotonic_ns()}"
-    make_database(admin_dsn, name)
-    migrate(with_database(admin_dsn, name), level=level)
     broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
     children: list[Child] = []
     try:
-        with fresh(admin_dsn, name) as dsn:
-            register(dsn)
+        with fresh(admin_dsn, level) as dsn:
             _register_marker(dsn)
             children, _ = start_workers(dsn, broker, home, 1, "auto", {"ANJU_REDIS_URL": redis.url})
             port = broker.address.port
