@@ -355,7 +355,7 @@ def fresh(admin_dsn: str, level: Level) -> Iterator[str]:
 
 
 def _make(dsn: str, admin_dsn: str, name: str, level: Level) -> None:
-    make_database(admin_dsn, name)
+    make_database(admin_dsn, name, template="template0")
     migrate(dsn, level=level)
     register(dsn)
 
