@@ -109,8 +109,8 @@ class Columns:
             begin = len(at)
             try:
                 message = decode(frame[1])
-                boot = message.boot
-                seqs = route.seqs[boot] if boot is not None and message.seq is not None else None
+                boot, seq = message.boot, message.seq
+                seqs = route.seqs[boot] if boot is not None else None
                 known = route.points
                 for item in message.items:
                     points = known[item.device]
@@ -124,14 +124,14 @@ class Columns:
                 del at[begin:], point[begin:], value[begin:]
                 odd.append(frame)
                 continue
-            if seqs is not None:
-                seqs.append(message.seq)
-            elif message.seq is not None:
+            if seq is None:
+                route.unnumbered = True
+            elif seqs is not None:
+                seqs.append(seq)
+            else:
                 del at[begin:], point[begin:], value[begin:]
                 odd.append(frame)
                 continue
-            else:
-                route.unnumbered = True
             route.received += len(at) - begin
             if message.sent_at is not None and not message.replayed:
                 route.sent_at = message.sent_at

@@ -91,6 +91,7 @@ PERSONAL = frozenset({
 })  # fmt: skip
 _MAX_TEXT = 500
 _MAX_SEQ = 2**53
+_MAX_COUNT = 2**31 - 1
 
 
 def decode(topic_text: str, payload: bytes, now_ms: int) -> Decoded | Rejected:
@@ -184,7 +185,29 @@ def _decode_status(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejec
         and any(not valid_id(d.device) or not all(valid_point(p) for p in d.points) for d in found.birth.devices)
     ):
         wrong = Rejected(reason=Reason.BAD_ID, detail="birth: a device or point does not fit the grammar of ids")
-    return wrong or found
+    return wrong or _status_fault(found) or found
+
+
+def _status_fault(found: Decoded) -> Rejected | None:
+    """Find what no table can hold in a state or a birth."""
+    if found.state is not None:
+        for name in ("clock_offset_ms", "outbox", "lost"):
+            number = getattr(found.state, name)
+            if number is not None and not -_MAX_COUNT <= number <= _MAX_COUNT:
+                return Rejected(
+                    reason=Reason.BAD_VALUE, detail=f"state: {name} {str(number)[:40]} is no count or milliseconds"
+                )
+    if found.birth is not None:
+        if len(found.birth.devices) > wire.MAX_ITEMS:
+            return Rejected(
+                reason=Reason.TOO_LARGE,
+                detail=f"birth: {len(found.birth.devices)} devices; the limit is {wire.MAX_ITEMS}",
+            )
+        if not all(_storable(device.profile, 0) for device in found.birth.devices):
+            return Rejected(
+                reason=Reason.BAD_SHAPE, detail=f"birth: a profile holds a NUL or is over {_MAX_TEXT} characters"
+            )
+    return None
 
 
 def _take_apart(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejected:

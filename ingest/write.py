@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 #: How long one batch may keep the database busy before its connection is cut.
 BATCH_SECONDS = 20.0
+#: The widest skew that is kept, ms.
+MOST_SKEW = 2**31 - 1
 #: Routes remembered; beyond it all are forgotten and found anew.
 MAX_ROUTES = 50_000
 
@@ -130,7 +132,8 @@ class _Batch:
         self.value: NDArray[np.float64] = np.empty(0)
         self.source: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self.topics: list[str] = []
-        self.careful: list[tuple[int, int, float, int]] = []
+        self.of_message: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.careful: list[tuple[int, int, float, int, int]] = []
         self.events: list[EventRow] = []
         self.event_items: list[tuple[str, wire.EventItem, int]] = []
         self.refused: list[Refused] = []
@@ -148,25 +151,30 @@ class _Batch:
         for route in self.writer.touched:
             route.reset()
         self.writer.touched = self.columns.routes
-        odd = list(frames)
+        odd, learnt = list(frames), False
         if whole is None:
             odd = self.columns.take(frames, routes)
-            if odd and self._learn(odd):
+            learnt = bool(odd) and self._learn(odd)
+            if learnt:
                 odd = self.columns.take(odd, routes)
         odd += self._check_rows()
         for frame in odd:
             self._read_carefully(frame, whole)
         self._close_routes()
-        if self.careful:
-            at, point, value, source = zip(*self.careful, strict=True)
-            self.at, self.point = (
-                np.append(self.at, np.array(at, dtype=np.int64)),
-                np.append(self.point, np.array(point, dtype=np.int32)),
-            )
-            self.value, self.source = (
-                np.append(self.value, value),
-                np.append(self.source, np.array(source, dtype=np.int32)),
-            )
+        if self.careful or learnt:
+            self._join(frames)
+
+    def _join(self, frames: list[Frame]) -> None:
+        """Put all rows into the order in which their messages came: of two that clash the first one counts."""
+        came = {id(frame): n for n, frame in enumerate(frames)}
+        fast = np.array([came[id(frame)] for frame in self.columns.frames], dtype=np.int64)[self.of_message]
+        order = np.argsort(
+            np.append(fast, np.array([came[row[4]] for row in self.careful], dtype=np.int64)), kind="stable"
+        )
+        self.at = np.append(self.at, np.array([row[0] for row in self.careful], dtype=np.int64))[order]
+        self.point = np.append(self.point, np.array([row[1] for row in self.careful], dtype=np.int32))[order]
+        self.value = np.append(self.value, np.array([row[2] for row in self.careful], dtype=np.float64))[order]
+        self.source = np.append(self.source, np.array([row[3] for row in self.careful], dtype=np.int32))[order]
 
     def _learn(self, odd: list[Frame]) -> bool:
         """Ask for all that messages name and we do not know, in a few queries; True where it is worth to read them again."""
@@ -223,6 +231,7 @@ class _Batch:
             (index[id(route)] for route in columns.routes), dtype=np.int32, count=len(columns.routes)
         )
         self.source = np.repeat(of_message, counts)
+        self.of_message = np.repeat(np.arange(len(counts)), counts)
         wrong = (
             (self.at > self.now_ms + wire.AHEAD_MS)
             | (self.value < placement.low[self.point]) | (self.value > placement.high[self.point]) | ~np.isfinite(self.value)
@@ -233,12 +242,8 @@ class _Batch:
         keep = ~np.repeat(np.isin(np.arange(len(counts)), bad), counts)
         for message in bad:
             columns.routes[message].received -= int(counts[message])
-        self.at, self.point, self.value, self.source = (
-            self.at[keep],
-            self.point[keep],
-            self.value[keep],
-            self.source[keep],
-        )
+        self.at, self.point, self.value = self.at[keep], self.point[keep], self.value[keep]
+        self.source, self.of_message = self.source[keep], self.of_message[keep]
         return [columns.frames[message] for message in bad]
 
     def _close_routes(self) -> None:
@@ -252,7 +257,8 @@ class _Batch:
             if route.unnumbered:
                 self.best_effort.add(route.gateway.id)
             if route.sent_at is not None:
-                self.out.skews[route.gateway.id] = route.sent_at - self.now_ms
+                # What a gateway says of its clock may be anything; beyond 24 days it is only wrong.
+                self.out.skews[route.gateway.id] = max(-MOST_SKEW, min(MOST_SKEW, route.sent_at - self.now_ms))
 
     def _read_carefully(self, frame: Frame, whole: Rejected | None) -> None:
         topic = frame[0].decode("utf-8", "replace")
@@ -274,7 +280,7 @@ class _Batch:
                 # What is quarantined is acknowledged too, or its gateway would send it for ever.
                 self._see(placed, found.topic.up, found.boot or "", [found.seq], source)
             if whole is None and placed is not None:
-                self._place(topic, found, placed)
+                self._place(topic, found, placed, frame)
                 return
             found = Rejected(
                 reason=Reason.UNKNOWN_GATEWAY,
@@ -284,7 +290,7 @@ class _Batch:
         self._tally(source, kind).received += 1
         self._refuse(topic, frame[1], whole or found)
 
-    def _place(self, topic: str, found: Decoded, gateway: PlacedGateway) -> None:
+    def _place(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
         tally = self._tally(source_of(topic), found.topic.up)
         tally.received += found.received
         for piece in found.refused:
@@ -297,7 +303,7 @@ class _Batch:
             self.best_effort.add(gateway.id)
         codes = {*found.devices, *(item.device for item in found.events)}
         self.writer.placement.learn(self.ledger, ((gateway.estate_id, code) for code in codes))
-        self._place_readings(topic, found, gateway)
+        self._place_readings(topic, found, gateway, frame)
         for item in found.events:
             device = self._device(gateway, item.device)
             if isinstance(device, Rejected):
@@ -308,7 +314,7 @@ class _Batch:
             )
             self.event_items.append((topic, item, gateway.estate_id))
 
-    def _place_readings(self, topic: str, found: Decoded, gateway: PlacedGateway) -> None:
+    def _place_readings(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
         placed = [self._device(gateway, code) for code in found.devices]
         self.writer.placement.make_points(
             self.ledger,
@@ -322,7 +328,7 @@ class _Batch:
                     topic, _reading_bytes(found.devices[i], found.at[i], found.names[i], found.values[i]), device
                 )
             else:
-                self.careful.append((found.at[i], device.points[found.names[i]], found.values[i], source))
+                self.careful.append((found.at[i], device.points[found.names[i]], found.values[i], source, id(frame)))
 
     def _device(self, gateway: PlacedGateway, code: str) -> PlacedDevice | Rejected:
         """Find the device that a gateway speaks for."""

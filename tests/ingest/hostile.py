@@ -51,6 +51,10 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
         lambda: b'{"v":1,"x":"' + b"a" * (2_000_000 if dice.random() < 0.002 else 300) + b'%d"}' % n,
         lambda: json.dumps({"v": 1, "items": [{"device": "smoke-1", "at": NOW, "id": f"x{n}", "kind": "hazard", "data": {"hazard": "smoke", "state": "\u0000"}}]}).encode(),
         lambda: json.dumps({"v": 1, "items": [{"device": f"ghost-{n % 5000}", "at": NOW - n, "values": {"water_m3": 1}}]}).encode(),
+        lambda: json.dumps({"v": 1, "n": n, "sent_at": dice.choice((0, -1, 2**62)), "items": [item]}).encode(),
+        lambda: json.dumps({"v": 1, "n": n, "online": True, "at": NOW, "boot": "b1", "clock_offset_ms": 2**40, "outbox": -(2**50), "lost": 2**60}).encode(),
+        lambda: json.dumps({"v": 1, "n": n, "at": NOW, "boot": f"b{n}", "devices": [{"device": "wm-1", "profile": "\u0000"}]}).encode(),
+        lambda: b'{"v":1,"items":[{"device":"smoke-1","at":%d,"id":"y%d","kind":"hazard","data":{"hazard":"smoke","state":"on","n":%s}}]}' % (NOW, n, b"9" * dice.choice((30, 4000, 6000))),
     )  # fmt: skip
     if dice.random() < 0.05:
         return (

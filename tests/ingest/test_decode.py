@@ -80,6 +80,10 @@ def reasons(found: Decoded | Rejected) -> list[Reason]:
         (EVENTS, event(data=[]), Reason.BAD_SHAPE),
         ("anju/v1/es/gw/up/state", b'{"v":1,"online":"yes","at":1795220200000}', Reason.UNREADABLE),
         ("anju/v1/es/gw/up/state", b'{"v":1,"online":true,"at":1795220200}', Reason.BAD_TIME),
+        ("anju/v1/es/gw/up/state", b'{"v":1,"online":true,"at":1795220200000,"outbox":-99999999999}', Reason.BAD_VALUE),
+        ("anju/v1/es/gw/up/birth", msgspec.json.encode(Birth(v=1, boot="b1", at=NOW, devices=[BornDevice(device="ab", profile="x\0")])), Reason.BAD_SHAPE),
+        (READINGS, b'{"v":1}', Reason.UNREADABLE),
+        (READINGS, b'{"v":1,"items":[{"device":"em-1","at":1795220200000,"values":{"energy_kwh":' + b"9" * 400 + b"}}]}", Reason.BAD_VALUE),
         ("anju/v1/es/gw/up/birth", msgspec.json.encode(Birth(v=1, boot="b1", at=NOW, devices=[BornDevice(device="A", profile="x")])), Reason.BAD_ID),
     ],
 )  # fmt: skip
