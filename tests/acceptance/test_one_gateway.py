@@ -214,7 +214,7 @@ def test_a_day_behind_one_gateway(any_dsn: str, broker: Broker, redis: Redis, tm
         assert all(tally.balanced for tally in tallies.values())
         assert sum(tally.quarantined for tally in tallies.values()) == 0
         boots = {row["boot"] for row in connection.execute("SELECT DISTINCT boot FROM gateway_progress")}
-        gaps = connection.execute("SELECT count(*) AS n FROM gaps WHERE filled_at IS NULL").fetchone()
+        gaps = connection.execute("SELECT count(*) AS n FROM gaps").fetchone()
     # Each life of the gateway has a number of its own, and none of its messages is missing.
     assert len(boots) == 3 and gaps is not None and gaps["n"] == 0
     duplicates = sum(tally.duplicates for key, tally in tallies.items() if key[0] == f"{ESTATE}/{GATEWAY}")
