@@ -111,7 +111,8 @@ def dsn(postgres: Postgres, _template: str) -> str:
 def timescale_dsn(timescale: str) -> Iterator[str]:
     """A fresh database at the timescale level, dropped afterwards: the server may be somebody's."""
     name = f"anju_test_{os.getpid()}_{next(_numbers)}"
-    store_connect.make_database(timescale, name)
+    # TimescaleDB looks into template1 now and then, and what is looked at cannot be copied.
+    store_connect.make_database(timescale, name, template="template0")
     dsn = store_connect.with_database(timescale, name)
     assert migrate(dsn) is Level.TIMESCALE
     yield dsn
