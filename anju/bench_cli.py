@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +13,27 @@ import typer
 from rich.table import Table
 
 from anju.edge_cli import fail, out
+from store.migrate import Level
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measured speeds, beside limits and peers in the same run.")
+
+
+@contextmanager
+def _server(timescale: str | None) -> Iterator[tuple[str, Level, Path]]:
+    """Give the server that is measured on (the one named, or a PostgreSQL of our own), its level, and a folder for the run."""
+    from anju import embedded
+
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        if timescale is not None:
+            yield timescale, Level.TIMESCALE, home
+            return
+        server = embedded.start_postgres(home / "pg")
+        try:
+            yield server.dsn("postgres"), Level.PLAIN, home
+        finally:
+            server.child.stop()
+            embedded.remove_root_place(home / "pg")
 
 
 @bench_app.command()
@@ -47,23 +68,14 @@ def ingest(
     """Messages through a real broker and real workers into the unique table, beside the limits of the broker and of COPY."""
     from anju import embedded
     from anju.bench import ingest as bench
-    from store.migrate import Level
 
     if embedded.find_program("mosquitto") is None:
         raise fail("bench ingest measures on mosquitto: install Debian's mosquitto")
     if peer is not None and not (peer / "node_modules").is_dir():
         raise fail(f"--peer {peer}: run `npm install` there first")
-    with tempfile.TemporaryDirectory() as folder:
-        home, size = Path(folder), bench.Size(messages=messages, dense_messages=dense, rounds=rounds)
-        if timescale is not None:
-            measured = bench.run(timescale, Level.TIMESCALE, home, size, peer)
-        else:
-            server = embedded.start_postgres(home / "pg")
-            try:
-                measured = bench.run(server.dsn("postgres"), Level.PLAIN, home, size, peer)
-            finally:
-                server.child.stop()
-                embedded.remove_root_place(home / "pg")
+    size = bench.Size(messages=messages, dense_messages=dense, rounds=rounds)
+    with _server(timescale) as (dsn, level, home):
+        measured = bench.run(dsn, level, home, size, peer)
     table = Table("what", "a second, median", "over the rounds")
     for name in measured[0].rates:
         values = sorted(one.rates[name] for one in measured)
@@ -91,22 +103,10 @@ def latency(
     ] = None,
 ) -> None:
     """From the MQTT publish to the row, and from the publish of an event to the live bus, under load."""
-    from anju import embedded
     from anju.bench import latency as bench
-    from store.migrate import Level
 
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        server = None if timescale else embedded.start_postgres(home / "pg")
-        try:
-            dsn, level = (
-                (timescale, Level.TIMESCALE) if timescale else (server.dsn("postgres") if server else "", Level.PLAIN)
-            )
-            found = bench.measure(dsn, level, home, rate=rate, seconds_long=seconds, every_s=0.02)
-        finally:
-            if server is not None:
-                server.child.stop()
-                embedded.remove_root_place(home / "pg")
+    with _server(timescale) as (dsn, level, home):
+        found = bench.measure(dsn, level, home, rate=rate, seconds_long=seconds, every_s=0.02)
     out.print(f"{found.offered:,.0f} messages a second offered, {found.reached:,.0f} stored; {found.sent} markers")
     table = Table("from the publish", "p50", "p95", "p99", "most")
     for name, spans in (("to the row", found.to_row), ("of an event to the live bus", found.to_bus)):

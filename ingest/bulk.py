@@ -8,14 +8,19 @@ frame, and `new_client` tries it before it is used and falls back to stock paho 
 
 from __future__ import annotations
 
+import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from domain.broker import BrokerAddress
 
 log = structlog.get_logger()
 
@@ -208,3 +213,41 @@ def new_client(**options: Any) -> StockClient:
         "stock_reader", hint="ingest runs at a third of its speed; install the paho-mqtt that locks/runtime.txt names"
     )
     return StockClient(**options)
+
+
+def join(
+    broker: BrokerAddress, session: str, *, window: int, session_s: int, keepalive_s: int, make_client: Callable[..., StockClient],
+    prepare: Callable[[StockClient], None],
+) -> StockClient:  # fmt: skip
+    """Begin a connection to a session that outlives it; `prepare` sets the callbacks before anything can call them.
+
+    Raises: ConnectionError where nobody listens.
+    """
+    five = broker.protocol == 5
+    client = make_client(
+        client_id=session, protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311, clean_session=None if five else False
+    )
+    client.username, client.password = broker.username, broker.password
+    if broker.ca_file:
+        client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file))
+    client.max_inflight_messages_set(1000)
+    prepare(client)
+    options: dict[str, Any] = {"host": broker.host, "port": broker.port, "keepalive": keepalive_s}
+    if five:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval, properties.ReceiveMaximum = session_s, window
+        # The default would wipe the session's queue whenever this process starts.
+        options |= {"clean_start": False, "properties": properties}
+    try:
+        client.connect(**options)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"{broker.host}:{broker.port}: {error}") from error
+    return client
+
+
+def leave(client: StockClient, *, for_good: bool) -> None:
+    """Disconnect cleanly; with `for_good` the session ends too (MQTT 5, 3.14.2.2.2)."""
+    last = Properties(PacketTypes.DISCONNECT) if for_good and client.protocol == mqtt.MQTTv5 else None
+    if last is not None:
+        last.SessionExpiryInterval = 0
+    client.disconnect(properties=last)

@@ -110,7 +110,8 @@ class Columns:
             try:
                 message = decode(frame[1])
                 boot, seq = message.boot, message.seq
-                seqs = route.seqs[boot] if boot is not None else None
+                # A number without a boot is looked up too, and found by nobody.
+                seqs = route.seqs[boot] if boot is not None or seq is not None else None
                 known = route.points
                 for item in message.items:
                     points = known[item.device]
@@ -124,14 +125,10 @@ class Columns:
                 del at[begin:], point[begin:], value[begin:]
                 odd.append(frame)
                 continue
-            if seq is None:
+            if seqs is None or seq is None:
                 route.unnumbered = True
-            elif seqs is not None:
-                seqs.append(seq)
             else:
-                del at[begin:], point[begin:], value[begin:]
-                odd.append(frame)
-                continue
+                seqs.append(seq)
             route.received += len(at) - begin
             if message.sent_at is not None and not message.replayed:
                 route.sent_at = message.sent_at

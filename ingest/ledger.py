@@ -80,4 +80,4 @@ class LaneLedger(Ledger, Protocol):
         """Keep how far gateways' clocks are off."""
 
     def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
-        """Keep points' latest values, and commit."""
+        """Keep points' latest values."""

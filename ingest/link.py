@@ -18,11 +18,9 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import structlog
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from domain.broker import BrokerAddress
-from ingest.bulk import Frame, StockClient, new_client
+from ingest.bulk import Frame, StockClient, join, leave, new_client
 
 log = structlog.get_logger()
 
@@ -41,13 +39,8 @@ class Link:
         make_client: Callable[..., StockClient] = new_client,
     ) -> None:  # fmt: skip
         self.generation, self.up = 0, False
-        self._broker, self._session, self._filters, self._window, self._clock = (
-            broker,
-            session,
-            tuple(filters),
-            window,
-            clock,
-        )
+        self._broker, self._session, self._filters = broker, session, tuple(filters)
+        self._window, self._clock = window, clock
         self._make_client = make_client
         self._client: StockClient | None = None
         self._began = float("-inf")
@@ -68,31 +61,15 @@ class Link:
         Raises: OSError where nobody listens.
         """
         self.drop()
-        five = self._broker.protocol == 5
-        client = self._make_client(
-            client_id=self._session,
-            protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
-            clean_session=None if five else False,
-        )
-        client.username, client.password = self._broker.username, self._broker.password
-        if self._broker.ca_file:
-            client.tls_set_context(ssl.create_default_context(cafile=self._broker.ca_file))
+        self.generation, self._began = self.generation + 1, self._clock()
+        self._client = join(
+            self._broker, self._session, window=self._window, session_s=SESSION_S, keepalive_s=KEEPALIVE_S,
+            make_client=self._make_client, prepare=self._listen,
+        )  # fmt: skip
+
+    def _listen(self, client: StockClient) -> None:
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_subscribe = client.on_unsubscribe = self._on_subscribed
-        client.max_inflight_messages_set(1000)
-        self.generation, self._began, self._client = self.generation + 1, self._clock(), client
-        options: dict[str, Any] = {"host": self._broker.host, "port": self._broker.port, "keepalive": KEEPALIVE_S}
-        if five:
-            properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = SESSION_S
-            properties.ReceiveMaximum = self._window
-            # The default would wipe the session's queue whenever this process starts.
-            options |= {"clean_start": False, "properties": properties}
-        try:
-            client.connect(**options)
-        except (OSError, ValueError) as error:
-            self._client = None
-            raise ConnectionError(f"{self._broker.host}:{self._broker.port}: {error}") from error
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
@@ -138,15 +115,12 @@ class Link:
     def drop(self, *, for_good: bool = False) -> None:
         """Let go of the broker cleanly; the session is kept there, and what was not acknowledged comes again.
 
-        With `for_good` the session ends too (MQTT 5, 3.14.2.2.2).
+        With `for_good` the session ends too.
         """
         client, self._client, self.up = self._client, None, False
         if client is not None:
             client.on_disconnect = None
-            last = Properties(PacketTypes.DISCONNECT) if for_good and self._broker.protocol == 5 else None
-            if last is not None:
-                last.SessionExpiryInterval = 0
-            client.disconnect(properties=last)
+            leave(client, for_good=for_good)
             client.loop_write()
             sock = client.socket()
             if sock is not None:

@@ -7,17 +7,12 @@ word. mosquitto's own default keeps a thousand messages of a session, less than 
 from __future__ import annotations
 
 import secrets
-import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
 from domain.broker import BrokerAddress
-from ingest.bulk import StockClient, new_client
+from ingest.bulk import StockClient, join, leave, new_client
 
 #: Messages that a broker must keep for a session that is away: half a minute of a city's readings, one in a message.
 MUST_KEEP = 20_000
@@ -66,35 +61,22 @@ def try_broker(broker: BrokerAddress, messages: int = MUST_KEEP, *, patience_s: 
             heard |= {frame[1] for frame in reader.frames}
             reader.acknowledge([frame[2] for frame in reader.frames if frame[2]])
             reader.frames.clear()
-    end = Properties(PacketTypes.DISCONNECT) if broker.protocol == 5 else None
-    if end is not None:
-        end.SessionExpiryInterval = 0
     reader.unsubscribe(topic)
-    reader.disconnect(properties=end)
+    leave(reader, for_good=True)
     _drive(reader, lambda: reader.socket() is None, 5.0)
     return Trial(published=messages, kept=len(heard), shares=shares)
 
 
 def _join(broker: BrokerAddress, name: str, patience_s: float) -> StockClient:
-    five = broker.protocol == 5
-    client = new_client(
-        client_id=name, protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311, clean_session=None if five else False
-    )
-    client.max_inflight_messages_set(1000)
-    client.username, client.password = broker.username, broker.password
-    if broker.ca_file:
-        client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file))
     answer: list[Any] = []
-    client.on_connect = lambda _c, _u, _f, code, _p: answer.append(code)
-    options: dict[str, Any] = {"host": broker.host, "port": broker.port, "keepalive": 60}
-    if five:
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval, properties.ReceiveMaximum = 600, 1000
-        options |= {"clean_start": False, "properties": properties}
+
+    def listen(client: StockClient) -> None:
+        client.on_connect = lambda _c, _u, _f, code, _p: answer.append(code)
+
     try:
-        client.connect(**options)
-    except (OSError, ValueError) as error:
-        raise BrokerRefused(f"{broker.host}:{broker.port} does not answer: {error}") from error
+        client = join(broker, name, window=1000, session_s=600, keepalive_s=60, make_client=new_client, prepare=listen)
+    except ConnectionError as error:
+        raise BrokerRefused(f"{broker.host}:{broker.port} does not answer: {error.__cause__}") from error
     if not _drive(client, lambda: bool(answer), patience_s) or answer[0].is_failure:
         said = str(answer[0]) if answer else "nothing"
         raise BrokerRefused(f"{broker.host}:{broker.port} refused the log-in {broker.username!r}: it said {said}")

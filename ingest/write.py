@@ -65,11 +65,6 @@ class Outcome:
     #: What was read, for the latest values: point, at, value.
     readings: Readings | None = None
 
-    @property
-    def items(self) -> int:
-        """How many values and events were received."""
-        return sum(tally.received for tally in self.tallies.values())
-
 
 @dataclass(slots=True)
 class Writer:

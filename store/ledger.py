@@ -173,6 +173,5 @@ class Ledger:
         ingest_log.note_best_effort(self._connection, gateway_ids)
 
     def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
-        """Keep points' latest values, and commit."""
+        """Keep points' latest values."""
         latest.keep_latest(self._connection, point, at, value)
-        self._connection.commit()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,19 @@ class Shipped:
 
     def password(self, name: str) -> str:
         return (self.secrets / name).read_text("utf-8")
+
+
+@contextmanager
+def plain_broker(place: Path, lines: str) -> Iterator[int]:
+    """Run a mosquitto of its default configuration and some lines; gives its port."""
+    program = find_program("mosquitto")
+    if program is None:
+        pytest.skip("mosquitto is not on this machine")
+    port = free_port()
+    (place / "plain.conf").write_text(f"listener {port} 127.0.0.1\n{lines}\n", "utf-8")
+    child = start("mosquitto", [program, "-c", place / "plain.conf"], place / "plain.log")
+    try:
+        wait_for(lambda: answers(port), child)
+        yield port
+    finally:
+        child.stop()

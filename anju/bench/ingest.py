@@ -185,12 +185,12 @@ def start_workers(
 ) -> tuple[list[Child], list[int]]:
     """Start workers, and wait until they hold all seats and have spoken to the broker."""
     ports = [free_port() for _ in range(number)]
-    environment = {
+    settings = {
         "ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_INGEST_READINGS": str(number), "ANJU_INGEST_READER": reader,
         "ANJU_INGEST_GROUP": f"bench-{time.monotonic_ns()}", **(more or {}),
     }  # fmt: skip
     children = [
-        start_anju("ingest", ["ingest"], home / f"ingest-{n}.log", environment | {"ANJU_METRICS_PORT": str(port)})
+        start_anju("ingest", ["ingest"], home / f"ingest-{n}.log", settings | {"ANJU_METRICS_PORT": str(port)})
         for n, port in enumerate(ports)
     ]
     deadline = time.monotonic() + 30

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from anju import embedded
 from anju.doctor import Check, Verdict, examine
 from anju.embedded import Broker, Redis
-from anju.processes import answers, free_port, start, wait_for
+from anju.processes import free_port
 from anju.settings import Settings
+from tests.shipped import plain_broker
 
 pytestmark = pytest.mark.real
 
@@ -29,19 +29,10 @@ def test_a_fit_site(dsn: str, broker: Broker, redis: Redis) -> None:
 
 
 def test_a_broker_with_its_default_configuration_is_refused(tmp_path: Path, dsn: str) -> None:
-    program = embedded.find_program("mosquitto")
-    if program is None:
-        pytest.skip("mosquitto is not on this machine")
-    port = free_port()
-    (tmp_path / "default.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", "utf-8")
-    child = start("mosquitto", [program, "-c", tmp_path / "default.conf"], tmp_path / "log")
-    try:
-        wait_for(lambda: answers(port), child)
+    with plain_broker(tmp_path, "allow_anonymous true") as port:
         found = checks(dsn=dsn, broker_port=port)["broker"]
-        assert found.verdict is Verdict.REFUSES
-        assert "of 5000 messages" in found.says and "max_queued_messages 1000000" in found.says
-    finally:
-        child.stop()
+    assert found.verdict is Verdict.REFUSES
+    assert "of 5000 messages" in found.says and "max_queued_messages 1000000" in found.says
 
 
 def test_what_does_not_answer_is_named(tmp_path: Path) -> None:

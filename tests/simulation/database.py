@@ -241,4 +241,3 @@ class SimLedger:
                     self.db.tables.latest[one] = (when, what)
 
         self._pending.append(apply)
-        self.commit()
