@@ -8,13 +8,14 @@ number at all.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.intervals import Intervals, Quality
-from domain.calendar import from_ms
+from domain.people import Who
+from store.facts import TokenDay
+from store.unit_days import INSTANTS, NUMBERS, UnitDays
 
 _HOUR_MS = 3_600_000.0
 #: An interval longer than this says how much was used, not when: it is an estimate for each of its days.
@@ -25,6 +26,10 @@ PROVEN_H = 72.0
 _RATE_H = 1 / 6
 #: Litres within one interval up to which water is a trickle (a drip, the last digit trembling), not someone's use.
 TRICKLE_L = 2.0
+#: Litres in an hour from which someone drew water in it.
+_DRAWN_L = 0.5
+#: Hours of the local day that are night for meters, and those of a working day.
+_NIGHT, _DAY = slice(0, 5), slice(9, 18)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class SupplyDays:
     first_still: NDArray[np.float64]
     last_still: NDArray[np.float64]
     samples: NDArray[np.int64]
+    hourly: NDArray[np.float64]
     faults: dict[tuple[int, int], set[str]] = field(default_factory=dict)
 
 
@@ -98,6 +104,7 @@ def supply_days(
         first_still=extreme(still, start, least=True),
         last_still=extreme(still, end, least=False),
         samples=_samples(sample_unit, sample_at, units, day_starts),
+        hourly=_hourly(unit_of, intervals, rated, which, units, day_starts),
         faults=_faults(unit_of, intervals, unit, day, intervals.quality[which], day_starts),
     )
 
@@ -112,6 +119,38 @@ def _spread(intervals: Intervals, day_starts: NDArray[np.float64]) -> tuple[NDAr
     which = np.repeat(np.arange(len(intervals)), count)
     offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
     return which, low[which] + offset
+
+
+def _hourly(
+    unit_of: NDArray[np.int64],
+    intervals: Intervals,
+    rated: NDArray[np.bool_],
+    which: NDArray[np.int64],
+    units: int,
+    day_starts: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Share the short intervals over the hours of local days: shape (units, days, 24), NaN where half an hour or more is unknown.
+
+    A day of 25 hours has a last one of two; a day of 23 has none.
+    """
+    days = len(day_starts) - 1
+    fine = np.zeros(len(intervals), dtype=bool)
+    fine[which[rated]] = True
+    grid = np.minimum(day_starts[:-1, None] + _HOUR_MS * np.arange(24), day_starts[1:, None]).ravel()
+    grid = np.append(grid, day_starts[-1])
+    short = Intervals(
+        series=intervals.series[fine], start=intervals.start[fine], end=intervals.end[fine], delta=intervals.delta[fine],
+        quality=intervals.quality[fine], misread_series=intervals.misread_series, misread_at=intervals.misread_at,
+    )  # fmt: skip
+    piece, hour = _spread(short, grid)
+    start, end = short.start[piece], short.end[piece]
+    overlap = np.maximum(np.minimum(end, grid[hour + 1]) - np.maximum(start, grid[hour]), 0.0)
+    cell = unit_of[short.series[piece]] * (days * 24) + hour
+    size = units * days * 24
+    amount = np.bincount(cell, weights=short.delta[piece] * overlap / (end - start), minlength=size)
+    known = np.bincount(cell, weights=overlap, minlength=size)
+    out: NDArray[np.float64] = np.where(known >= _HOUR_MS / 2, amount, np.nan).reshape(units, days, 24)
+    return out
 
 
 def _faults(
@@ -144,46 +183,120 @@ def _samples(
     return np.bincount(unit[inside] * days + day[inside], minlength=units * days).reshape(units, days)
 
 
-def to_rows(
-    units: list[int],
-    days: list[Any],
+def to_unit_days(
+    units: NDArray[np.int32],
+    first: int,
     water: SupplyDays,
     energy: SupplyDays,
-    passages: dict[tuple[int, Any], dict[str, int]],
-    door_days: set[tuple[int, Any]],
-) -> list[dict[str, Any]]:
-    """Turn arrays into rows of unit_days, for the days on which anything at all is known."""
+    people: list[TokenDay],
+    door_days: list[tuple[int, int]],
+) -> UnitDays:
+    """Turn arrays into facts as columns, for the (unit, day) pairs of which anything at all is known.
 
-    def number(value: float, scale: float = 1.0) -> float | None:
-        return None if np.isnan(value) else float(value) * scale
-
-    def instant(value: float) -> Any:
-        return None if np.isnan(value) else from_ms(int(value))
-
-    rows = []
-    nobody = {"entries": 0, "exits": 0, "residents_seen": 0, "strangers_seen": 0}
-    anything = (
+    `first` counts the first day from 2000-01-01, as `people` and `door_days` count theirs.
+    """
+    shape = water.amount.shape
+    columns = {name: np.full(shape, np.nan) for name in (*NUMBERS, *INSTANTS)}
+    columns |= _water(water) | _energy(energy)
+    row_of = {int(unit): i for i, unit in enumerate(units)}
+    for name in (
+        "entries",
+        "exits",
+        "residents_seen",
+        "strangers_seen",
+        "residents_nights",
+        "strangers_nights",
+        "lent_passages",
+    ):
+        for unit, day in door_days:
+            if 0 <= day - first < shape[1]:
+                columns[name][row_of[unit], day - first] = 0.0
+    cells, tokens = _people(columns, people, row_of, first)
+    known = (
         (water.samples > 0) | (energy.samples > 0) | (water.cover > 0) | (energy.cover > 0)
-        | ~np.isnan(water.amount) | ~np.isnan(energy.amount)
+        | ~np.isnan(water.amount) | ~np.isnan(energy.amount) | ~np.isnan(columns["entries"])
     )  # fmt: skip
-    for u, unit in enumerate(units):
-        for d, day in enumerate(days):
-            seen = passages.get((unit, day)) or (nobody if (unit, day) in door_days else None)
-            if not anything[u, d] and seen is None:
-                continue
-            faults = {f"water_{f}" for f in water.faults.get((u, d), ())} | {
-                f"energy_{f}" for f in energy.faults.get((u, d), ())
-            }
-            rows.append({
-                "unit_id": unit, "day": day,
-                "energy_kwh": number(energy.amount[u, d]), "energy_cover": float(energy.cover[u, d]),
-                "energy_floor_w": number(energy.least_rate[u, d], 1000.0), "energy_peak_w": number(energy.most_rate[u, d], 1000.0),
-                "water_l": number(water.amount[u, d], 1000.0), "water_cover": float(water.cover[u, d]),
-                "water_trickle_l": number(water.trickle[u, d], 1000.0) if not np.isnan(water.amount[u, d]) else None,
-                "water_least_l_h": number(water.least_rate[u, d], 1000.0),
-                "energy_samples": int(energy.samples[u, d]), "water_samples": int(water.samples[u, d]),
-                "water_first_use_at": instant(water.first_use[u, d]), "water_last_use_at": instant(water.last_use[u, d]),
-                "water_first_still_at": instant(water.first_still[u, d]), "water_last_still_at": instant(water.last_still[u, d]),
-                "faults": sorted(faults), **(seen or dict.fromkeys(nobody)),
-            })  # fmt: skip
-    return rows
+    rows = np.flatnonzero(known.ravel())
+    place = np.full(known.size, -1, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    named: dict[int, list[str]] = {}
+    for prefix, supply in (("water", water), ("energy", energy)):
+        for (u, d), words in supply.faults.items():
+            if known[u, d]:
+                named.setdefault(int(place[u * shape[1] + d]), []).extend(f"{prefix}_{word}" for word in words)
+    return UnitDays(
+        unit=units[rows // shape[1]].astype(np.int32),
+        day=(first + rows % shape[1]).astype(np.int32),
+        columns={name: column.ravel()[rows] for name, column in columns.items()},
+        token_row=place[cells],
+        token=tokens,
+        faults=sorted(named.items()),
+    )
+
+
+def _water(water: SupplyDays) -> dict[str, NDArray[np.float64]]:
+    hourly = water.hourly * 1000.0
+    known = ~np.isnan(hourly)
+    least = np.where(known.any(axis=2), known.sum(axis=2), np.nan).astype(np.float64)
+    some = ~np.isnan(least)
+    night = known[:, :, _NIGHT].sum(axis=2) >= 4
+    with np.errstate(invalid="ignore"):
+        drawn = (hourly > _DRAWN_L).sum(axis=2)
+    return {
+        "water_l": water.amount * 1000.0, "water_cover": water.cover, "water_samples": water.samples.astype(np.float64),
+        "water_trickle_l": np.where(np.isnan(water.amount), np.nan, water.trickle * 1000.0),
+        "water_least_l_h": water.least_rate * 1000.0,
+        "water_hours": np.where(some, drawn, np.nan), "water_hours_known": least,
+        "water_night_l": np.where(night, np.nansum(hourly[:, :, _NIGHT], axis=2), np.nan),
+        "water_peak_l": np.where(some, np.nanmax(np.where(known, hourly, 0.0), axis=2), np.nan),
+        "water_first_use_at": water.first_use, "water_last_use_at": water.last_use,
+        "water_first_still_at": water.first_still, "water_last_still_at": water.last_still,
+    }  # fmt: skip
+
+
+def _energy(energy: SupplyDays) -> dict[str, NDArray[np.float64]]:
+    hourly = energy.hourly
+    known = ~np.isnan(hourly)
+    night = known[:, :, _NIGHT].sum(axis=2) >= 4
+    working = known[:, :, _DAY].sum(axis=2) >= 8
+    early = hourly[:, :, 0:8] * 1000.0
+    whole = known[:, :, 0:8].all(axis=2)
+    # What stands out over the day's least: a charger draws the same for hours (a weak hint, and kept as no more).
+    floor = np.where(whole, np.nanmin(np.where(known, hourly, np.inf), axis=2) * 1000.0, np.nan)
+    above = early - floor[:, :, None]
+    level = np.median(above[:, :, 0:5], axis=2)
+    with np.errstate(invalid="ignore"):
+        flat = np.abs(above - level[:, :, None]) <= 0.15 * level[:, :, None]
+    return {
+        "energy_kwh": energy.amount, "energy_cover": energy.cover, "energy_samples": energy.samples.astype(np.float64),
+        "energy_floor_w": energy.least_rate * 1000.0, "energy_peak_w": energy.most_rate * 1000.0,
+        "energy_night_kwh": np.where(night, np.nansum(hourly[:, :, _NIGHT], axis=2), np.nan),
+        "energy_day_kwh": np.where(working, np.nansum(hourly[:, :, _DAY], axis=2), np.nan),
+        "energy_plateau_w": np.where(whole, level, np.nan),
+        "energy_plateau_h": np.where(whole, flat.sum(axis=2), np.nan),
+    }  # fmt: skip
+
+
+def _people(
+    columns: dict[str, NDArray[np.float64]], people: list[TokenDay], row_of: dict[int, int], first: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Add up who came; returns for every token its cell (row × days + day) and the packed token."""
+    days = columns["entries"].shape[1]
+    cells: list[int] = []
+    tokens: list[int] = []
+    seen = {Who.RESIDENT: "residents_seen", Who.GUEST: "residents_seen"}
+    slept = {Who.RESIDENT: "residents_nights", Who.GUEST: "residents_nights"}
+    for unit, day, who, token, entries, exits, night, lent in people:
+        u, d = row_of[unit], day - first
+        if not 0 <= d < days:
+            continue
+        columns["entries"][u, d] += entries
+        columns["exits"][u, d] += exits
+        columns["lent_passages"][u, d] += lent or 0
+        if token is None:
+            continue
+        columns[seen.get(Who(who), "strangers_seen")][u, d] += 1
+        columns[slept.get(Who(who), "strangers_nights")][u, d] += night
+        cells.append(u * days + d)
+        tokens.append((token & ~7) | who << 1 | night)
+    return np.array(cells, dtype=np.int64), np.array(tokens, dtype=np.int64)

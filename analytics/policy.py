@@ -66,6 +66,10 @@ class Policy:
         defaults = next(d.defaults for d in DETECTORS if d.key == detector)
         return {**defaults, **self._table[detector].get("params", {})}
 
+    def tells(self, detector: str, score: float) -> bool:
+        """Say whether a finding is likely enough to be told to anyone."""
+        return score >= float(self._table[detector].get("tell_from", 0.0))
+
     def for_finding(self, detector: str, evidence: dict[str, Any]) -> Shown:
         """Say how a finding is shown: the severity steps with the evidence."""
         entry = self._table[detector]

@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from analytics import nightly, watch
-from analytics.nightly import BoundsOf, MeterBounds
+from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.settings import Settings
 from devices.profiles import load_profiles

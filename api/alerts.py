@@ -20,7 +20,7 @@ from casework.acknowledge import Unknown, acknowledge, comment
 from domain.access import SEES_UNITS, Principal
 from domain.alerting import AlertClass
 from domain.ids import ID_PATTERN
-from store import alerts, facts
+from store import alerts, unit_days
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 #: Days before a lead's start that its evidence shows, so that the change can be seen.
@@ -109,7 +109,7 @@ def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[
     zone = ZoneInfo(row["timezone"])
     first = row["since_at"].astimezone(zone).date()
     last = (row["until_at"] or row["last_seen_at"]).astimezone(zone).date() + timedelta(days=7)
-    return facts.list_unit_days(connection, row["subject_id"], first - timedelta(days=BEFORE_DAYS), last)
+    return unit_days.list_unit_days(connection, row["subject_id"], first - timedelta(days=BEFORE_DAYS), last)
 
 
 @router.get("/alerts/{alert_id}", operation_id="getAlert")

@@ -12,7 +12,7 @@ from api.problems import Problem
 from api.session import Db, UnitViewer, Who
 from domain.ids import ID_PATTERN, POINT_PATTERN
 from domain.measures import MEASURES
-from store import facts, findings, latest, places
+from store import findings, latest, places, unit_days
 
 router = APIRouter(prefix="/api/v1/estates", tags=["estates"])
 Code = Annotated[str, Path(pattern=ID_PATTERN, examples=["qingnian"])]
@@ -130,5 +130,5 @@ def list_days(
     start = first or end - timedelta(days=30)
     if not 0 <= (end - start).days <= MAX_FACT_DAYS:
         raise Problem(422, "bad_span", f"last must not lie before first, at most {MAX_FACT_DAYS} days")
-    days = facts.list_unit_days(connection, row["id"], start, end)
+    days = unit_days.list_unit_days(connection, row["id"], start, end)
     return {"items": [{k: v for k, v in day.items() if k not in _HIDDEN} for day in days]}

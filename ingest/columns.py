@@ -87,10 +87,11 @@ class Columns:
     at: list[int] = field(default_factory=list)
     point: list[int] = field(default_factory=list)
     value: list[float] = field(default_factory=list)
-    #: Of each message: its first row, its frame and its route.
+    #: Of each message: its first row, its frame, its route and when it says that it was sent.
     begins: list[int] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
+    sent_at: list[int | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.at)
@@ -135,6 +136,7 @@ class Columns:
             self.begins.append(begin)
             self.frames.append(frame)
             self.routes.append(route)
+            self.sent_at.append(message.sent_at)
         return odd
 
     def wanted(self, frames: Iterable[Frame], routes: dict[bytes, Route]) -> dict[bytes, dict[str, set[str]]]:

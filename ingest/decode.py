@@ -53,6 +53,7 @@ class Decoded:
     boot: str | None = None
     seq: int | None = None
     replayed: bool = False
+    sent_at: int | None = None
     received: int = 0
     devices: list[str] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
@@ -73,6 +74,7 @@ class _Loose:
     boot: str | None = None
     seq: int | None = None
     replayed: bool = False
+    sent_at: Any = None
 
 
 _READINGS = msgspec.json.Decoder(Readings)
@@ -124,7 +126,7 @@ def _decode_items(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Reject
     wrong = _envelope_fault(message.v, message.boot, message.seq, len(message.items))
     if wrong:
         return wrong
-    found = Decoded(topic=topic, boot=message.boot, seq=message.seq, replayed=message.replayed)
+    found = Decoded(topic=topic, boot=message.boot, seq=message.seq, replayed=message.replayed, sent_at=message.sent_at)
     for item in message.items:
         if isinstance(item, ReadingItem):
             _add_reading(found, item, now_ms)
@@ -220,6 +222,7 @@ def _take_apart(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejected
     if wrong:
         return wrong
     found = Decoded(topic=topic, boot=loose.boot, seq=loose.seq, replayed=loose.replayed)
+    found.sent_at = loose.sent_at if type(loose.sent_at) is int else None
     for raw in loose.items:
         if topic.up is Up.EVENTS:
             try:

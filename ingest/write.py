@@ -20,6 +20,7 @@ from domain.ids import valid_id, valid_point
 from domain.rejection import Reason, Rejected
 from domain.wire import EventKind, Up
 from ingest import metrics
+from ingest.arrival import Arrivals, changed, late_seconds
 from ingest.bulk import Frame
 from ingest.columns import Columns, Route
 from ingest.decode import Decoded, as_message, decode
@@ -128,6 +129,8 @@ class _Batch:
         self.source: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self.topics: list[str] = []
         self.of_message: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.received: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.arrivals = Arrivals(now_ms)
         self.careful: list[tuple[int, int, float, int, int]] = []
         self.events: list[EventRow] = []
         self.event_items: list[tuple[str, wire.EventItem, int]] = []
@@ -156,6 +159,7 @@ class _Batch:
         for frame in odd:
             self._read_carefully(frame, whole)
         self._close_routes()
+        self.received = self.arrivals.of_columns(self.columns)[self.of_message]
         if self.careful or learnt:
             self._join(frames)
 
@@ -170,6 +174,8 @@ class _Batch:
         self.point = np.append(self.point, np.array([row[1] for row in self.careful], dtype=np.int32))[order]
         self.value = np.append(self.value, np.array([row[2] for row in self.careful], dtype=np.float64))[order]
         self.source = np.append(self.source, np.array([row[3] for row in self.careful], dtype=np.int32))[order]
+        arrived = [self.arrivals.of(row[4]) for row in self.careful]
+        self.received = np.append(self.received, np.array(arrived, dtype=np.int64))[order]
 
     def _learn(self, odd: list[Frame]) -> bool:
         """Ask for all that messages name and we do not know, in a few queries; True where it is worth to read them again."""
@@ -286,6 +292,7 @@ class _Batch:
         self._refuse(topic, frame[1], whole or found)
 
     def _place(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
+        self.arrivals.note(id(frame), found.sent_at, as_sent=gateway.as_sent)
         tally = self._tally(source_of(topic), found.topic.up)
         tally.received += found.received
         for piece in found.refused:
@@ -305,8 +312,11 @@ class _Batch:
                 self._refuse(topic, as_message(item), device)
                 continue
             self.events.append(
-                EventRow(device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data)
-            )
+                EventRow(
+                    device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data,
+                    received_ms=self.arrivals.of(id(frame)),
+                )
+            )  # fmt: skip
             self.event_items.append((topic, item, gateway.estate_id))
 
     def _place_readings(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
@@ -371,7 +381,8 @@ class _Batch:
     def _store_readings(self, *, merge: bool) -> None:
         if not len(self.at):
             return
-        batch = Readings(at=self.at, point=self.point, value=self.value)
+        late = late_seconds(self.at, self.received)
+        batch = Readings(at=self.at, point=self.point, value=self.value, late_s=late)
         written = self.ledger.write_readings(batch, merge=merge)
         clash = np.zeros(len(batch), dtype=bool)
         clash[written.conflicts] = True
@@ -393,23 +404,9 @@ class _Batch:
             tally.stored += new
             tally.duplicates += old
         if written.fresh.any():
-            self.out.readings = batch if written.fresh.all() else Readings(
-                at=self.at[written.fresh], point=self.point[written.fresh], value=self.value[written.fresh]
-            )  # fmt: skip
-            self.ledger.mark_dirty(self._spans(self.out.readings))
-
-    def _spans(self, batch: Readings) -> Spans:
-        """Return what changed, by device."""
-        placement = self.writer.placement
-        order = np.argsort(device := placement.device_of[batch.point], kind="stable")
-        device, at = device[order], batch.at[order]
-        begins = np.flatnonzero(np.r_[True, device[1:] != device[:-1]])
-        return Spans(
-            device=device[begins],
-            estate=placement.estate_of[batch.point[order][begins]],
-            low=np.minimum.reduceat(at, begins),
-            high=np.maximum.reduceat(at, begins),
-        )
+            fresh = written.fresh
+            self.out.readings = Readings(at=self.at[fresh], point=self.point[fresh], value=self.value[fresh])
+            self.ledger.mark_dirty(changed(self.writer.placement, self.out.readings, self.received[fresh]))
 
     def _store_events(self) -> None:
         if not self.events:
@@ -417,7 +414,7 @@ class _Batch:
         written = self.ledger.write_events(self.events)
         clash = set(written.conflicts)
         watched: list[EventRow] = []
-        passages: list[tuple[int, int, int]] = []
+        passages: list[tuple[int, int, int, int]] = []
         for i, (row, (topic, item, estate_id)) in enumerate(zip(self.events, self.event_items, strict=True)):
             tally = self._tally(source_of(topic), Up.EVENTS)
             if i in clash:
@@ -434,7 +431,7 @@ class _Batch:
             else:
                 tally.stored += 1
                 if row.kind == EventKind.PASSAGE:
-                    passages.append((row.device_id, estate_id, row.at_ms))
+                    passages.append((row.device_id, estate_id, row.at_ms, row.received_ms or self.now_ms))
                 elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):
                     watched.append(row)
                 elif row.kind == EventKind.COMMAND:
@@ -442,9 +439,11 @@ class _Batch:
         self.ledger.queue_for_watch(watched)
         self.out.to_watch = [(row.device_id, row.event_id) for row in watched]
         if passages:
-            device, estate, at = np.array(passages, dtype=np.int64).T
+            device, estate, at, received = np.array(passages, dtype=np.int64).T
             self.ledger.mark_dirty(
-                Spans(device=device.astype(np.int32), estate=estate.astype(np.int32), low=at, high=at)
+                Spans(
+                    device=device.astype(np.int32), estate=estate.astype(np.int32), low=at, high=at, received=received
+                )
             )
 
     def _store_quarantine(self) -> None:

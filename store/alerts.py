@@ -45,7 +45,7 @@ def raise_alert(connection: Connection, wanted: Raise, *, actor: str) -> tuple[i
         "score, condition, reasons, evidence, policy_version, since_at, until_at) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (detector, subject_kind, subject_id, dedup_key) WHERE ended_at IS NULL DO UPDATE SET "
-        "occurrences = a.occurrences + 1, last_seen_at = clock_timestamp(), condition = excluded.condition, "
+        "occurrences = a.occurrences + 1, last_seen_at = anju_now(), condition = excluded.condition, "
         "acknowledgement = CASE WHEN a.condition = 'returned' THEN 'unacknowledged' ELSE a.acknowledgement END, "
         "evidence = excluded.evidence, reasons = excluded.reasons, score = excluded.score, version = a.version + 1 "
         "RETURNING id, occurrences",
@@ -62,7 +62,7 @@ def record_ended(connection: Connection, wanted: Raise, *, actor: str) -> int:
     row = connection.execute(
         "INSERT INTO alerts (estate_id, detector, subject_kind, subject_id, subject, dedup_key, alert_class, severity, "
         "score, condition, reasons, evidence, policy_version, since_at, until_at, ended_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp()) RETURNING id",
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, anju_now()) RETURNING id",
         _columns(wanted),
     ).fetchone()
     assert row is not None
@@ -110,13 +110,15 @@ def find_open(
     ).fetchone()
 
 
-def of_units(connection: Connection, detector: str, units: list[int]) -> list[dict[str, Any]]:
-    """Read and lock all of a detector's alerts about units, ended ones too."""
-    return connection.execute(
-        "SELECT * FROM alerts WHERE detector = %s AND subject_kind = 'unit' AND subject_id = ANY(%s) "
-        "ORDER BY subject_id, since_at FOR UPDATE",
-        [detector, units],
-    ).fetchall()
+def of_units(connection: Connection, units: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Read and lock all alerts about units, ended ones too, by detector."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(
+        "SELECT * FROM alerts WHERE subject_kind = 'unit' AND subject_id = ANY(%s) ORDER BY subject_id, since_at FOR UPDATE",
+        [units],
+    ):
+        found.setdefault(row["detector"], []).append(row)
+    return found
 
 
 def state_of(row: dict[str, Any]) -> AlertState:
@@ -146,7 +148,7 @@ def set_state(
     """
     row = connection.execute(
         "UPDATE alerts SET condition = %s, acknowledgement = %s, suppression = %s, version = version + 1, "
-        "ended_at = CASE WHEN %s THEN coalesce(ended_at, clock_timestamp()) END "
+        "ended_at = CASE WHEN %s THEN coalesce(ended_at, anju_now()) END "
         "WHERE id = %s AND (%s::integer IS NULL OR version = %s) RETURNING version",
         [
             state.condition,
@@ -169,7 +171,7 @@ def refresh(connection: Connection, alert_id: int, wanted: Raise) -> bool:
     done = connection.execute(
         "UPDATE alerts SET since_at = %(since)s, until_at = %(until)s, score = %(score)s, reasons = %(reasons)s, "
         "evidence = %(evidence)s, severity = %(severity)s, policy_version = %(policy)s, condition = %(condition)s, "
-        "last_seen_at = clock_timestamp(), version = version + 1 WHERE id = %(id)s AND "
+        "last_seen_at = anju_now(), version = version + 1 WHERE id = %(id)s AND "
         "(since_at, until_at, severity, condition, reasons, evidence) IS DISTINCT FROM "
         "(%(since)s, %(until)s::timestamptz, %(severity)s, %(condition)s, %(reasons)s::text[], %(evidence)s)",
         {

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import sql
 
 from store.connect import Connection
+
+Query = str | sql.Composed
 
 _EPOCH_2000_MS = 946_684_800_000
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 _TRAILER = b"\xff\xff"
 PIECE = 64 * 1024
 #: What a column may be: PostgreSQL's type, and how it stands on the wire. `ms` is a timestamptz given in ms UTC.
-_WIRE = {"int4": ">i4", "int8": ">i8", "float8": ">f8", "ms": ">i8"}
+_WIRE = {"int4": ">i4", "int8": ">i8", "float4": ">f4", "float8": ">f8", "ms": ">i8"}
 #: Elements of arrays: type, and PostgreSQL's number for it.
 _ELEMENT = {"int4": 23, "int8": 20}
 
@@ -48,19 +51,19 @@ def pack(types: Sequence[str], columns: Sequence[NDArray[Any]]) -> bytes:
 
 
 def copy_arrays_in(
-    connection: Connection, command: str, rows: Sequence[Sequence[tuple[str, NDArray[Any]] | int]]
+    connection: Connection, command: str, rows: Sequence[Sequence[tuple[str, NDArray[Any]] | tuple[str, int] | int]]
 ) -> None:
-    """Write rows whose fields are integers (int4) or arrays (type, values) by a COPY … FROM STDIN (FORMAT binary)."""
+    """Write rows whose fields are integers (int4), instants ("ms", value) or arrays (type, values) by a binary COPY."""
     body = bytearray()
     for row in rows:
         body += struct.pack(">h", len(row))
         for value in row:
-            field = struct.pack(">i", value) if isinstance(value, int) else _array(*value)
+            field = _field(value)
             body += struct.pack(">i", len(field)) + field
     send(connection, command, bytes(body))
 
 
-def copy_out(connection: Connection, query: str, values: Sequence[Any], types: Sequence[str]) -> list[NDArray[Any]]:
+def copy_out(connection: Connection, query: Query, values: Sequence[Any], types: Sequence[str]) -> list[NDArray[Any]]:
     """Read columns that hold no NULL by a COPY (…) TO STDOUT (FORMAT binary)."""
     with connection.cursor() as cursor, cursor.copy(query, list(values)) as stream:
         raw = b"".join(bytes(block) for block in stream)
@@ -88,6 +91,15 @@ def send(connection: Connection, command: str, body: bytes) -> None:
         whole = memoryview(_HEADER + body + _TRAILER)
         for at in range(0, len(whole), PIECE):
             stream.write(bytes(whole[at : at + PIECE]))
+
+
+def _field(value: tuple[str, NDArray[Any]] | tuple[str, int] | int) -> bytes:
+    if isinstance(value, int):
+        return struct.pack(">i", value)
+    name, content = value
+    if isinstance(content, int):
+        return struct.pack(">q", (content - _EPOCH_2000_MS) * 1000)
+    return _array(name, content)
 
 
 def _array(name: str, values: NDArray[Any]) -> bytes:

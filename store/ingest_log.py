@@ -15,15 +15,18 @@ from store.connect import Connection
 from store.copying import copy_arrays_in
 from store.series import EventRow
 
+_HOUR_MS = 3_600_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spans:
-    """What changed, as columns of one length: of which device and estate, and its first and last instant (ms)."""
+    """What changed, as columns of one length: of which device and estate, its first and last instant, and when it arrived (ms)."""
 
     device: NDArray[np.int32]
     estate: NDArray[np.int32]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
+    received: NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,12 +68,20 @@ def read_tallies(connection: Connection) -> dict[tuple[str, str], Tally]:
 
 
 def mark_dirty(connection: Connection, spans: Spans) -> None:
-    """Note that the series of devices changed between two instants, as one row per estate."""
-    rows: list[list[tuple[str, NDArray[Any]] | int]] = []
-    for estate in np.unique(spans.estate):
-        of = spans.estate == estate
-        rows.append([int(estate), ("int4", spans.device[of]), ("int8", spans.low[of]), ("int8", spans.high[of])])
-    copy_arrays_in(connection, "COPY dirty_spans (estate_id, devices, from_ms, to_ms) FROM STDIN (FORMAT binary)", rows)
+    """Note that the series of devices changed between two instants, as one row per estate and hour of arrival."""
+    rows: list[list[tuple[str, NDArray[Any]] | tuple[str, int] | int]] = []
+    hour = spans.received // _HOUR_MS
+    for estate, arrival in sorted(set(zip(spans.estate.tolist(), hour.tolist(), strict=True))):
+        of = (spans.estate == estate) & (hour == arrival)
+        rows.append([
+            int(estate), ("int4", spans.device[of]), ("int8", spans.low[of]), ("int8", spans.high[of]),
+            ("ms", int(spans.received[of].max())),
+        ])  # fmt: skip
+    copy_arrays_in(
+        connection,
+        "COPY dirty_spans (estate_id, devices, from_ms, to_ms, received_at) FROM STDIN (FORMAT binary)",
+        rows,
+    )
 
 
 def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:

@@ -24,7 +24,7 @@ from store.progress import ProgressKey
 from store.quarantine import Refused
 
 _GATEWAY = (
-    "SELECT g.id, g.estate_id FROM gateways g JOIN estates e ON e.id = g.estate_id "
+    "SELECT g.id, g.estate_id, e.received_as_sent FROM gateways g JOIN estates e ON e.id = g.estate_id "
     "WHERE g.retired_on IS NULL AND e.code = %s AND g.code = %s"
 )
 _DEVICES = (
@@ -81,7 +81,7 @@ class Ledger:
     def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
         """Find a gateway that is not retired."""
         row = self._connection.execute(_GATEWAY, [estate, code]).fetchone()
-        return PlacedGateway(id=row["id"], estate_id=row["estate_id"]) if row else None
+        return PlacedGateway(id=row["id"], estate_id=row["estate_id"], as_sent=row["received_as_sent"]) if row else None
 
     def find_devices(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], PlacedDevice]:
         """Find devices by estate and code, with their points."""

@@ -22,10 +22,11 @@ MAX_ABSENT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedGateway:
-    """A gateway of the register."""
+    """A gateway of the register. `as_sent`: its estate is played from a recording, and a message counts as received when sent."""
 
     id: int
     estate_id: int
+    as_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

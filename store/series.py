@@ -8,7 +8,7 @@ value is never swallowed: it comes back to the caller, who quarantines it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,15 @@ from store.copying import copy_in, copy_out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Readings as columns of one length: `at` in ms UTC, `point` ids, `value` in the point's uom."""
+    """Readings as columns of one length: `at` in ms UTC, `point` ids, `value` in the point's uom.
+
+    `late_s` says how many seconds after `at` each arrived; None where all came as they were taken.
+    """
 
     at: NDArray[np.int64]
     point: NDArray[np.int32]
     value: NDArray[np.float64]
+    late_s: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -42,13 +46,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
-    """One event, placed."""
+    """One event, placed. `received_ms`: when it arrived; None: now."""
 
     device_id: int
     at_ms: int
     event_id: str
     kind: str
     data: dict[str, Any]
+    received_ms: int | None = None
 
 
 def write_readings(connection: Connection, batch: Readings, *, merge: bool = False) -> Written:
@@ -61,11 +66,16 @@ def write_readings(connection: Connection, batch: Readings, *, merge: bool = Fal
         return _merge(connection, batch)
     # In the order of the key every row goes to the right edge of the index: a third less work for the server.
     order = np.lexsort((batch.point, batch.at))
-    copy_in(connection, _COPY, ("ms", "int4", "float8"), (batch.at[order], batch.point[order], batch.value[order]))
+    columns: tuple[NDArray[Any], ...] = (batch.at[order], batch.point[order], batch.value[order])
+    if batch.late_s is None:
+        copy_in(connection, _COPY, ("ms", "int4", "float8"), columns)
+    else:
+        copy_in(connection, _COPY_LATE, ("ms", "int4", "float8", "int4"), (*columns, batch.late_s[order]))
     return Written(fresh=np.ones(len(batch), dtype=bool), conflicts=[])
 
 
 _COPY = "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)"
+_COPY_LATE = "COPY readings (at, point_id, value, late_s) FROM STDIN (FORMAT binary)"
 
 
 def _merge(connection: Connection, batch: Readings) -> Written:
@@ -74,13 +84,15 @@ def _merge(connection: Connection, batch: Readings) -> Written:
     first = np.ones(len(order), dtype=bool)
     first[1:] = (at[1:] != at[:-1]) | (point[1:] != point[:-1])
     connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS staged_readings (n integer, at timestamptz, point_id integer, value double precision) "
+        "CREATE TEMP TABLE IF NOT EXISTS staged_readings (n integer, at timestamptz, point_id integer, value double precision, "
+        "late_s integer) "
         "ON COMMIT DELETE ROWS"
     )
     connection.execute("TRUNCATE staged_readings")
     keys = np.flatnonzero(first)
-    copy_in(connection, "COPY staged_readings FROM STDIN (FORMAT binary)", ("int4", "ms", "int4", "float8"),
-            (np.arange(len(keys)), at[keys], point[keys], value[keys]))  # fmt: skip
+    late = np.zeros(len(order), dtype=np.int32) if batch.late_s is None else batch.late_s[order]
+    copy_in(connection, "COPY staged_readings FROM STDIN (FORMAT binary)", ("int4", "ms", "int4", "float8", "int4"),
+            (np.arange(len(keys)), at[keys], point[keys], value[keys], late[keys]))  # fmt: skip
     # The explicit span lets the planner prune partitions and chunks.
     held, truth = copy_out(
         connection,
@@ -90,7 +102,8 @@ def _merge(connection: Connection, batch: Readings) -> Written:
         ("int4", "float8"),
     )
     done = connection.execute(
-        "INSERT INTO readings SELECT at, point_id, value FROM staged_readings ON CONFLICT DO NOTHING"
+        "INSERT INTO readings (at, point_id, value, late_s) SELECT at, point_id, value, nullif(late_s, 0) "
+        "FROM staged_readings ON CONFLICT DO NOTHING"
     )
     if done.rowcount != len(keys) - len(held):
         raise AlreadyThere("another worker stored the same readings at this moment")
@@ -120,11 +133,17 @@ def write_events(connection: Connection, batch: list[EventRow]) -> Written:
             clash.append(i)
     with (
         connection.cursor() as cursor,
-        cursor.copy("COPY events (at, device_id, event_id, kind, data) FROM STDIN (FORMAT binary)") as stream,
+        cursor.copy(
+            "COPY events (at, device_id, event_id, kind, data, recorded_at) FROM STDIN (FORMAT binary)"
+        ) as stream,
     ):
-        stream.set_types(["timestamptz", "int4", "text", "text", "jsonb"])
+        stream.set_types(["timestamptz", "int4", "text", "text", "jsonb", "timestamptz"])
         for row in (batch[i] for i in np.flatnonzero(fresh)):
-            stream.write_row((from_ms(row.at_ms), row.device_id, row.event_id, row.kind, Jsonb(row.data)))
+            at, received = (
+                from_ms(row.at_ms),
+                datetime.now(UTC) if row.received_ms is None else from_ms(row.received_ms),
+            )
+            stream.write_row((at, row.device_id, row.event_id, row.kind, Jsonb(row.data), received))
     return Written(fresh=fresh, conflicts=clash)
 
 
@@ -140,13 +159,16 @@ def _held_events(
     return {(r["device_id"], r["event_id"]): (r["at_ms"], r["kind"], r["data"]) for r in found}
 
 
-def read_readings(connection: Connection, points: list[int], low: datetime, high: datetime) -> Readings:
-    """Read the series of some points over [low, high), sorted by point and time."""
+def read_readings(
+    connection: Connection, points: list[int], low: datetime, high: datetime, known_at: datetime
+) -> Readings:
+    """Read the series of some points over [low, high), sorted by point and time: what had arrived at `known_at`."""
     at, point, value = copy_out(
         connection,
         "COPY (SELECT at, point_id, value FROM readings WHERE point_id = ANY(%s) AND at >= %s AND at < %s "
+        "AND (late_s IS NULL OR at <= %s::timestamptz - late_s * interval '1 second') "
         "ORDER BY point_id, at) TO STDOUT (FORMAT binary)",
-        [points, low, high],
+        [points, low, min(high, known_at), known_at],
         ("ms", "int4", "float8"),
     )
     return Readings(at=at, point=point, value=value)

@@ -6,10 +6,39 @@ its policy in `analytics/policy.toml`, and a line here.
 
 from __future__ import annotations
 
-from analytics.detectors import continuous_flow, unoccupied
+from analytics.detectors import (
+    change_of_use,
+    continuous_flow,
+    coverage_thin,
+    ebike_charging,
+    exit_warning,
+    meter_faults,
+    meter_stuck,
+    meter_tampered,
+    over_occupancy,
+    overload,
+    subletting,
+    unauthorised,
+    unlet_too_long,
+    unoccupied,
+)
 from analytics.detectors.contract import Detector
 
 DETECTORS: tuple[Detector, ...] = (
     unoccupied.DETECTOR,
+    subletting.DETECTOR,
+    unauthorised.UNAUTHORISED,
+    unauthorised.ENDED,
+    change_of_use.DETECTOR,
+    over_occupancy.DETECTOR,
+    unlet_too_long.DETECTOR,
+    exit_warning.DETECTOR,
     continuous_flow.DETECTOR,
+    overload.DETECTOR,
+    ebike_charging.DETECTOR,
+    meter_stuck.DETECTOR,
+    meter_faults.REVERSED,
+    meter_faults.SWAPPED,
+    meter_tampered.DETECTOR,
+    coverage_thin.DETECTOR,
 )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params
-from analytics.frame import DAY_MS, Frame, runs
+from analytics.frame import DAY_MS, Frame, runs, runs_of
 
 DEFAULTS: Params = {
     "warn_hours": 48,  # time without one still interval
@@ -23,29 +23,21 @@ _HOUR_MS = 3_600_000.0
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
-    cover = np.nan_to_num(frame["water_cover"])
-    covered = cover >= params["min_cover"]
+    covered = frame["water_cover"] >= params["min_cover"]
     stood = ~np.isnan(frame["water_last_still_at"])
     timed = ~np.isnan(frame["water_least_l_h"])
     flows = covered & ~stood & timed
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
-    for u in range(len(frame.units)):
+    # Two days without rest hold a whole one.
+    for u in np.flatnonzero(flows.any(axis=1)).tolist():
         _rest_to_rest(frame, params, flows, covered & timed, u, findings)
-        has_meter = frame["water_samples"][u] > 0
-        if not has_meter.any():
-            continue
-        first, last = int(np.flatnonzero(has_meter)[0]), int(np.flatnonzero(has_meter)[-1])
-        for a, b in runs(~(covered & timed)[u, first : last + 1]):
-            if b - a >= params["abstain_days"]:
-                reason = (
-                    "too_coarse"
-                    if (cover[u, first + a : first + b] >= params["min_cover"]).mean() > 0.5
-                    else "thin_coverage"
-                )
-                abstentions.append(
-                    Abstention(unit=int(frame.units[u]), first=first + a, last=first + b - 1, reason=reason)
-                )
+    metered = frame["water_samples"] > 0
+    begun = np.logical_or.accumulate(metered, axis=1)
+    going = np.logical_or.accumulate(metered[:, ::-1], axis=1)[:, ::-1]
+    for u, a, b in runs_of(~(covered & timed) & begun & going, int(params["abstain_days"])):
+        reason = "too_coarse" if covered[u, a:b].mean() > 0.5 else "thin_coverage"
+        abstentions.append(Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason=reason))
     return findings, abstentions
 
 
@@ -111,7 +103,8 @@ def _finding(
 
 DETECTOR = Detector(
     key="continuous_flow",
-    version="1",
+    version="2",
+    family="hazard",
     inputs=("water_l", "water_first_still_at", "water_last_still_at"),
     defaults=DEFAULTS,
     legal_basis="赣州市公租房管理 第六条（补齐用水节水短板）",

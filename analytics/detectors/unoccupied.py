@@ -5,8 +5,10 @@ any of them shows someone, *for* it when water stood still (or, without water, w
 empty home draws), and otherwise says nothing. A run of days without a word against is a finding when it is long
 enough and enough of its days speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
 
-An empty home still draws 0.4 to 1.2 kWh a day (fridge, standby, a boiler kept warm), so electricity is judged against
-the home's own lived-in days; between "empty" and "lived in" lies a band in which nothing is said.
+Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a run: those days are visits
+(`analytics.presence`), counted and told. An empty home still draws 0.4 to 1.2 kWh a day (fridge, standby, a boiler kept
+warm), so electricity is judged against the home's own lived-in days; between "empty" and "lived in" lies a band in which
+nothing is said.
 """
 
 from __future__ import annotations
@@ -16,88 +18,53 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params
-from analytics.frame import DAY_MS, Frame, runs
+from analytics.frame import DAY_MS, Frame, Mask, rolling, runs_of
+from analytics.presence import Presence
 
 DEFAULTS: Params = {
+    **presence.DEFAULTS,
     "warn_days": 30,  # the first warning; 90 and 150 days are policy's steps towards the six months
     "abstain_days": 14,  # a stretch shorter than this that cannot be judged is not worth a word
-    "min_cover": 0.75,  # share of a day that readings must cover before it says "quiet"
     "max_unknown": 0.2,  # share of a run's days that may say nothing at all
     "min_quiet_energy": 0.6,  # share of a run's days that must be quiet where electricity stands alone
+    "max_visited": 0.25,  # share of a run's days on which somebody may have looked in
     "trickle_l": 2.0,  # litres of drips that a run may add up to before they count as use
-    "quiet_share": 0.2,  # of a lived-in day: up to here a day's electricity is an empty home's
-    "quiet_cap_kwh": 4.0,  # and never more than this
-    "lived_share": 0.4,  # of a lived-in day: from here on someone lives there
-    "lived_days": 30,  # lived-in days that must be known before electricity can judge
-    "dead_kwh": 0.1,  # the main switch is off: quiet for any home
     "silent_days": 3,  # days without a word at the end after which a finding is frozen
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Classes:
-    """What each (unit, day) says, per family of evidence."""
+class _Says:
+    """What the days say for this question."""
 
-    water_used: NDArray[np.bool_]
-    water_quiet: NDArray[np.bool_]
-    energy_lived: NDArray[np.bool_]
-    energy_quiet: NDArray[np.bool_]
-    energy_between: NDArray[np.bool_]
-    entered: NDArray[np.bool_]
-    dripped: NDArray[np.bool_]
+    p: Presence
+    dripped: Mask
+    visited: Mask
+    broken: Mask
+    known: Mask
 
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
-    says = _classify(frame, params)
+    p = presence.read(frame, params)
+    with np.errstate(invalid="ignore"):
+        slept = frame["residents_nights"] > 0
+    came = p.entered & ~slept & (p.water_quiet | p.visited)
+    seldom = (rolling(came, 7) <= params["visits_a_week"]) & (
+        rolling(came[:, ::-1], 7)[:, ::-1] <= params["visits_a_week"]
+    )
+    visited = p.visited | (came & seldom)
+    apart = p.water_used | p.energy_lived | (p.entered & ~visited) | ~frame.let | frame.declared
+    dripped = _overflows(np.where(p.visited, 0.0, frame["water_trickle_l"]), apart, params["trickle_l"])
+    known = p.water_quiet | p.visited | p.energy_quiet | p.energy_between
+    says = _Says(p=p, dripped=dripped, visited=visited, broken=apart | dripped, known=known)
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
-    broken = says.water_used | says.energy_lived | says.entered | says.dripped | ~frame.let | frame.declared
-    known = says.water_quiet | says.energy_quiet | says.energy_between
-    for u in range(len(frame.units)):
-        for a, b in runs(~broken[u]):
-            _judge(frame, params, says, known, u, a, b, findings, abstentions)
+    for u, a, b in runs_of(~says.broken, int(params["abstain_days"])):
+        _judge(frame, params, says, u, a, b, findings, abstentions)
     return findings, abstentions
-
-
-def _classify(frame: Frame, params: Params) -> _Classes:
-    covered = frame["water_cover"] >= params["min_cover"]
-    used = ~np.isnan(frame["water_last_use_at"])
-    kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.nan)
-    lived_in = _lived_in_kwh(kwh, params)[:, None]
-    with np.errstate(invalid="ignore"):
-        quiet_below = np.minimum(params["quiet_share"] * lived_in, params["quiet_cap_kwh"])
-        quiet = (kwh <= quiet_below) | (kwh <= params["dead_kwh"])
-        lived = kwh > params["lived_share"] * lived_in
-        entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
-    lives = lived & ~quiet
-    apart = used | lives | entered | ~frame.let | frame.declared
-    return _Classes(
-        water_used=used,
-        water_quiet=covered & ~used,
-        energy_lived=lives,
-        energy_quiet=quiet,
-        energy_between=~np.isnan(kwh) & ~np.isnan(lived_in) & ~quiet & ~lived,
-        entered=entered,
-        dripped=_overflows(frame["water_trickle_l"], apart, params["trickle_l"]),
-    )
-
-
-def _lived_in_kwh(kwh: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-    """Return each unit's usual lived-in day: the median of its days above a quarter of its 90th percentile.
-
-    Long absences pull the plain median down; the days in which someone lived there do not move with them.
-    """
-    out = np.full(len(kwh), np.nan)
-    for u, row in enumerate(kwh):
-        days = row[~np.isnan(row)]
-        if not len(days):
-            continue
-        lived = days[days >= 0.25 * np.quantile(days, 0.9)]
-        if len(lived) >= params["lived_days"] and np.median(lived) > 4 * params["dead_kwh"]:
-            out[u] = np.median(lived)
-    return out
 
 
 def _overflows(trickle: NDArray[np.float64], broken: NDArray[np.bool_], allowance: float) -> NDArray[np.bool_]:
@@ -116,8 +83,7 @@ def _overflows(trickle: NDArray[np.float64], broken: NDArray[np.bool_], allowanc
 def _judge(
     frame: Frame,
     params: Params,
-    says: _Classes,
-    known: NDArray[np.bool_],
+    says: _Says,
     u: int,
     a: int,
     b: int,
@@ -125,11 +91,10 @@ def _judge(
     abstentions: list[Abstention],
 ) -> None:
     """Judge one run of days [a, b) of unit row `u` without a word against absence."""
-    unit = int(frame.units[u])
-    told = np.flatnonzero(known[u, a:b])
-    at_end = b == frame.days
+    unit, at_end = int(frame.units[u]), b == frame.days
+    told = np.flatnonzero(says.known[u, a:b])
     if not len(told):
-        if b - a >= params["abstain_days"] and frame.let[u, a:b].all():
+        if frame.let[u, a:b].all():
             abstentions.append(Abstention(unit=unit, first=a, last=b - 1, reason="no_data"))
         return
     end = a + int(told[-1]) + 1
@@ -141,37 +106,40 @@ def _judge(
     until = None if at_end else _until(frame, says, u, b)
     long_ms = (until if until is not None else frame.day_starts[end]) - since
     days = end - a
-    water, energy = int(says.water_quiet[u, a:end].sum()), int(says.energy_quiet[u, a:end].sum())
+    span = slice(a, end)
+    visits = int(says.visited[u, span].sum())
+    water = int((says.p.water_quiet | says.p.visited)[u, span].sum())
+    energy = int(says.p.energy_quiet[u, span].sum())
     unknown = 1.0 - len(told) / days
-    if long_ms < params["warn_days"] * DAY_MS:
-        if days >= params["abstain_days"] and unknown > params["max_unknown"]:
-            abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="thin_coverage"))
-        elif days >= params["abstain_days"] and not water and energy < params["min_quiet_energy"] * days:
-            abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="low_but_not_empty"))
-        return
-    by_water = water >= (1.0 - params["max_unknown"]) * days
-    by_energy = energy >= params["min_quiet_energy"] * days
-    if unknown > params["max_unknown"] or (water and not by_water and not by_energy):
-        abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="thin_coverage"))
-        return
-    if not by_water and not by_energy:
-        abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="low_but_not_empty"))
-        return
-    findings.append(_finding(frame, says, u, a, end, since, until, frozen, by_water=by_water, by_energy=by_energy))
+    by_water = water >= (1.0 - params["max_unknown"]) * days and visits <= max(2.0, params["max_visited"] * days)
+    by_energy = energy >= params["min_quiet_energy"] * days and not (water and visits > params["max_visited"] * days)
+    if unknown > params["max_unknown"] or (
+        long_ms >= params["warn_days"] * DAY_MS and water and not (by_water or by_energy)
+    ):
+        reason = "thin_coverage"
+    elif by_water or by_energy:
+        reason = ""
+    else:
+        reason = "low_but_not_empty" if not water else ""
+    if reason and days >= params["abstain_days"]:
+        abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason=reason))
+    if not reason and long_ms >= params["warn_days"] * DAY_MS:
+        families = [name for name, holds in (("water", by_water), ("electricity", by_energy)) if holds]
+        findings.append(_finding(frame, says, u, span, (since, until), families, visits, frozen=frozen))
 
 
-def _since(frame: Frame, says: _Classes, u: int, a: int) -> float:
+def _since(frame: Frame, says: _Says, u: int, a: int) -> float:
     """Return the instant since which nobody was there: the end of the last use, else the start of the first day."""
-    if a > 0 and says.water_used[u, a - 1]:
+    if a > 0 and says.p.water_used[u, a - 1]:
         return float(frame["water_last_use_at"][u, a - 1])
     if a > 0 and says.dripped[u, a - 1]:
         return _noon(frame, a - 1)
     return float(frame.day_starts[a])
 
 
-def _until(frame: Frame, says: _Classes, u: int, b: int) -> float:
+def _until(frame: Frame, says: _Says, u: int, b: int) -> float:
     """Return the instant at which someone was there again."""
-    if says.water_used[u, b]:
+    if says.p.water_used[u, b]:
         return float(min(frame["water_first_use_at"][u, b], frame.day_starts[b + 1]))
     if says.dripped[u, b]:
         return _noon(frame, b)
@@ -185,56 +153,58 @@ def _noon(frame: Frame, d: int) -> float:
 
 def _finding(
     frame: Frame,
-    says: _Classes,
+    says: _Says,
     u: int,
-    a: int,
-    end: int,
-    since: float,
-    until: float | None,
-    frozen: bool,
+    span: slice,
+    period: tuple[float, float | None],
+    families: list[str],
+    visits: int,
     *,
-    by_water: bool,
-    by_energy: bool,
+    frozen: bool,
 ) -> Finding:
-    span = slice(a, end)
+    since, until = period
     entries = frame["entries"][u, span]
     doors_known = int((~np.isnan(entries)).sum())
-    families = [
-        name for name, holds in (("water", by_water), ("electricity", by_energy), ("access", doors_known > 0)) if holds
-    ]
-    days = int(((until or frame.day_starts[end]) - since) // DAY_MS)
-    reasons = tuple(
-        name for name, holds in (
-            ("no_water_used", by_water), ("electricity_as_empty", by_energy), ("no_resident_entered", doors_known > 0))
-        if holds
-    )  # fmt: skip
+    days = int(((until or frame.day_starts[span.stop]) - since) // DAY_MS)
+    words = {"water": "no_water_used", "electricity": "electricity_as_empty"}
+    reasons = [words[name] for name in families]
+    if doors_known:
+        reasons.append("no_resident_entered" if not np.nansum(entries) else "residents_only_looked_in")
+        families = [*families, "access"]
+    if visits:
+        reasons.append("looked_in")
     kwh = frame["energy_kwh"][u, span]
     evidence = {
         "days": days,
         "families": families,
-        "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1) if by_water else None,
+        "visits": visits,
+        "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1) if "water" in families else None,
         "kwh_per_day": round(float(np.nanmean(kwh)), 2) if not np.isnan(kwh).all() else None,
         "entries": int(np.nansum(entries)) if doors_known else None,
-        "coverage": round(float(np.mean((says.water_quiet | says.energy_quiet | says.energy_between)[u, span])), 3),
-        "from_day": frame.day(a).isoformat(),
-        "to_day": frame.day(end - 1).isoformat(),
+        "coverage": round(float(np.mean(says.known[u, span])), 3),
+        "from_day": frame.day(span.start).isoformat(),
+        "to_day": frame.day(span.stop - 1).isoformat(),
     }
-    # Not calibrated until visits have come in: it ranks by length and by how many families agree.
-    score = 0.35 + 0.3 * min(1.0, (days - 30) / 120) + 0.12 * (len(families) - 1)
+    # What is known of such findings: one family alone is right nine times in ten, each further one halves the doubt; a month may
+    # still be a stay in hospital, half a year hardly is; and visits make it doubtful.
+    doubt = 0.1 * 0.5 ** (len(families) - 1) * (1.0 if days < 60 else 0.6) + 0.3 * visits / max(1, days)
     return Finding(
         unit=int(frame.units[u]),
         since_ms=int(since),
         until_ms=None if until is None else int(until),
+        # It began between the last sign of life and the first day that is quiet as a whole.
+        since_between=(int(since - (0 if "water" in families else DAY_MS)), int(since + DAY_MS)),
         frozen=frozen,
-        score=round(min(score, 0.95), 3),
-        reasons=reasons,
+        score=round(1.0 - min(doubt, 0.6), 3),
+        reasons=tuple(reasons),
         evidence=evidence,
     )
 
 
 DETECTOR = Detector(
     key="unoccupied",
-    version="1",
+    version="2",
+    family="compliance",
     inputs=("water_l", "energy_kwh", "entries"),
     defaults=DEFAULTS,
     legal_basis="公共租赁住房管理办法 第二十七条（无正当理由连续6个月以上闲置）",

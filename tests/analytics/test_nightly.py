@@ -55,7 +55,7 @@ def put(connection: Connection, rows: list[tuple[int, float]]) -> None:
 def dirty(connection: Connection, device_id: int, low: int, high: int) -> None:
     row = connection.execute("SELECT estate_id FROM devices WHERE id = %s", [device_id]).fetchone()
     assert row is not None
-    spans = {"device": device_id, "estate": row["estate_id"], "low": low, "high": high}
+    spans = {"device": device_id, "estate": row["estate_id"], "low": low, "high": high, "received": high}
     ingest_log.mark_dirty(connection, Spans(**{name: np.array([value]) for name, value in spans.items()}))
 
 

@@ -63,7 +63,7 @@ def test_readings_are_stored_once(
                 clash.append(i)
         written = write_readings(any_connection, columns(rows), merge=True) if rows else None
         assert written is None or told(written) == (new, known, clash)
-    back = read_readings(any_connection, [1, 2, 3], from_ms(START), from_ms(START + 10_000))
+    back = read_readings(any_connection, [1, 2, 3], from_ms(START), from_ms(START + 10_000), from_ms(START + 10_000))
     assert dict(zip(zip(back.at.tolist(), back.point.tolist(), strict=True), back.value.tolist(), strict=True)) == model
     any_connection.rollback()
 

@@ -17,7 +17,7 @@ import pytest
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
 from analytics.frame import DAY_MS, Frame
-from store.facts import INSTANTS, NUMBERS
+from store.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.rglob("*.toml"))
@@ -48,6 +48,11 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
         columns=columns,
         let=let,
         declared=declared,
+        spoken_for=np.zeros((units, days), dtype=bool),
+        let_since=np.full((units, days), -400.0, dtype=np.float32),
+        ended=np.full((units, days), np.nan, dtype=np.float32),
+        members=np.full((units, days), 2.0, dtype=np.float32),
+        fitted={name: np.ones((units, days), dtype=bool) for name in ("water", "energy", "door", "lock")},
     )
 
 

@@ -1,0 +1,70 @@
+"""Over-occupancy (超员): night after night more people sleep in the flat than are registered, and the water agrees.
+
+Head-count from water alone is worthless (correlation with the declared household: 0.45), so doors must say it and water may only
+agree. Guests for the festival, a newborn's grandmother and a declared carer are no over-occupancy: weeks count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analytics import presence
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
+from analytics.episodes import episodes
+from analytics.frame import Frame, rolling
+
+DEFAULTS: Params = {
+    **presence.DEFAULTS,
+    "extra": 2.0,  # people a night beyond those registered
+    "fire": 30.0,
+    "drop": 14.0,
+    "water_rise": 1.3,  # times what the home, or where that is unknown its like, used before
+    "member_l": 130.0,
+}
+
+
+def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+    """Judge every unit with its own lock."""
+    with np.errstate(invalid="ignore"):
+        slept = frame["residents_nights"] + frame["strangers_nights"]
+        registered = np.maximum(frame.members, 1.0)
+        over = slept >= registered + params["extra"]
+        within = slept <= registered
+        ample = frame["water_l"] >= params["water_rise"] * params["member_l"] * registered
+    lock = frame.fitted["lock"] & frame.let & ~frame.declared & ~frame.spoken_for
+    evidence = np.where(
+        lock, np.where(over, np.where(ample | np.isnan(frame["water_l"]), 1.0, 0.4), np.where(within, -1.0, 0.0)), -1e6
+    )
+    found = []
+    for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
+        span = slice(e.start, frame.days if e.last is None else e.last + 1)
+        agrees = bool(rolling(ample[e.unit : e.unit + 1, span], 28)[0, -1] >= 18)
+        found.append(
+            over_days(
+                frame, e.unit, e.start, e.last,
+                score=0.65 if agrees else 0.4,
+                reasons=("more_sleep_there", "water_agrees") if agrees else ("more_sleep_there",),
+                evidence={
+                    "families": ["access", "water"] if agrees else ["access"],
+                    "sleepers_per_night": round(float(np.nanmean(slept[e.unit, span])), 1),
+                    "registered": int(frame.members[e.unit, span.stop - 1]),
+                    "l_per_day": None if np.isnan(frame["water_l"][e.unit, span]).all()
+                    else round(float(np.nanmean(frame["water_l"][e.unit, span])), 1),
+                },
+                known=~np.isnan(slept),
+                between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
+            )
+        )  # fmt: skip
+    return found, []
+
+
+DETECTOR = Detector(
+    key="over_occupancy",
+    version="1",
+    family="compliance",
+    inputs=("residents_nights", "strangers_nights", "water_l"),
+    defaults=DEFAULTS,
+    legal_basis="赣州市公租房管理 第十一条（定期上户走访，掌握使用状况）",
+    runbook="docs/runbooks/over_occupancy.md",
+    detect=detect,
+)

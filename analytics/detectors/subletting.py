@@ -1,0 +1,337 @@
+"""Subletting and lending (转租转借): others live in the flat than those to whom it is let.
+
+No sign alone is worth a visit at a base rate of 0.35 %, so families of evidence are weighed together (`analytics.fusion`):
+
+* access: registered residents are no longer seen while the flat lives; the same strangers spend many nights; guests change
+  by the week; a resident's card opens for somebody else;
+* water and electricity: the flat lives while its residents are not seen, and it lives differently than before;
+* tip-offs, and facts that other offices told.
+
+When it began is where the evidence of access, added up day by day, last left nothing. A declared guest or carer, a new
+tenancy, a repair, a newborn's grandmother (residents are seen as before) speak against it. At least two families must
+speak, or it is an abstention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics import fusion, presence
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
+from analytics.episodes import Episode, episodes
+from analytics.frame import Frame, Mask, Tokens, rolling
+from analytics.fusion import Weight
+from analytics.presence import Presence
+from domain.people import Who
+
+DEFAULTS: Params = {
+    **presence.DEFAULTS,
+    "base_rate": fusion.BASE_RATE,
+    "report_from": 0.1,  # what is less likely is not worth a word
+    "settle_days": 28,  # after moving in: relatives help, cards are not registered yet
+    "stay_nights": 4,  # nights in four weeks from which a stranger stays and does not visit
+    "usual_seen": 0.75,  # share of days on which a resident who lives there is seen, where nothing is known yet
+    "gone_seen": 0.04,  # share of days on which one who is gone is seen
+    "fire": 4.0,
+    "drop": 5.0,
+    "limit_unseen": 60.0,  # a lost card, a broken reader, a patient in bed: so much rarer than subletting
+    "limit_strangers": 6.0,  # a partner, a carer, a nanny
+    "limit_several": 40.0,  # several unrelated strangers who stay
+    "limit_both": 500.0,  # residents gone and strangers staying
+    "limit_turnover": 700.0,  # guests who change by the week
+    "limit_water": 6.0,
+    "limit_energy": 4.0,
+    "limit_tip": 12.0,
+    "limit_fact": 5.0,
+}
+#: Days over which the usual is learnt, and those of the present that are compared with it.
+_PAST, _NOW = 84, 56
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signs:
+    """What speaks day by day, as arrays of shape (units, days)."""
+
+    p: Presence
+    known: Mask
+    seen: Mask
+    usual: NDArray[np.float64]
+    stayed: NDArray[np.float32]
+    several: Mask
+    fleeting: NDArray[np.float32]
+    daily: NDArray[np.float32]
+    seasons: dict[str, NDArray[np.float64]]
+
+
+def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+    """Judge every unit that is let."""
+    signs = _signs(frame, params)
+    settled = frame.let & (np.arange(frame.days) - frame.let_since >= params["settle_days"])
+    evidence = np.where(settled & ~frame.declared, signs.daily, np.where(frame.let, 0.0, -1e6)).astype(np.float32)
+    findings: list[Finding] = []
+    for episode in episodes(evidence, fire=params["fire"], drop=params["drop"]):
+        finding = _weigh(frame, params, signs, episode)
+        if finding is not None:
+            findings.append(finding)
+    return findings, _abstentions(frame, signs)
+
+
+def _signs(frame: Frame, params: Params) -> _Signs:
+    p = presence.read(frame, params)
+    with np.errstate(invalid="ignore"):
+        known = ~np.isnan(frame["residents_seen"])
+        seen = frame["residents_seen"] > 0
+        entries = np.nan_to_num(frame["entries"]) > 0
+    usual = _usual_seen(known, seen, p, params)
+    stayed, several, fleeting = _strangers(frame, params)
+    stayed = np.where(frame.spoken_for, 0.0, stayed).astype(np.float32)
+    lives = p.living | (entries & ~p.empty)
+    # One resident seen, or not seen on a day on which the flat lived: what that says of whether they live there.
+    gone = np.float64(params["gone_seen"])
+    miss = np.log((1 - gone) / np.maximum(1 - usual, 0.02))[:, None]
+    hit = np.log(gone / usual)[:, None]
+    daily = np.where(known & seen, np.maximum(hit, -2.0), np.where(known & ~seen & lives, np.minimum(miss, 0.7), 0.0))
+    # Where rooms are let one by one the tenant is there: seeing them says little.
+    daily = np.where(several & seen, np.maximum(daily, -0.3), daily)
+    # A stranger who stays speaks for others living there, whether or not residents are seen too.
+    daily = daily + np.where(stayed > 0, np.where(several, 1.4, 0.3), 0.0)
+    daily = daily + np.where(fleeting > 0, 0.5, 0.0)
+    # An empty home is another matter.
+    daily = np.where(p.empty & ~lives, -0.15, daily)
+    return _Signs(
+        p=p, known=known, seen=seen, usual=usual, stayed=stayed, several=several & ~frame.spoken_for, fleeting=fleeting,
+        daily=daily.astype(np.float32),
+        seasons={"water": _seasons(p.used_l, p), "electricity": _seasons(frame["energy_kwh"], p)},
+    )  # fmt: skip
+
+
+def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray[np.float64]:
+    """Return on which share of the days on which the home lives a resident is seen while they live there.
+
+    The best month of the unit tells; it is drawn towards what is usual, as far as little is known.
+    """
+    counts = rolling(known & p.living, 28)
+    share = rolling(known & seen & p.living, 28) / np.maximum(counts, 1)
+    share[counts < 10] = 0.0
+    best = share.max(axis=1, initial=0.0).astype(np.float64)
+    days = np.minimum(counts.max(axis=1, initial=0.0), 28.0).astype(np.float64)
+    prior, weight = params["usual_seen"], 6.0
+    # Who was never seen may always have been gone: then what is usual elsewhere counts, but less.
+    usual = np.where(best > 0.1, (0.9 * best * days + prior * weight) / (days + weight), 0.6 * prior)
+    return np.clip(usual, 0.08, 0.98)
+
+
+def _strangers(frame: Frame, params: Params) -> tuple[NDArray[np.float32], Mask, NDArray[np.float32]]:
+    """Tell for every (unit, day): strangers that night who stay; whether several do; and those who stay for days only.
+
+    Only a unit's own lock says whose guest a stranger is.
+    """
+    shape = frame.let.shape
+    stayed, fleeting = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    several = np.zeros(shape, dtype=bool)
+    t: Tokens = frame.tokens
+    mine = np.isin(t.who, (Who.STRANGER, Who.FORMER)) & t.night
+    if not mine.any():
+        return stayed, several, fleeting
+    unit, day, token = t.unit[mine], t.day[mine], t.token[mine]
+    order = np.lexsort((day, token, unit))
+    unit, day, token = unit[order], day[order], token[order]
+    new = np.r_[True, (unit[1:] != unit[:-1]) | (token[1:] != token[:-1])]
+    group = np.cumsum(new) - 1
+    # The nights of the same token within four weeks up to each: a two-pointer over sorted days.
+    index = np.arange(len(day))
+    key = group.astype(np.int64) * 100_000 + day
+    nights = index - np.searchsorted(key, key - 27) + 1
+    first, last = np.zeros(group[-1] + 1, dtype=np.int64), np.zeros(group[-1] + 1, dtype=np.int64)
+    first[group[new]] = day[new]
+    last[group] = day
+    span = (last - first + 1)[group]
+    count = np.bincount(group)[group]
+    long = nights >= params["stay_nights"]
+    np.add.at(stayed, (unit[long], day[long]), 1.0)
+    # Guests of a short let: some nights in a row, and never again. Only those count whose time is over.
+    brief = (count >= 2) & (count <= 8) & (span <= 10) & (last[group] <= frame.days - 4)
+    np.add.at(fleeting, (unit[brief], day[brief]), 1.0)
+    newly = np.zeros(shape, dtype=np.float32)
+    starts = new & brief
+    np.add.at(newly, (unit[starts], day[starts]), 1.0)
+    fleeting = np.where(rolling(newly, 42) >= 3, fleeting, 0.0).astype(np.float32)
+    # Several at a time: over four weeks more nights of strangers who stay than one of them can spend.
+    several = rolling(stayed, 28) > 30
+    return stayed, several, fleeting
+
+
+# Weighing ------------------------------------------------------------------------------------------------------------
+
+
+def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Finding | None:
+    """Weigh all evidence about one episode; None where it is not worth a word."""
+    u, start = episode.unit, episode.start
+    end = frame.days if episode.last is None else episode.last + 1
+    span = slice(max(start, end - _NOW), end)
+    weights = _access(params, signs, u, span) + _meters(frame, params, signs, u, start, end)
+    weights += _told(frame, params, u, start, end)
+    positive = {w.family for w in weights if w.ratio > 0.5}
+    chance, low, high = fusion.posterior(weights, params["base_rate"])
+    if chance < params["report_from"] or len(positive & {"access", "water", "electricity", "tip_off", "outside"}) < 2:
+        return None
+    seen_before = np.flatnonzero(signs.seen[u, :start])
+    between = (
+        int(seen_before[-1]) if len(seen_before) and start - seen_before[-1] < 14 else max(0, start - 7),
+        min(start + 7, end - 1),
+    )
+    known = signs.known[u, span]
+    return over_days(
+        frame, u, start, episode.last,
+        score=chance,
+        reasons=tuple(w.reason for w in sorted(weights, key=lambda w: -w.ratio) if w.ratio > 0.3),
+        evidence={
+            "families": sorted(positive),
+            "chance_low": round(low, 3), "chance_high": round(high, 3),
+            "weights": {w.reason: round(w.ratio, 2) for w in weights},
+            "days_known": int(known.sum()), "days_seen": int(signs.seen[u, span].sum()),
+            "nights_strangers": int(signs.stayed[u, span].sum() + signs.fleeting[u, span].sum()),
+            "usual_seen": round(float(signs.usual[u]), 2),
+        },
+        known=signs.known | signs.p.living | signs.p.empty,
+        between=between,
+    )  # fmt: skip
+
+
+def _access(params: Params, signs: _Signs, u: int, span: slice) -> list[Weight]:
+    lives = signs.known[u, span] & ~signs.p.empty[u, span]
+    days = int(lives.sum())
+    if days < 10:
+        return []
+    seen = int((signs.seen[u, span] & lives).sum())
+    absent = float(
+        fusion.unseen(np.array(seen), np.array(days), np.array(signs.usual[u]), strength=12.0, rate=params["gone_seen"])
+    )
+    nights = float((signs.stayed[u, span] > 0).sum())
+    several = bool(signs.several[u, span][-14:].any())
+    turnover = float((signs.fleeting[u, span] > 0).sum())
+    stays = nights / max(days, 1) > 0.3
+    found = []
+    if turnover >= 8:
+        found.append(Weight(family="access", reason="guests_by_the_week", doubt=1.0,
+                            ratio=fusion.at_most(absent + 5.0, params["limit_turnover"])))  # fmt: skip
+    elif stays and absent > 1.0:
+        found.append(Weight(family="access", reason="residents_gone_strangers_stay", doubt=0.9,
+                            ratio=fusion.at_most(absent + 3.0, params["limit_both"])))  # fmt: skip
+    elif several:
+        # Room by room the tenants stay: that they are seen says nothing against it.
+        found.append(Weight(family="access", reason="several_strangers_stay", doubt=1.0,
+                            ratio=fusion.at_most(4.0 + max(absent, -0.5), params["limit_several"])))  # fmt: skip
+    else:
+        found.append(Weight(family="access", reason="residents_not_seen", doubt=0.8,
+                            ratio=fusion.at_most(absent, params["limit_unseen"])))  # fmt: skip
+        if stays:
+            found.append(
+                Weight(
+                    family="access", reason="stranger_stays", doubt=0.8, ratio=float(np.log(params["limit_strangers"]))
+                )
+            )
+    return found
+
+
+def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, end: int) -> list[Weight]:
+    """Weigh what the meters say: the flat lives while its residents are not seen, and lives differently than before."""
+    found = []
+    p = signs.p
+    for family, amount, limit, reasons in (
+        ("water", p.used_l, params["limit_water"], ("water_used_while_unseen", "water_changed")),
+        ("electricity", frame["energy_kwh"], params["limit_energy"], ("power_used_while_unseen", "power_changed")),
+    ):
+        season = signs.seasons[family]
+        now = _lived(amount, p, u, slice(max(start, end - _NOW), end))
+        if len(now) < 10:
+            continue
+        told = 1.0 if family == "water" else 0.3
+        past = _lived(amount, p, u, slice(max(0, start - _PAST), start))
+        if len(past) >= 14:
+            usual = _season(season, slice(max(start, end - _NOW), end)) - _season(
+                season, slice(max(0, start - _PAST), start)
+            )
+            shift = float(np.median(np.log(now)) - np.median(np.log(past)) - usual)
+            error = 1.25 * float(
+                np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
+            )
+            ratio = fusion.changed(shift, error, normal=0.2, other=0.6)
+            found.append(Weight(family=family, reason=reasons[1] if ratio > 0.5 else reasons[0], doubt=0.5,
+                                ratio=told + fusion.at_most(ratio, limit)))  # fmt: skip
+        else:
+            found.append(Weight(family=family, reason=reasons[0], doubt=0.5, ratio=told))
+    return found
+
+
+def _lived(amount: NDArray[Any], p: Presence, u: int, span: slice) -> NDArray[np.float64]:
+    days = amount[u, span][p.living[u, span]].astype(np.float64)
+    return days[~np.isnan(days) & (days > 0.05)]
+
+
+def _seasons(amount: NDArray[Any], p: Presence) -> NDArray[np.float64]:
+    """Return for each day the logarithm of what homes that live use, so that a heat wave changes nobody's ways; NaN for few homes."""
+    step = max(1, len(amount) // 256)
+    values = np.where(p.living[::step], np.log(np.maximum(amount[::step], 0.05)), np.nan)
+    enough = np.sum(~np.isnan(values), axis=0) >= 8
+    out = np.full(values.shape[1], np.nan)
+    if enough.any():
+        out[enough] = np.nanmedian(values[:, enough], axis=0)
+    return out
+
+
+def _season(season: NDArray[np.float64], span: slice) -> float:
+    days = season[span]
+    return 0.0 if np.isnan(days).all() else float(np.nanmean(days))
+
+
+def _told(frame: Frame, params: Params, u: int, start: int, end: int) -> list[Weight]:
+    found = []
+    tips = {t.kind for t in frame.told if t.unit == u and t.source == "tip_off" and start - 60 <= t.day < end + 30}
+    if tips:
+        found.append(Weight(family="tip_off", reason="tip_off", doubt=0.7, ratio=float(np.log(params["limit_tip"]))))
+    facts = {
+        t.kind
+        for t in frame.told
+        if t.unit == u and t.source == "outside" and t.kind in ("owns_home", "lives_elsewhere")
+    }
+    if facts:
+        found.append(
+            Weight(family="outside", reason="lives_elsewhere", doubt=0.7, ratio=float(np.log(params["limit_fact"])))
+        )
+    return found
+
+
+def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
+    """Say which units could not be judged over the last eight weeks, and for want of what."""
+    if frame.days < _NOW:
+        return []
+    first = frame.days - _NOW
+    span = slice(first, frame.days)
+    found = []
+    doors = signs.known[:, span].mean(axis=1)
+    meters = (signs.p.living | signs.p.empty)[:, span].mean(axis=1)
+    for u in np.flatnonzero(frame.let[:, span].all(axis=1)).tolist():
+        if doors[u] >= 0.5 and meters[u] >= 0.5:
+            continue
+        fitted = frame.fitted["door"][u, span].any(), (frame.fitted["water"] | frame.fitted["energy"])[u, span].any()
+        no_door = "door_silent" if fitted[0] else "no_door"
+        reason = no_door if doors[u] < 0.5 else "meters_silent" if fitted[1] else "no_meter"
+        found.append(Abstention(unit=int(frame.units[u]), first=first, last=frame.days - 1, reason=reason))
+    return found
+
+
+DETECTOR = Detector(
+    key="subletting",
+    version="1",
+    family="compliance",
+    inputs=("residents_seen", "strangers_nights", "water_l", "energy_kwh"),
+    defaults=DEFAULTS,
+    legal_basis="公共租赁住房管理办法 第二十七条（转借、转租）；长住建发〔2021〕120号 四（三）",
+    runbook="docs/runbooks/subletting.md",
+    detect=detect,
+)

@@ -1,0 +1,141 @@
+"""Life in a flat that nobody rents: unauthorised occupation, and a tenancy that ended and is still used (占用, 到期不退).
+
+Both are the same observation, evidence of life added up day by day (`analytics.episodes`) over the days without a tenancy;
+they differ in how it began. What goes on from a tenancy that ended is `tenancy_ended`; what begins in an empty flat is
+`unauthorised`. Workmen are not tenants: water by day alone counts for little. A leak is not life.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics import presence
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
+from analytics.episodes import Episode, episodes
+from analytics.frame import Frame, Mask, runs_of
+from analytics.presence import Presence
+
+DEFAULTS: Params = {
+    **presence.DEFAULTS,
+    "least_l": 20.0,  # litres a day from which somebody uses water
+    "least_kwh": 2.0,  # kWh a day from which somebody lives there, where no lived-in day of the home is known
+    "fire": 7.0,  # days of life, those without it taken off, until it is sure
+    "drop": 7.0,  # days without life until it is over
+    "grace_days": 14,  # to move out after the end of a tenancy
+    "abstain_days": 28,
+}
+_HOUR_MS = 3_600_000.0
+
+
+def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
+    """Weigh each day: 1 for a day of someone who lives there, less where it may be workmen, -1 for a day without anyone."""
+    hours = frame["water_hours"]
+    with np.errstate(invalid="ignore"):
+        used = p.water_used & (p.used_l >= params["least_l"]) & (np.isnan(hours) | (hours >= 2))
+        early = frame["water_first_use_at"] < (frame.day_starts[:-1] + 7.5 * _HOUR_MS)
+        late = frame["water_last_use_at"] > (frame.day_starts[:-1] + 20 * _HOUR_MS)
+        kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.nan)
+        usual = np.where(np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh)[:, None]
+        powered = kwh > params["lived_share"] * usual
+        dark = kwh <= 0.5 * params["lived_share"] * usual
+        slept = (frame["strangers_nights"] > 0) & frame.fitted["lock"]
+    watered = ~np.isnan(p.used_l) & (frame["water_cover"] >= params["min_cover"])
+    weight = np.zeros(used.shape, dtype=np.float32)
+    weight[used] = np.where(np.isnan(hours), 0.7, np.where(early | late, 1.0, 0.3))[used]
+    only_power = ~watered & powered
+    weight[only_power] = 0.7
+    weight[used & powered] += 0.2
+    weight[slept] += 0.7
+    gone = ~used & ~slept & ((watered & (p.used_l < params["least_l"])) | (~watered & dark))
+    weight[gone] = -1.0
+    return np.minimum(weight, np.float32(1.0))
+
+
+def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding], list[Abstention]]:
+    """Judge the days without a tenancy; `ended` chooses which of the two is reported."""
+    p = presence.read(frame, params)
+    known = ~np.isnan(p.used_l) | (frame["energy_cover"] > 0) | (frame.fitted["lock"] & ~np.isnan(frame["entries"]))
+    unlet = ~frame.let & ~frame.declared
+    weight = np.where(unlet, _evidence(frame, params, p), np.float32(-1e6))
+    # A tenancy's first day ends whatever was before it.
+    weight[frame.let & np.roll(frame.let, 1, axis=1)] = -1e6
+    found = [
+        _finding(frame, p, known, episode, ended=ended)
+        for episode in episodes(weight, fire=params["fire"], drop=params["drop"])
+        if _goes_on(frame, episode) is ended and (not ended or _after_grace(frame, params, episode))
+    ]
+    abstained = [
+        Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason="no_data")
+        for u, a, b in runs_of(unlet & ~known, int(params["abstain_days"]))
+        if not ended
+    ]
+    return found, abstained
+
+
+def _goes_on(frame: Frame, episode: Episode) -> bool:
+    """Tell whether life simply went on when the tenancy ended."""
+    end = frame.ended[episode.unit, episode.start]
+    if np.isnan(end):
+        return False
+    return bool(episode.start - end <= 4)
+
+
+def _after_grace(frame: Frame, params: Params, episode: Episode) -> bool:
+    last = frame.days - 1 if episode.last is None else episode.last
+    return bool(last - frame.ended[episode.unit, episode.start] >= params["grace_days"])
+
+
+def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended: bool) -> Finding:
+    u = episode.unit
+    start = int(frame.ended[u, episode.start]) + 1 if ended else episode.start
+    last = episode.last
+    span = slice(max(0, start), (frame.days if last is None else last + 1))
+    reasons = []
+    if p.water_used[u, span].any():
+        reasons.append("water_used")
+    kwh = frame["energy_kwh"][u, span]
+    if not np.isnan(kwh).all() and np.nanmedian(kwh) > 1.5:
+        reasons.append("electricity_used")
+    nights = float(np.nansum(frame["strangers_nights"][u, span]))
+    if frame.fitted["lock"][u, span].any() and nights:
+        reasons.append("nights_spent")
+    families = {"water_used": "water", "electricity_used": "electricity", "nights_spent": "access"}
+    litres = frame["water_l"][u, span]
+    return over_days(
+        frame, u, start, last,
+        score=1.0 - 0.08 * 0.4 ** (len(reasons) - 1),
+        reasons=tuple(reasons),
+        evidence={
+            "families": [families[r] for r in reasons],
+            "l_per_day": None if np.isnan(litres).all() else round(float(np.nanmean(litres)), 1),
+            "kwh_per_day": None if np.isnan(kwh).all() else round(float(np.nanmean(kwh)), 2),
+            "nights": int(nights),
+        },
+        known=known,
+        between=(max(0, start) if ended else max(0, episode.start - 1), max(0, start) if ended else episode.start + 1),
+    )  # fmt: skip
+
+
+UNAUTHORISED = Detector(
+    key="unauthorised",
+    version="1",
+    family="compliance",
+    inputs=("water_l", "energy_kwh", "strangers_nights"),
+    defaults=DEFAULTS,
+    legal_basis="赣州市公租房管理 第十一条（违规占用）；公共租赁住房管理办法 第二十七条",
+    runbook="docs/runbooks/unauthorised.md",
+    detect=partial(detect, ended=False),
+)
+ENDED = Detector(
+    key="tenancy_ended",
+    version="1",
+    family="compliance",
+    inputs=("water_l", "energy_kwh", "strangers_nights"),
+    defaults=DEFAULTS,
+    legal_basis="赣建字〔2019〕4号 四（三）（到期退出）；公共租赁住房管理办法 第二十九条",
+    runbook="docs/runbooks/tenancy_ended.md",
+    detect=partial(detect, ended=True),
+)

@@ -1,0 +1,146 @@
+"""What each day of each home says of whether someone lives there: the words that all compliance detectors share.
+
+Water is the cleaner signal, electricity the second, doors the third. A leak is not use, a lamp on a timer is not life, and
+a tap that is opened once a week is a visit. Where nothing is known, nothing is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.frame import Frame, Mask, rolling
+
+Params = dict[str, float]
+DEFAULTS: Params = {
+    "min_cover": 0.75,  # share of a day that readings must cover before it says "quiet"
+    "visit_l": 60.0,  # litres that a visit to an empty home may use at most,
+    "visit_share": 0.3,  # of what a lived-in day of the same home uses,
+    "visit_hours": 3.0,  # within so many hours of the day
+    "visits_a_week": 2.0,  # more than so many in seven days are no visits
+    "quiet_share": 0.2,  # of a lived-in day: up to here a day's electricity is an empty home's
+    "quiet_cap_kwh": 4.0,  # and never more than this
+    "lived_share": 0.4,  # of a lived-in day: from here on someone lives there
+    "lived_days": 30,  # lived-in days that must be known before electricity can judge
+    "dead_kwh": 0.1,  # the main switch is off: quiet for any home
+    "machine_cv": 0.06,  # two weeks whose days differ less than this are a machine's, not a person's,
+    "machine_share": 0.8,  # where they come to less than this share of a lived-in day
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """What each (unit, day) says, as masks; several may hold, and none where nothing is known.
+
+    `used_l` is the day's water without what leaked; `usual_l` and `usual_kwh` (units,) are a lived-in day of the home.
+    """
+
+    water_used: Mask
+    water_quiet: Mask
+    visited: Mask
+    energy_lived: Mask
+    energy_quiet: Mask
+    energy_between: Mask
+    entered: Mask
+    used_l: NDArray[np.float32]
+    usual_l: NDArray[np.float32]
+    usual_kwh: NDArray[np.float32]
+
+    @property
+    def living(self) -> Mask:
+        """The days that show life by a meter."""
+        return self.water_used | self.energy_lived
+
+    @property
+    def empty(self) -> Mask:
+        """The days that show by a meter that nobody was there."""
+        return ~self.living & (self.water_quiet | self.visited | (self.energy_quiet & ~self.water_used))
+
+
+def read(frame: Frame, params: Params) -> Presence:
+    """Classify every day of every unit."""
+    covered = frame["water_cover"] >= params["min_cover"]
+    drawn = ~np.isnan(frame["water_last_use_at"])
+    litres = frame["water_l"]
+    with np.errstate(invalid="ignore"):
+        leaked = np.nan_to_num(frame["water_least_l_h"]) * np.float32(24.0)
+        used_l = np.maximum(litres - leaked, np.float32(0.0))
+    usual_l = _usual(np.where(covered, used_l, np.nan), 10.0, int(params["lived_days"]))
+    kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.float32(np.nan))
+    usual_kwh = _usual(kwh, 4 * params["dead_kwh"], int(params["lived_days"]))
+    usual = usual_kwh[:, None]
+    with np.errstate(invalid="ignore"):
+        quiet = (kwh <= np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"])) | (
+            kwh <= params["dead_kwh"]
+        )
+        lived = (kwh > params["lived_share"] * usual) & ~quiet
+        lived &= ~((kwh < params["machine_share"] * usual) & _machine(kwh, params["machine_cv"]))
+        entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
+    visited = _visits(frame, params, drawn, covered, used_l, usual_l)
+    return Presence(
+        water_used=drawn & ~visited,
+        water_quiet=covered & ~drawn,
+        visited=visited,
+        energy_lived=lived,
+        energy_quiet=quiet,
+        energy_between=~np.isnan(kwh) & ~np.isnan(usual) & ~quiet & ~lived,
+        entered=entered,
+        used_l=used_l,
+        usual_l=usual_l,
+        usual_kwh=usual_kwh,
+    )
+
+
+def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]:
+    """Return each unit's usual lived-in day: the median of its days above a quarter of its 90th percentile.
+
+    Long absences pull the plain median down; the days in which someone lived there do not move with them. NaN where fewer than
+    `days` such days are known or where they come to less than `least`.
+    """
+    ordered = np.sort(amount.astype(np.float32), axis=1)
+    known = np.sum(~np.isnan(ordered), axis=1)
+    rows = np.arange(len(ordered))
+    high = ordered[rows, np.clip((0.9 * (known - 1)).round().astype(int), 0, None)] * np.float32(0.25)
+    with np.errstate(invalid="ignore"):
+        begin = np.sum(ordered < high[:, None], axis=1)
+    lived = known - begin
+    middle = np.clip(begin + (lived - 1) // 2, 0, max(0, ordered.shape[1] - 1))
+    usual: NDArray[np.float32] = ordered[rows, middle]
+    with np.errstate(invalid="ignore"):
+        usual[(lived < days) | ~(usual > least)] = np.nan
+    return usual
+
+
+def _machine(kwh: NDArray[Any], cv: float) -> Mask:
+    """Find the days whose fortnight is as even as only a machine's is: a lamp on a timer, a heater, a fridge."""
+    known = ~np.isnan(kwh)
+    n = rolling(known, 14)
+    mean = rolling(kwh, 14) / np.maximum(n, 1)
+    square = rolling(np.square(kwh, dtype=np.float64), 14) / np.maximum(n, 1)
+    even = (n >= 10) & (np.sqrt(np.maximum(square - mean * mean, 0.0)) <= cv * mean)
+    # A fortnight is even as a whole: its first days too.
+    out: Mask = rolling(even[:, ::-1], 14)[:, ::-1] > 0
+    return out
+
+
+def _visits(
+    frame: Frame, params: Params, drawn: Mask, covered: Mask, used_l: NDArray[Any], usual_l: NDArray[Any]
+) -> Mask:
+    """Find the days on which somebody opened a tap in a home where nobody lives: little water, in few hours, between quiet days."""
+    allowed = np.minimum(params["visit_l"], params["visit_share"] * np.nan_to_num(usual_l, nan=100.0))[:, None]
+    with np.errstate(invalid="ignore"):
+        hours = np.nan_to_num(frame["water_hours"], nan=0.0)
+        little = drawn & covered & (used_l <= allowed) & (hours <= params["visit_hours"])
+        quiet = covered & ~drawn
+    before, after = np.zeros_like(little), np.ones_like(little)
+    before[:, 1:] = (quiet | little)[:, :-1]
+    after[:, :-1] = (quiet | little | ~covered & ~drawn)[:, 1:]
+    alone = little & before & after
+    week = rolling(little, 7)
+    ahead = rolling(little[:, ::-1], 7)[:, ::-1]
+    seldom = (week <= params["visits_a_week"]) & (ahead <= params["visits_a_week"])
+    out: Mask = alone & seldom
+    return out
