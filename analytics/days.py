@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from analytics.intervals import Intervals, Quality
 from domain.people import Who
-from store.facts import TokenDay
 from store.unit_days import INSTANTS, NUMBERS, UnitDays
 
 _HOUR_MS = 3_600_000.0
@@ -48,6 +47,20 @@ class SupplyDays:
     samples: NDArray[np.int64]
     hourly: NDArray[np.float64]
     faults: dict[tuple[int, int], set[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Who came through the doors of units, as columns of one length: one row per unit, day and token (0: nobody could tell whose)."""
+
+    unit: NDArray[np.int64]
+    day: NDArray[np.int64]
+    who: NDArray[np.int64]
+    token: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    exits: NDArray[np.int64]
+    night: NDArray[np.int64]
+    lent: NDArray[np.int64]
 
 
 def supply_days(
@@ -183,54 +196,52 @@ def _samples(
     return np.bincount(unit[inside] * days + day[inside], minlength=units * days).reshape(units, days)
 
 
-def to_unit_days(
-    units: NDArray[np.int32],
-    first: int,
-    water: SupplyDays,
-    energy: SupplyDays,
-    people: list[TokenDay],
-    door_days: list[tuple[int, int]],
-) -> UnitDays:
-    """Turn arrays into facts as columns, for the (unit, day) pairs of which anything at all is known.
+@dataclass(slots=True, kw_only=True)
+class Dense:
+    """Facts as arrays of shape (units, days), the packed tokens with their cells (row × days + day), and what was wrong with meters."""
 
-    `first` counts the first day from 2000-01-01, as `people` and `door_days` count theirs.
-    """
+    columns: dict[str, NDArray[np.float64]]
+    cells: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    faults: dict[tuple[int, int], list[str]]
+    known: NDArray[np.bool_]
+
+
+def dense(
+    water: SupplyDays, energy: SupplyDays, people: People, door_unit: NDArray[np.int64], door_day: NDArray[np.int64]
+) -> Dense:
+    """Put the facts of supplies and doors together. `people` and the doors' pairs give units as rows and days as columns."""
     shape = water.amount.shape
     columns = {name: np.full(shape, np.nan) for name in (*NUMBERS, *INSTANTS)}
     columns |= _water(water) | _energy(energy)
-    row_of = {int(unit): i for i, unit in enumerate(units)}
-    for name in (
-        "entries",
-        "exits",
-        "residents_seen",
-        "strangers_seen",
-        "residents_nights",
-        "strangers_nights",
-        "lent_passages",
-    ):
-        for unit, day in door_days:
-            if 0 <= day - first < shape[1]:
-                columns[name][row_of[unit], day - first] = 0.0
-    cells, tokens = _people(columns, people, row_of, first)
+    for name in _DOOR:
+        columns[name][door_unit, door_day] = 0.0
+    cells, tokens = _people(columns, people)
     known = (
         (water.samples > 0) | (energy.samples > 0) | (water.cover > 0) | (energy.cover > 0)
         | ~np.isnan(water.amount) | ~np.isnan(energy.amount) | ~np.isnan(columns["entries"])
     )  # fmt: skip
-    rows = np.flatnonzero(known.ravel())
-    place = np.full(known.size, -1, dtype=np.int64)
-    place[rows] = np.arange(len(rows))
-    named: dict[int, list[str]] = {}
+    faults: dict[tuple[int, int], list[str]] = {}
     for prefix, supply in (("water", water), ("energy", energy)):
-        for (u, d), words in supply.faults.items():
-            if known[u, d]:
-                named.setdefault(int(place[u * shape[1] + d]), []).extend(f"{prefix}_{word}" for word in words)
+        for key, words in supply.faults.items():
+            if known[key]:
+                faults.setdefault(key, []).extend(f"{prefix}_{word}" for word in sorted(words))
+    return Dense(columns=columns, cells=cells, tokens=tokens, faults=faults, known=known)
+
+
+def to_unit_days(units: NDArray[np.int32], first: int, facts: Dense) -> UnitDays:
+    """Turn arrays into rows, for the (unit, day) pairs of which anything at all is known; `first` counts the first day from 2000-01-01."""
+    days = facts.known.shape[1]
+    rows = np.flatnonzero(facts.known.ravel())
+    place = np.full(facts.known.size, -1, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
     return UnitDays(
-        unit=units[rows // shape[1]].astype(np.int32),
-        day=(first + rows % shape[1]).astype(np.int32),
-        columns={name: column.ravel()[rows] for name, column in columns.items()},
-        token_row=place[cells],
-        token=tokens,
-        faults=sorted(named.items()),
+        unit=units[rows // days].astype(np.int32),
+        day=(first + rows % days).astype(np.int32),
+        columns={name: column.ravel()[rows] for name, column in facts.columns.items()},
+        token_row=place[facts.cells],
+        token=facts.tokens,
+        faults=sorted((int(place[u * days + d]), words) for (u, d), words in facts.faults.items()),
     )
 
 
@@ -277,26 +288,31 @@ def _energy(energy: SupplyDays) -> dict[str, NDArray[np.float64]]:
     }  # fmt: skip
 
 
-def _people(
-    columns: dict[str, NDArray[np.float64]], people: list[TokenDay], row_of: dict[int, int], first: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+_DOOR = (
+    "entries",
+    "exits",
+    "residents_seen",
+    "strangers_seen",
+    "residents_nights",
+    "strangers_nights",
+    "lent_passages",
+)
+
+
+def _people(columns: dict[str, NDArray[np.float64]], people: People) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Add up who came; returns for every token its cell (row × days + day) and the packed token."""
+    at = (people.unit, people.day)
+    for name, amount in (("entries", people.entries), ("exits", people.exits), ("lent_passages", people.lent)):
+        np.add.at(columns[name], at, amount)
+    named = people.token != 0
+    ours = np.isin(people.who, (Who.RESIDENT, Who.GUEST))
+    for of, seen, slept in (
+        (ours, "residents_seen", "residents_nights"),
+        (~ours, "strangers_seen", "strangers_nights"),
+    ):
+        rows = named & of
+        np.add.at(columns[seen], (people.unit[rows], people.day[rows]), 1.0)
+        np.add.at(columns[slept], (people.unit[rows], people.day[rows]), people.night[rows].astype(float))
     days = columns["entries"].shape[1]
-    cells: list[int] = []
-    tokens: list[int] = []
-    seen = {Who.RESIDENT: "residents_seen", Who.GUEST: "residents_seen"}
-    slept = {Who.RESIDENT: "residents_nights", Who.GUEST: "residents_nights"}
-    for unit, day, who, token, entries, exits, night, lent in people:
-        u, d = row_of[unit], day - first
-        if not 0 <= d < days:
-            continue
-        columns["entries"][u, d] += entries
-        columns["exits"][u, d] += exits
-        columns["lent_passages"][u, d] += lent or 0
-        if token is None:
-            continue
-        columns[seen.get(Who(who), "strangers_seen")][u, d] += 1
-        columns[slept.get(Who(who), "strangers_nights")][u, d] += night
-        cells.append(u * days + d)
-        tokens.append((token & ~7) | who << 1 | night)
-    return np.array(cells, dtype=np.int64), np.array(tokens, dtype=np.int64)
+    packed = (people.token & ~7) | people.who << 1 | people.night
+    return (people.unit * days + people.day)[named], packed[named]

@@ -6,6 +6,7 @@ what was known. Computing them bit by bit gives what computing them from nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,13 +14,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.days import TRICKLE_L, SupplyDays, supply_days, to_unit_days
+from analytics.days import TRICKLE_L, People, SupplyDays, dense, supply_days, to_unit_days
 from analytics.intervals import REACH, Bounds, to_intervals
 from domain.calendar import day_start, day_starts_ms
 from domain.measures import REGISTER_OF, Supply
 from store import facts, series, unit_days
 from store.connect import Connection
-from store.facts import Meter
+from store.facts import Meter, TokenDay
 
 #: Units whose series are held in memory at a time.
 UNITS_AT_ONCE = 500
@@ -99,10 +100,16 @@ def _recompute(
     begin, end = day_start(first, zone), day_start(last + timedelta(days=1), zone)
     people = facts.token_days(connection, units, begin, end, zone.key, known_at)
     alive = facts.door_days(connection, units, begin, end, zone.key, known_at)
-    rows = to_unit_days(
-        np.array(units, dtype=np.int32), unit_days.day_number(first), per_supply[Supply.WATER], per_supply[Supply.ELECTRICITY],
-        people, alive,
-    )  # fmt: skip
+    day = unit_days.day_number(first)
+    door_unit, door_day = _table(alive, units, day, count).T
+    found = dense(
+        per_supply[Supply.WATER],
+        per_supply[Supply.ELECTRICITY],
+        _people(people, units, day, count),
+        door_unit,
+        door_day,
+    )
+    rows = to_unit_days(np.array(units, dtype=np.int32), day, found)
     unit_days.save_days(connection, rows, units, first, last)
     return len(rows)
 
@@ -150,3 +157,21 @@ def _supply(
         trickle=least,
         observed_h=np.array([2.5 * k.expected_interval_s / 3600 for k in known]),
     )
+
+
+def _table(rows: Sequence[tuple[int, ...]], units: list[int], first: int, days: int) -> NDArray[np.int64]:
+    """Turn rows that begin with a unit's id and a day's number into columns that begin with the unit's row and the day's column."""
+    width = len(rows[0]) if rows else 2
+    table = np.array(rows, dtype=np.int64).reshape(-1, width)
+    order = np.argsort(np.array(units))
+    table[:, 0] = order[np.searchsorted(np.array(units)[order], table[:, 0])]
+    table[:, 1] -= first
+    return table[(table[:, 1] >= 0) & (table[:, 1] < days)]
+
+
+def _people(rows: Sequence[TokenDay], units: list[int], first: int, days: int) -> People:
+    table = _table(rows, units, first, days)
+    if not len(table):
+        table = np.empty((0, 8), dtype=np.int64)
+    names = ("unit", "day", "who", "token", "entries", "exits", "night", "lent")
+    return People(**{name: table[:, i] for i, name in enumerate(names)})

@@ -21,8 +21,11 @@ from store import homes, unit_days
 from store.connect import Connection
 from store.homes import Homes
 
-#: Days that a frame shows at most: a year, and the month before it that tells what was usual.
-WINDOW = 400
+#: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
+#: judged it shows all that there is.
+WINDOW, WHOLE = 400, 3_660
+#: Days after the last fact for which a frame by day shows that nothing came.
+SILENCE_SHOWN = 60
 _FAMILIES = ("water", "energy", "door", "lock")
 
 
@@ -32,26 +35,35 @@ class History:
 
     units: list[int]
     zone: ZoneInfo
+    window: int = WINDOW
     first: date | None = None
     _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     _tokens: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     _faults: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     _days: int = 0
 
+    def read(self, connection: Connection, last: date) -> bool:
+        """Read all days up to `last`, or up to SILENCE_SHOWN days after the last fact; False where there are no facts."""
+        span = unit_days.span_of(connection, self.units)
+        if span is None or span[0] > last:
+            return False
+        self.refresh(connection, min(last, span[1] + timedelta(days=SILENCE_SHOWN)), None)
+        return True
+
     def refresh(self, connection: Connection, last: date, changed: date | None) -> None:
         """Read the days up to `last`: all the first time, then those from `changed` on, and those that are new."""
         if self.first is None:
             span = unit_days.span_of(connection, self.units)
             first = min(span[0], last) if span else last
-            self.first = max(first, last - timedelta(days=WINDOW - 1))
+            self.first = max(first, last - timedelta(days=self.window - 1))
         days = (last - self.first).days + 1
         begin = self._days if changed is None else max(0, min(self._days, (changed - self.first).days))
         self._grow(days)
         if begin < days:
             self._read(connection, begin, days)
         self._days = days
-        if days > WINDOW + 30:
-            self._forget(days - WINDOW)
+        if days > self.window + 30:
+            self._forget(days - self.window)
 
     def _grow(self, days: int) -> None:
         have = next(iter(self._columns.values())).shape[1] if self._columns else 0

@@ -20,7 +20,7 @@ from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.facts import BoundsOf, Touched, update_facts
 from analytics.frame import Frame
-from analytics.history import History, last_whole_day
+from analytics.history import WHOLE, WINDOW, History, last_whole_day
 from analytics.policy import Policy
 from domain.alerting import Condition, returned
 from domain.calendar import day_of, from_ms
@@ -182,8 +182,10 @@ def judge_units(
     connection: Connection, estate_id: int, units: list[int], zone: ZoneInfo, policy: Policy, clock: datetime
 ) -> RunReport:
     """Judge units by all that is known of them up to the last whole day."""
-    history = History(units=units, zone=zone)
-    history.refresh(connection, last_whole_day(clock, zone), None)
+    first_time = facts.judged_day(connection, estate_id) is None
+    history = History(units=units, zone=zone, window=WHOLE if first_time else WINDOW)
+    if not history.read(connection, last_whole_day(clock, zone)):
+        return RunReport()
     return _judge(connection, estate_id, history.frame(connection), policy)
 
 

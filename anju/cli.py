@@ -16,6 +16,8 @@ from rich.table import Table
 from anju import services
 from anju.bench_cli import bench_app
 from anju.edge_cli import decode, fail, gateway_app, out, simulate_devices, simulate_field
+from anju.leads_cli import leads, rehearse, visits_app
+from anju.nights_cli import nightly, play, record
 from anju.quarantine_cli import quarantine_app
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
@@ -36,7 +38,13 @@ app.add_typer(users_app, name="users")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(bench_app, name="bench")
+app.add_typer(visits_app, name="visits")
 app.command()(decode)
+app.command()(record)
+app.command()(play)
+app.command()(nightly)
+app.command()(leads)
+app.command()(rehearse)
 simulate_app.command(name="devices")(simulate_devices)
 simulate_app.command(name="field")(simulate_field)
 T = TypeVar("T")
@@ -93,62 +101,6 @@ def api() -> None:
     from api.serve import serve
 
     serve(_settings())
-
-
-@app.command()
-def nightly() -> None:
-    """Work off what is dirty once, and return."""
-    from analytics.nightly import run_all
-    from analytics.policy import load_policy
-    from store.connect import connect
-
-    settings = _settings()
-    with connect(settings.conninfo(), statement_s=3600) as connection:
-        report = run_all(
-            connection,
-            load_policy(settings.policy_file),
-            services.meter_bounds(settings.profiles_dir),
-            datetime.now(UTC),
-        )
-    out.print(
-        f"{report.units} units, {report.unit_days} unit-days, {report.findings} findings, {report.raised} new alerts"
-    )
-
-
-@app.command()
-def leads(
-    estate: Annotated[str | None, typer.Option(help="only this estate")] = None,
-    visits: Annotated[int, typer.Option(help="how many visits can be made", min=1, max=1000)] = 20,
-    lang: Annotated[str, typer.Option(help="zh or en")] = "zh",
-) -> None:
-    """List the leads that stand, likeliest first, each with its reason."""
-    from analytics.policy import LANGUAGES, load_policy
-    from store import alerts, places
-    from store.connect import connect
-
-    if lang not in LANGUAGES:
-        raise fail(f"--lang {lang!r}: use one of {', '.join(LANGUAGES)}")
-    settings = _settings()
-    policy = load_policy(settings.policy_file)
-    with connect(settings.conninfo()) as connection:
-        scope = places.estate_ids(connection)
-        if estate is not None and places.find_estate(connection, scope, estate) is None:
-            raise fail(f"--estate {estate!r}: no such estate in the register")
-        rows = alerts.list_leads(connection, scope, estate, visits)
-    table = Table("estate", "unit", "score", "severity", "condition", "since", "reason")
-    for row in rows:
-        since = row["since_at"].astimezone(ZoneInfo(row["timezone"])).date().isoformat()
-        table.add_row(
-            row["estate"],
-            row["subject"],
-            f"{row['score']:.2f}",
-            row["severity"],
-            row["condition"],
-            since,
-            policy.sentence(row, lang),
-        )
-    out.print(table)
-    out.print(f"{len(rows)} leads. A lead is a reason to ask, never a verdict.")
 
 
 @app.command()
@@ -348,6 +300,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
     from gateway.uplink import NotAcknowledged
     from store.connect import NoTables, Unavailable
     from store.migrate import MigrationError
+    from store.visits import BadVisit
 
     try:
         return run()
@@ -355,6 +308,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
         BadSettings,
         BadPolicy,
         BadRegister,
+        BadVisit,
         BadFile,
         NotAcknowledged,
         BadConfig,

@@ -36,10 +36,13 @@ class Arrivals:
         return self._sent.get(frame, self.now_ms)
 
     def of_columns(self, columns: Columns) -> NDArray[np.int64]:
-        """Return for every message of the columns when it arrived."""
-        for frame, route, sent_at in zip(columns.frames, columns.routes, columns.sent_at, strict=True):
+        """Return for every message of the columns when it arrived; one that does not say when it was sent, at its newest reading."""
+        ends = [*columns.begins[1:], len(columns)] if columns.begins else []
+        for frame, route, sent_at, a, b in zip(
+            columns.frames, columns.routes, columns.sent_at, columns.begins, ends, strict=True
+        ):
             if route.gateway.as_sent:
-                self.note(id(frame), sent_at, as_sent=True)
+                self.note(id(frame), sent_at or max(columns.at[a:b], default=None), as_sent=True)
         if not self._sent:
             return np.full(len(columns.frames), self.now_ms, dtype=np.int64)
         return np.array([self.of(id(frame)) for frame in columns.frames], dtype=np.int64)

@@ -257,7 +257,7 @@ class _Batch:
                     self._see(route.gateway, Up.READINGS, boot, seqs, route.source)
             if route.unnumbered:
                 self.best_effort.add(route.gateway.id)
-            if route.sent_at is not None:
+            if route.sent_at is not None and not route.gateway.as_sent:
                 # What a gateway says of its clock may be anything; beyond 24 days it is only wrong.
                 self.out.skews[route.gateway.id] = max(-MOST_SKEW, min(MOST_SKEW, route.sent_at - self.now_ms))
 
@@ -292,7 +292,8 @@ class _Batch:
         self._refuse(topic, frame[1], whole or found)
 
     def _place(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
-        self.arrivals.note(id(frame), found.sent_at, as_sent=gateway.as_sent)
+        sent_at = found.sent_at or max([*found.at, *(item.at for item in found.events)], default=None)
+        self.arrivals.note(id(frame), sent_at, as_sent=gateway.as_sent)
         tally = self._tally(source_of(topic), found.topic.up)
         tally.received += found.received
         for piece in found.refused:

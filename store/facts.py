@@ -178,9 +178,9 @@ def neighbour_days(
     }
 
 
-#: One person's passages at one unit on one local day: unit, day (from 2000-01-01), who it was, the token's hash, entries,
+#: One person's passages at one unit on one local day: unit, day (from 2000-01-01), who it was, the token's hash (0: no token), entries,
 #: exits, whether the night was spent, and passages with a card that is registered for somebody else.
-TokenDay = tuple[int, int, int, int | None, int, int, bool, int]
+TokenDay = tuple[int, int, int, int, int, int, int, int]
 
 
 def token_days(
@@ -231,8 +231,8 @@ WITH doors AS (
     LEFT JOIN LATERAL (SELECT unit_id, valid_to FROM tenancies t WHERE t.household_id = r.household_id
                        AND t.valid_from <= k.day ORDER BY t.valid_from DESC LIMIT 1) t ON true
 )
-SELECT unit_id, day - date '2000-01-01', min(who), hashtextextended(token, unit_id), sum(entries)::integer, sum(exits)::integer,
-       bool_or(night), (sum(entries + exits) FILTER (WHERE lent))::integer
+SELECT unit_id, day - date '2000-01-01', min(who), coalesce(hashtextextended(token, unit_id), 0), sum(entries)::integer, sum(exits)::integer,
+       bool_or(night)::integer, coalesce(sum(entries + exits) FILTER (WHERE lent), 0)::integer
 FROM owned WHERE unit_id = ANY(%(units)s) GROUP BY unit_id, day, token
 """
 

@@ -26,6 +26,7 @@ from analytics.presence import Presence
 DEFAULTS: Params = {
     **presence.DEFAULTS,
     "warn_days": 30,  # the first warning; 90 and 150 days are policy's steps towards the six months
+    "warn_visited_days": 45,  # where somebody looks in now and then
     "abstain_days": 14,  # a stretch shorter than this that cannot be judged is not worth a word
     "max_unknown": 0.2,  # share of a run's days that may say nothing at all
     "min_quiet_energy": 0.6,  # share of a run's days that must be quiet where electricity stands alone
@@ -123,9 +124,31 @@ def _judge(
         reason = "low_but_not_empty" if not water else ""
     if reason and days >= params["abstain_days"]:
         abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason=reason))
-    if not reason and long_ms >= params["warn_days"] * DAY_MS:
-        families = [name for name, holds in (("water", by_water), ("electricity", by_energy)) if holds]
-        findings.append(_finding(frame, says, u, span, (since, until), families, visits, frozen=frozen))
+    if reason or long_ms < params["warn_days"] * DAY_MS:
+        return
+    families = [name for name, holds in (("water", by_water), ("electricity", by_energy)) if holds]
+    nights = frame["residents_nights"][u, span]
+    if not np.isnan(nights).all():
+        families.append("access")
+    if visits and _longest_ms(frame, says, u, span, since, until) < params["warn_days"] * DAY_MS:
+        # Visits make it doubtful: then it has to last longer, and two families have to agree.
+        if long_ms < params["warn_visited_days"] * DAY_MS:
+            return
+        if len(families) < 2:
+            abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="looked_in_one_family"))
+            return
+    findings.append(_finding(frame, says, u, span, (since, until), families, visits, frozen=frozen))
+
+
+def _longest_ms(frame: Frame, says: _Says, u: int, span: slice, since: float, until: float | None) -> float:
+    """Return the longest time within a run in which nobody so much as looked in."""
+    visits = span.start + np.flatnonzero(says.visited[u, span])
+    first, last = frame["water_first_use_at"][u, visits], frame["water_last_use_at"][u, visits]
+    # Someone who came and used no water came at noon, as far as anybody knows.
+    noon = (frame.day_starts[visits] + frame.day_starts[visits + 1]) / 2
+    ends = np.append(np.where(np.isnan(first), noon, first), until or frame.day_starts[span.stop])
+    begins = np.append(since, np.where(np.isnan(last), noon, last))
+    return float((ends - begins).max())
 
 
 def _since(frame: Frame, says: _Says, u: int, a: int) -> float:
@@ -167,10 +190,9 @@ def _finding(
     doors_known = int((~np.isnan(entries)).sum())
     days = int(((until or frame.day_starts[span.stop]) - since) // DAY_MS)
     words = {"water": "no_water_used", "electricity": "electricity_as_empty"}
-    reasons = [words[name] for name in families]
+    reasons = [words[name] for name in families if name in words]
     if doors_known:
         reasons.append("no_resident_entered" if not np.nansum(entries) else "residents_only_looked_in")
-        families = [*families, "access"]
     if visits:
         reasons.append("looked_in")
     kwh = frame["energy_kwh"][u, span]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from domain import sequence
 from domain.calendar import day_starts_ms
 from domain.rejection import Reason, Rejected
-from store import facts, ingest_log, latest, progress, quarantine
+from store import facts, ingest_log, latest, progress, quarantine, unit_days
 from store.connect import Connection
 from store.ingest_log import Spans, Tally
 from store.quarantine import Which
@@ -111,11 +111,12 @@ def test_what_changed_goes_to_analytics_by_device(connection: Connection) -> Non
     assert row is not None
     connection.execute("DELETE FROM dirty_spans")
     spans = Spans(device=np.array([row["id"], row["id"]]), estate=np.array([row["estate_id"]] * 2), low=np.array([5000, 1000]),
-                  high=np.array([6000, 2000]))  # fmt: skip
+                  high=np.array([6000, 2000]),
+                  received=np.array([7000, 7000]))  # fmt: skip
     ingest_log.mark_dirty(connection, spans)
-    ids, (unit,) = facts.take_dirty(connection, row["estate_id"])
+    ids, (unit,) = facts.take_dirty(connection, row["estate_id"], datetime.now(UTC))
     assert (unit.from_at.timestamp(), unit.to_at.timestamp()) == (1.0, 6.0) and len(ids) == 1
-    facts.clear_dirty(connection, ids)
+    facts.clear_dirty(connection, ids, datetime.now(UTC))
     assert facts.dirty_estates(connection) == []
 
 
@@ -150,28 +151,27 @@ def test_a_frame_has_nan_where_nothing_is_known(connection: Connection) -> None:
     row = connection.execute("SELECT id FROM units").fetchone()
     assert row is not None
     first = date(2026, 1, 1)
-    blank = dict.fromkeys((*facts.NUMBERS, *facts.INSTANTS)) | {"unit_id": row["id"], "faults": [], "energy_cover": 0.0}
-    rows = [
-        blank
-        | {
-            "day": first + timedelta(days=d),
-            "water_l": float(d),
-            "water_cover": 1.0,
-            "energy_samples": 0,
-            "water_samples": 24,
-        }
-        for d in (0, 2)
-    ]
-    facts.save_days(connection, rows, [row["id"]], first, first + timedelta(days=2))
-    columns = facts.load_columns(connection, [row["id"]], first, 4)
+    names = (*unit_days.NUMBERS, *unit_days.INSTANTS)
+    rows = unit_days.UnitDays(
+        unit=np.array([row["id"]] * 2, dtype=np.int32),
+        day=np.array([unit_days.day_number(first), unit_days.day_number(first) + 2], dtype=np.int32),
+        columns={name: np.array([np.nan, np.nan]) for name in names}
+        | {"water_l": np.array([0.0, 2.0]), "water_cover": np.ones(2), "energy_cover": np.zeros(2),
+           "water_samples": np.full(2, 24.0), "energy_samples": np.zeros(2)},
+        token_row=np.array([1, 1]), token=np.array([16, -8], dtype=np.int64), faults=[(0, ["water_reset"])],
+    )  # fmt: skip
+    unit_days.save_days(connection, rows, [row["id"]], first, first + timedelta(days=2))
+    assert unit_days.load_faults(connection, [row["id"]], first, 4) == [(0, 0, ["water_reset"])]
+    assert [c.tolist() for c in unit_days.load_tokens(connection, [row["id"]], first, 4)] == [[0, 0], [2, 2], [-8, 16]]
+    columns = unit_days.load_columns(connection, [row["id"]], first, 4)
     assert columns["water_l"][0].tolist()[0] == 0.0 and np.isnan(columns["water_l"][0][[1, 3]]).all()
-    assert np.isnan(columns["energy_kwh"]).all() and facts.span_of(connection, [row["id"]]) == (
+    assert np.isnan(columns["energy_kwh"]).all() and unit_days.span_of(connection, [row["id"]]) == (
         first,
         first + timedelta(days=2),
     )
     spans = {row["id"]: (first + timedelta(days=1), first + timedelta(days=1))}
     assert facts.neighbour_days(connection, spans, 4) == {row["id"]: (first, first + timedelta(days=2))}
-    assert len(facts.list_unit_days(connection, row["id"], first, first)) == 1
+    assert len(unit_days.list_unit_days(connection, row["id"], first, first)) == 1
     from zoneinfo import ZoneInfo
 
     assert len(day_starts_ms(first, 4, ZoneInfo("Asia/Shanghai"))) == 5

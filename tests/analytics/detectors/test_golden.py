@@ -79,6 +79,7 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
     if "entries" in span:
         columns["entries"][:, d] = span["entries"]
         columns["residents_seen"][:, d] = min(1, span["entries"])
+        columns["residents_nights"][:, d] = min(1, span["entries"])
 
 
 def run(path: Path, frame: Frame) -> tuple[list[Finding], list[Abstention]]:

@@ -1,0 +1,86 @@
+"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could not be judged and what would cure it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from analytics.cures import cure_of
+from analytics.detectors import DETECTORS
+from analytics.fusion import BASE_RATE
+from analytics.nightly import judged_through, night_clock
+from analytics.policy import LANGUAGES, Policy
+from analytics.visit_list import VisitList, make_list
+from store import findings, visits
+from store.connect import Connection
+
+#: What a visit can confirm: the kinds of compliance.
+KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")
+
+
+def standing(
+    connection: Connection, policy: Policy, estates: Sequence[int], as_of: date | None, now: datetime, zone: ZoneInfo
+) -> list[dict[str, Any]]:
+    """List the leads that stood after the night of a day, or that stand now, the likeliest first."""
+    clock = now if as_of is None else night_clock(as_of, zone)
+    return [describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)]
+
+
+def abstained(
+    connection: Connection, estates: Sequence[int], as_of: date | None, now: datetime, zone: ZoneInfo
+) -> list[dict[str, Any]]:
+    """List what could not be judged on a day, each with what would cure it."""
+    clock = now if as_of is None else night_clock(as_of, zone)
+    on = judged_through(clock, zone)
+    return [
+        {"unit": row["unit"], "estate": row["estate"], "kind": row["detector"], "reason": row["reason"],
+         "from_day": row["from_day"].isoformat(), "to_day": row["to_day"].isoformat(), "cure": cure_of(row["reason"])}
+        for row in findings.abstentions_at(connection, estates, clock, on)
+    ]  # fmt: skip
+
+
+def week(
+    connection: Connection,
+    policy: Policy,
+    estates: Sequence[int],
+    count: int,
+    as_of: date | None,
+    now: datetime,
+    zone: ZoneInfo,
+) -> VisitList:
+    """Choose the homes to visit; the same week draws the same random controls."""
+    on = as_of or judged_through(now, zone)
+    leads = standing(connection, policy, estates, as_of, now, zone)
+    seed = on.isocalendar().year * 100 + on.isocalendar().week
+    return make_list(leads, visits.let_homes(connection, estates, on), visits=count, base_rate=BASE_RATE, seed=seed)
+
+
+def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
+    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day known when it was first told."""
+    zone = ZoneInfo(row["timezone"])
+
+    def day(at: datetime | None) -> str | None:
+        return None if at is None else at.astimezone(zone).date().isoformat()
+
+    shown = {**row, "subject": row["unit"]}
+    return {
+        "unit": row["unit"],
+        "unit_id": row["unit_id"],
+        "estate": row["estate"],
+        "kind": row["detector"],
+        "score": round(float(row["score"]), 3),
+        "start_day": day(row["since_at"]),
+        "start_low": day(row["since_low_at"]),
+        "start_high": day(row["since_high_at"] - timedelta(milliseconds=1)),
+        "raised_day": judged_through(row["raised_at"], zone).isoformat(),
+        "frozen": row["frozen"],
+        "reasons": list(row["reasons"]),
+        "evidence": row["evidence"],
+        "why": {language: policy.sentence(shown, language) for language in LANGUAGES},
+        "severity": policy.for_finding(row["detector"], {**row["evidence"], "score": row["score"]}).severity,
+        "version": row["version"],
+        "params_digest": row["params_digest"],
+        "window": [row["window_from"].isoformat(), row["window_to"].isoformat()],
+    }

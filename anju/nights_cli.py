@@ -1,0 +1,158 @@
+"""`anju record`, `anju play`, `anju nightly`: traffic taken and played again, and nights run one by one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from anju import services
+from anju.edge_cli import fail, out
+from anju.settings import load_settings
+from domain.ids import valid_id
+
+
+def a_day(option: str, text: str) -> date:
+    """Read a day given on the command line."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise fail(f"{option} {text!r}: must be a date like 2026-03-31") from None
+
+
+def record(
+    file: Annotated[Path, typer.Argument(help="gzip file to write; what is there already stays")],
+    estate: Annotated[str, typer.Option(help="the estate to record")],
+    seconds: Annotated[int | None, typer.Option(help="stop after so long; else at Ctrl-C", min=1)] = None,
+) -> None:
+    """Record an estate's traffic as gzip lines of {"topic", "payload"}. Needs a broker log-in that may read up/."""
+    from gateway.recording import record as run
+
+    if not valid_id(estate):
+        raise fail(f"--estate {estate!r}: must be 2 to 40 lower-case letters, digits or hyphens")
+    if not file.parent.is_dir():
+        raise fail(f"{file}: its directory does not exist")
+    settings = load_settings()
+    stopping = threading.Event()
+    services.on_stop(stopping.set)
+    if seconds:
+        threading.Timer(seconds, stopping.set).start()
+    with Progress(TextColumn("recording {task.completed:.0f} messages"), TimeElapsedColumn(), console=out) as bar:
+        task = bar.add_task("", total=None)
+        written = run(settings.broker(), estate, file, stopping, lambda n: bar.update(task, completed=n))
+    out.print(f"{written} messages in {file}")
+
+
+def play(
+    paths: Annotated[list[Path], typer.Argument(help="recordings, or directories of them")],
+    received_as_sent: Annotated[
+        bool, typer.Option("--received-as-sent", help="messages count as received when they say that they were sent")
+    ] = False,
+) -> None:
+    """Send recordings through the broker, as fast as ingest takes them; done when the server has acknowledged all."""
+    from domain import wire
+    from gateway.recording import Player, read_recording, recordings
+    from store import ingest_log, nights
+    from store.connect import connect
+
+    settings = load_settings()
+    files = recordings(paths)
+    known: set[str] = set()
+    sent, began = 0, time.monotonic()
+    columns = (TextColumn("playing {task.completed:.0f} messages"), TimeElapsedColumn())
+    with (
+        connect(settings.conninfo()) as connection,
+        Player(settings.broker()) as player,
+        Progress(*columns, console=out) as bar,
+    ):
+        before = sum(t.stored for t in ingest_log.read_tallies(connection).values())
+        connection.rollback()
+        task = bar.add_task("", total=None)
+        for file in files:
+            for topic, payload in read_recording(file):
+                parsed = wire.parse_up_topic(topic)
+                if parsed is not None and parsed.estate not in known:
+                    known.add(parsed.estate)
+                    if nights.mark_recording(connection, [parsed.estate], as_sent=received_as_sent):
+                        raise fail(f"{file}: estate {parsed.estate!r} is not in the register: import it first")
+                    connection.commit()
+                    # Ingest looks once a second whether the register has changed.
+                    time.sleep(1.5)
+                player.play(topic, payload)
+                sent += 1
+                if sent % 500 == 0:
+                    bar.update(task, completed=sent)
+        player.drain()
+        bar.update(task, completed=sent)
+        stored = sum(t.stored for t in ingest_log.read_tallies(connection).values()) - before
+    took = time.monotonic() - began
+    out.print(
+        f"{sent} messages of {len(files)} files in {took:.1f} s: {player.acknowledged} acknowledged, {player.unnumbered} without "
+        f"a number handed to the broker; {stored} values and events are new"
+    )
+
+
+def nightly(
+    first: Annotated[str | None, typer.Option("--from", help="first day, such as 2026-03-01")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="last day")] = None,
+    estate: Annotated[str | None, typer.Option(help="only this estate")] = None,
+) -> None:
+    """Work off what is dirty and judge what has not been judged today; with --from and --to run those nights in their order.
+
+    A night knows what had arrived and was registered by its clock, four in the morning after its day. A night that was run stays.
+    """
+    from analytics import nightly as slow
+    from analytics.policy import load_policy
+    from store import nights
+    from store.connect import connect
+
+    settings = load_settings()
+    services.set_up_logs(as_json=settings.log_json)
+    policy, bounds = load_policy(settings.policy_file), services.meter_bounds(settings.profiles_dir)
+    if (first is None) != (last is None):
+        raise fail("--from and --to belong together: give both, or neither")
+    with connect(settings.conninfo(), statement_s=3600) as connection:
+        if first is None or last is None:
+            report = slow.run_all(connection, policy, bounds, datetime.now(UTC))
+        else:
+            begin, end = a_day("--from", first), a_day("--to", last)
+            if begin > end:
+                raise fail(f"--from {first}: lies after --to {last}")
+            names = [code for _, code, _ in nights.list_estates(connection, estate)]
+            if not names:
+                raise fail(
+                    f"--estate {estate!r}: no such estate with units"
+                    if estate
+                    else "no estate has units: import the register"
+                )
+            bars = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            with Progress(*bars, console=out) as bar:
+                task = bar.add_task("nights", total=len(names) * ((end - begin).days + 1))
+
+                def told(code: str, day: date) -> None:
+                    done = names.index(code) * ((end - begin).days + 1) + (day - begin).days + 1
+                    bar.update(task, completed=done, description=f"{code} {day}")
+
+                report = slow.run_nights(connection, policy, bounds, begin, end, estate=estate, progress=told)
+            late = nights.too_late(
+                connection, datetime.combine(end + timedelta(days=2), datetime.min.time(), tzinfo=UTC)
+            )
+            if late:
+                out.print(
+                    f"{late} batches arrived after the last of these nights and wait; a recording is played with --received-as-sent"
+                )
+    out.print(
+        f"{report.nights} nights, {report.units} units judged, {report.unit_days} unit-days, {report.findings} findings, "
+        f"{report.raised} new alerts"
+    )
