@@ -25,6 +25,8 @@ PROVEN_H = 72.0
 _RATE_H = 1 / 6
 #: Litres within one interval up to which water is a trickle (a drip, the last digit trembling), not someone's use.
 TRICKLE_L = 2.0
+#: m³ a day across a gap from which people lived there all the time.
+_LIVED_M3 = 0.04
 #: Litres in an hour from which someone drew water in it.
 _DRAWN_L = 0.5
 #: Hours of the local day that are night for meters, and those of a working day.
@@ -102,7 +104,8 @@ def supply_days(
     amount = total(known, delta * overlap / span)
     amount[total(known, np.ones(len(cell))) == 0] = np.nan
     small = known & (delta <= trickle[intervals.series[which]] + 1e-9)
-    used = known & ~small
+    # Across a gap it is not known on which day the tap ran, unless it ran so much that it must have been on most.
+    used = known & ~small & (observed | (delta >= _LIVED_M3 * span / (24 * _HOUR_MS)))
     rated = known & (span >= _RATE_H * _HOUR_MS) & (span <= OBSERVED_H * _HOUR_MS)
     rate = delta / (span / _HOUR_MS)
     still = rated & (delta <= 0)

@@ -17,16 +17,18 @@ from analytics.frame import Frame, Mask, rolling
 Params = dict[str, float]
 DEFAULTS: Params = {
     "min_cover": 0.75,  # share of a day that readings must cover before it says "quiet"
-    "visit_l": 60.0,  # litres that a visit to an empty home may use at most,
-    "visit_share": 0.3,  # of what a lived-in day of the same home uses,
-    "visit_hours": 3.0,  # within so many hours of the day
+    "visit_l": 80.0,  # litres that a visit to an empty home may use at most,
+    "visit_least_l": 50.0,  # though never less than this,
+    "visit_share": 0.75,  # of what a lived-in day of the same home uses,
+    "visit_hours": 6.0,  # within so many hours of the day
     "visits_a_week": 2.0,  # more than so many in seven days are no visits
     "quiet_share": 0.2,  # of a lived-in day: up to here a day's electricity is an empty home's
     "quiet_cap_kwh": 4.0,  # and never more than this
     "lived_share": 0.4,  # of a lived-in day: from here on someone lives there
     "lived_days": 30,  # lived-in days that must be known before electricity can judge
     "dead_kwh": 0.1,  # the main switch is off: quiet for any home
-    "machine_cv": 0.06,  # two weeks whose days differ less than this are a machine's, not a person's,
+    "machine_step": 0.04,  # days that differ no more than this from the one before are a machine's, not a person's,
+    "empty_share": 0.6,  # up to this share of a lived-in day such a fortnight is an empty home's
     "machine_share": 0.8,  # where they come to less than this share of a lived-in day
 }
 
@@ -66,18 +68,23 @@ def read(frame: Frame, params: Params) -> Presence:
     drawn = ~np.isnan(frame["water_last_use_at"])
     litres = frame["water_l"]
     with np.errstate(invalid="ignore"):
-        leaked = np.nan_to_num(frame["water_least_l_h"]) * np.float32(24.0)
+        # The last digit trembles: a litre an hour more than the least may still be the leak's.
+        least = np.nan_to_num(frame["water_least_l_h"])
+        leaked = np.where(least > 0, least + np.float32(1.0), np.float32(0.0)) * np.float32(24.0)
         used_l = np.maximum(litres - leaked, np.float32(0.0))
     usual_l = _usual(np.where(covered, used_l, np.nan), 10.0, int(params["lived_days"]))
     kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.float32(np.nan))
-    usual_kwh = _usual(kwh, 4 * params["dead_kwh"], int(params["lived_days"]))
+    # What a lived-in day takes is learnt on days on which somebody lived there: let, and not with the tap dry all day.
+    usual_kwh = _usual(
+        np.where(frame.let & ~(covered & ~drawn), kwh, np.nan), 4 * params["dead_kwh"], int(params["lived_days"])
+    )
     usual = usual_kwh[:, None]
     with np.errstate(invalid="ignore"):
-        quiet = (kwh <= np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"])) | (
-            kwh <= params["dead_kwh"]
-        )
-        lived = (kwh > params["lived_share"] * usual) & ~quiet
-        lived &= ~((kwh < params["machine_share"] * usual) & _machine(kwh, params["machine_cv"]))
+        machine = _machine(kwh, params["machine_step"])
+        least = np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"])
+        # What an empty home draws may be much for a thrifty household, but it is the same every day.
+        quiet = (kwh <= least) | (kwh <= params["dead_kwh"]) | ((kwh < params["empty_share"] * usual) & machine)
+        lived = (kwh > params["lived_share"] * usual) & ~quiet & ~((kwh < params["machine_share"] * usual) & machine)
         entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
     visited = _visits(frame, params, drawn, covered, used_l, usual_l)
     return Presence(
@@ -114,13 +121,17 @@ def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]
     return usual
 
 
-def _machine(kwh: NDArray[Any], cv: float) -> Mask:
-    """Find the days whose fortnight is as even as only a machine's is: a lamp on a timer, a heater, a fridge."""
-    known = ~np.isnan(kwh)
-    n = rolling(known, 14)
-    mean = rolling(kwh, 14) / np.maximum(n, 1)
-    square = rolling(np.square(kwh, dtype=np.float64), 14) / np.maximum(n, 1)
-    even = (n >= 10) & (np.sqrt(np.maximum(square - mean * mean, 0.0)) <= cv * mean)
+def _machine(kwh: NDArray[Any], same: float) -> Mask:
+    """Find the days of fortnights that are as even as only a machine's are: a lamp on a timer, a heater, a fridge.
+
+    Most days of such a fortnight take what the day before them took, but for those on which somebody looked in.
+    """
+    step = np.full(kwh.shape, np.nan, dtype=np.float32)
+    step[:, 1:] = np.abs(kwh[:, 1:] - kwh[:, :-1])
+    with np.errstate(invalid="ignore"):
+        alike = step <= same * kwh
+        pairs = rolling(~np.isnan(step), 14)
+    even = (pairs >= 9) & (rolling(alike, 14) >= 0.6 * pairs)
     # A fortnight is even as a whole: its first days too.
     out: Mask = rolling(even[:, ::-1], 14)[:, ::-1] > 0
     return out
@@ -130,7 +141,8 @@ def _visits(
     frame: Frame, params: Params, drawn: Mask, covered: Mask, used_l: NDArray[Any], usual_l: NDArray[Any]
 ) -> Mask:
     """Find the days on which somebody opened a tap in a home where nobody lives: little water, in few hours, between quiet days."""
-    allowed = np.minimum(params["visit_l"], params["visit_share"] * np.nan_to_num(usual_l, nan=100.0))[:, None]
+    share = np.maximum(params["visit_least_l"], params["visit_share"] * np.nan_to_num(usual_l, nan=100.0))
+    allowed = np.minimum(params["visit_l"], share)[:, None]
     with np.errstate(invalid="ignore"):
         hours = np.nan_to_num(frame["water_hours"], nan=0.0)
         little = drawn & covered & (used_l <= allowed) & (hours <= params["visit_hours"])

@@ -36,9 +36,13 @@ DEFAULTS: Params = {
     "stay_nights": 4,  # nights in four weeks from which a stranger stays and does not visit
     "usual_seen": 0.75,  # share of days on which a resident who lives there is seen, where nothing is known yet
     "gone_seen": 0.04,  # share of days on which one who is gone is seen
+    "crowd": 4.5,  # strangers a night
+    "least_days": 28,  # weeks, not days
+    "no_evenings": 0.3,  # share of days with water before half past seven or after half past nine under which nobody lives there
     "fire": 4.0,
     "drop": 5.0,
     "limit_unseen": 60.0,  # a lost card, a broken reader, a patient in bed: so much rarer than subletting
+    "limit_never_seen": 6.0,  # who never went out, or never carries a card
     "limit_strangers": 6.0,  # a partner, a carer, a nanny
     "limit_several": 40.0,  # several unrelated strangers who stay
     "limit_both": 500.0,  # residents gone and strangers staying
@@ -50,6 +54,7 @@ DEFAULTS: Params = {
 }
 #: Days over which the usual is learnt, and those of the present that are compared with it.
 _PAST, _NOW = 84, 56
+_HOUR_MS = 3_600_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class _Signs:
     several: Mask
     fleeting: NDArray[np.float32]
     daily: NDArray[np.float32]
+    evening: NDArray[np.float32]
     seasons: dict[str, NDArray[np.float64]]
 
 
@@ -105,23 +111,37 @@ def _signs(frame: Frame, params: Params) -> _Signs:
     return _Signs(
         p=p, known=known, seen=seen, usual=usual, stayed=stayed, several=several & ~frame.spoken_for, fleeting=fleeting,
         daily=daily.astype(np.float32),
+        evening=_evenings(frame),
         seasons={"water": _seasons(p.used_l, p), "electricity": _seasons(frame["energy_kwh"], p)},
     )  # fmt: skip
+
+
+def _evenings(frame: Frame) -> NDArray[np.float32]:
+    """Tell of every day on which water was used and read by the hour whether it was used early or late; NaN where that is not known."""
+    first, last = frame["water_first_use_at"], frame["water_last_use_at"]
+    with np.errstate(invalid="ignore"):
+        homely = (first < frame.day_starts[:-1] + 7.5 * _HOUR_MS) | (last > frame.day_starts[:-1] + 21.5 * _HOUR_MS)
+        timed = (frame["water_hours_known"] >= 18) & ~np.isnan(last)
+    return np.where(timed, homely, np.nan).astype(np.float32)
 
 
 def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray[np.float64]:
     """Return on which share of the days on which the home lives a resident is seen while they live there.
 
-    The best month of the unit tells; it is drawn towards what is usual, as far as little is known.
+    What most of its months show; it is drawn towards what is usual elsewhere, as far as little is known.
     """
     counts = rolling(known & p.living, 28)
     share = rolling(known & seen & p.living, 28) / np.maximum(counts, 1)
-    share[counts < 10] = 0.0
-    best = share.max(axis=1, initial=0.0).astype(np.float64)
-    days = np.minimum(counts.max(axis=1, initial=0.0), 28.0).astype(np.float64)
+    share = np.where(counts >= 10, share, np.nan)[:, ::7]
+    ordered = np.sort(share, axis=1)
+    months = np.sum(~np.isnan(ordered), axis=1)
+    often = ordered[
+        np.arange(len(ordered)), np.clip((0.65 * (months - 1)).round().astype(int), 0, ordered.shape[1] - 1)
+    ]
+    days = np.minimum(7.0 * months, 56.0)
     prior, weight = params["usual_seen"], 6.0
     # Who was never seen may always have been gone: then what is usual elsewhere counts, but less.
-    usual = np.where(best > 0.1, (0.9 * best * days + prior * weight) / (days + weight), 0.6 * prior)
+    usual = np.where(often > 0.1, (np.nan_to_num(often) * days + prior * weight) / (days + weight), 0.6 * prior)
     return np.clip(usual, 0.08, 0.98)
 
 
@@ -131,7 +151,8 @@ def _strangers(frame: Frame, params: Params) -> tuple[NDArray[np.float32], Mask,
     Only a unit's own lock says whose guest a stranger is.
     """
     shape = frame.let.shape
-    stayed, fleeting = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    stayed: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
+    fleeting = np.zeros(shape, dtype=np.float32)
     several = np.zeros(shape, dtype=bool)
     t: Tokens = frame.tokens
     mine = np.isin(t.who, (Who.STRANGER, Who.FORMER)) & t.night
@@ -151,8 +172,14 @@ def _strangers(frame: Frame, params: Params) -> tuple[NDArray[np.float32], Mask,
     last[group] = day
     span = (last - first + 1)[group]
     count = np.bincount(group)[group]
-    long = nights >= params["stay_nights"]
-    np.add.at(stayed, (unit[long], day[long]), 1.0)
+    # Who spent enough nights stays until the next one seen, for ten days at most: not every night is seen.
+    long = np.flatnonzero(nights >= params["stay_nights"])
+    following = np.r_[day[1:], day[-1:]]
+    until = np.where(new[np.minimum(long + 1, len(day) - 1)] | (long == len(day) - 1), day[long] + 4, following[long])
+    change = np.zeros((shape[0], shape[1] + 1), dtype=np.float32)
+    np.add.at(change, (unit[long], day[long]), 1.0)
+    np.add.at(change, (unit[long], np.minimum(np.minimum(until, day[long] + 10), shape[1])), -1.0)
+    stayed = np.cumsum(change, axis=1)[:, :-1]
     # Guests of a short let: some nights in a row, and never again. Only those count whose time is over.
     brief = (count >= 2) & (count <= 8) & (span <= 10) & (last[group] <= frame.days - 4)
     np.add.at(fleeting, (unit[brief], day[brief]), 1.0)
@@ -160,8 +187,8 @@ def _strangers(frame: Frame, params: Params) -> tuple[NDArray[np.float32], Mask,
     starts = new & brief
     np.add.at(newly, (unit[starts], day[starts]), 1.0)
     fleeting = np.where(rolling(newly, 42) >= 3, fleeting, 0.0).astype(np.float32)
-    # Several at a time: over four weeks more nights of strangers who stay than one of them can spend.
-    several = rolling(stayed, 28) > 30
+    # Several at a time, for more than a visit.
+    several = rolling(stayed >= 2, 28) >= 14
     return stayed, several, fleeting
 
 
@@ -172,8 +199,10 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     """Weigh all evidence about one episode; None where it is not worth a word."""
     u, start = episode.unit, episode.start
     end = frame.days if episode.last is None else episode.last + 1
+    if end - start < params["least_days"]:
+        return None
     span = slice(max(start, end - _NOW), end)
-    weights = _access(params, signs, u, span) + _meters(frame, params, signs, u, start, end)
+    weights = _access(params, signs, u, start, span) + _meters(frame, params, signs, u, start, end)
     weights += _told(frame, params, u, start, end)
     positive = {w.family for w in weights if w.ratio > 0.5}
     chance, low, high = fusion.posterior(weights, params["base_rate"])
@@ -202,21 +231,28 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     )  # fmt: skip
 
 
-def _access(params: Params, signs: _Signs, u: int, span: slice) -> list[Weight]:
-    lives = signs.known[u, span] & ~signs.p.empty[u, span]
-    days = int(lives.sum())
-    if days < 10:
+def _access(params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
+    lives = signs.known[u] & ~signs.p.empty[u]
+    days = int(lives[span].sum())
+    if days < params["least_days"]:
         return []
-    seen = int((signs.seen[u, span] & lives).sum())
+    seen = int((signs.seen[u, span] & lives[span]).sum())
+    # Before it began they were seen on so many of so many days; where that is not known, what is usual counts.
+    past = slice(max(0, start - 120), start)
+    before, of = int((signs.seen[u, past] & lives[past]).sum()), int(lives[past].sum())
+    usual = (before + 4.0 * params["usual_seen"]) / (of + 4.0) if of >= 21 else float(signs.usual[u])
+    strength = min(of, 60) / 3.0 + 4.0 if of >= 21 else 8.0
     absent = float(
-        fusion.unseen(np.array(seen), np.array(days), np.array(signs.usual[u]), strength=12.0, rate=params["gone_seen"])
+        fusion.unseen(np.array(seen), np.array(days), np.array(usual), strength=strength, rate=params["gone_seen"])
     )
     nights = float((signs.stayed[u, span] > 0).sum())
-    several = bool(signs.several[u, span][-14:].any())
     turnover = float((signs.fleeting[u, span] > 0).sum())
-    stays = nights / max(days, 1) > 0.3
+    stays, several = nights / days > 0.3, bool(signs.several[u, span][-14:].any())
     found = []
-    if turnover >= 8:
+    if signs.stayed[u, span][-28:].mean() >= params["crowd"]:
+        # So many sleep there that it is a dormitory, which is another matter.
+        found.append(Weight(family="access", reason="crowd", doubt=0.5, ratio=-2.0))
+    elif turnover >= 8:
         found.append(Weight(family="access", reason="guests_by_the_week", doubt=1.0,
                             ratio=fusion.at_most(absent + 5.0, params["limit_turnover"])))  # fmt: skip
     elif stays and absent > 1.0:
@@ -228,7 +264,7 @@ def _access(params: Params, signs: _Signs, u: int, span: slice) -> list[Weight]:
                             ratio=fusion.at_most(4.0 + max(absent, -0.5), params["limit_several"])))  # fmt: skip
     else:
         found.append(Weight(family="access", reason="residents_not_seen", doubt=0.8,
-                            ratio=fusion.at_most(absent, params["limit_unseen"])))  # fmt: skip
+                            ratio=fusion.at_most(absent, params["limit_unseen" if of >= 21 else "limit_never_seen"])))  # fmt: skip
         if stays:
             found.append(
                 Weight(
@@ -265,6 +301,10 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, end
                                 ratio=told + fusion.at_most(ratio, limit)))  # fmt: skip
         else:
             found.append(Weight(family=family, reason=reasons[0], doubt=0.5, ratio=told))
+    evenings = signs.evening[u, max(start, end - _NOW) : end]
+    if np.sum(~np.isnan(evenings)) >= 21 and np.nanmean(evenings) < params["no_evenings"]:
+        # It is used by day only: a shop is another matter.
+        found.append(Weight(family="water", reason="used_by_day_only", doubt=0.5, ratio=-4.0))
     return found
 
 

@@ -28,6 +28,8 @@ DEFAULTS: Params = {
     "abstain_days": 28,
 }
 _HOUR_MS = 3_600_000.0
+#: Who is back within so many days of the end of the tenancy had only been away.
+_BACK_DAYS = 21
 
 
 def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
@@ -44,10 +46,11 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
         slept = (frame["strangers_nights"] > 0) & frame.fitted["lock"]
     watered = ~np.isnan(p.used_l) & (frame["water_cover"] >= params["min_cover"])
     weight = np.zeros(used.shape, dtype=np.float32)
-    weight[used] = np.where(np.isnan(hours), 0.7, np.where(early | late, 1.0, 0.3))[used]
-    only_power = ~watered & powered
+    weight[used] = np.where(np.isnan(hours), 0.2, np.where(early | late, 1.0, 0.0))[used]
+    with np.errstate(invalid="ignore"):
+        by_day = frame["energy_day_kwh"] > 0.6 * frame["energy_kwh"]
+    only_power = ~watered & powered & ~by_day
     weight[only_power] = 0.7
-    weight[used & powered] += 0.2
     weight[slept] += 0.7
     gone = ~used & ~slept & ((watered & (p.used_l < params["least_l"])) | (~watered & dark))
     weight[gone] = -1.0
@@ -62,11 +65,16 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
     weight = np.where(unlet, _evidence(frame, params, p), np.float32(-1e6))
     # A tenancy's first day ends whatever was before it.
     weight[frame.let & np.roll(frame.let, 1, axis=1)] = -1e6
-    found = [
-        _finding(frame, p, known, episode, ended=ended)
-        for episode in episodes(weight, fire=params["fire"], drop=params["drop"])
-        if _goes_on(frame, episode) is ended and (not ended or _after_grace(frame, params, episode))
-    ]
+    found, stayed = [], set[tuple[int, float]]()
+    for episode in episodes(weight, fire=params["fire"], drop=params["drop"]):
+        # One tenancy's end has one story: who stayed on and was away for a holiday is no newcomer.
+        end = (episode.unit, float(frame.ended[episode.unit, episode.start]))
+        if _goes_on(frame, episode) or end in stayed:
+            stayed.add(end)
+            if ended and _after_grace(frame, params, episode):
+                found.append(_finding(frame, p, known, episode, ended=True))
+        elif not ended:
+            found.append(_finding(frame, p, known, episode, ended=False))
     abstained = [
         Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason="no_data")
         for u, a, b in runs_of(unlet & ~known, int(params["abstain_days"]))
@@ -80,7 +88,7 @@ def _goes_on(frame: Frame, episode: Episode) -> bool:
     end = frame.ended[episode.unit, episode.start]
     if np.isnan(end):
         return False
-    return bool(episode.start - end <= 4)
+    return bool(episode.start - end <= _BACK_DAYS)
 
 
 def _after_grace(frame: Frame, params: Params, episode: Episode) -> bool:

@@ -52,7 +52,8 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     p = presence.read(frame, params)
     with np.errstate(invalid="ignore"):
         slept = frame["residents_nights"] > 0
-    came = p.entered & ~slept & (p.water_quiet | p.visited)
+    dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"])
+    came = p.entered & ~slept & dry
     seldom = (rolling(came, 7) <= params["visits_a_week"]) & (
         rolling(came[:, ::-1], 7)[:, ::-1] <= params["visits_a_week"]
     )

@@ -1,0 +1,123 @@
+"""Who lives where, and with which devices: estates of buildings, each fitted as its time and its budget allowed.
+
+Some have a lock at every flat and meters that speak hourly, some only a lock, some a water meter that speaks once a day. A home is
+made when it is asked for, from the seed and its number alone, so that a city may be larger than memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from simulators.world.people import Household, live, spell
+from simulators.world.stories import Home, begin_home, empty_spells, ordinary, violate
+
+ZONE = ZoneInfo("Asia/Shanghai")
+PER_ENTRANCE, PER_BUILDING, PER_ESTATE = 12, 48, 1_968
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """What a building has: minutes between readings (0: no such meter), a lock at each flat, a terminal at each entrance, and
+    how often they log the way out and the way in.
+    """
+
+    name: str
+    water_min: int
+    energy_min: int
+    lock: bool
+    terminal: bool
+    logs_out: float
+    logs_in: float
+
+
+FITTINGS: tuple[tuple[float, Fitting], ...] = (
+    (0.34, Fitting(name="lock-and-meters", water_min=60, energy_min=60, lock=True, terminal=False, logs_out=0.15, logs_in=0.95)),
+    (0.13, Fitting(name="lock-both-ways", water_min=60, energy_min=60, lock=True, terminal=False, logs_out=0.85, logs_in=0.95)),
+    (0.26, Fitting(name="terminal-and-meters", water_min=60, energy_min=60, lock=False, terminal=True, logs_out=0.3, logs_in=0.7)),
+    (0.08, Fitting(name="water-only", water_min=60, energy_min=0, lock=False, terminal=False, logs_out=0.0, logs_in=0.0)),
+    (0.07, Fitting(name="daily-water-and-terminal", water_min=1440, energy_min=0, lock=False, terminal=True, logs_out=0.2, logs_in=0.7)),
+    (0.07, Fitting(name="power-and-terminal", water_min=0, energy_min=60, lock=False, terminal=True, logs_out=0.3, logs_in=0.7)),
+    (0.05, Fitting(name="lock-only", water_min=0, energy_min=0, lock=True, terminal=False, logs_out=0.2, logs_in=0.95)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldCity:
+    """A city of `units` homes over `days` days from `first`. `normal`: nobody does anything wrong and no meter fails."""
+
+    seed: int
+    units: int
+    first: date
+    days: int
+    normal: bool = False
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """Return the generator of one thing, whatever else was drawn before."""
+        return np.random.default_rng([self.seed, *key])
+
+    def fitting(self, index: int) -> Fitting:
+        """Return what a home's building has."""
+        draw, total = self.rng(1, index // PER_BUILDING).random(), 0.0
+        for share, fitting in FITTINGS:
+            total += share
+            if draw < total:
+                return fitting
+        return FITTINGS[-1][1]
+
+    def home(self, index: int) -> Home:
+        """Make a home and all that happens to it."""
+        home = begin_home(index, self.first, self.days, self.rng(2, index))
+        if not self.normal:
+            ordinary(home)
+            violate(home)
+        else:
+            ordinary(home)
+        empty_spells(home)
+        return home
+
+    def lived(self, home: Home) -> Household:
+        """Let a home be lived in."""
+        fitting = self.fitting(home.index)
+        return live(
+            home.people,
+            self.first,
+            self.days,
+            self.rng(3, home.index),
+            logs_out=fitting.logs_out,
+            logs_in=fitting.logs_in,
+        )
+
+    # Names -----------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def estate(index: int) -> str:
+        """Name the estate of a home."""
+        return f"world-{index // PER_ESTATE + 1:03d}"
+
+    @staticmethod
+    def building(index: int) -> str:
+        """Name the building of a home within its estate."""
+        return f"b{index % PER_ESTATE // PER_BUILDING + 1:02d}"
+
+    @classmethod
+    def entrance(cls, index: int) -> str:
+        """Name the entrance of a home."""
+        return f"{cls.building(index)}-{index % PER_ESTATE % PER_BUILDING // PER_ENTRANCE + 1}"
+
+    @classmethod
+    def unit(cls, index: int) -> str:
+        """Name a home."""
+        return f"{cls.entrance(index)}-{index % PER_ESTATE % PER_ENTRANCE + 1:02d}"
+
+    def outage(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return the days on which the gateway of a home's building was dead and what it should have gathered is lost."""
+        rng = self.rng(4, index // PER_BUILDING)
+        dead = np.zeros(self.days, dtype=bool)
+        for _ in range(rng.poisson(0.4 if not self.normal else 0.0)):
+            start = int(rng.integers(0, self.days))
+            dead |= spell(self.days, start, start + int(rng.integers(1, 22)))
+        return dead

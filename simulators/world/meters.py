@@ -1,0 +1,158 @@
+"""What meters make of a life: litres and kWh hour by hour, registers that only show whole steps, and everything that meters do wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulators.world.city import Fitting, WorldCity
+from simulators.world.people import Household, Work
+from simulators.world.stories import Home
+
+#: Share of a present person's water that falls into each hour, and the watts of what they do.
+_WATER = np.array([3, 1.5, 1, 1, 1.5, 4, 15, 20, 12, 8, 8, 12, 14, 7, 5, 5, 8, 14, 20, 20, 20, 20, 14, 7], dtype=float)
+_WATER /= _WATER.sum()
+_DOING = np.array(
+    [25, 12, 8, 8, 8, 20, 80, 90, 60, 50, 60, 130, 120, 60, 50, 55, 70, 150, 190, 190, 190, 170, 120, 60], dtype=float
+)
+_DRAW_L = 6.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Series:
+    """One meter's readings: when, as minutes from the city's first midnight, and what its register showed."""
+
+    supply: str
+    minute: NDArray[np.int64]
+    value: NDArray[np.float64]
+    #: Which of the home's meters of this supply it is: 0, or 1 after a registered change.
+    number: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Metered:
+    """A home's meters, and the day on which one was changed (with the register told of it)."""
+
+    series: list[Series] = field(default_factory=list)
+    changed: dict[str, int] = field(default_factory=dict)
+    faults: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+def use(city: WorldCity, home: Home, household: Household) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return litres and kWh by (day, hour)."""
+    rng = city.rng(5, home.index)
+    days = city.days
+    month = np.array([(city.first + timedelta(days=i)).month for i in range(days)])
+    here = household.at_home.astype(float)
+    summer, winter = np.isin(month, (6, 7, 8, 9)), np.isin(month, (12, 1, 2))
+    habits = rng.lognormal(0.0, 0.25, 24)
+    ways_l, ways_kwh = np.ones(days), np.ones(days)
+    if home.new_ways is not None:
+        ways_l[home.new_ways[0] :], ways_kwh[home.new_ways[0] :] = home.new_ways[1:]
+    per_head = 85.0 * home.thrift * np.where(summer, 1.2, 1.0) * ways_l * rng.lognormal(0, 0.12, days)
+    draws = rng.poisson(np.maximum(here * (per_head[:, None] * _WATER * habits), 0.0) / _DRAW_L)
+    litres = np.where(draws > 0, rng.gamma(np.maximum(draws, 1) * 1.5, _DRAW_L / 1.5), 0.0)
+    empty = here.sum(axis=1) == 0
+    standby, fridge = rng.uniform(8, 40), rng.uniform(15, 40)
+    cooling = summer[:, None] * (here > 0) * rng.uniform(150, 600) * rng.random((days, 24))
+    heating = winter[:, None] * (here > 0) * rng.uniform(0, 500) * (rng.random((days, 24)) < 0.5)
+    doing = here**0.7 * _DOING * habits * rng.gamma(2.0, 0.5, (days, 24)) * ways_kwh[:, None]
+    # Who leaves for long may pull the plug of the fridge.
+    unplugged = rng.random() < 0.3
+    base = standby + fridge * np.where(empty & unplugged, 0.2, 1.0)
+    watts = base[:, None] * rng.normal(1.0, 0.06, (days, 24)) + doing + cooling + heating
+    _extras(home, rng, litres, watts)
+    return litres, np.maximum(watts, 0.0) / 1000.0
+
+
+def _extras(home: Home, rng: np.random.Generator, litres: NDArray[np.float64], watts: NDArray[np.float64]) -> None:
+    days = len(litres)
+    for day, amount in home.taps:
+        if day < days:
+            litres[day, int(rng.integers(9, 19))] += amount
+    if home.lamp is not None:
+        a, b = home.lamp
+        watts[a:b, 18:23] += rng.uniform(40, 220)
+    if home.works is not None:
+        a, b = home.works
+        litres[a:b, 8:17] += rng.gamma(1.0, 5.0, (max(0, min(b, days) - a), 9))
+        watts[a:b, 8:17] += rng.gamma(1.5, 200.0, (max(0, min(b, days) - a), 9))
+    if home.shop is not None:
+        a, b = home.shop
+        watts[a:b, 9:21] += rng.uniform(400, 1500) * rng.normal(1.0, 0.1, (b - a, 12))
+        litres[a:b, 9:20] += rng.gamma(1.0, 3.0, (b - a, 11))
+    if any(p.work is Work.BEDRIDDEN for p in home.people):
+        litres[:, 10] += 5.0 * (litres.sum(axis=1) > 0)
+
+
+def metered(city: WorldCity, home: Home, litres: NDArray[np.float64], kwh: NDArray[np.float64]) -> Metered:
+    """Return what the home's meters showed, with their faults; adds what is wrong with them to the home's truth."""
+    fitting, rng = city.fitting(home.index), city.rng(6, home.index)
+    dead = city.outage(home.index)
+    made = Metered()
+    offset = int(rng.integers(0, 59))
+    if not city.normal and rng.random() < 0.02:
+        start = int(rng.integers(0, city.days))
+        rate = float(rng.uniform(1.5, 25.0))
+        end = min(city.days, start + int(rng.integers(3, 90)))
+        litres[start:end] += rate
+        if fitting.water_min == 60 and end - start >= 3:
+            home.stories.append("leak")
+            made.faults.append(("continuous_flow", start, end))
+    for supply, minutes, amount, step in (
+        ("water", fitting.water_min, litres / 1000.0, 0.001),
+        ("energy", fitting.energy_min, kwh, 0.01),
+    ):
+        if minutes:
+            register = rng.uniform(5, 900) + np.cumsum(amount.ravel())
+            _meter(city, made, rng, supply, minutes, register, step, dead, offset)
+    return made
+
+
+def _meter(
+    city: WorldCity, made: Metered, rng: np.random.Generator, supply: str, minutes: int,
+    register: NDArray[np.float64], step: float, dead: NDArray[np.bool_], offset: int,
+) -> None:  # fmt: skip
+    days, fate = city.days, (1.0 if city.normal else rng.random())
+    at = int(days * rng.uniform(0.1, 0.8))
+    used = np.diff(register, prepend=register[0])
+    if fate < 0.006:
+        end = min(days, at + int(rng.integers(15, 150)))
+        used[at * 24 : end * 24] = 0.0
+        made.faults.append(("meter_stuck", at, end))
+    elif fate < 0.007:
+        used[at * 24 :] *= -1
+        made.faults.append(("meter_reversed", at, days))
+    elif fate < 0.0085 and supply == "energy":
+        used[at * 24 :] *= rng.uniform(0.08, 0.25)
+        made.faults.append(("meter_tampered", at, days))
+    value = register[0] + np.cumsum(used)
+    if 0.01 <= fate < 0.014:
+        value[at * 24 :] -= value[at * 24] - rng.uniform(0, 1)
+        made.faults.append(("meter_swapped", at, days))
+    shown = np.round(np.floor(value / step + 1e-6) * step, 3)
+    minute = (np.arange(len(shown), dtype=np.int64) + 1) * 60 + offset
+    keep = ~np.repeat(dead, 24) & (rng.random(len(shown)) > 0.01)
+    if minutes == 1440:
+        keep &= np.arange(len(shown)) % 24 == 23
+    if 0.02 <= fate < 0.05:
+        a = int(rng.integers(0, days))
+        keep[a * 24 : (a + int(rng.integers(5, 30))) * 24] = False
+    if 0.05 <= fate < 0.06:
+        cut = at * 24
+        made.changed[supply] = at
+        fresh = np.round(shown[cut:] - shown[cut], 3)
+        made.series.append(Series(supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]]))
+        made.series.append(Series(supply=supply, minute=minute[cut:][keep[cut:]], value=fresh[keep[cut:]], number=1))
+        return
+    made.series.append(Series(supply=supply, minute=minute[keep], value=shown[keep]))
+
+
+def profile_of(fitting: Fitting, supply: str) -> str:
+    """Name the profile of a building's meters."""
+    if supply == "water":
+        return "water-daily" if fitting.water_min == 1440 else "water-dn15"
+    return "electricity-1p-60a"

@@ -1,0 +1,214 @@
+"""The city as an estate would hand it in: the register's files, and the messages of its gateways as a recording's lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from simulators.world.city import ZONE, WorldCity
+from simulators.world.meters import Metered, metered, profile_of, use
+from simulators.world.people import Household
+from simulators.world.stories import Home
+
+Rows = list[dict[str, str]]
+_LONG_AGO = 500
+
+
+def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
+    """Make one home with its life and what its devices saw."""
+    home = city.home(index)
+    household = city.lived(home)
+    litres, kwh = use(city, home, household)
+    return home, household, metered(city, home, litres, kwh)
+
+
+def truth_of(city: WorldCity, home: Home, seen: Metered) -> list[dict[str, Any]]:
+    """Tell what is true of a home: kind, first day, last day, detail, and with what it is fitted."""
+    fitting = city.fitting(home.index).name
+    rows = [(t.kind, t.start, t.end, t.detail) for t in home.truths] + [(k, a, b, "") for k, a, b in seen.faults]
+    return [
+        {"estate": city.estate(home.index), "unit": city.unit(home.index), "kind": kind, "detail": detail, "fitting": fitting,
+         "start_day": _iso(city, a), "end_day": _iso(city, b - 1), "lasts": b >= city.days}
+        for kind, a, b, detail in rows
+    ]  # fmt: skip
+
+
+def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[str, Rows]:
+    """Make the rows of every register file for some homes."""
+    sheets: dict[str, Rows] = {
+        name: []
+        for name in ("estates", "buildings", "entrances", "units", "households", "tenancies", "residents", "gateways", "devices", "mounts", "declarations", "tip_offs")
+    }  # fmt: skip
+    places: dict[str, set[tuple[str, ...]]] = {"estates": set(), "buildings": set(), "entrances": set()}
+    for home, seen in homes:
+        i = home.index
+        estate, building, entrance = city.estate(i), city.building(i), city.entrance(i)
+        if (estate,) not in places["estates"]:
+            places["estates"].add((estate,))
+            sheets["estates"].append({"code": estate, "name": estate, "timezone": ZONE.key})
+        if (estate, building) not in places["buildings"]:
+            places["buildings"].add((estate, building))
+            sheets["buildings"].append({"estate": estate, "code": building, "name": building})
+            sheets["gateways"].append({"estate": estate, "code": f"gw-{building}"})
+        if (estate, entrance) not in places["entrances"]:
+            places["entrances"].add((estate, entrance))
+            sheets["entrances"].append({"estate": estate, "building": building, "code": entrance})
+            if city.fitting(i).terminal:
+                _device(city, sheets, i, f"door-{entrance}", "door", "door-terminal", entrance=entrance)
+        sheets["units"].append({"estate": estate, "entrance": entrance, "code": city.unit(i)})
+        _papers(city, sheets, home)
+        _fit(city, sheets, home, seen)
+    return sheets
+
+
+def _papers(city: WorldCity, sheets: dict[str, Rows], home: Home) -> None:
+    estate, unit = city.estate(home.index), city.unit(home.index)
+    known = [p for p in home.people if p.known_from is not None and not p.caller and p.token]
+    for n, (household, start, end) in enumerate(home.tenancies):
+        sheets["households"].append({"code": household})
+        sheets["tenancies"].append({"code": f"t-{home.index:06d}-{n}", "estate": estate, "unit": unit, "household": household,
+                                    "valid_from": _iso(city, start), "valid_to": "" if end is None else _iso(city, end)})  # fmt: skip
+    for person in known:
+        household = home.household if str(person.token).startswith(("p-", "x-")) else f"{home.household}-b"
+        if any(t[0] == household for t in home.tenancies):
+            sheets["residents"].append({"code": str(person.token), "household": household, "role": person.role,
+                                        "valid_from": _iso(city, person.known_from or 0),
+                                        "valid_to": "" if person.known_to is None else _iso(city, person.known_to)})  # fmt: skip
+    for n, (kind, start, end, _) in enumerate(home.declared):
+        sheets["declarations"].append({"code": f"d-{home.index:06d}-{n}", "estate": estate, "unit": unit, "kind": kind,
+                                       "valid_from": _iso(city, start), "valid_to": "" if end is None else _iso(city, end), "note": ""})  # fmt: skip
+    for n, (day, kind) in enumerate(home.tips):
+        sheets["tip_offs"].append({"code": f"tip-{home.index:06d}-{n}", "estate": estate, "unit": unit, "received_on": _iso(city, day),
+                                   "kind": kind, "note": ""})  # fmt: skip
+
+
+def _fit(city: WorldCity, sheets: dict[str, Rows], home: Home, seen: Metered) -> None:
+    fitting, unit = city.fitting(home.index), city.unit(home.index)
+    if fitting.lock:
+        _device(city, sheets, home.index, f"lock-{unit}", "door", "door-terminal", unit=unit)
+    for series in seen.series:
+        changed = seen.changed.get(series.supply)
+        kind = "water_meter" if series.supply == "water" else "electricity_meter"
+        _device(
+            city, sheets, home.index, meter_code(unit, series.supply, series.number), kind, profile_of(fitting, series.supply), unit=unit,
+            since=None if series.number == 0 else changed, until=changed if series.number == 0 else None,
+        )  # fmt: skip
+
+
+def _device(
+    city: WorldCity, sheets: dict[str, Rows], index: int, code: str, kind: str, profile: str, *, unit: str = "", entrance: str = "",
+    since: int | None = None, until: int | None = None,
+) -> None:  # fmt: skip
+    estate = city.estate(index)
+    sheets["devices"].append(
+        {"estate": estate, "gateway": f"gw-{city.building(index)}", "code": code, "kind": kind, "profile": profile}
+    )
+    sheets["mounts"].append({
+        "code": f"m-{estate}-{code}", "estate": estate, "device": code, "unit": unit, "entrance": entrance,
+        "valid_from": _iso(city, -_LONG_AGO if since is None else since), "valid_to": "" if until is None else _iso(city, until),
+    })  # fmt: skip
+
+
+def meter_code(unit: str, supply: str, number: int) -> str:
+    """Name a meter."""
+    return f"{'wm' if supply == 'water' else 'em'}-{unit}{'-b' if number else ''}"
+
+
+def _iso(city: WorldCity, day: int) -> str:
+    return (city.first + timedelta(days=day)).isoformat()
+
+
+# Messages ------------------------------------------------------------------------------------------------------------
+
+
+def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iterator[dict[str, Any]]:
+    """Give the messages of some homes of one building, day by day, as a recording's lines.
+
+    A gateway sends what a day held soon after midnight, doors in the evening too; after an outage it sends the doors' backlog late.
+    """
+    if not homes:
+        return
+    index = homes[0][0].index
+    fitting, dead = city.fitting(index), city.outage(index)
+    start = datetime.combine(city.first, datetime.min.time(), ZONE)
+    base = int(start.timestamp() * 1000)
+    root = f"anju/v1/{city.estate(index)}/gw-{city.building(index)}/up"
+    seq = {"readings": 0, "events": 0}
+    backlog: list[dict[str, Any]] = []
+    by_day = [[_of_day(series, city.days) for series in seen.series] for _, _, seen in homes]
+    doors = [_passages(city, home, household, fitting.lock) for home, household, _ in homes]
+    for day in range(city.days):
+        sent_at = base + (day + 1) * 86_400_000 + 600_000
+        items: list[dict[str, Any]] = []
+        for h, (home, _, seen) in enumerate(homes):
+            for s, series in enumerate(seen.series):
+                a, b = by_day[h][s][day : day + 2]
+                code, point = (
+                    meter_code(city.unit(home.index), series.supply, series.number),
+                    f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}",
+                )
+                items += [
+                    {
+                        "device": code,
+                        "at": base + int(series.minute[i]) * 60_000,
+                        "values": {point: float(series.value[i])},
+                    }
+                    for i in range(a, b)
+                ]
+        for i in range(0, len(items), 900):
+            seq["readings"] += 1
+            yield _line(root, "readings", seq["readings"], sent_at, items[i : i + 900])
+        events = backlog + [item for found in doors for item in found.get(day, [])]
+        backlog = events if dead[day] else []
+        if events and not dead[day]:
+            for i in range(0, len(events), 400):
+                seq["events"] += 1
+                yield _line(root, "events", seq["events"], sent_at, events[i : i + 400])
+
+
+def _line(root: str, kind: str, seq: int, sent_at: int, items: list[dict[str, Any]]) -> dict[str, Any]:
+    payload = {"v": 1, "boot": "w1", "seq": seq, "sent_at": sent_at, "replayed": True, "items": items}
+    return {"topic": f"{root}/{kind}", "payload": payload}
+
+
+def _of_day(series: Any, days: int) -> list[int]:
+    """Return where each day's readings begin; what is read at midnight is the day before's."""
+    found = np.searchsorted(series.minute, np.arange(days + 1) * 1440 + 1)
+    found[-1] = len(series.minute)
+    return [int(n) for n in found]
+
+
+def _passages(city: WorldCity, home: Home, household: Household, lock: bool) -> dict[int, list[dict[str, Any]]]:
+    base = int(datetime.combine(city.first, datetime.min.time(), ZONE).timestamp() * 1000)
+    unit = city.unit(home.index)
+    device = f"lock-{unit}" if lock else f"door-{city.entrance(home.index)}"
+    found: dict[int, list[dict[str, Any]]] = {}
+    if not city.fitting(home.index).lock and not city.fitting(home.index).terminal:
+        return found
+    for n, passage in enumerate(household.passages):
+        person = passage.person
+        token = person.card or person.token
+        for day, column in zip(*np.nonzero(~np.isnan(passage.hours)), strict=True):
+            data = {"method": "card" if person.card else "face" if token else "code", "outcome": "granted",
+                    "direction": "out" if column in (0, 2) else "in"}  # fmt: skip
+            if token:
+                data["person"] = token
+            found.setdefault(int(day), []).append({
+                "device": device, "at": base + int(day) * 86_400_000 + int(passage.hours[day, column] * 3_600_000),
+                "id": f"{unit}-{day}-{n}-{column}", "kind": "passage", "data": data,
+            })  # fmt: skip
+    return found
+
+
+def as_text(line: dict[str, Any]) -> bytes:
+    """Write a line."""
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def a_year_from(first: date) -> int:
+    """Return how many days a year from a day has."""
+    return (first.replace(year=first.year + 1) - first).days
