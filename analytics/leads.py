@@ -16,8 +16,9 @@ from analytics.visit_list import VisitList, make_list
 from store import findings, visits
 from store.connect import Connection
 
-#: What a visit can confirm: the kinds of compliance.
+#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells need no visit.
 KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")
+FROM_THE_DESK = frozenset({"unlet_too_long", "exit_warning"})
 
 
 def standing(
@@ -52,7 +53,7 @@ def week(
 ) -> VisitList:
     """Choose the homes to visit; the same week draws the same random controls."""
     on = as_of or judged_through(now, zone)
-    leads = standing(connection, policy, estates, as_of, now, zone)
+    leads = [row for row in standing(connection, policy, estates, as_of, now, zone) if row["kind"] not in FROM_THE_DESK]
     seed = on.isocalendar().year * 100 + on.isocalendar().week
     return make_list(leads, visits.let_homes(connection, estates, on), visits=count, base_rate=BASE_RATE, seed=seed)
 

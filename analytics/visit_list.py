@@ -47,7 +47,7 @@ def make_list(
 ) -> VisitList:
     """Choose from the leads that stand (rows with unit_id, unit, estate, score) and from `others`, homes (id, unit, estate) that are let.
 
-    The same seed draws the same homes.
+    Visits that leads leave over go to random homes too. The same seed draws the same homes.
     """
     by_unit: dict[int, list[dict[str, Any]]] = {}
     for lead in leads:
@@ -58,7 +58,7 @@ def make_list(
     rest = [home for home in others if home[0] not in by_unit]
     wanted = min(controls_of(visits), len(rest))
     chosen = ranked[: visits - wanted]
-    drawn = random.Random(seed).sample(sorted(rest), min(visits - len(chosen), max(wanted, 0)))  # noqa: S311
+    drawn = random.Random(seed).sample(sorted(rest), min(visits - len(chosen), len(rest)))  # noqa: S311
     random_homes = [
         Visit(unit_id=home[0], unit=home[1], estate=home[2], chance=base_rate, control=True) for home in drawn
     ]

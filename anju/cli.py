@@ -16,6 +16,7 @@ from rich.table import Table
 from anju import services
 from anju.bench_cli import bench_app
 from anju.edge_cli import decode, fail, gateway_app, out, simulate_devices, simulate_field
+from anju.evaluate_cli import evaluate, simulate_world
 from anju.leads_cli import leads, rehearse, visits_app
 from anju.nights_cli import nightly, play, record
 from anju.quarantine_cli import quarantine_app
@@ -45,6 +46,8 @@ app.command()(play)
 app.command()(nightly)
 app.command()(leads)
 app.command()(rehearse)
+app.command()(evaluate)
+simulate_app.command(name="world")(simulate_world)
 simulate_app.command(name="devices")(simulate_devices)
 simulate_app.command(name="field")(simulate_field)
 T = TypeVar("T")

@@ -36,7 +36,7 @@ MAX_LINE = 4 * 1024 * 1024
 
 class _Line(msgspec.Struct, omit_defaults=True):
     topic: str
-    payload: msgspec.Raw | None = None
+    payload: msgspec.Raw = msgspec.Raw(b"")
     payload_base64: str | None = None
 
 
@@ -87,9 +87,9 @@ def _open(path: Path) -> BinaryIO:
 def _payload(line: _Line) -> bytes:
     if line.payload_base64 is not None:
         return base64.b64decode(line.payload_base64, validate=True)
-    if line.payload is None:
-        raise ValueError("no payload")
     raw = bytes(line.payload)
+    if not raw:
+        raise ValueError("no payload")
     return msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
 
 

@@ -42,6 +42,7 @@ DEFAULTS: Params = {
     "fire": 4.0,
     "drop": 5.0,
     "limit_unseen": 60.0,  # a lost card, a broken reader, a patient in bed: so much rarer than subletting
+    "limit_all_unseen": 250.0,  # the same of all of several residents at once
     "limit_never_seen": 6.0,  # who never went out, or never carries a card
     "limit_strangers": 6.0,  # a partner, a carer, a nanny
     "limit_several": 40.0,  # several unrelated strangers who stay
@@ -202,7 +203,7 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     if end - start < params["least_days"]:
         return None
     span = slice(max(start, end - _NOW), end)
-    weights = _access(params, signs, u, start, span) + _meters(frame, params, signs, u, start, end)
+    weights = _access(frame, params, signs, u, start, span) + _meters(frame, params, signs, u, start, end)
     weights += _told(frame, params, u, start, end)
     positive = {w.family for w in weights if w.ratio > 0.5}
     chance, low, high = fusion.posterior(weights, params["base_rate"])
@@ -231,7 +232,7 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     )  # fmt: skip
 
 
-def _access(params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
+def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
     lives = signs.known[u] & ~signs.p.empty[u]
     days = int(lives[span].sum())
     if days < params["least_days"]:
@@ -245,6 +246,11 @@ def _access(params: Params, signs: _Signs, u: int, start: int, span: slice) -> l
     absent = float(
         fusion.unseen(np.array(seen), np.array(days), np.array(usual), strength=strength, rate=params["gone_seen"])
     )
+    # One person may lose a card; that all who used to be seen do is rarer.
+    t = frame.tokens
+    mine = (t.unit == u) & (t.who == Who.RESIDENT) & (t.day >= past.start) & (t.day < start)
+    several_gone = len(np.unique(t.token[mine])) >= 2
+    limit = "limit_never_seen" if of < 21 else "limit_all_unseen" if several_gone else "limit_unseen"
     nights = float((signs.stayed[u, span] > 0).sum())
     turnover = float((signs.fleeting[u, span] > 0).sum())
     stays, several = nights / days > 0.3, bool(signs.several[u, span][-14:].any())
@@ -264,7 +270,7 @@ def _access(params: Params, signs: _Signs, u: int, start: int, span: slice) -> l
                             ratio=fusion.at_most(4.0 + max(absent, -0.5), params["limit_several"])))  # fmt: skip
     else:
         found.append(Weight(family="access", reason="residents_not_seen", doubt=0.8,
-                            ratio=fusion.at_most(absent, params["limit_unseen" if of >= 21 else "limit_never_seen"])))  # fmt: skip
+                            ratio=fusion.at_most(absent, params[limit])))  # fmt: skip
         if stays:
             found.append(
                 Weight(
@@ -278,29 +284,29 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, end
     """Weigh what the meters say: the flat lives while its residents are not seen, and lives differently than before."""
     found = []
     p = signs.p
-    for family, amount, limit, reasons in (
-        ("water", p.used_l, params["limit_water"], ("water_used_while_unseen", "water_changed")),
-        ("electricity", frame["energy_kwh"], params["limit_energy"], ("power_used_while_unseen", "power_changed")),
+    for family, amount, limit, told in (
+        ("water", p.used_l, params["limit_water"], 1.0),
+        ("electricity", frame["energy_kwh"], params["limit_energy"], 0.6),
     ):
         season = signs.seasons[family]
         now = _lived(amount, p, u, slice(max(start, end - _NOW), end))
         if len(now) < 10:
             continue
-        told = 1.0 if family == "water" else 0.3
+        used = "water_used_while_unseen" if family == "water" else "power_used_while_unseen"
+        found.append(Weight(family=family, reason=used, doubt=0.4, ratio=told))
         past = _lived(amount, p, u, slice(max(0, start - _PAST), start))
-        if len(past) >= 14:
-            usual = _season(season, slice(max(start, end - _NOW), end)) - _season(
-                season, slice(max(0, start - _PAST), start)
-            )
-            shift = float(np.median(np.log(now)) - np.median(np.log(past)) - usual)
-            error = 1.25 * float(
-                np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
-            )
-            ratio = fusion.changed(shift, error, normal=0.2, other=0.6)
-            found.append(Weight(family=family, reason=reasons[1] if ratio > 0.5 else reasons[0], doubt=0.5,
-                                ratio=told + fusion.at_most(ratio, limit)))  # fmt: skip
-        else:
-            found.append(Weight(family=family, reason=reasons[0], doubt=0.5, ratio=told))
+        if len(past) < 14:
+            continue
+        usual = _season(season, slice(max(start, end - _NOW), end)) - _season(
+            season, slice(max(0, start - _PAST), start)
+        )
+        shift = float(np.median(np.log(now)) - np.median(np.log(past)) - usual)
+        error = 1.25 * float(
+            np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
+        )
+        ratio = fusion.at_most(fusion.changed(shift, error, normal=0.2, other=0.6), limit)
+        changed = "water_changed" if family == "water" else "power_changed"
+        found.append(Weight(family=family, reason=changed, doubt=0.4, ratio=ratio))
     evenings = signs.evening[u, max(start, end - _NOW) : end]
     if np.sum(~np.isnan(evenings)) >= 21 and np.nanmean(evenings) < params["no_evenings"]:
         # It is used by day only: a shop is another matter.

@@ -97,7 +97,8 @@ def _judge(
     told = np.flatnonzero(says.known[u, a:b])
     if not len(told):
         if frame.let[u, a:b].all():
-            abstentions.append(Abstention(unit=unit, first=a, last=b - 1, reason="no_data"))
+            fitted = (frame.fitted["water"] | frame.fitted["energy"])[u, a:b].any()
+            abstentions.append(Abstention(unit=unit, first=a, last=b - 1, reason="no_data" if fitted else "no_meter"))
         return
     end = a + int(told[-1]) + 1
     silent = b - end

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, runs_of
+from analytics.frame import Frame, Mask, runs_of
 
 
 def changed_consumption(frame: Frame) -> NDArray[np.float64]:
@@ -34,7 +34,7 @@ def quiet_by_threshold(frame: Frame) -> dict[int, list[tuple[date, date]]]:
     """Find vacancy by a fixed threshold: thirty days under 1 m³ of water in all, or, without water, under 15 kWh."""
     found: dict[int, list[tuple[date, date]]] = {}
     water, power = np.nan_to_num(frame["water_l"]), np.nan_to_num(frame["energy_kwh"])
-    metered = frame.fitted["water"].any(axis=1)
+    metered: Mask = np.any(frame.fitted["water"], axis=1)
     use = np.where(metered[:, None], water / 1000.0, power / 15.0)
     total = np.cumsum(use, axis=1)
     month = total.copy()

@@ -170,7 +170,8 @@ def _supply(
     starts: NDArray[np.float64],
 ) -> SupplyDays:
     point = "water_m3" if supply == "water" else "energy_kwh"
-    at, value, which, unit_of, known = [], [], [], [], []
+    at, value, which, known = [], [], [], []
+    unit_of: list[int] = []
     for u, (home, _, seen) in enumerate(homes):
         for series in seen.series:
             if series.supply == supply:
@@ -239,7 +240,7 @@ def _token_rows(city: WorldCity, u: int, home: Home, household: Household) -> It
         first, last = np.nanargmin(seen, axis=1), np.nanargmax(seen, axis=1)
         at = np.arange(len(days))
         night = ((first % 2 == 0) & (seen[at, first] < 10)) | ((last % 2 == 1) & (seen[at, last] >= 18))
-        who = _who(registered.get(token), days, home)
+        who = _who(registered.get(token), days)
         if not fitting.lock:
             who = np.where((who == Who.STRANGER) | (token is None), -1, who)
         number = 0 if token is None else (crc32(token.encode()) << 8)
@@ -249,7 +250,7 @@ def _token_rows(city: WorldCity, u: int, home: Home, household: Household) -> It
         ).astype(np.int64)
 
 
-def _who(person: Any, days: NDArray[np.int64], home: Home) -> NDArray[np.int64]:
+def _who(person: Any, days: NDArray[np.int64]) -> NDArray[np.int64]:
     if person is None:
         return np.full(len(days), Who.STRANGER, dtype=np.int64)
     kind = Who.GUEST if person.role in ("guest", "carer") else Who.RESIDENT
@@ -266,6 +267,9 @@ def _register(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> 
     def day(text: str) -> date | None:
         return date.fromisoformat(text) if text else None
 
+    def since(text: str) -> date:
+        return date.fromisoformat(text)
+
     def instant(text: str) -> datetime | None:
         return datetime.combine(date.fromisoformat(text), datetime.min.time(), ZONE) if text else None
 
@@ -279,17 +283,26 @@ def _register(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> 
     for row in rows["mounts"]:
         units = [unit_of[row["estate"], row["unit"]]] if row["unit"] else entrances[row["estate"], row["entrance"]]
         name = family.get(kinds[row["device"]], "lock" if row["unit"] else "door")
-        devices += [(unit, name, instant(row["valid_from"]), instant(row["valid_to"])) for unit in units]
+        low = datetime.combine(since(row["valid_from"]), datetime.min.time(), ZONE)
+        devices += [(unit, name, low, instant(row["valid_to"])) for unit in units]
+
+    def who(row: dict[str, str]) -> int:
+        return unit_of[row["estate"], row["unit"]]
+
     return Homes(
-        tenancies=[(unit_of[r["estate"], r["unit"]], day(r["valid_from"]), day(r["valid_to"])) for r in rows["tenancies"]],  # type: ignore[misc]
-        declarations=[(unit_of[r["estate"], r["unit"]], r["kind"], day(r["valid_from"]), day(r["valid_to"])) for r in rows["declarations"]],  # type: ignore[misc]
+        tenancies=[(who(r), since(r["valid_from"]), day(r["valid_to"])) for r in rows["tenancies"]],
+        declarations=[(who(r), r["kind"], since(r["valid_from"]), day(r["valid_to"])) for r in rows["declarations"]],
         residents=[
-            (unit_of[holds[r["household"]]["estate"], holds[r["household"]]["unit"]], day(r["valid_from"]),
-             day(r["valid_to"]) or day(holds[r["household"]]["valid_to"])) for r in rows["residents"]
-        ],  # type: ignore[misc]
-        devices=devices,  # type: ignore[arg-type]
-        told=[(unit_of[r["estate"], r["unit"]], "tip_off", r["kind"], day(r["received_on"])) for r in rows["tip_offs"]],  # type: ignore[misc]
-    )  # fmt: skip
+            (
+                who(holds[r["household"]]),
+                since(r["valid_from"]),
+                day(r["valid_to"]) or day(holds[r["household"]]["valid_to"]),
+            )
+            for r in rows["residents"]
+        ],
+        devices=devices,
+        told=[(who(r), "tip_off", r["kind"], since(r["received_on"])) for r in rows["tip_offs"]],
+    )
 
 
 def last_day(city: WorldCity) -> date:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,10 @@ from simulators.world.stories import Home
 
 Rows = list[dict[str, str]]
 _LONG_AGO = 500
+_SHEETS = (
+    "estates", "buildings", "entrances", "units", "households", "tenancies", "residents", "gateways", "devices", "mounts",
+    "declarations", "tip_offs",
+)  # fmt: skip
 
 
 def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
@@ -39,10 +45,7 @@ def truth_of(city: WorldCity, home: Home, seen: Metered) -> list[dict[str, Any]]
 
 def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[str, Rows]:
     """Make the rows of every register file for some homes."""
-    sheets: dict[str, Rows] = {
-        name: []
-        for name in ("estates", "buildings", "entrances", "units", "households", "tenancies", "residents", "gateways", "devices", "mounts", "declarations", "tip_offs")
-    }  # fmt: skip
+    sheets: dict[str, Rows] = {name: [] for name in _SHEETS}
     places: dict[str, set[tuple[str, ...]]] = {"estates": set(), "buildings": set(), "entrances": set()}
     for home, seen in homes:
         i = home.index
@@ -209,6 +212,11 @@ def as_text(line: dict[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def a_year_from(first: date) -> int:
-    """Return how many days a year from a day has."""
-    return (first.replace(year=first.year + 1) - first).days
+def write_register(city: WorldCity, homes: list[tuple[Home, Metered]], directory: Path) -> None:
+    """Write the register's CSV files."""
+    for name, rows in register_rows(city, homes).items():
+        if rows:
+            with (directory / f"{name}.csv").open("w", encoding="utf-8-sig", newline="") as stream:
+                writer = csv.DictWriter(stream, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
