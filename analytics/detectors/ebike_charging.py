@@ -24,18 +24,16 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     # Something that runs every night is a machine; a battery is full some nights.
     sometimes = (rolling(plain, 28) >= 4) & (rolling(flat, 28) >= 4)
     evidence = np.where(flat & sometimes, 1.0, np.where(plain, -0.25, np.where(np.isnan(level), 0.0, -0.25)))
-    found = [
-        over_days(
-            frame, e.unit, e.start, e.last, score=0.2, reasons=("plateau_at_night",),
-            evidence={
-                "families": ["electricity"],
-                "plateau_w": round(float(np.nanmedian(level[e.unit, e.start : (e.last or frame.days - 1) + 1]))),
-                "nights": int(np.sum(flat[e.unit, e.start : (e.last or frame.days - 1) + 1])),
-            },
-            known=~np.isnan(level),
+    found = []
+    for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
+        span = slice(e.start, (frame.days - 1 if e.last is None else e.last) + 1)
+        nights = level[e.unit, span][flat[e.unit, span]]
+        told = {"families": ["electricity"], "plateau_w": round(float(np.median(nights))), "nights": len(nights)}
+        found.append(
+            over_days(
+                frame, e.unit, e.start, e.last, score=0.2, reasons=("plateau_at_night",), evidence=told, known=~np.isnan(level)
+            )
         )
-        for e in episodes(evidence, fire=params["fire"], drop=params["drop"])
-    ]  # fmt: skip
     return found, []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
-from analytics.frame import DAY_MS, Frame
+from analytics.frame import DAY_MS, Frame, Tokens, Told
 from store.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,9 +38,16 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
                 fill_day(columns, d, starts, span)
             d += 1
     let = np.full((units, days), case.get("let", True))
-    declared = np.zeros((units, days), dtype=bool)
+    ended = np.full((units, days), np.nan, dtype=np.float32)
+    if "ended_day" in case:
+        let[:, case["ended_day"] + 1 :] = False
+        ended[:, case["ended_day"] + 1 :] = case["ended_day"]
+    declared, spoken_for = np.zeros((units, days), dtype=bool), np.zeros((units, days), dtype=bool)
     if "declared" in case:
         declared[:, slice(*case["declared"])] = True
+    if "spoken_for" in case:
+        spoken_for[:, slice(*case["spoken_for"])] = True
+    fitted = case.get("fitted", ["water", "energy", "door", "lock"])
     return Frame(
         units=np.arange(1, units + 1, dtype=np.int32),
         first=date(2023, 11, 15),
@@ -48,11 +55,34 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
         columns=columns,
         let=let,
         declared=declared,
-        spoken_for=np.zeros((units, days), dtype=bool),
+        spoken_for=spoken_for,
         let_since=np.full((units, days), -400.0, dtype=np.float32),
-        ended=np.full((units, days), np.nan, dtype=np.float32),
+        ended=ended,
         members=np.full((units, days), 2.0, dtype=np.float32),
-        fitted={name: np.ones((units, days), dtype=bool) for name in ("water", "energy", "door", "lock")},
+        fitted={name: np.full((units, days), name in fitted) for name in ("water", "energy", "door", "lock")},
+        tokens=tokens_of(case, units),
+        told=tuple(Told(unit=u, **told) for u in range(units) for told in case.get("told", [])),
+    )
+
+
+def tokens_of(case: dict[str, Any], units: int) -> Tokens:
+    """List who was seen: the strangers that a span names, and `people` residents on each day on which one was seen."""
+    rows, d = [], 0
+    for span in case["spans"]:
+        for i in range(span["days"]):
+            for t in span.get("tokens", []):
+                if i % t["every"] == 0:
+                    rows += [(u, d, t["token"], t["who"], t["night"]) for u in range(units)]
+            if span.get("residents_seen", span.get("entries", 0)):
+                rows += [(u, d, 1000 + n, 0, True) for n in range(case.get("people", 2)) for u in range(units)]
+            d += 1
+    table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    return Tokens(
+        unit=table[:, 0],
+        day=table[:, 1],
+        token=table[:, 2] * 8,
+        who=table[:, 3].astype(np.int8),
+        night=table[:, 4] == 1,
     )
 
 
@@ -62,14 +92,24 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns["water_cover"][:, d] = 1.0
         columns["water_samples"][:, d] = 1 if water == "daily" else 24
         columns["water_trickle_l"][:, d] = span.get("trickle_l", 0.0)
-        columns["water_l"][:, d] = {"used": 150.0, "quiet": span.get("trickle_l", 0.0), "flows": 400.0, "daily": 150.0}[
-            water
-        ]
+        litres = {
+            "used": 150.0,
+            "quiet": span.get("trickle_l", 0.0),
+            "flows": 400.0,
+            "daily": 150.0,
+            "tap": 30.0,
+            "by_day": 60.0,
+        }
+        columns["water_l"][:, d] = litres[water]
+        if water != "daily":
+            columns["water_hours_known"][:, d] = 24.0
+            columns["water_hours"][:, d] = {"used": 12.0, "quiet": 0.0, "flows": 24.0, "tap": 1.0, "by_day": 6.0}[water]
         columns["water_least_l_h"][:, d] = {"flows": 9.0, "daily": np.nan}.get(water, 0.0)
-    if water in ("used", "flows", "daily"):
-        columns["water_first_use_at"][:, d] = starts[d] + (6 * HOUR if water == "used" else 0)
-        columns["water_last_use_at"][:, d] = starts[d] + (22 if water == "used" else 24) * HOUR
-    if water in ("used", "quiet"):
+    if water in ("used", "flows", "daily", "tap", "by_day"):
+        first, last = {"used": (6, 22), "tap": (14, 15), "by_day": (9, 18)}.get(water, (0, 24))
+        columns["water_first_use_at"][:, d] = starts[d] + first * HOUR
+        columns["water_last_use_at"][:, d] = starts[d] + last * HOUR
+    if water in ("used", "quiet", "tap", "by_day"):
         columns["water_first_still_at"][:, d] = starts[d]
         columns["water_last_still_at"][:, d] = starts[d + 1]
     if "kwh" in span:
@@ -80,6 +120,9 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns["entries"][:, d] = span["entries"]
         columns["residents_seen"][:, d] = min(1, span["entries"])
         columns["residents_nights"][:, d] = min(1, span["entries"])
+        columns["strangers_nights"][:, d] = len(span.get("tokens", []))
+    for name in span.keys() & set(NUMBERS):
+        columns[name][:, d] = span[name]
 
 
 def run(path: Path, frame: Frame) -> tuple[list[Finding], list[Abstention]]:
@@ -102,6 +145,9 @@ def test_golden(path: Path) -> None:
         assert finding.frozen is want.get("frozen", False)
         assert list(finding.reasons) == want["reasons"]
         assert 0 < finding.score < 1 and finding.evidence
+        assert finding.score <= case.get("expect_none_above", 1.0)
+        if finding.since_between is not None:
+            assert finding.since_between[0] <= finding.since_ms <= finding.since_between[1]
     assert sorted({a.reason for a in abstained}) == sorted(case.get("abstentions", []))
     for a in abstained:
         assert 0 <= a.first <= a.last < frame_of(case).days
