@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
 from analytics.policy import Policy
-from api import alerts, commands, estates, health, pages, problems, provision, session
+from api import alerts, commands, estates, health, pages, problems, provision, session, visits
 from api.hub import Hub
 from store.connect import Pool
 from store.live import LiveBus
@@ -66,7 +66,7 @@ def create_app(
         return response
 
     problems.install(app)
-    for module in (health, session, estates, alerts, commands, provision, pages):
+    for module in (health, session, estates, alerts, visits, commands, provision, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
     return app

@@ -149,6 +149,12 @@ _FROM = Column(name="valid_from", read=_date, about="first day it holds", about_
 _TO = Column(
     name="valid_to", read=_date, about="last day it holds; empty while it lasts", about_zh="截止日，仍有效则留空"
 )
+_KNOWN = Column(
+    name="recorded_on",
+    read=_date,
+    about="day the office learned of it; from its first day on if empty",
+    about_zh="登记日；空则自生效日起视为已知",
+)
 _NAME = Column(name="name", read=_text, about="name shown to people", about_zh="显示名称", required=True)
 _NOTE = Column(
     name="note", read=_text, about="free text without names or numbers of people", about_zh="备注，不含个人信息"
@@ -242,6 +248,7 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("households", "household", "the household's token", "家庭标识"),
             _FROM,
             _TO,
+            _KNOWN,
         ),
     ),
     Sheet(
@@ -259,6 +266,7 @@ SHEETS: tuple[Sheet, ...] = (
             ),
             _FROM,
             _TO,
+            _KNOWN,
         ),
     ),
     Sheet(
@@ -344,6 +352,7 @@ SHEETS: tuple[Sheet, ...] = (
             ),
             _FROM,
             _TO,
+            _KNOWN,
             _NOTE,
         ),
     ),
@@ -357,6 +366,27 @@ SHEETS: tuple[Sheet, ...] = (
             _UNIT,
             Column(name="received_on", read=_date, about="day it came", about_zh="收到日期", required=True),
             Column(name="kind", read=_text, about="what is reported", about_zh="类别", required=True),
+            _NOTE,
+        ),
+    ),
+    Sheet(
+        name="outside_facts",
+        about="What other offices told of a household: it warns, and proves nothing.",
+        about_zh="外部门共享信息（仅作预警）。",
+        columns=(
+            _token("the fact's code", "信息编号"),
+            _ref("households", "household", "the household's token", "家庭标识"),
+            Column(
+                name="kind",
+                read=_one_of(
+                    "owns_home", "income_over_limit", "disqualified", "lives_elsewhere", "deceased", "arrears"
+                ),
+                about="owns_home, income_over_limit, disqualified, lives_elsewhere, deceased or arrears",
+                about_zh="类别",
+                required=True,
+            ),
+            Column(name="received_on", read=_date, about="day it came", about_zh="收到日期", required=True),
+            Column(name="withdrawn_on", read=_date, about="day it was taken back", about_zh="撤回日期"),
             _NOTE,
         ),
     ),

@@ -31,7 +31,14 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         told = {"families": ["electricity"], "plateau_w": round(float(np.median(nights))), "nights": len(nights)}
         found.append(
             over_days(
-                frame, e.unit, e.start, e.last, score=0.2, reasons=("plateau_at_night",), evidence=told, known=~np.isnan(level)
+                frame,
+                e.unit,
+                e.start,
+                e.last,
+                score=0.2,
+                reasons=("plateau_at_night",),
+                evidence=told,
+                known=~np.isnan(level),
             )
         )
     return found, []

@@ -145,7 +145,7 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
     by_day = [[_of_day(series, city.days) for series in seen.series] for _, _, seen in homes]
     doors = [_passages(city, home, household, fitting.lock) for home, household, _ in homes]
     for day in range(city.days):
-        sent_at = base + (day + 1) * 86_400_000 + 600_000
+        sent_at = base + (day + 1) * 86_400_000 + 4_500_000
         items: list[dict[str, Any]] = []
         for h, (home, _, seen) in enumerate(homes):
             for s, series in enumerate(seen.series):

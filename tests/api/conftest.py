@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -12,17 +13,25 @@ from api.app import create_app
 from api.passwords import make_user
 from domain.access import Role
 from domain.alerting import AlertClass, Severity
-from store import alerts, facts
+from store import alerts, unit_days
 from store.alerts import Raise
 from store.connect import Connection, connect, open_pool
 from store.live import LiveBus
 from tests.ingest.conftest import register
 
 
-def day_row(unit_id: int, day: date) -> dict[str, Any]:
-    row = dict.fromkeys((*facts.NUMBERS, *facts.INSTANTS))
-    return row | {"unit_id": unit_id, "day": day, "water_l": 100.0, "water_cover": 1.0, "energy_cover": 0.0, "energy_samples": 0,
-                  "water_samples": 24, "faults": []}  # fmt: skip
+def save_water(connection: Connection, unit_id: int, days: list[date]) -> None:
+    """Give a unit facts: 100 litres on each day."""
+    names = (*unit_days.NUMBERS, *unit_days.INSTANTS)
+    columns = {name: np.full(len(days), np.nan) for name in names}
+    columns |= {"water_l": np.full(len(days), 100.0), "water_cover": np.ones(len(days)), "energy_cover": np.zeros(len(days)),
+                "energy_samples": np.zeros(len(days)), "water_samples": np.full(len(days), 24.0)}  # fmt: skip
+    rows = unit_days.UnitDays(
+        unit=np.full(len(days), unit_id, dtype=np.int32),
+        day=np.array([unit_days.day_number(day) for day in days], dtype=np.int32),
+        columns=columns,
+    )
+    unit_days.save_days(connection, rows, [unit_id], min(days), max(days))
 
 
 def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int:
@@ -69,8 +78,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         users["fresh"] = make_user(connection, "fresh", Role.COMPLIANCE)
         ids = {row["code"]: row["id"] for row in connection.execute("SELECT id, code FROM units")}
         today = datetime.now(UTC).date()
-        rows = [day_row(ids["u-1"], today - timedelta(days=i)) for i in range(80)]
-        facts.save_days(connection, rows, [ids["u-1"]], today - timedelta(days=80), today)
+        save_water(connection, ids["u-1"], [today - timedelta(days=i) for i in range(80)])
         found = {
             "lead": lead(connection, "es", ids["u-1"], "u-1"),
             "far": lead(connection, "other", ids["far-1"], "far-1"),

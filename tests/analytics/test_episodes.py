@@ -1,0 +1,54 @@
+"""Page's sum over many units is the same as over each alone, and begins, is sure and ends where a person would say so."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.episodes import Episode, episodes
+
+
+def alone(row: list[float], fire: float, drop: float) -> list[tuple[int, int, int | None]]:
+    """The law written for one unit, a day at a time."""
+    found: list[tuple[int, int, int | None]] = []
+    total = height = 0.0
+    start, top = 0, 0
+    sure: int | None = None
+    for day, raw in enumerate(row):
+        step = 0.0 if np.isnan(raw) else raw
+        if total <= 0 and step > 0:
+            start = day
+        total = max(0.0, total + step)
+        if total > height:
+            height, top = total, day
+        if sure is None and total >= fire:
+            sure = day
+        if sure is not None and total <= height - drop:
+            found.append((start, sure, top))
+            total = 0.0
+        if total <= 0:
+            height, sure = 0.0, None
+    return found + ([(start, sure, None)] if sure is not None else [])
+
+
+STEPS = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, float("nan")])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(STEPS, min_size=12, max_size=12), min_size=1, max_size=5))
+def test_many_units_are_judged_as_each_alone(rows: list[list[float]]) -> None:
+    found = episodes(np.array(rows), fire=3.0, drop=2.0)
+    for u, row in enumerate(rows):
+        assert [(e.start, e.sure, e.last) for e in found if e.unit == u] == alone(row, 3.0, 2.0)
+
+
+def test_silence_neither_begins_nor_ends_anything() -> None:
+    row = [1.0] * 5 + [float("nan")] * 30 + [1.0]
+    assert episodes(np.array([row]), fire=3.0, drop=2.0) == [Episode(unit=0, start=0, sure=2, last=None, height=6.0)]
+    assert episodes(np.full((3, 40), np.nan), fire=0.5, drop=1.0) == []
+
+
+def test_it_ends_on_the_last_day_that_spoke_for_it() -> None:
+    (one,) = episodes(np.array([[-1.0] * 4 + [1.0] * 6 + [-1.0] * 5]), fire=3.0, drop=3.0)
+    assert (one.start, one.sure, one.last) == (4, 6, 9)
