@@ -8,11 +8,12 @@ a fortnight proves little.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analytics import presence
+from analytics import presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.episodes import episodes
-from analytics.frame import Frame, rolling
+from analytics.episodes import Episode, episodes
+from analytics.frame import Frame
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -30,43 +31,62 @@ DEFAULTS: Params = {
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
     kwh, day = frame["energy_kwh"], frame["energy_day_kwh"]
+    nights = np.nan_to_num(frame["residents_nights"]) + np.nan_to_num(frame["strangers_nights"])
+    staying = strangers.read(frame).staying
     with np.errstate(invalid="ignore", divide="ignore"):
         worked = (day > params["day_share"] * kwh) & (kwh >= params["least_kwh"])
         homely = (day <= 0.5 * kwh) & ~np.isnan(day)
-        dry_nights = (frame["water_night_l"] <= 1.0) & (frame["residents_nights"] + frame["strangers_nights"] == 0)
+        dry = (frame["water_night_l"] <= 1.0) & (nights == 0)
         callers = (frame["strangers_seen"] >= params["callers"]) & frame.fitted["lock"]
         registered = np.maximum(frame.members, 1.0)
-        sleepers = frame["residents_nights"] + frame["strangers_nights"] >= registered + params["extra_sleepers"]
         crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * registered
-        few = (frame["residents_nights"] + frame["strangers_nights"] <= registered) & frame.fitted["lock"]
-    trade = np.where(worked & (callers | dry_nights), 1.0, np.where(homely, -1.0, 0.0))
-    dormitory = np.where(sleepers & crowd, 1.0, np.where(few & ~crowd, -1.0, 0.0))
-    known = ~np.isnan(kwh) | ~np.isnan(frame["entries"])
+    trade = np.where(worked & (callers | dry), 1.0, np.where(homely, -1.0, 0.0))
+    dormitory = np.where(
+        staying >= params["extra_sleepers"], np.where(crowd, 1.0, 0.5), np.where(staying < 2, -1.0, 0.0)
+    )
     found = []
-    for evidence, reason in ((trade, "business_hours"), (dormitory, "dormitory")):
+    for evidence, of_trade in ((trade, True), (dormitory, False)):
         evidence = np.where(frame.let & ~frame.declared, evidence, -1e6)
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
             span = slice(e.start, frame.days if e.last is None else e.last + 1)
-            called = bool(rolling(callers[e.unit : e.unit + 1, span], 28)[0, -1] >= 10)
-            reasons = (reason, "many_callers") if reason == "business_hours" and called else (reason,)
-            found.append(
-                over_days(
-                    frame, e.unit, e.start, e.last,
-                    score=0.35 + 0.25 * (len(reasons) - 1) + (0.2 if reason == "dormitory" else 0.0),
-                    reasons=reasons,
-                    evidence={
-                        "families": ["electricity", "access"] if reason == "business_hours" else ["access", "water"],
-                        "day_share": _mean(day[e.unit, span] / np.maximum(kwh[e.unit, span], 0.01)),
-                        "callers_per_day": _mean(frame["strangers_seen"][e.unit, span]),
-                        "sleepers_per_night": _mean((frame["residents_nights"] + frame["strangers_nights"])[e.unit, span]),
-                        "l_per_day": _mean(frame["water_l"][e.unit, span]),
-                        "registered": int(frame.members[e.unit, span.stop - 1]),
-                    },
-                    known=known,
-                    between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
-                )
-            )  # fmt: skip
+            signs = {
+                "business_hours": of_trade,
+                "nobody_sleeps": of_trade and bool(np.mean(dry[e.unit, span]) >= 0.7),
+                "many_callers": of_trade and bool(np.mean(callers[e.unit, span]) >= 0.4),
+                "dormitory": not of_trade,
+                "water_agrees": not of_trade and bool(np.mean(crowd[e.unit, span]) >= 0.5),
+            }
+            found.append(_finding(frame, staying, e, span, tuple(name for name, holds in signs.items() if holds)))
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
+
+
+_FAMILY = {
+    "business_hours": "electricity",
+    "nobody_sleeps": "water",
+    "many_callers": "access",
+    "dormitory": "access",
+    "water_agrees": "water",
+}
+
+
+def _finding(frame: Frame, staying: NDArray[np.float32], e: Episode, span: slice, reasons: tuple[str, ...]) -> Finding:
+    u, kwh = e.unit, frame["energy_kwh"]
+    return over_days(
+        frame, u, e.start, e.last,
+        # Of one family it is a guess; each further one makes it likely.
+        score=(0.55 if "dormitory" in reasons else 0.35) + 0.25 * (len({_FAMILY[r] for r in reasons}) - 1),
+        reasons=reasons,
+        evidence={
+            "families": sorted({_FAMILY[r] for r in reasons}),
+            "day_share": _mean(frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01)),
+            "callers_per_day": _mean(frame["strangers_seen"][u, span]),
+            "sleepers_per_night": _mean(staying[u, span]),
+            "l_per_day": _mean(frame["water_l"][u, span]),
+            "registered": int(frame.members[u, span.stop - 1]),
+        },
+        known=~np.isnan(kwh) | ~np.isnan(frame["entries"]),
+        between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
+    )  # fmt: skip
 
 
 def _mean(values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> float | None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from analytics import presence
+from analytics import presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
 from analytics.frame import Frame, rolling
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
-    "extra": 2.0,  # people a night beyond those registered
+    "extra": 2.0,  # strangers who stay
+    "dormitory": 5.0,  # and so many are a dormitory
     "fire": 30.0,
     "drop": 14.0,
     "water_rise": 1.3,  # times what the home, or where that is unknown its like, used before
@@ -25,16 +26,16 @@ DEFAULTS: Params = {
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit with its own lock."""
+    staying = strangers.read(frame).staying
     with np.errstate(invalid="ignore"):
-        slept = frame["residents_nights"] + frame["strangers_nights"]
         registered = np.maximum(frame.members, 1.0)
-        over = slept >= registered + params["extra"]
-        within = slept <= registered
+        at_home = frame["residents_seen"] > 0
         ample = frame["water_l"] >= params["water_rise"] * params["member_l"] * registered
+    over = (staying >= params["extra"]) & (staying < params["dormitory"])
     lock = frame.fitted["lock"] & frame.let & ~frame.declared & ~frame.spoken_for
-    evidence = np.where(
-        lock, np.where(over, np.where(ample | np.isnan(frame["water_l"]), 1.0, 0.4), np.where(within, -1.0, 0.0)), -1e6
-    )
+    # Where the tenants are gone it is another matter.
+    weight = np.where(at_home, 1.0, np.where(np.isnan(frame["residents_seen"]), 0.0, -0.2))
+    evidence = np.where(lock, np.where(over, weight, np.where(staying < params["extra"], -1.0, 0.0)), -1e6)
     found = []
     for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
         span = slice(e.start, frame.days if e.last is None else e.last + 1)
@@ -46,12 +47,12 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
                 reasons=("more_sleep_there", "water_agrees") if agrees else ("more_sleep_there",),
                 evidence={
                     "families": ["access", "water"] if agrees else ["access"],
-                    "sleepers_per_night": round(float(np.nanmean(slept[e.unit, span])), 1),
+                    "sleepers_per_night": round(float(np.mean(staying[e.unit, span]) + frame.members[e.unit, span.stop - 1]), 1),
                     "registered": int(frame.members[e.unit, span.stop - 1]),
                     "l_per_day": None if np.isnan(frame["water_l"][e.unit, span]).all()
                     else round(float(np.nanmean(frame["water_l"][e.unit, span])), 1),
                 },
-                known=~np.isnan(slept),
+                known=~np.isnan(frame["entries"]),
                 between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
             )
         )  # fmt: skip

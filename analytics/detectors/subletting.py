@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import fusion, presence
+from analytics import fusion, presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import Episode, episodes
-from analytics.frame import Frame, Mask, Tokens, rolling
+from analytics.frame import Frame, Mask, rolling
 from analytics.fusion import Weight
 from analytics.presence import Presence
 from domain.people import Who
@@ -94,7 +94,8 @@ def _signs(frame: Frame, params: Params) -> _Signs:
         seen = frame["residents_seen"] > 0
         entries = np.nan_to_num(frame["entries"]) > 0
     usual = _usual_seen(known, seen, p, params)
-    stayed, several, fleeting = _strangers(frame, params)
+    who = strangers.read(frame, params["stay_nights"])
+    stayed, several, fleeting = who.staying, who.several, who.fleeting
     stayed = np.where(frame.spoken_for, 0.0, stayed).astype(np.float32)
     lives = p.living | (entries & ~p.empty)
     # One resident seen, or not seen on a day on which the flat lived: what that says of whether they live there.
@@ -144,53 +145,6 @@ def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray
     # Who was never seen may always have been gone: then what is usual elsewhere counts, but less.
     usual = np.where(often > 0.1, (np.nan_to_num(often) * days + prior * weight) / (days + weight), 0.6 * prior)
     return np.clip(usual, 0.08, 0.98)
-
-
-def _strangers(frame: Frame, params: Params) -> tuple[NDArray[np.float32], Mask, NDArray[np.float32]]:
-    """Tell for every (unit, day): strangers that night who stay; whether several do; and those who stay for days only.
-
-    Only a unit's own lock says whose guest a stranger is.
-    """
-    shape = frame.let.shape
-    stayed: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
-    fleeting = np.zeros(shape, dtype=np.float32)
-    several = np.zeros(shape, dtype=bool)
-    t: Tokens = frame.tokens
-    mine = np.isin(t.who, (Who.STRANGER, Who.FORMER)) & t.night
-    if not mine.any():
-        return stayed, several, fleeting
-    unit, day, token = t.unit[mine], t.day[mine], t.token[mine]
-    order = np.lexsort((day, token, unit))
-    unit, day, token = unit[order], day[order], token[order]
-    new = np.r_[True, (unit[1:] != unit[:-1]) | (token[1:] != token[:-1])]
-    group = np.cumsum(new) - 1
-    # The nights of the same token within four weeks up to each: a two-pointer over sorted days.
-    index = np.arange(len(day))
-    key = group.astype(np.int64) * 100_000 + day
-    nights = index - np.searchsorted(key, key - 27) + 1
-    first, last = np.zeros(group[-1] + 1, dtype=np.int64), np.zeros(group[-1] + 1, dtype=np.int64)
-    first[group[new]] = day[new]
-    last[group] = day
-    span = (last - first + 1)[group]
-    count = np.bincount(group)[group]
-    # Who spent enough nights stays until the next one seen, for ten days at most: not every night is seen.
-    long = np.flatnonzero(nights >= params["stay_nights"])
-    following = np.r_[day[1:], day[-1:]]
-    until = np.where(new[np.minimum(long + 1, len(day) - 1)] | (long == len(day) - 1), day[long] + 4, following[long])
-    change = np.zeros((shape[0], shape[1] + 1), dtype=np.float32)
-    np.add.at(change, (unit[long], day[long]), 1.0)
-    np.add.at(change, (unit[long], np.minimum(np.minimum(until, day[long] + 10), shape[1])), -1.0)
-    stayed = np.cumsum(change, axis=1)[:, :-1]
-    # Guests of a short let: some nights in a row, and never again. Only those count whose time is over.
-    brief = (count >= 2) & (count <= 8) & (span <= 10) & (last[group] <= frame.days - 4)
-    np.add.at(fleeting, (unit[brief], day[brief]), 1.0)
-    newly = np.zeros(shape, dtype=np.float32)
-    starts = new & brief
-    np.add.at(newly, (unit[starts], day[starts]), 1.0)
-    fleeting = np.where(rolling(newly, 42) >= 3, fleeting, 0.0).astype(np.float32)
-    # Several at a time, for more than a visit.
-    several = rolling(stayed >= 2, 28) >= 14
-    return stayed, several, fleeting
 
 
 # Weighing ------------------------------------------------------------------------------------------------------------
