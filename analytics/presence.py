@@ -80,7 +80,7 @@ def read(frame: Frame, params: Params) -> Presence:
     )
     usual = usual_kwh[:, None]
     with np.errstate(invalid="ignore"):
-        machine = _machine(kwh, params["machine_step"])
+        machine = as_even_as_a_machine(kwh, params["machine_step"])
         least = np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"])
         # What an empty home draws may be much for a thrifty household, but it is the same every day.
         quiet = (kwh <= least) | (kwh <= params["dead_kwh"]) | ((kwh < params["empty_share"] * usual) & machine)
@@ -121,7 +121,7 @@ def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]
     return usual
 
 
-def _machine(kwh: NDArray[Any], same: float) -> Mask:
+def as_even_as_a_machine(kwh: NDArray[Any], same: float) -> Mask:
     """Find the days of fortnights that are as even as only a machine's are: a lamp on a timer, a heater, a fridge.
 
     Most days of such a fortnight take what the day before them took, but for those on which somebody looked in.

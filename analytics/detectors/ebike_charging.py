@@ -12,7 +12,7 @@ from analytics.detectors.contract import Abstention, Detector, Finding, Params, 
 from analytics.episodes import episodes
 from analytics.frame import Frame, rolling
 
-DEFAULTS: Params = {"low_w": 80.0, "high_w": 450.0, "hours": 5.0, "fire": 5.0, "drop": 5.0}
+DEFAULTS: Params = {"low_w": 80.0, "high_w": 450.0, "hours": 5.0, "fire": 8.0, "drop": 5.0}
 
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:

@@ -25,7 +25,9 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         powered = frame["energy_cover"] >= params["min_cover"]
         still_water = watered & (frame["water_l"] <= 0.5)
         still_energy = powered & (frame["energy_kwh"] <= params["still_kwh"])
-    water = np.where(still_water & (p.energy_lived | people), 1.0, np.where(watered & ~still_water, -3.0, 0.0))
+    # People tell more than power: a short holiday with the heating on looks lived in to a meter.
+    water = np.where(still_water & people, 1.0, np.where(still_water & p.energy_lived, 0.6, 0.0))
+    water = np.where(watered & ~still_water, -3.0, water)
     water = np.where(still_water & ~p.energy_lived & ~people, -0.5, water)
     energy = np.where(still_energy & p.water_used, 1.0, np.where(powered & ~still_energy, -3.0, 0.0))
     energy = np.where(still_energy & p.water_quiet, -0.2, energy)

@@ -22,6 +22,7 @@ DEFAULTS: Params = {
     **presence.DEFAULTS,
     "least_l": 20.0,  # litres a day from which somebody uses water
     "least_kwh": 2.0,  # kWh a day from which somebody lives there, where no lived-in day of the home is known
+    "leak_step": 0.12,  # days of a daily meter that differ no more than this from the one before are a leak's
     "fire": 7.0,  # days of life, those without it taken off, until it is sure
     "drop": 7.0,  # days without life until it is over
     "grace_days": 14,  # to move out after the end of a tenancy
@@ -51,6 +52,8 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
         by_day = frame["energy_day_kwh"] > 0.6 * frame["energy_kwh"]
     only_power = ~watered & powered & ~by_day
     weight[only_power] = 0.7
+    # Read once a day, a leak shows by taking the same every day.
+    weight[np.isnan(hours) & presence.as_even_as_a_machine(p.used_l, params["leak_step"])] = 0.0
     weight[slept] += 0.7
     gone = ~used & ~slept & ((watered & (p.used_l < params["least_l"])) | (~watered & dark))
     weight[gone] = -1.0
