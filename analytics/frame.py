@@ -65,6 +65,8 @@ class Frame:
     fitted: dict[str, Mask]
     tokens: Tokens = field(default_factory=no_tokens)
     told: tuple[Told, ...] = ()
+    #: What several detectors derive from the columns alike, kept while the frame lives; never what one of them concludes.
+    derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def days(self) -> int:

@@ -9,7 +9,7 @@ run is not run again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -68,26 +68,37 @@ def judged_through(clock: datetime, zone: ZoneInfo) -> date:
 def run_all(connection: Connection, policy: Policy, bounds: BoundsOf, now: datetime) -> RunReport:
     """Work off everything that is dirty in every estate, and judge all units once in each local day."""
     total = RunReport()
-    for estate_id, code, zone in facts.dirty_estates(connection):
-        done = run_estate(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
-        log.info(
-            "estate_done",
-            estate=code,
-            units=done.units,
-            unit_days=done.unit_days,
-            findings=done.findings,
-            raised=done.raised,
-        )
-        total += done
     today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
-    for estate_id, zone in facts.estates_to_judge(connection, today):
-        with connection.transaction():
-            nights.set_clock(connection, now)
-            for block in _blocks(facts.units_of(connection, estate_id)):
-                total += judge_units(connection, estate_id, block, ZoneInfo(zone), policy, now)
-            facts.note_judged(connection, estate_id, today[zone], now)
+    due = dict(facts.estates_to_judge(connection, today))
+    for estate_id, code, zone in facts.dirty_estates(connection):
+        if estate_id not in due:
+            done = run_estate(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
+            log.info(
+                "estate_done",
+                estate=code,
+                units=done.units,
+                unit_days=done.unit_days,
+                findings=done.findings,
+                raised=done.raised,
+            )
+            total += done
+    for estate_id, zone in due.items():
+        total += _judge_all(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
+        facts.note_judged(connection, estate_id, today[zone], now)
+        connection.commit()
     connection.commit()
     return total
+
+
+def _judge_all(
+    connection: Connection, estate_id: int, zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
+) -> RunReport:
+    """Work off what is dirty in an estate and judge all its units."""
+    nights.set_clock(connection, now)
+    done = RunReport(unit_days=_work_off(connection, estate_id, zone, bounds, now).rows)
+    for block in _blocks(facts.units_of(connection, estate_id)):
+        done += replace(judge_units(connection, estate_id, block, zone, policy, now), units=len(block))
+    return done
 
 
 def run_estate(

@@ -63,7 +63,15 @@ class Presence:
 
 
 def read(frame: Frame, params: Params) -> Presence:
-    """Classify every day of every unit."""
+    """Classify every day of every unit; detectors with the same parameters share it."""
+    key = ("presence", *(params[name] for name in sorted(DEFAULTS)))
+    if key not in frame.derived:
+        frame.derived[key] = _read(frame, params)
+    found: Presence = frame.derived[key]
+    return found
+
+
+def _read(frame: Frame, params: Params) -> Presence:
     covered = frame["water_cover"] >= params["min_cover"]
     drawn = ~np.isnan(frame["water_last_use_at"])
     litres = frame["water_l"]

@@ -109,6 +109,7 @@ def until(frame: Frame, day: date) -> Frame | None:
         fitted={name: mask[:, :days] for name, mask in frame.fitted.items()},
         tokens=dataclasses.replace(t, unit=t.unit[keep], day=t.day[keep], token=t.token[keep], who=t.who[keep], night=t.night[keep]),
         told=tuple(x for x in frame.told if x.day < days),
+        derived={},
     )  # fmt: skip
 
 

@@ -28,7 +28,15 @@ class Strangers:
 
 
 def read(frame: Frame, stay_nights: float = STAY_NIGHTS) -> Strangers:
-    """Follow every stranger's token through its nights."""
+    """Follow every stranger's token through its nights; detectors share it."""
+    key = ("strangers", stay_nights)
+    if key not in frame.derived:
+        frame.derived[key] = _read(frame, stay_nights)
+    found: Strangers = frame.derived[key]
+    return found
+
+
+def _read(frame: Frame, stay_nights: float) -> Strangers:
     shape = frame.let.shape
     t: Tokens = frame.tokens
     mine = np.isin(t.who, (Who.STRANGER, Who.FORMER)) & t.night

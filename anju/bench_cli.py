@@ -112,3 +112,38 @@ def latency(
     for name, spans in (("to the row", found.to_row), ("of an event to the live bus", found.to_bus)):
         table.add_row(name, *(f"{1000 * bench.percentile(spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)))
     out.print(table)
+
+
+@bench_app.command()
+def nightly(
+    units: Annotated[list[int] | None, typer.Option(help="homes; may be repeated", min=100, max=300_000)] = None,
+) -> None:
+    """One night over a year of facts, from the store to the alerts: seconds, memory, the share of reading, and the detectors beside numpy."""
+    from datetime import date
+
+    from anju import services
+    from anju.bench import ingest as servers
+    from anju.bench import nightly as bench
+    from anju.settings import load_settings
+
+    bounds = services.meter_bounds(load_settings().profiles_dir)
+    table = Table(
+        "homes",
+        "whole",
+        "µs a unit-day",
+        "reading frames",
+        "detectors",
+        "one numpy pass",
+        "ratio",
+        "peak memory",
+        "findings",
+    )
+    for count in units or [2_000, 10_000]:
+        with _server(None) as (dsn, level, _home), servers.fresh(dsn, level) as database:
+            night = bench.measure(database, count, bounds, date(2026, 3, 1))
+        table.add_row(
+            f"{count:,}", f"{night.whole_s:.1f} s", f"{1e6 * night.whole_s / count / 366:.1f}", f"{night.read_s:.1f} s",
+            f"{night.detect_s:.2f} s", f"{night.pass_s:.2f} s", f"{night.detect_s / night.pass_s:.1f}",
+            f"{night.peak_bytes / 2**20:,.0f} MiB", f"{night.findings:,}",
+        )  # fmt: skip
+    out.print(table)

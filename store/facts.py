@@ -138,6 +138,15 @@ def meters_of(connection: Connection, units: list[int], names: list[str]) -> lis
     return [Meter(**row) for row in rows]
 
 
+def devices_of(connection: Connection, units: list[int]) -> list[tuple[int, int, str]]:
+    """List the meters of units: the unit, the device, and the point that its register is."""
+    return connection.cursor(row_factory=tuple_row).execute(
+        "SELECT m.unit_id, d.id, CASE d.kind WHEN 'water_meter' THEN 'water_m3' ELSE 'energy_kwh' END FROM mounts m "
+        "JOIN devices d ON d.id = m.device_id WHERE m.unit_id = ANY(%s) AND d.kind IN ('water_meter', 'electricity_meter') ORDER BY 1, 2",
+        [units],
+    ).fetchall()  # fmt: skip
+
+
 def neighbour_days(
     connection: Connection, spans: dict[int, tuple[date, date]], depth: int
 ) -> dict[int, tuple[date, date]]:

@@ -63,6 +63,12 @@ def count_rows(connection: Connection) -> int:
     return int(row["n"]) if row else 0
 
 
+def analyze(connection: Connection) -> None:
+    """Let the planner know what is in the tables."""
+    connection.execute("ANALYZE")
+    connection.commit()
+
+
 def backend_pids(connection: Connection) -> list[int]:
     """List the server processes that serve this database, but our own."""
     rows = connection.execute(

@@ -1,0 +1,175 @@
+"""How long a city's night takes: from the store with a year of facts and one new day of readings to the alerts, estate by estate.
+
+Beside it, over the same columns in memory: the detectors' own time, and one numpy pass over every column that they read.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from analytics.detectors import DETECTORS
+from analytics.facts import BoundsOf
+from analytics.history import History, last_whole_day
+from analytics.nightly import UNITS_AT_ONCE, night_clock, run_all
+from analytics.policy import load_policy
+from anju.register_files import import_rows
+from domain.calendar import day_start, from_ms
+from store import facts, health, ingest_log, nights, series, unit_days
+from store.connect import Connection, connect
+from store.ingest_log import Spans
+from store.ledger import Ledger
+from store.partitions import Partitions
+
+ZONE = ZoneInfo("Asia/Shanghai")
+PER_ESTATE, HISTORY = 2_000, 365
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One night, seconds and bytes: the whole, reading the frames, the detectors, one numpy pass; peak memory of this process."""
+
+    units: int
+    whole_s: float
+    read_s: float
+    detect_s: float
+    pass_s: float
+    peak_bytes: int
+    findings: int
+    unit_days: int
+
+
+def measure(dsn: str, units: int, bounds: BoundsOf, today: date) -> Night:
+    """Fill a fresh database with a year of facts of so many homes and run tonight."""
+    with connect(dsn, statement_s=3600) as connection:
+        for first in range(0, units, PER_ESTATE):
+            _fill(dsn, connection, first // PER_ESTATE, min(PER_ESTATE, units - first), today)
+        health.analyze(connection)
+        clock = night_clock(today, ZONE).astimezone(UTC)
+        began = time.perf_counter()
+        report = run_all(connection, load_policy(), bounds, clock)
+        whole = time.perf_counter() - began
+        read, detect, once = _parts(connection, clock)
+    return Night(
+        units=units, whole_s=whole, read_s=read, detect_s=detect, pass_s=once, findings=report.findings, unit_days=report.unit_days,
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )  # fmt: skip
+
+
+def _fill(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
+    """Make an estate: homes with two meters and a lock, lived in, two in a hundred left two months ago."""
+    estate = f"bench-{number:03d}"
+    since = (today - timedelta(days=900)).isoformat()
+    codes = [f"u-{n:05d}" for n in range(count)]
+    meters = [(f"{kind}-{code}", code, kind) for code in codes for kind in ("wm", "em", "lock")]
+    kinds = {
+        "wm": ("water_meter", "water-dn15"),
+        "em": ("electricity_meter", "electricity-1p-60a"),
+        "lock": ("door", "door-terminal"),
+    }
+    report = import_rows(connection, {
+        "estates": [{"code": estate, "name": estate, "timezone": ZONE.key}],
+        "units": [{"estate": estate, "code": code} for code in codes],
+        "households": [{"code": f"{estate}-{code}"} for code in codes],
+        "tenancies": [{"code": f"{estate}-{code}", "estate": estate, "unit": code, "household": f"{estate}-{code}", "valid_from": since}
+                      for code in codes],
+        "gateways": [{"estate": estate, "code": "gw"}],
+        "devices": [{"estate": estate, "gateway": "gw", "code": m, "kind": kinds[k][0], "profile": kinds[k][1]} for m, _, k in meters],
+        "mounts": [{"code": f"{estate}-{m}", "estate": estate, "device": m, "unit": code, "valid_from": since} for m, code, _ in meters],
+    })  # fmt: skip
+    assert not report.errors
+    estate_id = next(row[0] for row in nights.list_estates(connection, estate))
+    ids = facts.units_of(connection, estate_id)
+    rng = np.random.default_rng([7, number])
+    first = today - timedelta(days=HISTORY)
+    for begin in range(0, count, 250):
+        some = ids[begin : begin + 250]
+        unit_days.save_days(connection, _facts(rng, some, first), some, first, today - timedelta(days=1))
+        connection.commit()
+    _one_day(dsn, connection, estate_id, ids, rng, today)
+    facts.note_judged(connection, estate_id, today, night_clock(today - timedelta(days=1), ZONE))
+    connection.commit()
+
+
+def _facts(rng: np.random.Generator, units: list[int], first: date) -> unit_days.UnitDays:
+    shape = (len(units), HISTORY)
+    left = np.zeros(shape, dtype=bool)
+    left[rng.random(len(units)) < 0.02, HISTORY - 60 :] = True
+    midnight = day_start(first, ZONE).timestamp() * 1000 + 86_400_000.0 * np.arange(HISTORY)
+    litres = np.where(left, 0.0, rng.gamma(6.0, 30.0, shape))
+    kwh = np.where(left, 0.8, rng.gamma(9.0, 0.6, shape))
+    columns = {name: np.full(shape, np.nan) for name in (*unit_days.NUMBERS, *unit_days.INSTANTS)}
+    columns |= {
+        "water_l": litres, "water_cover": np.ones(shape), "water_samples": np.full(shape, 24.0), "water_trickle_l": np.zeros(shape),
+        "water_least_l_h": np.zeros(shape), "water_hours": np.where(left, 0.0, 11.0), "water_hours_known": np.full(shape, 24.0),
+        "water_night_l": litres * 0.04, "water_peak_l": litres * 0.2, "energy_kwh": kwh, "energy_cover": np.ones(shape),
+        "energy_samples": np.full(shape, 24.0), "energy_floor_w": kwh * 15, "energy_peak_w": kwh * 120, "energy_night_kwh": kwh * 0.15,
+        "energy_day_kwh": kwh * 0.4, "energy_plateau_w": kwh * 5, "energy_plateau_h": np.full(shape, 3.0),
+        "entries": np.where(left, 0.0, 2.0), "exits": np.zeros(shape), "residents_seen": np.where(left, 0.0, 1.0),
+        "strangers_seen": np.zeros(shape), "residents_nights": np.where(left, 0.0, 1.0), "strangers_nights": np.zeros(shape),
+        "lent_passages": np.zeros(shape),
+        "water_first_use_at": np.where(left, np.nan, midnight + 6.5 * 3.6e6), "water_last_use_at": np.where(left, np.nan, midnight + 22 * 3.6e6),
+        "water_first_still_at": np.broadcast_to(midnight, shape), "water_last_still_at": np.broadcast_to(midnight + 8.6e7, shape),
+    }  # fmt: skip
+    begin = unit_days.day_number(first)
+    return unit_days.UnitDays(
+        unit=np.repeat(np.array(units, dtype=np.int32), HISTORY),
+        day=np.tile(np.arange(begin, begin + HISTORY, dtype=np.int32), len(units)),
+        columns={name: np.ascontiguousarray(column).ravel() for name, column in columns.items()},
+    )
+
+
+def _one_day(
+    dsn: str, connection: Connection, estate_id: int, ids: list[int], rng: np.random.Generator, today: date
+) -> None:
+    """Store the new day's readings of every meter, as ingest does."""
+    meters = facts.devices_of(connection, ids)
+    ledger = Ledger.open(dsn)
+    points = ledger.make_points([(device, name) for _, device, name in meters])
+    ledger.commit()
+    ledger.close()
+    start = int(day_start(today, ZONE).timestamp() * 1000)
+    at = start + 3_600_000 * np.arange(25, dtype=np.int64) + 60_000
+    step = {"water_m3": 0.01, "energy_kwh": 0.25}
+    of = np.array([points[device, name] for _, device, name in meters], dtype=np.int32)
+    rises = np.array([step[name] for _, _, name in meters])
+    value = np.round(rng.uniform(10, 500, len(of))[:, None] + rises[:, None] * np.arange(25), 3)
+    Partitions(connection).cover(connection, from_ms(int(at[0])), from_ms(int(at[-1])))
+    batch = series.Readings(at=np.tile(at, len(of)), point=np.repeat(of, 25), value=value.ravel())
+    series.write_readings(connection, batch)
+    device = np.array([d for _, d, _ in meters], dtype=np.int32)
+    same = np.ones(len(device), dtype=np.int64)
+    ingest_log.mark_dirty(
+        connection,
+        Spans(device=device, estate=np.full(len(device), estate_id, dtype=np.int32), low=same * int(at[0]), high=same * int(at[-1]),
+              received=same * int(at[-1])),
+    )  # fmt: skip
+
+
+def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float]:
+    """Take the night apart: read the same frames again, run the detectors over them, and one numpy pass over their columns."""
+    read = detect = once = 0.0
+    policy = load_policy()
+    for estate_id, _, _ in nights.list_estates(connection):
+        units = facts.units_of(connection, estate_id)
+        for i in range(0, len(units), UNITS_AT_ONCE):
+            history = History(units=units[i : i + UNITS_AT_ONCE], zone=ZONE)
+            began = time.perf_counter()
+            history.read(connection, last_whole_day(clock, ZONE))
+            frame = history.frame(connection)
+            read += time.perf_counter() - began
+            began = time.perf_counter()
+            for detector in DETECTORS:
+                detector.detect(frame, policy.params(detector.key))
+            detect += time.perf_counter() - began
+            began = time.perf_counter()
+            for column in frame.columns.values():
+                np.nansum(column)
+            once += time.perf_counter() - began
+    connection.rollback()
+    return read, detect, once
