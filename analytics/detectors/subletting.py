@@ -39,6 +39,7 @@ DEFAULTS: Params = {
     "crowd": 4.5,  # strangers a night
     "least_days": 28,  # weeks, not days
     "no_evenings": 0.3,  # share of days with water before half past seven or after half past nine under which nobody lives there
+    "by_day": 0.58,  # share of electricity within nine working hours from which, day after day, nobody lives there
     "fire": 4.0,
     "drop": 5.0,
     "limit_unseen": 60.0,  # a lost card, a broken reader, a patient in bed: so much rarer than subletting
@@ -46,6 +47,7 @@ DEFAULTS: Params = {
     "limit_never_seen": 6.0,  # who never went out, or never carries a card
     "limit_strangers": 6.0,  # a partner, a carer, a nanny
     "limit_several": 40.0,  # several unrelated strangers who stay
+    "limit_both_single": 80.0,  # the same of one resident and one stranger
     "limit_both": 500.0,  # residents gone and strangers staying
     "limit_turnover": 700.0,  # guests who change by the week
     "limit_water": 6.0,
@@ -205,6 +207,8 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     mine = (t.unit == u) & (t.who == Who.RESIDENT) & (t.day >= past.start) & (t.day < start)
     several_gone = len(np.unique(t.token[mine])) >= 2
     limit = "limit_never_seen" if of < 21 else "limit_all_unseen" if several_gone else "limit_unseen"
+    # One person who is seen no more and one stranger who stays: that is how a carer of someone bedridden looks, too.
+    both = "limit_both" if several_gone or signs.stayed[u, span].mean() >= 1.5 else "limit_both_single"
     nights = float((signs.stayed[u, span] > 0).sum())
     turnover = float((signs.fleeting[u, span] > 0).sum())
     stays, several = nights / days > 0.3, bool(signs.several[u, span][-14:].any())
@@ -217,7 +221,7 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
                             ratio=fusion.at_most(absent + 5.0, params["limit_turnover"])))  # fmt: skip
     elif stays and absent > 1.0:
         found.append(Weight(family="access", reason="residents_gone_strangers_stay", doubt=0.9,
-                            ratio=fusion.at_most(absent + 3.0, params["limit_both"])))  # fmt: skip
+                            ratio=fusion.at_most(absent + 3.0, params[both])))  # fmt: skip
     elif several:
         # Room by room the tenants stay: that they are seen says nothing against it.
         found.append(Weight(family="access", reason="several_strangers_stay", doubt=1.0,
@@ -259,13 +263,26 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, end
             np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
         )
         ratio = fusion.at_most(fusion.changed(shift, error, normal=0.2, other=0.6), limit)
+        if family == "electricity" and shift < -0.5 and not frame.fitted["water"][u].any():
+            # Where nothing else tells, a fall by half is somebody who left, not somebody else who came.
+            ratio = -3.0
         changed = "water_changed" if family == "water" else "power_changed"
         found.append(Weight(family=family, reason=changed, doubt=0.4, ratio=ratio))
-    evenings = signs.evening[u, max(start, end - _NOW) : end]
-    if np.sum(~np.isnan(evenings)) >= 21 and np.nanmean(evenings) < params["no_evenings"]:
-        # It is used by day only: a shop is another matter.
-        found.append(Weight(family="water", reason="used_by_day_only", doubt=0.5, ratio=-4.0))
+    span = slice(max(start, end - _NOW), end)
+    if _by_day_only(frame, params, signs, u, span):
+        # A shop is another matter, and everything else that was said here speaks for a shop as well.
+        found.append(Weight(family="water", reason="used_by_day_only", doubt=0.5, ratio=-7.0))
     return found
+
+
+def _by_day_only(frame: Frame, params: Params, signs: _Signs, u: int, span: slice) -> bool:
+    evenings = signs.evening[u, span]
+    if np.sum(~np.isnan(evenings)) >= 21 and np.nanmean(evenings) < params["no_evenings"]:
+        return True
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_day = frame["energy_day_kwh"][u, span] / frame["energy_kwh"][u, span]
+    known = ~np.isnan(by_day)
+    return bool(known.sum() >= 21 and np.mean(by_day[known] > params["by_day"]) >= 0.7)
 
 
 def _lived(amount: NDArray[Any], p: Presence, u: int, span: slice) -> NDArray[np.float64]:

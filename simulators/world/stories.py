@@ -14,7 +14,8 @@ import numpy as np
 
 from simulators.world.people import Person, Work, festivals, spell, term_time, weekdays
 
-SUBLET_SHARE = 0.0035
+#: Some end within the year: so many begin that 0.35 % of homes are sublet at its end.
+SUBLET_SHARE = 0.0042
 
 
 @dataclass(slots=True, kw_only=True)
