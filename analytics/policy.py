@@ -18,6 +18,8 @@ from analytics.detectors import DETECTORS
 from domain.alerting import AlertClass, Severity
 
 LANGUAGES = ("zh", "en")
+#: What may be wrong with a gateway itself.
+GATEWAY_ALERTS = ("gateway_silent", "clock_skew")
 
 
 class BadPolicy(Exception):
@@ -41,6 +43,9 @@ class Policy:
     def __init__(self, table: dict[str, Any]) -> None:
         self._table = table
         self.version = str(table.get("version", ""))
+        for name in GATEWAY_ALERTS:
+            if name not in table:
+                raise BadPolicy(f"policy: [{name}] is missing; add it")
         for detector in DETECTORS:
             entry = table.get(detector.key)
             if entry is None:
@@ -58,7 +63,7 @@ class Policy:
                 raise BadPolicy(f"policy: an entry has no valid class or severity: {error}") from None
 
     def _entries(self) -> list[dict[str, Any]]:
-        single = [self._table[d.key] for d in DETECTORS] + [self._table["gateway_silent"]]
+        single = [self._table[d.key] for d in DETECTORS] + [self._table[name] for name in GATEWAY_ALERTS]
         return single + list(self._table["hazards"].values()) + list(self._table["conditions"].values())
 
     def params(self, detector: str) -> dict[str, float]:
@@ -84,10 +89,15 @@ class Policy:
         entry = self._table["hazards" if kind == "hazard" else "conditions"].get(word)
         return Shown(alert_class=AlertClass(entry["class"]), severity=Severity(entry["severity"])) if entry else None
 
-    def for_silent_gateway(self) -> Shown:
-        """Say how a silent gateway is shown."""
-        entry = self._table["gateway_silent"]
+    def for_gateway(self, word: str) -> Shown:
+        """Say how something wrong with a gateway itself is shown: one of GATEWAY_ALERTS."""
+        entry = self._table[word]
         return Shown(alert_class=AlertClass(entry["class"]), severity=Severity(entry["severity"]))
+
+    @property
+    def clock_skew_s(self) -> float:
+        """How far a gateway's clock may be off, in seconds, before anyone is told."""
+        return float(self._table["clock_skew"]["limit_s"])
 
     # Words -----------------------------------------------------------------------------------------------------------
 

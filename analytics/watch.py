@@ -95,33 +95,58 @@ def _return(connection: Connection, row: dict[str, Any], at: datetime, source: d
 
 
 def check_gateways(connection: Connection, policy: Policy) -> int:
-    """Raise one alert for a gateway that fell silent, none for its children, and end it when it speaks again."""
+    """Raise one alert for a gateway that fell silent, none for its children, and one for a clock that is far off; end them in time."""
     changed = 0
     with connection.transaction():
-        for row in watch.silent_gateways(connection):
-            held = alerts.find_open(connection, "gateway_silent", "gateway", row["gateway_id"])
-            if row["online"] and held is not None and held["condition"] == Condition.ACTIVE:
-                alerts.set_state(connection, held["id"], returned(alerts.state_of(held)), actor=ACTOR, step="returned")
-                changed += 1
-            elif not row["online"] and held is None:
-                shown = policy.for_silent_gateway()
-                alerts.raise_alert(
-                    connection,
-                    Raise(
-                        estate_id=row["estate_id"],
-                        detector="gateway_silent",
-                        subject_kind="gateway",
-                        subject_id=row["gateway_id"],
-                        subject=row["gateway"],
-                        alert_class=shown.alert_class,
-                        severity=shown.severity,
-                        score=1.0,
-                        reasons=("offline",),
-                        evidence={"devices": row["devices"]},
-                        policy_version=policy.version,
-                        since_at=min(row["at"], datetime.now(UTC)),
-                    ),
-                    actor=ACTOR,
+        for row in watch.gateways(connection):
+            changed += _keep(
+                connection, policy, row, "gateway_silent", "offline", not row["online"], bool(row["online"]), {}
+            )
+            skew = row["skew_ms"]
+            if skew is not None and row["online"]:
+                off = round(abs(skew) / 1000)
+                limit = policy.clock_skew_s
+                evidence = {"seconds": off, "behind": skew < 0}
+                changed += _keep(
+                    connection, policy, row, "clock_skew", "clock_off", off > limit, off < limit / 2, evidence
                 )
-                changed += 1
     return changed
+
+
+def _keep(
+    connection: Connection,
+    policy: Policy,
+    row: dict[str, Any],
+    detector: str,
+    reason: str,
+    wrong: bool,
+    right: bool,
+    evidence: dict[str, Any],
+) -> int:
+    """Raise an alert about a gateway where something is wrong, and end it where it is right again; returns how many changed."""
+    held = alerts.find_open(connection, detector, "gateway", row["gateway_id"])
+    if right and held is not None and held["condition"] == Condition.ACTIVE:
+        alerts.set_state(connection, held["id"], returned(alerts.state_of(held)), actor=ACTOR, step="returned")
+        return 1
+    if not wrong or held is not None:
+        return 0
+    shown = policy.for_gateway(detector)
+    alerts.raise_alert(
+        connection,
+        Raise(
+            estate_id=row["estate_id"],
+            detector=detector,
+            subject_kind="gateway",
+            subject_id=row["gateway_id"],
+            subject=row["gateway"],
+            alert_class=shown.alert_class,
+            severity=shown.severity,
+            score=1.0,
+            reasons=(reason,),
+            evidence={"devices": row["devices"], **evidence},
+            policy_version=policy.version,
+            since_at=min(row["at"], datetime.now(UTC)),
+        ),
+        actor=ACTOR,
+    )
+    return 1

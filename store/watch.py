@@ -36,10 +36,10 @@ def ended_since(connection: Connection, device_id: int, kind: str, word: str, at
     return row["at"] if row else None
 
 
-def silent_gateways(connection: Connection) -> list[dict[str, Any]]:
-    """List gateways that are offline by their last word (their last will, usually), with what hangs on them."""
+def gateways(connection: Connection) -> list[dict[str, Any]]:
+    """List gateways by their last word (their last will, where they are offline): the skew of their clock, what hangs on them."""
     return connection.execute(
-        "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, "
+        "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, s.skew_ms, "
         "(SELECT count(*) FROM devices d WHERE d.gateway_id = g.id) AS devices FROM gateway_state s "
         "JOIN gateways g ON g.id = s.gateway_id WHERE g.retired_on IS NULL"
     ).fetchall()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.days import supply_days, to_rows
+from analytics.days import People, dense, supply_days, to_unit_days
 from analytics.frame import runs
 from analytics.intervals import REACH, Bounds, Intervals, Quality, to_intervals
 
@@ -115,9 +115,49 @@ def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]
     assert (days.cover <= 1.0).all() and (days.cover >= 0).all() and days.samples.sum() == len(values)
     used = days.first_use[~np.isnan(days.first_use)]
     assert (used < days.last_use[~np.isnan(days.last_use)]).all()
-    rows = to_rows([7], list(range(len(starts) - 1)), days, days, {}, set())
-    assert all(row["water_l"] is None or row["water_l"] >= 0 for row in rows)
-    assert all(row["entries"] is None for row in rows)
+    none = np.empty(0, dtype=np.int64)
+    nobody = People(unit=none, day=none, who=none, token=none, entries=none, exits=none, night=none, lent=none)
+    rows = to_unit_days(np.array([7], dtype=np.int32), 100, dense(days, days, nobody, none, none))
+    assert not (rows.columns["water_l"] < 0).any() and set(rows.unit.tolist()) <= {7} and (rows.day >= 100).all()
+    assert np.isnan(rows.columns["entries"]).all()
+
+
+def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
+    """Two residents and a stranger who slept there, one passage without a token; nobody on the second day, an unknown third."""
+    starts = 24 * HOUR * np.arange(4.0)
+    empty = differenced([])
+    supply = supply_days(
+        np.array([0]),
+        empty,
+        np.array([], dtype=np.int64),
+        np.array([]),
+        1,
+        starts,
+        trickle=np.array([0.0]),
+        observed_h=np.array([3.0]),
+    )
+    column = lambda *values: np.array(values, dtype=np.int64)  # noqa: E731
+    people = People(unit=column(0, 0, 0, 0), day=column(0, 0, 0, 0), who=column(0, 3, 1, 1), token=column(800, 1600, -2400, 0),
+                    entries=column(1, 2, 1, 1), exits=column(0, 1, 1, 0), night=column(1, 0, 1, 0), lent=column(0, 0, 2, 0))  # fmt: skip
+    found = dense(supply, supply, people, column(0, 0), column(0, 1))
+    seen = {
+        name: found.columns[name][0].tolist()
+        for name in (
+            "entries",
+            "exits",
+            "residents_seen",
+            "strangers_seen",
+            "residents_nights",
+            "strangers_nights",
+            "lent_passages",
+        )
+    }
+    assert {name: row[:2] for name, row in seen.items()} == {
+        "entries": [5, 0], "exits": [2, 0], "residents_seen": [2, 0], "strangers_seen": [1, 0], "residents_nights": [1, 0],
+        "strangers_nights": [1, 0], "lent_passages": [2, 0],
+    }  # fmt: skip
+    assert all(np.isnan(row[2]) for row in seen.values())
+    assert [(t & ~7, t >> 1 & 3, t & 1) for t in found.tokens.tolist()] == [(800, 0, 1), (1600, 3, 0), (-2400, 1, 1)]
 
 
 def test_runs() -> None:

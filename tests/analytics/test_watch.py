@@ -91,6 +91,21 @@ def test_what_fails_half_way_is_taken_again(connection: Connection, monkeypatch:
     assert rows(connection) == [] and watch.step(connection, POLICY) == 1 and len(rows(connection)) == 1
 
 
+def test_a_clock_that_is_far_off_is_one_alert_until_it_is_set(connection: Connection) -> None:
+    register(connection)
+    gateway = connection.execute("SELECT id FROM gateways WHERE code = 'gw'").fetchone()
+    assert gateway is not None
+    ingest_log.save_state(connection, gateway["id"], State(v=1, online=True, at=to_ms(datetime.now(UTC)), boot="b1"))
+    told = []
+    for skew in (299_000, -301_000, -400_000, 200_000, 149_000, 0):
+        ingest_log.save_skew(connection, {gateway["id"]: skew})
+        told.append(watch.check_gateways(connection, POLICY))
+    assert told == [0, 1, 0, 0, 1, 0]
+    (row,) = rows(connection)
+    assert (row["detector"], row["evidence"]["seconds"], row["evidence"]["behind"]) == ("clock_skew", 301, True)
+    assert "301" in POLICY.sentence({**row, "timezone": "Asia/Shanghai"}, "en")
+
+
 def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Connection) -> None:
     register(connection)
     gateway = connection.execute("SELECT id FROM gateways WHERE code = 'gw'").fetchone()
