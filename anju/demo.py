@@ -153,7 +153,7 @@ class Demo:
             f"\n[bold]Leads 线索 ({len(leads)})[/bold], likeliest first; a lead is a reason to ask, never a verdict"
         )
         for row in leads:
-            mark = "✓" if _true_lead(truth[row["subject"]]) else "✗"
+            mark = "✓" if _true_lead(row["detector"], truth[row["subject"]]) else "✗"
             self.out.print(f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}")
         self.out.print(f"\n[bold]Hazards and data 隐患与数据 ({len(others)})[/bold]")
         for row in others:
@@ -163,7 +163,7 @@ class Demo:
         figures = score(leads, others, list(truth.values()), self.live.happening if self.live else set())
         self.out.print(
             f"\n[bold]Held against the simulator's truth[/bold]: {figures['lead_hits']} of {figures['leads']} leads are true, "
-            f"{figures['lead_misses']} of {figures['left_homes']} left homes are missed; {figures['leak_hits']} of {figures['leaks']} "
+            f"{figures['lead_misses']} of {figures['left_homes']} left or sublet homes are missed; {figures['leak_hits']} of {figures['leaks']} "
             f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed; "
             f"{figures['event_hits']} of {figures['events']} hazards reported now are true, {figures['event_misses']} of "
             f"{figures['happening']} are missed."
@@ -171,10 +171,14 @@ class Demo:
         return figures
 
 
-def _true_lead(row: dict[str, Any]) -> bool:
+#: Of each kind of lead: the story that makes it true, and the days after which it ought to be known.
+_STORIES = {"unoccupied": (Story.LEFT, 30), "subletting": (Story.SUBLET, 56)}
+
+
+def _true_lead(kind: str, row: dict[str, Any]) -> bool:
+    story, days = _STORIES.get(kind, (None, 0))
     return bool(
-        row["story"] == Story.LEFT
-        and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days >= 30
+        row["story"] == story and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days >= days
     )
 
 
@@ -185,8 +189,8 @@ def score(
     happening: set[tuple[str, str]],
 ) -> dict[str, int]:
     """Count hits and misses of the leads, of the leak alerts, and of what devices report now."""
-    flagged = {row["subject"] for row in leads}
-    left = {row["unit"] for row in truth if _true_lead(row)}
+    flagged = {(row["detector"], row["subject"]) for row in leads}
+    left = {(kind, row["unit"]) for row in truth for kind in _STORIES if _true_lead(kind, row)}
     leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
     leaking = {
         row["unit"]
