@@ -175,10 +175,11 @@ class Demo:
 _STORIES = {"unoccupied": (Story.LEFT, 30), "subletting": (Story.SUBLET, 56)}
 
 
-def _true_lead(kind: str, row: dict[str, Any]) -> bool:
-    story, days = _STORIES.get(kind, (None, 0))
+def _true_lead(kind: str, row: dict[str, Any], after_days: int = 0) -> bool:
+    story = _STORIES.get(kind, (None, 0))[0]
     return bool(
-        row["story"] == story and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days >= days
+        row["story"] == story
+        and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days >= after_days
     )
 
 
@@ -190,7 +191,8 @@ def score(
 ) -> dict[str, int]:
     """Count hits and misses of the leads, of the leak alerts, and of what devices report now."""
     flagged = {(row["detector"], row["subject"]) for row in leads}
-    left = {(kind, row["unit"]) for row in truth for kind in _STORIES if _true_lead(kind, row)}
+    true = {(kind, row["unit"]) for row in truth for kind in _STORIES if _true_lead(kind, row)}
+    left = {(kind, row["unit"]) for row in truth for kind, (_, days) in _STORIES.items() if _true_lead(kind, row, days)}
     leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
     leaking = {
         row["unit"]
@@ -204,7 +206,7 @@ def score(
     }
     return {
         "events": len(said), "event_hits": len(said & happening), "happening": len(happening), "event_misses": len(happening - said),
-        "leads": len(flagged), "lead_hits": len(flagged & left), "left_homes": len(left), "lead_misses": len(left - flagged),
+        "leads": len(flagged), "lead_hits": len(flagged & true), "left_homes": len(left), "lead_misses": len(left - flagged),
         "leaks": len(leaks), "leak_hits": len(leaks & leaking), "leaking_homes": len(leaking), "leak_misses": len(leaking - leaks),
     }  # fmt: skip
 
