@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from analytics.cures import cure_of
 from analytics.detectors import DETECTORS
 from analytics.fusion import BASE_RATE
-from analytics.nightly import judged_through, night_clock
+from analytics.history import last_whole_day
+from analytics.nightly import night_clock
 from analytics.policy import LANGUAGES, Policy
 from analytics.visit_list import VisitList, make_list
 from store import findings, visits
@@ -34,7 +35,7 @@ def abstained(
 ) -> list[dict[str, Any]]:
     """List what could not be judged on a day, each with what would cure it."""
     clock = now if as_of is None else night_clock(as_of, zone)
-    on = judged_through(clock, zone)
+    on = last_whole_day(clock, zone)
     return [
         {"unit": row["unit"], "estate": row["estate"], "kind": row["detector"], "reason": row["reason"],
          "from_day": row["from_day"].isoformat(), "to_day": row["to_day"].isoformat(), "cure": cure_of(row["reason"])}
@@ -52,7 +53,7 @@ def week(
     zone: ZoneInfo,
 ) -> VisitList:
     """Choose the homes to visit; the same week draws the same random controls."""
-    on = as_of or judged_through(now, zone)
+    on = as_of or last_whole_day(now, zone)
     leads = [row for row in standing(connection, policy, estates, as_of, now, zone) if row["kind"] not in FROM_THE_DESK]
     seed = on.isocalendar().year * 100 + on.isocalendar().week
     return make_list(leads, visits.let_homes(connection, estates, on), visits=count, base_rate=BASE_RATE, seed=seed)
@@ -75,7 +76,7 @@ def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
         "start_day": day(row["since_at"]),
         "start_low": day(row["since_low_at"]),
         "start_high": day(row["since_high_at"] - timedelta(milliseconds=1)),
-        "raised_day": judged_through(row["raised_at"], zone).isoformat(),
+        "raised_day": last_whole_day(row["raised_at"], zone).isoformat(),
         "frozen": row["frozen"],
         "reasons": list(row["reasons"]),
         "evidence": row["evidence"],

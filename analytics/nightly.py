@@ -60,11 +60,6 @@ def night_clock(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day + timedelta(days=1), time(NIGHT_HOUR), tzinfo=zone)
 
 
-def judged_through(clock: datetime, zone: ZoneInfo) -> date:
-    """Return the last whole local day at an instant: what was said then was said of the days up to it."""
-    return last_whole_day(clock, zone)
-
-
 def run_all(connection: Connection, policy: Policy, bounds: BoundsOf, now: datetime) -> RunReport:
     """Work off everything that is dirty in every estate, and judge all units once in each local day."""
     total = RunReport()

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analytics import cures, leads, lessons
-from analytics.nightly import judged_through, night_clock
+from analytics.history import last_whole_day
+from analytics.nightly import night_clock
 from api.problems import Problem
 from api.session import Db, Who
 from domain.access import READ_ONLY, Principal
@@ -76,7 +77,7 @@ def list_abstentions(estate: str, who: Who, connection: Db) -> dict[str, Any]:
     """Count the units that could not be judged on the last whole day, by detector and reason, and what device would cure it."""
     _sees_leads(who)
     found = _estate(connection, who, estate)
-    on = judged_through(datetime.now(UTC), ZoneInfo(found["timezone"]))
+    on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
     counts = findings.count_abstentions(connection, found["id"], on)
     return {"estate": estate, "day": on, "items": counts, "cures": cures.shopping_list(counts)}
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import presence, strangers
+from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import Episode, episodes
 from analytics.frame import Frame
 
 DEFAULTS: Params = {
-    **presence.DEFAULTS,
     "day_share": 0.62,  # of a day's electricity falls into nine hours of work
     "least_kwh": 3.0,
     "callers": 5.0,  # strangers a day at the flat's own door

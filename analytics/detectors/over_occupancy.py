@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from analytics import presence, strangers
+from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
 from analytics.frame import Frame, rolling
 
 DEFAULTS: Params = {
-    **presence.DEFAULTS,
     "extra": 2.0,  # strangers who stay
     "dormitory": 5.0,  # and so many are a dormitory
     "fire": 30.0,

@@ -49,6 +49,8 @@ DEFAULTS: Params = {
     "limit_several": 40.0,  # several unrelated strangers who stay
     "limit_both_single": 80.0,  # the same of one resident and one stranger
     "limit_both": 500.0,  # residents gone and strangers staying
+    "lent_passages": 6.0,  # passages of somebody else with a resident's card
+    "limit_lent": 8.0,  # cards are lent to a neighbour's child, too
     "limit_turnover": 700.0,  # guests who change by the week
     "limit_water": 6.0,
     "limit_energy": 4.0,
@@ -235,6 +237,9 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
                     family="access", reason="stranger_stays", doubt=0.8, ratio=float(np.log(params["limit_strangers"]))
                 )
             )
+    if np.nansum(frame["lent_passages"][u, span]) >= params["lent_passages"]:
+        lent = float(np.log(params["limit_lent"]))
+        found.append(Weight(family="access", reason="card_lent", doubt=0.6, ratio=lent))
     return found
 
 
