@@ -27,7 +27,7 @@ from gateway.replay import BadFile
 from gateway.uplink import NotAcknowledged
 
 #: Messages of one gateway that may be unacknowledged at a time, and of all together.
-WINDOW, ALL = 400, 20_000
+WINDOW, ALL = 2_000, 20_000
 #: After this long without an acknowledgement everything on its way is sent again; after so long without any it is given up.
 RESEND_S, GIVE_UP_S = 20.0, 90.0
 #: A line longer than this is no message of ours.

@@ -17,6 +17,8 @@ import pytest
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
 from analytics.frame import DAY_MS, Frame, Tokens, Told
+from analytics.policy import LANGUAGES, load_policy
+from domain.calendar import from_ms
 from store.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -171,3 +173,20 @@ def test_nothing_known_finds_nothing() -> None:
     for detector in (unoccupied.DETECTOR, continuous_flow.DETECTOR):
         found, _ = detector.detect(frame, detector.defaults)
         assert found == []
+
+
+POLICY = load_policy()
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_finding_can_be_said_in_both_languages(path: Path) -> None:
+    """Each reason has its clause, and each clause the numbers that it names."""
+    found, _ = run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))
+    for f in found:
+        row = {"detector": path.parent.name, "evidence": f.evidence, "reasons": list(f.reasons), "timezone": "Asia/Shanghai", "subject": "u-1",
+               "since_at": from_ms(f.since_ms)}  # fmt: skip
+        for language in LANGUAGES:
+            text = POLICY.sentence(row, language)
+            assert text and "{" not in text
+            assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (text, f.reasons)
+        assert POLICY.for_finding(path.parent.name, {**f.evidence, "score": f.score})
