@@ -156,8 +156,10 @@ def _visits(
         little = drawn & covered & (used_l <= allowed) & (hours <= params["visit_hours"])
         quiet = covered & ~drawn
     before, after = np.zeros_like(little), np.ones_like(little)
-    before[:, 1:] = (quiet | little)[:, :-1]
-    after[:, :-1] = (quiet | little | ~covered & ~drawn)[:, 1:]
+    # A day beside it of which nothing is known says nothing against it.
+    beside = quiet | little | (~covered & ~drawn)
+    before[:, 1:] = beside[:, :-1]
+    after[:, :-1] = beside[:, 1:]
     alone = little & before & after
     week = rolling(little, 7)
     ahead = rolling(little[:, ::-1], 7)[:, ::-1]

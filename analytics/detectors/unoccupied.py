@@ -52,6 +52,8 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     p = presence.read(frame, params)
     with np.errstate(invalid="ignore"):
         slept = frame["residents_nights"] > 0
+    # Who came in the evening and drew no water the next morning had not stayed.
+    slept[:, :-1] &= ~p.water_quiet[:, 1:]
     dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"])
     came = p.entered & ~slept & dry
     seldom = (rolling(came, 7) <= params["visits_a_week"]) & (
