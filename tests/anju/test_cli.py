@@ -49,7 +49,7 @@ def test_a_register_is_tried_written_and_then_known(anju: Any, tmp_path: Path) -
     assert "units.csv:2: code '01 1 101': must be" in wrong and "nothing was written" in wrong
     assert "0 leads" in anju("leads") and "open: none" in anju("quarantine", "list")
     assert "no such estate" in anju("leads", "--estate", "nowhere", code=2)
-    assert "0 units" in anju("nightly")
+    assert "24 units judged, 0 unit-days, 0 findings" in anju("nightly")
     assert "to be changed at the first log-in" in anju(
         "users", "add", "wang", "--role", "guard", "--estate", "qingnian"
     )
@@ -94,7 +94,7 @@ def test_a_small_file_is_replayed_and_known_the_second_time(
     try:
         assert "144 new, 0 known already, 0 quarantined" in anju(*arguments, "--register")
         assert "0 new, 144 known already, 0 quarantined" in anju(*arguments, "--register")
-        assert "2 units, 6 unit-days" in anju("nightly")
+        assert "2 units judged, 6 unit-days" in anju("nightly")
         file.write_text(file.read_text("utf-8") + "meter 1,yesterday,5\n", "utf-8")
         assert "1 rows could not be read" in anju(*arguments, code=1)
     finally:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -77,7 +78,8 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         users["other"] = make_user(connection, "other", Role.COMPLIANCE, estate="other", must_change_password=False)
         users["fresh"] = make_user(connection, "fresh", Role.COMPLIANCE)
         ids = {row["code"]: row["id"] for row in connection.execute("SELECT id, code FROM units")}
-        today = datetime.now(UTC).date()
+        # The estate lives by its own calendar.
+        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
         save_water(connection, ids["u-1"], [today - timedelta(days=i) for i in range(80)])
         found = {
             "lead": lead(connection, "es", ids["u-1"], "u-1"),
