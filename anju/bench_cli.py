@@ -138,7 +138,7 @@ def nightly(
         "peak memory",
         "findings",
     )
-    for count in units or [2_000, 10_000]:
+    for count in units or [500, 1_000]:
         with _server(None) as (dsn, level, _home), servers.fresh(dsn, level) as database:
             night = bench.measure(database, count, bounds, date(2026, 3, 1))
         table.add_row(
