@@ -25,6 +25,10 @@ class Episode:
     #: The evidence at its height.
     height: float
 
+    def span(self, days: int) -> slice:
+        """Return its columns in a frame of so many days."""
+        return slice(self.start, days if self.last is None else self.last + 1)
+
 
 def episodes(evidence: NDArray[Any], *, fire: float, drop: float) -> list[Episode]:
     """Find the episodes in which evidence of shape (units, days) adds up to `fire`.

@@ -127,7 +127,7 @@ def _supply(
     raw = series.read_readings(connection, sorted({m.point_id for m in meters}), *span)
     row_of = {unit: i for i, unit in enumerate(units)}
     known = [bounds.get((m.profile, m.point), DEFAULT_BOUNDS[supply]) for m in meters]
-    at, value, which = [], [], []
+    at, value = [], []
     left = np.searchsorted(raw.point, [m.point_id for m in meters], side="left")
     right = np.searchsorted(raw.point, [m.point_id for m in meters], side="right")
     for i, meter in enumerate(meters):
@@ -136,23 +136,35 @@ def _supply(
         b = len(t) if meter.to_ms is None else int(np.searchsorted(t, meter.to_ms, side="left"))
         at.append(t[a:b].astype(np.float64))
         value.append(raw.value[left[i] : right[i]][a:b])
-        which.append(np.full(b - a, i, dtype=np.int64))
+    unit_of = np.array([row_of[m.unit_id] for m in meters], dtype=np.int64)
+    return registers_to_days(supply, at, value, known, unit_of, len(units), day_starts)
+
+
+def registers_to_days(
+    supply: Supply,
+    at: Sequence[NDArray[np.float64]],
+    value: Sequence[NDArray[np.float64]],
+    known: Sequence[MeterBounds],
+    unit_of: NDArray[np.int64],
+    units: int,
+    day_starts: NDArray[np.float64],
+) -> SupplyDays:
+    """Turn one supply's registers into facts: of each its readings (ms UTC, uom), what its profile says, and its unit's row."""
     flat_at = np.concatenate(at) if at else np.empty(0)
     flat_value = np.concatenate(value) if value else np.empty(0)
-    flat_which = np.concatenate(which) if which else np.empty(0, dtype=np.int64)
+    which = np.repeat(np.arange(len(at), dtype=np.int64), [len(t) for t in at])
     limits = Bounds(
         max_rate=np.array([k.max_rate for k in known]),
         resolution=np.array([k.resolution for k in known]),
         rollover=np.array([k.rollover or np.inf for k in known]),
     )
-    unit_of = np.array([row_of[m.unit_id] for m in meters], dtype=np.int64)
-    least = np.maximum(limits.resolution, TRICKLE_L / 1000.0) if supply is Supply.WATER else np.zeros(len(meters))
+    least = np.maximum(limits.resolution, TRICKLE_L / 1000.0) if supply is Supply.WATER else np.zeros(len(known))
     return supply_days(
         unit_of,
-        to_intervals(flat_which, flat_at, flat_value, limits),
-        unit_of[flat_which],
+        to_intervals(which, flat_at, flat_value, limits),
+        unit_of[which],
         flat_at,
-        len(units),
+        units,
         day_starts,
         trickle=least,
         observed_h=np.array([2.5 * k.expected_interval_s / 3600 for k in known]),
@@ -163,8 +175,7 @@ def _table(rows: Sequence[tuple[int, ...]], units: list[int], first: int, days: 
     """Turn rows that begin with a unit's id and a day's number into columns that begin with the unit's row and the day's column."""
     width = len(rows[0]) if rows else 2
     table = np.array(rows, dtype=np.int64).reshape(-1, width)
-    order = np.argsort(np.array(units))
-    table[:, 0] = order[np.searchsorted(np.array(units)[order], table[:, 0])]
+    table[:, 0] = unit_days.rows_of(units, table[:, 0])
     table[:, 1] -= first
     return table[(table[:, 1] >= 0) & (table[:, 1] < days)]
 

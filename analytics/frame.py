@@ -24,6 +24,12 @@ class Tokens:
     night: Mask
 
 
+def unpack(unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64]) -> Tokens:
+    """Read packed tokens (see store.unit_days) at their units' rows and days' columns."""
+    who, night = (token >> 1 & 3).astype(np.int8), (token & 1) == 1
+    return Tokens(unit=unit, day=day, token=token & ~7, who=who, night=night)
+
+
 def no_tokens() -> Tokens:
     """Return the tokens of a frame without doors."""
     none = np.empty(0, dtype=np.int64)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Tokens, Told
+from analytics.frame import Frame, Tokens, Told, unpack
 from domain.calendar import day_start, day_starts_ms
 from store import homes, unit_days
 from store.connect import Connection
@@ -112,19 +112,8 @@ class History:
         told = homes.read_homes(connection, self.units, self.first + timedelta(days=days - 1))
         return make_frame(
             self.units, self.first, self.zone, {name: c[:, :days] for name, c in self._columns.items()},
-            told, tokens=_unpack(self._tokens), faults=self._faults,
+            told, tokens=unpack(**self._tokens), faults=self._faults,
         )  # fmt: skip
-
-
-def _unpack(held: dict[str, NDArray[np.int64]]) -> Tokens:
-    token = held["token"]
-    return Tokens(
-        unit=held["unit"],
-        day=held["day"],
-        token=token & ~7,
-        who=(token >> 1 & 3).astype(np.int8),
-        night=(token & 1) == 1,
-    )
 
 
 def make_frame(

@@ -91,7 +91,7 @@ def _judge_all(
     """Work off what is dirty in an estate and judge all its units."""
     nights.set_clock(connection, now)
     done = RunReport(unit_days=_work_off(connection, estate_id, zone, bounds, now).rows)
-    for block in _blocks(facts.units_of(connection, estate_id)):
+    for block in blocks(facts.units_of(connection, estate_id)):
         done += replace(judge_units(connection, estate_id, block, zone, policy, now), units=len(block))
     return done
 
@@ -105,7 +105,7 @@ def run_estate(
         touched = _work_off(connection, estate_id, zone, bounds, now)
         done = RunReport(units=len(touched.units), unit_days=touched.rows)
         if touched.first is not None and touched.first <= last_whole_day(now, zone):
-            for block in _blocks(sorted(touched.units)):
+            for block in blocks(sorted(touched.units)):
                 done += judge_units(connection, estate_id, block, zone, policy, now)
     return done
 
@@ -151,7 +151,7 @@ def run_nights(
         zone = ZoneInfo(zone_key)
         judged = facts.judged_day(connection, estate_id)
         begin = first if judged is None else max(first, judged)
-        histories = [History(units=block, zone=zone) for block in _blocks(facts.units_of(connection, estate_id))]
+        histories = [History(units=block, zone=zone) for block in blocks(facts.units_of(connection, estate_id))]
         connection.commit()
         for n in range((last - begin).days + 1):
             day = begin + timedelta(days=n)
@@ -275,7 +275,8 @@ def _to_alerts(
     return raised
 
 
-def _blocks(units: list[int]) -> list[list[int]]:
+def blocks(units: list[int]) -> list[list[int]]:
+    """Divide units into what is judged at a time."""
     return [units[i : i + UNITS_AT_ONCE] for i in range(0, len(units), UNITS_AT_ONCE)]
 
 

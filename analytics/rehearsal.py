@@ -16,7 +16,7 @@ from analytics import learning
 from analytics.detectors.contract import Detector, Finding
 from analytics.frame import Frame
 from analytics.history import WHOLE, History
-from analytics.nightly import UNITS_AT_ONCE
+from analytics.nightly import blocks
 from analytics.policy import Policy
 from domain.calendar import day_of, from_ms
 from store import facts, nights, places, visits
@@ -44,8 +44,7 @@ def rehearse(
         zone = ZoneInfo(zone_key)
         units = facts.units_of(connection, estate_id)
         units_seen += len(units)
-        for i in range(0, len(units), UNITS_AT_ONCE):
-            block = units[i : i + UNITS_AT_ONCE]
+        for block in blocks(units):
             history = History(units=block, zone=zone, window=WHOLE)
             if history.read(connection, last):
                 codes = places.unit_codes(connection, block)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.problems import Problem
-from api.session import Db, Who
+from api.session import Db, Who, sees_leads
 from casework.acknowledge import Unknown, acknowledge, comment
 from domain.access import SEES_UNITS, Principal
 from domain.alerting import AlertClass
@@ -84,8 +84,7 @@ def list_leads(
     lang: Language = "zh",
 ) -> dict[str, Any]:
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
-    if AlertClass.COMPLIANCE not in who.classes:
-        raise Problem(403, "role", f"the role {who.role} does not see compliance leads")
+    sees_leads(who)
     return {
         "items": [describe(request, row, lang) for row in alerts.list_leads(connection, who.estate_ids, estate, visits)]
     }

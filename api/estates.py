@@ -22,14 +22,22 @@ MAX_READING_DAYS, MAX_FACT_DAYS = 92, 800
 _HIDDEN = frozenset({"unit_id", "computed_at"})
 
 
-def _estate(connection: Any, who: Any, code: str) -> dict[str, Any]:
+def find_estate(connection: Any, who: Any, code: str) -> dict[str, Any]:
+    """Find an estate within reach.
+
+    Raises: Problem.
+    """
     found = places.find_estate(connection, who.estate_ids, code)
     if found is None:
         raise Problem(404, "unknown_estate", f"no estate {code!r} within your reach")
     return found
 
 
-def _unit(connection: Any, who: Any, estate: str, unit: str) -> dict[str, Any]:
+def find_unit(connection: Any, who: Any, estate: str, unit: str) -> dict[str, Any]:
+    """Find a unit within reach.
+
+    Raises: Problem.
+    """
     found = places.find_unit(connection, who.estate_ids, estate, unit)
     if found is None:
         raise Problem(404, "unknown_unit", f"no unit {unit!r} at an estate {estate!r} within your reach")
@@ -45,14 +53,14 @@ def list_estates(who: Who, connection: Db) -> dict[str, Any]:
 @router.get("/{estate}/gateways", operation_id="listGateways")
 def list_gateways(estate: Code, who: Who, connection: Db) -> dict[str, Any]:
     """List an estate's gateways: online or not, clock, what waits in the outbox, what its cap has cost, open gaps, certificate."""
-    _estate(connection, who, estate)
+    find_estate(connection, who, estate)
     return {"items": places.list_gateways(connection, who.estate_ids, estate)}
 
 
 @router.get("/{estate}/gateways/{gateway}/devices", operation_id="listGatewayDevices")
 def list_gateway_devices(estate: Code, gateway: Code, who: Who, connection: Db) -> dict[str, Any]:
     """List a gateway's devices, and when each was heard last, by its own clock; null where it never was."""
-    _estate(connection, who, estate)
+    find_estate(connection, who, estate)
     return {"items": latest.list_heard(connection, who.estate_ids, estate, gateway)}
 
 
@@ -65,7 +73,7 @@ def list_units(
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """List an estate's units by code; `next` is the `after` of the following page."""
-    _estate(connection, who, estate)
+    find_estate(connection, who, estate)
     items = places.list_units(connection, who.estate_ids, estate, after, limit)
     return {"items": items, "next": items[-1]["code"] if len(items) == limit else None}
 
@@ -73,7 +81,7 @@ def list_units(
 @router.get("/{estate}/units/{unit}", operation_id="getUnit")
 def get_unit(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
     """Read a unit, with what could not be judged of it and why."""
-    row = _unit(connection, who, estate, unit)
+    row = find_unit(connection, who, estate, unit)
     return {
         "code": row["code"],
         "estate": row["estate"],
@@ -95,7 +103,7 @@ def list_readings(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Read a unit's values of one point, oldest first; the last week if no time is given."""
-    row = _unit(connection, who, estate, unit)
+    row = find_unit(connection, who, estate, unit)
     high = until or datetime.now(UTC)
     low = since or high - timedelta(days=7)
     for name, at in (("since", low), ("until", high)):
@@ -116,7 +124,7 @@ def list_readings(
 @router.get("/{estate}/units/{unit}/latest", operation_id="listLatest")
 def list_latest(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
     """Read the newest value of every point of a unit's devices; what came late or again never replaces a newer one."""
-    row = _unit(connection, who, estate, unit)
+    row = find_unit(connection, who, estate, unit)
     return {"items": latest.list_of_unit(connection, row["id"])}
 
 
@@ -125,7 +133,7 @@ def list_days(
     estate: Code, unit: Code, who: UnitViewer, connection: Db, first: date | None = None, last: date | None = None
 ) -> dict[str, Any]:
     """Read a unit's facts by local day; the last 30 days if none are given. null is "not known", never zero."""
-    row = _unit(connection, who, estate, unit)
+    row = find_unit(connection, who, estate, unit)
     end = last or datetime.now(ZoneInfo(row["timezone"])).date()
     start = first or end - timedelta(days=30)
     if not 0 <= (end - start).days <= MAX_FACT_DAYS:

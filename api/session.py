@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import passwords
 from api.problems import Problem
 from domain.access import SEES_UNITS, Principal
+from domain.alerting import AlertClass
 from store import users
 from store.connect import Connection
 
@@ -77,6 +78,15 @@ def unit_viewer(who: Who) -> Principal:
 
 
 UnitViewer = Annotated[Principal, Depends(unit_viewer)]
+
+
+def sees_leads(who: Principal) -> None:
+    """Let only those pass who see compliance leads.
+
+    Raises: Problem.
+    """
+    if AlertClass.COMPLIANCE not in who.classes:
+        raise Problem(403, "role", f"the role {who.role} does not see compliance leads")
 
 
 class Credentials(BaseModel):

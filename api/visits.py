@@ -12,27 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from analytics import cures, leads, lessons
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
+from api.estates import find_estate, find_unit
 from api.problems import Problem
-from api.session import Db, Who
-from domain.access import READ_ONLY, Principal
-from domain.alerting import AlertClass
+from api.session import Db, Who, sees_leads
+from domain.access import READ_ONLY
 from domain.ids import ID_PATTERN
-from store import findings, places, visits
+from store import findings, visits
 
 router = APIRouter(prefix="/api/v1", tags=["visits"])
 EstateCode = Annotated[str, Query(pattern=ID_PATTERN)]
-
-
-def _sees_leads(who: Principal) -> None:
-    if AlertClass.COMPLIANCE not in who.classes:
-        raise Problem(403, "role", f"the role {who.role} does not see compliance leads")
-
-
-def _estate(connection: Any, who: Principal, code: str) -> dict[str, Any]:
-    found = places.find_estate(connection, who.estate_ids, code)
-    if found is None:
-        raise Problem(404, "unknown_estate", f"no estate {code!r} within your reach")
-    return found
 
 
 @router.get("/visit-list", operation_id="getVisitList")
@@ -45,8 +33,8 @@ def visit_list(
     as_of: date | None = None,
 ) -> dict[str, Any]:
     """Return the homes to visit this week, likeliest first, some of them at random; each with its why in both languages."""
-    _sees_leads(who)
-    found = _estate(connection, who, estate)
+    sees_leads(who)
+    found = find_estate(connection, who, estate)
     made = leads.week(
         connection,
         request.app.state.policy,
@@ -75,8 +63,8 @@ _LEAD = ("kind", "score", "start_day", "start_low", "start_high", "raised_day", 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
 def list_abstentions(estate: str, who: Who, connection: Db) -> dict[str, Any]:
     """Count the units that could not be judged on the last whole day, by detector and reason, and what device would cure it."""
-    _sees_leads(who)
-    found = _estate(connection, who, estate)
+    sees_leads(who)
+    found = find_estate(connection, who, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
     counts = findings.count_abstentions(connection, found["id"], on)
     return {"estate": estate, "day": on, "items": counts, "cures": cures.shopping_list(counts)}
@@ -108,12 +96,10 @@ class Visited(BaseModel):
 @router.post("/visits", operation_id="recordVisit", status_code=201)
 def record_visit(body: Visited, who: Who, connection: Db) -> dict[str, Any]:
     """Record a visit. The same code with the same content changes nothing; with other content it is refused."""
-    _sees_leads(who)
+    sees_leads(who)
     if who.role in READ_ONLY:
         raise Problem(403, "role", f"the role {who.role} only looks")
-    unit = places.find_unit(connection, who.estate_ids, body.estate, body.unit)
-    if unit is None:
-        raise Problem(404, "unknown_unit", f"no unit {body.unit!r} at an estate {body.estate!r} within your reach")
+    unit = find_unit(connection, who, body.estate, body.unit)
     if body.visited_on > datetime.now(ZoneInfo(unit["timezone"])).date():
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
     clock = night_clock(body.visited_on, ZoneInfo(unit["timezone"]))
@@ -136,7 +122,7 @@ def list_visits(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> dict[str, Any]:
     """List visits within your reach, newest first; `next` is the `before` of the following page."""
-    _sees_leads(who)
+    sees_leads(who)
     rows = visits.list_visits(connection, who.estate_ids, before_id=before, limit=limit)
     return {"items": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
@@ -146,6 +132,6 @@ def get_lessons(
     who: Who, connection: Db, estate: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
 ) -> dict[str, Any]:
     """Return hit rates by detector version, estate and month, the controls' miss rate, and calibrations that are proposed."""
-    _sees_leads(who)
-    scope = who.estate_ids if estate is None else (_estate(connection, who, estate)["id"],)
+    sees_leads(who)
+    scope = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
     return lessons.lessons(connection, scope)

@@ -27,7 +27,6 @@ def mark_recording(connection: Connection, estates: list[str], *, as_sent: bool)
     done = connection.execute(
         "UPDATE estates SET received_as_sent = %s WHERE code = ANY(%s) RETURNING code", [as_sent, estates]
     ).fetchall()
-    connection.execute("UPDATE register_version SET version = version + 1")
     return sorted(set(estates) - {row["code"] for row in done})
 
 

@@ -138,7 +138,7 @@ def load_columns(
     )
     types = ("int4", "int4", *["float4"] * len(number), *["float8"] * len(instant))
     found = copy_out(connection, query, [first, list(units), first, first, days], types)
-    row = _rows_of(units, found[0])
+    row = rows_of(units, found[0])
     for name, column in zip((*number, *instant), found[2:], strict=True):
         columns[name][row, found[1]] = column
     return columns
@@ -155,7 +155,7 @@ def load_tokens(
         [first, list(units), first, first, days],
         ("int4", "int4", "int8"),
     )
-    return _rows_of(units, unit), day.astype(np.int64), token
+    return rows_of(units, unit), day.astype(np.int64), token
 
 
 def load_faults(
@@ -171,7 +171,8 @@ def load_faults(
     return [(row_of[row["unit_id"]], row["day"], row["faults"]) for row in found]
 
 
-def _rows_of(units: Sequence[int], unit: NDArray[Any]) -> NDArray[np.int64]:
+def rows_of(units: Sequence[int], unit: NDArray[Any]) -> NDArray[np.int64]:
+    """Return for each unit's id its place in `units`."""
     ids = np.asarray(units, dtype=np.int64)
     order = np.argsort(ids)
     return order[np.searchsorted(ids[order], unit)]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics import strangers
-from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import Episode, episodes
 from analytics.frame import Frame
 
@@ -47,7 +47,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     for evidence, of_trade in ((trade, True), (dormitory, False)):
         evidence = np.where(frame.let & ~frame.declared, evidence, -1e6)
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
-            span = slice(e.start, frame.days if e.last is None else e.last + 1)
+            span = e.span(frame.days)
             signs = {
                 "business_hours": of_trade,
                 "nobody_sleeps": of_trade and bool(np.mean(dry[e.unit, span]) >= 0.7),
@@ -77,19 +77,15 @@ def _finding(frame: Frame, staying: NDArray[np.float32], e: Episode, span: slice
         reasons=reasons,
         evidence={
             "families": sorted({_FAMILY[r] for r in reasons}),
-            "day_share": _mean(frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01)),
-            "callers_per_day": _mean(frame["strangers_seen"][u, span]),
-            "sleepers_per_night": _mean(staying[u, span]),
-            "l_per_day": _mean(frame["water_l"][u, span]),
+            "day_share": mean_of(frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01), 2),
+            "callers_per_day": mean_of(frame["strangers_seen"][u, span], 2),
+            "sleepers_per_night": mean_of(staying[u, span], 2),
+            "l_per_day": mean_of(frame["water_l"][u, span], 2),
             "registered": int(frame.members[u, span.stop - 1]),
         },
         known=~np.isnan(kwh) | ~np.isnan(frame["entries"]),
         between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
     )  # fmt: skip
-
-
-def _mean(values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> float | None:
-    return None if np.isnan(values).all() else round(float(np.nanmean(values)), 2)
 
 
 DETECTOR = Detector(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.frame import DAY_MS, Frame, Mask
 
@@ -102,6 +103,11 @@ def over_days(
         },
         since_between=(_at(frame, low), _at(frame, high + 1)),
     )
+
+
+def mean_of(values: NDArray[Any], digits: int) -> float | None:
+    """Return the mean of what is known for people to read; None where nothing is."""
+    return None if np.isnan(values).all() else round(float(np.nanmean(values)), digits)
 
 
 def _at(frame: Frame, day: int) -> int:

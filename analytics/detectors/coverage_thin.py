@@ -24,7 +24,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
                     frame, e.unit, e.start, e.last, score=0.99, reasons=(f"{family}_meter_silent",),
                     evidence={
                         "families": ["meter"], "supply": family,
-                        "cover": round(float(np.nan_to_num(cover[e.unit, e.start : (e.last or frame.days - 1) + 1]).mean()), 2),
+                        "cover": round(float(np.nan_to_num(cover[e.unit, e.span(frame.days)]).mean()), 2),
                     },
                     known=np.ones_like(fitted),
                 )

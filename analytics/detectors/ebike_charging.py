@@ -26,7 +26,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     evidence = np.where(flat & sometimes, 1.0, np.where(plain, -0.25, np.where(np.isnan(level), 0.0, -0.25)))
     found = []
     for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
-        span = slice(e.start, (frame.days - 1 if e.last is None else e.last) + 1)
+        span = e.span(frame.days)
         nights = level[e.unit, span][flat[e.unit, span]]
         told = {"families": ["electricity"], "plateau_w": round(float(np.median(nights))), "nights": len(nights)}
         found.append(

@@ -32,7 +32,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             frame, e.unit, e.start, e.last, score=0.6, reasons=("power_fell_life_goes_on",),
             evidence={
                 "families": ["meter"], "supply": "electricity", "usual_kwh": round(float(p.usual_kwh[e.unit]), 2),
-                "kwh_per_day": round(float(np.nanmean(frame["energy_kwh"][e.unit, e.start : (e.last or frame.days - 1) + 1])), 2),
+                "kwh_per_day": round(float(np.nanmean(frame["energy_kwh"][e.unit, e.span(frame.days)])), 2),
             },
             known=covered,
         )

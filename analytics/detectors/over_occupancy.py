@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from analytics import strangers
-from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import episodes
 from analytics.frame import Frame, rolling
 
@@ -37,7 +37,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     evidence = np.where(lock, np.where(over, weight, np.where(staying < params["extra"], -1.0, 0.0)), -1e6)
     found = []
     for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
-        span = slice(e.start, frame.days if e.last is None else e.last + 1)
+        span = e.span(frame.days)
         agrees = bool(rolling(ample[e.unit : e.unit + 1, span], 28)[0, -1] >= 18)
         found.append(
             over_days(
@@ -48,8 +48,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
                     "families": ["access", "water"] if agrees else ["access"],
                     "sleepers_per_night": round(float(np.mean(staying[e.unit, span]) + frame.members[e.unit, span.stop - 1]), 1),
                     "registered": int(frame.members[e.unit, span.stop - 1]),
-                    "l_per_day": None if np.isnan(frame["water_l"][e.unit, span]).all()
-                    else round(float(np.nanmean(frame["water_l"][e.unit, span])), 1),
+                    "l_per_day": mean_of(frame["water_l"][e.unit, span], 1),
                 },
                 known=~np.isnan(frame["entries"]),
                 between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),

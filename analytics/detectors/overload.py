@@ -26,7 +26,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             frame, e.unit, e.start, e.last, score=0.5, reasons=("power_at_the_limit",),
             evidence={
                 "families": ["electricity"],
-                "peak_w": round(float(np.nanmax(frame["energy_peak_w"][e.unit, e.start : (e.last or frame.days - 1) + 1]))),
+                "peak_w": round(float(np.nanmax(frame["energy_peak_w"][e.unit, e.span(frame.days)]))),
             },
             known=~np.isnan(frame["energy_peak_w"]),
         )

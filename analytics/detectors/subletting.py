@@ -161,11 +161,11 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     if end - start < params["least_days"]:
         return None
     span = slice(max(start, end - _NOW), end)
-    weights = _access(frame, params, signs, u, start, span) + _meters(frame, params, signs, u, start, end)
+    weights = _access(frame, params, signs, u, start, span) + _meters(frame, params, signs, u, start, span)
     weights += _told(frame, params, u, start, end)
     positive = {w.family for w in weights if w.ratio > 0.5}
     chance, low, high = fusion.posterior(weights, params["base_rate"])
-    if chance < params["report_from"] or len(positive & {"access", "water", "electricity", "tip_off", "outside"}) < 2:
+    if chance < params["report_from"] or len(positive) < 2:
         return None
     seen_before = np.flatnonzero(signs.seen[u, :start])
     between = (
@@ -243,26 +243,24 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     return found
 
 
-def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, end: int) -> list[Weight]:
+def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
     """Weigh what the meters say: the flat lives while its residents are not seen, and lives differently than before."""
     found = []
-    p = signs.p
+    p, past_span = signs.p, slice(max(0, start - _PAST), start)
     for family, amount, limit, told in (
         ("water", p.used_l, params["limit_water"], 1.0),
         ("electricity", frame["energy_kwh"], params["limit_energy"], 0.6),
     ):
         season = signs.seasons[family]
-        now = _lived(amount, p, u, slice(max(start, end - _NOW), end))
+        now = _lived(amount, p, u, span)
         if len(now) < 10:
             continue
         used = "water_used_while_unseen" if family == "water" else "power_used_while_unseen"
         found.append(Weight(family=family, reason=used, doubt=0.4, ratio=told))
-        past = _lived(amount, p, u, slice(max(0, start - _PAST), start))
+        past = _lived(amount, p, u, past_span)
         if len(past) < 14:
             continue
-        usual = _season(season, slice(max(start, end - _NOW), end)) - _season(
-            season, slice(max(0, start - _PAST), start)
-        )
+        usual = _season(season, span) - _season(season, past_span)
         shift = float(np.median(np.log(now)) - np.median(np.log(past)) - usual)
         error = 1.25 * float(
             np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
@@ -273,7 +271,6 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, end
             ratio = -3.0
         changed = "water_changed" if family == "water" else "power_changed"
         found.append(Weight(family=family, reason=changed, doubt=0.4, ratio=ratio))
-    span = slice(max(start, end - _NOW), end)
     if _by_day_only(frame, params, signs, u, span):
         # A shop is another matter, and everything else that was said here speaks for a shop as well.
         found.append(Weight(family="water", reason="used_by_day_only", doubt=0.5, ratio=-7.0))

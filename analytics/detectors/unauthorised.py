@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics import presence
-from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import Episode, episodes
 from analytics.frame import Frame, Mask, runs_of
 from analytics.presence import Presence
@@ -66,8 +66,6 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
     known = ~np.isnan(p.used_l) | (frame["energy_cover"] > 0) | (frame.fitted["lock"] & ~np.isnan(frame["entries"]))
     unlet = ~frame.let & ~frame.declared
     weight = np.where(unlet, _evidence(frame, params, p), np.float32(-1e6))
-    # A tenancy's first day ends whatever was before it.
-    weight[frame.let & np.roll(frame.let, 1, axis=1)] = -1e6
     found, stayed = [], set[tuple[int, float]]()
     for episode in episodes(weight, fire=params["fire"], drop=params["drop"]):
         # One tenancy's end has one story: who stayed on and was away for a holiday is no newcomer.
@@ -121,8 +119,8 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
         reasons=tuple(reasons),
         evidence={
             "families": [families[r] for r in reasons],
-            "l_per_day": None if np.isnan(litres).all() else round(float(np.nanmean(litres)), 1),
-            "kwh_per_day": None if np.isnan(kwh).all() else round(float(np.nanmean(kwh)), 2),
+            "l_per_day": mean_of(litres, 1),
+            "kwh_per_day": mean_of(kwh, 2),
             "nights": int(nights),
         },
         known=known,

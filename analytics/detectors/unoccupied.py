@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics import presence
-from analytics.detectors.contract import Abstention, Detector, Finding, Params
+from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of
 from analytics.frame import DAY_MS, Frame, Mask, rolling, runs_of
 from analytics.presence import Presence
 
@@ -205,7 +205,7 @@ def _finding(
         "families": families,
         "visits": visits,
         "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1) if "water" in families else None,
-        "kwh_per_day": round(float(np.nanmean(kwh)), 2) if not np.isnan(kwh).all() else None,
+        "kwh_per_day": mean_of(kwh, 2),
         "entries": int(np.nansum(entries)) if doors_known else None,
         "coverage": round(float(np.mean(says.known[u, span])), 3),
         "from_day": frame.day(span.start).isoformat(),

@@ -16,7 +16,7 @@ import numpy as np
 from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf
 from analytics.history import History, last_whole_day
-from analytics.nightly import UNITS_AT_ONCE, night_clock, run_all
+from analytics.nightly import blocks, night_clock, run_all
 from analytics.policy import load_policy
 from anju.register_files import import_rows
 from domain.calendar import day_start, from_ms
@@ -156,9 +156,8 @@ def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float
     read = detect = once = 0.0
     policy = load_policy()
     for estate_id, _, _ in nights.list_estates(connection):
-        units = facts.units_of(connection, estate_id)
-        for i in range(0, len(units), UNITS_AT_ONCE):
-            history = History(units=units[i : i + UNITS_AT_ONCE], zone=ZONE)
+        for block in blocks(facts.units_of(connection, estate_id)):
+            history = History(units=block, zone=ZONE)
             began = time.perf_counter()
             history.read(connection, last_whole_day(clock, ZONE))
             frame = history.frame(connection)

@@ -16,15 +16,16 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.days import TRICKLE_L, People, SupplyDays, dense, supply_days
+from analytics.days import People, SupplyDays, dense
 from analytics.detectors import DETECTORS
-from analytics.facts import BoundsOf
-from analytics.frame import Frame, Tokens
+from analytics.facts import BoundsOf, registers_to_days
+from analytics.frame import Frame, unpack
 from analytics.history import make_frame
-from analytics.intervals import Bounds, to_intervals
 from analytics.policy import load_policy
 from analytics.rehearsal import until
+from anju.evaluation.baselines import changed_consumption, quiet_by_threshold
 from domain.calendar import day_of, day_starts_ms, from_ms
+from domain.measures import REGISTER_OF, Supply
 from domain.people import Who
 from simulators.world.city import PER_BUILDING, ZONE, WorldCity
 from simulators.world.meters import Metered, profile_of
@@ -62,7 +63,6 @@ class Judged:
     said: list[Said] = field(default_factory=list)
     truth: list[dict[str, Any]] = field(default_factory=list)
     units: int = 0
-    let: int = 0
     abstained: dict[str, set[str]] = field(default_factory=dict)
     consumption: dict[str, float] = field(default_factory=dict)
     threshold: dict[str, list[tuple[date, date]]] = field(default_factory=dict)
@@ -77,7 +77,6 @@ def judge_city(city: WorldCity, bounds: BoundsOf, progress: Callable[[int], None
             total.said += done.said
             total.truth += done.truth
             total.units += done.units
-            total.let += done.let
             total.consumption |= done.consumption
             total.threshold |= done.threshold
             for key, units in done.abstained.items():
@@ -91,12 +90,10 @@ def _job(job: tuple[WorldCity, int, int, BoundsOf]) -> Judged:
     homes = [made(city, i) for i in range(begin, end)]
     frame = block_frame(city, homes, bounds)
     names = [f"{city.estate(home.index)}/{city.unit(home.index)}" for home, _, _ in homes]
-    out = Judged(units=len(homes), let=int(frame.let[:, -1].sum()))
+    out = Judged(units=len(homes))
     for home, _, seen in homes:
         out.truth += [{**row, "unit": names[home.index - begin]} for row in truth_of(city, home, seen)]
     _judge(frame, names, out)
-    from anju.evaluation.baselines import changed_consumption, quiet_by_threshold
-
     out.consumption = dict(zip(names, changed_consumption(frame).tolist(), strict=True))
     out.threshold = {names[u]: spans for u, spans in quiet_by_threshold(frame).items()}
     return out
@@ -146,7 +143,7 @@ def _judge(frame: Frame, names: list[str], out: Judged) -> None:
 def block_frame(city: WorldCity, homes: list[tuple[Home, Household, Metered]], bounds: BoundsOf) -> Frame:
     """Make the frame of some homes, as the store would give it."""
     starts = np.array(day_starts_ms(city.first, city.days, ZONE), dtype=np.float64)
-    water, energy = (_supply(city, homes, supply, bounds, starts) for supply in ("water", "energy"))
+    water, energy = (_supply(city, homes, supply, bounds, starts) for supply in (Supply.WATER, Supply.ELECTRICITY))
     people, door_unit, door_day = _people(city, homes)
     found = dense(water, energy, people, door_unit, door_day)
     columns: dict[str, NDArray[Any]] = {
@@ -154,10 +151,7 @@ def block_frame(city: WorldCity, homes: list[tuple[Home, Household, Metered]], b
     }
     for name in columns:
         columns[name] = np.where(found.known, columns[name], np.nan).astype(columns[name].dtype)
-    tokens = Tokens(
-        unit=found.cells // city.days, day=found.cells % city.days, token=found.tokens & ~7,
-        who=(found.tokens >> 1 & 3).astype(np.int8), night=(found.tokens & 1) == 1,
-    )  # fmt: skip
+    tokens = unpack(found.cells // city.days, found.cells % city.days, found.tokens)
     units = list(range(1, len(homes) + 1))
     return make_frame(units, city.first, ZONE, columns, _register(city, homes), tokens=tokens, faults=found.faults)
 
@@ -165,33 +159,21 @@ def block_frame(city: WorldCity, homes: list[tuple[Home, Household, Metered]], b
 def _supply(
     city: WorldCity,
     homes: list[tuple[Home, Household, Metered]],
-    supply: str,
+    supply: Supply,
     bounds: BoundsOf,
     starts: NDArray[np.float64],
 ) -> SupplyDays:
-    point = "water_m3" if supply == "water" else "energy_kwh"
-    at, value, which, known = [], [], [], []
+    at, value, known = [], [], []
     unit_of: list[int] = []
+    word = "water" if supply is Supply.WATER else "energy"
     for u, (home, _, seen) in enumerate(homes):
         for series in seen.series:
-            if series.supply == supply:
+            if series.supply == word:
                 at.append(starts[0] + series.minute * float(_MINUTE_MS))
                 value.append(series.value)
-                which.append(np.full(len(series.minute), len(unit_of), dtype=np.int64))
                 unit_of.append(u)
-                known.append(bounds[profile_of(city.fitting(home.index), supply), point])
-    limits = Bounds(
-        max_rate=np.array([k.max_rate for k in known]), resolution=np.array([k.resolution for k in known]),
-        rollover=np.array([k.rollover or np.inf for k in known]),
-    )  # fmt: skip
-    flat_at = np.concatenate(at) if at else np.empty(0)
-    flat_which = np.concatenate(which) if which else np.empty(0, dtype=np.int64)
-    row = np.array(unit_of, dtype=np.int64)
-    least = np.maximum(limits.resolution, TRICKLE_L / 1000.0) if supply == "water" else np.zeros(len(known))
-    return supply_days(
-        row, to_intervals(flat_which, flat_at, np.concatenate(value) if value else np.empty(0), limits), row[flat_which], flat_at,
-        len(homes), starts, trickle=least, observed_h=np.array([2.5 * k.expected_interval_s / 3600 for k in known]),
-    )  # fmt: skip
+                known.append(bounds[profile_of(city.fitting(home.index), word), REGISTER_OF[supply]])
+    return registers_to_days(supply, at, value, known, np.array(unit_of, dtype=np.int64), len(homes), starts)
 
 
 def _people(
