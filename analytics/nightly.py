@@ -113,10 +113,12 @@ def run_estate(
 def _work_off(connection: Connection, estate_id: int, zone: ZoneInfo, bounds: BoundsOf, known_at: datetime) -> Touched:
     """Turn what had arrived at an instant into facts."""
     total = Touched()
+    last = 0
     while True:
-        ids, dirty = facts.take_dirty(connection, estate_id, known_at)
+        ids, dirty = facts.take_dirty(connection, estate_id, known_at, after=last)
         if not ids:
             break
+        last = ids[-1]
         today = day_of(known_at, zone)
         spans = {
             d.unit_id: (day_of(d.from_at, zone), min(day_of(d.to_at, zone), today))

@@ -41,15 +41,16 @@ SPANS_AT_ONCE = 2_000
 
 
 def take_dirty(
-    connection: Connection, estate_id: int, known_at: datetime, limit: int = SPANS_AT_ONCE
+    connection: Connection, estate_id: int, known_at: datetime, after: int = 0
 ) -> tuple[list[int], list[DirtyUnit]]:
     """Find what had changed in an estate: the ids of the rows read, and per unit the whole span that changed.
 
-    A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it.
+    A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it. The next look
+    asks for rows `after` the last id of this one: what reaches beyond `known_at` stays, and must not be taken again and again.
     """
     rows = connection.execute(
-        "SELECT id FROM dirty_spans WHERE estate_id = %s AND received_at <= %s ORDER BY received_at, id LIMIT %s",
-        [estate_id, known_at, limit],
+        "SELECT id FROM dirty_spans WHERE estate_id = %s AND received_at <= %s AND id > %s ORDER BY id LIMIT %s",
+        [estate_id, known_at, after, SPANS_AT_ONCE],
     ).fetchall()
     ids = [row["id"] for row in rows]
     units = connection.execute(

@@ -220,3 +220,19 @@ def test_a_mount_registered_after_its_device_has_spoken_brings_its_past(connecti
     connection.commit()
     run(connection, from_ms(rows[-1][0]))
     assert len(all_facts(connection)) >= 45 and len(leads(connection)) == 1
+
+
+def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registered today, they reach to today: a night of the past leaves their rest, and must not ask for it for ever."""
+    monkeypatch.setattr(facts, "SPANS_AT_ONCE", 1)
+    register(connection)
+    put(connection, away(20, 0))
+    for _ in range(3):
+        connection.execute("UPDATE mounts SET valid_from = valid_from")
+    connection.commit()
+    run(connection, now=from_ms(START + 15 * 24 * HOUR))
+    row = connection.execute("SELECT count(*) AS n FROM dirty_spans WHERE received_at = '-infinity'").fetchone()
+    assert row is not None and row["n"] >= 3
+    assert all_facts(connection)
