@@ -6,12 +6,12 @@ numpy lays the rows out in one step, so that a row costs nanoseconds here and th
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import sql
+from psycopg import Copy, sql
 
 from store.connect import Connection
 
@@ -20,6 +20,8 @@ Query = str | sql.Composed
 _EPOCH_2000_MS = 946_684_800_000
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 _TRAILER = b"\xff\xff"
+#: What comes last: of an empty table the header comes with it.
+_LAST = (_TRAILER, _HEADER + _TRAILER)
 PIECE = 64 * 1024
 #: What a column may be: PostgreSQL's type, and how it stands on the wire. `ms` is a timestamptz given in ms UTC.
 _WIRE = {"int4": ">i4", "int8": ">i8", "float4": ">f4", "float8": ">f8", "ms": ">i8"}
@@ -66,7 +68,7 @@ def copy_arrays_in(
 def copy_out(connection: Connection, query: Query, values: Sequence[Any], types: Sequence[str]) -> list[NDArray[Any]]:
     """Read columns that hold no NULL by a COPY (…) TO STDOUT (FORMAT binary)."""
     with connection.cursor() as cursor, cursor.copy(query, list(values)) as stream:
-        raw = b"".join(bytes(block) for block in stream)
+        raw = b"".join(_blocks(stream))
     layout = _row_type(types)
     rows = np.frombuffer(raw, dtype=layout, offset=len(_HEADER), count=(len(raw) - len(_HEADER)) // layout.itemsize)
     found = []
@@ -74,6 +76,23 @@ def copy_out(connection: Connection, query: Query, values: Sequence[Any], types:
         column = rows[f"value{i}"].astype(np.dtype(_WIRE[name]).newbyteorder("="))
         found.append(column // 1000 + _EPOCH_2000_MS if name == "ms" else column)
     return found
+
+
+def _blocks(stream: Copy) -> Iterator[bytes]:
+    """Yield a COPY's rows, of which the server sends each on its own.
+
+    What libpq holds already is taken from it straight: `Copy.read` waits anew for every row, which costs three times the row.
+    The trailer ends that, since the end itself must be met by `Copy.read`.
+    """
+    take = stream.connection.pgconn.get_copy_data
+    while block := bytes(stream.read()):
+        yield block
+        while block not in _LAST:
+            size, more = take(1)
+            if size <= 0:
+                break
+            block = bytes(more)
+            yield block
 
 
 def send_rows(connection: Connection, command: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -57,8 +57,8 @@ def take_dirty(
         "WITH spans AS (SELECT d.device_id, min(d.from_ms) AS from_ms, max(d.to_ms) AS to_ms FROM dirty_spans s, "
         "unnest(s.devices, s.from_ms, s.to_ms) AS d (device_id, from_ms, to_ms) WHERE s.id = ANY(%s) GROUP BY d.device_id) "
         "SELECT u.id AS unit_id, to_timestamp(min(s.from_ms) / 1000.0) AS from_at, to_timestamp(max(s.to_ms) / 1000.0) AS to_at "
-        "FROM spans s JOIN mounts m ON m.device_id = s.device_id "
-        "JOIN units u ON u.id = m.unit_id OR (m.unit_id IS NULL AND u.entrance_id = m.entrance_id) GROUP BY u.id ORDER BY u.id",
+        "FROM spans s JOIN mounts m ON m.device_id = s.device_id CROSS JOIN LATERAL (SELECT m.unit_id AS id WHERE m.unit_id IS NOT NULL "
+        "UNION ALL SELECT id FROM units WHERE m.unit_id IS NULL AND entrance_id = m.entrance_id) u GROUP BY u.id ORDER BY u.id",
         [ids],
     ).fetchall()
     return ids, [DirtyUnit(estate_id=estate_id, **row) for row in units]
