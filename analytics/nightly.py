@@ -22,7 +22,7 @@ from analytics.facts import BoundsOf, Touched, update_facts
 from analytics.frame import Frame
 from analytics.history import WHOLE, WINDOW, History, last_whole_day
 from analytics.policy import Policy
-from domain.alerting import Condition, returned
+from domain.alerting import Condition, Severity, returned, worsened
 from domain.calendar import day_of, from_ms
 from store import alerts, facts, findings, nights, places
 from store.alerts import Raise
@@ -202,7 +202,7 @@ def _judge(connection: Connection, estate_id: int, frame: Frame, policy: Policy)
     units = frame.units.tolist()
     codes = places.unit_codes(connection, units)
     current = findings.read_current(connection, units)
-    held = alerts.of_units(connection, units)
+    held = alerts.of_units(connection, units, [d.key for d in DETECTORS])
     done = RunReport()
     for detector in DETECTORS:
         said, abstained = detector.detect(frame, policy.params(detector.key))
@@ -296,7 +296,10 @@ def _bring_up_to_date(connection: Connection, wanted: Raise, finding: Finding, m
     elif not over and match["ended_at"] is not None:
         alerts.reopen(connection, match["id"], actor=ACTOR)
     elif changed and match["severity"] != wanted.severity:
-        alerts.note_change(connection, match["id"], ACTOR, "severity", f"{match['severity']} → {wanted.severity}")
+        if wanted.severity.rank > Severity(match["severity"]).rank and not over:
+            alerts.set_state(connection, match["id"], worsened(alerts.state_of(match)), actor=ACTOR, step="worsened")
+        else:
+            alerts.note_change(connection, match["id"], ACTOR, "severity", f"{match['severity']} → {wanted.severity}")
     return 0
 
 

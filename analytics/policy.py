@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from analytics.detectors import DETECTORS
 from domain.alerting import AlertClass, Severity
 
 LANGUAGES = ("zh", "en")
-#: What may be wrong with a gateway itself.
-GATEWAY_ALERTS = ("gateway_silent", "clock_skew")
+#: What watch finds by itself: what is wrong with a gateway, water that runs away, nobody stirring.
+WATCH_ALERTS = ("gateway_silent", "clock_skew", "burst_pipe", "no_sign_of_life")
+_FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
 
 
 class BadPolicy(Exception):
@@ -32,6 +33,35 @@ class Shown:
 
     alert_class: AlertClass
     severity: Severity
+    on_delay: timedelta = timedelta(0)
+    off_delay: timedelta = timedelta(0)
+    latched: bool = False
+    review: bool = False
+    behind_gateway: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A limit on a gauge: told above `above`, over below `below`; `kinds` of devices, empty for all."""
+
+    key: str
+    point: str
+    kinds: tuple[str, ...]
+    above: float
+    below: float
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """How alarms are managed (ISA-18.2 16; EEMUA 191): what counts as many, chattering and stale, and when rows fold."""
+
+    fold_from: int
+    per_seat_hour: float
+    flood_per_10_min: int
+    chatter_count: int
+    chatter_s: float
+    stale_h: float
 
 
 class Policy:
@@ -43,7 +73,7 @@ class Policy:
     def __init__(self, table: dict[str, Any]) -> None:
         self._table = table
         self.version = str(table.get("version", ""))
-        for name in GATEWAY_ALERTS:
+        for name in (*WATCH_ALERTS, "limits", "alarms"):
             if name not in table:
                 raise BadPolicy(f"policy: [{name}] is missing; add it")
         for detector in DETECTORS:
@@ -57,13 +87,17 @@ class Policy:
                 )
         for place in self._entries():
             try:
-                AlertClass(place["class"])
-                Severity(place.get("severity", "low"))
-            except (KeyError, ValueError) as error:
-                raise BadPolicy(f"policy: an entry has no valid class or severity: {error}") from None
+                _shown(place)
+            except (KeyError, ValueError, TypeError) as error:
+                raise BadPolicy(f"policy: an entry has no valid class, severity or delay: {error}") from None
+        try:
+            self.limits = tuple(_limit(key, entry) for key, entry in table["limits"].items())
+            self.alarms = Alarms(**table["alarms"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise BadPolicy(f"policy: [limits] or [alarms] does not say what it must: {error}") from None
 
     def _entries(self) -> list[dict[str, Any]]:
-        single = [self._table[d.key] for d in DETECTORS] + [self._table[name] for name in GATEWAY_ALERTS]
+        single = [self._table[d.key] for d in DETECTORS] + [self._table[name] for name in WATCH_ALERTS]
         return single + list(self._table["hazards"].values()) + list(self._table["conditions"].values())
 
     def params(self, detector: str) -> dict[str, float]:
@@ -87,17 +121,21 @@ class Policy:
     def for_event(self, kind: str, word: str) -> Shown | None:
         """Say how a hazard or a device's condition is shown; None where it is not."""
         entry = self._table["hazards" if kind == "hazard" else "conditions"].get(word)
-        return Shown(alert_class=AlertClass(entry["class"]), severity=Severity(entry["severity"])) if entry else None
+        return _shown(entry) if entry else None
 
-    def for_gateway(self, word: str) -> Shown:
-        """Say how something wrong with a gateway itself is shown: one of GATEWAY_ALERTS."""
-        entry = self._table[word]
-        return Shown(alert_class=AlertClass(entry["class"]), severity=Severity(entry["severity"]))
+    def for_watch(self, word: str) -> Shown:
+        """Say how something that watch finds by itself is shown: one of WATCH_ALERTS."""
+        return _shown(self._table[word])
 
     @property
-    def clock_skew_s(self) -> float:
-        """How far a gateway's clock may be off, in seconds, before anyone is told."""
-        return float(self._table["clock_skew"]["limit_s"])
+    def behind_gateway(self) -> list[str]:
+        """Detectors for which a silent gateway's one alert speaks: no device behind it is told of on its own."""
+        conditions = self._table["conditions"].items()
+        return [f"device:{word}" for word, entry in conditions if _shown(entry).behind_gateway]
+
+    def number(self, word: str, name: str) -> float:
+        """Return a number of an entry of WATCH_ALERTS, such as a limit."""
+        return float(self._table[word][name])
 
     # Words -----------------------------------------------------------------------------------------------------------
 
@@ -133,10 +171,28 @@ class Policy:
 
     def _entry_of(self, alert: dict[str, Any]) -> dict[str, Any]:
         family, _, word = str(alert["detector"]).partition(":")
-        if family in ("hazard", "device"):
-            table = self._table["hazards" if family == "hazard" else "conditions"]
-            return dict(table.get(word) or self._table["hazards"]["other"])
+        if family in _FAMILIES:
+            return dict(self._table[_FAMILIES[family]].get(word) or self._table["hazards"]["other"])
         return dict(self._table[family])
+
+
+def _shown(entry: dict[str, Any]) -> Shown:
+    alert_class = AlertClass(entry["class"])
+    return Shown(
+        alert_class=alert_class, severity=Severity(entry.get("severity", "low")),
+        on_delay=timedelta(seconds=entry.get("on_delay_s", 0)), off_delay=timedelta(seconds=entry.get("off_delay_s", 0)),
+        latched=alert_class is AlertClass.LIFE_SAFETY or bool(entry.get("latch", False)), review=bool(entry.get("review", False)),
+        behind_gateway=bool(entry.get("behind_gateway", False)),
+    )  # fmt: skip
+
+
+def _limit(key: str, entry: dict[str, Any]) -> Limit:
+    if not entry["below"] < entry["above"]:
+        raise ValueError(f"[limits.{key}] below must lie under above")
+    return Limit(
+        key=key, point=entry["point"], kinds=tuple(entry.get("kinds", ())), above=float(entry["above"]), below=float(entry["below"]),
+        shown=_shown(entry),
+    )  # fmt: skip
 
 
 def _local(at: datetime, zone: ZoneInfo) -> datetime:

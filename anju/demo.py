@@ -30,7 +30,8 @@ from domain.access import Role
 from simulators.city import City, Story, city_from
 from simulators.files import register_rows, truth_rows, write_city
 from simulators.stream import day_after
-from store import alerts, facts, places
+from store import alert_lists, facts, places
+from store.alert_lists import Wanted
 from store.connect import connect
 from store.migrate import migrate
 
@@ -142,10 +143,10 @@ class Demo:
         with connect(self.dsn) as connection:
             scope = places.estate_ids(connection)
             everything = frozenset({"compliance", "hazard", "life_safety", "welfare", "data"})
-            leads = alerts.list_leads(connection, scope, None, 500)
+            leads = alert_lists.list_leads(connection, scope, None, 500)
             others = [
                 a
-                for a in alerts.list_alerts(connection, scope, everything, limit=200)
+                for a in alert_lists.list_alerts(connection, Wanted(estates=scope, classes=everything), limit=200)
                 if a["alert_class"] != "compliance"
             ]
         truth = {row["unit"]: row for row in truth_rows(self.city)}

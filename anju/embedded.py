@@ -103,7 +103,7 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
     chosen = port or free_port()
     settings = {
         "listen_addresses": "127.0.0.1", "port": str(chosen), "unix_socket_directories": "", "shared_buffers": "256MB",
-        "max_wal_size": "2GB", "timezone": "UTC", "max_connections": "60", **(options or {}),
+        "max_wal_size": "2GB", "timezone": "UTC", "max_connections": "100", **(options or {}),
     }  # fmt: skip
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     child = start(

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import start_http_server
 
-from analytics import nightly, watch
+from analytics import limits, nightly, watch, welfare
 from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.settings import Settings
@@ -24,6 +24,7 @@ from domain.ids import slug
 from ingest.bulk import StockClient, new_client
 from ingest.worker import Worker
 from store import retention
+from store import watch as store_watch
 from store.connect import Connection, Unavailable, connect
 from store.live import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
 
@@ -86,36 +87,91 @@ def run_ingest(settings: Settings) -> None:
 
 
 def run_analytics(settings: Settings) -> None:
-    """Run watch, and beside it the loop that works off what is dirty."""
+    """Run watch (hazards, other events and checks, each in its own thread), and beside it the loop that works off what is dirty."""
     _serve_metrics(settings)
     policy = load_policy(settings.policy_file)
     stopping = threading.Event()
     on_stop(stopping.set)
-    slow = threading.Thread(target=_facts_loop, args=(settings, policy, stopping), name="facts", daemon=True)
-    slow.start()
-    _watch_loop(settings, policy, stopping)
-    slow.join(30)
+    failed = _stop_together(stopping)
+    loops = [
+        threading.Thread(target=_facts_loop, args=(settings, policy, stopping), name="facts", daemon=True),
+        *(
+            threading.Thread(target=_watch_loop, args=(settings, stopping, work), name=name, daemon=True)
+            for name, work in (
+                ("events", lambda c, told: watch.step(c, policy, datetime.now(UTC), urgent=False, told=told)),
+                ("checks", Checks(policy).run),
+            )
+        ),
+    ]
+    for loop in loops:
+        loop.start()
+    _watch_loop(settings, stopping, lambda c, told: watch.step(c, policy, datetime.now(UTC), urgent=True, told=told))
+    for loop in loops:
+        loop.join(30)
+    if failed:
+        raise failed[0]
 
 
-def _watch_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
+def _stop_together(stopping: threading.Event) -> list[BaseException]:
+    """Stop the whole process where one of its threads fails: half a watch is worse than one that is started again."""
+    failed: list[BaseException] = []
+
+    def note(args: threading.ExceptHookArgs) -> None:
+        log.critical("loop_failed", loop=args.thread.name if args.thread else "?", error=repr(args.exc_value))
+        failed.append(args.exc_value or SystemExit(1))
+        stopping.set()
+
+    threading.excepthook = note
+    return failed
+
+
+#: A piece of watch's work on a connection; it tells how many alerts have changed as soon as that is committed.
+Work = Callable[[Connection, Callable[[int], None]], object]
+
+
+def _watch_loop(settings: Settings, stopping: threading.Event, work: Work) -> None:
+    """Do a piece of watch's work whenever the bus wakes us, and a few times a second where there is no bus."""
     bus = LiveBus(settings.redis_url)
+
+    def told(changed: int) -> None:
+        bus.publish(ALERTS_CHANNEL, str(changed))
+
     while not stopping.is_set():
         try:
-            with connect(settings.conninfo()) as connection:
-                checked = 0.0
+            with connect(settings.conninfo(), autocommit=True) as connection:
                 for _ in bus.wakes(EVENTS_CHANNEL):
                     if stopping.is_set():
                         return
-                    changed = watch.step(connection, policy)
-                    if time.monotonic() - checked > 5:
-                        checked = time.monotonic()
-                        changed += watch.check_gateways(connection, policy)
-                    connection.commit()
-                    if changed:
-                        bus.publish(ALERTS_CHANNEL, str(changed))
+                    work(connection, told)
         except Unavailable as error:
             log.warning("database_away", error=str(error).strip()[:200])
-            stopping.wait(1.0)
+            stopping.wait(0.25)
+
+
+class Checks:
+    """What watch asks for itself, each at its own pace; one watcher at a time does it."""
+
+    def __init__(self, policy: Policy) -> None:
+        flows = limits.Flows()
+        self._checks: list[tuple[float, Callable[[Connection, Policy, datetime], int]]] = [
+            (1.0, watch.tick),
+            (5.0, watch.check_gateways),
+            (5.0, limits.check_gauges),
+            (60.0, flows.check),
+            (60.0, welfare.check),
+        ]
+        self._policy, self._done = policy, [0.0] * len(self._checks)
+
+    def run(self, connection: Connection, told: Callable[[int], None]) -> None:
+        """Run what is due."""
+        for i, (every_s, check) in enumerate(self._checks):
+            if time.monotonic() - self._done[i] >= every_s:
+                self._done[i] = time.monotonic()
+                with connection.transaction():
+                    alone = store_watch.alone(connection)
+                    changed = check(connection, self._policy, datetime.now(UTC)) if alone else 0
+                if changed:
+                    told(changed)
 
 
 def _retain(connection: Connection, settings: Settings) -> None:

@@ -1,37 +1,60 @@
-"""Alerts and leads with their evidence, a person's steps on them, and the live stream."""
+"""Alerts and leads with their evidence, folded where there are many, and a person's steps on them."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.problems import Problem
 from api.session import Db, Who, sees_leads
-from casework.acknowledge import Unknown, acknowledge, comment
+from casework import steps
+from casework.steps import Unknown
 from domain.access import SEES_UNITS, Principal
-from domain.alerting import AlertClass
+from domain.alerting import AlertClass, NotAllowed, Severity
 from domain.ids import ID_PATTERN
-from store import alerts, unit_days
+from store import alert_lists, alerts, unit_days
+from store.alert_lists import Wanted
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 #: Days before a lead's start that its evidence shows, so that the change can be seen.
 BEFORE_DAYS = 30
-MAX_STREAMS = 200
+#: Alerts that one bulk step touches at most.
+MAX_BULK = 500
 Language = Annotated[str, Query(pattern="^(zh|en)$")]
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
 
-_SHOWN = ("id", "estate", "detector", "subject_kind", "subject", "alert_class", "severity", "score", "condition",
-          "acknowledgement", "suppression", "reasons", "evidence", "policy_version", "since_at", "until_at", "occurrences",
-          "raised_at", "last_seen_at", "ended_at", "version")  # fmt: skip
+
+class StepName(StrEnum):
+    """What a person can do about an alert."""
+
+    ACKNOWLEDGE = "acknowledge"
+    CONFIRM = "confirm"
+    DISMISS = "dismiss"
+    SHELVE = "shelve"
+    OUT_OF_SERVICE = "out-of-service"
+    RESTORE = "restore"
+    ASSIGN = "assign"
+
+
+_PLAIN: dict[StepName, Callable[..., int]] = {
+    StepName.ACKNOWLEDGE: steps.acknowledge,
+    StepName.CONFIRM: steps.confirm,
+    StepName.DISMISS: steps.dismiss,
+    StepName.OUT_OF_SERVICE: steps.take_out_of_service,
+    StepName.RESTORE: steps.restore,
+}
+
+_SHOWN = (
+    "id", "estate", "detector", "subject_kind", "subject", "alert_class", "severity", "score", "condition", "acknowledgement",
+    "acknowledged_at", "acknowledged_by", "suppression", "suppressed_because", "assignee", "latched", "review", "drill", "reasons",
+    "evidence", "policy_version", "since_at", "until_at", "occurrences", "raised_at", "last_seen_at", "ended_at", "version",
+)  # fmt: skip
 
 
 def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, Any]:
@@ -45,33 +68,55 @@ def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, 
     }
 
 
+class Filter(BaseModel):
+    """Which alerts are meant."""
+
+    model_config = ConfigDict(extra="forbid")
+    open: bool = True
+    suppressed: bool | None = Field(False, description="true for those held back only, false for those shown only")
+    alert_class: AlertClass | None = None
+    severity: Severity | None = None
+    estate: str | None = Field(None, pattern=ID_PATTERN)
+    detector: str | None = Field(None, max_length=60, pattern=r"^[a-z_:]+$")
+    assignee: str | None = Field(None, max_length=60, pattern=r"^[^\x00]*$")
+    unacknowledged: bool = False
+
+    def wanted(self, who: Principal, before: int | None = None) -> Wanted:
+        """Make it a question to the store, within a principal's reach."""
+        return Wanted(
+            estates=who.estate_ids, classes=who.classes, open_only=self.open, suppressed=self.suppressed, alert_class=self.alert_class,
+            severity=self.severity, estate=self.estate, detector=self.detector, assignee=self.assignee,
+            unacknowledged=self.unacknowledged, before_id=before,
+        )  # fmt: skip
+
+
+class Page(Filter):
+    """Which alerts to list, and how many."""
+
+    before: int | None = Field(None, ge=1, le=2**62)
+    limit: int = Field(50, ge=1, le=200)
+    fold: bool = Field(False, description="leave out those that /alerts/folds shows as one row")
+    lang: str = Field("zh", pattern="^(zh|en)$")
+
+
 @router.get("/alerts", operation_id="listAlerts")
-def list_alerts(
-    request: Request,
-    who: Who,
-    connection: Db,
-    open: bool = True,
-    alert_class: AlertClass | None = None,
-    estate: EstateFilter = None,
-    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    lang: Language = "zh",
-) -> dict[str, Any]:
+def list_alerts(request: Request, who: Who, connection: Db, page: Annotated[Page, Query()]) -> dict[str, Any]:
     """List alerts within your reach, newest first; `next` is the `before` of the following page."""
-    rows = alerts.list_alerts(
-        connection,
-        who.estate_ids,
-        who.classes,
-        open_only=open,
-        alert_class=alert_class,
-        estate=estate,
-        before_id=before,
-        limit=limit,
-    )
+    fold_from = request.app.state.policy.alarms.fold_from if page.fold else None
+    rows = alert_lists.list_alerts(connection, page.wanted(who, page.before), limit=page.limit, fold_from=fold_from)
     return {
-        "items": [describe(request, row, lang) for row in rows],
-        "next": rows[-1]["id"] if len(rows) == limit else None,
+        "items": [describe(request, row, page.lang) for row in rows],
+        "next": rows[-1]["id"] if len(rows) == page.limit else None,
     }
+
+
+@router.get("/alerts/folds", operation_id="listFolds")
+def list_folds(
+    request: Request, who: Who, connection: Db, asked: Annotated[Filter, Query()], lang: Language = "zh"
+) -> dict[str, Any]:
+    """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
+    rows = alert_lists.list_folds(connection, asked.wanted(who), request.app.state.policy.alarms.fold_from)
+    return {"items": [{**row, "title": request.app.state.policy.title(row, lang)} for row in rows]}
 
 
 @router.get("/leads", operation_id="listLeads")
@@ -86,7 +131,9 @@ def list_leads(
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
     sees_leads(who)
     return {
-        "items": [describe(request, row, lang) for row in alerts.list_leads(connection, who.estate_ids, estate, visits)]
+        "items": [
+            describe(request, row, lang) for row in alert_lists.list_leads(connection, who.estate_ids, estate, visits)
+        ]
     }
 
 
@@ -130,10 +177,28 @@ def get_alert(
 
 
 class Step(BaseModel):
-    """A remark with a step."""
+    """A step on an alert. `hours` and `assignee` are for the steps that need them."""
 
     model_config = ConfigDict(extra="forbid")
     note: str | None = Field(None, max_length=500, pattern=r"^[^\x00]*$", examples=["called the tenant: in hospital"])
+    hours: float | None = Field(None, gt=0, le=24 * 7, description="how long an alert is shelved")
+    assignee: str | None = Field(
+        None, max_length=60, pattern=r"^[^\x00]*$", description="whom it is assigned to; null for nobody"
+    )
+
+
+class Bulk(Step):
+    """One step on many alerts: by their ids, or all that a filter means."""
+
+    step: StepName
+    ids: list[int] | None = Field(None, max_length=MAX_BULK)
+    where: Filter | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Bulk:
+        if (self.ids is None) == (self.where is None):
+            raise ValueError("give either `ids` or `where`")
+        return self
 
 
 class Remark(BaseModel):
@@ -143,9 +208,54 @@ class Remark(BaseModel):
     text: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")
 
 
-@router.post("/alerts/{alert_id}/acknowledge", operation_id="acknowledgeAlert")
-def acknowledge_alert(
+def take_step(connection: Any, who: Principal, name: StepName, alert_id: int, body: Step, version: int | None) -> int:
+    """Take a person's step on an alert; returns its new version.
+
+    Raises: Unknown, NotAllowed, Stale.
+    """
+    if name is StepName.SHELVE:
+        now = datetime.now(UTC)
+        until = now + timedelta(hours=body.hours or 8)
+        return steps.shelve(connection, who, alert_id, until_at=until, now=now, note=body.note, version=version)
+    if name is StepName.ASSIGN:
+        return steps.assign(connection, who, alert_id, assignee=body.assignee, version=version)
+    return _PLAIN[name](connection, who, alert_id, version=version, note=body.note)
+
+
+@router.post("/alerts/bulk", operation_id="stepOnManyAlerts")
+def bulk(body: Bulk, who: Who, connection: Db, request: Request) -> dict[str, Any]:
+    """Take one step on many alerts. Each stands for itself: what could not be done is told with its reason, the rest is done."""
+    ids = body.ids
+    if ids is None:
+        assert body.where is not None
+        rows = alert_lists.list_alerts(connection, body.where.wanted(who), limit=MAX_BULK)
+        ids = [row["id"] for row in rows]
+    done, refused = [], []
+    for alert_id in dict.fromkeys(ids):
+        try:
+            done.append({"id": alert_id, "version": take_step(connection, who, body.step, alert_id, body, None)})
+        except Unknown:
+            refused.append({"id": alert_id, "code": "unknown", "problem": "no such alert within your reach"})
+        except NotAllowed as error:
+            refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
+        except alerts.Stale as error:
+            refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
+    connection.commit()
+    request.app.state.hub.poke()
+    return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
+
+
+@router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
+def comment_alert(alert_id: int, body: Remark, who: Who, connection: Db) -> dict[str, Any]:
+    """Add a remark to an alert's record."""
+    steps.comment(connection, who, alert_id, body.text)
+    return {"id": alert_id}
+
+
+@router.post("/alerts/{alert_id}/{step}", operation_id="stepOnAlert")
+def step_on_alert(
     alert_id: int,
+    step: StepName,
     body: Step,
     response: Response,
     who: Who,
@@ -153,78 +263,18 @@ def acknowledge_alert(
     request: Request,
     if_match: Annotated[str | None, Header(description="the ETag that you read")] = None,
 ) -> dict[str, Any]:
-    """Say that you have seen an alert. 409 where it was acknowledged already, 412 where it changed since you read it."""
-    version = None
-    if if_match is not None:
-        text = if_match.strip().removeprefix("W/").strip('"')
-        if not text.isascii() or not text.isdecimal() or len(text) > 9:
-            raise Problem(412, "stale", f"If-Match {if_match[:40]!r} is no version of this alert; read it again")
-        version = int(text)
-    new = acknowledge(connection, who, alert_id, version=version, note=body.note)
+    """Take a step on an alert. 409 where its state or your role does not allow it, 412 where it changed since you read it."""
+    new = take_step(connection, who, step, alert_id, body, _version(if_match))
+    connection.commit()
     response.headers["ETag"] = f'"{new}"'
     request.app.state.hub.poke()
     return {"id": alert_id, "version": new}
 
 
-@router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
-def comment_alert(alert_id: int, body: Remark, who: Who, connection: Db) -> dict[str, Any]:
-    """Add a remark to an alert's record."""
-    comment(connection, who, alert_id, body.text)
-    return {"id": alert_id}
-
-
-@router.get("/stream", operation_id="streamAlerts", response_class=StreamingResponse)
-async def stream(
-    request: Request,
-    who: Who,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
-) -> StreamingResponse:
-    """Stream changes of alerts within your reach (server-sent events); replays from Last-Event-ID."""
-    hub = request.app.state.hub
-    if hub.streams >= MAX_STREAMS:
-        raise Problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open; try again soon")
-    start = (
-        int(last_event_id)
-        if last_event_id and last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19
-        else after
-    )
-    return StreamingResponse(
-        _changes(request, who, start), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
-
-
-async def _changes(request: Request, who: Principal, start: int | None) -> AsyncIterator[str]:
-    hub, pool = request.app.state.hub, request.app.state.pool
-
-    def newest() -> int:
-        with pool.connection() as connection:
-            return alerts.last_change(connection)
-
-    def read(after: int) -> list[dict[str, Any]]:
-        with pool.connection() as connection:
-            return alerts.changes_after(connection, after, who.estate_ids, who.classes)
-
-    hub.streams += 1
-    try:
-        seq = start if start is not None else await run_in_threadpool(newest)
-        yield f"retry: 2000\nid: {seq}\nevent: hello\ndata: {{}}\n\n"
-        while not await request.is_disconnected():
-            turn = hub.turn
-            rows = await run_in_threadpool(read, seq)
-            for row in rows:
-                seq = row["seq"]
-                data = {
-                    "alert": row["id"],
-                    "step": row["step"],
-                    "class": row["alert_class"],
-                    "severity": row["severity"],
-                    "ended": row["ended_at"] is not None,
-                }
-                yield f"id: {seq}\nevent: alert\ndata: {json.dumps(data)}\n\n"
-            if not rows and not await hub.wait(turn, 15.0):
-                yield ": still here\n\n"
-    except asyncio.CancelledError:
-        raise
-    finally:
-        hub.streams -= 1
+def _version(if_match: str | None) -> int | None:
+    if if_match is None:
+        return None
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise Problem(412, "stale", f"If-Match {if_match[:40]!r} is no version of this alert; read it again")
+    return int(text)

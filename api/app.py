@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
 from analytics.policy import Policy
-from api import alerts, commands, estates, health, pages, problems, provision, session, visits
+from api import alarms, alerts, commands, estates, health, pages, problems, provision, session, stream, visits
 from api.hub import Hub
 from store.connect import Pool
 from store.live import LiveBus
@@ -30,7 +30,7 @@ def create_app(
     pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool = False, authority_dir: Path | None = None
 ) -> FastAPI:
     """Make the application around a pool, a bus and a policy."""
-    hub = Hub(bus)
+    hub = Hub(bus, pool)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +66,7 @@ def create_app(
         return response
 
     problems.install(app)
-    for module in (health, session, estates, alerts, visits, commands, provision, pages):
+    for module in (health, session, estates, stream, alerts, alarms, visits, commands, provision, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
     return app

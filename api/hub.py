@@ -1,23 +1,69 @@
-"""One listener on the live bus for all open streams: it wakes them, and they ask the database themselves."""
+"""One reader of the record of changes for all open streams: woken by the live bus, it asks the database once for all of them."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import deque
+from typing import Any
 
+import structlog
+
+from store import alert_lists
+from store.connect import Pool, PoolTimeout, Unavailable
 from store.live import ALERTS_CHANNEL, LiveBus
+
+log = structlog.get_logger()
+#: Changes that are kept for streams that are slow.
+KEPT = 20_000
+
+
+class Gaps:
+    """Numbers that were given out before ours and have not been seen yet.
+
+    A change's number is drawn before its transaction commits, so a lower one may appear after a higher. A gap is closed once every
+    transaction that was under way a second after the gap was first seen has ended: then nobody is left who could fill it.
+    """
+
+    SETTLE_S = 1.0
+
+    def __init__(self) -> None:
+        self.open: dict[int, tuple[float, int | None]] = {}
+
+    def note(self, after: int, seen: list[int], oldest_xid: int, next_xid: int, now: float) -> int:
+        """Take note of what a look found beyond `after`; returns the highest number that is known now."""
+        for number in seen:
+            self.open.pop(number, None)
+        for number, (since, bar) in list(self.open.items()):
+            if bar is None and now - since >= self.SETTLE_S:
+                self.open[number] = (since, next_xid)
+            elif bar is not None and oldest_xid >= bar:
+                del self.open[number]
+        high = max(seen, default=after)
+        found = set(seen)
+        self.open |= {number: (now, None) for number in range(after + 1, high) if number not in found}
+        return max(after, high)
+
+    def safe(self, high: int) -> int:
+        """Return the number below which nothing can be missing any more."""
+        return min(self.open, default=high + 1) - 1
 
 
 class Hub:
-    """Wakes streams. `turn` grows with every wake-up, so that none is missed between a look and a wait."""
+    """Holds the latest changes and wakes streams. A place counts the changes that ever passed."""
 
-    def __init__(self, bus: LiveBus) -> None:
-        self.turn = 0
+    def __init__(self, bus: LiveBus, pool: Pool) -> None:
         self.streams = 0
-        self._bus = bus
+        self._bus, self._pool = bus, pool
+        self._gaps = Gaps()
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._passed = 0
+        self._high: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._condition = asyncio.Condition()
         self._stopping = threading.Event()
+        self._looking = threading.Lock()
 
     def start(self) -> None:
         """Begin to listen; called on the event loop."""
@@ -28,27 +74,60 @@ class Hub:
         """Stop listening."""
         self._stopping.set()
 
-    def poke(self) -> None:
-        """Wake every stream, from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._wake(), self._loop)
+    @property
+    def safe(self) -> int:
+        """The number below which no change is missing."""
+        return 0 if self._high is None else self._gaps.safe(self._high)
 
-    async def wait(self, seen: int, timeout_s: float) -> bool:
-        """Wait for a wake-up after turn `seen`; False after `timeout_s`."""
+    def place(self) -> int:
+        """Return where a stream that begins now begins."""
+        if self._high is None:
+            self.look()
+        return self._passed
+
+    def since(self, place: int) -> list[dict[str, Any]] | None:
+        """Return the changes that passed since a place; None where they are no longer kept."""
+        passed, kept = self._passed, list(self._kept)
+        behind = passed - place
+        return None if behind > len(kept) else kept[len(kept) - behind :] if behind else []
+
+    async def wait(self, place: int, timeout_s: float) -> bool:
+        """Wait until something has passed since a place; False after `timeout_s`."""
         async with self._condition:
             try:
-                await asyncio.wait_for(self._condition.wait_for(lambda: self.turn > seen), timeout_s)
+                await asyncio.wait_for(self._condition.wait_for(lambda: self._passed > place), timeout_s)
             except TimeoutError:
                 return False
         return True
 
-    async def _wake(self) -> None:
+    def poke(self) -> None:
+        """Look now: a person's own step is seen by everyone at once, also without a bus."""
+        self.look()
+
+    def look(self) -> None:
+        """Ask once for what has changed, and hand it to every stream."""
+        with self._looking:
+            try:
+                with self._pool.connection() as connection:
+                    if self._high is None:
+                        self._high = alert_lists.last_change(connection)
+                    found = alert_lists.look_at_changes(connection, self._high, sorted(self._gaps.open))
+            except (*Unavailable, PoolTimeout) as error:
+                log.warning("database_away", error=str(error).strip()[:200])
+                return
+            seen = [row["seq"] for row in found.rows]
+            self._high = self._gaps.note(self._high, seen, found.oldest_xid, found.next_xid, time.monotonic())
+        if found.rows and self._loop is not None and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._hand_over(found.rows), self._loop)
+
+    async def _hand_over(self, rows: list[dict[str, Any]]) -> None:
         async with self._condition:
-            self.turn += 1
+            self._kept.extend(rows)
+            self._passed += len(rows)
             self._condition.notify_all()
 
     def _listen(self) -> None:
         for _ in self._bus.wakes(ALERTS_CHANNEL):
             if self._stopping.is_set():
                 return
-            self.poke()
+            self.look()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from api import passwords
+from api.alarms import figures_of
 from api.alerts import describe, evidence_days, find
 from api.charts import evidence_chart
 from api.problems import Problem
 from api.session import COOKIE, Db, find_principal, log_in, set_cookie
 from domain.access import Principal
 from domain.alerting import AlertClass
-from store import alerts, places, users
+from store import alert_lists, places, suppressions, users
+from store.alert_lists import Wanted
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "anju_lang"
@@ -54,6 +56,33 @@ def card(request: Request, connection: Any, who: Principal, row: dict[str, Any],
     return {"row": row, "said": describe(request, row, language), "chart": chart}
 
 
+#: The live page's groups, and the classes that each shows.
+GROUPS: dict[str, frozenset[str]] = {
+    "safety": frozenset({AlertClass.LIFE_SAFETY}),
+    "hazards": frozenset({AlertClass.HAZARD, AlertClass.WELFARE}),
+    "leads": frozenset({AlertClass.COMPLIANCE}),
+    "data": frozenset({AlertClass.DATA}),
+}
+
+
+def group(request: Request, connection: Any, who: Principal, name: str, language: str) -> dict[str, Any]:
+    """Gather what one group shows: its folds, and a card for each alert that stands for itself."""
+    policy, shown = request.app.state.policy, GROUPS[name] & who.classes
+    wanted, fold_from = Wanted(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
+    if name == "leads":
+        rows, folds = alert_lists.list_leads(connection, who.estate_ids, None, CARDS), []
+    else:
+        rows = alert_lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
+        folds = alert_lists.list_folds(connection, wanted, fold_from)
+    return {
+        "name": name,
+        "classes": " ".join(sorted(shown)),
+        "cards": [card(request, connection, who, row, language) for row in rows],
+        "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
+        "count": len(rows) + sum(fold["alerts"] for fold in folds),
+    }
+
+
 @router.get("/", response_class=HTMLResponse)
 def live(request: Request, connection: Db) -> Response:
     """Show the live page."""
@@ -61,36 +90,17 @@ def live(request: Request, connection: Db) -> Response:
     who = find_principal(request, connection)
     if who is None or who.must_change_password:
         return RedirectResponse("/login", 303)
-    seq = alerts.last_change(connection)
-    groups = []
-    for name, classes in (
-        ("safety", {AlertClass.LIFE_SAFETY}),
-        ("hazards", {AlertClass.HAZARD, AlertClass.WELFARE}),
-        ("leads", {AlertClass.COMPLIANCE}),
-        ("data", {AlertClass.DATA}),
-    ):
-        shown = frozenset(str(c) for c in classes) & who.classes
-        if not shown:
-            continue
-        rows = (
-            alerts.list_leads(connection, who.estate_ids, None, CARDS)
-            if name == "leads"
-            else alerts.list_alerts(connection, who.estate_ids, shown, limit=CARDS)
-        )
-        groups.append(
-            {
-                "name": name,
-                "classes": " ".join(sorted(shown)),
-                "cards": [card(request, connection, who, row, language) for row in rows],
-            }
-        )
     pages: Pages = request.app.state.pages
     html = pages.render(
         "live.html",
         language,
-        groups=groups,
+        seq=alert_lists.last_change(connection),
+        groups=[
+            group(request, connection, who, name, language) for name, classes in GROUPS.items() if classes & who.classes
+        ],
         who=who,
-        seq=seq,
+        figures=figures_of(request, connection, who, who.estate_ids, 24),
+        windows=suppressions.list_windows(connection, who.estate_ids),
         csrf=request.state.csrf,
         estates=places.list_estates(connection, who.estate_ids),
     )
@@ -98,6 +108,17 @@ def live(request: Request, connection: Db) -> Response:
     if request.query_params.get("lang") in ("zh", "en"):
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax")
     return response
+
+
+@router.get("/live/{name}", response_class=HTMLResponse)
+def live_group(name: Literal["safety", "hazards", "leads", "data"], request: Request, connection: Db) -> HTMLResponse:
+    """Show one group anew, for the live page to put in place when much has changed."""
+    who = find_principal(request, connection)
+    if who is None:
+        raise Problem(401, "log_in", "log in first")
+    language = language_of(request)
+    pages: Pages = request.app.state.pages
+    return HTMLResponse(pages.render("group.html", language, group=group(request, connection, who, name, language)))
 
 
 @router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)

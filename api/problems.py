@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from casework.acknowledge import Unknown
+from casework.steps import Unknown
 from domain.alerting import NotAllowed
 from store.alerts import Stale
 from store.connect import Unavailable

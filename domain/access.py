@@ -50,6 +50,14 @@ COMMANDS_OF: dict[Role, frozenset[CommandKind]] = {
 READ_ONLY = frozenset({Role.AUDITOR})
 
 
+#: Roles that may take an alert's source out of service, and those that may hold back even life safety: no operator may.
+TAKES_OUT_OF_SERVICE = frozenset({Role.PROPERTY_MANAGER, Role.DEVICE_ENGINEER, Role.ADMINISTRATOR})
+HOLDS_BACK_LIFE_SAFETY = frozenset({Role.ADMINISTRATOR})
+
+#: Roles that announce work and drills, and that note who asked to be looked after.
+PLANS = frozenset({Role.PROPERTY_MANAGER, Role.ADMINISTRATOR})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """A log-in with its role and the estates that it reaches."""

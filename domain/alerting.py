@@ -28,9 +28,14 @@ class Severity(StrEnum):
     MEDIUM = "medium"
     LOW = "low"
 
+    @property
+    def rank(self) -> int:
+        """0 for low up to 3 for critical."""
+        return ("low", "medium", "high", "critical").index(self)
+
 
 class Condition(StrEnum):
-    """What the world does."""
+    """What the world does. What is pending (an on-delay) is no alert yet: it waits among the watch's timers."""
 
     ACTIVE = "active"
     RETURNED = "returned"
@@ -60,23 +65,22 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """Where an alert stands on its axes. `ended` alerts are history: a recurrence opens a new one."""
+    """Where an alert stands on its axes. `ended` alerts are history: a recurrence opens a new one.
+
+    A `latched` alert stays on screen until a person has acknowledged it, also when its condition has returned.
+    """
 
     alert_class: AlertClass
     condition: Condition = Condition.ACTIVE
     acknowledgement: Acknowledgement = Acknowledgement.UNACKNOWLEDGED
     suppression: Suppression = Suppression.NONE
+    latched: bool = False
     ended: bool = False
-
-    @property
-    def latching(self) -> bool:
-        """Life safety stays on screen until a person has acknowledged it, also when the condition has returned."""
-        return self.alert_class is AlertClass.LIFE_SAFETY
 
 
 def returned(state: AlertState) -> AlertState:
     """Note that the condition no longer holds; without a latch that ends the alert."""
-    ended = not state.latching or state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED
+    ended = not state.latched or state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED
     return replace(state, condition=Condition.RETURNED, ended=ended)
 
 
@@ -85,9 +89,61 @@ def acknowledged(state: AlertState) -> AlertState:
 
     Raises: NotAllowed where it has ended or was acknowledged before.
     """
-    if state.ended:
-        raise NotAllowed("this alert has ended; nothing is left to acknowledge")
+    _standing(state, "acknowledge")
     if state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED:
         raise NotAllowed(f"this alert is {state.acknowledgement} already")
     ended = state.condition is Condition.RETURNED
     return replace(state, acknowledgement=Acknowledgement.ACKNOWLEDGED, ended=ended)
+
+
+def confirmed(state: AlertState) -> AlertState:
+    """Note that a person has looked and found it true (for a camera's alert: has reviewed it).
+
+    Raises: NotAllowed where it has ended or was confirmed before.
+    """
+    _standing(state, "confirm")
+    if state.acknowledgement is Acknowledgement.CONFIRMED:
+        raise NotAllowed("this alert is confirmed already")
+    ended = state.condition is Condition.RETURNED
+    return replace(state, acknowledgement=Acknowledgement.CONFIRMED, ended=ended)
+
+
+def dismissed(state: AlertState) -> AlertState:
+    """Note that a person has looked and found nothing: it ends, whatever the device goes on saying of this time.
+
+    Raises: NotAllowed where it has ended.
+    """
+    _standing(state, "dismiss")
+    return replace(state, ended=True)
+
+
+def suppressed(state: AlertState, kind: Suppression, *, may_hold_back_life_safety: bool) -> AlertState:
+    """Hold an alert back: shelved until a time, or out of service until it is taken back.
+
+    Raises: NotAllowed where it has ended, or is about a life and whoever asks may not hold that back.
+    """
+    _standing(state, "hold back")
+    if state.alert_class is AlertClass.LIFE_SAFETY and not may_hold_back_life_safety:
+        raise NotAllowed("a life-safety alert is not shelved or taken out of service by an operator; acknowledge it")
+    return replace(state, suppression=kind)
+
+
+def restored(state: AlertState) -> AlertState:
+    """Show an alert again that was held back.
+
+    Raises: NotAllowed where it was not.
+    """
+    if state.suppression not in (Suppression.SHELVED, Suppression.OUT_OF_SERVICE):
+        raise NotAllowed("this alert is not shelved or out of service")
+    return replace(state, suppression=Suppression.NONE)
+
+
+def worsened(state: AlertState) -> AlertState:
+    """Call again for an alert that has become more severe: what people did about the milder one does not count."""
+    suppression = Suppression.NONE if state.suppression is Suppression.SHELVED else state.suppression
+    return replace(state, acknowledgement=Acknowledgement.UNACKNOWLEDGED, suppression=suppression)
+
+
+def _standing(state: AlertState, step: str) -> None:
+    if state.ended:
+        raise NotAllowed(f"this alert has ended; nothing is left to {step}")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, Severity, Suppression
@@ -36,46 +35,97 @@ class Raise:
     until_at: datetime | None = None
     dedup_key: str = ""
     condition: Condition = Condition.ACTIVE
+    latched: bool = False
+    review: bool = False
 
 
-def raise_alert(connection: Connection, wanted: Raise, *, actor: str) -> tuple[int, bool]:
-    """Open an alert, or count one more occurrence of the open one; returns its id and whether it is new."""
+_KEY = "detector = %(detector)s AND subject_kind = %(subject_kind)s AND subject_id = %(subject_id)s AND dedup_key = %(dedup_key)s"
+_WORSE = (
+    "(array_position(ARRAY['low', 'medium', 'high', 'critical'], {}.severity) "
+    "< array_position(ARRAY['low', 'medium', 'high', 'critical'], {}.severity))"
+)
+_COLUMNS = (
+    "estate_id", "detector", "subject_kind", "subject_id", "subject", "dedup_key", "alert_class", "severity", "score", "condition",
+    "reasons", "evidence", "policy_version", "since_at", "until_at", "latched", "review",
+)  # fmt: skip
+#: One round trip for the whole of it: the alert, what holds it back, its occurrence and the line on its record.
+_RAISE = f"""
+WITH before AS (
+    SELECT condition, severity FROM alerts WHERE {_KEY} AND ended_at IS NULL
+), held AS (
+    SELECT kind, reason FROM suppressions WHERE {_KEY} AND ended_at IS NULL AND (until_at IS NULL OR until_at > anju_now())
+), work AS (
+    SELECT coalesce(bool_or(kind = 'drill'), false) AS drill, max(reason) FILTER (WHERE kind = 'maintenance') AS reason
+    FROM windows WHERE estate_id = %(estate_id)s AND ended_at IS NULL AND from_at <= anju_now() AND to_at > anju_now()
+      AND (device_id IS NULL OR %(subject_kind)s = 'device' AND device_id = %(subject_id)s)
+      AND (gateway_id IS NULL OR %(subject_kind)s = 'gateway' AND gateway_id = %(subject_id)s
+           OR %(subject_kind)s = 'device' AND gateway_id = (SELECT d.gateway_id FROM devices d WHERE d.id = %(subject_id)s))
+), raised AS (
+    INSERT INTO alerts AS a ({", ".join(_COLUMNS)}, drill, suppression, suppressed_because)
+    SELECT {", ".join(f"%({name})s" for name in _COLUMNS)}, work.drill,
+           CASE WHEN held.kind IS NOT NULL THEN held.kind WHEN work.reason IS NOT NULL AND %(alert_class)s <> 'life_safety' THEN 'by_design'
+                ELSE 'none' END,
+           coalesce(held.reason, CASE WHEN %(alert_class)s <> 'life_safety' THEN work.reason END)
+    FROM work LEFT JOIN held ON true
+    ON CONFLICT (detector, subject_kind, subject_id, dedup_key) WHERE ended_at IS NULL DO UPDATE SET
+        occurrences = a.occurrences + 1, last_seen_at = anju_now(), condition = excluded.condition, evidence = excluded.evidence,
+        reasons = excluded.reasons, score = excluded.score, severity = excluded.severity,
+        version = a.version + CASE WHEN a.condition = 'returned' OR {_WORSE.format("a", "excluded")} THEN 1 ELSE 0 END,
+        acknowledgement = CASE WHEN a.condition = 'returned' OR {_WORSE.format("a", "excluded")} THEN 'unacknowledged'
+                               ELSE a.acknowledgement END,
+        acknowledged_at = CASE WHEN a.condition = 'returned' OR {_WORSE.format("a", "excluded")} THEN NULL ELSE a.acknowledged_at END,
+        suppression = CASE WHEN a.suppression = 'shelved' AND {_WORSE.format("a", "excluded")} THEN 'none' ELSE a.suppression END
+    RETURNING id, severity, occurrences
+), step AS (
+    SELECT raised.id, CASE WHEN raised.occurrences = 1 THEN 'raised' WHEN before.condition = 'returned' THEN 'recurred'
+        WHEN {_WORSE.format("before", "raised")} THEN 'worsened' END AS step FROM raised LEFT JOIN before ON true
+), occurrence AS (
+    INSERT INTO alert_occurrences (alert_id, at, state, source) SELECT id, %(since_at)s, 'on', %(source)s::jsonb FROM raised
+    WHERE %(source)s::jsonb IS NOT NULL
+), shown_again AS (
+    UPDATE suppressions SET ended_at = anju_now(), ended_by = 'worsened' FROM step
+    WHERE step.step = 'worsened' AND kind = 'shelved' AND {_KEY} AND suppressions.ended_at IS NULL
+), change AS (
+    INSERT INTO alert_changes (alert_id, actor, step) SELECT id, %(actor)s, step FROM step WHERE step IS NOT NULL
+)
+SELECT raised.id, raised.occurrences = 1 AS new, step.step FROM raised JOIN step USING (id)
+"""  # noqa: S608 - column names of our own
+
+
+_RECORD = (
+    f"INSERT INTO alerts ({', '.join(_COLUMNS)}, ended_at) "  # noqa: S608 - column names of our own
+    f"VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)}, anju_now()) RETURNING id"
+)
+
+
+def raise_alert(
+    connection: Connection, wanted: Raise, *, actor: str, source: dict[str, Any] | None = None
+) -> tuple[int, bool]:
+    """Open an alert, or count one more occurrence of the open one; returns its id and whether it is new.
+
+    What comes again while it stands is a count, no line on its record and no new version (or nobody could acknowledge what
+    chatters); what comes again after it had returned, or worse than
+    before, calls anew. A shelf, an out-of-service or a maintenance window that holds its key back holds it back from the start.
+    """
     row = connection.execute(
-        "INSERT INTO alerts AS a (estate_id, detector, subject_kind, subject_id, subject, dedup_key, alert_class, severity, "
-        "score, condition, reasons, evidence, policy_version, since_at, until_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT (detector, subject_kind, subject_id, dedup_key) WHERE ended_at IS NULL DO UPDATE SET "
-        "occurrences = a.occurrences + 1, last_seen_at = anju_now(), condition = excluded.condition, "
-        "acknowledgement = CASE WHEN a.condition = 'returned' THEN 'unacknowledged' ELSE a.acknowledgement END, "
-        "evidence = excluded.evidence, reasons = excluded.reasons, score = excluded.score, version = a.version + 1 "
-        "RETURNING id, occurrences",
-        _columns(wanted),
+        _RAISE, {**_values(wanted), "actor": actor, "source": None if source is None else Jsonb(source)}
     ).fetchone()
     assert row is not None
-    new = row["occurrences"] == 1
-    note_change(connection, row["id"], actor, "raised" if new else "recurred")
-    return row["id"], new
+    return row["id"], row["new"]
 
 
 def record_ended(connection: Connection, wanted: Raise, *, actor: str) -> int:
     """Put an alert on record whose condition began and ended before anyone could be told (back-filled data)."""
-    row = connection.execute(
-        "INSERT INTO alerts (estate_id, detector, subject_kind, subject_id, subject, dedup_key, alert_class, severity, "
-        "score, condition, reasons, evidence, policy_version, since_at, until_at, ended_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, anju_now()) RETURNING id",
-        _columns(wanted),
-    ).fetchone()
+    row = connection.execute(_RECORD, _values(wanted)).fetchone()
     assert row is not None
     note_change(connection, row["id"], actor, "recorded")
     return int(row["id"])
 
 
-def _columns(wanted: Raise) -> list[Any]:
-    return [
-        wanted.estate_id, wanted.detector, wanted.subject_kind, wanted.subject_id, wanted.subject, wanted.dedup_key,
-        wanted.alert_class, wanted.severity, wanted.score, wanted.condition, list(wanted.reasons), Jsonb(wanted.evidence),
-        wanted.policy_version, wanted.since_at, wanted.until_at,
-    ]  # fmt: skip
+def _values(wanted: Raise) -> dict[str, Any]:
+    values = {name: getattr(wanted, name) for name in _COLUMNS}
+    values["latched"] = wanted.latched or wanted.alert_class is AlertClass.LIFE_SAFETY
+    return {**values, "reasons": list(wanted.reasons), "evidence": Jsonb(wanted.evidence)}
 
 
 def reopen(connection: Connection, alert_id: int, *, actor: str) -> None:
@@ -110,12 +160,34 @@ def find_open(
     ).fetchone()
 
 
-def of_units(connection: Connection, units: list[int]) -> dict[str, list[dict[str, Any]]]:
-    """Read and lock all alerts about units, ended ones too, by detector."""
+def find_standing(
+    connection: Connection, keys: list[tuple[str, str, int]]
+) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Read and lock the open alerts of keys (detector, kind of subject, its id), in an order that two watchers share."""
+    rows = connection.execute(
+        "SELECT a.* FROM alerts a JOIN unnest(%s::text[], %s::text[], %s::integer[]) AS k (detector, subject_kind, subject_id) "
+        "USING (detector, subject_kind, subject_id) WHERE a.ended_at IS NULL AND a.dedup_key = '' ORDER BY a.id FOR UPDATE OF a",
+        [[k[0] for k in keys], [k[1] for k in keys], [k[2] for k in keys]],
+    )
+    return {(row["detector"], row["subject_kind"], row["subject_id"]): row for row in rows}
+
+
+def standing_of(connection: Connection, detectors: list[str]) -> dict[tuple[str, str, int], tuple[str, str]]:
+    """List what detectors have standing, without a lock: the condition and severity of each key."""
+    rows = connection.execute(
+        "SELECT detector, subject_kind, subject_id, condition, severity FROM alerts WHERE detector = ANY(%s) AND ended_at IS NULL",
+        [detectors],
+    )
+    return {(r["detector"], r["subject_kind"], r["subject_id"]): (r["condition"], r["severity"]) for r in rows}
+
+
+def of_units(connection: Connection, units: list[int], detectors: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Read and lock all alerts of detectors about units, ended ones too, by detector."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in connection.execute(
-        "SELECT * FROM alerts WHERE subject_kind = 'unit' AND subject_id = ANY(%s) ORDER BY subject_id, since_at FOR UPDATE",
-        [units],
+        "SELECT * FROM alerts WHERE subject_kind = 'unit' AND subject_id = ANY(%s) AND detector = ANY(%s) "
+        "ORDER BY subject_id, since_at FOR UPDATE",
+        [units, detectors],
     ):
         found.setdefault(row["detector"], []).append(row)
     return found
@@ -128,6 +200,7 @@ def state_of(row: dict[str, Any]) -> AlertState:
         condition=Condition(row["condition"]),
         acknowledgement=Acknowledgement(row["acknowledgement"]),
         suppression=Suppression(row["suppression"]),
+        latched=row["latched"],
         ended=row["ended_at"] is not None,
     )
 
@@ -147,22 +220,41 @@ def set_state(
     Raises: Stale where `expected_version` is given and no longer the alert's.
     """
     row = connection.execute(
-        "UPDATE alerts SET condition = %s, acknowledgement = %s, suppression = %s, version = version + 1, "
-        "ended_at = CASE WHEN %s THEN coalesce(ended_at, anju_now()) END "
-        "WHERE id = %s AND (%s::integer IS NULL OR version = %s) RETURNING version",
-        [
-            state.condition,
-            state.acknowledgement,
-            state.suppression,
-            state.ended,
-            alert_id,
-            expected_version,
-            expected_version,
-        ],
+        "UPDATE alerts SET condition = %(condition)s, acknowledgement = %(ack)s, suppression = %(suppression)s, version = version + 1, "
+        "acknowledged_at = CASE WHEN %(ack)s <> 'unacknowledged' THEN coalesce(acknowledged_at, anju_now()) END, "
+        "acknowledged_by = CASE WHEN %(ack)s = 'unacknowledged' THEN NULL WHEN acknowledgement <> %(ack)s THEN %(actor)s ELSE acknowledged_by END, "
+        "suppressed_because = CASE WHEN %(suppression)s = 'none' THEN NULL WHEN suppression <> %(suppression)s THEN %(note)s "
+        "ELSE suppressed_because END, ended_at = CASE WHEN %(ended)s THEN coalesce(ended_at, anju_now()) END "
+        "WHERE id = %(id)s AND (%(version)s::integer IS NULL OR version = %(version)s) RETURNING version",
+        {
+            "condition": state.condition,
+            "ack": state.acknowledgement,
+            "suppression": state.suppression,
+            "ended": state.ended,
+            "id": alert_id,
+            "version": expected_version,
+            "actor": actor,
+            "note": note,
+        },
     ).fetchone()
     if row is None:
         raise Stale(f"alert {alert_id} was changed by someone else")
     note_change(connection, alert_id, actor, step, note)
+    return int(row["version"])
+
+
+def assign(connection: Connection, alert_id: int, assignee: str | None, *, actor: str, expected_version: int) -> int:
+    """Give an alert to a person, or to nobody, and return its new version.
+
+    Raises: Stale.
+    """
+    row = connection.execute(
+        "UPDATE alerts SET assignee = %s, version = version + 1 WHERE id = %s AND version = %s RETURNING version",
+        [assignee, alert_id, expected_version],
+    ).fetchone()
+    if row is None:
+        raise Stale(f"alert {alert_id} was changed by someone else")
+    note_change(connection, alert_id, actor, "assigned", assignee)
     return int(row["version"])
 
 
@@ -198,74 +290,6 @@ def get_alert(
         "WHERE a.id = %s AND a.estate_id = ANY(%s) AND a.alert_class = ANY(%s)",
         [alert_id, list(estates), sorted(classes)],
     ).fetchone()
-
-
-def list_alerts(
-    connection: Connection,
-    estates: tuple[int, ...],
-    classes: frozenset[str],
-    *,
-    open_only: bool = True,
-    alert_class: str | None = None,
-    estate: str | None = None,
-    before_id: int | None = None,
-    limit: int = 50,
-) -> list[dict[str, Any]]:
-    """List alerts within a scope, newest first, paged by id."""
-    clauses = [sql.SQL("a.estate_id = ANY(%(estates)s) AND a.alert_class = ANY(%(classes)s)")]
-    if open_only:
-        clauses.append(sql.SQL("a.ended_at IS NULL"))
-    if alert_class:
-        clauses.append(sql.SQL("a.alert_class = %(class)s"))
-    if estate:
-        clauses.append(sql.SQL("e.code = %(estate)s"))
-    if before_id:
-        clauses.append(sql.SQL("a.id < %(before)s"))
-    query = sql.SQL(
-        "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id WHERE {} "
-        "ORDER BY a.id DESC LIMIT %(limit)s"
-    ).format(sql.SQL(" AND ").join(clauses))
-    return connection.execute(
-        query,
-        {
-            "estates": list(estates),
-            "classes": sorted(classes),
-            "class": alert_class,
-            "estate": estate,
-            "before": before_id,
-            "limit": limit,
-        },
-    ).fetchall()
-
-
-def list_leads(
-    connection: Connection, estates: tuple[int, ...], estate: str | None, limit: int
-) -> list[dict[str, Any]]:
-    """List open compliance leads within a scope, the likeliest and longest first."""
-    return connection.execute(
-        "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id "
-        "WHERE a.estate_id = ANY(%s) AND a.alert_class = 'compliance' AND a.ended_at IS NULL "
-        "AND (%s::text IS NULL OR e.code = %s) ORDER BY a.score DESC, a.since_at, a.id LIMIT %s",
-        [list(estates), estate, estate, limit],
-    ).fetchall()
-
-
-def changes_after(
-    connection: Connection, seq: int, estates: tuple[int, ...], classes: frozenset[str], limit: int = 200
-) -> list[dict[str, Any]]:
-    """Read what changed after a sequence number within a scope, with the alert as it is now."""
-    return connection.execute(
-        "SELECT c.seq, c.step, c.actor, c.at AS changed_at, a.*, e.code AS estate, e.timezone FROM alert_changes c "
-        "JOIN alerts a ON a.id = c.alert_id JOIN estates e ON e.id = a.estate_id "
-        "WHERE c.seq > %s AND a.estate_id = ANY(%s) AND a.alert_class = ANY(%s) ORDER BY c.seq LIMIT %s",
-        [seq, list(estates), sorted(classes), limit],
-    ).fetchall()
-
-
-def last_change(connection: Connection) -> int:
-    """Return the newest sequence number."""
-    row = connection.execute("SELECT coalesce(max(seq), 0) AS seq FROM alert_changes").fetchone()
-    return int(row["seq"]) if row else 0
 
 
 def history(connection: Connection, alert_id: int) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
+from psycopg_pool import PoolTimeout as PoolTimeout
 
 Connection = psycopg.Connection[Any]
 Pool = ConnectionPool[psycopg.Connection[DictRow]]

@@ -90,6 +90,16 @@ def find_session(connection: Connection, token: str) -> tuple[Principal, str] | 
     ).fetchone()
     if row is None:
         return None
+    return _principal(connection, row), row["csrf"]
+
+
+def find_principal(connection: Connection, name: str) -> Principal | None:
+    """Resolve a log-in's name to who it is; None where it is unknown or disabled."""
+    row = connection.execute("SELECT * FROM users WHERE name = %s AND disabled_at IS NULL", [name]).fetchone()
+    return _principal(connection, row) if row else None
+
+
+def _principal(connection: Connection, row: dict[str, Any]) -> Principal:
     estates = connection.execute(
         "WITH RECURSIVE reach AS (SELECT id FROM jurisdictions WHERE id = %(j)s UNION ALL "
         "SELECT j.id FROM jurisdictions j JOIN reach r ON j.parent_id = r.id) "
@@ -97,14 +107,13 @@ def find_session(connection: Connection, token: str) -> tuple[Principal, str] | 
         "OR jurisdiction_id IN (SELECT id FROM reach) ORDER BY id",
         {"j": row["jurisdiction_id"], "e": row["estate_id"]},
     )
-    principal = Principal(
+    return Principal(
         user_id=row["id"],
         name=row["name"],
         role=Role(row["role"]),
         estate_ids=tuple(e["id"] for e in estates),
         must_change_password=row["must_change_password"],
     )
-    return principal, row["csrf"]
 
 
 def _hash(token: str) -> bytes:

@@ -1,4 +1,4 @@
-// The live page: listens to the stream, and puts each changed alert's card, made by the server, in its place.
+// The live page: listens to the stream, and puts what changed, made by the server, in its place.
 "use strict";
 const live = document.getElementById("live");
 const link = document.getElementById("link");
@@ -9,25 +9,71 @@ function connected(on) {
   link.textContent = on ? link.dataset.on : link.dataset.off;
 }
 
+// Sound: a browser lets a page make one only after the reader has asked for it.
+const sound = document.getElementById("sound");
+let audio = null;
+sound.addEventListener("click", () => {
+  audio = audio ? null : new AudioContext();
+  sound.setAttribute("aria-pressed", String(audio !== null));
+  sound.textContent = audio ? sound.dataset.on : sound.dataset.off;
+});
+
+function beep(times) {
+  if (!audio) return;
+  for (let i = 0; i < times; i += 1) {
+    const tone = audio.createOscillator();
+    const gain = audio.createGain();
+    tone.frequency.value = i % 2 ? 660 : 880;
+    gain.gain.value = 0.2;
+    tone.connect(gain).connect(audio.destination);
+    tone.start(audio.currentTime + i * 0.25);
+    tone.stop(audio.currentTime + i * 0.25 + 0.2);
+  }
+}
+
+async function page(path) {
+  const answer = await fetch(`${path}?lang=${lang}`);
+  if (answer.status === 401) location.assign("/login");
+  if (!answer.ok) return null;
+  const box = document.createElement("template");
+  box.innerHTML = await answer.text();
+  return box.content.firstElementChild;
+}
+
+// A life is shown by itself, at once. Everything else is put in place a group at a time, so that a storm is a few requests.
+const due = new Map();
+function refresh(section) {
+  const name = section.dataset.name;
+  if (due.has(name)) return;
+  due.set(name, setTimeout(async () => {
+    due.delete(name);
+    const group = await page(`/live/${name}`);
+    if (group) document.getElementById(`g-${name}`).replaceWith(group);
+  }, 400));
+}
+
 function count(section) {
   section.querySelector(".count").textContent = section.querySelectorAll(".card").length;
 }
 
 async function show(change) {
-  const old = document.getElementById(`alert-${change.alert}`);
   const section = [...document.querySelectorAll(".group")].find((s) => s.dataset.classes.split(" ").includes(change.class));
   if (!section) return;
-  if (change.ended) {
+  const loud = ["raised", "recurred", "worsened"].includes(change.step) && change.shown && !change.ended;
+  if (change.class !== "life_safety") {
+    if (loud && change.class !== "data" && change.class !== "compliance") beep(1);
+    refresh(section);
+    return;
+  }
+  if (loud) beep(change.drill ? 1 : 6);
+  const old = document.getElementById(`alert-${change.alert}`);
+  if (change.ended || !change.shown) {
     if (old) old.remove();
     count(section);
     return;
   }
-  const answer = await fetch(`/alerts/${change.alert}/card?lang=${lang}`);
-  if (answer.status === 401) location.assign("/login");
-  if (!answer.ok) return;
-  const box = document.createElement("template");
-  box.innerHTML = await answer.text();
-  const card = box.content.firstElementChild;
+  const card = await page(`/alerts/${change.alert}/card`);
+  if (!card) return;
   card.classList.add("fresh");
   const current = document.getElementById(`alert-${change.alert}`);
   if (current) current.replaceWith(card);
@@ -43,16 +89,31 @@ stream.addEventListener("alert", (event) => {
 });
 stream.addEventListener("error", () => connected(false));
 
-live.addEventListener("click", async (event) => {
-  if (!event.target.classList.contains("ack")) return;
-  const card = event.target.closest(".card");
-  event.target.disabled = true;
-  const answer = await fetch(`/api/v1/alerts/${card.dataset.id}/acknowledge`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": live.dataset.csrf, "If-Match": `"${card.dataset.version}"` },
-    body: "{}",
-  });
+async function post(path, body, version) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": live.dataset.csrf };
+  if (version) headers["If-Match"] = `"${version}"`;
+  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
   if (answer.status === 401) location.assign("/login");
-  if (!answer.ok) event.target.disabled = false;
-  show({ alert: Number(card.dataset.id), class: card.dataset.class, ended: false });
+  return answer.ok;
+}
+
+live.addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  const card = event.target.closest(".card");
+  if (!button || !card) return;
+  const section = card.closest(".group");
+  if (button.classList.contains("ack-all")) {
+    button.disabled = true;
+    const where = { estate: card.dataset.estate, detector: card.dataset.detector, unacknowledged: true };
+    await post("/api/v1/alerts/bulk", { step: "acknowledge", where });
+    refresh(section);
+  } else if (button.classList.contains("step")) {
+    const note = button.dataset.ask ? prompt(button.dataset.ask) : null;
+    if (button.dataset.ask && !note) return;
+    button.disabled = true;
+    const body = note ? { note } : {};
+    const ok = await post(`/api/v1/alerts/${card.dataset.id}/${button.dataset.step}`, body, card.dataset.version);
+    if (!ok) button.disabled = false;
+    show({ alert: Number(card.dataset.id), class: card.dataset.class, step: "seen", shown: true, ended: false });
+  }
 });

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
 from domain.alerting import Acknowledgement, AlertClass, Severity, acknowledged, returned
-from store import alerts, findings, places, users, watch
+from store import alert_lists, alerts, findings, places, users, watch
+from store.alert_lists import Wanted
 from store.alerts import Raise, Stale
 from store.connect import Connection, connect, open_pool
 from store.live import LiveBus
@@ -33,19 +35,26 @@ def wanted(estate_id: int, **changes: object) -> Raise:
     return Raise(**values)  # type: ignore[arg-type]
 
 
-def test_forty_at_once_are_one_alert_and_forty_occurrences(dsn: str, connection: Connection) -> None:
+@pytest.mark.parametrize(("threads", "times"), [(8, 200), pytest.param(64, 10_000, marks=pytest.mark.long)])
+def test_however_many_raise_it_at_once_it_is_one_alert_and_a_count(
+    dsn: str, connection: Connection, threads: int, times: int
+) -> None:
     estate_id = estate(connection)
+    begin = threading.Barrier(threads)
 
-    def raise_one(_: int) -> int:
-        with connect(dsn) as own, own.transaction():
-            return alerts.raise_alert(own, wanted(estate_id), actor="test")[0]
+    def raise_many(number: int) -> set[int]:
+        share = times // threads + (number < times % threads)
+        with connect(dsn, autocommit=True) as own:
+            begin.wait()
+            return {alerts.raise_alert(own, wanted(estate_id), actor="test", source={"n": n})[0] for n in range(share)}
 
-    with ThreadPoolExecutor(8) as pool:
-        ids = set(pool.map(raise_one, range(40)))
+    with ThreadPoolExecutor(threads) as pool:
+        ids = set().union(*pool.map(raise_many, range(threads)))
     assert len(ids) == 1
-    row = connection.execute("SELECT occurrences, version FROM alerts").fetchall()
-    assert len(row) == 1 and row[0]["occurrences"] == 40
-    assert len(alerts.history(connection, ids.pop())) == 40
+    (row,) = connection.execute("SELECT occurrences, version, ended_at FROM alerts").fetchall()
+    assert row == {"occurrences": times, "version": 1, "ended_at": None}
+    assert connection.execute("SELECT count(*) AS n FROM alert_occurrences").fetchone() == {"n": times}
+    assert [step["step"] for step in alerts.history(connection, ids.pop())] == ["raised"]
 
 
 def test_of_two_people_one_is_told(connection: Connection) -> None:
@@ -75,12 +84,12 @@ def test_a_recurrence_after_its_return_wants_to_be_seen_again(connection: Connec
 def test_scope_and_class_cut_every_list(connection: Connection) -> None:
     estate_id = estate(connection)
     alerts.raise_alert(connection, wanted(estate_id), actor="watch")
-    assert len(alerts.list_alerts(connection, (estate_id,), ALL)) == 1
-    assert alerts.list_alerts(connection, (estate_id + 1,), ALL) == []
-    assert alerts.list_alerts(connection, (estate_id,), frozenset({"compliance"})) == []
-    assert alerts.changes_after(connection, 0, (), ALL) == []
-    assert len(alerts.changes_after(connection, 0, (estate_id,), ALL)) == 1
-    assert alerts.last_change(connection) > 0
+    assert len(alert_lists.list_alerts(connection, Wanted(estates=(estate_id,), classes=ALL))) == 1
+    assert alert_lists.list_alerts(connection, Wanted(estates=(estate_id + 1,), classes=ALL)) == []
+    assert alert_lists.list_alerts(connection, Wanted(estates=(estate_id,), classes=frozenset({"compliance"}))) == []
+    assert alert_lists.changes_after(connection, 0, (), ALL) == []
+    assert len(alert_lists.changes_after(connection, 0, (estate_id,), ALL)) == 1
+    assert alert_lists.last_change(connection) > 0
 
 
 def test_evidence_is_never_cascaded_away(connection: Connection) -> None:
@@ -116,7 +125,7 @@ def test_a_bus_without_redis_still_wakes(dsn: str) -> None:
     assert next(wakes) is None and next(wakes) is None
     wakes.close()
     with open_pool(dsn, size=1) as pool, pool.connection() as connection:
-        assert watch.take(connection) == []
+        assert watch.take(connection, urgent=True) == []
         assert findings.list_abstentions(connection, 1) == []
 
 

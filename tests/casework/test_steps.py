@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from casework.acknowledge import Unknown, acknowledge, comment
+from casework.steps import Unknown, acknowledge, comment
 from domain.access import Principal, Role
 from domain.alerting import NotAllowed
 from store import alerts

@@ -1,0 +1,100 @@
+"""The live stream: changes of alerts within a reader's reach as server-sent events, replayed from the last one that was seen.
+
+One look at the record of changes serves all streams (see `api.hub`). What a stream tells as an event's id is a number below which
+nothing is missing, so that whoever comes back with it is told some changes twice and none never.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.problems import Problem
+from api.session import Who, find_principal
+from domain.access import Principal
+from store import alert_lists
+
+router = APIRouter(prefix="/api/v1", tags=["alerts"])
+MAX_STREAMS = 200
+#: Seconds of silence after which a stream says that it is there, and asks whether its reader still is who it was.
+HEARTBEAT_S = 15.0
+_REPLAY = 500
+
+
+@router.get("/stream", operation_id="streamAlerts", response_class=StreamingResponse)
+async def stream(
+    request: Request,
+    who: Who,
+    last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+) -> StreamingResponse:
+    """Stream changes of alerts within your reach (server-sent events); replays from Last-Event-ID."""
+    if request.app.state.hub.streams >= MAX_STREAMS:
+        raise Problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open; try again soon")
+    known = last_event_id or ""
+    start = int(known) if known.isascii() and known.isdecimal() and len(known) < 19 else after
+    return StreamingResponse(
+        _changes(request, who, start), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _changes(request: Request, who: Principal, start: int | None) -> AsyncIterator[str]:
+    hub, pool = request.app.state.hub, request.app.state.pool
+
+    def replay(after: int) -> list[dict[str, Any]]:
+        with pool.connection() as connection:
+            return alert_lists.changes_after(connection, after, who.estate_ids, who.classes, _REPLAY)
+
+    def still_there() -> Principal | None:
+        with pool.connection() as connection:
+            return find_principal(request, connection)
+
+    hub.streams += 1
+    try:
+        place = hub.place()
+        seq = hub.safe if start is None else start
+        yield f"retry: 2000\nid: {seq}\nevent: hello\ndata: {{}}\n\n"
+        told: set[int] = set()
+        while start is not None and (rows := await run_in_threadpool(replay, seq)):
+            for row in rows:
+                seq = row["seq"]
+                told.add(seq)
+                yield _event(min(seq, hub.safe), row)
+        while not await request.is_disconnected():
+            if not await hub.wait(place, HEARTBEAT_S):
+                principal = await run_in_threadpool(still_there)
+                if principal is None or principal != who:
+                    # Logged out, disabled, or of another reach now: whoever it is comes back and is asked anew.
+                    return
+                yield ": still here\n\n"
+                continue
+            changes = hub.since(place)
+            if changes is None:
+                # It fell too far behind; it comes back with the last id that it has.
+                return
+            place += len(changes)
+            for row in changes:
+                if row["seq"] not in told and row["estate_id"] in who.estate_ids and row["alert_class"] in who.classes:
+                    yield _event(hub.safe, row)
+    finally:
+        hub.streams -= 1
+
+
+def _event(safe: int, row: dict[str, Any]) -> str:
+    data = {
+        "alert": row["id"],
+        "seq": row["seq"],
+        "step": row["step"],
+        "class": row["alert_class"],
+        "detector": row["detector"],
+        "severity": row["severity"],
+        "shown": row["suppression"] == "none",
+        "drill": row["drill"],
+        "ended": row["ended_at"] is not None,
+    }
+    return f"id: {safe}\nevent: alert\ndata: {json.dumps(data)}\n\n"
