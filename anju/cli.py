@@ -19,6 +19,7 @@ from anju.edge_cli import decode, fail, gateway_app, out, simulate_devices, simu
 from anju.evaluate_cli import evaluate, simulate_world
 from anju.leads_cli import leads, rehearse, visits_app
 from anju.nights_cli import nightly, play, record
+from anju.notices_cli import notices_app
 from anju.quarantine_cli import quarantine_app
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
@@ -40,6 +41,7 @@ app.add_typer(simulate_app, name="simulate")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(bench_app, name="bench")
 app.add_typer(visits_app, name="visits")
+app.add_typer(notices_app, name="notices")
 app.command()(decode)
 app.command()(record)
 app.command()(play)
@@ -96,6 +98,12 @@ def ingest() -> None:
 def analytics() -> None:
     """Run watch and the loop that turns readings into facts, leads and alerts."""
     services.run_analytics(_settings())
+
+
+@app.command()
+def casework() -> None:
+    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has seen it."""
+    services.run_casework(_settings())
 
 
 @app.command()

@@ -253,6 +253,7 @@ def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: C
         live.send_past(int(time.time() * 1000), out, check)
         demo.save()
         demo.start("analytics")
+        demo.start("casework")
         demo.wait_for_analytics(check)
         live.play(0, int(time.time() * 1000))
         time.sleep(2)

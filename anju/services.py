@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
@@ -19,6 +20,9 @@ from analytics import limits, nightly, watch, welfare
 from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.settings import Settings
+from casework.notices.plan import Said, plan_all
+from casework.notices.rules import load_notices
+from casework.notices.send import Sender
 from devices.profiles import load_profiles
 from domain.ids import slug
 from ingest.bulk import StockClient, new_client
@@ -146,6 +150,50 @@ def _watch_loop(settings: Settings, stopping: threading.Event, work: Work) -> No
         except Unavailable as error:
             log.warning("database_away", error=str(error).strip()[:200])
             stopping.wait(0.25)
+
+
+def run_casework(settings: Settings) -> None:
+    """Run the planner of notices, and beside it a sender for each channel, so that one that hangs keeps nobody waiting."""
+    _serve_metrics(settings)
+    policy, notices = load_policy(settings.policy_file), load_notices(settings.notices_file)
+    stopping = threading.Event()
+    on_stop(stopping.set)
+    failed = _stop_together(stopping)
+
+    def say(row: dict[str, Any], language: str) -> Said:
+        return Said(policy.title(row, language), policy.sentence(row, language), policy.advice(row, language))
+
+    sender = Sender(notices)
+
+    def carry(name: str) -> Callable[[Connection], object]:
+        return lambda connection: sender.run_channel(connection, name, datetime.now(UTC))
+
+    senders = [
+        threading.Thread(target=_notice_loop, args=(settings, stopping, carry(name)), name=name, daemon=True)
+        for name in notices.channels
+    ]
+    for thread in senders:
+        thread.start()
+    _notice_loop(settings, stopping, lambda connection: plan_all(connection, notices, say, datetime.now(UTC)))
+    for thread in senders:
+        thread.join(30)
+    if failed:
+        raise failed[0]
+
+
+def _notice_loop(settings: Settings, stopping: threading.Event, work: Callable[[Connection], object]) -> None:
+    """Do a piece of work on notices whenever an alert has changed, and every second."""
+    bus = LiveBus(settings.redis_url)
+    while not stopping.is_set():
+        try:
+            with connect(settings.conninfo(), autocommit=True) as connection:
+                for _ in bus.wakes(ALERTS_CHANNEL):
+                    if stopping.is_set():
+                        return
+                    work(connection)
+        except Unavailable as error:
+            log.warning("database_away", error=str(error).strip()[:200])
+            stopping.wait(1.0)
 
 
 class Checks:

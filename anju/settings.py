@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     api_port: int = Field(8080, ge=1, le=65535, description="its port")
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
     policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
+    notices_file: Path | None = Field(None, description="a site's channels and rules: who is told of what")
     authority_dir: Path | None = Field(
         None, description="folder with ca.crt and ca.key, which sign gateways' certificates"
     )
@@ -93,7 +94,7 @@ class Settings(BaseSettings):
             raise ValueError("must be 5 or 311")
         return number
 
-    @field_validator("db_password_file", "broker_password_file", "broker_ca_file", "policy_file")
+    @field_validator("db_password_file", "broker_password_file", "broker_ca_file", "policy_file", "notices_file")
     @classmethod
     def _is_file(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():

@@ -11,8 +11,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
 from analytics.policy import Policy
-from api import alarms, alerts, commands, estates, health, pages, problems, provision, session, stream, visits
+from api import alarms, alerts, commands, estates, health, notices, pages, problems, provision, session, stream, visits
 from api.hub import Hub
+from casework.notices.rules import Notices
 from store.connect import Pool
 from store.live import LiveBus
 
@@ -27,7 +28,13 @@ HEADERS = {
 
 
 def create_app(
-    pool: Pool, bus: LiveBus, policy: Policy, *, cookie_secure: bool = False, authority_dir: Path | None = None
+    pool: Pool,
+    bus: LiveBus,
+    policy: Policy,
+    *,
+    cookie_secure: bool = False,
+    authority_dir: Path | None = None,
+    site_notices: Notices | None = None,
 ) -> FastAPI:
     """Make the application around a pool, a bus and a policy."""
     hub = Hub(bus, pool)
@@ -48,6 +55,7 @@ def create_app(
         description="Estates, units, readings, facts, alerts and leads. Errors are RFC 9457 problems.",
     )
     app.state.pool, app.state.bus, app.state.hub, app.state.policy = pool, bus, hub, policy
+    app.state.notices = site_notices or Notices()
     app.state.cookie_secure, app.state.pages, app.state.authority_dir = cookie_secure, pages.Pages(), authority_dir
 
     @app.middleware("http")
@@ -66,7 +74,7 @@ def create_app(
         return response
 
     problems.install(app)
-    for module in (health, session, estates, stream, alerts, alarms, visits, commands, provision, pages):
+    for module in (health, session, estates, stream, alerts, alarms, notices, visits, commands, provision, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
     return app

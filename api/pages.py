@@ -136,6 +136,13 @@ def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
     )
 
 
+@router.get("/worker.js")
+def service_worker() -> Response:
+    """Serve the service worker, which shows pushed notices; it stands at the root so that it may act for the whole site."""
+    script = files("console").joinpath("static", "worker.js").read_text("utf-8")
+    return Response(script, media_type="text/javascript")
+
+
 @router.get("/login", response_class=HTMLResponse)
 def login_form(request: Request) -> HTMLResponse:
     """Show the log-in form."""

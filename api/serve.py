@@ -10,6 +10,7 @@ import uvicorn
 from analytics.policy import load_policy
 from api.app import create_app
 from api.passwords import make_user
+from casework.notices.rules import load_notices
 from domain.access import Role
 from store import users
 from store.connect import connect, open_pool
@@ -25,6 +26,7 @@ class ApiSettings(Protocol):
     cookie_secure: bool
     policy_file: Path | None
     authority_dir: Path | None
+    notices_file: Path | None
 
     def conninfo(self) -> str:
         """Return the database's connection string."""
@@ -43,5 +45,6 @@ def serve(settings: ApiSettings) -> None:
         load_policy(settings.policy_file),
         cookie_secure=settings.cookie_secure,
         authority_dir=settings.authority_dir,
+        site_notices=load_notices(settings.notices_file),
     )
     uvicorn.run(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3)

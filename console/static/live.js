@@ -89,10 +89,10 @@ stream.addEventListener("alert", (event) => {
 });
 stream.addEventListener("error", () => connected(false));
 
-async function post(path, body, version) {
+async function send(path, body, version, method = "POST") {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": live.dataset.csrf };
   if (version) headers["If-Match"] = `"${version}"`;
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const answer = await fetch(path, { method, headers, body: JSON.stringify(body) });
   if (answer.status === 401) location.assign("/login");
   return answer.ok;
 }
@@ -105,15 +105,39 @@ live.addEventListener("click", async (event) => {
   if (button.classList.contains("ack-all")) {
     button.disabled = true;
     const where = { estate: card.dataset.estate, detector: card.dataset.detector, unacknowledged: true };
-    await post("/api/v1/alerts/bulk", { step: "acknowledge", where });
+    await send("/api/v1/alerts/bulk", { step: "acknowledge", where });
     refresh(section);
   } else if (button.classList.contains("step")) {
     const note = button.dataset.ask ? prompt(button.dataset.ask) : null;
     if (button.dataset.ask && !note) return;
     button.disabled = true;
     const body = note ? { note } : {};
-    const ok = await post(`/api/v1/alerts/${card.dataset.id}/${button.dataset.step}`, body, card.dataset.version);
+    const ok = await send(`/api/v1/alerts/${card.dataset.id}/${button.dataset.step}`, body, card.dataset.version);
     if (!ok) button.disabled = false;
     show({ alert: Number(card.dataset.id), class: card.dataset.class, step: "seen", shown: true, ended: false });
   }
 });
+
+// The bell: this browser is told by web push, also when the page is closed, where the site has a channel for it.
+const bell = document.getElementById("bell");
+async function offerBell() {
+  if (!bell || !("serviceWorker" in navigator) || !("PushManager" in window)) return;
+  const answer = await fetch("/api/v1/push/key");
+  if (!answer.ok) return;
+  const { key } = await answer.json();
+  const worker = await navigator.serviceWorker.register("/worker.js");
+  bell.hidden = false;
+  bell.setAttribute("aria-pressed", String((await worker.pushManager.getSubscription()) !== null));
+  bell.addEventListener("click", async () => {
+    const held = await worker.pushManager.getSubscription();
+    if (held) {
+      await send("/api/v1/push/subscriptions", { endpoint: held.endpoint }, null, "DELETE");
+      await held.unsubscribe();
+    } else {
+      const made = await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+      await send("/api/v1/push/subscriptions", made.toJSON());
+    }
+    bell.setAttribute("aria-pressed", String(!held));
+  });
+}
+offerBell().catch(() => {});

@@ -112,6 +112,7 @@ CREATE TABLE deliveries (
     message_id text NOT NULL UNIQUE,
     channel    text NOT NULL,
     rule       text NOT NULL,
+    recipient  text NOT NULL DEFAULT '',
     alert_id   bigint NOT NULL REFERENCES alerts ON DELETE RESTRICT,
     seq        bigint NOT NULL,
     urgent     boolean NOT NULL,

@@ -34,7 +34,7 @@ def test_every_service_of_ours_is_a_command_that_exists() -> None:
         known = commands[first].commands[rest[0]] if rest and not rest[0].startswith("-") else commands[first]
         options = {o for p in known.params for o in p.opts}
         assert {part for part in rest if part.startswith("--")} <= options, name
-    assert {"ingest", "analytics", "api", "migrate", "simulator"} == set(OURS)
+    assert {"ingest", "analytics", "casework", "api", "migrate", "simulator"} == set(OURS)
 
 
 def test_every_variable_is_read_by_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_openapi_names_every_operation(client: TestClient) -> None:
     operations = [op for path in document["paths"].values() for op in path.values()]
     names = [op["operationId"] for op in operations]
     assert len(names) == len(set(names)) >= 14 and all(op.get("description") for op in operations)
-    assert estates.MAX_FACT_DAYS and alerts.MAX_STREAMS
+    assert estates.MAX_FACT_DAYS and alerts.MAX_BULK
 
 
 def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(

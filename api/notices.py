@@ -1,0 +1,82 @@
+"""What became of notices, and the browsers that ask to be told by web push."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import Problem
+from api.session import Db, Who
+from casework.notices.channels import http
+from casework.notices.channels.contract import Failed
+from casework.notices.channels.push import public_key
+from casework.notices.rules import Push
+from domain.access import Principal, Role
+from store import deliveries, push
+
+router = APIRouter(prefix="/api/v1", tags=["notices"])
+_SEES_CHANNELS = frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.PROPERTY_MANAGER})
+Base64Url = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+=*$", max_length=200)]
+
+
+@router.get("/channels", operation_id="listChannels")
+def list_channels(who: Who, connection: Db) -> dict[str, Any]:
+    """List the channels that messages went to: what waits and since when, what was sent, dropped and failed, and how each does."""
+    if who.role not in _SEES_CHANNELS:
+        raise Problem(403, "role", f"the role {who.role} does not see the channels")
+    return {"items": deliveries.count_by_channel(connection, datetime.now(UTC))}
+
+
+class Keys(BaseModel):
+    """A browser's keys (RFC 8291)."""
+
+    model_config = ConfigDict(extra="forbid")
+    p256dh: Base64Url
+    auth: Base64Url
+
+
+class Subscription(BaseModel):
+    """A browser's push subscription, as it gives it to the page."""
+
+    model_config = ConfigDict(extra="ignore")
+    endpoint: str = Field(max_length=1000, pattern=r"^https?://[^\x00]+$")
+    keys: Keys
+
+
+class Endpoint(BaseModel):
+    """The address of a subscription."""
+
+    model_config = ConfigDict(extra="forbid")
+    endpoint: str = Field(max_length=1000, pattern=r"^[^\x00]*$")
+
+
+def _channel(request: Request, who: Principal) -> Push:
+    for channel in request.app.state.notices.channels.values():
+        if isinstance(channel, Push) and channel.role is who.role:
+            return channel
+    raise Problem(404, "no_push", f"this site has no push channel for the role {who.role}")
+
+
+@router.get("/push/key", operation_id="getPushKey")
+def key(request: Request, who: Who) -> dict[str, Any]:
+    """Return the key with which a browser subscribes, where this site tells your role by web push."""
+    return {"key": public_key(_channel(request, who).private_key)}
+
+
+@router.post("/push/subscriptions", operation_id="subscribe", status_code=204)
+def subscribe(body: Subscription, request: Request, who: Who, connection: Db) -> None:
+    """Tell this browser of what your role's rules say, also when the page is closed."""
+    try:
+        http.resolve(body.endpoint, allow_private=_channel(request, who).allow_private)
+    except Failed as error:
+        raise Problem(422, "bad_endpoint", str(error)) from None
+    push.subscribe(connection, who.user_id, body.endpoint, body.keys.model_dump())
+
+
+@router.delete("/push/subscriptions", operation_id="unsubscribe", status_code=204)
+def unsubscribe(body: Endpoint, who: Who, connection: Db) -> None:
+    """Tell this browser no more."""
+    push.unsubscribe(connection, who.user_id, body.endpoint)
