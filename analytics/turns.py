@@ -72,15 +72,23 @@ class _Standing:
 
     def on(self, turn: Turn) -> int:
         assert turn.wanted is not None
-        timer = self._timers.get(turn.key)
+        changed, timer = 0, self._timers.get(turn.key)
         if timer is not None and timer.turns == "off":
             del self._timers[turn.key]
-        if self._read(turn.key) is None and turn.shown.on_delay:
-            if timer is None or timer.turns == "off":
+            if turn.at >= timer.due_at:
+                # It had been over for long enough before it came again.
+                changed = self._end(turn.key, timer)
+            timer = None
+        if turn.shown.on_delay and not self._stands(turn.key):
+            if timer is None:
                 self._wait(turn, "on", turn.shown.on_delay, {"wanted": _to_json(turn.wanted), "source": turn.source})
-            return 0
+            elif turn.at >= timer.due_at:
+                # It has lasted: nothing came between.
+                del self._timers[turn.key]
+                changed += self._begin(turn.key, timer, turn.at)
+            return changed
         self._rows[turn.key] = None
-        return _open(self._connection, turn.wanted, turn.source, self._now)
+        return changed + _open(self._connection, turn.wanted, turn.source, self._now)
 
     def off(self, turn: Turn) -> int:
         timer, changed = self._timers.get(turn.key), 0
@@ -88,18 +96,34 @@ class _Standing:
             del self._timers[turn.key]
             if turn.at < timer.due_at:
                 return 0
-            changed = _open(
-                self._connection, _from_json(timer.source["wanted"]), timer.source["source"], self._now, until=turn.at
-            )
-            self._rows[turn.key] = None
+            changed = self._begin(turn.key, timer, turn.at)
         row = self._read(turn.key)
-        if row is None or row["since_at"] > turn.at:
+        if row is None or row["since_at"] > turn.at or row["condition"] == Condition.RETURNED:
             return changed
         if turn.shown.off_delay:
+            if timer is not None and timer.turns == "off":
+                return changed
             self._wait(turn, "off", turn.shown.off_delay, {"source": turn.source})
             return changed
         self._rows[turn.key] = None
         return changed + _return(self._connection, row, turn.at, turn.source, self._now)
+
+    def _stands(self, key: Key) -> bool:
+        row = self._read(key)
+        return row is not None and row["condition"] != Condition.RETURNED
+
+    def _begin(self, key: Key, timer: Timer, until: datetime) -> int:
+        """Raise what has waited for its on-delay."""
+        self._rows[key] = None
+        return _open(
+            self._connection, _from_json(timer.source["wanted"]), timer.source["source"], self._now, until=until
+        )
+
+    def _end(self, key: Key, timer: Timer) -> int:
+        """End what has waited for its off-delay."""
+        row = self._read(key)
+        self._rows[key] = None
+        return 0 if row is None else _return(self._connection, row, timer.at, timer.source["source"], self._now)
 
     def keep(self) -> None:
         """Store the timers that have changed."""
@@ -147,8 +171,6 @@ def _over(connection: Connection, wanted: Raise) -> datetime | None:
 def _return(connection: Connection, row: dict[str, Any], at: datetime, source: dict[str, Any], now: datetime) -> int:
     """Note that an alert's condition is over."""
     alerts.note_occurrence(connection, row["id"], at, "off", source)
-    if row["condition"] == Condition.RETURNED:
-        return 1
     state = returned(alerts.state_of(row))
     if now - at > LATE:
         # A gateway's backlog: the danger passed before anyone could be told, so it goes on record without a siren.

@@ -22,7 +22,7 @@ PREFIX = "ANJU_"
 #: Variables that begin with the prefix and are read elsewhere (tests, deployment files).
 FOREIGN = frozenset({"ANJU_PG_BIN", "ANJU_HOME", "ANJU_TEST_TIMESCALE_DSN", "ANJU_TEST_TIMESCALE_BIN", "ANJU_TEST_DATA",
                      "ANJU_IMAGE_TAG", "ANJU_PUBLIC_PORT", "ANJU_MQTTS_PORT", "ANJU_GATEWAY_PORT",
-                     "ANJU_SIM_UNITS", "ANJU_SIM_GATEWAYS", "ANJU_TEST_SEEDS", "ANJU_TEST_FAULT_RUNS"})  # fmt: skip
+                     "ANJU_SIM_UNITS", "ANJU_SIM_GATEWAYS", "ANJU_TEST_SHOTS", "ANJU_TEST_SEEDS", "ANJU_TEST_FAULT_RUNS"})  # fmt: skip
 
 
 class BadSettings(Exception):

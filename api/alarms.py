@@ -36,7 +36,7 @@ def figures_of(
     )  # fmt: skip
     seats = alarm_figures.count_seats(connection, estates)
     rate = found["raised"] / hours / seats
-    flood_now = bool(found["floods"]) and now - found["floods"][0]["at"] < timedelta(minutes=10)
+    flood_now = bool(found["floods"]) and now - found["floods"][0]["at"] <= timedelta(minutes=10)
     return {
         "hours": hours, "seats": seats, "per_seat_hour": round(rate, 2), "per_seat_hour_limit": alarms.per_seat_hour,
         "too_many": rate > alarms.per_seat_hour, "flood_now": flood_now, **found,

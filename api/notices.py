@@ -53,24 +53,26 @@ class Endpoint(BaseModel):
     endpoint: str = Field(max_length=1000, pattern=r"^[^\x00]*$")
 
 
-def _channel(request: Request, who: Principal) -> Push:
-    for channel in request.app.state.notices.channels.values():
-        if isinstance(channel, Push) and channel.role is who.role:
-            return channel
-    raise Problem(404, "no_push", f"this site has no push channel for the role {who.role}")
+def _channel(request: Request, who: Principal) -> Push | None:
+    channels = request.app.state.notices.channels.values()
+    return next((c for c in channels if isinstance(c, Push) and c.role is who.role), None)
 
 
 @router.get("/push/key", operation_id="getPushKey")
 def key(request: Request, who: Who) -> dict[str, Any]:
-    """Return the key with which a browser subscribes, where this site tells your role by web push."""
-    return {"key": public_key(_channel(request, who).private_key)}
+    """Return the key with which a browser subscribes; null where this site does not tell your role by web push."""
+    channel = _channel(request, who)
+    return {"key": channel and public_key(channel.private_key)}
 
 
 @router.post("/push/subscriptions", operation_id="subscribe", status_code=204)
 def subscribe(body: Subscription, request: Request, who: Who, connection: Db) -> None:
     """Tell this browser of what your role's rules say, also when the page is closed."""
+    channel = _channel(request, who)
+    if channel is None:
+        raise Problem(404, "no_push", f"this site has no push channel for the role {who.role}")
     try:
-        http.resolve(body.endpoint, allow_private=_channel(request, who).allow_private)
+        http.resolve(body.endpoint, allow_private=channel.allow_private)
     except Failed as error:
         raise Problem(422, "bad_endpoint", str(error)) from None
     push.subscribe(connection, who.user_id, body.endpoint, body.keys.model_dump())

@@ -67,7 +67,8 @@ class NotAllowed(Exception):
 class AlertState:
     """Where an alert stands on its axes. `ended` alerts are history: a recurrence opens a new one.
 
-    A `latched` alert stays on screen until a person has acknowledged it, also when its condition has returned.
+    One that latches stays on screen until a person has acknowledged it, also when its condition has returned: life safety
+    always, others where policy says so (`latched`).
     """
 
     alert_class: AlertClass
@@ -77,10 +78,15 @@ class AlertState:
     latched: bool = False
     ended: bool = False
 
+    @property
+    def latches(self) -> bool:
+        """Say whether it stays until a person has seen it."""
+        return self.latched or self.alert_class is AlertClass.LIFE_SAFETY
+
 
 def returned(state: AlertState) -> AlertState:
     """Note that the condition no longer holds; without a latch that ends the alert."""
-    ended = not state.latched or state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED
+    ended = not state.latches or state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED
     return replace(state, condition=Condition.RETURNED, ended=ended)
 
 

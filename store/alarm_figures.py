@@ -6,11 +6,13 @@ Leads are no alarms: they are ranked and visited, so they do not count here.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
+
+from psycopg import sql
 
 from store.connect import Connection
 
-_SCOPE = "a.estate_id = ANY(%(estates)s) AND a.alert_class = ANY(%(classes)s) AND NOT a.drill"
+_SCOPE = sql.SQL("a.estate_id = ANY(%(estates)s) AND a.alert_class = ANY(%(classes)s) AND NOT a.drill")
 
 
 def read_figures(
@@ -30,46 +32,43 @@ def read_figures(
         "estates": list(estates), "classes": sorted(classes - {"compliance"}), "since": since, "now": now, "flood": flood,
         "back": chatter_count - 1, "chatter_s": chatter_s, "stale_h": stale_h,
     }  # fmt: skip
-    head = connection.execute(
-        f"SELECT count(*) AS raised, count(*) FILTER (WHERE suppression <> 'none') AS held_back, "  # noqa: S608
+
+    def ask(query: LiteralString) -> list[dict[str, Any]]:
+        return connection.execute(sql.SQL(query).format(scope=_SCOPE), values).fetchall()
+
+    (head,) = ask(
+        "SELECT count(*) AS raised, count(*) FILTER (WHERE suppression <> 'none') AS held_back, "
         "count(*) FILTER (WHERE acknowledgement = 'unacknowledged' AND ended_at IS NULL AND suppression = 'none') AS waiting, "
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM acknowledged_at - raised_at)) AS acknowledged_p50_s, "
         "percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM acknowledged_at - raised_at)) AS acknowledged_p95_s "
-        f"FROM alerts a WHERE {_SCOPE} AND raised_at >= %(since)s AND raised_at <= %(now)s",
-        values,
-    ).fetchone()
-    assert head is not None
-    floods = connection.execute(
-        "SELECT at, raised FROM (SELECT date_bin('10 minutes', raised_at, %(since)s) AS at, count(*) AS raised FROM alerts a "  # noqa: S608
-        f"WHERE {_SCOPE} AND suppression = 'none' AND raised_at >= %(since)s AND raised_at <= %(now)s GROUP BY 1) b "
-        "WHERE raised >= %(flood)s ORDER BY at DESC",
-        values,
-    ).fetchall()
-    severities = connection.execute(
-        f"SELECT severity, count(*) AS raised FROM alerts a WHERE {_SCOPE} AND raised_at >= %(since)s AND raised_at <= %(now)s "  # noqa: S608
-        "GROUP BY severity",
-        values,
-    ).fetchall()
-    chattering = connection.execute(
-        "SELECT e.code AS estate, detector, subject, max(id) AS alert, count(*) AS times FROM (SELECT a.id, a.estate_id, a.detector, "  # noqa: S608
+        "FROM alerts a WHERE {scope} AND raised_at >= %(since)s AND raised_at <= %(now)s"
+    )
+    floods = ask(
+        "SELECT at, raised FROM (SELECT date_bin('10 minutes', raised_at, %(since)s) AS at, count(*) AS raised FROM alerts a "
+        "WHERE {scope} AND suppression = 'none' AND raised_at >= %(since)s AND raised_at <= %(now)s GROUP BY 1) b "
+        "WHERE raised >= %(flood)s ORDER BY at DESC"
+    )
+    severities = ask(
+        "SELECT severity, count(*) AS raised FROM alerts a WHERE {scope} AND raised_at >= %(since)s AND raised_at <= %(now)s "
+        "GROUP BY severity"
+    )
+    chattering = ask(
+        "SELECT e.code AS estate, x.detector, x.subject, max(x.id) AS alert, count(*) AS times FROM (SELECT a.id, a.estate_id, a.detector, "
         "a.subject, o.at - lag(o.at, %(back)s) OVER (PARTITION BY a.detector, a.subject_kind, a.subject_id ORDER BY o.at) AS span "
-        f"FROM alert_occurrences o JOIN alerts a ON a.id = o.alert_id WHERE {_SCOPE} AND o.state = 'on' AND o.at >= %(since)s "
-        "AND o.at <= %(now)s) x JOIN estates e ON e.id = x.estate_id WHERE span <= make_interval(secs => %(chatter_s)s) "
-        "GROUP BY 1, 2, 3 ORDER BY times DESC LIMIT 10",
-        values,
-    ).fetchall()
-    stale = connection.execute(
-        "SELECT e.code AS estate, a.detector, a.subject, a.id AS alert, a.raised_at FROM alerts a JOIN estates e ON e.id = a.estate_id "  # noqa: S608
-        f"WHERE {_SCOPE} AND a.ended_at IS NULL AND a.suppression = 'none' AND a.raised_at < %(now)s - make_interval(secs => %(stale_h)s * 3600) "
-        "ORDER BY a.raised_at LIMIT 10",
-        values,
-    ).fetchall()
-    worst = connection.execute(
-        "SELECT e.code AS estate, a.detector, a.subject, count(*) AS times, max(a.id) AS alert FROM alert_occurrences o "  # noqa: S608
-        f"JOIN alerts a ON a.id = o.alert_id JOIN estates e ON e.id = a.estate_id WHERE {_SCOPE} AND o.state = 'on' AND o.at >= %(since)s "
-        "AND o.at <= %(now)s GROUP BY 1, 2, 3 ORDER BY times DESC, 1, 2, 3 LIMIT 10",
-        values,
-    ).fetchall()
+        "FROM alert_occurrences o JOIN alerts a ON a.id = o.alert_id WHERE {scope} AND o.state = 'on' AND o.at >= %(since)s "
+        "AND o.at <= %(now)s) x JOIN estates e ON e.id = x.estate_id WHERE x.span <= make_interval(secs => %(chatter_s)s) "
+        "GROUP BY 1, 2, 3 ORDER BY times DESC LIMIT 10"
+    )
+    stale = ask(
+        "SELECT e.code AS estate, a.detector, a.subject, a.id AS alert, a.raised_at FROM alerts a JOIN estates e ON e.id = a.estate_id "
+        "WHERE {scope} AND a.ended_at IS NULL AND a.suppression = 'none' "
+        "AND a.raised_at < %(now)s - make_interval(secs => %(stale_h)s * 3600) ORDER BY a.raised_at LIMIT 10"
+    )
+    worst = ask(
+        "SELECT e.code AS estate, a.detector, a.subject, count(*) AS times, max(a.id) AS alert FROM alert_occurrences o "
+        "JOIN alerts a ON a.id = o.alert_id JOIN estates e ON e.id = a.estate_id WHERE {scope} AND o.state = 'on' "
+        "AND o.at >= %(since)s AND o.at <= %(now)s GROUP BY 1, 2, 3 ORDER BY times DESC, 1, 2, 3 LIMIT 10"
+    )
     return {
         **head, "floods": floods, "severities": {row["severity"]: row["raised"] for row in severities}, "chattering": chattering,
         "stale": stale, "worst": worst,

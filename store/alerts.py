@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, Severity, Suppression
@@ -39,8 +40,10 @@ class Raise:
     review: bool = False
 
 
-_KEY = "detector = %(detector)s AND subject_kind = %(subject_kind)s AND subject_id = %(subject_id)s AND dedup_key = %(dedup_key)s"
-_WORSE = (
+_KEY = sql.SQL(
+    "detector = %(detector)s AND subject_kind = %(subject_kind)s AND subject_id = %(subject_id)s AND dedup_key = %(dedup_key)s"
+)
+_WORSE: LiteralString = (
     "(array_position(ARRAY['low', 'medium', 'high', 'critical'], {}.severity) "
     "< array_position(ARRAY['low', 'medium', 'high', 'critical'], {}.severity))"
 )
@@ -48,12 +51,14 @@ _COLUMNS = (
     "estate_id", "detector", "subject_kind", "subject_id", "subject", "dedup_key", "alert_class", "severity", "score", "condition",
     "reasons", "evidence", "policy_version", "since_at", "until_at", "latched", "review",
 )  # fmt: skip
+_NAMES = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+_PLACES = sql.SQL(", ").join(map(sql.Placeholder, _COLUMNS))
 #: One round trip for the whole of it: the alert, what holds it back, its occurrence and the line on its record.
-_RAISE = f"""
+_RAISE = sql.SQL("""
 WITH before AS (
-    SELECT condition, severity FROM alerts WHERE {_KEY} AND ended_at IS NULL
+    SELECT condition, severity FROM alerts WHERE {key} AND ended_at IS NULL
 ), held AS (
-    SELECT kind, reason FROM suppressions WHERE {_KEY} AND ended_at IS NULL AND (until_at IS NULL OR until_at > anju_now())
+    SELECT kind, reason FROM suppressions WHERE {key} AND ended_at IS NULL AND (until_at IS NULL OR until_at > anju_now())
 ), work AS (
     SELECT coalesce(bool_or(kind = 'drill'), false) AS drill, max(reason) FILTER (WHERE kind = 'maintenance') AS reason
     FROM windows WHERE estate_id = %(estate_id)s AND ended_at IS NULL AND from_at <= anju_now() AND to_at > anju_now()
@@ -61,8 +66,8 @@ WITH before AS (
       AND (gateway_id IS NULL OR %(subject_kind)s = 'gateway' AND gateway_id = %(subject_id)s
            OR %(subject_kind)s = 'device' AND gateway_id = (SELECT d.gateway_id FROM devices d WHERE d.id = %(subject_id)s))
 ), raised AS (
-    INSERT INTO alerts AS a ({", ".join(_COLUMNS)}, drill, suppression, suppressed_because)
-    SELECT {", ".join(f"%({name})s" for name in _COLUMNS)}, work.drill,
+    INSERT INTO alerts AS a ({columns}, drill, suppression, suppressed_because)
+    SELECT {values}, work.drill,
            CASE WHEN held.kind IS NOT NULL THEN held.kind WHEN work.reason IS NOT NULL AND %(alert_class)s <> 'life_safety' THEN 'by_design'
                 ELSE 'none' END,
            coalesce(held.reason, CASE WHEN %(alert_class)s <> 'life_safety' THEN work.reason END)
@@ -70,32 +75,30 @@ WITH before AS (
     ON CONFLICT (detector, subject_kind, subject_id, dedup_key) WHERE ended_at IS NULL DO UPDATE SET
         occurrences = a.occurrences + 1, last_seen_at = anju_now(), condition = excluded.condition, evidence = excluded.evidence,
         reasons = excluded.reasons, score = excluded.score, severity = excluded.severity,
-        version = a.version + CASE WHEN a.condition = 'returned' OR {_WORSE.format("a", "excluded")} THEN 1 ELSE 0 END,
-        acknowledgement = CASE WHEN a.condition = 'returned' OR {_WORSE.format("a", "excluded")} THEN 'unacknowledged'
+        version = a.version + CASE WHEN a.condition = 'returned' OR {worse} THEN 1 ELSE 0 END,
+        acknowledgement = CASE WHEN a.condition = 'returned' OR {worse} THEN 'unacknowledged'
                                ELSE a.acknowledgement END,
-        acknowledged_at = CASE WHEN a.condition = 'returned' OR {_WORSE.format("a", "excluded")} THEN NULL ELSE a.acknowledged_at END,
-        suppression = CASE WHEN a.suppression = 'shelved' AND {_WORSE.format("a", "excluded")} THEN 'none' ELSE a.suppression END
+        acknowledged_at = CASE WHEN a.condition = 'returned' OR {worse} THEN NULL ELSE a.acknowledged_at END,
+        suppression = CASE WHEN a.suppression = 'shelved' AND {worse} THEN 'none' ELSE a.suppression END
     RETURNING id, severity, occurrences
 ), step AS (
     SELECT raised.id, CASE WHEN raised.occurrences = 1 THEN 'raised' WHEN before.condition = 'returned' THEN 'recurred'
-        WHEN {_WORSE.format("before", "raised")} THEN 'worsened' END AS step FROM raised LEFT JOIN before ON true
+        WHEN {worse_than_before} THEN 'worsened' END AS step FROM raised LEFT JOIN before ON true
 ), occurrence AS (
     INSERT INTO alert_occurrences (alert_id, at, state, source) SELECT id, %(since_at)s, 'on', %(source)s::jsonb FROM raised
     WHERE %(source)s::jsonb IS NOT NULL
 ), shown_again AS (
     UPDATE suppressions SET ended_at = anju_now(), ended_by = 'worsened' FROM step
-    WHERE step.step = 'worsened' AND kind = 'shelved' AND {_KEY} AND suppressions.ended_at IS NULL
+    WHERE step.step = 'worsened' AND kind = 'shelved' AND {key} AND suppressions.ended_at IS NULL
 ), change AS (
     INSERT INTO alert_changes (alert_id, actor, step) SELECT id, %(actor)s, step FROM step WHERE step IS NOT NULL
 )
 SELECT raised.id, raised.occurrences = 1 AS new, step.step FROM raised JOIN step USING (id)
-"""  # noqa: S608 - column names of our own
-
-
-_RECORD = (
-    f"INSERT INTO alerts ({', '.join(_COLUMNS)}, ended_at) "  # noqa: S608 - column names of our own
-    f"VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)}, anju_now()) RETURNING id"
-)
+""").format(
+    key=_KEY, columns=_NAMES, values=_PLACES, worse=sql.SQL(_WORSE.format("a", "excluded")),
+    worse_than_before=sql.SQL(_WORSE.format("before", "raised")),
+)  # fmt: skip
+_RECORD = sql.SQL("INSERT INTO alerts ({}, ended_at) VALUES ({}, anju_now()) RETURNING id").format(_NAMES, _PLACES)
 
 
 def raise_alert(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from psycopg import sql
+
 from store.connect import Connection
 
 
@@ -29,6 +31,9 @@ class Delivery:
 
 
 _COLUMNS = tuple(Delivery.__slots__)
+_INSERT = sql.SQL("INSERT INTO deliveries ({}) VALUES ({}) ON CONFLICT (message_id) DO NOTHING").format(
+    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * len(_COLUMNS))
+)
 
 
 def take_changes(connection: Connection, limit: int = 200) -> list[dict[str, Any]]:
@@ -48,8 +53,7 @@ def add_deliveries(connection: Connection, deliveries: Sequence[Delivery]) -> No
         return
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO deliveries ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))}) "  # noqa: S608
-            "ON CONFLICT (message_id) DO NOTHING",
+            _INSERT,
             [tuple(getattr(delivery, name) for name in _COLUMNS) for delivery in deliveries],
         )
 

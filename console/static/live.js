@@ -125,6 +125,7 @@ async function offerBell() {
   const answer = await fetch("/api/v1/push/key");
   if (!answer.ok) return;
   const { key } = await answer.json();
+  if (!key) return;
   const worker = await navigator.serviceWorker.register("/worker.js");
   bell.hidden = false;
   bell.setAttribute("aria-pressed", String((await worker.pushManager.getSubscription()) !== null));

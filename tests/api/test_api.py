@@ -226,7 +226,7 @@ def test_openapi_names_every_operation(client: TestClient) -> None:
 def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
     client: TestClient, site: dict[str, Any]
 ) -> None:
-    from api.alerts import _changes
+    from api.stream import _changes
 
     class Request:
         app = site["app"]

@@ -88,7 +88,9 @@ def test_what_is_old_is_news_to_nobody_but_a_machine() -> None:
 def test_each_number_and_each_browser_is_a_message_of_its_own() -> None:
     assert [d.recipient for d in planned(notices({"channel": "night"}))] == ["1", "2"]
     assert [d.recipient for d in planned(notices({"channel": "browsers"}))] == ["guard@1"]
-    assert len({d.message_id for d in planned(notices({"channel": "night"}, {"name": "second", "channel": "night"}))}) == 4
+    assert (
+        len({d.message_id for d in planned(notices({"channel": "night"}, {"name": "second", "channel": "night"}))}) == 4
+    )
 
 
 def test_a_cloud_event_says_what_happened() -> None:

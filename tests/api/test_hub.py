@@ -1,0 +1,82 @@
+"""The hub: a change is handed over however late its transaction commits, and what is told as safe is safe."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.hub import Gaps, Hub
+from store.connect import Connection, connect, open_pool
+from store.live import LiveBus
+from tests.store.test_alerts import estate, wanted
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60), st.floats(0, 0.4))
+def test_nothing_below_the_safe_number_is_ever_missing(seed: int, count: int, rolled_back: float) -> None:
+    """A simulated database: numbers are drawn in order, transactions commit in any order or roll back, looks come at any time."""
+    rng = random.Random(seed)
+    under_way: dict[int, int] = {}
+    visible: set[int] = set()
+    will_never: set[int] = set()
+    gaps, high, told, now, drawn, xid = Gaps(), 0, set[int](), 0.0, 0, 100
+    while drawn < count or under_way:
+        now += rng.choice([0.01, 0.3, 1.5])
+        if drawn < count and rng.random() < 0.5:
+            drawn, xid = drawn + 1, xid + 1
+            under_way[drawn] = xid
+        if under_way and rng.random() < 0.4:
+            number = rng.choice(list(under_way))
+            del under_way[number]
+            (will_never if rng.random() < rolled_back else visible).add(number)
+        oldest = min(under_way.values(), default=xid + 1)
+        seen = sorted(n for n in visible if n > high or n in gaps.open)
+        high = gaps.note(high, seen, oldest, xid + 1, now)
+        told |= set(seen)
+        assert {n for n in range(1, gaps.safe(high) + 1) if n not in will_never} <= told
+    for _ in range(4):
+        now += 2
+        high = gaps.note(high, sorted(n for n in visible if n > high or n in gaps.open), xid + 1, xid + 1, now)
+    assert gaps.open == {} and gaps.safe(high) == high
+
+
+@pytest.mark.real
+def test_a_change_that_commits_late_is_handed_over(dsn: str, connection: Connection) -> None:
+    from store import alerts
+
+    estate_id = estate(connection)
+    with open_pool(dsn, size=2) as pool, connect(dsn) as slow:
+        hub = Hub(LiveBus(None), pool)
+        kept: list[dict[str, Any]] = []
+        hub.look()
+        before = hub.safe
+        alerts.raise_alert(slow, wanted(estate_id, subject_id=1), actor="slow")
+        alerts.raise_alert(connection, wanted(estate_id, subject_id=2), actor="fast")
+        connection.commit()
+        hub._hand_over = kept.extend  # type: ignore[assignment]
+        look = lambda: [row["seq"] for row in _look(hub)]  # noqa: E731
+        first = look()
+        assert len(first) == 1 and hub.safe == before, "the slow one's number is below it and still out"
+        threading.Event().wait(1.1)
+        assert look() == [] and look() == [] and hub.safe == before
+        slow.commit()
+        assert look() == [first[0] - 1]
+        assert hub.safe == first[0] and hub.since(0) == [] and hub.place() == 0
+
+
+def _look(hub: Hub) -> list[dict[str, Any]]:
+    from store import alert_lists
+
+    with hub._pool.connection() as connection:
+        assert hub._high is not None
+        found = alert_lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
+    import time
+
+    hub._high = hub._gaps.note(
+        hub._high, [r["seq"] for r in found.rows], found.oldest_xid, found.next_xid, time.monotonic()
+    )
+    return found.rows
