@@ -1,0 +1,256 @@
+"""`anju bench alert-latency`: from the MQTT publish of a smoke event to the alert in an open stream, under load and in a storm.
+
+Real parts throughout: mosquitto, an ingest worker, watch, PostgreSQL, Redis, the API, and a client that holds a stream open. Each event
+comes from a detector of its own, so each is an alert; all times are taken on one clock, in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from analytics.policy import load_policy
+from anju import embedded
+from anju.bench.ingest import BenchFailed, fresh, go, part, seconds, start_workers
+from anju.bench.publisher import ESTATE, Load, join, packet, publish_command
+from anju.processes import Child, answers, free_port, start_anju, wait_for
+from anju.register_files import import_rows
+from api.passwords import make_user
+from domain import wire
+from domain.access import Role
+from store import alert_lists, places
+from store.alert_lists import Wanted
+from store.connect import Connection, connect
+from store.migrate import Level
+
+MARKER = "marker"
+STORM_ESTATES, STORM_GATEWAYS, STORM_DEVICES = 10, 20, 250
+#: Events of one message in a storm.
+TOGETHER = 50
+
+
+@dataclass(slots=True)
+class Told:
+    """What was measured: seconds from the publish to the stream by event, and what a storm left on the screen."""
+
+    spans: list[float] = field(default_factory=list)
+    missing: int = 0
+    offered: float = 0.0
+    gateways: int = 0
+    folds: int = 0
+    rows: int = 0
+    others: int = 0
+
+
+@dataclass(slots=True)
+class Site:
+    """A running site and a stream that is open on it."""
+
+    dsn: str
+    port: int
+    children: list[Child]
+    seen: dict[int, float]
+
+
+def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, events: int, every_s: float) -> Told:
+    """Send smoke events beside `rate` readings a second and note when each is in the stream."""
+    with _site(admin_dsn, level, home, {ESTATE: [(MARKER, events)]}) as site:
+        load = Load(port=site.port, messages=int(rate * (events * every_s + 6)), rate=rate)
+        with part(publish_command(load)) as publisher:
+            go(publisher)
+            time.sleep(3)
+            line, sent = _connect(site.port), dict[str, float]()
+            began = time.monotonic()
+            for n in range(events):
+                time.sleep(max(0.0, began + n * every_s - time.monotonic()))
+                _publish_smoke(line, ESTATE, MARKER, n, n + 1, sent)
+            told = _collect(site, sent)
+            told.offered = load.messages / seconds(publisher)
+        return told
+
+
+def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Told:
+    """Let 200 gateways fall silent at once while 50,000 devices report that they are offline, with smoke in the middle of it."""
+    estates = {
+        f"storm-{n:02d}": [(f"gw-{n:02d}-{g:02d}", STORM_DEVICES) for g in range(STORM_GATEWAYS)]
+        for n in range(STORM_ESTATES)
+    }
+    with _site(admin_dsn, level, home, estates | {ESTATE: [(MARKER, smokes)]}) as site:
+        packets = list(_storm(estates))
+        line, marker, sent = _connect(site.port), _connect(site.port), dict[str, float]()
+        for n in range(smokes):
+            share = packets[len(packets) * n // smokes : len(packets) * (n + 1) // smokes]
+            half = len(share) // 2
+            line.sendall(b"".join(share[:half]))
+            _publish_smoke(marker, ESTATE, MARKER, n, n + 1, sent)
+            line.sendall(b"".join(share[half:]))
+            time.sleep(0.3)
+        told = _collect(site, sent)
+        with connect(site.dsn, autocommit=True) as look:
+            _wait_quiet(look, site)
+            everything = _everything(look)
+            fold_from = load_policy().alarms.fold_from
+            folds = alert_lists.list_folds(look, everything, fold_from)
+            singles = alert_lists.list_alerts(look, everything, limit=5_000, fold_from=fold_from)
+            rows = alert_lists.list_alerts(look, everything, limit=60_000)
+        told.gateways = sum(row["detector"] == "gateway_silent" for row in rows)
+        told.others = sum(row["detector"] not in ("gateway_silent", "hazard:smoke") for row in rows)
+        told.folds = len(folds)
+        told.rows = len(folds) + sum(row["alert_class"] != "life_safety" for row in singles)
+        return told
+
+
+def _storm(estates: dict[str, list[tuple[str, int]]]) -> Iterator[bytes]:
+    """Make every gateway's last words: its devices are offline, then it is."""
+    now, mid = int(time.time() * 1000), 0
+    for estate, gateways in estates.items():
+        for gateway, count in gateways:
+            for first in range(0, count, TOGETHER):
+                mid += 1
+                items = ",".join(
+                    f'{{"device":"{_device(gateway, n)}","at":{now},"id":"o{n}","kind":"device","data":{{"condition":"offline","state":"on"}}}}'
+                    for n in range(first, min(first + TOGETHER, count))
+                )
+                yield packet(
+                    wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(mid, now, items), mid % 65_535 + 1
+                )
+            state = {"v": 1, "boot": "storm", "online": False, "at": now}
+            yield packet(wire.up_topic(estate, gateway, wire.Up.STATE), json.dumps(state).encode(), mid % 65_535 + 1)
+
+
+def _publish_smoke(
+    line: socket.socket, estate: str, gateway: str, device: int, seq: int, sent: dict[str, float]
+) -> None:
+    at = int(time.time() * 1000)
+    item = f'{{"device":"{_device(gateway, device)}","at":{at},"id":"s{device}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}'
+    raw = packet(wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(seq, at, item), seq % 65_535 + 1)
+    sent[f"s{device}"] = time.monotonic()
+    line.sendall(raw)
+
+
+def _message(seq: int, at: int, items: str) -> bytes:
+    return f'{{"v":1,"boot":"b-1","seq":{seq},"sent_at":{at},"replayed":false,"items":[{items}]}}'.encode()
+
+
+def _device(gateway: str, n: int) -> str:
+    return f"{gateway}-d{n:04d}"
+
+
+def _connect(port: int) -> socket.socket:
+    line = join(port, f"bench-{time.monotonic_ns()}")
+
+    def swallow() -> None:
+        try:
+            while line.recv(65_536):
+                pass
+        except OSError:
+            return
+
+    threading.Thread(target=swallow, daemon=True).start()
+    return line
+
+
+def _collect(site: Site, sent: dict[str, float]) -> Told:
+    """Wait until every event is in the stream, or nothing more comes."""
+    deadline = time.monotonic() + 30
+    found: dict[str, int] = {}
+    with connect(site.dsn, autocommit=True) as look:
+        while time.monotonic() < deadline:
+            rows = alert_lists.list_alerts(look, _everything(look, "hazard:smoke"), limit=10_000)
+            found = {str(row["evidence"]["event"]): row["id"] for row in rows}
+            if set(found) == set(sent) and set(found.values()) <= set(site.seen):
+                break
+            time.sleep(0.5)
+    seen = {event: site.seen[alert] for event, alert in found.items() if alert in site.seen}
+    return Told(spans=[seen[event] - at for event, at in sent.items() if event in seen], missing=len(sent) - len(seen))
+
+
+def _wait_quiet(look: Connection, site: Site) -> None:
+    """Wait until the queue is worked off and every delay has passed."""
+    until = time.monotonic() + 75
+    while time.monotonic() < until:
+        for child in site.children:
+            child.check()
+        time.sleep(1)
+    look.rollback()
+
+
+def _everything(look: Connection, detector: str | None = None) -> Wanted:
+    estates = tuple(places.estate_ids(look))
+    classes = frozenset({"life_safety", "hazard", "data", "welfare"})
+    return Wanted(estates=estates, classes=classes, detector=detector)
+
+
+@contextmanager
+def _site(admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tuple[str, int]]]) -> Iterator[Site]:
+    """Start every part, and a client that listens."""
+    home.mkdir(parents=True, exist_ok=True)
+    broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
+    children: list[Child] = []
+    try:
+        with fresh(admin_dsn, level) as dsn:
+            password = _register(dsn, estates)
+            more = {"ANJU_REDIS_URL": redis.url}
+            ingest, _ = start_workers(dsn, broker, home, 1, "auto", more)
+            port = free_port()
+            settings = {"ANJU_DSN": dsn, "ANJU_API_PORT": str(port), **more}
+            children = [
+                *ingest,
+                *(start_anju(name, [name], home / f"{name}.log", settings) for name in ("analytics", "api")),
+            ]
+            wait_for(lambda: answers(port), children[-1])
+            seen: dict[int, float] = {}
+            listening = threading.Event()
+            threading.Thread(target=_listen, args=(port, password, seen, listening), daemon=True).start()
+            if not listening.wait(20):
+                raise BenchFailed("the stream did not open")
+            time.sleep(2)
+            yield Site(dsn=dsn, port=broker.address.port, children=children, seen=seen)
+            for child in reversed(children):
+                child.stop()
+    finally:
+        for child in [*reversed(children), redis.child, broker.child]:
+            child.stop()
+
+
+def _register(dsn: str, estates: dict[str, list[tuple[str, int]]]) -> str:
+    with connect(dsn) as connection:
+        for estate, gateways in estates.items():
+            devices = [
+                {"estate": estate, "gateway": gateway, "code": _device(gateway, n), "kind": "detector", "profile": "smoke-detector"}
+                for gateway, count in gateways for n in range(count)
+            ]  # fmt: skip
+            sheets = {"gateways": [{"estate": estate, "code": gateway} for gateway, _ in gateways], "devices": devices}
+            if estate != ESTATE:
+                sheets = {"estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}], **sheets}
+            report = import_rows(connection, sheets)
+            if report.errors:
+                raise BenchFailed(str(report.errors[0]))
+        password = make_user(connection, "bench", Role.ADMINISTRATOR, must_change_password=False)
+        connection.commit()
+    return password
+
+
+def _listen(port: int, password: str, seen: dict[int, float], listening: threading.Event) -> None:
+    """Hold a stream open, and note when each alert was first in it."""
+    home = f"http://127.0.0.1:{port}/api/v1"
+    with httpx2.Client(timeout=None, trust_env=False) as client:
+        token = client.post(f"{home}/session", json={"name": "bench", "password": password}).json()["token"]
+        try:
+            with client.stream("GET", f"{home}/stream", headers={"Authorization": f"Bearer {token}"}) as answer:
+                for line in answer.iter_lines():
+                    if line.startswith("event: hello"):
+                        listening.set()
+                    elif line.startswith("data: ") and '"alert"' in line:
+                        seen.setdefault(json.loads(line[6:])["alert"], time.monotonic())
+        except httpx2.HTTPError:
+            # The site is taken down under us.
+            return
