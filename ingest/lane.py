@@ -93,13 +93,20 @@ class LaneLimits:
     keep_most: int = 1_000
     #: Tries of a batch that met another transaction.
     tries: int = 3
+    #: Bytes that one transaction takes, where what comes meanwhile may have to go first.
+    piece: int = 4_000_000
+    #: Looks at the socket before one writes, where something may have to go first.
+    reads: int = 100
+    #: What a message holds that goes before all others that wait.
+    first: str = ""
     retry_s: float = 0.5
     retry_most_s: float = 15.0
 
 
 #: Readings may wait for company; an event may not.
 READINGS = LaneLimits()
-EVENTS = LaneLimits(messages=2_000, linger_s=0.02, ack_every_s=0.0)
+#: A hazard does not stand behind a storm of other events: those are written in small pieces, and it goes before the next.
+EVENTS = LaneLimits(messages=20_000, bytes=32_000_000, linger_s=0.02, ack_every_s=0.0, piece=200_000, first='"hazard"')
 
 
 @dataclass(slots=True)
@@ -120,6 +127,7 @@ class Lane:
     channel: str = ""
     _ledger: LaneLedger | None = None
     _frames: list[Frame] = field(default_factory=list)
+    _urgent: list[Frame] = field(default_factory=list)
     _bytes: int = 0
     _generation: int = 0
     _due: float = float("inf")
@@ -136,7 +144,7 @@ class Lane:
     @property
     def held(self) -> tuple[int, int]:
         """How many messages and bytes are in memory."""
-        return len(self._frames), self._bytes
+        return len(self._frames) + len(self._urgent), self._bytes
 
     def step(self) -> float:
         """Do what is due, and return the seconds until something is.
@@ -163,26 +171,67 @@ class Lane:
     def _work(self, ledger: LaneLedger, now: float) -> float:
         if self.link.generation != self._generation:
             # What a former connection brought is written all the same, and not acknowledged; it comes again and is known.
-            self._write(ledger)
+            self._write_all(ledger)
             self._generation = self.link.generation
+        full = self._full()
         with metrics.stage(self.name, "receive"):
-            frames = self.link.receive()
+            frames = [] if full else self._receive()
         if any(frame[0][:1] == b"$" for frame in frames):
             frames = self._set_aside(frames)
         if frames and self.link.generation == self._generation:
-            if not self._frames:
+            if not self.held[0]:
                 # Writes begin at least so far apart: a lone message waits for nobody, a stream gathers while the last is written.
                 self._due = max(now, self._began + self.limits.linger_s)
-            self._frames += frames
+            self._hold(frames)
             self._bytes += sum([len(frame[1]) for frame in frames])
-        full = len(self._frames) >= self.limits.messages or self._bytes >= self.limits.bytes
-        if full or (self._frames and self.clock.monotonic() >= self._due):
+        if self._full() or (self.held[0] and self.clock.monotonic() >= self._due):
             self._write(ledger)
         elif frames:
             return 0.0
         self._settle()
         now = self.clock.monotonic()
-        return max(0.0, min(self._due if self._frames else now + 0.25, self._acks_due, self._keep_due) - now)
+        return max(0.0, min(self._due if self.held[0] else now + 0.25, self._acks_due, self._keep_due) - now)
+
+    def _receive(self) -> list[Frame]:
+        """Take what has come; where something may have to go first, all that has, since it may stand at the very end."""
+        frames = came = self.link.receive()
+        if self.limits.first:
+            for _ in range(self.limits.reads):
+                if not came:
+                    break
+                came = self.link.receive()
+                frames = frames + came
+        return frames
+
+    def _full(self) -> bool:
+        return self.held[0] >= self.limits.messages or self._bytes >= self.limits.bytes
+
+    def _hold(self, frames: list[Frame]) -> None:
+        """Hold messages until they are written, those that go first apart."""
+        first = self.limits.first.encode()
+        if not first:
+            self._frames += frames
+            return
+        for frame in frames:
+            (self._urgent if first in frame[1] else self._frames).append(frame)
+
+    def _take(self) -> list[Frame]:
+        """Take what is written next: what is urgent, or a piece of the rest."""
+        held = self._urgent or self._frames
+        count, size = len(held), self._bytes
+        if size > self.limits.piece or (self._urgent and self._frames):
+            count = size = 0
+            for count, frame in enumerate(held, 1):  # noqa: B007 - the count is what is wanted
+                size += len(frame[1])
+                if size >= self.limits.piece:
+                    break
+        taken, rest = held[:count], held[count:]
+        if self._urgent:
+            self._urgent = rest
+        else:
+            self._frames = rest
+        self._bytes -= size
+        return taken
 
     def _set_aside(self, frames: list[Frame]) -> list[Frame]:
         """Take out what the broker tells of itself: how many messages it has dropped because a queue was full."""
@@ -197,20 +246,23 @@ class Lane:
                 metrics.DROPPED.set(dropped)
         return [frame for frame in frames if not frame[0].startswith(b"$")]
 
+    def _write_all(self, ledger: LaneLedger) -> None:
+        """Write all that is held. Whatever comes of it, nothing is held afterwards."""
+        while self.held[0]:
+            self._write(ledger)
+
     def _write(self, ledger: LaneLedger) -> None:
-        """Write what is held. Whatever comes of it, nothing is held afterwards."""
-        frames, self._frames, self._bytes = self._frames, [], 0
-        if not frames:
-            return
+        """Write what comes next. Whatever comes of it, that is not held afterwards."""
+        frames = self._take()
         self._began = began = self.clock.monotonic()
-        metrics.WAITING.labels(self.name).set(len(frames))
+        metrics.WAITING.labels(self.name).set(len(frames) + self.held[0])
         try:
             self._write_part(ledger, frames)
         except Unavailable as error:
             self._let_go("database", error)
             return
         finally:
-            metrics.WAITING.labels(self.name).set(0)
+            metrics.WAITING.labels(self.name).set(self.held[0])
         self._failures = 0
         metrics.COMMIT.labels(self.name).observe(self.clock.monotonic() - began)
         metrics.MESSAGES.labels(self.name).inc(len(frames))
@@ -286,7 +338,7 @@ class Lane:
             acks, self._acks, self._acks_due = self._acks, {}, float("inf")
             for (estate, gateway, _, _), ack in acks.items():
                 self.link.publish(wire.down_topic(estate, gateway, Down.ACK), msgspec.json.encode(ack))
-        if now >= self._keep_due and not self._frames and self._ledger is not None:
+        if now >= self._keep_due and not self.held[0] and self._ledger is not None:
             self._keep_due = now + self.limits.keep_every_s
             self._keep(self._ledger)
 
@@ -317,7 +369,7 @@ class Lane:
         wait = min(self.limits.retry_most_s, doubled) * self.jitter()
         metrics.AWAY.labels(who).inc()
         log.warning(f"{who}_away", lane=self.name, error=str(error).strip()[:200], again_in_s=round(wait, 1))
-        self._frames, self._bytes, self._acks, self._acks_due = [], 0, {}, float("inf")
+        self._frames, self._urgent, self._bytes, self._acks, self._acks_due = [], [], 0, {}, float("inf")
         self.link.drop()
         if who == "database" and self._ledger is not None:
             self._ledger.close()
@@ -328,7 +380,7 @@ class Lane:
         """Write what is held, send what is due, and let go of everything."""
         if self._ledger is not None:
             if self.link.generation == self._generation:
-                self._write(self._ledger)
+                self._write_all(self._ledger)
             self._acks_due = min(self._acks_due, self.clock.monotonic()) if self._acks else self._acks_due
             self._keep_due = 0.0
             self._settle()

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
 
 from domain.calendar import from_ms
 from domain.wire import Birth, State
 from store.connect import Connection
-from store.copying import copy_arrays_in
+from store.copying import copy_arrays_in, send_rows
 from store.series import EventRow
 
 _HOUR_MS = 3_600_000
@@ -86,12 +87,12 @@ def mark_dirty(connection: Connection, spans: Spans) -> None:
 
 def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:
     """Hand stored events to watch, in the transaction that stores them."""
-    if not rows:
-        return
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO watch_queue (device_id, at, event_id, kind, data) VALUES (%s, %s, %s, %s, %s)",
-            [(row.device_id, from_ms(row.at_ms), row.event_id, row.kind, json.dumps(row.data)) for row in rows],
+    if rows:
+        send_rows(
+            connection,
+            "COPY watch_queue (device_id, at, event_id, kind, data) FROM STDIN (FORMAT binary)",
+            ("int4", "timestamptz", "text", "text", "jsonb"),
+            [(row.device_id, from_ms(row.at_ms), row.event_id, row.kind, Jsonb(row.data)) for row in rows],
         )
 
 
