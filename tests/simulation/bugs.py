@@ -102,14 +102,14 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
         self._ledger = None
 
     def write(self: Lane, ledger: Any) -> None:
-        frames = list(self._frames)
+        frames = [*self._urgent, *self._frames]
         if frames:
             try:
                 self._write_part(ledger, frames)
             except Exception:
                 self._ledger = None
                 return
-            self._frames, self._bytes = [], 0
+            self._frames, self._urgent, self._bytes = [], [], 0
 
     def step(self: Lane) -> float:
         if self._ledger is None:
@@ -128,6 +128,7 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Lane, "_let_go", let_go)
     patch.setattr(Lane, "_write", write)
+    patch.setattr(Lane, "_write_all", write)
     patch.setattr(Lane, "step", step)
 
 
