@@ -4,7 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, NotAllowed, acknowledged, returned
+from domain.alerting import (
+    Acknowledgement,
+    AlertClass,
+    AlertState,
+    Condition,
+    NotAllowed,
+    Suppression,
+    acknowledged,
+    confirmed,
+    dismissed,
+    restored,
+    returned,
+    suppressed,
+    worsened,
+)
 
 
 def test_life_safety_latches_until_a_person_has_seen_it() -> None:
@@ -38,3 +52,37 @@ def test_every_path_leads_to_an_end_that_stays(alert_class: AlertClass, steps: l
     both = {returned, acknowledged} <= set(steps)
     if both and state.condition is Condition.RETURNED and state.acknowledgement is Acknowledgement.ACKNOWLEDGED:
         assert state.ended
+
+
+STEPS = {
+    "returned": returned,
+    "acknowledged": acknowledged,
+    "confirmed": confirmed,
+    "dismissed": dismissed,
+    "shelved": lambda s: suppressed(s, Suppression.SHELVED, may_hold_back_life_safety=False),
+    "out_of_service": lambda s: suppressed(s, Suppression.OUT_OF_SERVICE, may_hold_back_life_safety=False),
+    "restored": restored,
+    "worsened": worsened,
+}
+
+
+@given(st.sampled_from(AlertClass), st.booleans(), st.lists(st.sampled_from(sorted(STEPS)), max_size=12))
+def test_whatever_is_done_the_axes_keep_their_laws(alert_class: AlertClass, latched: bool, steps: list[str]) -> None:
+    state, seen = AlertState(alert_class=alert_class, latched=latched), False
+    for step in steps:
+        if step in ("returned", "worsened") and state.ended:
+            continue
+        try:
+            after = STEPS[step](state)
+        except NotAllowed as error:
+            assert str(error)
+            continue
+        seen = (seen or step in ("acknowledged", "confirmed", "dismissed")) and step != "worsened"
+        if step != "worsened":
+            assert not state.ended or after.ended, "history is not taken back"
+        if after.ended and state.latches:
+            assert seen, "what latches ends only after a person has seen it"
+        if alert_class is AlertClass.LIFE_SAFETY:
+            assert after.suppression is Suppression.NONE, "an operator holds back no life"
+        assert after.condition is state.condition or step == "returned"
+        state = after
