@@ -130,4 +130,9 @@ class Hub:
         for _ in self._bus.wakes(ALERTS_CHANNEL):
             if self._stopping.is_set():
                 return
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # Every open page hangs on this thread: it says what is wrong and goes on.
+                log.exception("hub_failed")
+                time.sleep(1.0)

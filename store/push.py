@@ -34,6 +34,11 @@ def unsubscribe(connection: Connection, user_id: int, endpoint: str) -> None:
     connection.execute("DELETE FROM push_subscriptions WHERE endpoint = %s AND user_id = %s", [endpoint, user_id])
 
 
+def forget(connection: Connection, subscription: str) -> None:
+    """Forget a browser whose push service says that it is gone; `subscription` is what `list_browsers` gave."""
+    connection.execute("DELETE FROM push_subscriptions WHERE endpoint = %s", [json.loads(subscription)["endpoint"]])
+
+
 def list_browsers(connection: Connection, role: Role, estate_id: int) -> list[str]:
     """List the subscriptions (JSON, as the library for web push takes them) of a role's people who reach an estate."""
     rows: list[dict[str, Any]] = connection.execute(

@@ -17,7 +17,7 @@ from casework.notices.channels import CHANNELS
 from casework.notices.channels.contract import Carrier, Failed, Message
 from casework.notices.plan import again
 from casework.notices.rules import Channel, Notices, Webhook
-from store import deliveries
+from store import deliveries, push
 from store.connect import Connection
 
 log = structlog.get_logger()
@@ -79,6 +79,10 @@ class Sender:
         except Failed as error:
             self._failed(connection, name, rows, error, now)
             return False
+        except Exception as error:  # a bug with one message must not keep a fire alarm from going out
+            log.exception("notice_bug", channel=name, message=rows[0]["message_id"])
+            self._failed(connection, name, rows, Failed(f"a bug: {error!r}"), now)
+            return False
         deliveries.finish(connection, ids, "sent", now)
         deliveries.note_worked(connection, name)
         self._tries.pop(name, None)
@@ -96,7 +100,9 @@ class Sender:
             deliveries.note_failing(connection, name, now, None)
             deliveries.disable(connection, name, now, str(error))
             return
-        over = [row["id"] for row in rows if now - row["made_at"] > GIVE_UP]
+        if error.recipient_gone:
+            push.forget(connection, rows[0]["recipient"])
+        over = [row["id"] for row in rows if error.recipient_gone or now - row["made_at"] > GIVE_UP]
         if over:
             deliveries.finish(connection, over, "failed", now, str(error))
         rest = [row for row in rows if row["id"] not in over]

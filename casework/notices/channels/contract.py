@@ -23,12 +23,14 @@ class Failed(Exception):
     """A message was not taken.
 
     `hold` is for how long the whole way is to be left alone (a receiver that is away, a limit that was hit); None where only this
-    message was refused. `gone` says that the way is closed for good.
+    message was refused. `gone` says that the way is closed for good, `recipient_gone` that this one of its recipients is.
     """
 
-    def __init__(self, why: str, *, hold: timedelta | None = None, gone: bool = False) -> None:
+    def __init__(
+        self, why: str, *, hold: timedelta | None = None, gone: bool = False, recipient_gone: bool = False
+    ) -> None:
         super().__init__(why)
-        self.hold, self.gone = hold, gone
+        self.hold, self.gone, self.recipient_gone = hold, gone, recipient_gone
 
 
 #: The way is away; the sender's own backoff says for how long.

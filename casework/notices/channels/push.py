@@ -45,7 +45,8 @@ class Push:
         except library.WebPushException as error:
             status = error.response.status_code if error.response is not None else 0
             away = status == 429 or status >= 500
-            raise Failed(f"the push service answered {status}", hold=AWAY if away else None) from None
+            why = f"the push service answered {status}"
+            raise Failed(why, hold=AWAY if away else None, recipient_gone=status in (404, 410)) from None
         except OSError as error:
             raise Failed(f"the push service: {type(error).__name__}", hold=AWAY) from None
 

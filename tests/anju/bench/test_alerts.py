@@ -17,7 +17,9 @@ def test_a_storm_is_the_last_words_of_every_gateway() -> None:
     assert len(packets) == 3 + 1 + 1 + 1
     bodies = [json.loads(raw[raw.index(b"{") :]) for raw in packets]
     assert [len(body.get("items", ())) for body in bodies] == [50, 50, 20, 0, 50, 0]
-    assert all(item["data"] == {"condition": "offline", "state": "on"} for body in bodies for item in body.get("items", ()))
+    assert all(
+        item["data"] == {"condition": "offline", "state": "on"} for body in bodies for item in body.get("items", ())
+    )
 
 
 @pytest.mark.real

@@ -22,7 +22,7 @@ from casework.notices.send import Sender
 from casework.steps import acknowledge
 from domain.access import Principal, Role
 from domain.alerting import AlertClass, Severity, returned
-from store import alerts, deliveries
+from store import alerts, deliveries, users
 from store.connect import Connection, connect
 from tests.casework.notices.conftest import NOON, Receiver, estate, raise_one, set_clock
 from tests.casework.notices.test_plan import notices, say
@@ -231,3 +231,24 @@ def test_a_way_that_fails_for_days_is_disabled(connection: Connection) -> None:
         plan_all(connection, config, say, now)
         sender.run(connection, now)
     assert deliveries.read_state(connection, "bureau")["disabled_at"] is not None
+
+
+def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(connection: Connection) -> None:
+    config = notices({"channel": "browsers"})
+    estate_id = estate(connection)
+    users.add_user(connection, "guard", "x", Role.GUARD)
+    connection.execute(
+        "INSERT INTO push_subscriptions (endpoint, user_id, keys) SELECT 'https://p.example/1', id, '{}' FROM users"
+    )
+    recorder = Recorder(Failed("410", recipient_gone=True))
+    sender = Sender(config, carriers=dict.fromkeys(config.channels, recorder), rng=random.Random(1))
+    for subject in range(2):
+        raise_one(connection, estate_id, subject)
+    plan_all(connection, config, say, NOON)
+    assert sender.run(connection, NOON) == 0
+    assert connection.execute("SELECT count(*) AS n FROM push_subscriptions").fetchone() == {"n": 0}
+    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE result = 'failed'").fetchone() == {"n": 2}
+    connection.execute("UPDATE deliveries SET result = NULL")
+    recorder.fail = ZeroDivisionError("planted")  # type: ignore[assignment]
+    assert sender.run(connection, NOON) == 0
+    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE detail LIKE 'a bug%'").fetchone() == {"n": 2}

@@ -234,7 +234,9 @@ def test_web_push_is_read_by_that_browser_only(receiver: Receiver) -> None:
     receiver.answer = lambda _n: (410, b"")
     with pytest.raises(Failed, match="410") as failed:
         push.Push(table).send(Message(id="m", recipient=subscription, subject="x", body="y", sent_at=AT))
-    assert not failed.value.gone, "one browser that is gone closes the way for nobody else"
+    assert failed.value.recipient_gone and not failed.value.gone, (
+        "one browser that is gone closes the way for nobody else"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr'")
