@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from casework.notices.rules import BadNotices, Webhook, load_notices
+from tests.conftest import ROOT
 
 GOOD = """
 [channels.bureau]
@@ -49,3 +50,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], named: 
     path.write_text(GOOD.replace(*change), "utf-8")
     with pytest.raises(BadNotices, match=named):
         load_notices(path, {"HOOK": "x"})
+
+
+def test_the_file_that_ships_and_the_one_in_the_documents_can_be_read(tmp_path: Path) -> None:
+    assert load_notices(ROOT / "deploy" / "notices" / "notices.toml").rules == []
+    shown = (ROOT / "docs" / "notices.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    for name in ("voice_key", "bureau_whsec"):
+        (tmp_path / name).write_text("whsec_x", "utf-8")
+    path = tmp_path / "notices.toml"
+    path.write_text(shown.replace("file:/run/secrets", f"file:{tmp_path}"), "utf-8")
+    notices = load_notices(path, {"ANJU_NOTICE_GUARDS_KEY": "k"})
+    assert [rule.channel for rule in notices.rules] == ["guards", "duty-phone", "mail", "bureau"]
