@@ -29,9 +29,9 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     flows = covered & ~stood & timed
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
-    # Two days without rest hold a whole one.
-    for u in np.flatnonzero(flows.any(axis=1)).tolist():
-        _rest_to_rest(frame, params, flows, covered & timed, u, findings)
+    known = covered & timed
+    for u in _without_rest(frame, flows, known, params["warn_hours"] * _HOUR_MS):
+        _rest_to_rest(frame, params, flows, known, u, findings)
     metered = frame["water_samples"] > 0
     begun = np.logical_or.accumulate(metered, axis=1)
     going = np.logical_or.accumulate(metered[:, ::-1], axis=1)[:, ::-1]
@@ -39,6 +39,18 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         reason = "too_coarse" if covered[u, a:b].mean() > 0.5 else "thin_coverage"
         abstentions.append(Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason=reason))
     return findings, abstentions
+
+
+def _without_rest(frame: Frame, flows: NDArray[np.bool_], known: NDArray[np.bool_], least_ms: float) -> list[int]:
+    """List the units that went without rest for so long; two days without rest hold a whole one, so whole days are where to look."""
+    found = runs_of(flows, 1)
+    if not found:
+        return []
+    u, a, b = np.array(found).T
+    before, after = np.maximum(a - 1, 0), np.minimum(b, frame.days - 1)
+    since = np.where((a > 0) & known[u, before], frame["water_last_still_at"][u, before], frame.day_starts[a])
+    until = np.where((b < frame.days) & known[u, after], frame["water_first_still_at"][u, after], frame.day_starts[b])
+    return [int(unit) for unit in np.unique(u[until - since >= least_ms])]
 
 
 def _rest_to_rest(
