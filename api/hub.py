@@ -51,15 +51,21 @@ class Gaps:
 
 
 class Hub:
-    """Holds the latest changes and wakes streams. A place counts the changes that ever passed."""
+    """Holds the latest changes and wakes streams. A place counts the changes that ever passed.
+
+    `safe` is the number below which nothing is missing among what has passed; each change carries the one that holds once it and
+    all before it have been told.
+    """
 
     def __init__(self, bus: LiveBus, pool: Pool) -> None:
         self.streams = 0
+        self.safe = 0
         self._bus, self._pool = bus, pool
         self._gaps = Gaps()
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._passed = 0
         self._high: int | None = None
+        self._known_safe = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._condition = asyncio.Condition()
         self._stopping = threading.Event()
@@ -73,11 +79,6 @@ class Hub:
     def stop(self) -> None:
         """Stop listening."""
         self._stopping.set()
-
-    @property
-    def safe(self) -> int:
-        """The number below which no change is missing."""
-        return 0 if self._high is None else self._gaps.safe(self._high)
 
     def place(self) -> int:
         """Return where a stream that begins now begins."""
@@ -110,13 +111,16 @@ class Hub:
             try:
                 with self._pool.connection() as connection:
                     if self._high is None:
-                        self._high = alert_lists.last_change(connection)
+                        self._high = self._known_safe = self.safe = alert_lists.last_change(connection)
                     found = alert_lists.look_at_changes(connection, self._high, sorted(self._gaps.open))
             except (*Unavailable, PoolTimeout) as error:
                 log.warning("database_away", error=str(error).strip()[:200])
                 return
             seen = [row["seq"] for row in found.rows]
             self._high = self._gaps.note(self._high, seen, found.oldest_xid, found.next_xid, time.monotonic())
+            before, self._known_safe = self._known_safe, self._gaps.safe(self._high)
+            for n, row in enumerate(found.rows, 1):
+                row["safe"] = self._known_safe if n == len(found.rows) else before
         if found.rows and self._loop is not None and not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._hand_over(found.rows), self._loop)
 
@@ -124,6 +128,7 @@ class Hub:
         async with self._condition:
             self._kept.extend(rows)
             self._passed += len(rows)
+            self.safe = rows[-1]["safe"]
             self._condition.notify_all()
 
     def _listen(self) -> None:

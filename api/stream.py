@@ -57,14 +57,16 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
     hub.streams += 1
     try:
         place = hub.place()
-        seq = hub.safe if start is None else start
-        yield f"retry: 2000\nid: {seq}\nevent: hello\ndata: {{}}\n\n"
+        # Taken with the place, and before anything is read: what is told as safe must have been told.
+        safe = hub.safe
+        seq = safe if start is None else start
+        yield f"retry: 2000\nid: {min(seq, safe)}\nevent: hello\ndata: {{}}\n\n"
         told: set[int] = set()
         while start is not None and (rows := await run_in_threadpool(replay, seq)):
             for row in rows:
                 seq = row["seq"]
                 told.add(seq)
-                yield _event(min(seq, hub.safe), row)
+                yield _event(min(seq, safe), row)
         while not await request.is_disconnected():
             if not await hub.wait(place, HEARTBEAT_S):
                 principal = await run_in_threadpool(still_there)
@@ -80,7 +82,7 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
             place += len(changes)
             for row in changes:
                 if row["seq"] not in told and row["estate_id"] in who.estate_ids and row["alert_class"] in who.classes:
-                    yield _event(hub.safe, row)
+                    yield _event(row["safe"], row)
     finally:
         hub.streams -= 1
 
