@@ -96,7 +96,8 @@ class Hub:
         """Wait until something has passed since a place; False after `timeout_s`."""
         async with self._condition:
             try:
-                await asyncio.wait_for(self._condition.wait_for(lambda: self._passed > place), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._condition.wait_for(lambda: self._passed > place)
             except TimeoutError:
                 return False
         return True

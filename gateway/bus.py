@@ -115,7 +115,8 @@ class Bus:
     async def _wait(self, seconds: float) -> None:
         self._woken.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), min(max(seconds, 0.001), 5.0))
+            async with asyncio.timeout(min(max(seconds, 0.001), 5.0)):
+                await self._woken.wait()
 
     # One device ------------------------------------------------------------------------------------------------------
 
@@ -319,8 +320,10 @@ class Bus:
 
     @staticmethod
     async def _read(line: _Line, seconds: float) -> bytes:
+        # Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that comes with an answer, and nobody could stop us then.
         try:
-            data = await asyncio.wait_for(line.reader.read(4096), max(seconds, 0.001))
+            async with asyncio.timeout(max(seconds, 0.001)):
+                data = await line.reader.read(4096)
         except TimeoutError:
             return b""
         if not data:
@@ -337,7 +340,8 @@ class Bus:
         if self._line is None:
             host, _, port = self.table.at.rpartition(":")
             try:
-                reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 5.0)
+                async with asyncio.timeout(5.0):
+                    reader, writer = await asyncio.open_connection(host, int(port))
             except (OSError, TimeoutError) as error:
                 raise LineDown(f"{self.table.at} cannot be reached: {str(error) or 'no answer within 5 s'}") from None
             self._line, self._pause_s = _Line(reader, writer), FIRST_PAUSE_S

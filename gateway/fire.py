@@ -87,7 +87,8 @@ class FirePort:
         try:
             while idle < IDLE_S:
                 try:
-                    data = await asyncio.wait_for(reader.read(4096), BREAK_S)
+                    async with asyncio.timeout(BREAK_S):
+                        data = await reader.read(4096)
                 except TimeoutError:
                     found, idle = stream.flush(), idle + BREAK_S
                 else:

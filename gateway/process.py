@@ -177,7 +177,8 @@ class Gateway:
 
     async def _housekeeping(self) -> None:
         try:
-            await asyncio.wait_for(self._look.wait(), LOOK_S)
+            async with asyncio.timeout(LOOK_S):
+                await self._look.wait()
             asked = True
         except TimeoutError:
             asked = False

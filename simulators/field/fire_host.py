@@ -76,7 +76,8 @@ class FireHost:
                     sent[serial] = loop.time()
             await writer.drain()
             try:
-                data = await asyncio.wait_for(reader.read(4096), 0.05)
+                async with asyncio.timeout(0.05):
+                    data = await reader.read(4096)
             except TimeoutError:
                 continue
             if not data:
