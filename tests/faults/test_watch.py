@@ -97,7 +97,8 @@ class Crew:
 def counted(dsn: str) -> int:
     try:
         with connect(dsn) as connection:
-            row = connection.execute("SELECT count(*) AS n FROM alerts").fetchone()
+            # The gateway itself may be told of as silent for a moment: only the hazards count.
+            row = connection.execute("SELECT count(*) AS n FROM alerts WHERE detector = 'hazard:smoke'").fetchone()
             return int(row["n"]) if row else 0
     except store_connect.Unavailable:
         return -1
@@ -142,9 +143,11 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
         assert int(crew.done[-1]) > 0 or int(crew.done[-2]) > 0, "the kills were in the middle of it"
         with connect(crew.dsn) as connection:
             row = connection.execute(
-                "SELECT count(*) AS alerts, count(DISTINCT subject_id) AS subjects, sum(occurrences)::integer AS times, "
-                "(SELECT count(*) FROM alert_occurrences) AS kept, (SELECT count(*) FROM alert_changes WHERE step = 'raised') AS raised, "
-                "(SELECT count(*) FROM watch_queue) AS waiting, (SELECT count(*) FROM events) AS events FROM alerts"
+                "WITH a AS (SELECT * FROM alerts WHERE detector = 'hazard:smoke') SELECT count(*) AS alerts, "
+                "count(DISTINCT subject_id) AS subjects, sum(occurrences)::integer AS times, "
+                "(SELECT count(*) FROM alert_occurrences o JOIN a ON a.id = o.alert_id) AS kept, "
+                "(SELECT count(*) FROM alert_changes c JOIN a ON a.id = c.alert_id WHERE c.step = 'raised') AS raised, "
+                "(SELECT count(*) FROM watch_queue) AS waiting, (SELECT count(*) FROM events) AS events FROM a"
             ).fetchone()
         assert row == {
             "alerts": HAZARDS, "subjects": HAZARDS, "times": HAZARDS, "kept": HAZARDS, "raised": HAZARDS, "waiting": 0, "events": HAZARDS,
