@@ -105,13 +105,13 @@ class LiveCity:
                 time.sleep(0.1)
 
     def play(self, turn: int, now_ms: int) -> None:
-        """Let something happen: smoke that clears, a lane that stays blocked, a door that is held open."""
-        building, entrance = self.city.entrances[(turn // 24) % len(self.city.entrances)]
+        """Let something happen, each for longer than its alert's delay: smoke that clears, a blocked lane, a door that is held open."""
+        building, entrance = self.city.entrances[(turn // 48) % len(self.city.entrances)]
         happens = {
             0: (smoke_detector(entrance), "smoke", "on"), 12: (smoke_detector(entrance), "smoke", "off"),
-            3: (lane_camera(building), "fire_lane_blocked", "on"), 20: (lane_camera(building), "fire_lane_blocked", "off"),
-            6: (door(entrance), "held_open", "on"), 9: (door(entrance), "held_open", "off"),
-        }.get(turn % 24)  # fmt: skip
+            3: (lane_camera(building), "fire_lane_blocked", "on"), 40: (lane_camera(building), "fire_lane_blocked", "off"),
+            6: (door(entrance), "held_open", "on"), 26: (door(entrance), "held_open", "off"),
+        }.get(turn % 48)  # fmt: skip
         if happens is None:
             return
         device, word, state = happens
