@@ -14,7 +14,6 @@ from analytics import turns
 from analytics.policy import Limit, Policy
 from analytics.turns import Turn
 from analytics.watch import wish
-from domain.alerting import Condition
 from store import alerts, watch
 from store.connect import Connection
 from store.watch import Key
@@ -94,7 +93,7 @@ def _turn(
     evidence: dict[str, Any],
 ) -> Turn | None:
     """Say what a value means for its key; None where it changes nothing. What waits is off below the limit, what stands well below."""
-    stands = key in known.standing and known.standing[key][0] != Condition.RETURNED
+    stands = key in known.standing
     place = row["place"] or "?"
     source = {"device": row["device"], **evidence}
     if over and not stands:

@@ -16,7 +16,6 @@ import structlog
 from analytics import turns
 from analytics.policy import Policy, Shown
 from analytics.turns import ACTOR, Turn
-from domain.alerting import Condition
 from domain.wire import HazardState
 from store import alerts, suppressions, watch
 from store.alerts import Raise
@@ -117,7 +116,7 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
             checks.append(("clock_skew", "clock_off", off > limit, off < limit / 2, evidence))
         for detector, reason, wrong, right, evidence in checks:
             key = (detector, "gateway", row["gateway_id"])
-            stands = key in standing and standing[key][0] != Condition.RETURNED
+            stands = key in standing
             if (wrong == stands and key not in waiting) or not (wrong or right):
                 continue
             wanted = None

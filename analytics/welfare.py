@@ -90,11 +90,11 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
         shown = policy.for_watch(DETECTOR)
         if todo is None:
             asleep = not home.awake[0] <= now.astimezone(home.zone).time() < home.awake[1]
-            if held is not None and held[0] != Condition.RETURNED and not (asleep and not home.out):
+            if held is not None and not (asleep and not home.out):
                 said.append(Turn(key=key, at=now, shown=shown, source=source))
             continue
         severity = SEVERITY_OF[todo]
-        if held is not None and held[0] != Condition.RETURNED and Severity(held[1]) is severity:
+        if held == severity:
             continue
         evidence = {"hours": round((now - home.since) / timedelta(hours=1), 1), "quiet_hours": row["quiet_hours"]}
         wanted = wish(policy, shown, row["estate_id"], key, row["unit"], home.since, reasons=(todo,), evidence=evidence)

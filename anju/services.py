@@ -8,8 +8,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +97,30 @@ def run_analytics(settings: Settings) -> None:
     policy = load_policy(settings.policy_file)
     stopping = threading.Event()
     on_stop(stopping.set)
-    failed = _stop_together(stopping)
-    loops = [
-        threading.Thread(target=_facts_loop, args=(settings, policy, stopping), name="facts", daemon=True),
-        *(
-            threading.Thread(target=_watch_loop, args=(settings, stopping, work), name=name, daemon=True)
-            for name, work in (
-                ("events", lambda c, told: watch.step(c, policy, datetime.now(UTC), urgent=False, told=told)),
-                ("checks", Checks(policy).run),
-            )
+    bus = LiveBus(settings.redis_url)
+
+    def told(changed: int) -> None:
+        bus.publish(ALERTS_CHANNEL, str(changed))
+
+    def events(*, urgent: bool) -> Callable[[Connection], object]:
+        return lambda connection: watch.step(connection, policy, datetime.now(UTC), urgent=urgent, told=told)
+
+    checks = Checks(policy)
+    beside = {
+        "facts": partial(_facts_loop, settings, policy, stopping),
+        "events": partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=False)),
+        "checks": partial(
+            _on_wakes, settings, stopping, EVENTS_CHANNEL, lambda connection: checks.run(connection, told)
         ),
-    ]
-    for loop in loops:
-        loop.start()
-    _watch_loop(settings, stopping, lambda c, told: watch.step(c, policy, datetime.now(UTC), urgent=True, told=told))
-    for loop in loops:
-        loop.join(30)
-    if failed:
-        raise failed[0]
+    }
+    _together(stopping, beside, partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=True)))
 
 
-def _stop_together(stopping: threading.Event) -> list[BaseException]:
-    """Stop the whole process where one of its threads fails: half a watch is worse than one that is started again."""
+def _together(stopping: threading.Event, beside: Mapping[str, Callable[[], None]], main: Callable[[], None]) -> None:
+    """Run loops in threads beside one of our own, until told to stop.
+
+    Where one fails the whole process stops: half a service is worse than one that is started again.
+    """
     failed: list[BaseException] = []
 
     def note(args: threading.ExceptHookArgs) -> None:
@@ -126,27 +129,28 @@ def _stop_together(stopping: threading.Event) -> list[BaseException]:
         stopping.set()
 
     threading.excepthook = note
-    return failed
+    threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in beside.items()]
+    for thread in threads:
+        thread.start()
+    main()
+    for thread in threads:
+        thread.join(30)
+    if failed:
+        raise failed[0]
 
 
-#: A piece of watch's work on a connection; it tells how many alerts have changed as soon as that is committed.
-Work = Callable[[Connection, Callable[[int], None]], object]
-
-
-def _watch_loop(settings: Settings, stopping: threading.Event, work: Work) -> None:
-    """Do a piece of watch's work whenever the bus wakes us, and a few times a second where there is no bus."""
+def _on_wakes(
+    settings: Settings, stopping: threading.Event, channel: str, work: Callable[[Connection], object]
+) -> None:
+    """Do a piece of work whenever the bus wakes us, and by itself as often as `LiveBus.wakes` says."""
     bus = LiveBus(settings.redis_url)
-
-    def told(changed: int) -> None:
-        bus.publish(ALERTS_CHANNEL, str(changed))
-
     while not stopping.is_set():
         try:
             with connect(settings.conninfo(), autocommit=True) as connection:
-                for _ in bus.wakes(EVENTS_CHANNEL):
+                for _ in bus.wakes(channel):
                     if stopping.is_set():
                         return
-                    work(connection, told)
+                    work(connection)
         except Unavailable as error:
             log.warning("database_away", error=str(error).strip()[:200])
             stopping.wait(0.25)
@@ -158,7 +162,6 @@ def run_casework(settings: Settings) -> None:
     policy, notices = load_policy(settings.policy_file), load_notices(settings.notices_file)
     stopping = threading.Event()
     on_stop(stopping.set)
-    failed = _stop_together(stopping)
 
     def say(row: dict[str, Any], language: str) -> Said:
         return Said(policy.title(row, language), policy.sentence(row, language), policy.advice(row, language))
@@ -168,32 +171,9 @@ def run_casework(settings: Settings) -> None:
     def carry(name: str) -> Callable[[Connection], object]:
         return lambda connection: sender.run_channel(connection, name, datetime.now(UTC))
 
-    senders = [
-        threading.Thread(target=_notice_loop, args=(settings, stopping, carry(name)), name=name, daemon=True)
-        for name in notices.channels
-    ]
-    for thread in senders:
-        thread.start()
-    _notice_loop(settings, stopping, lambda connection: plan_all(connection, notices, say, datetime.now(UTC)))
-    for thread in senders:
-        thread.join(30)
-    if failed:
-        raise failed[0]
-
-
-def _notice_loop(settings: Settings, stopping: threading.Event, work: Callable[[Connection], object]) -> None:
-    """Do a piece of work on notices whenever an alert has changed, and every second."""
-    bus = LiveBus(settings.redis_url)
-    while not stopping.is_set():
-        try:
-            with connect(settings.conninfo(), autocommit=True) as connection:
-                for _ in bus.wakes(ALERTS_CHANNEL):
-                    if stopping.is_set():
-                        return
-                    work(connection)
-        except Unavailable as error:
-            log.warning("database_away", error=str(error).strip()[:200])
-            stopping.wait(1.0)
+    beside = {name: partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, carry(name)) for name in notices.channels}
+    plan: Callable[[Connection], object] = lambda c: plan_all(c, notices, say, datetime.now(UTC))  # noqa: E731
+    _together(stopping, beside, partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, plan))
 
 
 class Checks:

@@ -241,7 +241,7 @@ def bulk(body: Bulk, who: Who, connection: Db, request: Request) -> dict[str, An
         except alerts.Stale as error:
             refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
     connection.commit()
-    request.app.state.hub.poke()
+    request.app.state.hub.look()
     return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
 
 
@@ -267,7 +267,7 @@ def step_on_alert(
     new = take_step(connection, who, step, alert_id, body, _version(if_match))
     connection.commit()
     response.headers["ETag"] = f'"{new}"'
-    request.app.state.hub.poke()
+    request.app.state.hub.look()
     return {"id": alert_id, "version": new}
 
 

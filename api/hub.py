@@ -102,12 +102,8 @@ class Hub:
                 return False
         return True
 
-    def poke(self) -> None:
-        """Look now: a person's own step is seen by everyone at once, also without a bus."""
-        self.look()
-
     def look(self) -> None:
-        """Ask once for what has changed, and hand it to every stream."""
+        """Ask once for what has changed, and hand it to every stream; after a person's own step, so that it is seen without a bus too."""
         with self._looking:
             try:
                 with self._pool.connection() as connection:

@@ -93,7 +93,7 @@ WITH before AS (
 ), change AS (
     INSERT INTO alert_changes (alert_id, actor, step) SELECT id, %(actor)s, step FROM step WHERE step IS NOT NULL
 )
-SELECT raised.id, raised.occurrences = 1 AS new, step.step FROM raised JOIN step USING (id)
+SELECT raised.id, raised.occurrences = 1 AS new FROM raised
 """).format(
     key=_KEY, columns=_NAMES, values=_PLACES, worse=sql.SQL(_WORSE.format("a", "excluded")),
     worse_than_before=sql.SQL(_WORSE.format("before", "raised")),
@@ -107,8 +107,8 @@ def raise_alert(
     """Open an alert, or count one more occurrence of the open one; returns its id and whether it is new.
 
     What comes again while it stands is a count, no line on its record and no new version (or nobody could acknowledge what
-    chatters); what comes again after it had returned, or worse than
-    before, calls anew. A shelf, an out-of-service or a maintenance window that holds its key back holds it back from the start.
+    chatters); what comes again after it had returned, or worse than before, calls anew. A shelf, an out-of-service or a
+    maintenance window that holds its key back holds it back from the start.
     """
     row = connection.execute(
         _RAISE, {**_values(wanted), "actor": actor, "source": None if source is None else Jsonb(source)}
@@ -175,13 +175,14 @@ def find_standing(
     return {(row["detector"], row["subject_kind"], row["subject_id"]): row for row in rows}
 
 
-def standing_of(connection: Connection, detectors: list[str]) -> dict[tuple[str, str, int], tuple[str, str]]:
-    """List what detectors have standing, without a lock: the condition and severity of each key."""
+def standing_of(connection: Connection, detectors: list[str]) -> dict[tuple[str, str, int], str]:
+    """List what detectors have standing and not returned, without a lock: the severity of each key."""
     rows = connection.execute(
-        "SELECT detector, subject_kind, subject_id, condition, severity FROM alerts WHERE detector = ANY(%s) AND ended_at IS NULL",
+        "SELECT detector, subject_kind, subject_id, severity FROM alerts WHERE detector = ANY(%s) AND ended_at IS NULL "
+        "AND condition <> 'returned'",
         [detectors],
     )
-    return {(r["detector"], r["subject_kind"], r["subject_id"]): (r["condition"], r["severity"]) for r in rows}
+    return {(r["detector"], r["subject_kind"], r["subject_id"]): r["severity"] for r in rows}
 
 
 def of_units(connection: Connection, units: list[int], detectors: list[str]) -> dict[str, list[dict[str, Any]]]:
