@@ -20,6 +20,7 @@ from anju.evaluate_cli import evaluate, simulate_world
 from anju.leads_cli import leads, rehearse, visits_app
 from anju.nights_cli import nightly, play, record
 from anju.notices_cli import notices_app
+from anju.people_cli import audit_app, keys_app, people_app
 from anju.quarantine_cli import quarantine_app
 from anju.settings import BadSettings, Settings, load_settings
 from domain.ids import valid_id
@@ -42,6 +43,9 @@ app.add_typer(gateway_app, name="gateway")
 app.add_typer(bench_app, name="bench")
 app.add_typer(visits_app, name="visits")
 app.add_typer(notices_app, name="notices")
+app.add_typer(keys_app, name="keys")
+app.add_typer(people_app, name="people")
+app.add_typer(audit_app, name="audit")
 app.command()(decode)
 app.command()(record)
 app.command()(play)
@@ -64,10 +68,22 @@ def _settings() -> Settings:
 @app.command()
 def migrate() -> None:
     """Bring the database's tables to the newest version."""
+    from api.passwords import make_user
+    from domain.access import Role
+    from store import users
+    from store.connect import connect, set_api_password
     from store.migrate import migrate as run
 
     settings = _settings()
     level = run(settings.conninfo(), level=settings.wanted_level())
+    password = settings.api_db_password()
+    if password:
+        with connect(settings.conninfo(), autocommit=True) as connection:
+            set_api_password(connection, password)
+    with connect(settings.conninfo()) as connection:
+        if users.count_users(connection) == 0:
+            made = make_user(connection, "admin", Role.ADMINISTRATOR, by="first start")
+            print(f"first start: log in as admin with {made} and change it", flush=True)
     out.print(f"database is up to date, level {level}")
 
 
@@ -277,8 +293,11 @@ def users_add(
 
     if role not in list(Role):
         raise fail(f"--role {role!r}: use one of {', '.join(Role)}")
-    with connect(_settings().conninfo()) as connection:
-        password = make_user(connection, name, Role(role), jurisdiction=jurisdiction, estate=estate)
+    try:
+        with connect(_settings().conninfo()) as connection:
+            password = make_user(connection, name, Role(role), jurisdiction=jurisdiction, estate=estate)
+    except ValueError as error:
+        raise fail(str(error)) from None
     out.print(f"{name}: {password} (to be changed at the first log-in)")
 
 
@@ -303,6 +322,9 @@ def guarded(run: Callable[[], T]) -> T | Any:
     from anju.processes import ChildFailed
     from anju.register_files import BadRegister
     from api.authority import NoAuthority
+    from api.serve import BadDirectory
+    from casework.keyring import BadKeyring
+    from casework.people.policy import BadPeoplePolicy
     from devices.profiles import BadProfile
     from gateway.config import BadConfig
     from gateway.enrolment import EnrolmentFailed
@@ -317,6 +339,9 @@ def guarded(run: Callable[[], T]) -> T | Any:
         return run()
     except (
         BadSettings,
+        BadDirectory,
+        BadKeyring,
+        BadPeoplePolicy,
         BadPolicy,
         BadRegister,
         BadVisit,

@@ -26,6 +26,7 @@ from anju.processes import Child, answers, free_port, port_free, start_anju, wai
 from anju.register_files import import_rows
 from anju.simulate import LiveCity
 from api.passwords import make_user
+from casework.keyring import Scheme, save_keyring, with_new_key
 from domain.access import Role
 from simulators.city import City, Story, city_from
 from simulators.files import register_rows, truth_rows, write_city
@@ -98,6 +99,9 @@ class Demo:
         self.out.print(f"  PostgreSQL, {broker.kind} and {redis.kind} are up on the loopback")
         self.dsn = embedded.make_database(server, "anju")
         level = migrate(self.dsn)
+        keys = self.home / "keys.toml"
+        if not keys.exists():
+            save_keyring(keys, with_new_key(None, Scheme.AES_256_GCM))
         with connect(self.dsn) as connection:
             report = import_rows(connection, register_rows(self.city))
             if not state.password:
@@ -109,6 +113,7 @@ class Demo:
         self.env = {
             "ANJU_DSN": self.dsn, "ANJU_REDIS_URL": redis.url, "ANJU_BROKER_PORT": str(broker.address.port),
             "ANJU_BROKER_PROTOCOL": str(broker.address.protocol), "ANJU_API_PORT": str(api_port), "ANJU_FACTS_EVERY_S": "20",
+            "ANJU_KEYS_FILE": str(keys.resolve()),
         }  # fmt: skip
         self.start("ingest")
         self.start("api")

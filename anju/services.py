@@ -21,9 +21,12 @@ from analytics import limits, nightly, watch, welfare
 from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.settings import Settings
+from casework.keeping import Keeping
+from casework.keyring import KeyFile
 from casework.notices.plan import Said, plan_all
 from casework.notices.rules import load_notices
 from casework.notices.send import Sender
+from casework.people.policy import load_people_policy
 from devices.profiles import load_profiles
 from domain.ids import slug
 from ingest.bulk import StockClient, new_client
@@ -157,7 +160,7 @@ def _on_wakes(
 
 
 def run_casework(settings: Settings) -> None:
-    """Run the planner of notices, and beside it a sender for each channel, so that one that hangs keeps nobody waiting."""
+    """Run the planner of notices, a sender for each channel beside it, so that one that hangs keeps nobody waiting, and what keeps house."""
     _serve_metrics(settings)
     policy, notices = load_policy(settings.policy_file), load_notices(settings.notices_file)
     stopping = threading.Event()
@@ -172,6 +175,16 @@ def run_casework(settings: Settings) -> None:
         return lambda connection: sender.run_channel(connection, name, datetime.now(UTC))
 
     beside = {name: partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, carry(name)) for name in notices.channels}
+    keeping = Keeping(
+        load_people_policy(settings.people_policy_file), KeyFile(settings.keys_file) if settings.keys_file else None
+    )
+    bus = LiveBus(settings.redis_url)
+
+    def keep(connection: Connection) -> None:
+        if raised := keeping.run(connection, datetime.now(UTC)):
+            bus.publish(ALERTS_CHANNEL, str(raised))
+
+    beside["keeping"] = partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, keep)
     plan: Callable[[Connection], object] = lambda c: plan_all(c, notices, say, datetime.now(UTC))  # noqa: E731
     _together(stopping, beside, partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, plan))
 

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
 
     dsn: str = Field("postgresql://127.0.0.1:5432/anju", description="PostgreSQL, as a URL without a password")
     db_password_file: Path | None = Field(None, description="file that holds the database's password")
+    api_db_password_file: Path | None = Field(
+        None, description="file that holds the password of anju_api, the API's own log-in at the database"
+    )
     level: Literal["auto", "plain", "timescale"] = Field("auto", description="capability level of a new database")
     redis_url: str | None = Field(None, description="Redis; empty runs without it")
     broker_host: str = Field("127.0.0.1", description="MQTT broker")
@@ -58,6 +61,17 @@ class Settings(BaseSettings):
     api_port: int = Field(8080, ge=1, le=65535, description="its port")
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
     policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
+    keys_file: Path | None = Field(None, description="the site's keys for people's data and second factors")
+    people_policy_file: Path | None = Field(None, description="a site's own policy on people's data")
+    oidc_issuer: str | None = Field(
+        None, description="the bureau's own directory of people (OpenID Connect); empty for none"
+    )
+    oidc_client_id: str | None = Field(None, description="what that directory calls us")
+    oidc_client_secret_file: Path | None = Field(None, description="file that holds the secret we share with it")
+    oidc_redirect: str | None = Field(
+        None, description="our address that it sends people back to, ending in /oidc/callback"
+    )
+    oidc_claim: str = Field("sub", description="the claim by which a person is known here")
     notices_file: Path | None = Field(None, description="a site's channels and rules: who is told of what")
     authority_dir: Path | None = Field(
         None, description="folder with ca.crt and ca.key, which sign gateways' certificates"
@@ -94,7 +108,10 @@ class Settings(BaseSettings):
             raise ValueError("must be 5 or 311")
         return number
 
-    @field_validator("db_password_file", "broker_password_file", "broker_ca_file", "policy_file", "notices_file")
+    @field_validator(
+        "db_password_file", "api_db_password_file", "broker_password_file", "broker_ca_file", "policy_file", "notices_file", "keys_file",
+        "people_policy_file", "oidc_client_secret_file",
+    )  # fmt: skip
     @classmethod
     def _is_file(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
@@ -113,6 +130,14 @@ class Settings(BaseSettings):
         if self.db_password_file is None:
             return self.dsn
         return with_password(self.dsn, self.db_password_file.read_text("utf-8").strip())
+
+    def api_db_password(self) -> str | None:
+        """Return the password of the API's own log-in at the database; None where the server asks for none."""
+        return self.api_db_password_file.read_text("utf-8").strip() if self.api_db_password_file else None
+
+    def oidc_client_secret(self) -> str | None:
+        """Return the secret that we share with the bureau's directory."""
+        return self.oidc_client_secret_file.read_text("utf-8").strip() if self.oidc_client_secret_file else None
 
     def broker(self) -> BrokerAddress:
         """Return the broker's address with its password."""

@@ -9,16 +9,16 @@ from fastapi import APIRouter, Path, Query
 from fastapi import Request as HttpRequest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from api.access import Db, KeepsWelfare, Plans, SeesAlerts
 from api.estates import find_estate, find_unit
+from api.once import OnceRoute
 from api.problems import Problem
-from api.session import Db, Who
-from domain.access import PLANS, Principal
-from domain.alerting import AlertClass
+from domain.access import Principal
 from domain.ids import ID_PATTERN
 from store import alarm_figures, suppressions, welfare
 from store.connect import AlreadyThere
 
-router = APIRouter(prefix="/api/v1", tags=["alarms"])
+router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=OnceRoute)
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 #: The longest window of announced work: longer work is announced anew, so that it is not forgotten.
@@ -46,7 +46,7 @@ def figures_of(
 @router.get("/alarms/figures", operation_id="getAlarmFigures")
 def figures(
     request: HttpRequest,
-    who: Who,
+    who: SeesAlerts,
     connection: Db,
     estate: EstateFilter = None,
     hours: Annotated[int, Query(ge=1, le=24 * 92)] = 24,
@@ -57,7 +57,7 @@ def figures(
 
 
 @router.get("/suppressions", operation_id="listSuppressions")
-def held(who: Who, connection: Db) -> dict[str, Any]:
+def held(who: SeesAlerts, connection: Db) -> dict[str, Any]:
     """List what is shelved or out of service within your reach, with who did it, why and until when."""
     return {"items": suppressions.list_held(connection, who.estate_ids, who.classes)}
 
@@ -81,21 +81,15 @@ class Window(BaseModel):
         return self
 
 
-def _plans(who: Principal) -> None:
-    if who.role not in PLANS:
-        raise Problem(403, "role", f"the role {who.role} does not plan; ask a property manager or an administrator")
-
-
 @router.get("/windows", operation_id="listWindows")
-def windows(who: Who, connection: Db) -> dict[str, Any]:
+def windows(who: SeesAlerts, connection: Db) -> dict[str, Any]:
     """List announced work and drills that are not over."""
     return {"items": suppressions.list_windows(connection, who.estate_ids)}
 
 
 @router.post("/windows", operation_id="announceWindow", status_code=201)
-def announce(body: Window, who: Who, connection: Db) -> dict[str, Any]:
+def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
     """Announce work (what it covers is held back, life safety never is) or a drill (its alerts are marked and told to nobody outside)."""
-    _plans(who)
     found = find_estate(connection, who, body.estate)
     made = suppressions.add_window(
         connection, estate_id=found["id"], kind=body.kind, from_at=body.from_at, to_at=body.to_at, reason=body.reason,
@@ -107,9 +101,8 @@ def announce(body: Window, who: Who, connection: Db) -> dict[str, Any]:
 
 
 @router.delete("/windows/{window_id}", operation_id="endWindow", status_code=204)
-def end_window(window_id: Id, who: Who, connection: Db) -> None:
+def end_window(window_id: Id, who: Plans, connection: Db) -> None:
     """End announced work or a drill before its time."""
-    _plans(who)
     if not suppressions.end_window(connection, window_id, who.estate_ids, actor=who.name):
         raise Problem(404, "unknown_window", "no such window within your reach")
 
@@ -137,22 +130,15 @@ class WelfareWatch(BaseModel):
         return self
 
 
-def _welfare(who: Principal) -> None:
-    if who.role not in PLANS or AlertClass.WELFARE not in who.classes:
-        raise Problem(403, "role", f"the role {who.role} does not keep welfare watches")
-
-
 @router.get("/welfare-watches", operation_id="listWelfareWatches")
-def list_welfare(who: Who, connection: Db) -> dict[str, Any]:
+def list_welfare(who: KeepsWelfare, connection: Db) -> dict[str, Any]:
     """List the homes that are looked after, with the agreed hours."""
-    _welfare(who)
     return {"items": welfare.list_watches(connection, who.estate_ids)}
 
 
 @router.post("/welfare-watches", operation_id="addWelfareWatch", status_code=201)
-def add_welfare(body: WelfareWatch, who: Who, connection: Db) -> dict[str, Any]:
+def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[str, Any]:
     """Look after a person who lives alone and has asked for it."""
-    _welfare(who)
     found = find_unit(connection, who, body.estate, body.unit)
     try:
         made = welfare.add_watch(
@@ -167,8 +153,7 @@ def add_welfare(body: WelfareWatch, who: Who, connection: Db) -> dict[str, Any]:
 
 
 @router.delete("/welfare-watches/{watch_id}", operation_id="endWelfareWatch", status_code=204)
-def end_welfare(watch_id: Id, who: Who, connection: Db) -> None:
+def end_welfare(watch_id: Id, who: KeepsWelfare, connection: Db) -> None:
     """Stop looking after a home; the person may ask for it at any time, for no reason."""
-    _welfare(who)
     if not welfare.end_watch(connection, watch_id, who.estate_ids, actor=who.name):
         raise Problem(404, "unknown_watch", "no such watch within your reach")

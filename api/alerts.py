@@ -8,26 +8,28 @@ from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api.access import Db, SeesAlerts, SeesLeads, StepsOnAlerts, note
+from api.once import OnceRoute
 from api.problems import Problem
-from api.session import Db, Who, sees_leads
 from casework import steps
 from casework.steps import Unknown
-from domain.access import SEES_UNITS, Principal
+from domain.access import Action, Principal
 from domain.alerting import AlertClass, NotAllowed, Severity
 from domain.ids import ID_PATTERN
 from store import alert_lists, alerts, unit_days
 from store.alert_lists import Wanted
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"])
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
 #: Days before a lead's start that its evidence shows, so that the change can be seen.
 BEFORE_DAYS = 30
 #: Alerts that one bulk step touches at most.
 MAX_BULK = 500
 Language = Annotated[str, Query(pattern="^(zh|en)$")]
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
+AlertId = Annotated[int, Path(ge=1, le=2**62)]
 
 
 class StepName(StrEnum):
@@ -100,7 +102,7 @@ class Page(Filter):
 
 
 @router.get("/alerts", operation_id="listAlerts")
-def list_alerts(request: Request, who: Who, connection: Db, page: Annotated[Page, Query()]) -> dict[str, Any]:
+def list_alerts(request: Request, who: SeesAlerts, connection: Db, page: Annotated[Page, Query()]) -> dict[str, Any]:
     """List alerts within your reach, newest first; `next` is the `before` of the following page."""
     fold_from = request.app.state.policy.alarms.fold_from if page.fold else None
     rows = alert_lists.list_alerts(connection, page.wanted(who, page.before), limit=page.limit, fold_from=fold_from)
@@ -112,7 +114,7 @@ def list_alerts(request: Request, who: Who, connection: Db, page: Annotated[Page
 
 @router.get("/alerts/folds", operation_id="listFolds")
 def list_folds(
-    request: Request, who: Who, connection: Db, asked: Annotated[Filter, Query()], lang: Language = "zh"
+    request: Request, who: SeesAlerts, connection: Db, asked: Annotated[Filter, Query()], lang: Language = "zh"
 ) -> dict[str, Any]:
     """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
     rows = alert_lists.list_folds(connection, asked.wanted(who), request.app.state.policy.alarms.fold_from)
@@ -122,14 +124,13 @@ def list_folds(
 @router.get("/leads", operation_id="listLeads")
 def list_leads(
     request: Request,
-    who: Who,
+    who: SeesLeads,
     connection: Db,
     estate: EstateFilter = None,
     visits: Annotated[int, Query(ge=1, le=500)] = 20,
     lang: Language = "zh",
 ) -> dict[str, Any]:
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
-    sees_leads(who)
     return {
         "items": [
             describe(request, row, lang) for row in alert_lists.list_leads(connection, who.estate_ids, estate, visits)
@@ -150,7 +151,7 @@ def find(connection: Any, who: Principal, alert_id: int) -> dict[str, Any]:
 
 def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Read the unit-day facts behind an alert about a unit, with the weeks before it, where the role may see them."""
-    if row["subject_kind"] != "unit" or who.role not in SEES_UNITS:
+    if row["subject_kind"] != "unit" or not who.may(Action.SEE_UNITS):
         return []
     zone = ZoneInfo(row["timezone"])
     first = row["since_at"].astimezone(zone).date()
@@ -160,10 +161,12 @@ def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[
 
 @router.get("/alerts/{alert_id}", operation_id="getAlert")
 def get_alert(
-    alert_id: int, request: Request, response: Response, who: Who, connection: Db, lang: Language = "zh"
+    alert_id: AlertId, request: Request, response: Response, who: SeesAlerts, connection: Db, lang: Language = "zh"
 ) -> dict[str, Any]:
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
     row = find(connection, who, alert_id)
+    if row["subject_kind"] == "unit":
+        note(request, connection, who, subject=f"unit:{row['estate']}/{row['subject']}", estate_id=row["estate_id"])
     response.headers["ETag"] = f'"{row["version"]}"'
     days = [
         {
@@ -223,7 +226,7 @@ def take_step(connection: Any, who: Principal, name: StepName, alert_id: int, bo
 
 
 @router.post("/alerts/bulk", operation_id="stepOnManyAlerts")
-def bulk(body: Bulk, who: Who, connection: Db, request: Request) -> dict[str, Any]:
+def bulk(body: Bulk, who: StepsOnAlerts, connection: Db, request: Request, after: BackgroundTasks) -> dict[str, Any]:
     """Take one step on many alerts. Each stands for itself: what could not be done is told with its reason, the rest is done."""
     ids = body.ids
     if ids is None:
@@ -240,13 +243,12 @@ def bulk(body: Bulk, who: Who, connection: Db, request: Request) -> dict[str, An
             refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
         except alerts.Stale as error:
             refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
-    connection.commit()
-    request.app.state.hub.look()
+    after.add_task(request.app.state.hub.look)
     return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
 
 
 @router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
-def comment_alert(alert_id: int, body: Remark, who: Who, connection: Db) -> dict[str, Any]:
+def comment_alert(alert_id: AlertId, body: Remark, who: StepsOnAlerts, connection: Db) -> dict[str, Any]:
     """Add a remark to an alert's record."""
     steps.comment(connection, who, alert_id, body.text)
     return {"id": alert_id}
@@ -254,20 +256,20 @@ def comment_alert(alert_id: int, body: Remark, who: Who, connection: Db) -> dict
 
 @router.post("/alerts/{alert_id}/{step}", operation_id="stepOnAlert")
 def step_on_alert(
-    alert_id: int,
+    alert_id: AlertId,
     step: StepName,
     body: Step,
     response: Response,
-    who: Who,
+    who: StepsOnAlerts,
     connection: Db,
     request: Request,
+    after: BackgroundTasks,
     if_match: Annotated[str | None, Header(description="the ETag that you read")] = None,
 ) -> dict[str, Any]:
     """Take a step on an alert. 409 where its state or your role does not allow it, 412 where it changed since you read it."""
     new = take_step(connection, who, step, alert_id, body, _version(if_match))
-    connection.commit()
     response.headers["ETag"] = f'"{new}"'
-    request.app.state.hub.look()
+    after.add_task(request.app.state.hub.look)
     return {"id": alert_id, "version": new}
 
 

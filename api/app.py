@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,11 +12,33 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
 from analytics.policy import Policy
-from api import alarms, alerts, commands, estates, health, notices, pages, problems, provision, session, stream, visits
+from api import (
+    alarms,
+    alerts,
+    audit,
+    commands,
+    estates,
+    exports,
+    health,
+    notices,
+    pages,
+    people,
+    problems,
+    provision,
+    schema,
+    session,
+    stream,
+    users,
+    visits,
+)
+from api.directory import Directory
 from api.hub import Hub
+from casework.keyring import KeyFile
 from casework.notices.rules import Notices
+from casework.people.policy import PeoplePolicy
 from store.connect import Pool
 from store.live import LiveBus
+from store.rates import Rates
 
 MAX_BODY = 1024 * 1024
 #: Nothing is loaded from anywhere but us, no script stands in a page, nobody frames us.
@@ -24,20 +47,47 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
+#: Told to browsers where the site is reached over HTTPS only (RFC 6797).
+HSTS = "max-age=31536000"
+_ROUTERS = (
+    health,
+    session,
+    users,
+    estates,
+    stream,
+    alerts,
+    alarms,
+    notices,
+    visits,
+    commands,
+    people,
+    exports,
+    audit,
+    provision,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a site adds to the application."""
+
+    cookie_secure: bool = False
+    authority_dir: Path | None = None
+    notices: Notices = field(default_factory=Notices)
+    keys: KeyFile | None = None
+    people: PeoplePolicy = field(default_factory=PeoplePolicy)
+    directory: Directory | None = None
+    #: Times by which a rate limit is wider; for load tests.
+    slack: int = 1
 
 
 def create_app(
-    pool: Pool,
-    bus: LiveBus,
-    policy: Policy,
-    *,
-    cookie_secure: bool = False,
-    authority_dir: Path | None = None,
-    site_notices: Notices | None = None,
+    pool: Pool, bus: LiveBus, policy: Policy, site: Site | None = None, rates: Rates | None = None
 ) -> FastAPI:
-    """Make the application around a pool, a bus and a policy."""
-    hub = Hub(bus, pool)
+    """Make the application around a pool, a bus, a policy and a site's own."""
+    hub, own = Hub(bus, pool), site or Site()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -52,29 +102,45 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
-        description="Estates, units, readings, facts, alerts and leads. Errors are RFC 9457 problems.",
+        description="Estates, units, readings, facts, alerts, leads, people and the audit record. Errors are RFC 9457 problems. "
+        "Lists are paged by key: `next` is the cursor of the following page. A POST may carry an Idempotency-Key.",
     )
-    app.state.pool, app.state.bus, app.state.hub, app.state.policy = pool, bus, hub, policy
-    app.state.notices = site_notices or Notices()
-    app.state.cookie_secure, app.state.pages, app.state.authority_dir = cookie_secure, pages.Pages(), authority_dir
+    state = app.state
+    state.pool, state.bus, state.hub, state.policy = pool, bus, hub, policy
+    state.rates, state.slack = rates or Rates(None), own.slack
+    state.notices, state.keys, state.people, state.directory = own.notices, own.keys, own.people, own.directory
+    state.cookie_secure, state.authority_dir, state.pages = own.cookie_secure, own.authority_dir, pages.Pages()
 
     @app.middleware("http")
     async def _limits_and_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        length = request.headers.get("content-length")
-        if request.method in ("POST", "PUT", "PATCH") and (length is None or not length.isdecimal()):
-            response: Response = problems.problem(411, "no_length", "send a Content-Length", request)
-        elif length is not None and length.isdecimal() and int(length) > MAX_BODY:
-            response = problems.problem(413, "too_large", f"a body may have {MAX_BODY} bytes", request)
-        else:
-            response = await call_next(request)
+        refused = _too_much(request)
+        response = await call_next(request) if refused is None else refused
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
+        if own.cookie_secure:
+            response.headers.setdefault("Strict-Transport-Security", HSTS)
         if request.url.path.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
+        if new := getattr(request.state, "new_token", None):
+            session.set_cookie(response, new, secure=own.cookie_secure)
         return response
 
     problems.install(app)
-    for module in (health, session, estates, stream, alerts, alarms, notices, visits, commands, provision, pages):
-        app.include_router(module.router)
+    state.routers = [module.router for module in (*_ROUTERS, pages)]
+    for router in state.routers:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
+    schema.install(app)
     return app
+
+
+def _too_much(request: Request) -> Response | None:
+    """Refuse a body that is too large or does not say how large it is, before a byte of it is read."""
+    length = request.headers.get("content-length")
+    if length is None and (request.method in ("POST", "PUT", "PATCH") or "transfer-encoding" in request.headers):
+        return problems.problem(411, "no_length", "send a Content-Length", request)
+    if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 16):
+        return problems.problem(411, "no_length", "Content-Length is a number", request)
+    if length is not None and int(length) > MAX_BODY:
+        return problems.problem(413, "too_large", f"a body may have {MAX_BODY} bytes", request)
+    return None

@@ -6,15 +6,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
+from api.access import Db, SeesDevices, SeesPlaces, SeesUnits, note
+from api.once import OnceRoute
 from api.problems import Problem
-from api.session import Db, UnitViewer, Who
+from domain.access import Action
 from domain.ids import ID_PATTERN, POINT_PATTERN
 from domain.measures import MEASURES
 from store import findings, latest, places, unit_days
 
-router = APIRouter(prefix="/api/v1/estates", tags=["estates"])
+router = APIRouter(prefix="/api/v1/estates", tags=["estates"], route_class=OnceRoute)
 Code = Annotated[str, Path(pattern=ID_PATTERN, examples=["qingnian"])]
 Limit = Annotated[int, Query(ge=1, le=500)]
 #: The longest span of readings and of facts that one answer holds.
@@ -44,21 +46,31 @@ def find_unit(connection: Any, who: Any, estate: str, unit: str) -> dict[str, An
     return found
 
 
+def look_at_unit(request: Request, connection: Any, who: Any, estate: str, unit: str) -> dict[str, Any]:
+    """Find a unit within reach to look at what is used in it, and put that look on record: it tells when a home is empty.
+
+    Raises: Problem.
+    """
+    found = find_unit(connection, who, estate, unit)
+    note(request, connection, who, subject=f"unit:{estate}/{unit}", estate_id=found["estate_id"])
+    return found
+
+
 @router.get("", operation_id="listEstates")
-def list_estates(who: Who, connection: Db) -> dict[str, Any]:
+def list_estates(who: SeesPlaces, connection: Db) -> dict[str, Any]:
     """List the estates within your reach."""
     return {"items": places.list_estates(connection, who.estate_ids)}
 
 
 @router.get("/{estate}/gateways", operation_id="listGateways")
-def list_gateways(estate: Code, who: Who, connection: Db) -> dict[str, Any]:
+def list_gateways(estate: Code, who: SeesDevices, connection: Db) -> dict[str, Any]:
     """List an estate's gateways: online or not, clock, what waits in the outbox, what its cap has cost, open gaps, certificate."""
     find_estate(connection, who, estate)
     return {"items": places.list_gateways(connection, who.estate_ids, estate)}
 
 
 @router.get("/{estate}/gateways/{gateway}/devices", operation_id="listGatewayDevices")
-def list_gateway_devices(estate: Code, gateway: Code, who: Who, connection: Db) -> dict[str, Any]:
+def list_gateway_devices(estate: Code, gateway: Code, who: SeesDevices, connection: Db) -> dict[str, Any]:
     """List a gateway's devices, and when each was heard last, by its own clock; null where it never was."""
     find_estate(connection, who, estate)
     return {"items": latest.list_heard(connection, who.estate_ids, estate, gateway)}
@@ -67,7 +79,7 @@ def list_gateway_devices(estate: Code, gateway: Code, who: Who, connection: Db) 
 @router.get("/{estate}/units", operation_id="listUnits")
 def list_units(
     estate: Code,
-    who: Who,
+    who: SeesPlaces,
     connection: Db,
     after: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
     limit: Limit = 100,
@@ -75,13 +87,16 @@ def list_units(
     """List an estate's units by code; `next` is the `after` of the following page."""
     find_estate(connection, who, estate)
     items = places.list_units(connection, who.estate_ids, estate, after, limit)
+    if not who.may(Action.SEE_UNITS):
+        # Whether a home is let is about people.
+        items = [{k: v for k, v in item.items() if k != "let"} for item in items]
     return {"items": items, "next": items[-1]["code"] if len(items) == limit else None}
 
 
 @router.get("/{estate}/units/{unit}", operation_id="getUnit")
-def get_unit(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
+def get_unit(estate: Code, unit: Code, who: SeesUnits, connection: Db, request: Request) -> dict[str, Any]:
     """Read a unit, with what could not be judged of it and why."""
-    row = find_unit(connection, who, estate, unit)
+    row = look_at_unit(request, connection, who, estate, unit)
     return {
         "code": row["code"],
         "estate": row["estate"],
@@ -95,15 +110,16 @@ def get_unit(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[
 def list_readings(
     estate: Code,
     unit: Code,
-    who: UnitViewer,
+    who: SeesUnits,
     connection: Db,
+    request: Request,
     point: Annotated[str, Query(pattern=POINT_PATTERN, examples=["water_m3"])],
     since: datetime | None = None,
     until: datetime | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Read a unit's values of one point, oldest first; the last week if no time is given."""
-    row = find_unit(connection, who, estate, unit)
+    row = look_at_unit(request, connection, who, estate, unit)
     high = until or datetime.now(UTC)
     low = since or high - timedelta(days=7)
     for name, at in (("since", low), ("until", high)):
@@ -122,18 +138,24 @@ def list_readings(
 
 
 @router.get("/{estate}/units/{unit}/latest", operation_id="listLatest")
-def list_latest(estate: Code, unit: Code, who: UnitViewer, connection: Db) -> dict[str, Any]:
+def list_latest(estate: Code, unit: Code, who: SeesUnits, connection: Db, request: Request) -> dict[str, Any]:
     """Read the newest value of every point of a unit's devices; what came late or again never replaces a newer one."""
-    row = find_unit(connection, who, estate, unit)
+    row = look_at_unit(request, connection, who, estate, unit)
     return {"items": latest.list_of_unit(connection, row["id"])}
 
 
 @router.get("/{estate}/units/{unit}/days", operation_id="listUnitDays")
 def list_days(
-    estate: Code, unit: Code, who: UnitViewer, connection: Db, first: date | None = None, last: date | None = None
+    estate: Code,
+    unit: Code,
+    who: SeesUnits,
+    connection: Db,
+    request: Request,
+    first: date | None = None,
+    last: date | None = None,
 ) -> dict[str, Any]:
     """Read a unit's facts by local day; the last 30 days if none are given. null is "not known", never zero."""
-    row = find_unit(connection, who, estate, unit)
+    row = look_at_unit(request, connection, who, estate, unit)
     end = last or datetime.now(ZoneInfo(row["timezone"])).date()
     start = first or end - timedelta(days=30)
     if not 0 <= (end - start).days <= MAX_FACT_DAYS:

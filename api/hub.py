@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from store import alert_lists
+from api.cursors import Cursors
+from store import alert_lists, scope
 from store.connect import Pool, PoolTimeout, Unavailable
 from store.live import ALERTS_CHANNEL, LiveBus
 
@@ -27,6 +28,8 @@ class Gaps:
     """
 
     SETTLE_S = 1.0
+    #: Numbers behind the newest that are waited for at most: a jump (a sequence that was set, a huge batch that rolled back) is no queue.
+    MOST = 20_000
 
     def __init__(self) -> None:
         self.open: dict[int, tuple[float, int | None]] = {}
@@ -42,7 +45,9 @@ class Gaps:
                 del self.open[number]
         high = max(seen, default=after)
         found = set(seen)
-        self.open |= {number: (now, None) for number in range(after + 1, high) if number not in found}
+        self.open |= {
+            number: (now, None) for number in range(max(after + 1, high - self.MOST), high) if number not in found
+        }
         return max(after, high)
 
     def safe(self, high: int) -> int:
@@ -60,6 +65,8 @@ class Hub:
     def __init__(self, bus: LiveBus, pool: Pool) -> None:
         self.streams = 0
         self.safe = 0
+        #: Places as readers are told them; known from the first look on.
+        self.cursors: Cursors | None = None
         self._bus, self._pool = bus, pool
         self._gaps = Gaps()
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
@@ -86,6 +93,10 @@ class Hub:
             self.look()
         return self._passed
 
+    def word(self, place: int) -> str:
+        """Return the word for a place in the record of changes; empty while nothing has been read yet."""
+        return self.cursors.word(place) if self.cursors is not None else ""
+
     def since(self, place: int) -> list[dict[str, Any]] | None:
         """Return the changes that passed since a place; None where they are no longer kept."""
         passed, kept = self._passed, list(self._kept)
@@ -107,6 +118,9 @@ class Hub:
         with self._looking:
             try:
                 with self._pool.connection() as connection:
+                    scope.enter_everywhere(connection)
+                    if self.cursors is None:
+                        self.cursors = Cursors(alert_lists.cursor_secret(connection))
                     if self._high is None:
                         self._high = self._known_safe = self.safe = alert_lists.last_change(connection)
                     found = alert_lists.look_at_changes(connection, self._high, sorted(self._gaps.open))

@@ -8,26 +8,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import Db, Own, SeesChannels
+from api.once import OnceRoute
 from api.problems import Problem
-from api.session import Db, Who
 from casework.notices.channels import http
 from casework.notices.channels.contract import Failed
 from casework.notices.channels.push import public_key
 from casework.notices.rules import Push
-from domain.access import Principal, Role
+from domain.access import Principal
 from store import deliveries, push
 
-router = APIRouter(prefix="/api/v1", tags=["notices"])
-_SEES_CHANNELS = frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.PROPERTY_MANAGER})
+router = APIRouter(prefix="/api/v1", tags=["notices"], route_class=OnceRoute)
 Base64Url = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+=*$", max_length=200)]
 
 
 @router.get("/channels", operation_id="listChannels")
-def list_channels(who: Who, connection: Db) -> dict[str, Any]:
+def list_channels(who: SeesChannels, connection: Db) -> dict[str, Any]:
     """List the channels that messages went to: what waits and since when, what was sent, dropped and failed, and how each does."""
-    if who.role not in _SEES_CHANNELS:
-        raise Problem(403, "role", f"the role {who.role} does not see the channels")
-    return {"items": deliveries.count_by_channel(connection, datetime.now(UTC))}
+    return {"items": deliveries.count_by_channel(connection, datetime.now(UTC), who.estate_ids)}
 
 
 class Keys(BaseModel):
@@ -59,14 +57,14 @@ def _channel(request: Request, who: Principal) -> Push | None:
 
 
 @router.get("/push/key", operation_id="getPushKey")
-def key(request: Request, who: Who) -> dict[str, Any]:
+def key(request: Request, who: Own) -> dict[str, Any]:
     """Return the key with which a browser subscribes; null where this site does not tell your role by web push."""
     channel = _channel(request, who)
     return {"key": channel and public_key(channel.private_key)}
 
 
 @router.post("/push/subscriptions", operation_id="subscribe", status_code=204)
-def subscribe(body: Subscription, request: Request, who: Who, connection: Db) -> None:
+def subscribe(body: Subscription, request: Request, who: Own, connection: Db) -> None:
     """Tell this browser of what your role's rules say, also when the page is closed."""
     channel = _channel(request, who)
     if channel is None:
@@ -79,6 +77,6 @@ def subscribe(body: Subscription, request: Request, who: Who, connection: Db) ->
 
 
 @router.delete("/push/subscriptions", operation_id="unsubscribe", status_code=204)
-def unsubscribe(body: Endpoint, who: Who, connection: Db) -> None:
+def unsubscribe(body: Endpoint, who: Own, connection: Db) -> None:
     """Tell this browser no more."""
     push.unsubscribe(connection, who.user_id, body.endpoint)

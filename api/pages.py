@@ -10,15 +10,15 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from api import passwords
+from api.access import COOKIE, Db, ask
 from api.alarms import figures_of
 from api.alerts import describe, evidence_days, find
 from api.charts import evidence_chart
 from api.problems import Problem
-from api.session import COOKIE, Db, find_principal, log_in, set_cookie
+from api.session import change_password, log_in, set_cookie
 from domain.access import Principal
 from domain.alerting import AlertClass
-from store import alert_lists, places, suppressions, users
+from store import alert_lists, places, scope, sessions, suppressions, users
 from store.alert_lists import Wanted
 
 router = APIRouter(include_in_schema=False)
@@ -62,6 +62,7 @@ GROUPS: dict[str, frozenset[str]] = {
     "hazards": frozenset({AlertClass.HAZARD, AlertClass.WELFARE}),
     "leads": frozenset({AlertClass.COMPLIANCE}),
     "data": frozenset({AlertClass.DATA}),
+    "privacy": frozenset({AlertClass.PRIVACY}),
 }
 
 
@@ -87,14 +88,18 @@ def group(request: Request, connection: Any, who: Principal, name: str, language
 def live(request: Request, connection: Db) -> Response:
     """Show the live page."""
     language = language_of(request)
-    who = find_principal(request, connection)
+    who = ask(request, connection)
     if who is None or who.must_change_password:
         return RedirectResponse("/login", 303)
     pages: Pages = request.app.state.pages
+    hub = request.app.state.hub
+    # Taken before anything is read: what changes meanwhile is told by the stream.
+    hub.place()
+    place = hub.word(hub.safe)
     html = pages.render(
         "live.html",
         language,
-        seq=alert_lists.last_change(connection),
+        place=place,
         groups=[
             group(request, connection, who, name, language) for name, classes in GROUPS.items() if classes & who.classes
         ],
@@ -111,9 +116,11 @@ def live(request: Request, connection: Db) -> Response:
 
 
 @router.get("/live/{name}", response_class=HTMLResponse)
-def live_group(name: Literal["safety", "hazards", "leads", "data"], request: Request, connection: Db) -> HTMLResponse:
+def live_group(
+    name: Literal["safety", "hazards", "leads", "data", "privacy"], request: Request, connection: Db
+) -> HTMLResponse:
     """Show one group anew, for the live page to put in place when much has changed."""
-    who = find_principal(request, connection)
+    who = ask(request, connection)
     if who is None:
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
@@ -124,7 +131,7 @@ def live_group(name: Literal["safety", "hazards", "leads", "data"], request: Req
 @router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)
 def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
     """Show one alert's card, for the live page to put in place."""
-    who = find_principal(request, connection)
+    who = ask(request, connection)
     if who is None:
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
@@ -165,28 +172,40 @@ def login(
     if origin is not None and origin.split("://", 1)[-1] != request.headers.get("host"):
         raise Problem(403, "origin", "this form was sent from another site")
     try:
-        token, _ = log_in(connection, name, password)
+        token, _, row = log_in(request, connection, name, password)
+        if row["must_change_password"]:
+            token = _with_new_password(request, connection, name, password, new_password)
     except Problem as error:
-        return HTMLResponse(pages.render("login.html", language, wrong=error.code), status_code=error.status_code)
-    found = users.find_session(connection, token)
-    if found is not None and found[0].must_change_password:
-        if not new_password or len(new_password) < passwords.MIN_LENGTH or new_password == password:
-            users.close_session(connection, token)
-            return HTMLResponse(
-                pages.render("login.html", language, wrong="change_password", must_change=True), status_code=403
-            )
-        users.set_password(connection, found[0].user_id, passwords.hash_password(new_password))
-        connection.commit()
-        token, _ = log_in(connection, name, new_password)
+        # A session that was opened with a first password must not outlive this answer; refusals are on record already.
+        connection.rollback()
+        change = error.code in ("change_password", "weak_password")
+        said = error.detail if error.code == "weak_password" else None
+        html = pages.render("login.html", language, wrong=error.code, said=said, must_change=change)
+        return HTMLResponse(html, status_code=error.status_code)
     response = RedirectResponse("/", 303)
     set_cookie(response, token, secure=request.app.state.cookie_secure)
     return response
 
 
+def _with_new_password(request: Request, connection: Db, name: str, old: str, new: str | None) -> str:
+    """Change a first password and log in with the new one; returns the new session's token.
+
+    Raises: Problem; then the session that was opened with the old one is gone with the transaction.
+    """
+    if not new:
+        raise Problem(403, "change_password", "change your first password")
+    with scope.at_door(connection):
+        who = users.find_principal(connection, name)
+        assert who is not None
+        change_password(request, connection, who, old, new)
+    return log_in(request, connection, name, new)[0]
+
+
 @router.get("/logout")
 def logout(request: Request, connection: Db) -> Response:
     """Log out."""
-    users.close_session(connection, request.cookies.get(COOKIE, ""))
+    with scope.at_door(connection):
+        sessions.close_session(connection, request.cookies.get(COOKIE, ""))
     response = RedirectResponse("/login", 303)
     response.delete_cookie(COOKIE)
     return response

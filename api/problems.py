@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from casework.steps import Unknown
 from domain.alerting import NotAllowed
 from store.alerts import Stale
-from store.connect import Unavailable
+from store.connect import Unavailable, Walled
 
 log = structlog.get_logger()
 
@@ -46,7 +46,8 @@ def problem(status: int, code: str, detail: str, request: Request | None = None,
     }
     if request is not None:
         body["instance"] = request.url.path
-    headers = {"Retry-After": "5"} if status == 503 else {}
+    wait_s = extra.get("retry_after_s", 5 if status == 503 else None)
+    headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
@@ -80,6 +81,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Stale)
     async def _stale(request: Request, error: Stale) -> JSONResponse:
         return problem(412, "stale", f"{error}; read it again and decide again", request)
+
+    @app.exception_handler(Walled)
+    async def _walled(request: Request, error: Exception) -> JSONResponse:
+        # The API's own filter should have refused it: the second wall did.
+        log.error("walled", path=request.url.path, error=str(error).strip()[:200])
+        return problem(403, "reach", "not within your reach", request)
 
     async def _away(request: Request, error: Exception) -> JSONResponse:
         log.warning("database_away", error=str(error).strip()[:200])

@@ -14,10 +14,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from api.access import Db, count, source_of
 from api.authority import BadRequest, NoAuthority, common_name, load_authority, proven, utc_now
 from api.problems import Problem
-from api.session import Db
-from store import gateways
+from api.session import TRIES_PER_MINUTE, entry
+from store import gateways, scope
 
 router = APIRouter(prefix="/api/v1/provision", tags=["provision"])
 
@@ -44,7 +45,9 @@ def _folder(request: Request) -> Path | None:
 @router.post("/claim", operation_id="claimGateway")
 def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
     """Turn a claim code into a certificate; the code is used up only if that works."""
-    found = gateways.use_claim(connection, body.code)
+    count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
+    with scope.at_door(connection):
+        found = gateways.use_claim(connection, body.code)
     if found is None:
         raise Problem(403, "claim", "this code is unknown, used or expired; make a new one with `anju gateway invite`")
     return _issue(request, connection, found["id"], found["estate"], found["gateway"], body.request, None)
@@ -53,6 +56,7 @@ def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
 @router.post("/renew", operation_id="renewGateway")
 def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
     """Give a new certificate for one that still holds and was not revoked."""
+    count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
     refused = Problem(
         403, "renewal", "this certificate cannot be renewed; make a claim code with `anju gateway invite`"
     )
@@ -65,7 +69,8 @@ def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
     except (BadRequest, binascii.Error, ValueError):
         raise refused from None
     serial = f"{old.serial_number:x}"
-    held = gateways.find_certificate(connection, serial)
+    with scope.at_door(connection):
+        held = gateways.find_certificate(connection, serial)
     if held is None or held["revoked_at"] is not None or common_name(old) != f"{held['estate']}/{held['gateway']}":
         raise refused
     return _issue(request, connection, held["gateway_id"], held["estate"], held["gateway"], body.request, serial)
@@ -93,7 +98,9 @@ def _issue(
         raise Problem(503, "authority", str(error)) from None
     except BadRequest as error:
         raise Problem(422, "request", str(error)) from None
-    gateways.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
+    with scope.at_door(connection):
+        gateways.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
+    entry(request, connection, f"gateway:{estate}/{gateway}", "renewGateway" if renewed else "claimGateway", "done")
     return {
         "estate": estate, "gateway": gateway, "certificate": issued.certificate, "authority": issued.authority,
         "serial": issued.serial, "valid_to": issued.valid_to.isoformat(),

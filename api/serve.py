@@ -1,4 +1,4 @@
-"""Running the application with uvicorn; the first start makes an administrator and prints the password once."""
+"""Running the application with uvicorn, as the database's log-in that row-level security binds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Protocol
 import uvicorn
 
 from analytics.policy import load_policy
-from api.app import create_app
-from api.passwords import make_user
+from api.app import Site, create_app
+from api.directory import Directory
+from casework.keyring import KeyFile
 from casework.notices.rules import load_notices
-from domain.access import Role
-from store import users
-from store.connect import connect, open_pool
+from casework.people.policy import load_people_policy
+from store.connect import open_pool
 from store.live import LiveBus
+from store.rates import Rates
 
 
 class ApiSettings(Protocol):
@@ -27,24 +28,66 @@ class ApiSettings(Protocol):
     policy_file: Path | None
     authority_dir: Path | None
     notices_file: Path | None
+    keys_file: Path | None
+    people_policy_file: Path | None
+    oidc_issuer: str | None
+    oidc_client_id: str | None
+    oidc_redirect: str | None
+    oidc_claim: str
 
     def conninfo(self) -> str:
         """Return the database's connection string."""
         ...
 
+    def api_db_password(self) -> str | None:
+        """Return the password of the API's own log-in at the database."""
+        ...
+
+    def oidc_client_secret(self) -> str | None:
+        """Return the secret that we share with the bureau's directory."""
+        ...
+
+
+class BadDirectory(Exception):
+    """The bureau's directory is set up by halves; the message names what is missing."""
+
 
 def serve(settings: ApiSettings) -> None:
-    """Serve until told to stop."""
-    with connect(settings.conninfo()) as connection:
-        if users.count_users(connection) == 0:
-            password = make_user(connection, "admin", Role.ADMINISTRATOR)
-            print(f"first start: log in as admin with {password} and change it", flush=True)
-    app = create_app(
-        open_pool(settings.conninfo()),
-        LiveBus(settings.redis_url),
-        load_policy(settings.policy_file),
+    """Serve until told to stop.
+
+    Raises: BadDirectory, BadKeyring, BadPeoplePolicy.
+    """
+    site = Site(
         cookie_secure=settings.cookie_secure,
         authority_dir=settings.authority_dir,
-        site_notices=load_notices(settings.notices_file),
+        notices=load_notices(settings.notices_file),
+        keys=KeyFile(settings.keys_file) if settings.keys_file else None,
+        people=load_people_policy(settings.people_policy_file),
+        directory=_directory(settings),
+    )
+    if site.keys is not None:
+        site.keys.ring()
+    app = create_app(
+        open_pool(settings.conninfo(), password=settings.api_db_password()),
+        LiveBus(settings.redis_url),
+        load_policy(settings.policy_file),
+        site,
+        Rates(settings.redis_url),
     )
     uvicorn.run(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3)
+
+
+def _directory(settings: ApiSettings) -> Directory | None:
+    if not settings.oidc_issuer:
+        return None
+    if not settings.oidc_client_id or not (settings.oidc_redirect or "").endswith("/oidc/callback"):
+        raise BadDirectory(
+            "ANJU_OIDC_ISSUER: set ANJU_OIDC_CLIENT_ID and ANJU_OIDC_REDIRECT=https://…/oidc/callback too"
+        )
+    return Directory(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret(),
+        redirect_uri=settings.oidc_redirect or "",
+        claim=settings.oidc_claim,
+    )

@@ -1,4 +1,4 @@
-"""Log-in, log-out, passwords, and who is asking.
+"""Log-in, log-out, passwords and second factors.
 
 A session's token comes as a cookie (then every change also needs the CSRF token) or as `Authorization: Bearer …` from
 a program. Unknown log-ins and wrong passwords get the same answer after the same time.
@@ -6,87 +6,25 @@ a program. Unknown log-ins and wrong passwords get the same answer after the sam
 
 from __future__ import annotations
 
-import hmac
 import secrets
-from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import passwords
+from api.access import COOKIE, Db, Own, about, bearer_of, count, source_of
 from api.problems import Problem
-from domain.access import SEES_UNITS, Principal
-from domain.alerting import AlertClass
-from store import users
+from casework.keyring import KeyFile, NotOpened
+from domain.access import Principal, actions_of
+from store import audit, scope, sessions, users
 from store.connect import Connection
 
-COOKIE = "anju_session"
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
-
-
-def database(request: Request) -> Iterator[Connection]:
-    """Lend a connection from the pool for one request."""
-    with request.app.state.pool.connection() as connection:
-        yield connection
-
-
-# "function": the connection goes back before the answer is sent, so that an open stream holds none.
-Db = Annotated[Connection, Depends(database, scope="function")]
-
-
-def find_principal(request: Request, connection: Connection) -> Principal | None:
-    """Find out who is asking; None for nobody.
-
-    Raises: Problem for a change by cookie without its CSRF token.
-    """
-    header = request.headers.get("authorization", "")
-    bearer = header.removeprefix("Bearer ") if header.startswith("Bearer ") else None
-    token = bearer or request.cookies.get(COOKIE)
-    found = users.find_session(connection, token) if token else None
-    if found is None:
-        return None
-    principal, csrf = found
-    request.state.csrf = csrf
-    if (
-        bearer is None
-        and request.method not in ("GET", "HEAD")
-        and not hmac.compare_digest(request.headers.get("x-csrf-token", ""), csrf)
-    ):
-        raise Problem(403, "csrf", "this change needs the header X-CSRF-Token from your session")
-    return principal
-
-
-def principal(request: Request, connection: Db) -> Principal:
-    """Require someone who is logged in and has changed a first password."""
-    who = find_principal(request, connection)
-    if who is None:
-        raise Problem(401, "log_in", "log in first: POST /api/v1/session")
-    if who.must_change_password and not request.url.path.startswith("/api/v1/session"):
-        raise Problem(403, "change_password", "change your first password: POST /api/v1/session/password")
-    return who
-
-
-Who = Annotated[Principal, Depends(principal)]
-
-
-def unit_viewer(who: Who) -> Principal:
-    """Require a role that may see what is used in a unit."""
-    if who.role not in SEES_UNITS:
-        raise Problem(403, "role", f"the role {who.role} does not see what is used in a unit")
-    return who
-
-
-UnitViewer = Annotated[Principal, Depends(unit_viewer)]
-
-
-def sees_leads(who: Principal) -> None:
-    """Let only those pass who see compliance leads.
-
-    Raises: Problem.
-    """
-    if AlertClass.COMPLIANCE not in who.classes:
-        raise Problem(403, "role", f"the role {who.role} does not see compliance leads")
+#: Log-ins and codes tried a minute from one address.
+TRIES_PER_MINUTE = 30
+NO_NUL = r"^[^\x00]*$"
+Password = Annotated[str, Field(min_length=1, max_length=passwords.MAX_LENGTH)]
 
 
 class Credentials(BaseModel):
@@ -96,77 +34,179 @@ class Credentials(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"name": "wang", "password": "correct horse battery"}]}
     )
     name: str = Field(min_length=1, max_length=60)
-    password: str = Field(min_length=1, max_length=passwords.MAX_LENGTH)
+    password: Password
 
 
 class NewPassword(BaseModel):
     """The password so far and the new one."""
 
-    model_config = ConfigDict(extra="forbid")
-    password: str = Field(min_length=1, max_length=passwords.MAX_LENGTH)
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"password": "as it was printed", "new_password": "three words and more"}]},
+    )
+    password: Password
     new_password: str = Field(min_length=passwords.MIN_LENGTH, max_length=passwords.MAX_LENGTH)
 
 
-def log_in(connection: Connection, name: str, password: str) -> tuple[str, str]:
-    """Check a log-in and open a session; returns its token and its CSRF token.
+class Proof(BaseModel):
+    """Your password, to show that it is you who changes how you log in."""
+
+    model_config = ConfigDict(extra="forbid")
+    password: Password
+
+
+class Code(BaseModel):
+    """Six digits that your device shows."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"code": "492039"}]})
+    code: str = Field(pattern=r"^[0-9]{6}$")
+
+
+def log_in(request: Request, connection: Connection, name: str, password: str) -> tuple[str, str, dict[str, Any]]:
+    """Check a log-in and open a session; returns its token, its CSRF token and the log-in's row.
 
     Raises: Problem.
     """
-    row = users.find_user(connection, name) if "\x00" not in name else None
-    right = passwords.verify(row["password_hash"] if row else None, password)
-    if row is not None and row["locked"]:
-        raise Problem(429, "locked", f"too many wrong passwords; try again in {users.LOCK_MINUTES} minutes")
-    if row is None or not right:
-        if row is not None:
-            users.note_login(connection, row["id"], success=False)
+    count(request, f"log-in:{source_of(request)}", TRIES_PER_MINUTE)
+    with scope.at_door(connection):
+        row = users.find_user(connection, name) if "\x00" not in name else None
+        right = passwords.verify(row["password_hash"] if row else None, password)
+        refused = None
+        if row is not None and row["locked"]:
+            refused = Problem(429, "locked", f"too many wrong passwords; try again in {users.LOCK_MINUTES} minutes")
+        elif row is None or not right:
+            if row is not None:
+                users.note_login(connection, row["id"], success=False)
+            refused = Problem(401, "wrong_log_in", "name or password is wrong")
+        if refused is not None:
+            # A name that nobody has may be a password typed into the wrong field: it is not written down.
+            entry(request, connection, name if row else "unknown", "logIn", refused.code)
             connection.commit()
-        raise Problem(401, "wrong_log_in", "name or password is wrong")
-    users.note_login(connection, row["id"], success=True)
-    token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
-    users.open_session(connection, row["id"], token, csrf)
-    connection.commit()
-    return token, csrf
+            raise refused
+        assert row is not None
+        users.note_login(connection, row["id"], success=True)
+        token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
+        sessions.open_session(connection, row["id"], token, csrf)
+    entry(request, connection, name, "logIn", "done")
+    return token, csrf, row
+
+
+def entry(request: Request, connection: Connection, actor: str, action: str, result: str) -> None:
+    """Put on record what somebody did who is not known by a session yet."""
+    audit.append(
+        connection, actor=actor, action=action, object=request.url.path, result=result, source=source_of(request)
+    )
 
 
 def set_cookie(response: Response, token: str, *, secure: bool) -> None:
     """Give a browser its session."""
     response.set_cookie(
-        COOKIE, token, max_age=users.SESSION_HOURS * 3600, httponly=True, samesite="strict", secure=secure
+        COOKIE, token, max_age=sessions.SESSION_HOURS * 3600, httponly=True, samesite="strict", secure=secure
     )
 
 
 @router.post("", operation_id="logIn")
 def create(body: Credentials, request: Request, response: Response, connection: Db) -> dict[str, Any]:
     """Log in. The answer holds a bearer token for programs; browsers get it as a cookie."""
-    token, csrf = log_in(connection, body.name, body.password)
+    token, csrf, row = log_in(request, connection, body.name, body.password)
     set_cookie(response, token, secure=request.app.state.cookie_secure)
-    return {"token": token, "csrf": csrf, "hours": users.SESSION_HOURS}
+    return {"token": token, "csrf": csrf, "hours": sessions.SESSION_HOURS, "second_factor": row["totp_confirmed"]}
 
 
 @router.get("", operation_id="whoAmI")
-def read(who: Who, request: Request) -> dict[str, Any]:
-    """Say who is logged in."""
+def read(who: Own, request: Request) -> dict[str, Any]:
+    """Say who is logged in, and what that log-in may do."""
     return {
         "name": who.name,
         "role": who.role,
         "estates": len(who.estate_ids),
+        "actions": sorted(action for action in actions_of(who.role) if who.may(action)),
+        "second_factor": who.second_factor,
         "must_change_password": who.must_change_password,
-        "csrf": request.state.csrf,
+        "csrf": getattr(request.state, "csrf", None),
     }
 
 
 @router.delete("", operation_id="logOut", status_code=204)
-def delete(who: Who, request: Request, response: Response, connection: Db) -> None:  # noqa: ARG001
+def delete(who: Own, request: Request, response: Response, connection: Db) -> None:  # noqa: ARG001
     """Log out."""
-    token = request.headers.get("authorization", "").removeprefix("Bearer ") or request.cookies.get(COOKIE, "")
-    users.close_session(connection, token)
+    sessions.close_session(connection, bearer_of(request) or request.cookies.get(COOKIE, ""))
     response.delete_cookie(COOKIE)
 
 
+def change_password(request: Request, connection: Connection, who: Principal, old: str, new: str) -> None:
+    """Change a password, and with it end every session of its owner.
+
+    Raises: Problem.
+    """
+    count(request, f"code:{who.user_id}", TRIES_PER_MINUTE)
+    row = users.find_user(connection, who.name)
+    if row is None or not passwords.verify(row["password_hash"], old):
+        raise Problem(403, "wrong_password", "the password so far is wrong")
+    weak = "take another one than before" if new == old else passwords.weakness(new, who.name)
+    if weak:
+        raise Problem(422, "weak_password", weak)
+    users.set_password(connection, who.user_id, passwords.hash_password(new))
+
+
 @router.post("/password", operation_id="changePassword", status_code=204)
-def change_password(body: NewPassword, who: Who, connection: Db) -> None:
+def password(body: NewPassword, who: Own, request: Request, connection: Db) -> None:
     """Change your password; every session of yours ends."""
+    _person(who)
+    change_password(request, connection, who, body.password, body.new_password)
+
+
+@router.post("/second-factor/offer", operation_id="offerSecondFactor")
+def offer(body: Proof, who: Own, request: Request, connection: Db) -> dict[str, Any]:
+    """Begin with a second factor: put the secret into your device, then show a code. One that counts is replaced only by who shows it."""
+    _person(who)
+    count(request, f"code:{who.user_id}", TRIES_PER_MINUTE)
     row = users.find_user(connection, who.name)
     if row is None or not passwords.verify(row["password_hash"], body.password):
-        raise Problem(403, "wrong_password", "the password so far is wrong")
-    users.set_password(connection, who.user_id, passwords.hash_password(body.new_password))
+        raise Problem(403, "wrong_password", "the password is wrong")
+    if row["totp_confirmed"] and not who.second_factor:
+        raise Problem(403, "second_factor", "show a code of your present device first, or ask an administrator")
+    secret, uri = passwords.new_totp(who.name)
+    users.offer_totp(connection, who.user_id, _keys(request).ring().seal(secret.encode(), f"totp|{who.user_id}"))
+    return {"secret": secret, "uri": uri}
+
+
+@router.post("/second-factor", operation_id="showSecondFactor")
+def show(body: Code, who: Own, request: Request, response: Response, connection: Db) -> dict[str, Any]:
+    """Show a code: this session may then do what a password alone does not allow, and goes on under another token."""
+    _person(who)
+    row = users.find_user(connection, who.name)
+    if row is None or row["totp_sealed"] is None:
+        raise Problem(409, "no_second_factor", "begin with POST /api/v1/session/second-factor/offer")
+    if row["locked"]:
+        raise Problem(429, "locked", f"too many wrong codes; try again in {users.LOCK_MINUTES} minutes")
+    try:
+        secret = _keys(request).ring().unseal(row["totp_sealed"], f"totp|{who.user_id}").decode()
+    except NotOpened as error:
+        raise Problem(503, "keys", str(error)) from None
+    step = passwords.matching_step(secret, body.code)
+    if step is None or not users.use_totp_step(connection, who.user_id, step):
+        users.note_login(connection, who.user_id, success=False)
+        entry(request, connection, who.name, "showSecondFactor", "wrong_code")
+        connection.commit()
+        raise Problem(403, "wrong_code", "this code is wrong, over, or was used before")
+    users.note_login(connection, who.user_id, success=True)
+    bearer = bearer_of(request)
+    token, new = bearer or request.cookies.get(COOKIE, ""), secrets.token_urlsafe(32)
+    sessions.rotate(connection, token, new, second_factor=True)
+    if bearer is None:
+        set_cookie(response, new, secure=request.app.state.cookie_secure)
+    about(request, result="done")
+    return {"token": new}
+
+
+def _person(who: Principal) -> None:
+    if who.key_id is not None:
+        raise Problem(403, "role", "a key has no password and no second factor")
+
+
+def _keys(request: Request) -> KeyFile:
+    keys: KeyFile | None = request.app.state.keys
+    if keys is None:
+        raise Problem(503, "keys", "this site has no key file: set ANJU_KEYS_FILE, made by `anju keys make`")
+    return keys

@@ -1,7 +1,7 @@
 """The live stream: changes of alerts within a reader's reach as server-sent events, replayed from the last one that was seen.
 
 One look at the record of changes serves all streams (see `api.hub`). What a stream tells as an event's id is a number below which
-nothing is missing, so that whoever comes back with it is told some changes twice and none never.
+nothing is missing, so that whoever comes back with it is told some changes twice and none never; it is told as a word (`api.cursors`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.access import SeesAlerts, ask
+from api.once import OnceRoute
 from api.problems import Problem
-from api.session import Who, find_principal
 from domain.access import Principal
-from store import alert_lists
+from store import alert_lists, scope
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"])
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
 MAX_STREAMS = 200
 #: Seconds of silence after which a stream says that it is there, and asks whether its reader still is who it was.
 HEARTBEAT_S = 15.0
@@ -29,17 +30,21 @@ _REPLAY = 500
 @router.get("/stream", operation_id="streamAlerts", response_class=StreamingResponse)
 async def stream(
     request: Request,
-    who: Who,
+    who: SeesAlerts,
     last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    after: Annotated[str | None, Query(max_length=40, pattern=r"^[0-9a-f]*$")] = None,
 ) -> StreamingResponse:
     """Stream changes of alerts within your reach (server-sent events); replays from Last-Event-ID."""
     if request.app.state.hub.streams >= MAX_STREAMS:
         raise Problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open; try again soon")
-    known = last_event_id or ""
-    start = int(known) if known.isascii() and known.isdecimal() and len(known) < 19 else after
+    hub = request.app.state.hub
+    await run_in_threadpool(hub.place)
+    if hub.cursors is None:
+        raise Problem(503, "database_away", "the database does not answer; try again soon")
     return StreamingResponse(
-        _changes(request, who, start), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _changes(request, who, hub.cursors.place(last_event_id or after or "")),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
@@ -48,11 +53,12 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
 
     def replay(after: int) -> list[dict[str, Any]]:
         with pool.connection() as connection:
+            scope.enter(connection, who)
             return alert_lists.changes_after(connection, after, who.estate_ids, who.classes, _REPLAY)
 
     def still_there() -> Principal | None:
         with pool.connection() as connection:
-            return find_principal(request, connection)
+            return ask(request, connection)
 
     hub.streams += 1
     try:
@@ -60,13 +66,13 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
         # Taken with the place, and before anything is read: what is told as safe must have been told.
         safe = hub.safe
         seq = safe if start is None else start
-        yield f"retry: 2000\nid: {min(seq, safe)}\nevent: hello\ndata: {{}}\n\n"
+        yield f"retry: 2000\nid: {hub.word(min(seq, safe))}\nevent: hello\ndata: {{}}\n\n"
         told: set[int] = set()
         while start is not None and (rows := await run_in_threadpool(replay, seq)):
             for row in rows:
                 seq = row["seq"]
                 told.add(seq)
-                yield _event(min(seq, safe), row)
+                yield _event(hub.word(min(seq, safe)), row)
         while not await request.is_disconnected():
             if not await hub.wait(place, HEARTBEAT_S):
                 principal = await run_in_threadpool(still_there)
@@ -82,15 +88,14 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
             place += len(changes)
             for row in changes:
                 if row["seq"] not in told and row["estate_id"] in who.estate_ids and row["alert_class"] in who.classes:
-                    yield _event(row["safe"], row)
+                    yield _event(hub.word(row["safe"]), row)
     finally:
         hub.streams -= 1
 
 
-def _event(safe: int, row: dict[str, Any]) -> str:
+def _event(place: str, row: dict[str, Any]) -> str:
     data = {
         "alert": row["id"],
-        "seq": row["seq"],
         "step": row["step"],
         "class": row["alert_class"],
         "detector": row["detector"],
@@ -99,4 +104,4 @@ def _event(safe: int, row: dict[str, Any]) -> str:
         "drill": row["drill"],
         "ended": row["ended_at"] is not None,
     }
-    return f"id: {safe}\nevent: alert\ndata: {json.dumps(data)}\n\n"
+    return f"id: {place}\nevent: alert\ndata: {json.dumps(data)}\n\n"

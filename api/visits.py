@@ -12,28 +12,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from analytics import cures, leads, lessons
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
+from api.access import Db, RecordsVisits, SeesLeads
 from api.estates import find_estate, find_unit
+from api.once import OnceRoute
 from api.problems import Problem
-from api.session import Db, Who, sees_leads
-from domain.access import READ_ONLY
 from domain.ids import ID_PATTERN
 from store import findings, visits
 
-router = APIRouter(prefix="/api/v1", tags=["visits"])
+router = APIRouter(prefix="/api/v1", tags=["visits"], route_class=OnceRoute)
 EstateCode = Annotated[str, Query(pattern=ID_PATTERN)]
 
 
 @router.get("/visit-list", operation_id="getVisitList")
 def visit_list(
     request: Request,
-    who: Who,
+    who: SeesLeads,
     connection: Db,
     estate: EstateCode,
     visits: Annotated[int, Query(ge=1, le=500)] = 20,
     as_of: date | None = None,
 ) -> dict[str, Any]:
     """Return the homes to visit this week, likeliest first, some of them at random; each with its why in both languages."""
-    sees_leads(who)
     found = find_estate(connection, who, estate)
     made = leads.week(
         connection,
@@ -61,9 +60,8 @@ _LEAD = ("kind", "score", "start_day", "start_low", "start_high", "raised_day", 
 
 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
-def list_abstentions(estate: str, who: Who, connection: Db) -> dict[str, Any]:
+def list_abstentions(estate: str, who: SeesLeads, connection: Db) -> dict[str, Any]:
     """Count the units that could not be judged on the last whole day, by detector and reason, and what device would cure it."""
-    sees_leads(who)
     found = find_estate(connection, who, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
     counts = findings.count_abstentions(connection, found["id"], on)
@@ -94,11 +92,8 @@ class Visited(BaseModel):
 
 
 @router.post("/visits", operation_id="recordVisit", status_code=201)
-def record_visit(body: Visited, who: Who, connection: Db) -> dict[str, Any]:
+def record_visit(body: Visited, who: RecordsVisits, connection: Db) -> dict[str, Any]:
     """Record a visit. The same code with the same content changes nothing; with other content it is refused."""
-    sees_leads(who)
-    if who.role in READ_ONLY:
-        raise Problem(403, "role", f"the role {who.role} only looks")
     unit = find_unit(connection, who, body.estate, body.unit)
     if body.visited_on > datetime.now(ZoneInfo(unit["timezone"])).date():
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
@@ -116,22 +111,20 @@ def record_visit(body: Visited, who: Who, connection: Db) -> dict[str, Any]:
 
 @router.get("/visits", operation_id="listVisits")
 def list_visits(
-    who: Who,
+    who: SeesLeads,
     connection: Db,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> dict[str, Any]:
     """List visits within your reach, newest first; `next` is the `before` of the following page."""
-    sees_leads(who)
     rows = visits.list_visits(connection, who.estate_ids, before_id=before, limit=limit)
     return {"items": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
 @router.get("/lessons", operation_id="getLessons")
 def get_lessons(
-    who: Who, connection: Db, estate: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
+    who: SeesLeads, connection: Db, estate: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
 ) -> dict[str, Any]:
     """Return hit rates by detector version, estate and month, the controls' miss rate, and calibrations that are proposed."""
-    sees_leads(who)
     scope = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
     return lessons.lessons(connection, scope)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.access import HOLDS_BACK_LIFE_SAFETY, READ_ONLY, TAKES_OUT_OF_SERVICE, Principal
+from domain.access import Action, Principal
 from domain.alerting import (
     AlertState,
     NotAllowed,
@@ -17,7 +17,7 @@ from domain.alerting import (
     restored,
     suppressed,
 )
-from store import alerts, suppressions, users
+from store import alerts, scope, suppressions, users
 from store.connect import Connection
 
 #: A shelf is a promise to look again: no longer than a week, then it is asked for anew.
@@ -74,7 +74,7 @@ def take_out_of_service(
     connection: Connection, principal: Principal, alert_id: int, *, note: str | None = None, version: int | None = None
 ) -> int:
     """Hold an alert's key back until it is restored, for a reason. Raises as `acknowledge`."""
-    if principal.role not in TAKES_OUT_OF_SERVICE:
+    if not principal.may(Action.TAKE_OUT_OF_SERVICE):
         raise NotAllowed(f"the role {principal.role} takes nothing out of service; shelve it, or ask who may")
     return _hold_back(connection, principal, alert_id, version, Suppression.OUT_OF_SERVICE, note, None)
 
@@ -96,10 +96,11 @@ def assign(
     with connection.transaction():
         row = _read(connection, principal, alert_id, version)
         if assignee is not None:
-            other = users.find_principal(connection, assignee)
+            with scope.at_door(connection):
+                other = users.find_principal(connection, assignee)
             if other is None or row["estate_id"] not in other.estate_ids or row["alert_class"] not in other.classes:
                 raise NotAllowed(f"{assignee!r} is nobody who sees this alert")
-            if other.role in READ_ONLY:
+            if not other.may(Action.STEP_ON_ALERTS):
                 raise NotAllowed(f"{assignee!r} only looks")
         return alerts.assign(connection, alert_id, assignee, actor=principal.name, expected_version=row["version"])
 
@@ -125,7 +126,7 @@ def _hold_back(
 ) -> int:
     if not note:
         raise NotAllowed("say in `note` why: nothing is held back without a reason")
-    may = principal.role in HOLDS_BACK_LIFE_SAFETY
+    may = principal.may(Action.HOLD_BACK_LIFE_SAFETY)
     with connection.transaction():
         row = _read(connection, principal, alert_id, version)
         state = suppressed(alerts.state_of(row), kind, may_hold_back_life_safety=may)
@@ -148,7 +149,7 @@ def _step(
 
 
 def _read(connection: Connection, principal: Principal, alert_id: int, version: int | None) -> dict[str, Any]:
-    if principal.role in READ_ONLY:
+    if not principal.may(Action.STEP_ON_ALERTS):
         raise NotAllowed(f"the role {principal.role} only looks")
     row = alerts.get_alert(connection, alert_id, principal.estate_ids, principal.classes)
     if row is None:

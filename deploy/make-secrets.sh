@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 mkdir -p secrets
 cd secrets
 random() { openssl rand -base64 24 | tr -d '\n'; }
-for name in db_password ingest_password simulator_password grafana_password; do
+for name in db_password api_db_password ingest_password simulator_password grafana_password; do
     [ -s "$name" ] || random > "$name"
 done
 if [ ! -s broker_passwords ]; then
@@ -46,7 +46,13 @@ if [ ! -s trust/revoked.pem ]; then
     openssl ca -gencrl -config crl.conf -keyfile authority/ca.key -cert authority/ca.crt -out trust/revoked.pem 2>/dev/null
     rm -f crl.conf index.txt index.txt.attr
 fi
+# The keys of people's data and second factors: a folder, so that `anju keys rotate` can put a new file in place of the old one.
+mkdir -p keys
+if [ ! -s keys/keys.toml ]; then
+    printf 'current = "k1"\nindex_key = "%s"\n\n[keys.k1]\nscheme = "aes-256-gcm"\nkey = "%s"\n' \
+        "$(openssl rand -base64 32)" "$(openssl rand -base64 32)" > keys/keys.toml
+fi
 # The containers' own users read these through the secrets mount.
-chmod 755 . authority trust
-chmod 644 authority/ca.crt authority/ca.key trust/ca.crt trust/revoked.pem ca.crt broker.crt broker_passwords broker.key ./*_password
+chmod 755 . authority trust keys
+chmod 644 keys/keys.toml authority/ca.crt authority/ca.key trust/ca.crt trust/revoked.pem ca.crt broker.crt broker_passwords broker.key ./*_password
 echo "secrets are in deploy/secrets"

@@ -18,6 +18,7 @@ class AlertClass(StrEnum):
     COMPLIANCE = "compliance"
     WELFARE = "welfare"
     DATA = "data"
+    PRIVACY = "privacy"
 
 
 class Severity(StrEnum):

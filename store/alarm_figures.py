@@ -77,9 +77,5 @@ def read_figures(
 
 def count_seats(connection: Connection, estates: tuple[int, ...]) -> int:
     """Count the guards and managers who are logged in and reach one of the estates; at least one seat is assumed."""
-    row = connection.execute(
-        "SELECT count(DISTINCT u.id) AS n FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.expires_at > now() "
-        "AND u.disabled_at IS NULL AND u.role IN ('guard', 'property_manager') AND (u.estate_id IS NULL OR u.estate_id = ANY(%s))",
-        [list(estates)],
-    ).fetchone()
+    row = connection.execute("SELECT seats_at(%s) AS n", [list(estates)]).fetchone()
     return max(1, row["n"] if row else 1)

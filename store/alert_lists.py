@@ -88,6 +88,11 @@ def list_folds(connection: Connection, wanted: Wanted, fold_from: int, *, limit:
     ).fetchall()
 
 
+def within(wanted: Wanted, estates: tuple[int, ...]) -> Wanted:
+    """Narrow what is wanted to some of its estates."""
+    return replace(wanted, estates=tuple(set(wanted.estates) & set(estates)))
+
+
 def _unpaged(wanted: Wanted) -> Wanted:
     return replace(wanted, before_id=None)
 
@@ -120,6 +125,13 @@ def last_change(connection: Connection) -> int:
     """Return the newest sequence number."""
     row = connection.execute("SELECT coalesce(max(seq), 0) AS seq FROM alert_changes").fetchone()
     return int(row["seq"]) if row else 0
+
+
+def cursor_secret(connection: Connection) -> bytes:
+    """Return the secret under which places in the record of changes are told."""
+    row = connection.execute("SELECT secret FROM site_secrets WHERE name = 'cursor'").fetchone()
+    assert row is not None
+    return bytes(row["secret"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

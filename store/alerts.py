@@ -185,6 +185,13 @@ def standing_of(connection: Connection, detectors: list[str]) -> dict[tuple[str,
     return {(r["detector"], r["subject_kind"], r["subject_id"]): r["severity"] for r in rows}
 
 
+def standing_keys(connection: Connection, detector: str) -> list[dict[str, Any]]:
+    """List the subjects and keys under which a detector's alerts are open."""
+    return connection.execute(
+        "SELECT subject_id, dedup_key FROM alerts WHERE detector = %s AND ended_at IS NULL", [detector]
+    ).fetchall()
+
+
 def of_units(connection: Connection, units: list[int], detectors: list[str]) -> dict[str, list[dict[str, Any]]]:
     """Read and lock all alerts of detectors about units, ended ones too, by detector."""
     found: dict[str, list[dict[str, Any]]] = {}

@@ -31,6 +31,8 @@ InTheWay = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure
 AlreadyThere = psycopg.errors.UniqueViolation
 #: Raised when the database has no tables yet.
 NoTables = psycopg.errors.UndefinedTable
+#: Raised when row-level security, or a right that is missing, refuses what the API asked for.
+Walled = psycopg.errors.InsufficientPrivilege
 #: Raised for anything that the server refuses.
 DatabaseError = psycopg.DatabaseError
 #: Raised when what is being written cannot be stored as it is.
@@ -55,10 +57,17 @@ def connect(dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_
     )
 
 
-def open_pool(dsn: str, *, size: int = 8) -> Pool:
-    """Open a pool for the API; each statement is bounded to 15 seconds and each wait for a connection to 5."""
+#: The log-in of the API, which row-level security binds (migration 0013).
+API_ROLE = "anju_api"
+
+
+def open_pool(dsn: str, *, size: int = 8, password: str | None = None) -> Pool:
+    """Open a pool for the API, as `API_ROLE`; each statement is bounded to 15 seconds and each wait for a connection to 5.
+
+    `dsn` names the server and the database; its own log-in and password are not used.
+    """
     return ConnectionPool(
-        dsn,
+        make_conninfo(dsn, user=API_ROLE, password=password),
         min_size=1,
         max_size=size,
         timeout=5,
@@ -100,6 +109,14 @@ def accepts(dsn: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def set_api_password(connection: Connection, password: str) -> None:
+    """Give the API's log-in its password; only its SCRAM verifier is ever sent (PostgreSQL manual, 53.3)."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), API_ROLE.encode(), b"scram-sha-256")
+    connection.execute(
+        sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(API_ROLE), sql.Literal(verifier.decode()))
+    )
 
 
 def with_database(dsn: str, name: str) -> str:

@@ -169,13 +169,20 @@ def replay(connection: Connection, channel: str, since: datetime, now: datetime,
     return done.rowcount
 
 
-def count_by_channel(connection: Connection, now: datetime) -> list[dict[str, Any]]:
-    """Count what each channel has waiting, sent, dropped and failed, with how long the oldest has waited and how the channel does."""
+def count_by_channel(
+    connection: Connection, now: datetime, estates: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    """Count what each channel has waiting, sent, dropped and failed, with how long the oldest has waited and how the channel does.
+
+    Of the alerts of some estates, or of all.
+    """
+    scope = None if estates is None else list(estates)
     return connection.execute(
         "SELECT d.channel, count(*) FILTER (WHERE d.result IS NULL) AS waiting, count(*) FILTER (WHERE d.result = 'sent') AS sent, "
         "count(*) FILTER (WHERE d.result = 'dropped') AS dropped, count(*) FILTER (WHERE d.result = 'failed') AS failed, "
         "extract(epoch FROM %s - min(d.due_at) FILTER (WHERE d.result IS NULL))::float8 AS late_s, max(s.failing_since) AS failing_since, "
         "max(s.disabled_at) AS disabled_at, max(s.disabled_why) AS disabled_why FROM deliveries d "
-        "LEFT JOIN channel_states s USING (channel) GROUP BY d.channel ORDER BY d.channel",
-        [now],
+        "JOIN alerts a ON a.id = d.alert_id LEFT JOIN channel_states s USING (channel) "
+        "WHERE %s::integer[] IS NULL OR a.estate_id = ANY(%s) GROUP BY d.channel ORDER BY d.channel",
+        [now, scope, scope],
     ).fetchall()

@@ -25,6 +25,11 @@ class Health:
     quarantined: int
 
 
+def ping(connection: Connection) -> None:
+    """Have the database answer; raises what the driver raises where it does not."""
+    connection.execute("SELECT 1")
+
+
 def examine(connection: Connection) -> Health:
     """Ask for all of it."""
     row = connection.execute(

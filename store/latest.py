@@ -32,18 +32,13 @@ def keep_latest(
 def list_heard(connection: Connection, scope: tuple[int, ...], estate: str, gateway: str) -> list[dict[str, Any]]:
     """List a gateway's devices with the instant of their newest value, by their own clock; no values, which are a home's."""
     return connection.execute(
-        "SELECT d.code AS device, d.kind, d.profile, max(l.at) AS heard_at FROM devices d JOIN gateways g ON g.id = d.gateway_id "
-        "JOIN estates e ON e.id = d.estate_id LEFT JOIN points p ON p.device_id = d.id LEFT JOIN latest_values l ON l.point_id = p.id "
-        "WHERE e.code = %s AND g.code = %s AND e.id = ANY(%s) AND d.retired_on IS NULL GROUP BY d.id ORDER BY d.code",
+        "SELECT d.code AS device, d.kind, d.profile, h.heard_at FROM gateways g JOIN estates e ON e.id = g.estate_id "
+        "CROSS JOIN LATERAL heard_of_gateway(g.id) h JOIN devices d ON d.id = h.device_id "
+        "WHERE e.code = %s AND g.code = %s AND e.id = ANY(%s) AND d.retired_on IS NULL ORDER BY d.code",
         [estate, gateway, list(scope)],
     ).fetchall()
 
 
 def list_of_unit(connection: Connection, unit_id: int) -> list[dict[str, Any]]:
     """List the newest value of every point of the devices that are mounted in a unit now."""
-    return connection.execute(
-        "SELECT d.code AS device, p.name AS point, l.at, l.value FROM mounts m JOIN devices d ON d.id = m.device_id "
-        "JOIN points p ON p.device_id = d.id JOIN latest_values l ON l.point_id = p.id "
-        "WHERE m.unit_id = %s AND m.valid_from <= now() AND (m.valid_to IS NULL OR m.valid_to > now()) ORDER BY d.code, p.name",
-        [unit_id],
-    ).fetchall()
+    return connection.execute("SELECT * FROM latest_of_unit(%s)", [unit_id]).fetchall()

@@ -72,11 +72,7 @@ def unit_readings(
 ) -> list[dict[str, Any]]:
     """Read a unit's values of one point over [low, high), oldest first, from every meter while it was mounted there."""
     return connection.execute(
-        "SELECT r.at, d.code AS device, r.value FROM mounts m JOIN devices d ON d.id = m.device_id "
-        "JOIN points p ON p.device_id = d.id AND p.name = %(point)s JOIN readings r ON r.point_id = p.id "
-        "AND r.at >= %(low)s AND r.at < %(high)s AND r.at >= m.valid_from AND (m.valid_to IS NULL OR r.at < m.valid_to) "
-        "WHERE m.unit_id = %(unit)s ORDER BY r.at, d.code LIMIT %(limit)s",
-        {"point": point, "low": low, "high": high, "unit": unit_id, "limit": limit},
+        "SELECT * FROM readings_of_unit(%s, %s, %s, %s, %s)", [unit_id, point, low, high, limit]
     ).fetchall()
 
 

@@ -6,7 +6,9 @@ the site's to say. Facts, findings and alerts are evidence and are not touched h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -37,3 +39,29 @@ def drop_before(connection: Connection, series: str, cutoff: datetime) -> list[s
         for name in old:
             connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
     return old
+
+
+def alone(connection: Connection) -> bool:
+    """Be the only one who keeps house until the transaction ends; False where another process is at it."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtext('anju.keeping')) AS held").fetchone()
+    return bool(row and row["held"])
+
+
+def delete_old(connection: Connection, now: datetime, cutoffs: Mapping[str, datetime]) -> dict[str, int]:
+    """Delete what is over: sessions, begun log-ins, kept answers and exports by their own end, the rest before its cutoff.
+
+    What a person still works on stays: open deliveries and open quarantine are never old.
+    """
+    values = {"now": now, **cutoffs}
+    return {name: connection.execute(query, values).rowcount for name, query in _OVER.items()}
+
+
+_OVER: dict[str, LiteralString] = {
+    "sessions": "DELETE FROM sessions WHERE expires_at < %(now)s",
+    "sign_ins": "DELETE FROM sign_ins WHERE expires_at < %(now)s",
+    "given_answers": "DELETE FROM given_answers WHERE made_at < %(now)s - interval '1 day'",
+    "exports": "DELETE FROM exports WHERE expires_at < %(now)s",
+    "deliveries": "DELETE FROM deliveries WHERE result IS NOT NULL AND result_at < %(deliveries)s",
+    "quarantine": "DELETE FROM quarantine WHERE resolution IS NOT NULL AND resolved_at < %(quarantine)s",
+    "lookups": "DELETE FROM people.lookups WHERE asked_at < %(lookups)s",
+}

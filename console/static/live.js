@@ -82,7 +82,7 @@ async function show(change) {
 }
 
 let queue = Promise.resolve();
-const stream = new EventSource(`/api/v1/stream?after=${live.dataset.seq}`);
+const stream = new EventSource(`/api/v1/stream?after=${live.dataset.place}`);
 stream.addEventListener("hello", () => connected(true));
 stream.addEventListener("alert", (event) => {
   queue = queue.then(() => show(JSON.parse(event.data))).catch(() => {});

@@ -15,6 +15,7 @@ import yaml
 from anju.cli import app
 from anju.settings import FOREIGN, PREFIX, Settings
 from api.authority import load_authority, utc_now, write_revocations
+from casework.keyring import load_keyring
 from tests.conftest import ROOT
 from tests.shipped import Shipped
 
@@ -37,6 +38,15 @@ def test_every_service_of_ours_is_a_command_that_exists() -> None:
     assert {"ingest", "analytics", "casework", "api", "migrate", "simulator"} == set(OURS)
 
 
+def test_the_api_is_not_given_the_owners_password() -> None:
+    """The API's log-in is bound by row-level security; the owner's is not, so it must not be at hand there."""
+    assert (
+        "db_password" not in SERVICES["api"]["secrets"]
+        and "ANJU_DB_PASSWORD_FILE" not in SERVICES["api"]["environment"]
+    )
+    assert "api_db_password" in SERVICES["api"]["secrets"]
+
+
 def test_every_variable_is_read_by_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     for name, service in OURS.items():
@@ -47,6 +57,8 @@ def test_every_variable_is_read_by_the_settings(monkeypatch: pytest.MonkeyPatch,
                 value = str(tmp_path)
             if str(value).startswith("/run/notices/"):
                 value = ROOT / "deploy" / "notices" / str(value).rsplit("/", 1)[1]
+            if str(value).startswith("/run/keys/"):
+                value = ROOT / "docker-compose.yml"
             if str(value).startswith("/run/secrets/"):
                 secret = str(value).rsplit("/", 1)[1]
                 assert secret in service["secrets"], f"{name}: {secret} is used but not given"
@@ -117,7 +129,11 @@ def test_every_secret_is_made_by_the_script(tmp_path: Path) -> None:
     )
     assert loaded.pem == (tmp_path / "deploy" / "secrets" / "trust" / "ca.crt").read_text("ascii")
     passwords = {(tmp_path / "deploy" / "secrets" / n).read_text("utf-8") for n in wanted if n.endswith("password")}
-    assert len(passwords) == 4 and all(len(p) >= 30 for p in passwords)
+    assert (
+        len(passwords) == 5
+        and load_keyring(tmp_path / "deploy" / "secrets" / "keys" / "keys.toml").current == "k1"
+        and all(len(p) >= 30 for p in passwords)
+    )
     subprocess.run(
         ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "broker.crt"],
         cwd=tmp_path / "deploy" / "secrets",

@@ -50,7 +50,7 @@ def test_from_nothing_to_a_page_and_again(tmp_path: Path) -> None:
         assert said > 0 and true == said and missed == 0 and left >= 1 and leak_true == leaks >= 1
         assert "无人居住迹象" in text and "烟雾报警" in text
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
-            assert json.load(answer)["conservation"] is True
+            assert json.load(answer)["status"] == "ok"
         time.sleep(8)
     finally:
         first.send_signal(signal.SIGINT)

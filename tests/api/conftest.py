@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
-from api.app import create_app
+from api.app import Site, create_app
 from api.passwords import make_user
 from domain.access import Role
 from domain.alerting import AlertClass, Severity
@@ -107,7 +107,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         )[0]
         connection.commit()
     pool = open_pool(dsn, size=6)
-    app = create_app(pool, LiveBus(None), load_policy())
+    app = create_app(pool, LiveBus(None), load_policy(), Site(slack=1000))
     yield {"app": app, "users": users, "alerts": found, "dsn": dsn}
     pool.close()
 

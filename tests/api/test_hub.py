@@ -99,9 +99,10 @@ def test_what_a_change_carries_as_safe_has_been_told_with_it(dsn: str, connectio
 
 
 def _look(hub: Hub) -> list[dict[str, Any]]:
-    from store import alert_lists
+    from store import alert_lists, scope
 
     with hub._pool.connection() as connection:
+        scope.enter_everywhere(connection)
         assert hub._high is not None
         found = alert_lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
     import time

@@ -26,7 +26,7 @@ from analytics.policy import load_policy
 from anju.embedded import find_program
 from anju.processes import answers, free_port, start, wait_for
 from api import authority
-from api.app import create_app
+from api.app import Site, create_app
 from gateway import enrolment
 from gateway.config import Config, parse_config
 from gateway.enrolment import EnrolmentFailed, Renewal, claim, renew_after
@@ -54,7 +54,7 @@ def api(dsn: str, authorities: Path) -> Iterator[str]:
         register(connection)
     pool = open_pool(dsn)
     port = free_port()
-    app = create_app(pool, LiveBus(None), load_policy(), authority_dir=authorities)
+    app = create_app(pool, LiveBus(None), load_policy(), Site(authority_dir=authorities, slack=1000))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 
 from domain.alerting import Acknowledgement, AlertClass, Severity, acknowledged, returned
-from store import alert_lists, alerts, findings, places, users, watch
+from store import alert_lists, alerts, findings, places, sessions, users, watch
 from store.alert_lists import Wanted
 from store.alerts import Raise, Stale
-from store.connect import Connection, connect, open_pool
+from store.connect import Connection, connect
 from store.live import LiveBus
 
 pytestmark = pytest.mark.real
@@ -103,18 +103,18 @@ def test_a_wrong_password_locks_for_a_while(connection: Connection) -> None:
     from domain.access import Role
 
     estate(connection)
-    users.add_user(connection, "wang", "hash", Role.GUARD)
+    assert users.grant(connection, users.add_user(connection, "wang", "hash", Role.GUARD), by="test")
     row = users.find_user(connection, "wang")
     assert row is not None and not row["locked"] and users.count_users(connection) == 1
     for _ in range(users.MAX_FAILURES):
         users.note_login(connection, row["id"], success=False)
     row = users.find_user(connection, "wang")
     assert row is not None and row["locked"]
-    users.open_session(connection, row["id"], "token", "csrf")
-    found = users.find_session(connection, "token")
-    assert found is not None and found[0].estate_ids == places.estate_ids(connection)
+    sessions.open_session(connection, row["id"], "token", "csrf")
+    found = sessions.find_session(connection, "token")
+    assert found is not None and found.principal.estate_ids == places.estate_ids(connection)
     users.set_password(connection, row["id"], "other")
-    assert users.find_session(connection, "token") is None
+    assert sessions.find_session(connection, "token") is None
 
 
 def test_a_bus_without_redis_still_wakes(dsn: str) -> None:
@@ -124,7 +124,7 @@ def test_a_bus_without_redis_still_wakes(dsn: str) -> None:
     wakes = bus.wakes("x", every_s=0.05)
     assert next(wakes) is None and next(wakes) is None
     wakes.close()
-    with open_pool(dsn, size=1) as pool, pool.connection() as connection:
+    with connect(dsn) as connection:
         assert watch.take(connection, urgent=True) == []
         assert findings.list_abstentions(connection, 1) == []
 

@@ -236,7 +236,7 @@ def test_a_way_that_fails_for_days_is_disabled(connection: Connection) -> None:
 def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(connection: Connection) -> None:
     config = notices({"channel": "browsers"})
     estate_id = estate(connection)
-    users.add_user(connection, "guard", "x", Role.GUARD)
+    users.grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
     connection.execute(
         "INSERT INTO push_subscriptions (endpoint, user_id, keys) SELECT 'https://p.example/1', id, '{}' FROM users"
     )
