@@ -27,6 +27,7 @@ from api import (
     provision,
     schema,
     session,
+    sign_in,
     stream,
     users,
     visits,
@@ -54,6 +55,7 @@ HSTS = "max-age=31536000"
 _ROUTERS = (
     health,
     session,
+    sign_in,
     users,
     estates,
     stream,

@@ -91,7 +91,7 @@ def check(connection: Connection) -> Verdict:
     """Go over the chain from its first entry: numbers without holes, each hash right, each link whole, no earlier head lost."""
     broken = connection.execute(
         "SELECT seq, CASE WHEN seq <> n THEN 'an entry before it is missing' WHEN prev <> before THEN 'its link to the entry before is not whole' "
-        "ELSE 'its content was changed' END AS why FROM (SELECT seq, entry, prev, hash, estate_id, row_number() OVER w AS n, "
+        "ELSE 'its content was changed' END AS why FROM (SELECT seq, at, entry, prev, hash, estate_id, row_number() OVER w AS n, "
         "coalesce(lag(hash) OVER w, '\\x') AS before FROM audit_log WINDOW w AS (ORDER BY seq)) a "
         "WHERE seq <> n OR prev <> before OR hash <> audit_hash(prev, seq, estate_id, entry) "
         "OR (entry ->> 'at_ms')::bigint <> (extract(epoch FROM at) * 1000)::bigint ORDER BY seq LIMIT 1"

@@ -34,7 +34,7 @@ def find_export(connection: Connection, export_id: int, user_id: int) -> dict[st
 def occupancy(connection: Connection, estates: Sequence[int]) -> list[dict[str, Any]]:
     """Count an estate's homes by building: all, let today, and with an open lead that nobody lives there."""
     return connection.execute(
-        "SELECT e.code AS estate, coalesce(b.code, '-') AS building, count(*) AS homes, count(*) FILTER (WHERE EXISTS (SELECT FROM tenancies t "
+        "SELECT e.code AS estate, coalesce(b.code, 'none') AS building, count(*) AS homes, count(*) FILTER (WHERE EXISTS (SELECT FROM tenancies t "
         "WHERE t.unit_id = u.id AND t.valid_from <= current_date AND (t.valid_to IS NULL OR t.valid_to >= current_date))) AS let, "
         "count(*) FILTER (WHERE EXISTS (SELECT FROM alerts a WHERE a.detector = 'unoccupied' AND a.subject_kind = 'unit' "
         "AND a.subject_id = u.id AND a.ended_at IS NULL)) AS unoccupied_leads FROM units u JOIN estates e ON e.id = u.estate_id "

@@ -262,9 +262,10 @@ def test_a_request_with_a_key_is_done_once(client: TestClient, site: dict[str, A
         "to_at": "2030-01-02T00:00:00Z",
         "reason": "a drill",
     }
-    send = lambda key, **more: client.post(
-        "/api/v1/windows", json={**body, **more}, headers={**who, "Idempotency-Key": key}
-    )  # noqa: E731
+
+    def send(key: str, **more: str) -> Any:
+        return client.post("/api/v1/windows", json={**body, **more}, headers={**who, "Idempotency-Key": key})
+
     first, second = send("key-0001"), send("key-0001")
     assert first.status_code == second.status_code == 201 and first.json() == second.json()
     assert second.headers["Idempotent-Replayed"] == "true" and drills(site["dsn"]) == 1
@@ -292,7 +293,10 @@ def test_of_the_same_request_at_the_same_moment_one_is_done(client: TestClient, 
         "reason": "a drill",
     }
     answers: list[Any] = []
-    send = lambda: answers.append(client.post("/api/v1/windows", json=body, headers=who))  # noqa: E731
+
+    def send() -> None:
+        answers.append(client.post("/api/v1/windows", json=body, headers=who))
+
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()

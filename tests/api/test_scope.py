@@ -283,6 +283,7 @@ def _stream(world: World, role: Role, reach: str) -> list[str]:
 
 def test_every_route_declares_what_it_takes(make_world: Callable[..., World]) -> None:
     world = make_world("aa", "bb", "cc")
+    assert set(OPEN) | APART | set(BODIES) <= {route.operation_id for route in api_routes(world.app)}
     for route in api_routes(world.app):
         guards = guards_of(route)
         assert route.operation_id, f"{route.path} has no operation_id"
