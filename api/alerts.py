@@ -92,13 +92,18 @@ class Filter(BaseModel):
         )  # fmt: skip
 
 
-class Page(Filter):
+class InWords(Filter):
+    """Which alerts are meant, and in which language."""
+
+    lang: str = Field("zh", pattern="^(zh|en)$")
+
+
+class Page(InWords):
     """Which alerts to list, and how many."""
 
     before: int | None = Field(None, ge=1, le=2**62)
     limit: int = Field(50, ge=1, le=200)
     fold: bool = Field(False, description="leave out those that /alerts/folds shows as one row")
-    lang: str = Field("zh", pattern="^(zh|en)$")
 
 
 @router.get("/alerts", operation_id="listAlerts")
@@ -113,12 +118,10 @@ def list_alerts(request: Request, who: SeesAlerts, connection: Db, page: Annotat
 
 
 @router.get("/alerts/folds", operation_id="listFolds")
-def list_folds(
-    request: Request, who: SeesAlerts, connection: Db, asked: Annotated[Filter, Query()], lang: Language = "zh"
-) -> dict[str, Any]:
+def list_folds(request: Request, who: SeesAlerts, connection: Db, asked: Annotated[InWords, Query()]) -> dict[str, Any]:
     """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
     rows = alert_lists.list_folds(connection, asked.wanted(who), request.app.state.policy.alarms.fold_from)
-    return {"items": [{**row, "title": request.app.state.policy.title(row, lang)} for row in rows]}
+    return {"items": [{**row, "title": request.app.state.policy.title(row, asked.lang)} for row in rows]}
 
 
 @router.get("/leads", operation_id="listLeads")
@@ -159,7 +162,7 @@ def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[
     return unit_days.list_unit_days(connection, row["subject_id"], first - timedelta(days=BEFORE_DAYS), last)
 
 
-@router.get("/alerts/{alert_id}", operation_id="getAlert")
+@router.get("/alerts/{alert_id:int}", operation_id="getAlert")
 def get_alert(
     alert_id: AlertId, request: Request, response: Response, who: SeesAlerts, connection: Db, lang: Language = "zh"
 ) -> dict[str, Any]:
@@ -194,7 +197,7 @@ class Bulk(Step):
     """One step on many alerts: by their ids, or all that a filter means."""
 
     step: StepName
-    ids: list[int] | None = Field(None, max_length=MAX_BULK)
+    ids: list[Annotated[int, Field(strict=True, ge=1, le=2**62)]] | None = Field(None, max_length=MAX_BULK)
     where: Filter | None = None
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from casework.steps import Unknown
@@ -51,6 +52,12 @@ def problem(status: int, code: str, detail: str, request: Request | None = None,
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def _allowed(app: FastAPI, path: str) -> list[str]:
+    """List the methods that a path has, over all of its routes (RFC 9110, 15.5.6)."""
+    routes = [route for router in app.state.routers for route in router.routes if isinstance(route, APIRoute)]
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
 
@@ -62,7 +69,10 @@ def install(app: FastAPI) -> None:
             else _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
         )
         extra = error.extra if isinstance(error, Problem) else {}
-        return problem(error.status_code, code, str(error.detail), request, **extra)
+        answer = problem(error.status_code, code, str(error.detail), request, **extra)
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_allowed(app, request.url.path))
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -14,6 +14,7 @@ from api.problems import MEDIA_TYPE
 from domain.access import ALLOWED, NEEDS_SECOND_FACTOR
 
 _REFUSALS = {
+    "400": "The body cannot be read.",
     "401": "Nobody is logged in.",
     "403": "Not allowed: the role, the key, the CSRF token or a second factor is missing.",
     "404": "Not there, or not within your reach: both look the same.",

@@ -154,7 +154,7 @@ def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, A
         operation = route.operation_id or ""
         if operation in APART or operation in OPEN:
             continue
-        names = re.findall(r"{(\w+)}", route.path)
+        names = re.findall(r"{(\w+)}", route.path_format)
         values = []
         for name in names:
             if name == "code":
@@ -164,7 +164,7 @@ def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, A
             else:
                 values.append(PATHS[name](things))
         for chosen in itertools.product(*values):
-            path = route.path.format(**dict(zip(names, chosen, strict=True)))
+            path = route.path_format.format(**dict(zip(names, chosen, strict=True)))
             for method in sorted(route.methods or ()):
                 if method == "GET":
                     for query in queries(route, things):
@@ -294,10 +294,10 @@ def test_every_route_declares_what_it_takes(make_world: Callable[..., World]) ->
         assert not takes_body or route.operation_id in {*BODIES, *APART, *OPEN}, (
             f"{route.operation_id}: give BODIES an entry"
         )
-        for name in re.findall(r"{(\w+)}", route.path):
+        for name in re.findall(r"{(\w+)}", route.path_format):
             assert name in {*PATHS, "code"}, f"{route.operation_id}: give PATHS what {name} is called"
     paths = {(path, m.upper()) for path, one in world.app.openapi()["paths"].items() for m in one}
-    assert paths == {(r.path, m) for r in api_routes(world.app) for m in r.methods or ()}, (
+    assert paths == {(r.path_format, m) for r in api_routes(world.app) for m in r.methods or ()}, (
         "a route that no router of api.app has"
     )
     assert sum(1 for _ in asked(world.app, world.things["aa"])) > 100
