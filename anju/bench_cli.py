@@ -169,3 +169,41 @@ def nightly(
             f"{night.read_s:.1f} s; detectors {night.detect_s:.2f} s = {night.detect_s / night.pass_s:.1f} × one numpy pass "
             f"({night.pass_s:.2f} s); peak {night.peak_bytes / 2**20:,.0f} MiB; {night.findings:,} findings"
         )
+
+
+@bench_app.command()
+def api(
+    units: Annotated[int, typer.Option(help="homes of the city", min=500, max=300_000)] = 4_000,
+    alerts: Annotated[int, typer.Option(help="alerts of a year", min=100, max=200_000)] = 5_000,
+    rate: Annotated[float, typer.Option(help="requests a second", min=1)] = 100,
+    seconds: Annotated[float, typer.Option(min=5)] = 60,
+    home: Annotated[Path | None, typer.Option(help="keep the city here, for another run")] = None,
+) -> None:
+    """Answer times of every list and detail route on a city's data, at a steady rate, by route; the slowest first."""
+    from anju import embedded
+    from anju.bench import api as bench
+    from store.migrate import migrate
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = home or Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        server = embedded.start_postgres(place, options={"shared_buffers": "2GB", "effective_cache_size": "8GB"})
+        try:
+            dsn = embedded.make_database(server, "city")
+            migrate(dsn)
+            bench.make_keys(place / "keys.toml")
+            bench.fill(dsn, place / "keys.toml", units, alerts)
+            found = bench.measure(dsn, place / "keys.toml", place, rate=rate, seconds=seconds)
+        finally:
+            server.child.stop()
+            if home is None:
+                embedded.remove_root_place(place)
+    table = Table("route", "requests", "failed", "p50 ms", "p95 ms", "most ms")
+    for name, times in sorted(found.items(), key=lambda entry: -bench.p(entry[1].spans, 0.95)):
+        figures = (f"{bench.p(times.spans, share):.0f}" for share in (0.5, 0.95, 1.0))
+        table.add_row(name, str(len(times.spans)), str(times.failed), *figures)
+    out.print(table)
+    everything = [span for times in found.values() for span in times.spans]
+    out.print(
+        f"all: p50 {bench.p(everything, 0.5):.0f} ms, p95 {bench.p(everything, 0.95):.0f} ms, of {len(everything)} requests"
+    )

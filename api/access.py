@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 
 from api.problems import Problem
 from domain.access import NEEDS_SECOND_FACTOR, Action, Principal
@@ -28,9 +29,13 @@ PER_MINUTE, PER_MINUTE_UNKNOWN = 600, 60
 _OWN = "/api/v1/session"
 
 
-def database(request: Request) -> Iterator[Connection]:
-    """Lend a connection from the pool for one request."""
-    with request.app.state.pool.connection() as connection:
+async def database(request: Request) -> AsyncIterator[Connection]:
+    """Lend a connection from the pool for one request.
+
+    Whoever waits, waits on the event loop and not in a thread: with threads waiting for connections, those that hold one find no thread
+    to go on in, and a burst stops everything until the pool's timeout.
+    """
+    async with request.app.state.room, contextmanager_in_threadpool(request.app.state.pool.connection()) as connection:
         yield connection
 
 

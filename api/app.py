@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -92,7 +93,9 @@ def create_app(
     hub, own = Hub(bus, pool), site or Site()
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Of this event loop, whichever runs us.
+        app.state.room = asyncio.Semaphore(pool.max_size)
         hub.start()
         yield
         hub.stop()
@@ -109,6 +112,7 @@ def create_app(
     )
     state = app.state
     state.pool, state.bus, state.hub, state.policy = pool, bus, hub, policy
+    state.room = asyncio.Semaphore(pool.max_size)
     state.rates, state.slack = rates or Rates(None), own.slack
     state.notices, state.keys, state.people, state.directory = own.notices, own.keys, own.people, own.directory
     state.cookie_secure, state.authority_dir, state.pages = own.cookie_secure, own.authority_dir, pages.Pages()

@@ -48,7 +48,7 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date) -> Night:
     """Fill a fresh database with a year of facts of so many homes and run tonight."""
     with connect(dsn, statement_s=3600) as connection:
         for first in range(0, units, PER_ESTATE):
-            _fill(dsn, connection, first // PER_ESTATE, min(PER_ESTATE, units - first), today)
+            fill_estate(dsn, connection, first // PER_ESTATE, min(PER_ESTATE, units - first), today)
         health.analyze(connection)
         clock = night_clock(today, ZONE).astimezone(UTC)
         began = time.perf_counter()
@@ -61,7 +61,7 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date) -> Night:
     )  # fmt: skip
 
 
-def _fill(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
+def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
     """Make an estate: homes with two meters and a lock, lived in, two in a hundred left two months ago."""
     estate = f"bench-{number:03d}"
     since = (today - timedelta(days=900)).isoformat()

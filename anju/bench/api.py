@@ -1,0 +1,334 @@
+"""`anju bench api`: every list and detail route of the API on a city's data, at a steady rate, with the answer times of each route.
+
+The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an audit record. Readers of every role and
+reach ask at fixed instants whatever the answers take (an open loop, so that a slow answer does not spare the next one), and a time counts
+from the instant at which the request was due. Log-in is left out: the sessions are there before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from analytics import leads
+from anju.bench import nightly
+from anju.processes import answers, free_port, start_anju, wait_for
+from anju.register_files import import_rows
+from casework.keyring import Scheme, load_keyring, save_keyring, with_new_key
+from casework.people import vault
+from domain.access import ALLOWED, Action, Role
+from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, Severity, Suppression
+from store import alert_lists, alerts, audit, commands, facts, health, nights, places, sessions, users, visits
+from store.alert_lists import Wanted
+from store.alerts import Raise
+from store.connect import Connection, connect
+
+DISTRICTS, TODAY = 6, date(2026, 3, 1)
+#: Share of requests by readers of one estate, of a district, of the city.
+REACHES = {"estate": 0.5, "district": 0.3, "city": 0.2}
+PER_ROLE = 4
+_DETECTORS = {
+    AlertClass.LIFE_SAFETY: "hazard:smoke", AlertClass.HAZARD: "continuous_flow", AlertClass.COMPLIANCE: "unoccupied",
+    AlertClass.WELFARE: "no_sign_of_life", AlertClass.DATA: "gateway_silent", AlertClass.PRIVACY: "unusual_lookups",
+}  # fmt: skip
+_EVIDENCE: dict[str, Any] = {
+    "device": "smoke-1", "days": 60, "families": ["water"], "water_l": 0.0, "kwh_per_day": None, "entries": None, "coverage": 1.0, "devices": 3,
+    "count": 30, "limit": 20, "hours": 60, "least_l_h": 4.0, "litres_per_hour": 4.0, "quiet_hours": 10, "who": "x", "seconds": 1, "m3_per_month": 3.0,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Times:
+    """What one route took, in seconds from the instant at which each request was due; `failed` are those not answered by 200."""
+
+    spans: list[float] = field(default_factory=list)
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class City:
+    """What requests can name: estates by district, and things of each estate."""
+
+    districts: list[list[str]]
+    #: The estate of the n-th reader of one estate.
+    of_reader: list[str]
+    units: dict[str, list[str]]
+    alert_ids: dict[str, list[int]]
+    commands: dict[str, list[str]]
+
+
+# The data --------------------------------------------------------------------------------------------------------------
+
+
+def fill(dsn: str, keys: Path, units: int, many_alerts: int, seed: int = 7) -> None:
+    """Make the city, unless it is there."""
+    with connect(dsn, statement_s=3600) as connection:
+        count = -(-units // nightly.PER_ESTATE)
+        if not places.estate_ids(connection):
+            for number in range(count):
+                nightly.fill_estate(
+                    dsn, connection, number, min(nightly.PER_ESTATE, units - number * nightly.PER_ESTATE), TODAY
+                )
+            _places(connection, count)
+        if users.count_users(connection) == 0:
+            _users(connection, count)
+            _things(connection, random.Random(seed), many_alerts)  # noqa: S311
+            _people(connection, keys)
+            health.analyze(connection)
+
+
+def _places(connection: Connection, count: int) -> None:
+    rows = [{"code": "city", "name": "city", "level": "city"}]
+    rows += [{"code": f"d{n}", "name": f"d{n}", "level": "district", "parent": "city"} for n in range(DISTRICTS)]
+    estates = [
+        {
+            "code": f"bench-{n:03d}",
+            "name": f"bench-{n:03d}",
+            "timezone": nightly.ZONE.key,
+            "jurisdiction": f"d{n % DISTRICTS}",
+        }
+        for n in range(count)
+    ]
+    report = import_rows(connection, {"jurisdictions": rows, "estates": estates})
+    assert not report.errors, report.errors
+
+
+def _users(connection: Connection, count: int) -> None:
+    for role in Role:
+        for reach in REACHES:
+            for n in range(PER_ROLE):
+                made = users.add_user(
+                    connection, f"{role}-{reach}-{n}", "no password", role, must_change_password=False
+                )
+                estate = f"bench-{n % count:03d}" if reach == "estate" else None
+                district = f"d{n % min(count, DISTRICTS)}" if reach == "district" else None
+                assert users.grant(connection, made, by="bench", estate=estate, jurisdiction=district)
+    connection.commit()
+
+
+def open_sessions(connection: Connection) -> None:
+    """Log every reader in, with a second factor."""
+    for role in Role:
+        for reach in REACHES:
+            for n in range(PER_ROLE):
+                row = users.find_user(connection, f"{role}-{reach}-{n}")
+                assert row is not None
+                sessions.close_session(connection, token(role, reach, n))
+                sessions.open_session(connection, row["id"], token(role, reach, n), "csrf", second_factor=True)
+    connection.commit()
+
+
+def token(role: Role, reach: str, n: int) -> str:
+    """Return a reader's session token."""
+    return f"bench-{role}-{reach}-{n}"
+
+
+def _things(connection: Connection, rng: random.Random, many: int) -> None:
+    """A year of alerts, one in five of them open, visits, commands and looks."""
+    estates = nights.list_estates(connection)
+    homes = {
+        estate_id: sorted(places.unit_codes(connection, facts.units_of(connection, estate_id)[:300]).items())
+        for estate_id, _, _ in estates
+    }
+    begin = datetime(2025, 3, 1, tzinfo=UTC)
+    kinds = rng.choices(list(_DETECTORS), weights=[3, 30, 25, 5, 36, 1], k=many)
+    for n, kind in enumerate(kinds):
+        estate_id, code, _ = estates[rng.randrange(len(estates))]
+        unit_id, unit = rng.choice(homes[estate_id])
+        at = begin + timedelta(days=365) * (n / many)
+        nights.set_clock(connection, at)
+        wanted = Raise(
+            estate_id=estate_id, detector=_DETECTORS[kind], subject_kind="unit", subject_id=unit_id, subject=unit,
+            dedup_key=f"{n}", alert_class=kind, severity=rng.choice(list(Severity)), score=rng.random(), reasons=("x",), evidence=_EVIDENCE,
+            policy_version="1", since_at=at - timedelta(days=20),
+        )  # fmt: skip
+        made, _ = alerts.raise_alert(connection, wanted, actor="bench", source={})
+        if rng.random() < 0.8:
+            over = AlertState(
+                alert_class=kind,
+                condition=Condition.RETURNED,
+                acknowledgement=Acknowledgement.CONFIRMED,
+                suppression=Suppression.NONE,
+                ended=True,
+            )
+            alerts.set_state(connection, made, over, actor="bench", step="confirmed")
+        if n % 20 == 0:
+            row = visits.VisitRow(
+                code=f"v-{n}", unit_id=unit_id, visited_on=at.date(), reason="control", outcome="unfounded"
+            )
+            visits.record_visit(connection, row, actor="bench", known_at=at, kinds=leads.KINDS)
+        if n % 50 == 0:
+            device = commands.find_device(connection, (estate_id,), code, f"lock-{unit}")
+            assert device is not None
+            commands.issue(connection, code=commands.new_code(), device_id=device["id"], kind="door", argument={}, issued_by="bench",
+                           reason="bench", expires_at=at)  # fmt: skip
+        if n % 5 == 0:
+            audit.append(
+                connection,
+                actor="bench",
+                action="listUnitDays",
+                object="x",
+                subject=f"unit:{code}/{unit}",
+                estate_id=estate_id,
+            )
+        if n % 2000 == 0:
+            connection.commit()
+    connection.commit()
+
+
+def _people(connection: Connection, keys: Path) -> None:
+    """Two thousand residents of the first estate."""
+    estate = "bench-000"
+    units = places.list_units(connection, places.estate_ids(connection), estate, None, 2_000)
+    rows = [{"code": f"r-{u['code']}", "household": f"{estate}-{u['code']}", "valid_from": "2024-01-01"} for u in units]
+    report = import_rows(connection, {"residents": rows})
+    assert not report.errors, report.errors
+    ring = load_keyring(keys)
+    for n, row in enumerate(rows):
+        vault.put(connection, ring, row["code"], {"name": f"王{n}", "phone": f"139{n:08d}"}, collected_for="bench")
+    connection.commit()
+
+
+# The requests ----------------------------------------------------------------------------------------------------------
+
+#: Every list and detail route: what it needs, and its path with the things of a reader's estate.
+ROUTES: dict[str, tuple[Action, str]] = {
+    "whoAmI": (Action.OWN_SESSION, "/session"),
+    "listEstates": (Action.SEE_PLACES, "/estates"),
+    "listUnits": (Action.SEE_PLACES, "/estates/{estate}/units?limit=100&after={unit}"),
+    "listGateways": (Action.SEE_DEVICES, "/estates/{estate}/gateways"),
+    "listGatewayDevices": (Action.SEE_DEVICES, "/estates/{estate}/gateways/gw/devices"),
+    "getUnit": (Action.SEE_UNITS, "/estates/{estate}/units/{unit}"),
+    "listReadings": (
+        Action.SEE_UNITS,
+        "/estates/{estate}/units/{unit}/readings?point=water_m3&since=2026-02-27T00:00:00Z&until=2026-03-03T00:00:00Z",
+    ),
+    "listLatest": (Action.SEE_UNITS, "/estates/{estate}/units/{unit}/latest"),
+    "listUnitDays": (Action.SEE_UNITS, "/estates/{estate}/units/{unit}/days?first=2025-03-01&last=2026-02-28"),
+    "listAlerts": (Action.SEE_ALERTS, "/alerts"),
+    "listAlerts, all": (Action.SEE_ALERTS, "/alerts?open=false&before={number}"),
+    "listAlerts, one estate": (Action.SEE_ALERTS, "/alerts?estate={estate}"),
+    "listAlerts, one class": (Action.SEE_ALERTS, "/alerts?alert_class=life_safety&unacknowledged=true"),
+    "listAlerts, folded": (Action.SEE_ALERTS, "/alerts?fold=true"),
+    "listFolds": (Action.SEE_ALERTS, "/alerts/folds"),
+    "getAlert": (Action.SEE_LEADS, "/alerts/{alert}"),
+    "listLeads": (Action.SEE_LEADS, "/leads?visits=50"),
+    "getAlarmFigures": (Action.SEE_ALERTS, "/alarms/figures"),
+    "listSuppressions": (Action.SEE_ALERTS, "/suppressions"),
+    "listWindows": (Action.SEE_ALERTS, "/windows"),
+    "listWelfareWatches": (Action.KEEP_WELFARE, "/welfare-watches"),
+    "getVisitList": (Action.SEE_LEADS, "/visit-list?estate={estate}"),
+    "listAbstentions": (Action.SEE_LEADS, "/estates/{estate}/abstentions"),
+    "listVisits": (Action.SEE_LEADS, "/visits"),
+    "getLessons": (Action.SEE_LEADS, "/lessons"),
+    "listCommands": (Action.SEE_COMMANDS, "/commands"),
+    "getCommand": (Action.SEE_COMMANDS, "/commands/{command}"),
+    "listChannels": (Action.SEE_CHANNELS, "/channels"),
+    "getPushKey": (Action.OWN_SESSION, "/push/key"),
+    "listPurposes": (Action.SEE_PEOPLE, "/purposes"),
+    "listPeople": (Action.SEE_PEOPLE, "/estates/{people}/people"),
+    "listLookups": (Action.UNMASK, "/lookups"),
+    "listUsers": (Action.MANAGE_USERS, "/users"),
+    "listKeys": (Action.MANAGE_USERS, "/keys"),
+    "listAudit": (Action.SEE_AUDIT, "/audit"),
+    "listAudit, one action": (Action.SEE_AUDIT, "/audit?action=listUnitDays"),
+    "live page": (Action.SEE_ALERTS, "page:/"),
+}
+
+
+def measure(dsn: str, keys: Path, home: Path, *, rate: float, seconds: float, seed: int = 1) -> dict[str, Times]:
+    """Serve the city by one API process and ask it at a steady rate."""
+    with connect(dsn) as connection:
+        open_sessions(connection)
+        city = _city(connection)
+    port = free_port()
+    env = {"ANJU_DSN": dsn, "ANJU_API_PORT": str(port), "ANJU_KEYS_FILE": str(keys)}
+    child = start_anju("api", ["api"], home / "api.log", env)
+    try:
+        wait_for(lambda: answers(port), child)
+        rng = random.Random(seed)  # noqa: S311
+        return asyncio.run(_ask(f"http://127.0.0.1:{port}", city, rate=rate, seconds=seconds, rng=rng))
+    finally:
+        child.stop()
+
+
+def _city(connection: Connection) -> City:
+    estates = [code for _, code, _ in nights.list_estates(connection)]
+    scope = {code: estate_id for estate_id, code, _ in nights.list_estates(connection)}
+    leads_only = frozenset({AlertClass.COMPLIANCE})
+    wanted = {code: Wanted(estates=(scope[code],), classes=leads_only, open_only=False) for code in estates}
+    return City(
+        districts=[found for d in range(DISTRICTS) if (found := estates[d::DISTRICTS])],
+        of_reader=[estates[n % len(estates)] for n in range(PER_ROLE)],
+        units={
+            code: [u["code"] for u in places.list_units(connection, (scope[code],), code, None, 300)]
+            for code in estates
+        },
+        alert_ids={
+            code: [a["id"] for a in alert_lists.list_alerts(connection, wanted[code], limit=50)] for code in estates
+        },
+        commands={
+            code: [c["code"] for c in commands.list_commands(connection, (scope[code],), 50, None)] for code in estates
+        },
+    )
+
+
+async def _ask(base: str, city: City, *, rate: float, seconds: float, rng: random.Random) -> dict[str, Times]:
+    found: dict[str, Times] = defaultdict(Times)
+    plan = [_request(city, name, rng) for _ in range(int(rate * seconds / len(ROUTES)) + 1) for name in ROUTES]
+    rng.shuffle(plan)
+    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+    async with httpx2.AsyncClient(base_url=base, limits=limits, timeout=30, trust_env=False) as client:
+        await asyncio.gather(*(client.get("/healthz") for _ in range(8)))
+
+        async def one(due: float, name: str, path: str, headers: dict[str, str]) -> None:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            try:
+                good = (await client.get(path, headers=headers)).status_code == 200
+            except httpx2.HTTPError:
+                good = False
+            found[name].spans.append(time.perf_counter() - due)
+            found[name].failed += not good
+
+        begin = time.perf_counter() + 0.5
+        await asyncio.gather(*(one(begin + n / rate, *request) for n, request in enumerate(plan)))
+    return dict(found)
+
+
+def _request(city: City, name: str, rng: random.Random) -> tuple[str, str, dict[str, str]]:
+    action, path = ROUTES[name]
+    role = rng.choice(sorted(ALLOWED[action]))
+    (reach,) = rng.choices(list(REACHES), weights=list(REACHES.values()))
+    # People are those of the first estate, so their readers are those who reach it.
+    n = 0 if name == "listPeople" else rng.randrange(PER_ROLE)
+    every = [estate for district in city.districts for estate in district]
+    mine = {"estate": [city.of_reader[n]], "district": city.districts[n % len(city.districts)], "city": every}[reach]
+    estate = rng.choice(mine)
+    made = path.format(
+        estate=estate, unit=rng.choice(city.units[estate]), alert=rng.choice(city.alert_ids[estate]), number=rng.randrange(100, 90_000),
+        command=rng.choice(city.commands[estate]), people=city.of_reader[0],
+    )  # fmt: skip
+    who = token(role, reach, n)
+    if made.startswith("page:"):
+        return name, made[5:], {"Cookie": f"anju_session={who}"}
+    return name, f"/api/v1{made}", {"Authorization": f"Bearer {who}"}
+
+
+def make_keys(path: Path) -> None:
+    """Make the run's own key file, unless it is there."""
+    if not path.exists():
+        save_keyring(path, with_new_key(None, Scheme.AES_256_GCM))
+
+
+def p(spans: list[float], share: float) -> float:
+    """Return a percentile in milliseconds."""
+    return 1000 * float(np.percentile(spans, 100 * share))
