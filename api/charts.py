@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup
+
 WIDTH, HEIGHT, PAD = 640, 92, 4
 _COVERED = 0.5
 
@@ -33,6 +35,17 @@ class Strip:
     name: str
     top: str
     bars: list[Bar]
+
+    @property
+    def drawn(self) -> Markup:
+        """The bars as SVG. They are numbers, dates and units of our own, put together here: a page has thousands of them."""
+        return Markup(  # noqa: S704
+            "".join(
+                f'<rect class="{"bar" if bar.known else "gap"}" x="{bar.x}" y="{bar.y}" width="{bar.width}" height="{bar.height}">'
+                f"<title>{bar.label}</title></rect>"
+                for bar in self.bars
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
