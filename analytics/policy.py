@@ -19,7 +19,7 @@ from domain.alerting import AlertClass, Severity
 
 LANGUAGES = ("zh", "en")
 #: What watch finds by itself: what is wrong with a gateway, water that runs away, nobody stirring.
-WATCH_ALERTS = ("gateway_silent", "clock_skew", "burst_pipe", "no_sign_of_life", "unusual_lookups")
+WATCH_ALERTS = ("gateway_silent", "clock_skew", "gateway_suspect", "burst_pipe", "no_sign_of_life", "unusual_lookups")
 _FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
 
 

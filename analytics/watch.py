@@ -8,7 +8,7 @@ the queue has lanes by device, hazards stand apart from all else, and the period
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -101,11 +101,29 @@ def wish(
     )  # fmt: skip
 
 
+def _suspicion(
+    row: dict[str, Any], refused: tuple[int, int], since: datetime, policy: Policy
+) -> tuple[str, dict[str, Any]]:
+    """Say why a gateway's credential may be in other hands; an empty reason where nothing says so."""
+    evidence = {"refused": refused[0], "revoked": refused[1]}
+    if row["forked_at"] is not None and row["forked_at"] > since:
+        return "two_holders", evidence
+    if refused[1]:
+        return "revoked_in_use", evidence
+    if refused[0] >= policy.number("gateway_suspect", "refused_limit"):
+        return "many_refused", evidence
+    return "", evidence
+
+
 def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int:
-    """Raise one alert for a gateway that fell silent, none for its children, and one for a clock that is far off; end them in time."""
-    standing = alerts.standing_of(connection, ["gateway_silent", "clock_skew"])
-    waiting = watch.waiting_keys(connection, ["gateway_silent", "clock_skew"])
+    """Raise one alert for a gateway that fell silent, none for its children, one for a clock that is far off, and one for a credential
+    that somebody else seems to hold; end them in time.
+    """
+    standing = alerts.standing_of(connection, ["gateway_silent", "clock_skew", "gateway_suspect"])
+    waiting = watch.waiting_keys(connection, ["gateway_silent", "clock_skew", "gateway_suspect"])
     said: list[Turn] = []
+    span = timedelta(seconds=policy.number("gateway_suspect", "window_s"))
+    refused = watch.refusals(connection, now - span)
     for row in watch.gateways(connection):
         checks: list[tuple[str, str, bool, bool, dict[str, Any]]] = [
             ("gateway_silent", "offline", not row["online"], bool(row["online"]), {})
@@ -114,6 +132,8 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
             off, limit = round(abs(row["skew_ms"]) / 1000), policy.number("clock_skew", "limit_s")
             evidence = {"seconds": off, "behind": row["skew_ms"] < 0}
             checks.append(("clock_skew", "clock_off", off > limit, off < limit / 2, evidence))
+        reason, evidence = _suspicion(row, refused.get(row["gateway_id"], (0, 0)), now - span, policy)
+        checks.append(("gateway_suspect", reason, bool(reason), not reason, evidence))
         for detector, reason, wrong, right, evidence in checks:
             key = (detector, "gateway", row["gateway_id"])
             stands = key in standing

@@ -285,8 +285,8 @@ class _Batch:
                 return
             found = Rejected(
                 reason=Reason.UNKNOWN_GATEWAY,
-                detail=f"gateway {found.topic.gateway!r} is not registered at estate {found.topic.estate!r}; "
-                "register it, or correct the topic, then replay",
+                detail=f"gateway {found.topic.gateway!r} is not registered at estate {found.topic.estate!r}, or its "
+                "certificates were revoked; register it, correct the topic, or give it a new claim code, then replay",
             )
         self._tally(source, kind).received += 1
         self._refuse(topic, frame[1], whole or found)

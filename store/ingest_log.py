@@ -103,7 +103,11 @@ def save_state(connection: Connection, gateway_id: int, state: State) -> None:
         "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (gateway_id) DO UPDATE SET online = excluded.online, "
         "at = excluded.at, boot = coalesce(excluded.boot, s.boot), heard_at = now(), "
         "clock_offset_ms = coalesce(excluded.clock_offset_ms, s.clock_offset_ms), "
-        "outbox = coalesce(excluded.outbox, s.outbox), lost = coalesce(excluded.lost, s.lost) WHERE excluded.at >= s.at",
+        "outbox = coalesce(excluded.outbox, s.outbox), lost = coalesce(excluded.lost, s.lost), "
+        # A start never takes an older one's name again: who speaks as an earlier boot after a later one is a second holder of the credential.
+        "forked_at = CASE WHEN excluded.boot <> s.boot AND EXISTS (SELECT FROM births o JOIN births n ON n.gateway_id = o.gateway_id "
+        "AND n.boot = s.boot WHERE o.gateway_id = s.gateway_id AND o.boot = excluded.boot AND o.at < n.at) THEN now() ELSE s.forked_at END "
+        "WHERE excluded.at >= s.at",
         [gateway_id, state.online, from_ms(state.at), state.boot, state.clock_offset_ms, state.outbox, state.lost],
     )
 

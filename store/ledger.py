@@ -25,7 +25,10 @@ from store.quarantine import Refused
 
 _GATEWAY = (
     "SELECT g.id, g.estate_id, e.received_as_sent FROM gateways g JOIN estates e ON e.id = g.estate_id "
-    "WHERE g.retired_on IS NULL AND e.code = %s AND g.code = %s"
+    "WHERE g.retired_on IS NULL AND e.code = %s AND g.code = %s "
+    # Whoever still speaks after every certificate was revoked is nobody we know; a broker may hold such a session open.
+    "AND NOT (EXISTS (SELECT FROM gateway_certificates c WHERE c.gateway_id = g.id AND c.revoked_at IS NOT NULL) "
+    "AND NOT EXISTS (SELECT FROM gateway_certificates c WHERE c.gateway_id = g.id AND c.revoked_at IS NULL))"
 )
 _DEVICES = (
     "SELECT d.estate_id, d.code, d.id, d.gateway_id, p.name, p.id AS point_id FROM unnest(%s::integer[], %s::text[]) AS w (estate_id, code) "
@@ -79,7 +82,7 @@ class Ledger:
         return int(row["version"]) if row else 0
 
     def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
-        """Find a gateway that is not retired."""
+        """Find a gateway that is not retired and whose credentials were not all revoked."""
         row = self._connection.execute(_GATEWAY, [estate, code]).fetchone()
         return PlacedGateway(id=row["id"], estate_id=row["estate_id"], as_sent=row["received_as_sent"]) if row else None
 

@@ -138,10 +138,23 @@ def _timer(row: dict[str, Any]) -> Timer:
 def gateways(connection: Connection) -> list[dict[str, Any]]:
     """List gateways by their last word (their last will, where they are offline): the skew of their clock, what hangs on them."""
     return connection.execute(
-        "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, s.skew_ms, "
+        "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, s.skew_ms, s.forked_at, "
         "(SELECT count(*) FROM devices d WHERE d.gateway_id = g.id) AS devices FROM gateway_state s "
         "JOIN gateways g ON g.id = s.gateway_id WHERE g.retired_on IS NULL ORDER BY g.id"
     ).fetchall()
+
+
+def refusals(connection: Connection, since: datetime) -> dict[int, tuple[int, int]]:
+    """Count by gateway what was refused of its messages since an instant, and how much of that came with a credential that was revoked."""
+    rows = connection.execute(
+        "SELECT g.id, q.refused, CASE WHEN EXISTS (SELECT FROM gateway_certificates c WHERE c.gateway_id = g.id AND c.revoked_at IS NOT NULL) "
+        "AND NOT EXISTS (SELECT FROM gateway_certificates c WHERE c.gateway_id = g.id AND c.revoked_at IS NULL) THEN q.unknown ELSE 0 END AS revoked "
+        "FROM (SELECT split_part(topic, '/', 3) AS estate, split_part(topic, '/', 4) AS gateway, count(*) AS refused, "
+        "count(*) FILTER (WHERE reason = 'unknown_gateway') AS unknown FROM quarantine WHERE received_at > %s GROUP BY 1, 2) q "
+        "JOIN estates e ON e.code = q.estate JOIN gateways g ON g.estate_id = e.id AND g.code = q.gateway",
+        [since],
+    )
+    return {row["id"]: (row["refused"], row["revoked"]) for row in rows}
 
 
 def last_values(connection: Connection, points: Sequence[str], since: datetime) -> list[dict[str, Any]]:

@@ -120,3 +120,9 @@ CREATE TABLE site_secrets (
     secret bytea NOT NULL
 );
 INSERT INTO site_secrets VALUES ('cursor', sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
+
+-- Two who speak with one gateway's credential, when it was last seen; and a revocation is a change of the register that ingest hears of.
+ALTER TABLE gateway_state ADD COLUMN forked_at timestamptz;
+CREATE TRIGGER raise_version AFTER INSERT OR UPDATE OR DELETE ON gateway_certificates
+    FOR EACH STATEMENT EXECUTE FUNCTION raise_register_version();
+CREATE INDEX quarantine_received ON quarantine (received_at);
