@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-clean field test test-long faults fuzz lint contract faces lock clean
+.PHONY: demo demo-clean field test test-long faults fuzz audit lint contract faces lock clean
 
 demo: $(STAMP)
 	@$(BIN)/anju demo $(ARGS)
@@ -27,10 +27,16 @@ test-long: $(STAMP)
 faults: $(STAMP)
 	ANJU_TEST_FAULT_RUNS=$(or $(RUNS),8) $(BIN)/pytest -s tests/faults tests/simulation
 
-# A million random and bent inputs for every codec and every push parser, and a million hostile messages for ingest: about a quarter of an hour.
+# A million random and bent inputs for every codec and every push parser, a million hostile messages for ingest and a hundred
+# thousand hostile requests for the API: about a quarter of an hour.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.devices.fuzzing --inputs $(or $(INPUTS),1000000)
 	$(BIN)/python -m tests.ingest.hostile --inputs $(or $(INPUTS),1000000)
+	$(BIN)/python -m tests.api.hostile --inputs $$(($(or $(INPUTS),1000000) / 10))
+
+# Known weaknesses of what we build on. Needs the world outside; what it cannot ask about it says.
+audit: $(STAMP)
+	$(BIN)/pip-audit --requirement locks/runtime.txt --require-hashes --disable-pip --progress-spinner off
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -119,7 +119,7 @@ def create_app(
 
     @app.middleware("http")
     async def _limits_and_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        refused = _too_much(request)
+        refused = _unfit(request)
         response = await call_next(request) if refused is None else refused
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
@@ -140,8 +140,10 @@ def create_app(
     return app
 
 
-def _too_much(request: Request) -> Response | None:
-    """Refuse a body that is too large or does not say how large it is, before a byte of it is read."""
+def _unfit(request: Request) -> Response | None:
+    """Refuse what no route has to see: a NUL, which no text of ours holds, and a body that is too large or does not say how large it is."""
+    if "\x00" in request.url.path or "%00" in request.url.query:
+        return problems.problem(422, "invalid_input", "there is a NUL in the path or the query", request)
     length = request.headers.get("content-length")
     if length is None and (request.method in ("POST", "PUT", "PATCH") or "transfer-encoding" in request.headers):
         return problems.problem(411, "no_length", "send a Content-Length", request)

@@ -13,7 +13,7 @@ from analytics import cures, leads, lessons
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
 from api.access import Db, RecordsVisits, SeesLeads
-from api.estates import find_estate, find_unit
+from api.estates import Code, find_estate, find_unit
 from api.once import OnceRoute
 from api.problems import Problem
 from domain.ids import ID_PATTERN
@@ -60,7 +60,7 @@ _LEAD = ("kind", "score", "start_day", "start_low", "start_high", "raised_day", 
 
 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
-def list_abstentions(estate: str, who: SeesLeads, connection: Db) -> dict[str, Any]:
+def list_abstentions(estate: Code, who: SeesLeads, connection: Db) -> dict[str, Any]:
     """Count the units that could not be judged on the last whole day, by detector and reason, and what device would cure it."""
     found = find_estate(connection, who, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
