@@ -70,10 +70,18 @@ def list_gateways(estate: Code, who: SeesDevices, connection: Db) -> dict[str, A
 
 
 @router.get("/{estate}/gateways/{gateway}/devices", operation_id="listGatewayDevices")
-def list_gateway_devices(estate: Code, gateway: Code, who: SeesDevices, connection: Db) -> dict[str, Any]:
-    """List a gateway's devices, and when each was heard last, by its own clock; null where it never was."""
+def list_gateway_devices(
+    estate: Code,
+    gateway: Code,
+    who: SeesDevices,
+    connection: Db,
+    after: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """List a gateway's devices by code, and when each was heard last, by its own clock; null where it never was."""
     find_estate(connection, who, estate)
-    return {"items": latest.list_heard(connection, who.estate_ids, estate, gateway)}
+    items = latest.list_heard(connection, who.estate_ids, estate, gateway, after, limit)
+    return {"items": items, "next": items[-1]["device"] if len(items) == limit else None}
 
 
 @router.get("/{estate}/units", operation_id="listUnits")

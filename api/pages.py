@@ -23,7 +23,8 @@ from store.alert_lists import Wanted
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "anju_lang"
-CARDS = 60
+#: Cards of one group: a page is for what is next, the API for all of it.
+CARDS = 24
 
 
 class Pages:
@@ -81,6 +82,7 @@ def group(request: Request, connection: Any, who: Principal, name: str, language
         "cards": [card(request, connection, who, row, language) for row in rows],
         "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
         "count": len(rows) + sum(fold["alerts"] for fold in folds),
+        "more": len(rows) == CARDS,
     }
 
 

@@ -57,18 +57,25 @@ def list_alerts(
 ) -> list[dict[str, Any]]:
     """List alerts, newest first, paged by id; with `fold_from` without those that `list_folds` shows as one row."""
     where, values = _where(wanted)
-    folded = sql.SQL(
-        "AND NOT EXISTS (SELECT FROM (SELECT a.estate_id, a.detector FROM alerts a JOIN estates e ON e.id = a.estate_id WHERE {} "
-        "AND a.alert_class <> ALL(%(never)s) GROUP BY 1, 2 HAVING count(*) >= %(fold)s) f WHERE f.estate_id = a.estate_id "
-        "AND f.detector = a.detector)"
-    ).format(_where(_unpaged(wanted))[0])
+    folded = _folded(connection, wanted, fold_from) if fold_from else []
     query = sql.SQL(
-        "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id WHERE {} {} "
-        "ORDER BY a.id DESC LIMIT %(limit)s"
-    ).format(where, folded if fold_from else sql.SQL(""))
-    return connection.execute(
-        query, {**values, "limit": limit, "fold": fold_from, "never": list(NEVER_FOLD)}
-    ).fetchall()
+        "SELECT a.*, e.code AS estate, e.timezone FROM alerts a JOIN estates e ON e.id = a.estate_id WHERE {} "
+        "AND NOT EXISTS (SELECT FROM unnest(%(folded_at)s::integer[], %(folded_of)s::text[]) AS f (at, of) "
+        "WHERE f.at = a.estate_id AND f.of = a.detector) ORDER BY a.id DESC LIMIT %(limit)s"
+    ).format(where)
+    values |= {"limit": limit, "folded_at": [f[0] for f in folded], "folded_of": [f[1] for f in folded]}
+    return connection.execute(query, values).fetchall()
+
+
+def _folded(connection: Connection, wanted: Wanted, fold_from: int) -> list[tuple[int, str]]:
+    """List the estates and detectors that `list_folds` shows as one row."""
+    where, values = _where(_unpaged(wanted))
+    query = sql.SQL(
+        "SELECT a.estate_id, a.detector FROM alerts a JOIN estates e ON e.id = a.estate_id WHERE {} "
+        "AND a.alert_class <> ALL(%(never)s) GROUP BY 1, 2 HAVING count(*) >= %(fold)s"
+    ).format(where)
+    rows = connection.execute(query, {**values, "fold": fold_from, "never": list(NEVER_FOLD)})
+    return [(row["estate_id"], row["detector"]) for row in rows]
 
 
 def list_folds(connection: Connection, wanted: Wanted, fold_from: int, *, limit: int = 100) -> list[dict[str, Any]]:

@@ -29,13 +29,20 @@ def keep_latest(
     )
 
 
-def list_heard(connection: Connection, scope: tuple[int, ...], estate: str, gateway: str) -> list[dict[str, Any]]:
-    """List a gateway's devices with the instant of their newest value, by their own clock; no values, which are a home's."""
+def list_heard(
+    connection: Connection,
+    scope: tuple[int, ...],
+    estate: str,
+    gateway: str,
+    after: str | None = None,
+    limit: int = 200,
+) -> list[dict[str, Any]]:
+    """List a gateway's devices by code with the instant of their newest value, by their own clock; no values, which are a home's."""
     return connection.execute(
         "SELECT d.code AS device, d.kind, d.profile, h.heard_at FROM gateways g JOIN estates e ON e.id = g.estate_id "
-        "CROSS JOIN LATERAL heard_of_gateway(g.id) h JOIN devices d ON d.id = h.device_id "
-        "WHERE e.code = %s AND g.code = %s AND e.id = ANY(%s) AND d.retired_on IS NULL ORDER BY d.code",
-        [estate, gateway, list(scope)],
+        "CROSS JOIN LATERAL heard_of_gateway(g.id, %s, %s) h JOIN devices d ON d.id = h.device_id "
+        "WHERE e.code = %s AND g.code = %s AND e.id = ANY(%s) ORDER BY d.code",
+        [after, limit, estate, gateway, list(scope)],
     ).fetchall()
 
 

@@ -13,13 +13,13 @@ Scope = tuple[int, ...]
 def list_estates(connection: Connection, scope: Scope) -> list[dict[str, Any]]:
     """List estates with the number of their units, open alerts and gateways."""
     return connection.execute(
-        "SELECT e.code, e.name, e.programme, e.timezone, j.name AS jurisdiction, "
-        "(SELECT count(*) FROM units u WHERE u.estate_id = e.id) AS units, "
+        "SELECT e.code, e.name, e.programme, e.timezone, j.name AS jurisdiction, coalesce(h.homes, 0) AS units, "
         "(SELECT count(*) FROM alerts a WHERE a.estate_id = e.id AND a.ended_at IS NULL) AS open_alerts, "
         "(SELECT count(*) FROM gateway_state s JOIN gateways g ON g.id = s.gateway_id WHERE g.estate_id = e.id AND s.online) "
         "AS gateways_online, (SELECT count(*) FROM gateways g WHERE g.estate_id = e.id AND g.retired_on IS NULL) AS gateways "
-        "FROM estates e LEFT JOIN jurisdictions j ON j.id = e.jurisdiction_id WHERE e.id = ANY(%s) ORDER BY e.code",
-        [list(scope)],
+        "FROM estates e LEFT JOIN jurisdictions j ON j.id = e.jurisdiction_id LEFT JOIN homes_of(%(estates)s) h ON h.estate_id = e.id "
+        "WHERE e.id = ANY(%(estates)s) ORDER BY e.code",
+        {"estates": list(scope)},
     ).fetchall()
 
 

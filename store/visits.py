@@ -68,7 +68,7 @@ def list_visits(
         "SELECT v.id, v.code, e.code AS estate, u.code AS unit, v.reason, v.visited_on, v.outcome, v.kind, v.began_on, v.note, "
         "v.recorded_by, v.recorded_at, array(SELECT DISTINCT f.detector FROM visit_findings x JOIN findings f ON f.id = x.finding_id "
         "WHERE x.visit_id = v.id ORDER BY 1) AS tested FROM visits v JOIN units u ON u.id = v.unit_id "
-        "JOIN estates e ON e.id = u.estate_id WHERE u.estate_id = ANY(%s) AND (%s::integer IS NULL OR v.id < %s) ORDER BY v.id DESC LIMIT %s",
+        "JOIN estates e ON e.id = v.estate_id WHERE v.estate_id = ANY(%s) AND (%s::integer IS NULL OR v.id < %s) ORDER BY v.id DESC LIMIT %s",
         [list(estates), before_id, before_id, limit],
     ).fetchall()
 
@@ -78,8 +78,7 @@ def tested(connection: Connection, estates: Sequence[int]) -> list[dict[str, Any
     return connection.execute(
         "SELECT f.detector, f.version, f.params_digest, f.score, e.code AS estate, to_char(v.visited_on, 'YYYY-MM') AS month, "
         "v.outcome, v.kind, v.visited_on, f.raised_at FROM visit_findings x JOIN findings f ON f.id = x.finding_id "
-        "JOIN visits v ON v.id = x.visit_id JOIN units u ON u.id = v.unit_id JOIN estates e ON e.id = u.estate_id "
-        "WHERE u.estate_id = ANY(%s) ORDER BY v.id, f.id",
+        "JOIN visits v ON v.id = x.visit_id JOIN estates e ON e.id = v.estate_id WHERE v.estate_id = ANY(%s) ORDER BY v.id, f.id",
         [list(estates)],
     ).fetchall()
 
@@ -87,8 +86,8 @@ def tested(connection: Connection, estates: Sequence[int]) -> list[dict[str, Any
 def controls(connection: Connection, estates: Sequence[int]) -> list[dict[str, Any]]:
     """List the random control visits within a scope that put no finding to the test."""
     return connection.execute(
-        "SELECT v.outcome, v.kind, v.visited_on FROM visits v JOIN units u ON u.id = v.unit_id WHERE u.estate_id = ANY(%s) "
-        "AND v.reason = 'control' AND NOT EXISTS (SELECT FROM visit_findings x WHERE x.visit_id = v.id) ORDER BY v.id",
+        "SELECT v.outcome, v.kind, v.visited_on FROM visits v WHERE v.estate_id = ANY(%s) AND v.reason = 'control' "
+        "AND NOT EXISTS (SELECT FROM visit_findings x WHERE x.visit_id = v.id) ORDER BY v.id",
         [list(estates)],
     ).fetchall()
 
@@ -96,8 +95,7 @@ def controls(connection: Connection, estates: Sequence[int]) -> list[dict[str, A
 def outcomes_of(connection: Connection, estates: Sequence[int]) -> list[dict[str, Any]]:
     """List the outcomes that tell something: unit, day, outcome, kind."""
     return connection.execute(
-        "SELECT v.unit_id, v.visited_on, v.outcome, v.kind FROM visits v JOIN units u ON u.id = v.unit_id "
-        "WHERE u.estate_id = ANY(%s) AND v.outcome <> 'inconclusive' ORDER BY v.id",
+        "SELECT v.unit_id, v.visited_on, v.outcome, v.kind FROM visits v WHERE v.estate_id = ANY(%s) AND v.outcome <> 'inconclusive' ORDER BY v.id",
         [list(estates)],
     ).fetchall()
 

@@ -36,6 +36,10 @@ DISTRICTS, TODAY = 6, date(2026, 3, 1)
 #: Share of requests by readers of one estate, of a district, of the city.
 REACHES = {"estate": 0.5, "district": 0.3, "city": 0.2}
 PER_ROLE = 4
+#: The live page is opened now and then and goes on by its stream.
+PAGE, PAGES_PER_S = "live page", 1.0
+#: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
+WARM_S = 10.0
 _DETECTORS = {
     AlertClass.LIFE_SAFETY: "hazard:smoke", AlertClass.HAZARD: "continuous_flow", AlertClass.COMPLIANCE: "unoccupied",
     AlertClass.WELFARE: "no_sign_of_life", AlertClass.DATA: "gateway_silent", AlertClass.PRIVACY: "unusual_lookups",
@@ -284,7 +288,11 @@ def _city(connection: Connection) -> City:
 
 async def _ask(base: str, city: City, *, rate: float, seconds: float, rng: random.Random) -> dict[str, Times]:
     found: dict[str, Times] = defaultdict(Times)
-    plan = [_request(city, name, rng) for _ in range(int(rate * seconds / len(ROUTES)) + 1) for name in ROUTES]
+    routes = [name for name in ROUTES if name != PAGE]
+    plan = [
+        _request(city, name, rng) for _ in range(int(rate * (seconds + WARM_S) / len(routes)) + 1) for name in routes
+    ]
+    plan += [_request(city, PAGE, rng) for _ in range(int(seconds * PAGES_PER_S))]
     rng.shuffle(plan)
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
     async with httpx2.AsyncClient(base_url=base, limits=limits, timeout=30, trust_env=False) as client:
@@ -296,6 +304,8 @@ async def _ask(base: str, city: City, *, rate: float, seconds: float, rng: rando
                 good = (await client.get(path, headers=headers)).status_code == 200
             except httpx2.HTTPError:
                 good = False
+            if due < begin + WARM_S:
+                return
             found[name].spans.append(time.perf_counter() - due)
             found[name].failed += not good
 

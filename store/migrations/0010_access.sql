@@ -91,7 +91,9 @@ CREATE INDEX jurisdictions_parent ON jurisdictions (parent_id);
 CREATE INDEX units_entrance ON units (entrance_id);
 CREATE INDEX mounts_entrance ON mounts (entrance_id);
 CREATE INDEX gateways_estate ON gateways (estate_id);
-CREATE INDEX devices_gateway ON devices (gateway_id);
+CREATE INDEX devices_gateway ON devices (gateway_id, code);
+CREATE INDEX alerts_open_by_id ON alerts (id) WHERE ended_at IS NULL;
+CREATE INDEX alerts_folding ON alerts (estate_id, detector, alert_class, suppression) WHERE ended_at IS NULL;
 CREATE INDEX alerts_by_class ON alerts (alert_class, estate_id, id DESC);
 CREATE INDEX leads_by_score ON alerts (estate_id, score DESC) WHERE ended_at IS NULL AND alert_class = 'compliance';
 
@@ -126,3 +128,16 @@ ALTER TABLE gateway_state ADD COLUMN forked_at timestamptz;
 CREATE TRIGGER raise_version AFTER INSERT OR UPDATE OR DELETE ON gateway_certificates
     FOR EACH STATEMENT EXECUTE FUNCTION raise_register_version();
 CREATE INDEX quarantine_received ON quarantine (received_at);
+
+-- A visit's estate, so that a city's list of visits is cut to a reader's estates by an index of its own.
+ALTER TABLE visits ADD COLUMN estate_id integer REFERENCES estates ON DELETE RESTRICT;
+UPDATE visits v SET estate_id = u.estate_id FROM units u WHERE u.id = v.unit_id;
+ALTER TABLE visits ALTER COLUMN estate_id SET NOT NULL;
+CREATE INDEX visits_estate ON visits (estate_id, id);
+CREATE FUNCTION note_visits_estate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.estate_id := (SELECT estate_id FROM units WHERE id = NEW.unit_id);
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER note_estate BEFORE INSERT OR UPDATE OF unit_id ON visits FOR EACH ROW EXECUTE FUNCTION note_visits_estate();

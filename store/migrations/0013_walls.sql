@@ -52,12 +52,13 @@ $$;
 
 DO $$
 DECLARE
+    -- OFFSET 0 keeps each of these a look by key for each row: as a hash of everything within reach it would read a city for one home.
     here  constant text := 'estate_id = ANY ((SELECT anju_scope())::integer[])';
-    home  constant text := 'EXISTS (SELECT FROM units u WHERE u.id = unit_id)';
-    alert constant text := 'EXISTS (SELECT FROM alerts a WHERE a.id = alert_id)';
-    gateway constant text := '(SELECT anju_at_door()) OR EXISTS (SELECT FROM gateways g WHERE g.id = gateway_id)';
+    home  constant text := 'EXISTS (SELECT FROM units u WHERE u.id = unit_id OFFSET 0)';
+    alert constant text := 'EXISTS (SELECT FROM alerts a WHERE a.id = alert_id OFFSET 0)';
+    gateway constant text := '(SELECT anju_at_door()) OR EXISTS (SELECT FROM gateways g WHERE g.id = gateway_id OFFSET 0)';
     mine  constant text := 'user_id = (SELECT anju_user())';
-    theirs constant text := '(SELECT anju_at_door()) OR user_id = (SELECT anju_user()) OR EXISTS (SELECT FROM users u WHERE u.id = user_id)';
+    theirs constant text := '(SELECT anju_at_door()) OR user_id = (SELECT anju_user()) OR EXISTS (SELECT FROM users u WHERE u.id = user_id OFFSET 0)';
     leads constant text := '(SELECT anju_sees(''leads'')) AND ';
     units constant text := '(SELECT anju_sees(''units'')) AND ';
     wall  record;
@@ -75,21 +76,21 @@ BEGIN
         ('gateway_certificates', gateway, 'SELECT, INSERT, UPDATE'),
         ('gateway_claims', gateway, 'SELECT, UPDATE'),
         ('tenancies', '((SELECT anju_sees(''units'')) OR (SELECT anju_sees(''people''))) AND ' || home, 'SELECT'),
-        ('residents', '((SELECT anju_sees(''welfare'')) OR (SELECT anju_sees(''people''))) AND EXISTS (SELECT FROM tenancies t WHERE t.household_id = residents.household_id)', 'SELECT'),
+        ('residents', '((SELECT anju_sees(''welfare'')) OR (SELECT anju_sees(''people''))) AND EXISTS (SELECT FROM tenancies t WHERE t.household_id = residents.household_id OFFSET 0)', 'SELECT'),
         ('unit_days', units || home, 'SELECT'),
         ('abstentions', units || home, 'SELECT'),
         ('findings', leads || home, 'SELECT'),
-        ('visits', leads || home, 'SELECT, INSERT'),
-        ('visit_findings', leads || 'EXISTS (SELECT FROM visits v WHERE v.id = visit_id)', 'SELECT, INSERT'),
+        ('visits', leads || here, 'SELECT, INSERT'),
+        ('visit_findings', leads || 'EXISTS (SELECT FROM visits v WHERE v.id = visit_id OFFSET 0)', 'SELECT, INSERT'),
         ('alerts', here || ' AND alert_class = ANY ((SELECT anju_sights())::text[])', 'SELECT, UPDATE'),
         ('alert_changes', alert, 'SELECT, INSERT'),
         ('alert_occurrences', alert, 'SELECT'),
         ('suppressions', 'EXISTS (SELECT FROM alerts a WHERE (a.detector, a.subject_kind, a.subject_id, a.dedup_key) = '
-                         '(suppressions.detector, suppressions.subject_kind, suppressions.subject_id, suppressions.dedup_key))',
+                         '(suppressions.detector, suppressions.subject_kind, suppressions.subject_id, suppressions.dedup_key) OFFSET 0)',
          'SELECT, INSERT, UPDATE'),
         ('windows', here, 'SELECT, INSERT, UPDATE'),
         ('welfare_watches', '(SELECT anju_sees(''welfare'')) AND ' || home, 'SELECT, INSERT, UPDATE'),
-        ('commands', '(SELECT anju_sees(''commands'')) AND EXISTS (SELECT FROM devices d WHERE d.id = device_id)', 'SELECT, INSERT'),
+        ('commands', '(SELECT anju_sees(''commands'')) AND EXISTS (SELECT FROM devices d WHERE d.id = device_id OFFSET 0)', 'SELECT, INSERT'),
         ('deliveries', '(SELECT anju_sees(''channels'')) AND ' || alert, 'SELECT'),
         ('push_subscriptions', mine, 'SELECT, INSERT, UPDATE, DELETE'),
         ('users', '(SELECT anju_at_door()) OR id = (SELECT anju_user()) OR ((SELECT anju_sees(''users'')) '
@@ -104,9 +105,9 @@ BEGIN
         ('audit_log', '(SELECT anju_sees(''audit'')) AND ((SELECT anju_everywhere()) OR ' || here || ')', 'SELECT'),
         ('audit_checks', '(SELECT anju_sees(''audit''))', 'SELECT'),
         ('people.persons', '(SELECT anju_sees(''people'')) AND ' || here, 'SELECT, UPDATE'),
-        ('people.data_keys', 'EXISTS (SELECT FROM people.persons p WHERE p.id = person_id)', 'SELECT, DELETE'),
+        ('people.data_keys', 'EXISTS (SELECT FROM people.persons p WHERE p.id = person_id OFFSET 0)', 'SELECT, DELETE'),
         ('people.lookups', here || ' AND ((SELECT anju_sees(''approvals'')) OR user_id = (SELECT anju_user()))', 'SELECT, INSERT, UPDATE'),
-        ('people.holds', 'EXISTS (SELECT FROM people.persons p WHERE p.id = person_id)', 'SELECT, INSERT, UPDATE')
+        ('people.holds', 'EXISTS (SELECT FROM people.persons p WHERE p.id = person_id OFFSET 0)', 'SELECT, INSERT, UPDATE')
     ) AS walls (name, reach, rights) LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', wall.name);
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', wall.name);
@@ -149,14 +150,21 @@ SET search_path = public, pg_temp AS $$
     ORDER BY d.code, p.name
 $$;
 -- When each device of a gateway was heard last; no values.
-CREATE FUNCTION heard_of_gateway(gateway integer) RETURNS TABLE (device_id integer, heard_at timestamptz)
+CREATE FUNCTION heard_of_gateway(gateway integer, after_code text, most integer) RETURNS TABLE (device_id integer, heard_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT d.id, max(l.at) FROM devices d LEFT JOIN points p ON p.device_id = d.id LEFT JOIN latest_values l ON l.point_id = p.id
-    WHERE d.gateway_id = gateway AND (session_user <> 'anju_api' OR d.estate_id = ANY (anju_scope())) GROUP BY d.id
+    SELECT d.id, (SELECT max(l.at) FROM points p JOIN latest_values l ON l.point_id = p.id WHERE p.device_id = d.id)
+    FROM devices d WHERE d.gateway_id = gateway AND d.retired_on IS NULL AND (after_code IS NULL OR d.code > after_code)
+    AND (session_user <> 'anju_api' OR d.estate_id = ANY (anju_scope())) ORDER BY d.code LIMIT most
 $$;
 -- Guards and managers who are logged in and reach one of these estates.
 CREATE FUNCTION seats_at(asked integer[]) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT count(*) FROM users u WHERE u.disabled_at IS NULL AND u.role IN ('guard', 'property_manager')
     AND EXISTS (SELECT FROM sessions s WHERE s.user_id = u.id AND s.expires_at > now())
     AND reach_of(u.id) && (SELECT array_agg(e) FROM unnest(asked) e WHERE session_user <> 'anju_api' OR e = ANY (anju_scope()))
+$$;
+-- Homes of each estate within the reader's reach: counted once for all, not looked at one by one.
+CREATE FUNCTION homes_of(asked integer[]) RETURNS TABLE (estate_id integer, homes bigint) LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT u.estate_id, count(*) FROM units u WHERE u.estate_id IN
+        (SELECT e FROM unnest(asked) e WHERE session_user <> 'anju_api' OR e = ANY (anju_scope())) GROUP BY u.estate_id
 $$;
