@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     ingest_reader: Literal["auto", "stock"] = Field("auto", description="stock reads with paho as it is, slower")
     api_host: str = Field("127.0.0.1", description="address on which the API listens")
     api_port: int = Field(8080, ge=1, le=65535, description="its port")
+    api_cert_file: Path | None = Field(
+        None, description="certificate for HTTPS on that port; a proxy's business if empty"
+    )
+    api_key_file: Path | None = Field(None, description="its key")
     cookie_secure: bool = Field(False, description="send the session cookie over HTTPS only")
     policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
     keys_file: Path | None = Field(None, description="the site's keys for people's data and second factors")
@@ -110,7 +114,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "db_password_file", "api_db_password_file", "broker_password_file", "broker_ca_file", "policy_file", "notices_file", "keys_file",
-        "people_policy_file", "oidc_client_secret_file",
+        "people_policy_file", "oidc_client_secret_file", "api_cert_file", "api_key_file",
     )  # fmt: skip
     @classmethod
     def _is_file(cls, path: Path | None) -> Path | None:

@@ -65,8 +65,10 @@ def bearer_of(request: Request) -> str | None:
     return header[7:] if header.startswith("Bearer ") else None
 
 
-def ask(request: Request, connection: Connection) -> Principal | None:
+def ask(request: Request, connection: Connection, *, rotate: bool = True) -> Principal | None:
     """Find out who is asking and show the transaction what they may see; None for nobody.
+
+    `rotate` is False where an answer has begun, so that a browser could not be told its new token any more.
 
     Raises: Problem for a change by cookie without its CSRF token, or too many requests.
     """
@@ -79,7 +81,7 @@ def ask(request: Request, connection: Connection) -> Principal | None:
         if bearer is not None and bearer.startswith(KEY_PREFIX):
             who = sessions.find_key(connection, bearer)
         else:
-            who = _by_session(request, connection, token, browser=bearer is None)
+            who = _by_session(request, connection, token, browser=bearer is None, rotate=rotate)
     if who is None:
         count(request, f"address:{source_of(request)}", PER_MINUTE_UNKNOWN)
         return None
@@ -89,7 +91,9 @@ def ask(request: Request, connection: Connection) -> Principal | None:
     return who
 
 
-def _by_session(request: Request, connection: Connection, token: str, *, browser: bool) -> Principal | None:
+def _by_session(
+    request: Request, connection: Connection, token: str, *, browser: bool, rotate: bool
+) -> Principal | None:
     found = sessions.find_session(connection, token)
     if found is None:
         return None
@@ -98,7 +102,7 @@ def _by_session(request: Request, connection: Connection, token: str, *, browser
         given = request.headers.get("x-csrf-token", "")
         if not hmac.compare_digest(given.encode(), found.csrf.encode()):
             raise Problem(403, "csrf", "this change needs the header X-CSRF-Token from your session")
-    if browser and found.stale:
+    if browser and found.stale and rotate:
         new = secrets.token_urlsafe(32)
         if sessions.rotate(connection, token, new):
             request.state.new_token = new
@@ -126,7 +130,9 @@ class Guard:
         if self.action in NEEDS_SECOND_FACTOR and not who.second_factor:
             raise Problem(403, "second_factor", "show a second factor first: POST /api/v1/session/second-factor")
         yield who
-        if request.method not in ("GET", "HEAD") and not getattr(request.state, "on_record", False):
+        looked = getattr(request.state, "looked", False)
+        if (looked or request.method not in ("GET", "HEAD")) and not getattr(request.state, "on_record", False):
+            # Last of all: the record has one writer at a time, and nobody else should wait for our queries.
             note(request, connection, who)
 
 
@@ -148,6 +154,12 @@ def note(request: Request, connection: Connection, who: Principal, **more: Any) 
 def about(request: Request, **facts: Any) -> None:
     """Say what the entry of this request should hold beside its path."""
     request.state.about = {**getattr(request.state, "about", {}), **facts}
+
+
+def look(request: Request, **facts: Any) -> None:
+    """Put a look on record that changes nothing: at a home, at people, at the record itself."""
+    request.state.looked = True
+    about(request, **facts)
 
 
 SeesPlaces = Annotated[Principal, Depends(Guard(Action.SEE_PLACES), scope="function")]

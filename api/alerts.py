@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.access import Db, SeesAlerts, SeesLeads, StepsOnAlerts, note
+from api.access import Db, SeesAlerts, SeesLeads, StepsOnAlerts, look
 from api.once import OnceRoute
 from api.problems import Problem
 from casework import steps
@@ -169,7 +169,7 @@ def get_alert(
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
     row = find(connection, who, alert_id)
     if row["subject_kind"] == "unit":
-        note(request, connection, who, subject=f"unit:{row['estate']}/{row['subject']}", estate_id=row["estate_id"])
+        look(request, subject=f"unit:{row['estate']}/{row['subject']}", estate_id=row["estate_id"])
     response.headers["ETag"] = f'"{row["version"]}"'
     days = [
         {

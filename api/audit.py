@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api.access import Db, SeesAudit, note
+from api.access import Db, SeesAudit, look
 from api.problems import Problem
 from store import audit, scope
 
@@ -58,11 +58,11 @@ def integrity(who: SeesAudit, connection: Db) -> dict[str, Any]:
 
 
 @router.get("/export", operation_id="exportAudit", response_class=StreamingResponse)
-def export(request: Request, who: SeesAudit, connection: Db) -> StreamingResponse:
+def export(request: Request, who: SeesAudit) -> StreamingResponse:
     """Fetch the whole chain as JSON lines, for `anju audit verify FILE` or any check elsewhere: SHA-256 of prev, number|estate|entry."""
     if not who.everywhere:
         raise Problem(403, "reach", "a chain is checked whole; only who reaches everything is given it")
-    note(request, connection, who)
+    look(request)
     pool = request.app.state.pool
 
     def lines() -> Iterator[str]:

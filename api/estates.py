@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Request
 
-from api.access import Db, SeesDevices, SeesPlaces, SeesUnits, note
+from api.access import Db, SeesDevices, SeesPlaces, SeesUnits, look
 from api.once import OnceRoute
 from api.problems import Problem
 from domain.access import Action
@@ -52,7 +52,7 @@ def look_at_unit(request: Request, connection: Any, who: Any, estate: str, unit:
     Raises: Problem.
     """
     found = find_unit(connection, who, estate, unit)
-    note(request, connection, who, subject=f"unit:{estate}/{unit}", estate_id=found["estate_id"])
+    look(request, subject=f"unit:{estate}/{unit}", estate_id=found["estate_id"])
     return found
 
 

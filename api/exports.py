@@ -17,7 +17,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import Db, Exports, count, note, source_of
+from api.access import Db, Exports, about, count, source_of
 from api.alerts import Filter
 from api.estates import find_estate
 from api.once import OnceRoute
@@ -69,10 +69,8 @@ def make(body: Wish, request: Request, who: Exports, connection: Db) -> dict[str
     made = exports.save_export(
         connection, who.user_id, body.kind, name, secret, sheets.to_csv(columns, rows), len(rows)
     )
-    note(
+    about(
         request,
-        connection,
-        who,
         estate_id=found["id"] if found else None,
         detail={"kind": body.kind, "rows": len(rows), "export": made},
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import ApprovesUnmask, Db, KeepsPeople, SeesPeople, Unmasks, count, note, source_of
+from api.access import ApprovesUnmask, Db, KeepsPeople, SeesPeople, Unmasks, about, count, look, source_of
 from api.estates import Code, find_estate
 from api.once import OnceRoute
 from api.problems import Problem
@@ -75,10 +75,8 @@ def list_people(
     """List an estate's persons by code, masked; `next` is the `after` of the following page. That somebody looked is on record."""
     found, ring = find_estate(connection, who, estate), ring_of(request)
     rows = people.list_persons(connection, found["id"], after, limit)
-    note(
+    look(
         request,
-        connection,
-        who,
         subject=f"people:{estate}",
         estate_id=found["id"],
         detail={"after": after, "shown": len(rows)},
@@ -105,7 +103,7 @@ def search(body: Search, request: Request, who: SeesPeople, connection: Db) -> d
     count(request, f"search:{who.user_id}", SEARCHES_PER_MINUTE)
     ring = ring_of(request)
     found = people.find_by_index(connection, who.estate_ids, ring.index(body.kind, body.text))
-    note(request, connection, who, detail={"kind": body.kind, "found": len(found)})
+    about(request, detail={"kind": body.kind, "found": len(found)})
     return {"items": [vault.masked(ring, row) for row in found]}
 
 
@@ -205,10 +203,8 @@ def report(code: PersonCode, body: Ask, request: Request, who: KeepsPeople, conn
     if body.purpose != "subject_request":
         raise Problem(422, "purpose", "a report is made for the purpose subject_request")
     fields = vault.opened(ring_of(request), person)
-    note(
+    about(
         request,
-        connection,
-        who,
         subject=f"person:{code}",
         purpose=body.purpose,
         reference=body.reference,
@@ -235,7 +231,7 @@ def erase_person(code: PersonCode, body: Why, request: Request, who: KeepsPeople
         vault.erase(connection, ring_of(request), code, actor=who.name, reason=body.reason)
     except vault.Held as error:
         raise Problem(409, "held", str(error)) from None
-    note(request, connection, who, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
+    about(request, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
 
 
 @router.post("/people/{code}/holds", operation_id="holdPerson", status_code=201)
@@ -243,7 +239,7 @@ def hold_person(code: PersonCode, body: Why, request: Request, who: KeepsPeople,
     """Keep a person from being erased while a case is open or a court asks for it."""
     person = _person(connection, who, code)
     made = people.add_hold(connection, person["id"], body.reason, actor=who.name)
-    note(request, connection, who, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
+    about(request, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
     return {"id": made}
 
 

@@ -25,6 +25,8 @@ class ApiSettings(Protocol):
     api_host: str
     api_port: int
     cookie_secure: bool
+    api_cert_file: Path | None
+    api_key_file: Path | None
     policy_file: Path | None
     authority_dir: Path | None
     notices_file: Path | None
@@ -58,7 +60,8 @@ def serve(settings: ApiSettings) -> None:
     Raises: BadDirectory, BadKeyring, BadPeoplePolicy.
     """
     site = Site(
-        cookie_secure=settings.cookie_secure,
+        # Over HTTPS of our own the cookie never goes another way.
+        cookie_secure=settings.cookie_secure or settings.api_cert_file is not None,
         authority_dir=settings.authority_dir,
         notices=load_notices(settings.notices_file),
         keys=KeyFile(settings.keys_file) if settings.keys_file else None,
@@ -74,7 +77,10 @@ def serve(settings: ApiSettings) -> None:
         site,
         Rates(settings.redis_url),
     )
-    uvicorn.run(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3)
+    uvicorn.run(
+        app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3,
+        ssl_certfile=settings.api_cert_file, ssl_keyfile=settings.api_key_file,
+    )  # fmt: skip
 
 
 def _directory(settings: ApiSettings) -> Directory | None:

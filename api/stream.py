@@ -58,7 +58,7 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
 
     def still_there() -> Principal | None:
         with pool.connection() as connection:
-            return ask(request, connection)
+            return ask(request, connection, rotate=False)
 
     hub.streams += 1
     try:

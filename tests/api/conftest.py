@@ -7,9 +7,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
+from api import passwords
 from api.app import Site, create_app
 from api.passwords import make_user
 from domain.access import Role
@@ -64,6 +66,12 @@ def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int
         ),
         actor="test",
     )[0]
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dozen log-ins for each test: what argon2id costs is not what these tests are about."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from domain.access import ALLOWED, Action, Role
 from tests.api.conftest import bearer
 
 pytestmark = pytest.mark.real
-OPEN = {"/healthz", "/readyz"}
+#: Without a log-in by nature; `tests/api/test_scope.py` has the reasons.
+OPEN = {"/healthz", "/readyz", "/oidc/start", "/oidc/callback", "/api/v1/exports/{export_id}/file"}
 
 
 def is_problem(answer: Any, status: int, code: str) -> None:
