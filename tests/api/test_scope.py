@@ -135,17 +135,9 @@ def queries(route: APIRoute, t: Things) -> list[dict[str, Any]]:
     needed = {"visit-list": {"estate": t.estate}, "readings": {"point": "water_m3"}}.get(
         route.path.rsplit("/", 1)[-1], {}
     )
-    if "point" in names:
-        needed["since"] = "2026-01-01T00:00:00Z" if False else needed.get("since")
-    needed = {k: v for k, v in needed.items() if v is not None}
-    out = [dict(needed)]
-    for name in sorted(names & set(given)):
-        out += [{**needed, name: _fit(name, value, route)} for value in given[name]]
-    return out
-
-
-def _fit(name: str, value: Any, route: APIRoute) -> Any:
-    return 0 if name == "after" and "stream" in route.path else value
+    if "stream" in route.path:
+        names -= {"after"}
+    return [dict(needed), *({**needed, name: value} for name in sorted(names & set(given)) for value in given[name])]
 
 
 def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
