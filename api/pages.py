@@ -25,6 +25,8 @@ router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "anju_lang"
 #: Cards of one group: a page is for what is next, the API for all of it.
 CARDS = 24
+#: Cards of a group whose days are drawn; the others draw theirs when they are put in place anew, one by one.
+CHARTS = 8
 
 
 class Pages:
@@ -50,10 +52,13 @@ def language_of(request: Request) -> str:
     return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "zh"
 
 
-def card(request: Request, connection: Any, who: Principal, row: dict[str, Any], language: str) -> dict[str, Any]:
-    """Gather what one alert's card shows."""
+def card(
+    request: Request, connection: Any, who: Principal, row: dict[str, Any], language: str, *, drawn: bool = True
+) -> dict[str, Any]:
+    """Gather what one alert's card shows, with its days drawn or without."""
     pages: Pages = request.app.state.pages
-    chart = evidence_chart(row, evidence_days(connection, who, row), pages.words[language]["chart"])
+    days = evidence_days(connection, who, row) if drawn else []
+    chart = evidence_chart(row, days, pages.words[language]["chart"])
     return {"row": row, "said": describe(request, row, language), "chart": chart}
 
 
@@ -79,7 +84,7 @@ def group(request: Request, connection: Any, who: Principal, name: str, language
     return {
         "name": name,
         "classes": " ".join(sorted(shown)),
-        "cards": [card(request, connection, who, row, language) for row in rows],
+        "cards": [card(request, connection, who, row, language, drawn=n < CHARTS) for n, row in enumerate(rows)],
         "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
         "count": len(rows) + sum(fold["alerts"] for fold in folds),
         "more": len(rows) == CARDS,
