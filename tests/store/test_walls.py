@@ -76,7 +76,14 @@ def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(any_conn
     rows = any_connection.execute(
         "SELECT proname, prosrc, proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE prosecdef AND n.nspname = 'public'"
     ).fetchall()
-    harmless = {"reach_of", "reaches_everywhere", "append_audit", "estates_under", "every_estate", "raise_register_version"}
+    harmless = {
+        "reach_of",
+        "reaches_everywhere",
+        "append_audit",
+        "estates_under",
+        "every_estate",
+        "raise_register_version",
+    }
     assert {r["proname"] for r in rows} >= harmless | {"readings_of_unit", "latest_of_unit", "unit_within"}
     for row in rows:
         assert any(one.startswith("search_path=public, pg_temp") for one in row["proconfig"] or ()), row["proname"]
