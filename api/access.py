@@ -17,6 +17,7 @@ from fastapi import Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 
 from api.problems import Problem
+from casework.keyring import BadKeyring, Keyring
 from domain.access import NEEDS_SECOND_FACTOR, Action, Principal
 from store import audit, scope, sessions
 from store.connect import Connection
@@ -136,17 +137,15 @@ class Guard:
             note(request, connection, who)
 
 
-def note(request: Request, connection: Connection, who: Principal, **more: Any) -> None:
+def note(request: Request, connection: Connection, who: Principal) -> None:
     """Put what a request does on record; a route that knows more than its path says it by `request.state.about` or by itself."""
     route = request.scope.get("route")
-    about: dict[str, Any] = {**getattr(request.state, "about", {}), **more}
-    request.state.on_record = True
     audit.append(
         connection,
         **{
             "actor": who.name, "role": str(who.role), "action": getattr(route, "operation_id", None) or request.method.lower(),
             "object": request.url.path, "source": source_of(request),
-            "detail": {"key": who.key_id} if who.key_id else None, **about,
+            "detail": {"key": who.key_id} if who.key_id else None, **getattr(request.state, "about", {}),
         },
     )  # fmt: skip
 
@@ -160,6 +159,20 @@ def look(request: Request, **facts: Any) -> None:
     """Put a look on record that changes nothing: at a home, at people, at the record itself."""
     request.state.looked = True
     about(request, **facts)
+
+
+def ring_of(request: Request) -> Keyring:
+    """Return the site's keys.
+
+    Raises: Problem.
+    """
+    if request.app.state.keys is None:
+        raise Problem(503, "keys", "this site has no key file: set ANJU_KEYS_FILE, made by `anju keys make`")
+    try:
+        found: Keyring = request.app.state.keys.ring()
+    except BadKeyring as error:
+        raise Problem(503, "keys", str(error)) from None
+    return found
 
 
 SeesPlaces = Annotated[Principal, Depends(Guard(Action.SEE_PLACES), scope="function")]

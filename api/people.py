@@ -12,11 +12,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import ApprovesUnmask, Db, KeepsPeople, SeesPeople, Unmasks, about, count, look, source_of
+from api.access import ApprovesUnmask, Db, KeepsPeople, SeesPeople, Unmasks, about, count, look, ring_of, source_of
 from api.estates import Code, find_estate
 from api.once import OnceRoute
 from api.problems import Problem
-from casework.keyring import BadKeyring, Keyring
 from casework.people import lookups, vault
 from casework.people.policy import PeoplePolicy
 from domain.access import Action
@@ -29,20 +28,6 @@ Id = Annotated[int, Path(ge=1, le=2**62)]
 Text = Annotated[str, Field(min_length=4, max_length=200, pattern=r"^[^\x00]*$")]
 #: Searches by an exact name, number or phone a minute.
 SEARCHES_PER_MINUTE = 10
-
-
-def ring_of(request: Request) -> Keyring:
-    """Return the site's keys.
-
-    Raises: Problem.
-    """
-    if request.app.state.keys is None:
-        raise Problem(503, "keys", "this site has no key file: set ANJU_KEYS_FILE, made by `anju keys make`")
-    try:
-        found: Keyring = request.app.state.keys.ring()
-    except BadKeyring as error:
-        raise Problem(503, "keys", str(error)) from None
-    return found
 
 
 def _policy(request: Request) -> PeoplePolicy:

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import passwords
-from api.access import COOKIE, Db, Own, about, bearer_of, count, source_of
+from api.access import COOKIE, Db, Own, about, bearer_of, count, ring_of, source_of
 from api.problems import Problem
-from casework.keyring import KeyFile, NotOpened
+from casework.keyring import NotOpened
 from domain.access import Principal, actions_of
 from store import audit, scope, sessions, users
 from store.connect import Connection
@@ -167,7 +167,7 @@ def offer(body: Proof, who: Own, request: Request, connection: Db) -> dict[str, 
     if row["totp_confirmed"] and not who.second_factor:
         raise Problem(403, "second_factor", "show a code of your present device first, or ask an administrator")
     secret, uri = passwords.new_totp(who.name)
-    users.offer_totp(connection, who.user_id, _keys(request).ring().seal(secret.encode(), f"totp|{who.user_id}"))
+    users.offer_totp(connection, who.user_id, ring_of(request).seal(secret.encode(), f"totp|{who.user_id}"))
     return {"secret": secret, "uri": uri}
 
 
@@ -181,7 +181,7 @@ def show(body: Code, who: Own, request: Request, response: Response, connection:
     if row["locked"]:
         raise Problem(429, "locked", f"too many wrong codes; try again in {users.LOCK_MINUTES} minutes")
     try:
-        secret = _keys(request).ring().unseal(row["totp_sealed"], f"totp|{who.user_id}").decode()
+        secret = ring_of(request).unseal(row["totp_sealed"], f"totp|{who.user_id}").decode()
     except NotOpened as error:
         raise Problem(503, "keys", str(error)) from None
     step = passwords.matching_step(secret, body.code)
@@ -203,10 +203,3 @@ def show(body: Code, who: Own, request: Request, response: Response, connection:
 def _person(who: Principal) -> None:
     if who.key_id is not None:
         raise Problem(403, "role", "a key has no password and no second factor")
-
-
-def _keys(request: Request) -> KeyFile:
-    keys: KeyFile | None = request.app.state.keys
-    if keys is None:
-        raise Problem(503, "keys", "this site has no key file: set ANJU_KEYS_FILE, made by `anju keys make`")
-    return keys
