@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -101,7 +102,12 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
             "the search finds what is there"
         )
         run = lambda *args: subprocess.run(  # noqa: E731
-            ["anju", *args], env={**os.environ, **env}, capture_output=True, text=True, check=True, timeout=120
+            [sys.executable, "-m", "anju", *args],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
         )
         said = run("people", "import", str(people), "--collected-for", "tenancy", "--apply")
         people.unlink()

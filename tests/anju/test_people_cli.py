@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def anju(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["anju", *args], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "anju", *args], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_from_a_key_to_an_erasure(site: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
