@@ -23,6 +23,7 @@ from anju.notices_cli import notices_app
 from anju.people_cli import audit_app, keys_app, people_app
 from anju.quarantine_cli import quarantine_app
 from anju.settings import BadSettings, Settings, load_settings
+from anju.vision_cli import vision_app
 from domain.ids import valid_id
 from domain.measures import Supply
 
@@ -46,6 +47,7 @@ app.add_typer(notices_app, name="notices")
 app.add_typer(keys_app, name="keys")
 app.add_typer(people_app, name="people")
 app.add_typer(audit_app, name="audit")
+app.add_typer(vision_app, name="vision")
 app.command()(decode)
 app.command()(record)
 app.command()(play)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,6 +20,7 @@ from devices.profiles import BadProfile, Profile, load_profiles
 from devices.pushes import PUSHES
 from domain.broker import BrokerAddress
 from domain.ids import valid_id
+from gateway.vision.rules import BadRules, Rules, load_rules
 
 
 class BadConfig(Exception):
@@ -149,6 +151,26 @@ class MqttTable(_Table):
     password_file: str | None = None
 
 
+class CameraTable(_Table):
+    """A camera whose pictures are looked at here. `{password}` in `url` stands for what `password_file` holds."""
+
+    device: str
+    url: str
+    profile: str = "camera"
+    password_file: str | None = None
+    #: Its rules (gateway/vision/rules.py); without any it is only watched for being covered, moved, blurred, dark or frozen.
+    rules: str | None = None
+
+
+class VisionTable(_Table):
+    """Where clips lie, how much and how long for each camera, and the memory that looking at one camera may take."""
+
+    folder: str = "clips"
+    max_mb: int = 512
+    keep_days: float = 7.0
+    memory_mb: int = 2048
+
+
 class ServerTable(_Table):
     """Where the API is, for claim and renewal."""
 
@@ -173,6 +195,8 @@ class ConfigTable(_Table):
     push: PushTable | None = None
     mqtt: list[MqttTable] = []
     server: ServerTable | None = None
+    vision: VisionTable = msgspec.field(default_factory=VisionTable)
+    camera: list[CameraTable] = []
 
     def sources(self) -> list[SourceTable | MqttTable]:
         """Return everything that pushes."""
@@ -189,6 +213,7 @@ class Config:
     profiles: dict[str, Profile]
     token_key: bytes
     tokens_of: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, Rules] = field(default_factory=dict)
 
     def broker(self) -> BrokerAddress:
         """Return the broker's address, with its password."""
@@ -224,6 +249,7 @@ class Config:
                 found.update({p.device: ("smoke-detector", f"part {p.part} of {host.device}") for p in host.parts})
         for source in self.sources():
             found.update({d.device: (d.profile, f"{source.kind} {source.name}, {d.address}") for d in source.devices})
+        found.update({c.device: (c.profile, f"camera at {c.url.rpartition('@')[2]}") for c in self.table.camera})
         return found
 
     def sources(self) -> list[SourceTable | MqttTable]:
@@ -267,8 +293,9 @@ def parse_config(text: str, folder: Path, where: str) -> Config:
     checker = _Check(where, folder, table, profiles)
     checker.run()
     return Config(
-        table=table, folder=folder, zone=zone, profiles=profiles, token_key=checker.token_key, tokens_of=checker.tokens
-    )
+        table=table, folder=folder, zone=zone, profiles=profiles, token_key=checker.token_key, tokens_of=checker.tokens,
+        rules=checker.rules,
+    )  # fmt: skip
 
 
 def _told(message: str) -> str:
@@ -289,6 +316,7 @@ class _Check:
         self.seen: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
         self.token_key = b""
+        self.rules: dict[str, Rules] = {}
 
     def run(self) -> None:
         table = self.table
@@ -309,6 +337,7 @@ class _Check:
         for fire in table.fire:
             self._fire(fire)
         self._pushes()
+        self._cameras()
         if table.token_key_file is not None:
             self._file("token_key_file", table.token_key_file)
             self.token_key = (self.folder / table.token_key_file).read_bytes().strip()
@@ -409,6 +438,24 @@ class _Check:
             self.fail(
                 "token_key_file is needed where something is pushed: people, cards and plates become tokens under it"
             )
+
+    def _cameras(self) -> None:
+        vision = self.table.vision
+        if not 1 <= vision.max_mb <= 1_000_000 or not 0 < vision.keep_days <= 365 or not 512 <= vision.memory_mb <= 65_536:
+            self.fail("vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb 512 to 65536")
+        if self.table.camera and find_spec("cv2") is None:
+            self.fail("camera: opencv-python is not installed; install Anju with its extra `vision`")
+        for camera in self.table.camera:
+            place = f"camera {camera.device!r}"
+            self._device(place, camera.device, camera.profile)
+            if not camera.url.startswith(("rtsp://", "rtsps://")):
+                self.fail(f"{place}: url: use rtsp:// or rtsps://")
+            self._file(f"{place}: password_file", camera.password_file)
+            self._file(f"{place}: rules", camera.rules)
+            try:
+                self.rules[camera.device] = load_rules(self.folder / camera.rules) if camera.rules else Rules()
+            except BadRules as error:
+                self.fail(f"{place}: {error}")
 
     def _token(self, place: str, source: SourceTable) -> None:
         if source.token_file is None:

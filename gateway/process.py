@@ -33,6 +33,7 @@ from gateway.pushes import PushServer, Receiver
 from gateway.sources import MqttSource
 from gateway.strangers import Strangers
 from gateway.uplink import Uplink
+from gateway.vision.camera import Camera
 
 log = structlog.get_logger()
 
@@ -272,6 +273,9 @@ class Gateway:
             wanted[f"mqtt:{source.name}{tail}{named(source)}"] = partial(
                 MqttSource, source, config, self._receiver(source)
             )
+        for camera in table.camera:
+            rules = named([camera, table.vision, config.rules[camera.device]])
+            wanted[f"camera:{camera.device}{tail}{rules}"] = partial(Camera, table=camera, config=config, desk=self.desk, clock=self.clock)
         if table.server is not None and table.broker.cert_file is not None:
             wanted[f"renewal{tail}{named([table.server, table.broker])}"] = lambda: Renewal(config, self._renewed)
         return wanted

@@ -1,0 +1,363 @@
+"""Things that fall past a facade: small fast motion that keeps to a fall's parabola over many frames.
+
+Height above the ground comes from marks that an installer measures (a picture's row and its metres), so that the law is the
+physical one and not one of pixels: from its apex a thing falls h0 - h(t) = vt²/g ln cosh(g (t - t0) / vt), which is
+g t²/2 at first and the terminal speed vt at last (quadratic drag), while x(t) stays nearly straight, and the apex lies
+within the building. Rain and leaves fall at their terminal speed from the first, birds and insects steer, laundry goes
+nowhere. Candidates are tracked before they are believed (several hypotheses at once, each by its own prediction).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.vision.rules import FallingRule
+from gateway.vision.sighting import Sighting
+
+Grey = NDArray[np.uint8]
+GRAVITY = 9.81
+#: Spots looked at in a picture, the most salient first; and hypotheses kept from one to the next.
+MOST_SPOTS, MOST_TRACKS = 100, 250
+#: Pixels that lie in neighbouring cells of this many pixels are one spot.
+GRID = 4
+#: Points before a track is judged, and pictures in a row in which its thing may be missing.
+LEAST_POINTS, MOST_MISSES = 8, 3
+MOST_POINTS = 150
+#: Terminal speeds tried, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower.
+TERMINAL_SPEEDS = (10.0, 12.0, 14.0, 16.0, 18.0, 21.0, 25.0, 30.0, 40.0, 60.0, 120.0)
+#: How far it may be from its parabola: root mean square, in metres and in pixels (the larger counts).
+FIT_M, FIT_PX = 0.08, 1.0
+#: Two tracks that end within this of each other are one thing.
+SAME_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Rows to metres: h = (p y + q) / (r y + 1), which a plane under perspective keeps to (two marks: r = 0)."""
+
+    p: float
+    q: float
+    r: float
+
+    @staticmethod
+    def through(marks: list[tuple[float, float]], rows: int) -> Scale:
+        """Fit to marks of (share of the picture's height, metres)."""
+        y = np.array([share * rows for share, _ in marks])
+        h = np.array([metres for _, metres in marks])
+        if len(marks) == 2:
+            p = float((h[1] - h[0]) / (y[1] - y[0]))
+            return Scale(p, float(h[0] - p * y[0]), 0.0)
+        rows_of = np.stack([y, np.ones_like(y), -h * y], axis=1)
+        (p, q, r), *_ = np.linalg.lstsq(rows_of, h, rcond=None)
+        return Scale(float(p), float(q), float(r))
+
+    def metres(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Heights of rows."""
+        return (self.p * y + self.q) / (self.r * y + 1)
+
+    def pixels_per_metre(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rows that a metre of height takes there."""
+        slope = np.abs((self.p - self.q * self.r) / (self.r * y + 1) ** 2)
+        return 1 / np.maximum(slope, 1e-6)
+
+    def across(self, x: NDArray[np.float64], y: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
+        """Metres along the wall from the middle column. A metre along takes fewer pixels the higher it is, as 1 / depth; a metre of height
+        as 1 / depth². Where the camera's axis meets the wall they differ by the cosine of its tilt, taken as 0.75.
+        """
+        middle = np.array([rows / 2])
+        nearness = (self.r * y + 1) / (self.r * rows / 2 + 1)
+        return (x - columns / 2) / (self.pixels_per_metre(middle)[0] / 0.75 * nearness) if self.r else (x - columns / 2) / self.pixels_per_metre(y)
+
+
+@dataclass(slots=True)
+class _Track:
+    """One hypothesis: when and where its thing was seen. Velocity and acceleration are pixels a second."""
+
+    t: list[float]
+    x: list[float]
+    y: list[float]
+    size: list[float]
+    velocity: tuple[float, float]
+    acceleration: float
+    misses: int = 0
+
+    def predicted(self, t: float) -> tuple[float, float]:
+        dt = t - self.t[-1]
+        return self.x[-1] + self.velocity[0] * dt, self.y[-1] + self.velocity[1] * dt + self.acceleration * dt * dt / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fall:
+    """What a track says as a fall: terminal speed (m/s), apex, drop and misfit (metres), and how long it was seen (seconds)."""
+
+    terminal: float
+    apex_m: float
+    drop_m: float
+    seconds: float
+    rms_m: float
+
+
+@dataclass(slots=True)
+class Falling:
+    """The detector of one rule. `see` takes every picture of a stream, in order."""
+
+    rule: FallingRule
+    _earlier: deque[Grey] = field(default_factory=lambda: deque(maxlen=2))
+    _activity: NDArray[np.float32] | None = None
+    _spots: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    _before: float = float("-inf")
+    _tracks: list[_Track] = field(default_factory=list)
+    _told: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=20))
+    _scale: Scale | None = None
+    _inside: NDArray[np.uint8] | None = None
+
+    def see(self, t: float, grey: Grey) -> list[Sighting]:
+        """Look at one picture (rows x columns, uint8), taken at `t` seconds; returns what has fallen."""
+        if self._scale is None or (self._earlier and self._earlier[0].shape != grey.shape):
+            self._start(grey)
+        if t - self._before > 1.0 or t <= self._before:
+            # The stream stood still or began anew: nothing of before belongs to what comes.
+            self._earlier.clear()
+            self._tracks.clear()
+        grey = np.asarray(cv2.GaussianBlur(grey, (3, 3), 0), np.uint8)
+        spots = self._find(grey) if len(self._earlier) == 2 else np.zeros((0, 4))
+        self._earlier.append(grey)
+        ended = self._follow(t, spots)
+        self._spots, self._before = spots, t
+        return [seen for seen in map(self._judge, ended) if seen is not None]
+
+    def finish(self) -> list[Sighting]:
+        """Judge what is still under way when a stream ends."""
+        ended, self._tracks = self._tracks, []
+        return [seen for seen in map(self._judge, ended) if seen is not None]
+
+    def _start(self, grey: Grey) -> None:
+        rows, columns = grey.shape
+        self._scale = Scale.through(self.rule.heights, rows)
+        self._earlier.clear()
+        self._activity = None
+        self._tracks.clear()
+        self._inside = None
+        if self.rule.polygon:
+            self._inside = np.zeros_like(grey)
+            corners = (np.array(self.rule.polygon) * [columns, rows]).astype(np.int32)
+            cv2.fillPoly(self._inside, [corners], 255)
+
+    # Spots -----------------------------------------------------------------------------------------------------------
+
+    def _find(self, grey: Grey) -> NDArray[np.float64]:
+        """Return spots that are here now and were not in either picture before: rows of x, y, size (pixels), salience."""
+        first, second = self._earlier
+        moved = np.asarray(cv2.min(cv2.absdiff(grey, first), cv2.absdiff(grey, second)))
+        coarse = np.asarray(cv2.resize(moved, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA), np.float32)
+        if self._activity is None:
+            self._activity = coarse.copy()
+        else:
+            self._activity += (coarse - self._activity) * np.float32(0.04)
+        # Single pixels of noise may stand out: a spot has two or more. Much that moves at once must not raise the level far.
+        sample = moved[::4, ::4]
+        level = min(max(6.0, float(np.percentile(sample, 99.9))), 6 * float(np.median(sample)) + 12)
+        _, mask = cv2.threshold(moved, level, 255, cv2.THRESH_BINARY)
+        if self._inside is not None:
+            mask = cv2.bitwise_and(mask, self._inside)
+        points = cv2.findNonZero(mask)
+        if points is None:
+            return np.zeros((0, 4))
+        return self._spots_of(np.asarray(points, np.int32).reshape(-1, 2), np.asarray(moved, np.uint8))
+
+    def _spots_of(self, points: NDArray[np.int32], moved: Grey) -> NDArray[np.float64]:
+        """Gather pixels that lie together into spots: components on a coarse grid, measured on the fine one."""
+        assert self._activity is not None
+        rows, columns = moved.shape
+        cells = points // GRID
+        coarse = np.zeros((rows // GRID + 1, columns // GRID + 1), np.uint8)
+        coarse[cells[:, 1], cells[:, 0]] = 1
+        count, labels = cv2.connectedComponents(coarse, connectivity=8)
+        label = np.asarray(labels)[cells[:, 1], cells[:, 0]]
+        weight = moved[points[:, 1], points[:, 0]].astype(np.float64)
+        area, strength = np.bincount(label, minlength=count), np.bincount(label, weight, minlength=count)
+        places = points.astype(np.float64)
+        x, y = (np.bincount(label, weight * places[:, axis], minlength=count).astype(np.float64) for axis in (0, 1))
+        xx, yy = (np.bincount(label, weight * places[:, axis] ** 2, minlength=count) for axis in (0, 1))
+        found = np.flatnonzero(area >= 2)
+        total = strength[found]
+        x, y = x[found] / total, y[found] / total
+        spread = np.maximum(xx[found] / total - x**2, 0) + np.maximum(yy[found] / total - y**2, 0)
+        # A spot's length, were it even: the square root of twelve times its variance along its way.
+        size = np.sqrt(12 * spread) + 1
+        at = np.minimum((np.column_stack([y, x]) / 16).astype(int), np.array(self._activity.shape) - 1)
+        # Where something moves all the time (laundry, a tree), a spot must stand out from that.
+        salience = total / (1.0 + self._activity[at[:, 0], at[:, 1]] ** 2)
+        picked = np.flatnonzero(size < 0.12 * rows)
+        picked = picked[np.argsort(-salience[picked])][:MOST_SPOTS]
+        return np.column_stack([x[picked], y[picked], size[picked], salience[picked]])
+
+    # Tracks ----------------------------------------------------------------------------------------------------------
+
+    def _follow(self, t: float, spots: NDArray[np.float64]) -> list[_Track]:
+        """Carry every hypothesis on to this picture, begin new ones; returns those that ended."""
+        going: list[_Track] = []
+        ended: list[_Track] = []
+        taken = np.zeros(len(spots), bool)
+        for track in self._tracks:
+            if len(track.t) < MOST_POINTS and self._extend(track, t, spots, taken):
+                going.append(track)
+            elif track.misses < MOST_MISSES and len(track.t) < MOST_POINTS:
+                track.misses += 1
+                going.append(track)
+            else:
+                ended.append(track)
+        going += self._begin(t, spots, taken)
+        going.sort(key=lambda one: -len(one.t))
+        self._tracks = _distinct(going)[:MOST_TRACKS]
+        return [track for track in ended if len(track.t) >= LEAST_POINTS]
+
+    def _extend(self, track: _Track, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]) -> bool:
+        if not len(spots):
+            return False
+        px, py = track.predicted(t)
+        away = np.hypot(spots[:, 0] - px, spots[:, 1] - py)
+        step = float(np.hypot(px - track.x[-1], py - track.y[-1]))
+        nearest = int(np.argmin(away))
+        if away[nearest] > 3.0 + 0.25 * step:
+            return False
+        taken[nearest] = True
+        track.t.append(t)
+        track.x.append(float(spots[nearest, 0]))
+        track.y.append(float(spots[nearest, 1]))
+        track.size.append(float(spots[nearest, 2]))
+        track.misses = 0
+        self._learn(track)
+        return True
+
+    def _learn(self, track: _Track) -> None:
+        """Fit speed, and from five points on the acceleration too, to the last twelve points."""
+        t = np.array(track.t[-12:]) - track.t[-1]
+        x, y = np.array(track.x[-12:]), np.array(track.y[-12:])
+        vx = float(np.polyfit(t, x, 1)[0])
+        if len(t) >= 5:
+            a, vy, _ = np.polyfit(t, y, 2)
+            track.acceleration = float(np.clip(2 * a, -track_limit(self, track), track_limit(self, track)))
+            track.velocity = (vx, float(vy))
+        else:
+            half = track.acceleration / 2
+            vy = float(np.polyfit(t, y - half * t * t, 1)[0])
+            track.velocity = (vx, vy)
+
+    def _begin(self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]) -> list[_Track]:
+        """Pair spots that no hypothesis took with those of the picture before, where the way leads down."""
+        assert self._scale is not None
+        free = np.flatnonzero(~taken)
+        if not len(free) or not len(self._spots) or t - self._before > 0.5:
+            return []
+        scale = self._scale.pixels_per_metre(spots[free, 1])
+        dt = t - self._before
+        dx = spots[free, 0][:, None] - self._spots[None, :, 0]
+        dy = spots[free, 1][:, None] - self._spots[None, :, 1]
+        fastest = np.sqrt(2 * GRAVITY * self.rule.roof) * scale[:, None] * dt
+        pairs = np.argwhere((dy > 0.4) & (dy <= fastest + 2) & (np.abs(dx) < 1.2 * dy + 2))
+        begun = []
+        for i, j in pairs[: 2 * MOST_SPOTS]:
+            spot, before = spots[free[i]], self._spots[j]
+            begun.append(
+                _Track([self._before, t], [before[0], spot[0]], [before[1], spot[1]], [before[2], spot[2]],
+                       (float(dx[i, j]) / dt, float(dy[i, j]) / dt), float(GRAVITY * scale[i]))
+            )  # fmt: skip
+        return begun
+
+    # Judgement -------------------------------------------------------------------------------------------------------
+
+    def _judge(self, track: _Track) -> Sighting | None:
+        assert self._scale is not None
+        found = self.fall(track)
+        if found is None:
+            return None
+        begins = track.t[0]
+        if any(abs(begins - other) < SAME_S for other, _ in self._told):
+            return None
+        self._told.append((begins, track.x[0]))
+        rows, columns = self._earlier[-1].shape
+        path = [(round(x / columns, 4), round(y / rows, 4)) for x, y in zip(track.x, track.y, strict=True)]
+        return Sighting(
+            hazard="falling_object", state="on", at_s=begins, path=path,
+            data={"from_height_m": round(found.apex_m, 1), "drop_m": round(found.drop_m, 1), "seconds": round(found.seconds, 2)},
+        )  # fmt: skip
+
+    def fall(self, track: _Track) -> Fall | None:
+        """Tell whether a track is a fall; None where it is not."""
+        assert self._scale is not None
+        first = int(np.argmin(track.y))  # What is thrown up begins to fall at its apex.
+        t, x, y = (np.array(values[first:]) for values in (track.t, track.x, track.y))
+        if len(t) < LEAST_POINTS:
+            return None
+        scale = self._scale.pixels_per_metre(y)
+        rows, columns = self._earlier[-1].shape
+        h, across, t = self._scale.metres(y), self._scale.across(x, y, rows, columns), t - t[0]
+        drop, allowed = float(h[0] - h[-1]), max(FIT_M, float(FIT_PX / scale.min()))
+        bend = np.polyfit(t, across, 2)
+        rms_x = _rms(np.polyval(bend, t) - across)
+        straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
+        # Beyond its own size a spot is drawn out along its way, and a small one is as large as the grid that gathers it.
+        size = float(np.median((np.array(track.size[first:]) - np.gradient(y) - 2.5 * GRID) / scale))
+        if (
+            drop < self.rule.least_drop_m
+            or rms_x > 2 * allowed
+            or abs(2 * bend[0]) > 0.35 * GRAVITY
+            or size > self.rule.most_size_m
+        ):
+            return None
+        found = best_fall(t, h, self.rule.roof + 2.0)
+        # The fit must be good, and much better than that of an even motion.
+        return found if found is not None and found.rms_m <= allowed and straight >= 2.5 * found.rms_m else None
+
+
+def track_limit(detector: Falling, track: _Track) -> float:
+    """The largest acceleration that a prediction uses, pixels a second squared: twice gravity there."""
+    assert detector._scale is not None
+    return float(2 * GRAVITY * detector._scale.pixels_per_metre(np.array(track.y[-1])))
+
+
+def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) -> Fall | None:
+    """Fit the law of a fall with drag to heights `h` (metres) at `t` (seconds, from 0): the best of the terminal speeds tried whose
+    apex is not above `highest`; None where none is.
+    """
+    best: Fall | None = None
+    for terminal in TERMINAL_SPEEDS:
+        # t0 from a few steps of Gauss-Newton; h0 follows from it.
+        slope = float(np.polyfit(t[: max(len(t) // 3, 4)], h[: max(len(t) // 3, 4)], 1)[0])
+        t0 = min(0.0, slope / GRAVITY)
+        for _ in range(8):
+            speed = terminal * np.tanh(GRAVITY * (t - t0) / terminal)
+            fallen = terminal**2 / GRAVITY * np.log(np.cosh(GRAVITY * (t - t0) / terminal))
+            left = h + fallen
+            left = left - left.mean()
+            design = speed - speed.mean()
+            step = float(np.dot(design, left) / max(np.dot(design, design), 1e-9))
+            t0 = float(np.clip(t0 + step, -12.0, 0.4))
+        fallen = terminal**2 / GRAVITY * np.log(np.cosh(GRAVITY * (t - t0) / terminal))
+        apex = float(np.mean(h + fallen))
+        rms = _rms(apex - fallen - h)
+        if apex <= highest and (best is None or rms < best.rms_m):
+            best = Fall(terminal=terminal, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1]), rms_m=rms)
+    return best
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _distinct(tracks: list[_Track]) -> list[_Track]:
+    """Of hypotheses that share their last points keep the longest (they come longest first)."""
+    seen: set[tuple[float, ...]] = set()
+    kept = []
+    for track in tracks:
+        mark = (track.t[-1], track.x[-1], track.y[-1], track.t[-2], track.x[-2], track.y[-2])
+        if mark not in seen:
+            seen.add(mark)
+            kept.append(track)
+    return kept

@@ -1,0 +1,443 @@
+"""A lane or an exit that is to stay free: something stands in it, long enough, and later it is gone.
+
+What is asked of the picture is not whether it changed but whether the ground can still be seen. In logarithms light is added, so
+a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. Per cell of a few
+pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
+forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
+grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
+it keeps still. Passers-by stop an age, they do not reset it; a free ground does.
+
+The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground.
+Where the ground that was learnt shows outlines and the picture does not, the thing stood there when we began and has left:
+that is taken into the ground and nobody is told. Another light altogether (infrared at dusk) is another ground; a few are kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.vision.rules import LaneRule
+from gateway.vision.sighting import Sighting
+
+Grey = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+#: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high; a
+#: cell is a square of so many pixels.
+EVERY_S, MARGIN, EXTENT, CELL = 0.5, 0.2, 320, 4
+#: How long the ground is learnt before anything is judged.
+LEARN_S = 20.0
+#: How fast things are taken over, seconds: the present, the ground, the ground under another light.
+FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
+#: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
+RESTLESS_S, FREE_S = 30.0, 3.0
+#: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
+#: never does (no grain, too much noise), what departs is held to be hidden.
+SHOWS, BLIND = 0.5, 0.3
+#: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
+OTHER_LIGHT = 0.25
+#: How long a change that leaves the ground visible must keep still before it is taken for another light.
+LIT_S = 20.0
+#: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
+OTHER_VIEW, OTHER_VIEW_S = 0.6, 5.0
+MOST_GROUNDS = 4
+#: Regions are at least so many cells wide and high.
+THIN = 3
+#: Pixels around a cell over which the ground's grain is compared.
+WINDOW = 9
+#: What has stood for its dwell and so long again without being taken for a thing becomes ground.
+WORN_S = 300.0
+#: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
+BURNT = float(np.log(250 + 6))
+
+
+@dataclass(slots=True)
+class _Ground:
+    """The empty ground under one kind of light: its detail for every pixel, and how light (log) each cell is."""
+
+    detail: Floats
+    level: Floats
+
+
+@dataclass(slots=True)
+class LaneWatch:
+    """The detector of one rule. `see` takes the pictures of a stream in order, and looks at two a second."""
+
+    rule: LaneRule
+    #: What covers the lane now, as a mask of cells; for people's eyes.
+    covered: Mask | None = None
+    _recent: deque[Grey] = field(default_factory=lambda: deque(maxlen=3))
+    _learning: list[Floats] = field(default_factory=list)
+    _grounds: list[_Ground] = field(default_factory=list)
+    _fast: Floats | None = None
+    _noise: Floats | None = None
+    _before: Floats | None = None
+    _age: Floats | None = None
+    _restless: Floats | None = None
+    _free: Floats | None = None
+    _lit: Floats | None = None
+    _usual: Floats | None = None
+    _inside: Floats | None = None
+    #: Where the cut-out lies in the picture: left, top, width, height, in shares.
+    _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    _standing: Mask | None = None
+    _gone_since: float | None = None
+    _told: Floats | None = None
+    _other_since: float | None = None
+    _relearn: bool = False
+    _restored: _Ground | None = None
+    _restored_standing: Mask | None = None
+    _seen_at: float = float("-inf")
+
+    def see(self, t: float, grey: Grey) -> list[Sighting]:
+        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or off."""
+        if t - self._seen_at < EVERY_S - 1e-3:
+            return []
+        step = min(t - self._seen_at, 4 * EVERY_S) if np.isfinite(self._seen_at) else EVERY_S
+        self._seen_at = t
+        small = self._around_lane(grey)
+        if self._recent and self._recent[-1].shape != small.shape:
+            self.forget()
+        self._recent.append(small)
+        if len(self._recent) < 3:
+            return []
+        a, b, c = self._recent
+        # The middle of three: a drop of rain, an insect, a shaken picture are in one of them only.
+        calm = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+        log = np.log(calm.astype(np.float32) + 6)
+        if not self._grounds or self._relearn:
+            return self._learn(log)
+        return self._look(t, step, log)
+
+    def _around_lane(self, grey: Grey) -> Grey:
+        """Cut out the lane with its margin, at the detector's own scale."""
+        rows, columns = grey.shape
+        places = np.array(self.rule.polygon)
+        low, high = places.min(0), places.max(0)
+        room = (high - low) * MARGIN
+        left, top = np.maximum((low - room) * [columns, rows], 0).astype(int)
+        right, bottom = np.minimum((high + room) * [columns, rows], [columns, rows]).astype(int)
+        cut = grey[top:bottom, left:right]
+        scale = min(EXTENT / max(cut.shape), 1.0)
+        width, height = (max(round(side * scale / CELL), 4) * CELL for side in (cut.shape[1], cut.shape[0]))
+        self._frame = (left / columns, top / rows, (right - left) / columns, (bottom - top) / rows)
+        return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def forget(self) -> None:
+        """Begin anew: the camera was moved."""
+        self._recent.clear()
+        self._learning.clear()
+        self._grounds.clear()
+        self._fast = self._before = self._age = None
+
+    def saved(self) -> dict[str, NDArray[Any]]:
+        """What must survive a restart: the ground by the present light, and what stands on it."""
+        if not self._grounds or self._age is None:
+            return {}
+        standing = self._standing if self._standing is not None else np.zeros((0, 0), bool)
+        return {"detail": self._grounds[0].detail, "level": self._grounds[0].level, "standing": standing}
+
+    def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
+        if not {"detail", "level", "standing"} <= set(saved):
+            return
+        self._restored = _Ground(saved["detail"].astype(np.float32), saved["level"].astype(np.float32))
+        self._restored_standing = saved["standing"].astype(bool)
+
+    # The ground ------------------------------------------------------------------------------------------------------
+
+    def _learn(self, log: Floats) -> list[Sighting]:
+        self._learning.append(log)
+        if len(self._learning) < LEARN_S / EVERY_S:
+            return []
+        stack = np.stack(self._learning[::2])
+        ground = np.median(stack, axis=0).astype(np.float32)
+        self._learning.clear()
+        self._relearn = False
+        self._grounds.insert(0, _Ground(_detail(ground), _level(ground)))
+        del self._grounds[MOST_GROUNDS:]
+        self._fast = ground.copy()
+        self._begin_cells(ground.shape)
+        self._take_up(ground.shape)
+        return []
+
+    def _take_up(self, shape: tuple[int, ...]) -> None:
+        """Use the ground of before the restart if it is of this view, and know again what stood on it."""
+        restored, self._restored = self._restored, None
+        if restored is None or restored.detail.shape != shape or self._fast is None or self._noise is None:
+            return
+        if (_share(_beyond(_detail(self._fast), restored.detail, 3 * self._noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
+            return
+        self._grounds.insert(0, restored)
+        if self._restored_standing is not None and self._restored_standing.size:
+            self._standing = self.covered = self._restored_standing
+            self._told = None
+
+    def _begin_cells(self, shape: tuple[int, ...]) -> None:
+        rows, columns = shape[0] // CELL, shape[1] // CELL
+        if self._age is not None and self._age.shape == (rows, columns):
+            self._age[:] = 0
+            return
+        self._age, self._restless, self._free, self._lit = (np.zeros((rows, columns), np.float32) for _ in range(4))
+        self._usual = np.full((rows, columns), 0.8, np.float32)
+        self._noise = np.full(shape, 0.03, np.float32)
+        left, top, width, height = self._frame
+        corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(np.int32)
+        inside = np.zeros((rows * 16, columns * 16), np.uint8)
+        cv2.fillPoly(inside, [corners], 1)
+        self._inside = np.asarray(cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+        self._standing, self.covered = None, None
+
+    # A picture -------------------------------------------------------------------------------------------------------
+
+    def _look(self, t: float, step: float, log: Floats) -> list[Sighting]:
+        assert self._fast is not None and self._noise is not None
+        ground = self._grounds[0]
+        detail = _detail(log)
+        if self._before is not None:
+            moved = np.minimum(np.abs(detail - self._before), 4 * self._noise)
+            self._noise += (np.maximum(moved, 0.004) - self._noise) * np.float32(step / 30)
+        self._before = detail
+        tolerance = 3.0 * self._noise + 0.05
+        departs = _share(_beyond(detail, ground.detail, tolerance)) > 0.3
+        if self._another_view(t, departs, detail, tolerance):
+            return []
+        still = _share(_beyond(detail, _detail(self._fast), tolerance)) < 0.25
+        self._fast += (log - self._fast) * np.float32(step / FAST_S)
+        changed = departs | self._other_light(ground)
+        hidden = self._hidden(step, ground, changed)
+        self._grow(step, hidden, changed, still)
+        found = self._judge(t, hidden)
+        self._take_over(step, log, hidden, changed)
+        return found
+
+    def _other_light(self, ground: _Ground) -> Mask:
+        """Cells that are lighter or darker than the picture as a whole has become."""
+        assert self._fast is not None
+        change = _level(self._fast) - ground.level
+        return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
+
+    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
+        """Cells that have changed and in which the ground's grain does not show as it usually does."""
+        assert self._fast is not None and self._usual is not None
+        shown = _shows_through(_detail(self._fast), ground.detail, (self._fast < BURNT).astype(np.float32))
+        self._usual += np.where(changed, 0, (shown - self._usual) * np.float32(step / GROUND_S))
+        return np.asarray(changed & ((shown < SHOWS * self._usual) | (self._usual < BLIND)))
+
+    def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
+        """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
+        if departs.mean() < OTHER_VIEW:
+            self._other_since = None
+            return False
+        if self._other_since is None:
+            self._other_since = t
+        if t - self._other_since < OTHER_VIEW_S:
+            return True
+        self._other_since = None
+        for number, other in enumerate(self._grounds[1:], 1):
+            if (_share(_beyond(detail, other.detail, tolerance)) > 0.3).mean() < 0.3:
+                self._grounds.insert(0, self._grounds.pop(number))
+                return True
+        self._learning, self._relearn = [], True
+        return True
+
+    def _grow(self, step: float, hidden: Mask, changed: Mask, still: Mask) -> None:
+        """Let ages grow where something hides the ground and keeps still, and where another light does."""
+        assert self._age is not None and self._restless is not None and self._free is not None and self._lit is not None
+        self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
+        self._restless[:] = np.where(hidden & ~still, self._restless + step, 0)
+        self._free[:] = np.where(hidden, 0, self._free + step)
+        self._age[:] = np.where(hidden & still, self._age + step, self._age)
+        self._age[(self._free >= FREE_S) | (self._restless >= RESTLESS_S)] = 0
+
+    def _judge(self, t: float, hidden: Mask) -> list[Sighting]:
+        assert self._age is not None
+        if self._standing is not None:
+            return self._still_there(t, hidden)
+        worn = self._age >= self.rule.dwell_s + WORN_S
+        if worn.any():
+            # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake of ours in the ground.
+            self._absorb(worn)
+        old = (self._age >= self.rule.dwell_s).astype(np.uint8)
+        if not old.any():
+            return []
+        # A thing's parts come of age one after another; and what is thinner than this is an edge of light, not a thing.
+        for outline, region in _regions(self._age >= self.rule.dwell_s / 2):
+            if old[region].sum() < THIN * THIN:
+                continue
+            mask = self._in_lane(region)
+            width = self._width(mask)
+            if width < self.rule.least_width or mask.any(0).sum() < THIN:
+                continue
+            if self._has_left(mask):
+                self._absorb(mask)
+                continue
+            self._standing, self._gone_since, self.covered, self._told = mask, None, mask, None
+            rows, columns = mask.shape
+            places = np.asarray(outline).reshape(-1, 2)
+            left, top, wide, high = self._frame
+            polygon = [(round(left + (x + 0.5) / columns * wide, 3), round(top + (y + 0.5) / rows * high, 3)) for x, y in places[:40]]
+            since = t - float(np.percentile(self._age[region & (old > 0)], 75))
+            return [Sighting(hazard=self.rule.hazard, state="on", at_s=since, polygon=polygon,
+                             data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)})]  # fmt: skip
+        return []
+
+    def _in_lane(self, region: Mask) -> Mask:
+        """Keep the columns of a region whose foot, the lowest cell, lies in the lane: what stands beside it may hide a part of it."""
+        assert self._inside is not None
+        rows = region.shape[0]
+        foot = rows - 1 - np.argmax(region[::-1], axis=0)
+        columns = np.arange(region.shape[1])
+        stands = region.any(0) & (self._inside[foot, columns] >= 0.5)
+        return np.asarray(region & stands)
+
+    def _width(self, mask: Mask) -> float:
+        """Return how much of the lane's width, along the picture's rows, a region takes at its foot."""
+        assert self._inside is not None
+        columns = np.flatnonzero(mask.any(0))
+        if not len(columns):
+            return 0.0
+        foot = mask.shape[0] - 1 - np.argmax(mask[::-1, columns], axis=0)
+        chord = np.maximum(self._inside.sum(1)[foot], 1.0)
+        return float(np.sum(1 / chord))
+
+    def _still_there(self, t: float, hidden: Mask) -> list[Sighting]:
+        """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground."""
+        assert self._standing is not None and self._age is not None
+        for _, region in _regions(self._age >= self.rule.dwell_s):
+            if (region & self._standing).any():
+                self._standing = self.covered = self._standing | self._in_lane(region)
+        share, likeness = float(hidden[self._standing].mean()), self._likeness(self._standing)
+        # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
+        there = share > 0.6 or (share > 0.25 and likeness > 0.3)
+        if there and float(self._age[self._standing].max()) > 15 and self._has_left(self._standing):
+            self._absorb(self._standing)
+            there = False
+        if there:
+            self._gone_since = None
+            return []
+        if self._gone_since is None:
+            self._gone_since = t
+        if t - self._gone_since < self.rule.gone_s:
+            return []
+        gone, self._standing, self.covered = self._gone_since, None, None
+        return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
+
+    def _likeness(self, mask: Mask) -> float:
+        """Correlation of a region's detail with what it was when it was told; that follows the light slowly."""
+        assert self._fast is not None
+        detail = _detail(self._fast)
+        if self._told is None or self._told.shape != detail.shape:
+            self._told = detail.copy()
+        wide = np.asarray(cv2.resize(mask.astype(np.uint8), detail.shape[::-1], interpolation=cv2.INTER_NEAREST)) > 0
+        now, then = detail[wide], self._told[wide]
+        now, then = now - now.mean(), then - then.mean()
+        likeness = float(np.dot(now, then) / np.sqrt(np.dot(now, now) * np.dot(then, then) + 1e-9))
+        if likeness > 0.6:
+            self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)
+        return likeness
+
+    def _has_left(self, mask: Mask) -> bool:
+        """Tell whether it is the ground that has the outlines here and not the picture: a thing that we took for ground has left."""
+        assert self._fast is not None
+        wide = np.asarray(cv2.resize(mask.astype(np.uint8), self._fast.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        rim = cv2.dilate(wide, np.ones((7, 7), np.uint8)) - cv2.erode(wide, np.ones((5, 5), np.uint8))
+        now, then = (float(np.mean(_steepness(picture)[rim > 0])) for picture in (_detail(self._fast), self._grounds[0].detail))
+        return then > 1.4 * now
+
+    def _absorb(self, mask: Mask) -> None:
+        assert self._fast is not None and self._age is not None
+        around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
+        self._take(around.astype(np.float32), self._fast)
+        self._age[mask] = 0
+
+    def _take(self, pace: Floats, log: Floats) -> None:
+        """Move the ground towards a picture, by a share per cell that runs smoothly from one to the next."""
+        ground = self._grounds[0]
+        wide = np.asarray(cv2.resize(pace, log.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        ground.detail += (_detail(log) - ground.detail) * wide
+        ground.level += (_level(log) - ground.level) * pace
+
+    def _take_over(self, step: float, log: Floats, hidden: Mask, changed: Mask) -> None:
+        """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
+        assert self._lit is not None
+        kept = hidden if self._standing is None else hidden | self._standing
+        # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
+        closed = np.asarray(cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+        outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        for outline in outlines:
+            if len(outline) > 3:
+                cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
+        kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
+        pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
+        self._take(np.where(kept, 0, pace).astype(np.float32), log)
+
+
+def _regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
+    """Yield the outline and the filled area of each region that is thick enough for a thing."""
+    opened = cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))
+    closed = np.asarray(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for outline in outlines:
+        region = np.zeros_like(closed)
+        cv2.drawContours(region, [outline], -1, 1, cv2.FILLED)
+        yield np.asarray(outline, np.int32), region.astype(bool)
+
+
+def _detail(log: Floats) -> Floats:
+    """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
+    return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
+
+
+def _beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
+    """1 where detail lies outside the band of the ground's neighbouring pixels by more than the tolerance, else 0."""
+    square = np.ones((3, 3), np.uint8)
+    high, low = np.asarray(cv2.dilate(ground, square)), np.asarray(cv2.erode(ground, square))
+    return (np.maximum(detail - high, low - detail) > tolerance).astype(np.float32)
+
+
+def _share(flags: Floats) -> Floats:
+    """The share of flags around each cell."""
+    return _per_cell(np.asarray(cv2.blur(flags, (7, 7)), np.float32))
+
+
+def _level(log: Floats) -> Floats:
+    return _per_cell(np.asarray(cv2.blur(log, (5, 5)), np.float32))
+
+
+def _per_cell(values: Floats) -> Floats:
+    return np.asarray(values[CELL // 2 :: CELL, CELL // 2 :: CELL], np.float32)
+
+
+def _slopes(log: Floats) -> tuple[Floats, Floats]:
+    return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
+
+
+def _steepness(log: Floats) -> Floats:
+    across, down = _slopes(log)
+    return np.asarray(np.hypot(across, down), np.float32)
+
+
+def _shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
+    """Correlation of the ground's slopes with the picture's around each cell, over valid pixels; 0 where too few are.
+
+    Steep slopes are cut, so that a shadow's edge counts little; and where the picture is far flatter than the ground, what is left
+    of the ground in the average of the last seconds does not count as seen.
+    """
+    gx, gy = _slopes(ground)
+    usual = np.sqrt(cv2.blur(gx * gx + gy * gy, (WINDOW, WINDOW)) / 2) + 1e-4
+    px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (*_slopes(detail), gx, gy))
+    around = [
+        _per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
+        for product in ((px * qx + py * qy) * valid, (px * px + py * py) * valid, (qx * qx + qy * qy) * valid, valid)
+    ]
+    together, here, there, share = around
+    shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
+    return np.asarray(np.where(share < 0.3, 0, shown), np.float32)
