@@ -26,8 +26,9 @@ from anju.processes import Child, answers, free_port, port_free, start_anju, wai
 from anju.register_files import import_rows
 from anju.simulate import LiveCity
 from api.passwords import make_user
-from casework.keyring import Scheme, save_keyring, with_new_key
+from casework.keyring import save_keyring, with_new_key
 from domain.access import Role
+from seals.values import Scheme
 from simulators.city import City, Story, city_from
 from simulators.files import register_rows, truth_rows, write_city
 from simulators.stream import day_after

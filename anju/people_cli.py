@@ -14,8 +14,9 @@ from rich.table import Table
 
 from anju.edge_cli import fail, out
 from anju.settings import load_settings
-from casework.keyring import NAMES, Keyring, NotOpened, load_keyring, save_keyring, with_new_key
+from casework.keyring import Keyring, load_keyring, save_keyring, with_new_key
 from casework.people import vault
+from seals.values import NAMES, NotOpened
 from store import audit, people
 from store.connect import connect
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,9 @@ def try_rules(
     video: Annotated[Path, typer.Argument(help="a recording of the camera")],
     rule: Annotated[Path, typer.Option(help="the rules, YAML (docs/vision.md)")],
     into: Annotated[Path, typer.Option(help="folder for annotated pictures and clips")] = Path("vision-try"),
-    starts_at: Annotated[datetime | None, typer.Option(help="local time of the first picture, for a burnt-in clock")] = None,
+    starts_at: Annotated[
+        datetime | None, typer.Option(help="local time of the first picture, for a burnt-in clock")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON line per thing seen")] = False,
 ) -> None:
     """Show what would be raised on a recording, with an annotated picture and a clip of each. Nothing is sent anywhere."""
@@ -47,7 +50,10 @@ def try_rules(
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     fault = next((line["fault"] for line in lines if "fault" in line), None)
     if fault or done.returncode:
-        raise fail(str(fault or f"{video}: the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and {MOST_CPU_S} s of processor time"))
+        ended = (
+            f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and {MOST_CPU_S} s of processor time"
+        )
+        raise fail(str(fault or f"{video}: {ended}"))
     seen = [line["sighting"] for line in lines if "sighting" in line]
     if as_json:
         for one in seen:
@@ -58,7 +64,9 @@ def try_rules(
     for one in seen:
         what = one["hazard"] or f"{one['condition']}: {one['detail']}"
         picture = str(into / f"{one['clip']}.jpg") if one.get("clip") else ""
-        table.add_row(f"{one['t']:.1f} s", what, one["state"], ", ".join(f"{k} {v}" for k, v in one["data"].items()), picture)
+        table.add_row(
+            f"{one['t']:.1f} s", what, one["state"], ", ".join(f"{k} {v}" for k, v in one["data"].items()), picture
+        )
     if seen:
         out.print(table)
     out.print(f"{end['end']} pictures, {end['t']:.0f} s: {sum(one['state'] == 'on' for one in seen)} would be raised")
@@ -80,13 +88,24 @@ def scene(
     from simulators.scenes import facade, lane
 
     rules: dict[str, Any]
+    truth: Sequence[Any]
     if kind == "lane":
         street = lane.Lane(seed, seconds=seconds or 900.0)
-        rules, truth, pictures, fps = {"kind": "lane", "polygon": [list(corner) for corner in street.polygon]}, street.truth, street.pictures(), lane.FPS
+        rules, truth, pictures, fps = (
+            {"kind": "lane", "polygon": [list(corner) for corner in street.polygon]},
+            street.truth,
+            street.pictures(),
+            lane.FPS,
+        )
     elif kind == "facade":
         wall = facade.Facade(seed, seconds=seconds or 60.0)
         marks = [list(mark) for mark in sorted(wall.marks)]
-        rules, truth, pictures, fps = {"kind": "falling", "heights": marks, "roof_m": wall.roof_m}, wall.truth, wall.pictures(), float(facade.FPS)
+        rules, truth, pictures, fps = (
+            {"kind": "falling", "heights": marks, "roof_m": wall.roof_m},
+            wall.truth,
+            wall.pictures(),
+            float(facade.FPS),
+        )
     else:
         raise fail(f"{kind!r}: use lane or facade")
     into.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import passwords
 from api.access import COOKIE, Db, Own, about, bearer_of, count, ring_of, source_of
 from api.problems import Problem
-from casework.keyring import NotOpened
 from domain.access import Principal, actions_of
+from seals.values import NotOpened
 from store import audit, scope, sessions, users
 from store.connect import Connection
 

@@ -145,6 +145,7 @@ class CommandKind(StrEnum):
     VALVE = "valve"
     DOOR = "door"
     CREDENTIALS = "credentials"
+    FACES = "faces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

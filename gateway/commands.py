@@ -36,6 +36,8 @@ class Commander:
         self._buses: dict[str, Bus] = {}
         self._doors: dict[str, tuple[DeviceTable, Terminal]] = {}
         self._running: set[asyncio.Task[None]] = set()
+        #: What settles a door's list of consents, where faces are turned on: from device and argument to what is told.
+        self.faces: Callable[[str, dict[str, Any], int], dict[str, Any]] | None = None
 
     def use(self, config: Config, buses: list[Bus]) -> None:
         """Take up a configuration."""
@@ -85,6 +87,10 @@ class Commander:
             return  # The server sends it again.
         bus, door = self._buses.get(command.device), self._doors.get(command.device)
 
+        if command.command == CommandKind.FACES:
+            await self._faces(command, now)
+            return
+
         async def report(result: CommandResult, detail: str) -> None:
             await self._report(command.device, command.id, result, detail)
 
@@ -123,9 +129,23 @@ class Commander:
             return
         await self._report(command.device, command.id, CommandResult.DONE, detail)
 
-    async def _report(self, device: str, command: str, result: CommandResult, detail: str) -> None:
+    async def _faces(self, command: Command, now: int) -> None:
+        """Settle a list of consents. Where faces are not turned on nothing is held, and that is told like any other state."""
+        settled: dict[str, Any] = {"held": [], "destroyed": [], "refused": []}
+        if self.faces is not None:
+            try:
+                settled = await asyncio.to_thread(self.faces, command.device, command.argument, now)
+            except (OSError, ValueError) as error:
+                await self._report(command.device, command.id, CommandResult.FAILED, str(error)[:200])
+                return
+        detail = ", ".join(f"{len(subjects)} {what}" for what, subjects in settled.items())
+        await self._report(command.device, command.id, CommandResult.DONE, detail, settled)
+
+    async def _report(
+        self, device: str, command: str, result: CommandResult, detail: str, more: dict[str, Any] | None = None
+    ) -> None:
         now = self._clock.now_ms()
-        data = {"command": command, "result": str(result), "detail": detail}
+        data = {"command": command, "result": str(result), "detail": detail, **(more or {})}
         event = EventItem(device=device, at=now, id=f"command-{command}"[:80], kind="command", data=data)
         try:
             await self._desk.put(Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"}))

@@ -20,15 +20,14 @@ from devices.profiles import BadProfile, Profile, load_profiles
 from devices.pushes import PUSHES
 from domain.broker import BrokerAddress
 from domain.ids import valid_id
+from gateway.faces.tables import FacesTable
+from gateway.tables import Table as _Table
 from gateway.vision.rules import BadRules, Rules, load_rules
+from gateway.vision.tables import CameraTable, VisionTable
 
 
 class BadConfig(Exception):
     """The configuration is wrong; the message is one line that names where and how to mend it."""
-
-
-class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    pass
 
 
 class BrokerTable(_Table):
@@ -78,7 +77,7 @@ class DeviceTable(_Table):
     serial: str | None = None
     #: Which way a door's readers, or the device itself, let people go.
     direction: Literal["in", "out", "unknown"] = "unknown"
-    readers: dict[str, Literal["in", "out"]] = {}
+    readers: dict[str, Literal["in", "out"]] = msgspec.field(default_factory=dict)
     control: ControlTable | None = None
 
 
@@ -108,7 +107,7 @@ class FireDeviceTable(_Table):
     device: str
     source: str
     profile: str = "fire-user-device"
-    parts: list[PartTable] = []
+    parts: list[PartTable] = msgspec.field(default_factory=list)
 
 
 class FireTable(_Table):
@@ -116,7 +115,7 @@ class FireTable(_Table):
 
     port: int
     host: str = "127.0.0.1"
-    devices: list[FireDeviceTable] = []
+    devices: list[FireDeviceTable] = msgspec.field(default_factory=list)
 
 
 class SourceTable(_Table):
@@ -135,7 +134,7 @@ class PushTable(_Table):
 
     port: int
     host: str = "127.0.0.1"
-    sources: list[SourceTable] = []
+    sources: list[SourceTable] = msgspec.field(default_factory=list)
 
 
 class MqttTable(_Table):
@@ -149,26 +148,6 @@ class MqttTable(_Table):
     port: int = 1883
     username: str | None = None
     password_file: str | None = None
-
-
-class CameraTable(_Table):
-    """A camera whose pictures are looked at here. `{password}` in `url` stands for what `password_file` holds."""
-
-    device: str
-    url: str
-    profile: str = "camera"
-    password_file: str | None = None
-    #: Its rules (gateway/vision/rules.py); without any it is only watched for being covered, moved, blurred, dark or frozen.
-    rules: str | None = None
-
-
-class VisionTable(_Table):
-    """Where clips lie, how much and how long for each camera, and the memory that looking at one camera may take."""
-
-    folder: str = "clips"
-    max_mb: int = 512
-    keep_days: float = 7.0
-    memory_mb: int = 2048
 
 
 class ServerTable(_Table):
@@ -190,13 +169,14 @@ class ConfigTable(_Table):
     broker: BrokerTable = msgspec.field(default_factory=BrokerTable)
     outbox: OutboxTable = msgspec.field(default_factory=OutboxTable)
     clock: ClockTable = msgspec.field(default_factory=ClockTable)
-    bus: list[BusTable] = []
-    fire: list[FireTable] = []
+    bus: list[BusTable] = msgspec.field(default_factory=list)
+    fire: list[FireTable] = msgspec.field(default_factory=list)
     push: PushTable | None = None
-    mqtt: list[MqttTable] = []
+    mqtt: list[MqttTable] = msgspec.field(default_factory=list)
     server: ServerTable | None = None
     vision: VisionTable = msgspec.field(default_factory=VisionTable)
-    camera: list[CameraTable] = []
+    camera: list[CameraTable] = msgspec.field(default_factory=list)
+    faces: FacesTable | None = None
 
     def sources(self) -> list[SourceTable | MqttTable]:
         """Return everything that pushes."""
@@ -238,7 +218,7 @@ class Config:
 
     def devices(self) -> dict[str, tuple[str, str]]:
         """Return every device with its profile and where it is spoken to."""
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
         for bus in self.table.bus:
             found.update(
                 {d.device: (d.profile, f"bus {bus.name} at {bus.at}, address {d.address}") for d in bus.devices}
@@ -250,7 +230,16 @@ class Config:
         for source in self.sources():
             found.update({d.device: (d.profile, f"{source.kind} {source.name}, {d.address}") for d in source.devices})
         found.update({c.device: (c.profile, f"camera at {c.url.rpartition('@')[2]}") for c in self.table.camera})
+        if self.table.faces is not None:
+            # A door that a terminal speaks for as well stands there already.
+            for door in self.table.faces.doors:
+                found.setdefault(door.device, (door.profile, f"faces port {self.table.faces.port}"))
         return found
+
+    def face_key(self) -> bytes:
+        """Read the key that wraps the keys of faces."""
+        assert self.table.faces is not None
+        return bytes.fromhex(self.secret(self.table.faces.key_file) or "")
 
     def sources(self) -> list[SourceTable | MqttTable]:
         """Return everything that pushes."""
@@ -313,10 +302,10 @@ class _Check:
 
     def __init__(self, where: str, folder: Path, table: ConfigTable, profiles: dict[str, Profile]) -> None:
         self.where, self.folder, self.table, self.profiles = where, folder, table, profiles
-        self.seen: dict[str, str] = {}
-        self.tokens: dict[str, str] = {}
+        self.seen: dict[str, str] = msgspec.field(default_factory=dict)
+        self.tokens: dict[str, str] = msgspec.field(default_factory=dict)
         self.token_key = b""
-        self.rules: dict[str, Rules] = {}
+        self.rules: dict[str, Rules] = msgspec.field(default_factory=dict)
 
     def run(self) -> None:
         table = self.table
@@ -338,6 +327,7 @@ class _Check:
             self._fire(fire)
         self._pushes()
         self._cameras()
+        self._faces()
         if table.token_key_file is not None:
             self._file("token_key_file", table.token_key_file)
             self.token_key = (self.folder / table.token_key_file).read_bytes().strip()
@@ -440,9 +430,9 @@ class _Check:
             )
 
     def _cameras(self) -> None:
-        vision = self.table.vision
-        if not 1 <= vision.max_mb <= 1_000_000 or not 0 < vision.keep_days <= 365 or not 512 <= vision.memory_mb <= 65_536:
-            self.fail("vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb 512 to 65536")
+        fault = self.table.vision.fault()
+        if fault is not None:
+            self.fail(fault)
         if self.table.camera and find_spec("cv2") is None:
             self.fail("camera: opencv-python is not installed; install Anju with its extra `vision`")
         for camera in self.table.camera:
@@ -456,6 +446,20 @@ class _Check:
                 self.rules[camera.device] = load_rules(self.folder / camera.rules) if camera.rules else Rules()
             except BadRules as error:
                 self.fail(f"{place}: {error}")
+
+    def _faces(self) -> None:
+        faces = self.table.faces
+        if faces is None:
+            return
+        self._port("faces: port", faces.port)
+        for name in faces.files():
+            self._file("faces", name)
+        fault = faces.fault(self.folder)
+        if fault is not None:
+            self.fail(fault)
+        for door in faces.doors:
+            if door.device not in self.seen:
+                self._device(f"faces: door {door.device!r}", door.device, door.profile)
 
     def _token(self, place: str, source: SourceTable) -> None:
         if source.token_file is None:

@@ -26,6 +26,9 @@ from gateway.commands import Commander
 from gateway.config import BadConfig, Config, MqttTable, SourceTable, load_config, named
 from gateway.desk import Desk
 from gateway.enrolment import Renewal, mend
+from gateway.faces.door import FaceServer, take_faces
+from gateway.faces.tables import FOLDER
+from gateway.faces.vault import Vault, destroy_all
 from gateway.fire import FirePort
 from gateway.intake import Intake
 from gateway.outbox import Outbox, OutboxUnusable
@@ -239,6 +242,8 @@ class Gateway:
             if key not in self._drivers:
                 part = make()
                 self._drivers[key] = Driver(part, key.partition(" ")[0])
+        vault = self._vault(config)
+        self.commander.faces = None if vault is None else partial(take_faces, vault)
         buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
         self.commander.use(config, buses)
         born = [
@@ -246,6 +251,16 @@ class Gateway:
             for device, (profile, _) in sorted(config.devices().items())
         ]
         self.uplink.birth(born, self.clock.now_ms())
+
+    @staticmethod
+    def _vault(config: Config) -> Vault | None:
+        """The templates of this gateway; where faces are off, whatever an earlier configuration left is destroyed."""
+        faces = config.table.faces
+        if faces is not None:
+            return Vault(config.folder / FOLDER, config.face_key(), list_days=faces.list_days)
+        if (config.folder / FOLDER).is_dir():
+            destroy_all(config.folder / FOLDER)
+        return None
 
     def _parts(self, config: Config) -> dict[str, Callable[[], Any]]:
         """Return what the configuration asks for, by a key that changes when anything of it does."""
@@ -275,7 +290,15 @@ class Gateway:
             )
         for camera in table.camera:
             rules = named([camera, table.vision, config.rules[camera.device]])
-            wanted[f"camera:{camera.device}{tail}{rules}"] = partial(Camera, table=camera, config=config, desk=self.desk, clock=self.clock)
+            wanted[f"camera:{camera.device}{tail}{rules}"] = partial(
+                Camera, table=camera, config=config, desk=self.desk, clock=self.clock
+            )
+        vault = self._vault(config)
+        if table.faces is not None and vault is not None:
+            secret = hash((config.face_key(), *(config.secret(door.token_file) for door in table.faces.doors)))
+            wanted[f"faces:{table.faces.port}{tail}{named(table.faces)}{secret}"] = partial(
+                FaceServer, config, self.desk, self.clock, vault
+            )
         if table.server is not None and table.broker.cert_file is not None:
             wanted[f"renewal{tail}{named([table.server, table.broker])}"] = lambda: Renewal(config, self._renewed)
         return wanted

@@ -79,7 +79,9 @@ class Receiver:
         return Taken(kept=True, unknown=unknown)
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to the gateway's process."""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the gateway's process."""
@@ -103,7 +105,7 @@ class PushServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        server = _Server(
+        server = QuietServer(
             uvicorn.Config(
                 self._app, host=self._table.host, port=self._table.port, log_level="error", access_log=False,
                 limit_concurrency=200, timeout_keep_alive=30, timeout_graceful_shutdown=2, lifespan="off",

@@ -23,10 +23,11 @@ from analytics import leads
 from anju.bench import nightly
 from anju.processes import answers, free_port, start_anju, wait_for
 from anju.register_files import import_rows
-from casework.keyring import Scheme, load_keyring, save_keyring, with_new_key
+from casework.keyring import load_keyring, save_keyring, with_new_key
 from casework.people import vault
 from domain.access import ALLOWED, Action, Role
 from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, Severity, Suppression
+from seals.values import Scheme
 from store import alert_lists, alerts, audit, commands, facts, health, nights, places, sessions, users, visits
 from store.alert_lists import Wanted
 from store.alerts import Raise

@@ -68,18 +68,30 @@ def lane_scene(seed: int, seconds: float) -> Scene:
     on = [(t, one) for t, one in seen if one.state == "on"]
     off = [one.at_s for _, one in seen if one.state == "off"]
     due = [one for one in scene.truth if min(one.ends_s, seconds) - one.begins_s >= DWELL_S + GRACE_S]
-    used = {i for i, (_, one) in enumerate(on) if any(true.begins_s - 5 <= one.at_s <= true.ends_s for true in scene.truth)}
+    used = {
+        i for i, (_, one) in enumerate(on) if any(true.begins_s - 5 <= one.at_s <= true.ends_s for true in scene.truth)
+    }
     # Only what is told in time counts as found.
-    found = sum(any(true.begins_s + DWELL_S - 5 <= t <= true.begins_s + DWELL_S + TOLD_WITHIN_S for t, _ in on) for true in due)
+    found = sum(
+        any(true.begins_s + DWELL_S - 5 <= t <= true.begins_s + DWELL_S + TOLD_WITHIN_S for t, _ in on) for true in due
+    )
     left = [true for true in due if true.ends_s < seconds - 90]
     returned = sum(any(true.ends_s - 5 <= at <= true.ends_s + 60 for at in off) for true in left)
-    return Scene(seed=seed, true=len(due), found=found, false=len(on) - len(used), seconds=seconds, left=len(left), returned=returned)
+    return Scene(
+        seed=seed,
+        true=len(due),
+        found=found,
+        false=len(on) - len(used),
+        seconds=seconds,
+        left=len(left),
+        returned=returned,
+    )
 
 
 def _alone() -> None:
-    import cv2
+    from gateway.vision.stream import one_thread
 
-    cv2.setNumThreads(1)
+    one_thread()
 
 
 def run(scenes: int, minutes: float, first: int, processes: int) -> dict[str, Any]:
@@ -87,7 +99,10 @@ def run(scenes: int, minutes: float, first: int, processes: int) -> dict[str, An
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         falls = [pool.apply_async(falling_scene, (first + i, 60.0)) for i in range(scenes)]
         lanes = [pool.apply_async(lane_scene, (first + i, minutes * 60)) for i in range(scenes)]
-        return {"falling": summary([one.get() for one in falls], 86_400.0), "lane": summary([one.get() for one in lanes], 7 * 86_400.0)}
+        return {
+            "falling": summary([one.get() for one in falls], 86_400.0),
+            "lane": summary([one.get() for one in lanes], 7 * 86_400.0),
+        }
 
 
 def summary(scenes: list[Scene], unit_s: float) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from casework.keyring import Keyring, NotOpened
+from casework.keyring import Keyring
 from casework.people import vault
 from casework.people.policy import PeoplePolicy
 from domain.access import Principal
+from seals.values import NotOpened
 from store import audit, people
 from store.connect import Connection
 

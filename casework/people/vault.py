@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from casework.keyring import Keyring, NotOpened, seal, unseal
+from casework.keyring import Keyring
 from casework.people.masks import MASKS
 from casework.people.policy import FIELDS
+from seals.values import NotOpened, seal, unseal
 from store import people
 from store.connect import Connection
 

@@ -89,7 +89,12 @@ class BurntClock:
         again = [_alike(shapes[i], shapes[i + 10]) for i in range(LEARN - 10)]
         apart = [_alike(shapes[i], shapes[i + 1]) for i in range(LEARN - 1)]
         noughts = [i for i, flag in enumerate(turned) if flag]
-        if min(again) < ALIKE or max(apart) > CHANGED or len(noughts) < 2 or any((b - a) % 10 for a, b in pairwise(noughts)):
+        if (
+            min(again) < ALIKE
+            or max(apart) > CHANGED
+            or len(noughts) < 2
+            or any((b - a) % 10 for a, b in pairwise(noughts))
+        ):
             return
         for digit in range(10):
             same = [shape for i, shape in enumerate(shapes) if (i - noughts[0]) % 10 == digit]
@@ -104,7 +109,9 @@ class BurntClock:
         if len(self._off) == AGREE and len(set(self._off)) == 1 and self._off[0] != self.wrong:
             self.wrong = self._off[0]
             state = "on" if self.wrong else "off"
-            return [Sighting(condition="clock", state=state, at_s=t, detail="burnt_in_clock", data={"off_s": round(off)})]
+            return [
+                Sighting(condition="clock", state=state, at_s=t, detail="burnt_in_clock", data={"off_s": round(off)})
+            ]
         return []
 
     def _read(self, cells: list[Floats], now: datetime) -> datetime | None:

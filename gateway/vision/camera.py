@@ -20,10 +20,11 @@ import structlog
 
 from domain.wire import EventItem
 from gateway.clock import Clock
-from gateway.config import CameraTable, Config
+from gateway.config import Config
 from gateway.desk import Desk, Refused
 from gateway.intake import alarm_id
 from gateway.outbox import Entry, Heard
+from gateway.vision.tables import CameraTable
 
 log = structlog.get_logger()
 
@@ -146,7 +147,11 @@ class Camera:
         """Turn what a worker saw into an event; the instant is that of the thing, which may have stood for its dwell time."""
         at = self.clock.now_ms() - max(0, round(float(seen["ago_s"]) * 1000))
         what = {name: seen[name] for name in ("hazard", "condition", "detail", "clip") if seen.get(name)}
-        kind, key = ("hazard", str(seen["hazard"])) if seen.get("hazard") else ("device", str(seen.get("detail") or seen["condition"]))
+        kind, key = (
+            ("hazard", str(seen["hazard"]))
+            if seen.get("hazard")
+            else ("device", str(seen.get("detail") or seen["condition"]))
+        )
         entry = self._turn(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
         if key in _MOMENTS:
             entry = Entry(items=[
@@ -163,7 +168,13 @@ class Camera:
         return Entry(items=[self._event(key, data, kind, state, at)], memory={memory: state})
 
     def _event(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> EventItem:
-        return EventItem(device=self.table.device, at=at, id=alarm_id(f"camera-{key}", state, at), kind=kind, data={**data, "state": state})
+        return EventItem(
+            device=self.table.device,
+            at=at,
+            id=alarm_id(f"camera-{key}", state, at),
+            kind=kind,
+            data={**data, "state": state},
+        )
 
     async def _put(self, entry: Entry, heard: list[Heard]) -> None:
         while True:

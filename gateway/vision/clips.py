@@ -30,7 +30,9 @@ def small(picture: Picture) -> Picture:
     rows, columns = picture.shape[:2]
     if columns <= WIDTH:
         return picture
-    return np.asarray(cv2.resize(picture, (WIDTH, round(rows * WIDTH / columns)), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(
+        cv2.resize(picture, (WIDTH, round(rows * WIDTH / columns)), interpolation=cv2.INTER_AREA), np.uint8
+    )
 
 
 @dataclass(slots=True)
@@ -99,7 +101,11 @@ class ClipFolder:
         """Delete what is too old or too much; returns how many files went."""
         if not self.folder.is_dir():
             return 0
-        files = sorted((path for path in self.folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime, reverse=True)
+        files = sorted(
+            (path for path in self.folder.iterdir() if path.is_file()),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
         total, gone = 0, 0
         for path in files:
             found = path.stat()
@@ -126,6 +132,10 @@ def annotated(picture: Picture, sighting: Sighting, lanes: list[list[tuple[float
     for place in sighting.path:
         cv2.circle(drawn, (int(place[0] * columns), int(place[1] * rows)), 3 * thick, RED, thick)
     words = f"{sighting.hazard or sighting.detail} {sighting.state}"
-    cv2.putText(drawn, words, (8, rows - 10), cv2.FONT_HERSHEY_SIMPLEX, columns / 1000, (0, 0, 0), 3 * thick, cv2.LINE_AA)
-    cv2.putText(drawn, words, (8, rows - 10), cv2.FONT_HERSHEY_SIMPLEX, columns / 1000, (255, 255, 255), thick, cv2.LINE_AA)
+    cv2.putText(
+        drawn, words, (8, rows - 10), cv2.FONT_HERSHEY_SIMPLEX, columns / 1000, (0, 0, 0), 3 * thick, cv2.LINE_AA
+    )
+    cv2.putText(
+        drawn, words, (8, rows - 10), cv2.FONT_HERSHEY_SIMPLEX, columns / 1000, (255, 255, 255), thick, cv2.LINE_AA
+    )
     return drawn

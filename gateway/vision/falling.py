@@ -71,7 +71,11 @@ class Scale:
         """
         middle = np.array([rows / 2])
         nearness = (self.r * y + 1) / (self.r * rows / 2 + 1)
-        return (x - columns / 2) / (self.pixels_per_metre(middle)[0] / 0.75 * nearness) if self.r else (x - columns / 2) / self.pixels_per_metre(y)
+        return (
+            (x - columns / 2) / (self.pixels_per_metre(middle)[0] / 0.75 * nearness)
+            if self.r
+            else (x - columns / 2) / self.pixels_per_metre(y)
+        )
 
 
 @dataclass(slots=True)

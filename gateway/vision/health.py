@@ -51,7 +51,12 @@ class Health:
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         self._seen_at = t
-        small = np.asarray(cv2.resize(grey, (WIDTH, max(round(grey.shape[0] * WIDTH / grey.shape[1]), 8)), interpolation=cv2.INTER_AREA), np.uint8)
+        small = np.asarray(
+            cv2.resize(
+                grey, (WIDTH, max(round(grey.shape[0] * WIDTH / grey.shape[1]), 8)), interpolation=cv2.INTER_AREA
+            ),
+            np.uint8,
+        )
         wrong = self._wrong(t, grey, small)
         found = [self._sighting(what, "on", self._since[what]) for what in self._turned_on(t, wrong)]
         found += [self._sighting(what, "off", self._well_since[what]) for what in self._turned_off(t, wrong)]
@@ -130,7 +135,9 @@ def _view(small: Grey) -> Floats:
     """The picture's coarse structure, without its light: log, high-passed, in a few thousand cells."""
     log = np.log(small.astype(np.float32) + 8)
     edges = np.asarray(cv2.magnitude(cv2.Sobel(log, cv2.CV_32F, 1, 0), cv2.Sobel(log, cv2.CV_32F, 0, 1)))
-    coarse = np.asarray(cv2.resize(cv2.GaussianBlur(edges, (0, 0), 2), (64, 36), interpolation=cv2.INTER_AREA), np.float32)
+    coarse = np.asarray(
+        cv2.resize(cv2.GaussianBlur(edges, (0, 0), 2), (64, 36), interpolation=cv2.INTER_AREA), np.float32
+    )
     return np.asarray(coarse - cv2.blur(coarse, (15, 15)), np.float32)
 
 

@@ -41,6 +41,8 @@ RESTLESS_S, FREE_S = 30.0, 3.0
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
 #: never does (no grain, too much noise), what departs is held to be hidden.
 SHOWS, BLIND = 0.5, 0.3
+#: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
+GONE = 0.2
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
 OTHER_LIGHT = 0.25
 #: How long a change that leaves the ground visible must keep still before it is taken for another light.
@@ -189,10 +191,14 @@ class LaneWatch:
         self._usual = np.full((rows, columns), 0.8, np.float32)
         self._noise = np.full(shape, 0.03, np.float32)
         left, top, width, height = self._frame
-        corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(np.int32)
+        corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(
+            np.int32
+        )
         inside = np.zeros((rows * 16, columns * 16), np.uint8)
         cv2.fillPoly(inside, [corners], 1)
-        self._inside = np.asarray(cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+        self._inside = np.asarray(
+            cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA), np.float32
+        )
         self._standing, self.covered = None, None
 
     # A picture -------------------------------------------------------------------------------------------------------
@@ -229,7 +235,10 @@ class LaneWatch:
         assert self._fast is not None and self._usual is not None
         shown = _shows_through(_detail(self._fast), ground.detail, (self._fast < BURNT).astype(np.float32))
         self._usual += np.where(changed, 0, (shown - self._usual) * np.float32(step / GROUND_S))
-        return np.asarray(changed & ((shown < SHOWS * self._usual) | (self._usual < BLIND)))
+        lost = shown < GONE * self._usual
+        return np.asarray(
+            (changed & ((shown < SHOWS * self._usual) | (self._usual < BLIND))) | (lost & (self._usual > 2 * BLIND))
+        )
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -283,7 +292,10 @@ class LaneWatch:
             rows, columns = mask.shape
             places = np.asarray(outline).reshape(-1, 2)
             left, top, wide, high = self._frame
-            polygon = [(round(left + (x + 0.5) / columns * wide, 3), round(top + (y + 0.5) / rows * high, 3)) for x, y in places[:40]]
+            polygon = [
+                (round(left + (x + 0.5) / columns * wide, 3), round(top + (y + 0.5) / rows * high, 3))
+                for x, y in places[:40]
+            ]
             since = t - float(np.percentile(self._age[region & (old > 0)], 75))
             return [Sighting(hazard=self.rule.hazard, state="on", at_s=since, polygon=polygon,
                              data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)})]  # fmt: skip
@@ -347,9 +359,13 @@ class LaneWatch:
     def _has_left(self, mask: Mask) -> bool:
         """Tell whether it is the ground that has the outlines here and not the picture: a thing that we took for ground has left."""
         assert self._fast is not None
-        wide = np.asarray(cv2.resize(mask.astype(np.uint8), self._fast.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        wide = np.asarray(
+            cv2.resize(mask.astype(np.uint8), self._fast.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
+        )
         rim = cv2.dilate(wide, np.ones((7, 7), np.uint8)) - cv2.erode(wide, np.ones((5, 5), np.uint8))
-        now, then = (float(np.mean(_steepness(picture)[rim > 0])) for picture in (_detail(self._fast), self._grounds[0].detail))
+        now, then = (
+            float(np.mean(_steepness(picture)[rim > 0])) for picture in (_detail(self._fast), self._grounds[0].detail)
+        )
         return then > 1.4 * now
 
     def _absorb(self, mask: Mask) -> None:
@@ -370,7 +386,9 @@ class LaneWatch:
         assert self._lit is not None
         kept = hidden if self._standing is None else hidden | self._standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
-        closed = np.asarray(cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+        closed = np.asarray(
+            cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8
+        )
         outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for outline in outlines:
             if len(outline) > 3:
@@ -400,7 +418,7 @@ def _beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
     """1 where detail lies outside the band of the ground's neighbouring pixels by more than the tolerance, else 0."""
     square = np.ones((3, 3), np.uint8)
     high, low = np.asarray(cv2.dilate(ground, square)), np.asarray(cv2.erode(ground, square))
-    return (np.maximum(detail - high, low - detail) > tolerance).astype(np.float32)
+    return np.asarray(np.maximum(detail - high, low - detail) > tolerance, np.float32)
 
 
 def _share(flags: Floats) -> Floats:
@@ -440,4 +458,4 @@ def _shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
     ]
     together, here, there, share = around
     shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
-    return np.asarray(np.where(share < 0.3, 0, shown), np.float32)
+    return np.asarray(np.where(share < 0.3, np.float32(0), shown), np.float32)

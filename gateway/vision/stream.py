@@ -34,6 +34,11 @@ class Frame:
     picture: Picture
 
 
+def one_thread() -> None:
+    """Have OpenCV work in one thread: a camera has its own process, and cores are shared by cameras."""
+    cv2.setNumThreads(1)
+
+
 def is_live(url: str) -> bool:
     """Tell whether an address is a camera's and not a file's."""
     return "://" in url
@@ -52,11 +57,20 @@ def read(url: str, every_s: float = 0.0) -> Iterator[Frame]:
     protocols = "rtsp,rtsps,rtp,srtp,tcp,tls,udp" if live else "file"
     options = f"protocol_whitelist;{protocols}|format_whitelist;{_CONTAINERS}"
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options + ("|rtsp_transport;tcp" if live else "")
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_N_THREADS, 1]
+    settings = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        TIMEOUT_MS,
+        cv2.CAP_PROP_N_THREADS,
+        1,
+    ]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, settings)
     try:
         if not capture.isOpened():
-            raise NotPlayable(f"{_shown(url)}: cannot be opened; is it a film, or is the camera there and its password right?")
+            raise NotPlayable(
+                f"{_shown(url)}: cannot be opened; is it a film, or is the camera there and its password right?"
+            )
         yield from _frames(capture, url, every_s)
     finally:
         capture.release()
@@ -65,7 +79,9 @@ def read(url: str, every_s: float = 0.0) -> Iterator[Frame]:
 def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Frame]:
     width, height = (capture.get(one) for one in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if width * height > MOST_PIXELS:
-        raise NotPlayable(f"{_shown(url)}: pictures of {width:.0f} x {height:.0f}; at most {MOST_PIXELS / 1e6:.0f} megapixels are taken")
+        raise NotPlayable(
+            f"{_shown(url)}: pictures of {width:.0f} x {height:.0f}; at most {MOST_PIXELS / 1e6:.0f} megapixels are taken"
+        )
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0.5 <= rate <= 240 else 25.0
     last, given, broken = -1.0, float("-inf"), 0
@@ -101,7 +117,9 @@ def write_film(path: Path, pictures: Iterator[tuple[float, Picture]], fps: float
     for _, picture in pictures:
         if writer is None:
             shape = picture.shape[1::-1]
-            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, shape, picture.ndim == 3)
+            writer = cv2.VideoWriter(
+                str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, shape, picture.ndim == 3
+            )
             if not writer.isOpened():
                 raise NotPlayable(f"{path}: cannot be written; use a name that ends in .mp4, .avi or .ts")
         writer.write(picture)

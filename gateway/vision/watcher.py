@@ -60,10 +60,17 @@ class Watcher:
 
     def saved(self) -> dict[str, NDArray[Any]]:
         """What must survive a restart."""
-        return {f"{i}.{name}": array for i, one in enumerate(self._detectors) if isinstance(one, LaneWatch) for name, array in one.saved().items()}
+        return {
+            f"{i}.{name}": array
+            for i, one in enumerate(self._detectors)
+            if isinstance(one, LaneWatch)
+            for name, array in one.saved().items()
+        }
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `saved` gave; rules that have changed begin anew."""
         for i, one in enumerate(self._detectors):
             if isinstance(one, LaneWatch):
-                one.restore({name.partition(".")[2]: array for name, array in saved.items() if name.startswith(f"{i}.")})
+                one.restore(
+                    {name.partition(".")[2]: array for name, array in saved.items() if name.startswith(f"{i}.")}
+                )

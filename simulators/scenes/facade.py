@@ -86,7 +86,9 @@ class Facade:
 
     # Geometry --------------------------------------------------------------------------------------------------------
 
-    def _project(self, x_m: NDArray[np.float64], h_m: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _project(
+        self, x_m: NDArray[np.float64], h_m: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Metres on the wall's plane to pixels."""
         sin, cos = np.sin(self._tilt), np.cos(self._tilt)
         depth = self._distance * cos + h_m * sin
@@ -180,16 +182,24 @@ class Facade:
         t = np.arange(n) / FPS
         side = float(r.choice([-1, 1]))
         speed, climb = float(r.uniform(5, 14)), float(r.normal(0, 2.5))
-        x = -side * self._half * 1.1 + side * speed * t + r.normal(0, 1.0) * np.sin(t * r.uniform(0.5, 2) + r.uniform(0, 6))
+        x = (
+            -side * self._half * 1.1
+            + side * speed * t
+            + r.normal(0, 1.0) * np.sin(t * r.uniform(0.5, 2) + r.uniform(0, 6))
+        )
         h = r.uniform(4, self.roof_m) + climb * t + r.uniform(0, 1.2) * np.sin(t * r.uniform(1, 4) + r.uniform(0, 6))
         if r.random() < 0.25:
             # Off a ledge: it drops nearly freely for a moment before its wings take hold.
             drop = float(r.uniform(0.4, 0.9))
             x = r.uniform(-0.7, 0.7) * self._half + side * np.where(t < drop, 0.8 * t, 0.8 * drop + speed * (t - drop))
-            fallen = 0.5 * 8.5 * np.minimum(t, drop) ** 2 + np.where(t > drop, 8.5 * drop * (1 - np.exp(-3 * (t - drop))) / 3, 0)
+            fallen = 0.5 * 8.5 * np.minimum(t, drop) ** 2 + np.where(
+                t > drop, 8.5 * drop * (1 - np.exp(-3 * (t - drop))) / 3, 0
+            )
             h = r.uniform(8, max(self.roof_m, 9)) - fallen + np.where(t > drop, 1.5 * np.maximum(t - drop, 0) ** 1.5, 0)
         first = int(r.uniform(0, max(self._frames - n, 1)))
-        self._paths.append(_Path(first, x, h, float(r.uniform(0.15, 0.4)), float(r.uniform(-0.35, -0.1)), flap=float(r.uniform(4, 9))))
+        self._paths.append(
+            _Path(first, x, h, float(r.uniform(0.15, 0.4)), float(r.uniform(-0.35, -0.1)), flap=float(r.uniform(4, 9)))
+        )
 
     def _leaf(self) -> None:
         """A leaf, a sheet of paper or a plastic bag: down at its terminal speed, swaying."""
@@ -200,7 +210,9 @@ class Facade:
         x = r.uniform(-1, 1) * self._half + r.normal(0, 1.2) * t + sway * np.sin(pace * t)
         h = r.uniform(3, self.roof_m) - r.uniform(0.6, 2.5) * t + 0.3 * sway * np.cos(2 * pace * t)
         first = int(r.uniform(0, max(self._frames - n, 1)))
-        self._paths.append(_Path(first, x, h, float(r.uniform(0.05, 0.25)), float(r.choice([-1, 1]) * r.uniform(0.08, 0.25))))
+        self._paths.append(
+            _Path(first, x, h, float(r.uniform(0.05, 0.25)), float(r.choice([-1, 1]) * r.uniform(0.08, 0.25)))
+        )
 
     def _insect(self) -> None:
         """An insect near the lens: a large soft spot on a curved way of its own, in pixels."""
@@ -233,9 +245,16 @@ class Facade:
             yield t, sensor.picture(light)
 
     def _cloth(self, light: Floats, x: float, h: float, width: float, shade: float, sway: float) -> None:
-        places = ((x - width / 2, h), (x + width / 2, h), (x + width / 2 + sway, h - 1.1), (x - width / 2 + sway, h - 1.1))
+        places = (
+            (x - width / 2, h),
+            (x + width / 2, h),
+            (x + width / 2 + sway, h - 1.1),
+            (x - width / 2 + sway, h - 1.1),
+        )
         corners = np.array([self._project(np.array(a), np.array(b)) for a, b in places])
-        base = float(light[int(np.clip(corners[0, 1], 0, self.size[0] - 1)), int(np.clip(corners[0, 0], 0, self.size[1] - 1))])
+        base = float(
+            light[int(np.clip(corners[0, 1], 0, self.size[0] - 1)), int(np.clip(corners[0, 0], 0, self.size[1] - 1))]
+        )
         fill(light, corners, float(np.clip(base + shade * (0.1 if self.night else 1), 0.01, 1)))
 
     def _draw(self, light: Floats, path: _Path, frame: int) -> None:
@@ -244,7 +263,13 @@ class Facade:
             return
         before = max(i - 1, 0)
         if path.at_lens:
-            spot(light, float(path.x[i]), float(path.y[i]), (path.size, path.size), path.bright * (0.3 if self.night else 0.5))
+            spot(
+                light,
+                float(path.x[i]),
+                float(path.y[i]),
+                (path.size, path.size),
+                path.bright * (0.3 if self.night else 0.5),
+            )
             return
         # What is fast is drawn out along its way, as an exposure of a third of the frame's time does.
         px, py = self._project(path.x[i], path.y[i])
@@ -256,4 +281,10 @@ class Facade:
         steps = max(int(drawn / max(radius, 1)), 1)
         for k in range(steps):
             share = k / steps / 3
-            spot(light, float(px + (qx - px) * share), float(py + (qy - py) * share), (radius, radius), path.bright / steps**0.7)
+            spot(
+                light,
+                float(px + (qx - px) * share),
+                float(py + (qy - py) * share),
+                (radius, radius),
+                path.bright / steps**0.7,
+            )

@@ -71,7 +71,7 @@ class Lane:
         self.wet = bool(r.random() < 0.25)
         corners = [(-HALF_LANE_M, NEAR_M), (HALF_LANE_M, NEAR_M), (HALF_LANE_M, FAR_M), (-HALF_LANE_M, FAR_M)]
         drawn = self._ground(np.array(corners)) / [self.size[1], self.size[0]]
-        self.polygon = [(float(np.clip(x, 0, 1)), float(np.clip(y, 0, 1))) for x, y in drawn]
+        self.polygon = _within(drawn)
         self._things: list[_Thing] = []
         self._paint_ground()
         self._happen()
@@ -86,7 +86,9 @@ class Lane:
         cos, sin = np.cos(self._tilt), np.sin(self._tilt)
         depth = np.maximum(y * cos - z * sin, 0.5)
         down = -z * cos - y * sin
-        return np.stack([self.size[1] / 2 + self._focal * x / depth, self.size[0] / 2 + self._focal * down / depth], axis=1)
+        return np.stack(
+            [self.size[1] / 2 + self._focal * x / depth, self.size[0] / 2 + self._focal * down / depth], axis=1
+        )
 
     def _ground(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._project(np.column_stack([places, np.zeros(len(places))]))
@@ -101,7 +103,9 @@ class Lane:
             found = cover(self.size, self._ground(grass))
             if found is not None:
                 place, inside = found
-                rough = texture(r, (place[0].stop - place[0].start, place[1].stop - place[1].start), 2, 0.035) + r.uniform(0.1, 0.3)
+                rough = texture(
+                    r, (place[0].stop - place[0].start, place[1].stop - place[1].start), 2, 0.035
+                ) + r.uniform(0.1, 0.3)
                 albedo[place] += (rough - albedo[place]) * inside
             kerb = np.array([(side * 2.35, 1), (side * 2.6, 1), (side * 2.6, 60), (side * 2.35, 60)], float)
             fill(albedo, self._ground(kerb), 0.55)
@@ -127,7 +131,7 @@ class Lane:
             ends = min(begins + float(r.uniform(170, 900)), long + 999)
             self._stand(begins, ends)
         for _ in range(r.poisson(long / 600)):
-            begins = float(r.uniform(130, long))
+            begins = float(r.uniform(130, max(long, 140)))
             self._stand(begins, begins + float(r.uniform(10, 75)), brief=True)
         for _ in range(r.poisson(long / 240)):
             self._things.append(self._car(float(r.uniform(0, long)), 0.0, x=float(r.uniform(-0.8, 0.8)), y=0.0))
@@ -142,7 +146,10 @@ class Lane:
         self._sun = (float(r.uniform(-1.2, 1.2)), float(r.uniform(-1.2, 1.2)))
         self._clouds = bool(self.light in ("sun", "dusk", "dawn") and r.random() < 0.6)
         self._edge = float(r.uniform(-6, 6)), float(r.normal(0, 0.0006)), bool(r.random() < 0.6)
-        self._tree = [(float(r.uniform(-4, 4)), float(r.uniform(6, 26)), float(r.uniform(0.3, 1.2))) for _ in range(int(r.integers(0, 12)))]
+        self._tree = [
+            (float(r.uniform(-4, 4)), float(r.uniform(6, 26)), float(r.uniform(0.3, 1.2)))
+            for _ in range(int(r.integers(0, 12)))
+        ]
         self._lamp_at = float(r.uniform(0.2, 0.8)) * long
         self._sweeps = [float(s) for s in r.uniform(0, long, r.poisson(long / 200))]
         self._insects = self.light == "night" and r.random() < 0.6
@@ -152,7 +159,10 @@ class Lane:
         r = self._random
         what = str(r.choice(["car", "van", "pile", "ebike"], p=[0.55, 0.15, 0.15, 0.15]))
         x, y = float(r.uniform(-0.9, 0.9)), float(r.uniform(8, 22))
-        shown = self._ground(np.array([(x - 1, y), (x + 1, y), (x + 1, y + 4), (x - 1, y + 4)])) / [self.size[1], self.size[0]]
+        shown = self._ground(np.array([(x - 1, y), (x + 1, y), (x + 1, y + 4), (x - 1, y + 4)])) / [
+            self.size[1],
+            self.size[0],
+        ]
         if shown.min() < 0.02 or shown.max() > 0.98:
             return
         for other in self._things:
@@ -172,7 +182,11 @@ class Lane:
 
     def _car(self, begins: float, stands: float, *, x: float, y: float, van: bool = False) -> _Thing:
         r = self._random
-        size = (float(r.uniform(4.8, 5.8)), 2.0, float(r.uniform(1.9, 2.4))) if van else (float(r.uniform(3.6, 4.9)), 1.8, 1.5)
+        size = (
+            (float(r.uniform(4.8, 5.8)), 2.0, float(r.uniform(1.9, 2.4)))
+            if van
+            else (float(r.uniform(3.6, 4.9)), 1.8, 1.5)
+        )
         body = float(r.choice([0.05, 0.12, 0.3, 0.55, 0.8, 0.9]))
         shades = np.clip(body * np.array([1.0, 0.75, 0.9]), 0.03, 0.95)
         ends = begins + stands if stands else begins
@@ -180,7 +194,18 @@ class Lane:
 
     def _person(self, begins: float) -> _Thing:
         r = self._random
-        return _Thing("person", 0.35, 0.5, 1.7, float(r.uniform(-3, 3)), 0.0, begins, begins, float(r.uniform(0.8, 1.7)), r.uniform(0.05, 0.6, 3))
+        return _Thing(
+            "person",
+            0.35,
+            0.5,
+            1.7,
+            float(r.uniform(-3, 3)),
+            0.0,
+            begins,
+            begins,
+            float(r.uniform(0.8, 1.7)),
+            r.uniform(0.05, 0.6, 3),
+        )
 
     def _place(self, thing: _Thing, t: float) -> tuple[float, float] | None:
         """Where a thing is; None where it is out of sight."""
@@ -227,7 +252,13 @@ class Lane:
     def _lit(self, t: float) -> Floats:
         """The empty ground under the light of a moment."""
         part = t / self.seconds
-        sun = {"sun": 1.0, "overcast": 0.5, "night": 0.0, "dusk": max(0.0, 1 - 1.6 * part), "dawn": min(1.0, 0.02 + 1.3 * part)}[self.light]
+        sun = {
+            "sun": 1.0,
+            "overcast": 0.5,
+            "night": 0.0,
+            "dusk": max(0.0, 1 - 1.6 * part),
+            "dawn": min(1.0, 0.02 + 1.3 * part),
+        }[self.light]
         if self._clouds:
             sun *= 0.65 + 0.35 * np.tanh(3 * np.sin(2 * np.pi * t / 310 + self.seed))
         light = self._albedo * np.float32(0.04 + 0.9 * sun)
@@ -240,7 +271,13 @@ class Lane:
                 dim(light, self._ground(np.array([(x, 1.0), (x - 20, 1.0), (x - 20, 60.0), (x, 60.0)])), 0.5)
             for i, (x, y, s) in enumerate(self._tree):
                 sway = 0.25 * np.sin(0.9 * t + i) + 0.1 * np.sin(2.3 * t + 2 * i)
-                dim(light, self._ground(np.array([(x + sway - s, y), (x + sway, y - s), (x + sway + s, y), (x + sway, y + s)])), 0.6)
+                dim(
+                    light,
+                    self._ground(
+                        np.array([(x + sway - s, y), (x + sway, y - s), (x + sway + s, y), (x + sway, y + s)])
+                    ),
+                    0.6,
+                )
         dark = sun < 0.15
         if dark and t >= (self._lamp_at if self.light == "night" else 0):
             cx, cy = self._ground(np.array([(1.5, 14.0)]))[0]
@@ -259,7 +296,13 @@ class Lane:
         if self.wet:
             rain(light, r, 120, length=16, amount=0.06 * float(light.mean() / 0.2))
         if self._insects and r.random() < 0.15:
-            spot(light, float(r.uniform(0, self.size[1])), float(r.uniform(0, self.size[0])), (r.uniform(4, 18), r.uniform(4, 18)), 0.15)
+            spot(
+                light,
+                float(r.uniform(0, self.size[1])),
+                float(r.uniform(0, self.size[0])),
+                (r.uniform(4, 18), r.uniform(4, 18)),
+                0.15,
+            )
 
     def _shadow(self, light: Floats, thing: _Thing, place: tuple[float, float], factor: float) -> None:
         """The sun's shadow of a box: its ground outline swept along the sun's way, drawn as a convex outline."""
@@ -271,7 +314,9 @@ class Lane:
     @staticmethod
     def _outline(thing: _Thing, x: float, y: float) -> NDArray[np.float64]:
         along, across = (thing.width, thing.length) if thing.turned else (thing.length, thing.width)
-        return np.array([(x - across / 2, y), (x + across / 2, y), (x + across / 2, y + along), (x - across / 2, y + along)])
+        return np.array(
+            [(x - across / 2, y), (x + across / 2, y), (x + across / 2, y + along), (x - across / 2, y + along)]
+        )
 
     def _box(self, light: Floats, thing: _Thing, place: tuple[float, float], level: float, night: bool) -> None:
         x, y = place
@@ -296,6 +341,21 @@ class Lane:
         if night and thing.what in ("car", "van") and (thing.ends == thing.begins):
             cx, cy = self._ground(np.array([(x, y - 2)]))[0]
             spot(light, cx, cy, (28, 18), 0.25)
+
+
+def _within(corners: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """The part of a polygon that lies in the unit square (Sutherland and Hodgman, 1974): what an installer can draw."""
+    for axis in (0, 1):
+        for sign, limit in ((1, 0.0), (-1, -1.0)):
+            kept: list[NDArray[np.float64]] = []
+            for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+                ina, inb = sign * a[axis] >= limit, sign * b[axis] >= limit
+                if ina:
+                    kept.append(a)
+                if ina != inb:
+                    kept.append(a + (b - a) * (sign * limit - a[axis]) / (b[axis] - a[axis]))
+            corners = np.array(kept)
+    return [(float(np.clip(x, 0, 1)), float(np.clip(y, 0, 1))) for x, y in corners]
 
 
 def _hull(points: NDArray[np.float64]) -> NDArray[np.float64]:

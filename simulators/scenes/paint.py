@@ -82,7 +82,9 @@ def texture(random: np.random.Generator, shape: tuple[int, int], grain: int, str
 class Sensor:
     """What turns light (0 to 1) into a grey picture: exposure that follows the scene, noise that grows as light goes."""
 
-    def __init__(self, random: np.random.Generator, shape: tuple[int, int], *, noise: float, pace: float = 0.05) -> None:
+    def __init__(
+        self, random: np.random.Generator, shape: tuple[int, int], *, noise: float, pace: float = 0.05
+    ) -> None:
         self._random, self._noise, self._pace = random, noise, pace
         self._exposure: float | None = None
         # A stock of noise is rolled about: drawing new numbers for every pixel would cost more than all the rest.

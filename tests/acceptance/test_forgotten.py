@@ -23,9 +23,10 @@ from anju import embedded
 from anju.embedded import root_place
 from anju.processes import answers, free_port, start_anju, wait_for
 from api.passwords import make_user
-from casework.keyring import Scheme, load_keyring, save_keyring, with_new_key
+from casework.keyring import load_keyring, save_keyring, with_new_key
 from casework.people import vault
 from domain.access import Role
+from seals.values import Scheme
 from store.connect import connect, environment
 from store.migrate import Level, migrate
 from tests.casework.people.test_people import number_for

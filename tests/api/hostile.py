@@ -27,8 +27,9 @@ from anju import embedded
 from anju.processes import answers, free_port
 from api.app import Site, create_app
 from api.schema import api_routes
-from casework.keyring import KeyFile, Scheme, save_keyring, with_new_key
+from casework.keyring import KeyFile, save_keyring, with_new_key
 from domain.access import Role
+from seals.values import Scheme
 from store.connect import connect, open_pool
 from store.live import LiveBus
 from store.migrate import Level, migrate

@@ -16,8 +16,9 @@ from fastapi.testclient import TestClient
 from analytics.policy import load_policy
 from api import access, once, passwords, session, users
 from api.app import Site, create_app
-from casework.keyring import KeyFile, Scheme, save_keyring, with_new_key
+from casework.keyring import KeyFile, save_keyring, with_new_key
 from domain.access import FOR_KEYS, NEEDS_SECOND_FACTOR, Action, Role
+from seals.values import Scheme
 from store import sessions
 from store.connect import connect, open_pool
 from store.live import LiveBus

@@ -18,8 +18,9 @@ from analytics.policy import load_policy
 from anju.processes import answers, free_port
 from api import schema
 from api.app import Site, create_app
-from casework.keyring import KeyFile, Scheme, save_keyring, with_new_key
+from casework.keyring import KeyFile, save_keyring, with_new_key
 from domain.access import Role
+from seals.values import Scheme
 from store.connect import connect, open_pool
 from store.live import LiveBus
 from tests.api.world import build, token

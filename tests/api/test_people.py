@@ -15,9 +15,10 @@ from analytics.policy import load_policy
 from anju.people_cli import verify_lines
 from api import audit, exports, people
 from api.app import Site, create_app
-from casework.keyring import KeyFile, Scheme, save_keyring, with_new_key
+from casework.keyring import KeyFile, save_keyring, with_new_key
 from casework.people import vault
 from domain.access import ALLOWED, Action, Role
+from seals.values import Scheme
 from store.connect import connect, open_pool
 from store.live import LiveBus
 from tests.api.conftest import bearer

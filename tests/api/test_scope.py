@@ -24,9 +24,10 @@ import api.stream
 from analytics.policy import load_policy
 from api.app import Site, create_app
 from api.schema import api_routes, guards_of
-from casework.keyring import KeyFile, Scheme, save_keyring, with_new_key
+from casework.keyring import KeyFile, save_keyring, with_new_key
 from domain.access import ALLOWED, CLASSES_OF, Action, Principal, Role
 from domain.alerting import AlertClass
+from seals.values import Scheme
 from store.connect import connect, open_pool
 from store.live import LiveBus
 from tests.api.world import BASE, DAY, REACHES, SEEN, Things, build, token

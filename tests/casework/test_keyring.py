@@ -8,19 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casework.keyring import (
-    BadKeyring,
-    KeyFile,
-    Keyring,
-    NotOpened,
-    Scheme,
-    load_keyring,
-    normal,
-    save_keyring,
-    seal,
-    unseal,
-    with_new_key,
-)
+from casework.keyring import BadKeyring, KeyFile, Keyring, load_keyring, normal, save_keyring, with_new_key
+from seals.values import NotOpened, Scheme, seal, unseal
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))

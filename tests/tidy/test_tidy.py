@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 PACKAGES = [
     "domain",
     "devices",
+    "seals",
     "store",
     "gateway",
     "ingest",

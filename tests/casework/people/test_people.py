@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from casework import keeping
-from casework.keyring import KeyFile, Keyring, NotOpened, Scheme, save_keyring, with_new_key
+from casework.keyring import KeyFile, Keyring, save_keyring, with_new_key
 from casework.people import lookups, masks, policy, unusual, vault
 from casework.people.policy import BadPeoplePolicy, PeoplePolicy, load_people_policy
 from domain.access import Principal, Role
+from seals.values import NotOpened, Scheme
 from store import audit, people, users
 from store.connect import Connection, connect
 from tests.ingest.conftest import register

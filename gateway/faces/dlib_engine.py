@@ -1,0 +1,50 @@
+"""face-recognition: HOG detector, five landmarks, encodings of 128 numbers (dlib's resnet)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from gateway.faces.engine import EngineMissing, Face, Picture
+from gateway.faces.matching import Thresholds
+from gateway.faces.quality import measure
+
+
+class DlibEngine:
+    """The engine of the `faces` extra."""
+
+    name = "dlib-hog-5"
+    #: face-recognition's own tolerance is 0.6; its documentation advises less for fewer false matches.
+    thresholds = Thresholds(match=0.50, unknown=0.62, margin=0.05)
+
+    def __init__(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import face_recognition
+        except ImportError:
+            raise EngineMissing("engine dlib: face-recognition is not installed; run `make faces`") from None
+        self._library: Any = face_recognition
+
+    def faces(self, picture: Picture) -> list[Face]:
+        """Return the faces of a picture (RGB), the largest first."""
+        boxes = self._library.face_locations(picture, number_of_times_to_upsample=1, model="hog")
+        if not boxes:
+            return []
+        marks = self._library.face_landmarks(picture, boxes, model="small")
+        encodings = self._library.face_encodings(picture, boxes, num_jitters=1, model="small")
+        grey = np.asarray(picture.mean(axis=2), np.uint8)
+        found = []
+        for (top, right, bottom, left), mark, encoding in zip(boxes, marks, encodings, strict=True):
+            cut = grey[max(top, 0) : bottom, max(left, 0) : right]
+            eyes = [tuple(np.mean(mark[name], axis=0)) for name in ("right_eye", "left_eye")]
+            eyes.sort()
+            measured = measure(
+                cut, (eyes[0][0], eyes[0][1]), (eyes[1][0], eyes[1][1]), tuple(np.mean(mark["nose_tip"], axis=0))
+            )
+            found.append(
+                Face(box=(top, right, bottom, left), encoding=np.asarray(encoding, np.float32), measured=measured)
+            )
+        return sorted(found, key=lambda face: -(face.box[2] - face.box[0]))

@@ -1,0 +1,136 @@
+"""One against few: is this face one of the consenting residents of this entrance, none of them, or can it not be said?
+
+Distances are Euclidean between encodings of one engine. Two thresholds and a margin leave room between "match" and "unknown" for
+"undecided", and what is undecided is told as such. The frames of one passage are fused before anything is said: a person has
+one distance, the mean of the better half of the frames', so that a blurred frame does not decide and one lucky one does not either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+Encodings = NDArray[np.float32]
+#: Residents of one entrance against whom one face is compared: "few" has an end.
+MOST_SUBJECTS = 500
+
+
+class Verdict(StrEnum):
+    """What a passage's face says."""
+
+    MATCH = "match"
+    UNKNOWN = "unknown"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Distances of an engine: at most `match` is a match, at least `unknown` is nobody; the next person must be `margin` further away."""
+
+    match: float
+    unknown: float
+    margin: float
+    frames: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A verdict with the consent it fell on (None unless a match) and the best distance (None without anybody to compare)."""
+
+    verdict: Verdict
+    subject: str | None = None
+    distance: float | None = None
+    frames: int = 0
+
+
+def decide(frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds) -> Answer:
+    """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per subject.
+
+    Raises: ValueError for a gallery that is not few.
+    """
+    if len(gallery) > MOST_SUBJECTS:
+        raise ValueError(f"{len(gallery)} subjects at one entrance; one against few ends at {MOST_SUBJECTS}")
+    if not frames:
+        return Answer(verdict=Verdict.UNDECIDED)
+    if not gallery:
+        return Answer(
+            verdict=Verdict.UNKNOWN if len(frames) >= thresholds.frames else Verdict.UNDECIDED, frames=len(frames)
+        )
+    probe = np.stack(frames)
+    fused = {subject: _fused(probe, known) for subject, known in gallery.items()}
+    best, *others = sorted(fused, key=lambda subject: fused[subject])
+    distance = fused[best]
+    verdict, subject = Verdict.UNDECIDED, None
+    if len(frames) >= thresholds.frames:
+        clear = not others or fused[others[0]] - distance >= thresholds.margin
+        if distance <= thresholds.match and clear:
+            verdict, subject = Verdict.MATCH, best
+        elif distance >= thresholds.unknown:
+            verdict = Verdict.UNKNOWN
+    return Answer(verdict=verdict, subject=subject, distance=round(distance, 4), frames=len(frames))
+
+
+def _fused(probe: Encodings, known: Encodings) -> float:
+    """The mean, over the better half of the frames, of each frame's distance to the nearest template."""
+    apart = np.linalg.norm(probe[:, None, :] - known[None, :, :], axis=2).min(axis=1)
+    return float(np.sort(apart)[: (len(apart) + 1) // 2].mean())
+
+
+# Calibration ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A share with its 95 % interval (Wilson, 1927)."""
+
+    hits: int
+    of: int
+    share: float
+    low: float
+    high: float
+
+
+def rate(hits: int, of: int) -> Rate:
+    """Put a share and its interval together; nothing tried says nothing."""
+    if not of:
+        return Rate(hits=0, of=0, share=0.0, low=0.0, high=1.0)
+    z, p = 1.96, hits / of
+    middle, half = (
+        (p + z * z / (2 * of)) / (1 + z * z / of),
+        z * sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of),
+    )
+    return Rate(hits=hits, of=of, share=p, low=max(0.0, middle - half), high=min(1.0, middle + half))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One threshold of a ROC: false matches among pairs of different people, false non-matches among pairs of the same one."""
+
+    threshold: float
+    false_match: Rate
+    false_non_match: Rate
+
+
+def roc(people: Mapping[str, Encodings], thresholds: Sequence[float]) -> list[Point]:
+    """Return the errors at each threshold over every pair of pictures; `people` maps a person to encodings (n, d)."""
+    names = sorted(people)
+    same, different = [], []
+    for i, name in enumerate(names):
+        own = people[name]
+        same += [float(np.linalg.norm(own[a] - own[b])) for a in range(len(own)) for b in range(a)]
+        for other in names[:i]:
+            different += list(np.linalg.norm(own[:, None] - people[other][None], axis=2).ravel())
+    genuine, impostor = np.array(same), np.array(different)
+    return [
+        Point(
+            threshold=t,
+            false_match=rate(int((impostor <= t).sum()), len(impostor)),
+            false_non_match=rate(int((genuine > t).sum()), len(genuine)),
+        )
+        for t in thresholds
+    ]

@@ -1,0 +1,31 @@
+"""What the configuration says of cameras."""
+
+from __future__ import annotations
+
+from gateway.tables import Table
+
+
+class CameraTable(Table):
+    """A camera whose pictures are looked at here. `{password}` in `url` stands for what `password_file` holds."""
+
+    device: str
+    url: str
+    profile: str = "camera"
+    password_file: str | None = None
+    #: Its rules (gateway/vision/rules.py); without any it is only watched for being covered, moved, blurred, dark or frozen.
+    rules: str | None = None
+
+
+class VisionTable(Table):
+    """Where clips lie, how much and how long for each camera, and the memory that looking at one camera may take."""
+
+    folder: str = "clips"
+    max_mb: int = 512
+    keep_days: float = 7.0
+    memory_mb: int = 2048
+
+    def fault(self) -> str | None:
+        """What is wrong with it, or None."""
+        if not 1 <= self.max_mb <= 1_000_000 or not 0 < self.keep_days <= 365 or not 512 <= self.memory_mb <= 65_536:
+            return "vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb 512 to 65536"
+        return None
