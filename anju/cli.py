@@ -17,6 +17,7 @@ from anju import services
 from anju.bench_cli import bench_app
 from anju.edge_cli import decode, fail, gateway_app, out, simulate_devices, simulate_field
 from anju.evaluate_cli import evaluate, simulate_world
+from anju.faces_cli import faces_app
 from anju.leads_cli import leads, rehearse, visits_app
 from anju.nights_cli import nightly, play, record
 from anju.notices_cli import notices_app
@@ -48,6 +49,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(people_app, name="people")
 app.add_typer(audit_app, name="audit")
 app.add_typer(vision_app, name="vision")
+app.add_typer(faces_app, name="faces")
 app.command()(decode)
 app.command()(record)
 app.command()(play)

@@ -15,7 +15,7 @@ from rich.table import Table
 from anju.edge_cli import fail, out
 from anju.settings import load_settings
 from casework.keyring import Keyring, load_keyring, save_keyring, with_new_key
-from casework.people import vault
+from casework.people import faces, vault
 from seals.values import NAMES, NotOpened
 from store import audit, people
 from store.connect import connect
@@ -179,11 +179,17 @@ def people_erase_again(
             people.import_erasures(
                 connection, [json.loads(line) for line in list_file.read_text("utf-8").splitlines() if line]
             )
-        done = vault.erase_again(connection, ring)
-        audit.append(connection, actor="command line", action="eraseAgain", object="people", detail={"persons": done})
+        done, ended = vault.erase_again(connection, ring), faces.withdraw_again(connection, ring)
+        audit.append(
+            connection,
+            actor="command line",
+            action="eraseAgain",
+            object="people",
+            detail={"persons": done, "consents": ended},
+        )
     with connect(load_settings().conninfo(), autocommit=True) as connection:
         people.vacuum(connection)
-    out.print(f"{done} people that the backup had brought back are erased again")
+    out.print(f"{done} people that the backup had brought back are erased again, {ended} consents to faces ended again")
 
 
 @people_app.command(name="export-erasures")

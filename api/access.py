@@ -192,6 +192,8 @@ SeesPeople = Annotated[Principal, Depends(Guard(Action.SEE_PEOPLE), scope="funct
 Unmasks = Annotated[Principal, Depends(Guard(Action.UNMASK), scope="function")]
 ApprovesUnmask = Annotated[Principal, Depends(Guard(Action.APPROVE_UNMASK), scope="function")]
 KeepsPeople = Annotated[Principal, Depends(Guard(Action.KEEP_PEOPLE), scope="function")]
+SeesConsents = Annotated[Principal, Depends(Guard(Action.SEE_CONSENTS), scope="function")]
+KeepsConsents = Annotated[Principal, Depends(Guard(Action.KEEP_CONSENTS), scope="function")]
 ManagesUsers = Annotated[Principal, Depends(Guard(Action.MANAGE_USERS), scope="function")]
 SeesAudit = Annotated[Principal, Depends(Guard(Action.SEE_AUDIT), scope="function")]
 Own = Annotated[Principal, Depends(Guard(Action.OWN_SESSION), scope="function")]

@@ -20,6 +20,7 @@ from api import (
     commands,
     estates,
     exports,
+    faces,
     health,
     notices,
     pages,
@@ -69,6 +70,7 @@ _ROUTERS = (
     exports,
     audit,
     provision,
+    faces,
 )
 
 

@@ -78,4 +78,6 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     argument = row["argument"]
     if row["kind"] == CommandKind.CREDENTIALS:
         argument = {"people": len(argument.get("people", []))}
+    elif row["kind"] == CommandKind.FACES:
+        argument = {"consents": len(argument.get("consents", []))}
     return {**{name: value for name, value in row.items() if name != "id"}, "argument": argument}

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from casework.keyring import BadKeyring, KeyFile
-from casework.people import unusual, vault
+from casework.people import faces, unusual, vault
 from casework.people.policy import PeoplePolicy
 from store import audit, people, retention
 from store.connect import Connection
@@ -59,6 +59,7 @@ def daily(connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, no
             return {}
         done |= retention.delete_old(connection, now, cutoffs)
         done["persons"] = _erase_due(connection, policy, keys, now)
+        done["face_alerts"] = faces.count_day(connection, now, now.date())
         verdict = audit.check(connection)
         audit.note_check(connection, verdict)
         done["audit_seq"] = verdict.seq

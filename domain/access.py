@@ -50,6 +50,8 @@ class Action(StrEnum):
     UNMASK = "unmask"
     APPROVE_UNMASK = "approve_unmask"
     KEEP_PEOPLE = "keep_people"
+    SEE_CONSENTS = "see_consents"
+    KEEP_CONSENTS = "keep_consents"
     MANAGE_USERS = "manage_users"
     SEE_AUDIT = "see_audit"
     OWN_SESSION = "own_session"
@@ -79,6 +81,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.UNMASK: frozenset({_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.PRIVACY_OFFICER}),
     Action.APPROVE_UNMASK: frozenset({_R.COMPLIANCE, _R.PRIVACY_OFFICER}),
     Action.KEEP_PEOPLE: frozenset({_R.PRIVACY_OFFICER}),
+    Action.SEE_CONSENTS: frozenset({_R.PROPERTY_MANAGER, _R.PRIVACY_OFFICER}),
+    Action.KEEP_CONSENTS: frozenset({_R.PROPERTY_MANAGER, _R.PRIVACY_OFFICER}),
     Action.MANAGE_USERS: frozenset({_R.ADMINISTRATOR}),
     Action.SEE_AUDIT: frozenset({_R.AUDITOR, _R.PRIVACY_OFFICER}),
 }  # fmt: skip
@@ -86,7 +90,11 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 #: Actions that nobody takes on a password alone: the session must have shown a second factor (GB/T 22239-2019, 8.1.4.1 d).
 NEEDS_SECOND_FACTOR = frozenset({Action.UNMASK, Action.APPROVE_UNMASK, Action.KEEP_PEOPLE, Action.MANAGE_USERS})
 #: Actions that a machine's key may be given: none that touches people's names, log-ins or the audit.
-FOR_KEYS = frozenset(Action) - NEEDS_SECOND_FACTOR - {Action.SEE_PEOPLE, Action.SEE_AUDIT}
+FOR_KEYS = (
+    frozenset(Action)
+    - NEEDS_SECOND_FACTOR
+    - {Action.SEE_PEOPLE, Action.SEE_AUDIT, Action.SEE_CONSENTS, Action.KEEP_CONSENTS}
+)
 
 _ALL = frozenset(AlertClass) - {AlertClass.PRIVACY}
 #: Alert classes that a role sees. Who looks at people unusually often is told to those who keep watch over that, and to nobody else.

@@ -218,7 +218,7 @@ class Config:
 
     def devices(self) -> dict[str, tuple[str, str]]:
         """Return every device with its profile and where it is spoken to."""
-        found: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+        found: dict[str, tuple[str, str]] = {}
         for bus in self.table.bus:
             found.update(
                 {d.device: (d.profile, f"bus {bus.name} at {bus.at}, address {d.address}") for d in bus.devices}
@@ -302,10 +302,10 @@ class _Check:
 
     def __init__(self, where: str, folder: Path, table: ConfigTable, profiles: dict[str, Profile]) -> None:
         self.where, self.folder, self.table, self.profiles = where, folder, table, profiles
-        self.seen: dict[str, str] = msgspec.field(default_factory=dict)
-        self.tokens: dict[str, str] = msgspec.field(default_factory=dict)
+        self.seen: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
         self.token_key = b""
-        self.rules: dict[str, Rules] = msgspec.field(default_factory=dict)
+        self.rules: dict[str, Rules] = {}
 
     def run(self) -> None:
         table = self.table

@@ -17,12 +17,13 @@ import structlog
 from domain import wire
 from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
-from store import commands
+from store import commands, faces
 from store.connect import Connection
 
 log = structlog.get_logger()
 
-EVERY_S, LISTS_EVERY_S = 1.0, 60.0
+#: Faces are looked at more often: whoever withdraws is gone from every gateway that is on line within a minute.
+EVERY_S, LISTS_EVERY_S, FACES_EVERY_S = 1.0, 60.0, 10.0
 LIST_LIVES = timedelta(hours=6)
 #: Who gave a command that follows from the register.
 REGISTER = "register"
@@ -37,6 +38,7 @@ class Dispatcher:
     publish: Publish
     _looked: float = field(default=float("-inf"))
     _listed: float = field(default=float("-inf"))
+    _faces: float = field(default=float("-inf"))
 
     def step(self, connection: Connection, monotonic: float) -> None:
         """Look for what is due; asked often, and does nothing in between."""
@@ -48,6 +50,10 @@ class Dispatcher:
             self._listed = monotonic
             with connection.transaction():
                 renew_lists(connection, now)
+        if monotonic - self._faces >= FACES_EVERY_S:
+            self._faces = monotonic
+            with connection.transaction():
+                renew_face_lists(connection, now)
         with connection.transaction():
             due = commands.take_due(connection, now)
         for row in due:
@@ -72,4 +78,21 @@ def renew_lists(connection: Connection, now: datetime) -> int:
         commands.note_list(connection, door, lists[door], command_id)
     if stale:
         log.info("door_lists", doors=len(stale))
+    return len(stale)
+
+
+def renew_face_lists(connection: Connection, now: datetime) -> int:
+    """Give every door whose consents changed, or whose gateway may hold old ones, the list as it stands; returns how many."""
+    if not commands.hold_lists(connection):
+        return 0
+    lists = faces.lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
+    stale = faces.stale(connection, lists, now)
+    for door in stale:
+        command_id = commands.issue(
+            connection, code=commands.new_code(), device_id=door, kind=CommandKind.FACES, argument={"consents": lists[door]},
+            issued_by=REGISTER, reason="whose face may be compared follows from consents", expires_at=now + LIST_LIVES,
+        )  # fmt: skip
+        faces.note_list(connection, door, lists[door], command_id)
+    if stale:
+        log.info("face_lists", doors=len(stale))
     return len(stale)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from domain.calendar import from_ms
 from domain.sequence import Run
-from domain.wire import Birth, State
-from store import commands, ingest_log, latest, progress, quarantine, series
+from domain.wire import Birth, CommandResult, State
+from store import commands, faces, ingest_log, latest, progress, quarantine, series
 from store.connect import Connection, Deadline, Unavailable, connect
 from store.ingest_log import Spans, Tally
 from store.partitions import Partitions
@@ -140,6 +140,13 @@ class Ledger:
         commands.note_result(
             self._connection, row.device_id, str(said.get("command", "")), str(said["result"]), str(said.get("detail", "")), from_ms(row.at_ms)
         )  # fmt: skip
+        held, refused = said.get("held"), said.get("refused")
+        if isinstance(held, list) and isinstance(refused, list) and said["result"] == CommandResult.DONE:
+            # What a gateway says it holds of faces.
+            faces.note_report(
+                self._connection, row.device_id, str(said.get("command", "")), [str(one) for one in held], [str(one) for one in refused],
+                from_ms(row.at_ms),
+            )  # fmt: skip
 
     def keep_refused(self, refused: list[Refused]) -> list[bool]:
         """Put refusals into quarantine; returns which are new."""

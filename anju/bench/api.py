@@ -235,6 +235,8 @@ ROUTES: dict[str, tuple[Action, str]] = {
     "listAbstentions": (Action.SEE_LEADS, "/estates/{estate}/abstentions"),
     "listVisits": (Action.SEE_LEADS, "/visits"),
     "getLessons": (Action.SEE_LEADS, "/lessons"),
+    "listFaceConsents": (Action.SEE_CONSENTS, "/estates/{estate}/face-consents"),
+    "listAssessments": (Action.SEE_CONSENTS, "/estates/{estate}/assessments"),
     "listCommands": (Action.SEE_COMMANDS, "/commands"),
     "getCommand": (Action.SEE_COMMANDS, "/commands/{command}"),
     "listChannels": (Action.SEE_CHANNELS, "/channels"),

@@ -10,7 +10,7 @@ from casework.keyring import Keyring
 from casework.people.masks import MASKS
 from casework.people.policy import FIELDS
 from seals.values import NotOpened, seal, unseal
-from store import people
+from store import faces, people
 from store.connect import Connection
 
 _PHONE = re.compile(r"\+?[0-9]{5,15}")
@@ -112,6 +112,8 @@ def erase(connection: Connection, ring: Keyring, code: str, *, actor: str, reaso
         raise Held(
             f"{len(held)} hold{'s' if len(held) > 1 else ''} stand on this person: {held[0]['reason']}; release it first"
         )
+    for consent in faces.withdraw_of_person(connection, code, actor=actor, why=reason):
+        faces.note_ended(connection, ring.index("consent", consent), actor=actor, why="its person was erased")
     return people.erase(connection, code, ring.index("code", code), actor=actor, reason=reason)
 
 

@@ -1,7 +1,8 @@
 """A lane or an exit that is to stay free: something stands in it, long enough, and later it is gone.
 
 What is asked of the picture is not whether it changed but whether the ground can still be seen. In logarithms light is added, so
-a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. Per cell of a few
+a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. What of a change is
+even up to a sharp edge is taken for light and taken off before the grain is looked for. Per cell of a few
 pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
 forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
 grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
@@ -54,6 +55,8 @@ MOST_GROUNDS = 4
 THIN = 3
 #: Pixels around a cell over which the ground's grain is compared.
 WINDOW = 9
+#: Pixels over which light is even, but for its edges.
+LIGHT_PX = 9
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
 WORN_S = 300.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
@@ -233,7 +236,10 @@ class LaneWatch:
     def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
         """Cells that have changed and in which the ground's grain does not show as it usually does."""
         assert self._fast is not None and self._usual is not None
-        shown = _shows_through(_detail(self._fast), ground.detail, (self._fast < BURNT).astype(np.float32))
+        detail = _detail(self._fast)
+        shown = _shows_through(
+            detail - _light(detail - ground.detail), ground.detail, (self._fast < BURNT).astype(np.float32)
+        )
         self._usual += np.where(changed, 0, (shown - self._usual) * np.float32(step / GROUND_S))
         lost = shown < GONE * self._usual
         return np.asarray(
@@ -432,6 +438,12 @@ def _level(log: Floats) -> Floats:
 
 def _per_cell(values: Floats) -> Floats:
     return np.asarray(values[CELL // 2 :: CELL, CELL // 2 :: CELL], np.float32)
+
+
+def _light(change: Floats) -> Floats:
+    """The part of a change that is light: even within its borders, which may be sharp (a median keeps an edge and drops the grain)."""
+    steps = np.clip(change * 80 + 128, 0, 255).astype(np.uint8)
+    return (np.asarray(cv2.medianBlur(steps, LIGHT_PX), np.float32) - 128) / 80
 
 
 def _slopes(log: Floats) -> tuple[Floats, Floats]:

@@ -85,7 +85,7 @@ PATHS: dict[str, Callable[[Things], list[Any]]] = {
     "estate": lambda t: [t.estate], "unit": lambda t: [t.unit], "gateway": lambda t: [t.gateway], "device": lambda t: [t.device],
     "alert_id": lambda t: list(t.alerts.values()), "window_id": lambda t: [t.window], "watch_id": lambda t: [t.watch],
     "lookup_id": lambda t: [t.lookup, t.asked], "hold_id": lambda t: [t.hold], "name": lambda t: [t.user],
-    "reach_id": lambda t: [t.reach], "key_id": lambda t: [t.key], "export_id": lambda t: [1], "step": lambda _: [],
+    "consent": lambda _: ["k-0123456789abcdef"], "reach_id": lambda t: [t.reach], "key_id": lambda t: [t.key], "export_id": lambda t: [1], "step": lambda _: [],
 }  # fmt: skip
 STEPS = {"stepOnAlert": ["acknowledge", "shelve"], "stepOnUser": ["enable", "reset-second-factor"]}
 _ASK = {"purpose": "visit", "reference": "a visit's number", "fields": ["name"]}
@@ -93,6 +93,12 @@ _ASK = {"purpose": "visit", "reference": "a visit's number", "fields": ["name"]}
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "stepOnManyAlerts": lambda t: {"step": "acknowledge", "ids": list(t.alerts.values())},
     "commentAlert": lambda _: {"text": "seen"},
+    "recordFaceConsent": lambda t: {"person": t.person, "text_version": "1", "text_sha256": "0" * 64, "assessment": "PIA-1", "other_way": "card",
+                                    "under_14": False, "given_at": "2026-01-01T00:00:00Z", "holds_to": "2026-12-01"},
+    "withdrawFaceConsent": lambda _: {"reason": "the person asks"},
+    "fileAssessment": lambda t: {"code": f"PIA-{t.estate}", "title": "faces", "done_on": "2026-01-01", "review_by": "2030-01-01",
+                                 "approved_by": "somebody", "document_sha256": "0" * 64},
+    "noteFaceFiling": lambda _: {"filed_on": "2026-01-01", "reference": "2026-1"},
     "stepOnAlert": lambda _: {"note": "seen", "hours": 1},
     "announceWindow": lambda t: {"estate": t.estate, "kind": "drill", "from_at": "2030-01-01T00:00:00Z", "to_at": "2030-01-02T00:00:00Z", "reason": "a drill"},
     "addWelfareWatch": lambda t: {"estate": t.estate, "unit": t.unit, "resident": t.person, "quiet_hours": 10, "awake_from": "07:00",

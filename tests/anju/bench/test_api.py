@@ -24,6 +24,8 @@ NOT_ASKED = {
     "fetchExport",
     "exportAudit",
     "getAuditIntegrity",
+    "getFaceConsent",
+    "countFaces",
 }
 
 

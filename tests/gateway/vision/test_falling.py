@@ -1,0 +1,105 @@
+"""A fall is known by its law: what falls with drag is found, what moves evenly, steers or swings is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.vision.falling import GRAVITY, Falling, Scale, best_fall
+from gateway.vision.rules import FallingRule
+from gateway.vision.sighting import Sighting
+
+ROWS, COLUMNS, FPS = 720, 1280, 25
+MARKS = [(0.1, 40.0), (0.5, 16.0), (0.95, 3.0)]
+
+
+@given(
+    terminal=st.floats(12, 120), begins=st.floats(-0.5, 0), apex=st.floats(8, 60), frames=st.integers(14, 40), noise=st.floats(0, 0.02),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_the_fit_finds_apex_and_law(terminal: float, begins: float, apex: float, frames: int, noise: float, seed: int) -> None:
+    t = np.arange(frames) / FPS
+    fallen = terminal**2 / GRAVITY * np.log(np.cosh(GRAVITY * (t - begins) / terminal))
+    h = apex - fallen + np.random.default_rng(seed).normal(0, noise, frames)
+    found = best_fall(t, h, 100.0)
+    assert found is not None and found.rms_m < 0.03 + 2 * noise
+    assert abs(found.apex_m - apex) < 1.0 + 60 * noise
+    lower = best_fall(t, h, apex - 10)
+    assert lower is None or lower.apex_m <= apex - 10, "an apex above the roof is no answer"
+
+
+@given(marks=st.lists(st.floats(0.05, 0.95), min_size=2, max_size=6, unique=True), tilt=st.floats(0.2, 1.0))
+@settings(deadline=None)
+def test_rows_become_metres_and_scale_is_its_slope(marks: list[float], tilt: float) -> None:
+    shares = np.array(sorted(marks))
+    if np.diff(shares).min(initial=1) < 0.05:
+        return
+    pinhole = lambda y: (40 - 38 * y) / (1 + tilt * y)  # noqa: E731
+    scale = Scale.through([(float(y), float(pinhole(y))) for y in shares], ROWS)
+    y = shares * ROWS
+    if len(shares) > 2:
+        np.testing.assert_allclose(scale.metres(y), pinhole(shares), rtol=1e-4, atol=1e-3)
+    slope = np.abs(scale.metres(y + 0.5) - scale.metres(y - 0.5))
+    np.testing.assert_allclose(scale.pixels_per_metre(y), 1 / slope, rtol=1e-3)
+
+
+def film(path: np.ndarray, *, size: int = 7) -> list[np.ndarray]:
+    """Pictures of a dot on a wall with some noise; `path` are pixels (x, y) a frame, NaN where it is not there."""
+    random = np.random.default_rng(5)
+    wall = random.integers(90, 130, (ROWS, COLUMNS)).astype(np.int16)
+    pictures = []
+    for x, y in path:
+        picture = wall + random.integers(-2, 3, wall.shape)
+        if np.isfinite(x) and 0 <= y < ROWS - size and 0 <= x < COLUMNS - size:
+            picture[int(y) : int(y) + size, int(x) : int(x) + size] += 70
+        pictures.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return pictures
+
+
+def look(path: np.ndarray) -> list[Sighting]:
+    detector = Falling(FallingRule(heights=MARKS))
+    found = [seen for n, picture in enumerate(film(path)) for seen in detector.see(n / FPS, picture)]
+    return found + detector.finish()
+
+
+def rows_of(heights: np.ndarray) -> np.ndarray:
+    scale = Scale.through(MARKS, ROWS)
+    y = np.linspace(0, ROWS, 4000)
+    return np.interp(-heights, -scale.metres(y), y)
+
+
+def quiet(frames: int = 6) -> np.ndarray:
+    return np.full((frames, 2), np.nan)
+
+
+def test_a_bottle_from_the_ninth_floor() -> None:
+    t = np.arange(int(2.2 * FPS)) / FPS
+    h = 26 - GRAVITY * t**2 / 2
+    way = np.column_stack([600 + 20 * t, rows_of(np.maximum(h, -9))])
+    found = look(np.vstack([quiet(), way, quiet()]))
+    assert len(found) == 1 and found[0].hazard == "falling_object" and abs(found[0].data["from_height_m"] - 26) < 2
+    assert abs(found[0].at_s - 6 / FPS) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "height"),
+    [
+        ("a leaf at its own pace", lambda t: 30 - 2.0 * t), ("rain near the lens", lambda t: 60 - 25 * t), ("a bird that climbs", lambda t: 10 + 3 * t**2),
+        ("laundry", lambda t: 20 + 0.6 * np.sin(6 * t)), ("a lift outside", lambda t: 38 - 6 * t), ("a dive that is caught", lambda t: 30 - 4.9 * np.minimum(t, 0.5) ** 2),
+    ],
+)  # fmt: skip
+def test_what_is_no_fall(name: str, height: object) -> None:
+    t = np.arange(int(2.5 * FPS)) / FPS
+    way = np.column_stack([500 + 60 * t, rows_of(np.clip(height(t), -20, 90))])  # type: ignore[operator]
+    assert look(np.vstack([quiet(), way, quiet()])) == [], name
+
+
+def test_a_stream_that_stands_still_or_begins_anew() -> None:
+    detector = Falling(FallingRule(heights=MARKS, polygon=[(0.1, 0), (0.9, 0), (0.9, 1)]))
+    random = np.random.default_rng(1)
+    for t in (0.0, 0.04, 0.08, 9.0, 9.04, 1.0, 1.04, 1.04):
+        assert detector.see(t, random.integers(0, 255, (90, 160), dtype=np.uint8)) == []
+    assert detector.see(2.0, np.zeros((45, 80), np.uint8)) == [], "another size is another stream"

@@ -1,0 +1,99 @@
+"""A lane is blocked by what stands and hides its ground; light, passers-by and short stops do not block it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gateway.vision.lane import LaneWatch
+from gateway.vision.rules import LaneRule
+from gateway.vision.sighting import Sighting
+
+RULE = LaneRule(polygon=[(0.2, 0.98), (0.8, 0.98), (0.65, 0.1), (0.35, 0.1)], dwell_s=60.0, gone_s=5.0)
+random = np.random.default_rng(3)
+GROUND = np.clip(110 + 12 * random.normal(0, 1, (180, 320)), 30, 220)
+THING = np.clip(np.full((60, 70), 60.0) + 30 * (np.indices((60, 70)).sum(0) % 12 < 5), 0, 255)
+
+
+def picture(*, thing: tuple[int, int] | None = None, light: float = 1.0, shade: bool = False, noise: int = 3) -> np.ndarray:
+    scene = GROUND.copy()
+    if thing is not None:
+        y, x = thing
+        scene[y : y + 60, x : x + 70] = THING
+    scene = scene * light
+    if shade:
+        scene[40:160, 120:220] *= 0.55
+    return np.clip(scene + random.integers(-noise, noise + 1, scene.shape), 0, 255).astype(np.uint8)
+
+
+def run(detector: LaneWatch, pictures: list[np.ndarray], start: float = 0.0) -> list[tuple[float, Sighting]]:
+    return [(start + n / 2, seen) for n, one in enumerate(pictures) for seen in detector.see(start + n / 2, one)]
+
+
+def learnt() -> LaneWatch:
+    detector = LaneWatch(RULE)
+    assert run(detector, [picture() for _ in range(80)]) == []
+    return detector
+
+
+def test_it_stands_is_told_after_its_dwell_and_leaves() -> None:
+    detector = learnt()
+    stood = run(detector, [picture(thing=(80, 130)) for _ in range(200)], 40.0)
+    assert len(stood) == 1
+    at, on = stood[0]
+    assert on.state == "on" and on.hazard == "fire_lane_blocked" and 60 <= at - 40 <= 60 + 15 and 40 - 1 <= on.at_s <= 40 + 12
+    assert detector.covered is not None and on.data["width"] > 0.3 and len(on.polygon) > 3
+    left = run(detector, [picture() for _ in range(60)], 140.0)
+    assert [seen.state for _, seen in left] == ["off"] and 140 <= left[0][1].at_s <= 152
+    assert run(detector, [picture() for _ in range(300)], 170.0) == []
+
+
+def test_it_stays_blocked_through_a_change_of_light_and_for_hours() -> None:
+    detector = learnt()
+    assert len(run(detector, [picture(thing=(80, 130)) for _ in range(180)], 40.0)) == 1
+    fading = [picture(thing=(80, 130), light=1 - 0.7 * n / 400) for n in range(400)]
+    assert run(detector, fading, 130.0) == []
+    assert run(detector, [picture(thing=(80, 130), light=0.3) for _ in range(3000)], 330.0) == [], "it does not become ground"
+    assert [seen.state for _, seen in run(detector, [picture(light=0.3) for _ in range(60)], 1830.0)] == ["off"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("a stop of most of the dwell", lambda: [picture(thing=(80, 130)) for _ in range(100)] + [picture() for _ in range(200)]),
+        ("one that never stops", lambda: [picture(thing=(10 + (3 * n) % 100, 130)) for n in range(400)]),
+        ("the sun goes and comes", lambda: [picture(light=0.45 + 0.4 * np.sin(n / 60)) for n in range(600)]),
+        ("a shadow that stays", lambda: [picture(shade=True) for _ in range(500)]),
+        ("beside the lane", lambda: [picture(thing=(60, 2)) for _ in range(400)]),
+        ("noise of the night", lambda: [picture(light=0.3, noise=6) for _ in range(400)]),
+    ],
+)  # fmt: skip
+def test_what_blocks_nothing(name: str, pictures: object) -> None:
+    assert run(learnt(), pictures(), 40.0) == [], name  # type: ignore[operator]
+
+
+def test_what_stood_there_when_we_began_and_left_is_no_thing() -> None:
+    detector = LaneWatch(RULE)
+    run(detector, [picture(thing=(80, 130)) for _ in range(100)])
+    assert run(detector, [picture() for _ in range(500)], 50.0) == [], "the ground has its outlines, the picture has not"
+
+
+def test_a_restart_knows_what_stands() -> None:
+    detector = learnt()
+    run(detector, [picture(thing=(80, 130)) for _ in range(180)], 40.0)
+    again = LaneWatch(RULE)
+    again.restore(detector.saved())
+    assert run(again, [picture(thing=(80, 130)) for _ in range(200)]) == [], "it was told before"
+    assert [seen.state for _, seen in run(again, [picture() for _ in range(60)], 100.0)] == ["off"]
+    stranger = LaneWatch(RULE)
+    stranger.restore({})
+    assert LaneWatch(RULE).saved() == {}
+
+
+def test_another_view_is_learnt_anew_and_nothing_told() -> None:
+    detector = learnt()
+    other = np.clip(90 + 40 * np.random.default_rng(9).normal(0, 1, GROUND.shape), 0, 255)
+    views = [np.clip(other + random.integers(-3, 4, other.shape), 0, 255).astype(np.uint8) for _ in range(300)]
+    assert run(detector, views, 40.0) == []
+    detector.forget()
+    assert run(detector, [picture() for _ in range(60)], 200.0) == []
