@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from typing import Any
 
 import numpy as np
+from PIL import ImageFile
 
 from gateway.faces.engine import EngineMissing, Face, Picture
 from gateway.faces.matching import Thresholds
@@ -21,11 +24,16 @@ class DlibEngine:
 
     def __init__(self) -> None:
         try:
-            with warnings.catch_warnings():
+            # Where its models are missing the library prints and quits.
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
                 import face_recognition
-        except ImportError:
-            raise EngineMissing("engine dlib: face-recognition is not installed; run `make faces`") from None
+        except (ImportError, SystemExit):
+            raise EngineMissing(
+                "engine dlib: face-recognition or its models are not installed; run `make faces`"
+            ) from None
+        # The library lets Pillow fill truncated pictures with grey; here they are refused.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         self._library: Any = face_recognition
 
     def faces(self, picture: Picture) -> list[Face]:

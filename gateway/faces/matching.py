@@ -104,7 +104,7 @@ def rate(hits: int, of: int) -> Rate:
         (p + z * z / (2 * of)) / (1 + z * z / of),
         z * sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of),
     )
-    return Rate(hits=hits, of=of, share=p, low=max(0.0, middle - half), high=min(1.0, middle + half))
+    return Rate(hits=hits, of=of, share=p, low=min(p, max(0.0, middle - half)), high=max(p, min(1.0, middle + half)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

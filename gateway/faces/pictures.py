@@ -40,14 +40,9 @@ def decode(body: bytes) -> Picture:
             return np.asarray(upright.convert("RGB"), np.uint8).copy()
     except BadPicture:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadPicture(f"far too many pixels; a picture has at most {MOST_PIXELS}") from None
     except UnidentifiedImageError:
         raise BadPicture(f"not a picture of a kind that is taken: {', '.join(KINDS)}") from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        MemoryError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise BadPicture(f"cannot be read: {str(error)[:120]}") from None

@@ -285,7 +285,7 @@ class LaneWatch:
             return []
         # A thing's parts come of age one after another; and what is thinner than this is an edge of light, not a thing.
         for outline, region in _regions(self._age >= self.rule.dwell_s / 2):
-            if old[region].sum() < THIN * THIN:
+            if old[region].sum() < max(THIN * THIN, 0.5 * region.sum()):
                 continue
             mask = self._in_lane(region)
             width = self._width(mask)
@@ -302,7 +302,7 @@ class LaneWatch:
                 (round(left + (x + 0.5) / columns * wide, 3), round(top + (y + 0.5) / rows * high, 3))
                 for x, y in places[:40]
             ]
-            since = t - float(np.percentile(self._age[region & (old > 0)], 75))
+            since = t - float(np.median(self._age[region & (old > 0)]))
             return [Sighting(hazard=self.rule.hazard, state="on", at_s=since, polygon=polygon,
                              data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)})]  # fmt: skip
         return []
@@ -443,7 +443,7 @@ def _per_cell(values: Floats) -> Floats:
 def _light(change: Floats) -> Floats:
     """The part of a change that is light: even within its borders, which may be sharp (a median keeps an edge and drops the grain)."""
     steps = np.clip(change * 80 + 128, 0, 255).astype(np.uint8)
-    return (np.asarray(cv2.medianBlur(steps, LIGHT_PX), np.float32) - 128) / 80
+    return np.asarray((np.asarray(cv2.medianBlur(steps, LIGHT_PX), np.float32) - 128) / 80, np.float32)
 
 
 def _slopes(log: Floats) -> tuple[Floats, Floats]:

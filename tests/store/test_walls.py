@@ -87,9 +87,12 @@ def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(any_conn
     assert {r["proname"] for r in rows} >= harmless | {"readings_of_unit", "latest_of_unit", "unit_within"}
     for row in rows:
         assert any(one.startswith("search_path=public, pg_temp") for one in row["proconfig"] or ()), row["proname"]
-        assert row["proname"] in harmless or "anju_scope()" in row["prosrc"] or "unit_within" in row["prosrc"] or "anju_everywhere()" in row["prosrc"], row[
-            "proname"
-        ]
+        assert (
+            row["proname"] in harmless
+            or "anju_scope()" in row["prosrc"]
+            or "unit_within" in row["prosrc"]
+            or "anju_everywhere()" in row["prosrc"]
+        ), row["proname"]
 
 
 def test_nothing_said_is_nothing_seen_and_nothing_stays_on_the_connection(dsn: str) -> None:

@@ -20,7 +20,9 @@ MARKS = [(0.1, 40.0), (0.5, 16.0), (0.95, 3.0)]
     seed=st.integers(0, 99),
 )  # fmt: skip
 @settings(deadline=None, max_examples=60)
-def test_the_fit_finds_apex_and_law(terminal: float, begins: float, apex: float, frames: int, noise: float, seed: int) -> None:
+def test_the_fit_finds_apex_and_law(
+    terminal: float, begins: float, apex: float, frames: int, noise: float, seed: int
+) -> None:
     t = np.arange(frames) / FPS
     fallen = terminal**2 / GRAVITY * np.log(np.cosh(GRAVITY * (t - begins) / terminal))
     h = apex - fallen + np.random.default_rng(seed).normal(0, noise, frames)

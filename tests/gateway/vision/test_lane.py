@@ -15,7 +15,9 @@ GROUND = np.clip(110 + 12 * random.normal(0, 1, (180, 320)), 30, 220)
 THING = np.clip(np.full((60, 70), 60.0) + 30 * (np.indices((60, 70)).sum(0) % 12 < 5), 0, 255)
 
 
-def picture(*, thing: tuple[int, int] | None = None, light: float = 1.0, shade: bool = False, noise: int = 3) -> np.ndarray:
+def picture(
+    *, thing: tuple[int, int] | None = None, light: float = 1.0, shade: bool = False, noise: int = 3
+) -> np.ndarray:
     scene = GROUND.copy()
     if thing is not None:
         y, x = thing
@@ -41,7 +43,12 @@ def test_it_stands_is_told_after_its_dwell_and_leaves() -> None:
     stood = run(detector, [picture(thing=(80, 130)) for _ in range(200)], 40.0)
     assert len(stood) == 1
     at, on = stood[0]
-    assert on.state == "on" and on.hazard == "fire_lane_blocked" and 60 <= at - 40 <= 60 + 15 and 40 - 1 <= on.at_s <= 40 + 12
+    assert (
+        on.state == "on"
+        and on.hazard == "fire_lane_blocked"
+        and 60 <= at - 40 <= 60 + 15
+        and 40 - 1 <= on.at_s <= 40 + 12
+    )
     assert detector.covered is not None and on.data["width"] > 0.3 and len(on.polygon) > 3
     left = run(detector, [picture() for _ in range(60)], 140.0)
     assert [seen.state for _, seen in left] == ["off"] and 140 <= left[0][1].at_s <= 152
@@ -53,7 +60,9 @@ def test_it_stays_blocked_through_a_change_of_light_and_for_hours() -> None:
     assert len(run(detector, [picture(thing=(80, 130)) for _ in range(180)], 40.0)) == 1
     fading = [picture(thing=(80, 130), light=1 - 0.7 * n / 400) for n in range(400)]
     assert run(detector, fading, 130.0) == []
-    assert run(detector, [picture(thing=(80, 130), light=0.3) for _ in range(3000)], 330.0) == [], "it does not become ground"
+    assert run(detector, [picture(thing=(80, 130), light=0.3) for _ in range(3000)], 330.0) == [], (
+        "it does not become ground"
+    )
     assert [seen.state for _, seen in run(detector, [picture(light=0.3) for _ in range(60)], 1830.0)] == ["off"]
 
 
@@ -75,7 +84,9 @@ def test_what_blocks_nothing(name: str, pictures: object) -> None:
 def test_what_stood_there_when_we_began_and_left_is_no_thing() -> None:
     detector = LaneWatch(RULE)
     run(detector, [picture(thing=(80, 130)) for _ in range(100)])
-    assert run(detector, [picture() for _ in range(500)], 50.0) == [], "the ground has its outlines, the picture has not"
+    assert run(detector, [picture() for _ in range(500)], 50.0) == [], (
+        "the ground has its outlines, the picture has not"
+    )
 
 
 def test_a_restart_knows_what_stands() -> None:

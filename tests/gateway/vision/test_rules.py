@@ -51,7 +51,11 @@ def test_a_bad_one_is_told(tmp_path: Path, change: tuple[str, str], told: str) -
 
 
 def test_odd_files(tmp_path: Path) -> None:
-    for name, body in (("bomb", b"a: &a [x]\n" + b"b: " + b"[" * 5000), ("large", b"#" * 70_000), ("binary", b"\xff\xfe\x00")):
+    for name, body in (
+        ("bomb", b"a: &a [x]\n" + b"b: " + b"[" * 5000),
+        ("large", b"#" * 70_000),
+        ("binary", b"\xff\xfe\x00"),
+    ):
         (tmp_path / name).write_bytes(body)
         with pytest.raises(BadRules):
             load_rules(tmp_path / name)
@@ -59,7 +63,12 @@ def test_odd_files(tmp_path: Path) -> None:
         load_rules(tmp_path / "nothing")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    )
+)
 def test_nothing_but_a_refusal_comes_of_anything(raw: object) -> None:
     try:
         parse_rules(raw, "here")

@@ -24,21 +24,22 @@ def test_what_is_thrown_falls_by_the_law_and_lands() -> None:
             assert free - 0.2 < throw.ends_s - throw.begins_s < 2.5 * free + 1, "not faster than free fall, not a leaf"
             assert 0 < throw.height_m < scene.roof_m
         marks = sorted(scene.marks)
-        assert all(a[1] > b[1] and 0 < a[0] < 1 for a, b in zip(marks, marks[1:], strict=False)), "higher up is more metres"
+        assert all(a[1] > b[1] and 0 < a[0] < 1 for a, b in zip(marks, marks[1:], strict=False)), (
+            "higher up is more metres"
+        )
 
 
 def test_what_stands_in_the_lane_hides_it() -> None:
+    scenes = [one for seed in range(12) if (one := lane.Lane(seed, seconds=320, blocked=True)).truth]
+    assert len(scenes) >= 6
     changed = 0
-    for seed in range(12):
-        scene = lane.Lane(seed, seconds=700, blocked=True)
-        if not scene.truth:
-            continue
-        stands = scene.truth[0]
-        pictures = [(t, picture) for t, picture in scene.pictures() if abs(t - stands.begins_s + 40) < 1 or abs(t - stands.begins_s - 60) < 1]
-        before, during = pictures[0][1].astype(float), pictures[-1][1].astype(float)
+    for scene in scenes[:5]:
+        begins = scene.truth[0].begins_s
+        wanted = {round(begins - 40), round(begins + 20)}
+        before, during = [picture.astype(float) for t, picture in scene.pictures() if t in wanted]
         changed += bool((np.abs(during - before) > 12).mean() > 0.0008)
         assert len(scene.polygon) >= 3 and all(0 <= v <= 1 for corner in scene.polygon for v in corner)
-    assert changed >= 8
+    assert changed >= 4
 
 
 @pytest.mark.parametrize("away", [(-50.0, -50.0), (500.0, 500.0)])
