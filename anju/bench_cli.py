@@ -207,3 +207,39 @@ def api(
     out.print(
         f"all: p50 {bench.p(everything, 0.5):.0f} ms, p95 {bench.p(everything, 0.95):.0f} ms, of {len(everything)} requests"
     )
+
+
+@bench_app.command()
+def vision(
+    scenes: Annotated[int, typer.Option(help="scenes of each rule", min=1, max=10_000)] = 200,
+    minutes: Annotated[float, typer.Option(help="length of a lane's scene", min=4, max=1440)] = 10.0,
+    seconds: Annotated[float, typer.Option(help="length of a facade's scene", min=20, max=86_400)] = 40.0,
+    first: Annotated[int | None, typer.Option(help="first seed; by default one that no rule was tuned on")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
+    only_speed: Annotated[bool, typer.Option("--only-speed")] = False,
+) -> None:
+    """What camera rules find in rendered scenes with truth, with intervals, and pictures a second on one core."""
+    from anju.bench import vision as bench
+
+    rates = bench.speed()
+    table = Table("720p, 25 a second, MPEG-4", "pictures/s on a core", "cameras on four cores")
+    for name, pictures_s in rates.items():
+        table.add_row(name, f"{pictures_s:.0f}", f"{4 * pictures_s / 25:.0f}")
+    out.print(table)
+    if only_speed:
+        return
+    found = bench.run(scenes, minutes, seconds, bench.HELD_OUT if first is None else first, processes)
+    table = Table("rule", "scenes", "recall", "95 %", "false", "watched", "rate", "95 %", "told as gone")
+    for name, unit in (("falling", "camera-days"), ("lane", "camera-weeks")):
+        one = found[name]
+        low, high = one["recall_interval"]
+        least, most = one["false_interval"]
+        share = "" if one["recall"] is None else f"{one['recall']:.3f} ({one['found']}/{one['true']})"
+        gone = f"{one['returned']}/{one['left']}" if one["left"] else ""
+        table.add_row(name, str(one["scenes"]), share, f"{low:.3f} to {high:.3f}", str(one["false"]), f"{one['watched']:.3f} {unit}",
+                      f"{one['false_rate']:.2f}", f"{least:.2f} to {most:.2f}", gone)  # fmt: skip
+        for odd in one["odd"]:
+            out.print(
+                f"{name}: seed {odd['seed']}: {odd['found']} of {odd['true']} found, {odd['false']} false, {odd['returned']} of {odd['left']} told as gone"
+            )
+    out.print(table)

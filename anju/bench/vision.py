@@ -94,10 +94,10 @@ def _alone() -> None:
     one_thread()
 
 
-def run(scenes: int, minutes: float, first: int, processes: int) -> dict[str, Any]:
-    """Look at `scenes` facades of a minute and `scenes` lanes of `minutes`."""
+def run(scenes: int, minutes: float, seconds: float, first: int, processes: int) -> dict[str, Any]:
+    """Look at `scenes` facades of so many seconds and `scenes` lanes of so many minutes."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        falls = [pool.apply_async(falling_scene, (first + i, 60.0)) for i in range(scenes)]
+        falls = [pool.apply_async(falling_scene, (first + i, seconds)) for i in range(scenes)]
         lanes = [pool.apply_async(lane_scene, (first + i, minutes * 60)) for i in range(scenes)]
         return {
             "falling": summary([one.get() for one in falls], 86_400.0),

@@ -49,6 +49,8 @@ def record(
     home = faces.find_home_entrance(connection, estate_id, asked["person"], today)
     if home is None:
         raise Refused(f"{asked['person']!r} lives at no home of this estate now; register the tenancy first")
+    if home["entrance_id"] is None:
+        raise Refused("the home has no entrance in the register: a face is compared at a person's own entrance only")
     code = faces.new_code()
     row = {**asked, **home, "code": code, "estate_id": estate_id, "purpose": "entrance", "recorded_by": actor}
     if not faces.add_consent(connection, row):
