@@ -239,7 +239,6 @@ def vision(
         table.add_row(name, str(one["scenes"]), share, f"{low:.3f} to {high:.3f}", str(one["false"]), f"{one['watched']:.3f} {unit}",
                       f"{one['false_rate']:.2f}", f"{least:.2f} to {most:.2f}", gone)  # fmt: skip
         for odd in one["odd"]:
-            out.print(
-                f"{name}: seed {odd['seed']}: {odd['found']} of {odd['true']} found, {odd['false']} false, {odd['returned']} of {odd['left']} told as gone"
-            )
+            told = f"{odd['found']} of {odd['true']} found, {odd['false']} false, {odd['returned']} of {odd['left']} told as gone"
+            out.print(f"{name}: seed {odd['seed']}: {told}")
     out.print(table)

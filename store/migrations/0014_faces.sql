@@ -108,3 +108,7 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Lists of consents go down like lists of credentials.
+ALTER TABLE commands DROP CONSTRAINT commands_kind_check;
+ALTER TABLE commands ADD CONSTRAINT commands_kind_check CHECK (kind IN ('valve', 'door', 'credentials', 'faces'));

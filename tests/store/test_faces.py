@@ -28,25 +28,26 @@ def ring(tmp_path: Path) -> Keyring:
     return with_new_key(None, Scheme.AES_256_GCM)
 
 
-@pytest.fixture
-def site(any_connection: Connection) -> Connection:
+def prepare(c: Connection) -> None:
     """One estate with a door at an entrance behind a gateway, and three residents."""
-    c = any_connection
     register(c)
     c.execute(
         "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 3) i"
     )
     c.execute("INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE code = 'es'")
     c.execute("INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM buildings")
-    c.execute(
-        "UPDATE units SET entrance_id = (SELECT id FROM entrances), building_id = (SELECT id FROM buildings) WHERE code = 'u-1'"
-    )
+    c.execute("UPDATE units SET entrance_id = (SELECT id FROM entrances) WHERE code = 'u-1'")
     c.execute(
         "INSERT INTO mounts (code, device_id, entrance_id, valid_from) SELECT 'm-door', d.id, n.id, '2020-01-01' FROM devices d, entrances n WHERE d.code = 'door-1'"
     )
     faces.add_assessment(c, {"code": "PIA-2026-001", "estate_id": estate(c), "title": "faces", "done_on": TODAY - timedelta(days=9),
                              "review_by": TODAY + timedelta(days=300), "approved_by": "somebody", "document_sha256": "0" * 64, "made_by": "x"})  # fmt: skip
-    return c
+
+
+@pytest.fixture
+def site(any_connection: Connection) -> Connection:
+    prepare(any_connection)
+    return any_connection
 
 
 def estate(c: Connection) -> int:
