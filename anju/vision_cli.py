@@ -22,7 +22,7 @@ MOST_CPU_S, MEMORY_MB = 3600, 2048
 
 @vision_app.command(name="try")
 def try_rules(
-    video: Annotated[Path, typer.Argument(help="a recording of the camera")],
+    video: Annotated[str, typer.Argument(help="a recording of the camera")],
     rule: Annotated[Path, typer.Option(help="the rules, YAML (docs/vision.md)")],
     into: Annotated[Path, typer.Option(help="folder for annotated pictures and clips")] = Path("vision-try"),
     starts_at: Annotated[
@@ -41,7 +41,7 @@ def try_rules(
         raise fail(str(error)) from None
     started = None if starts_at is None else round(starts_at.astimezone(UTC).timestamp() * 1000)
     orders = {
-        "url": str(video), "rules": msgspec.to_builtins(rules), "folder": str(into), "memory_mb": MEMORY_MB, "most_cpu_s": MOST_CPU_S,
+        "url": video, "rules": msgspec.to_builtins(rules), "folder": str(into), "memory_mb": MEMORY_MB, "most_cpu_s": MOST_CPU_S,
         "starts_at": started, "max_mb": 4096, "keep_days": 365.0,
     }  # fmt: skip
     done = subprocess.run(

@@ -99,14 +99,7 @@ def standing_codes(connection: Connection) -> list[str]:
 
 def proofs(connection: Connection, consent_id: int) -> list[dict[str, Any]]:
     """Say for every gateway before a door of the entrance whether it holds something, and since when it has said that it does not."""
-    return connection.execute(
-        "SELECT DISTINCT g.code AS gateway, t.seen_at AS held_at, p.proven_at, p.command FROM people.face_consents c "
-        "JOIN entrances n ON n.id = c.entrance_id JOIN mounts m ON m.entrance_id = n.id OR m.building_id = n.building_id "
-        "JOIN devices d ON d.id = m.device_id AND d.kind = 'door' JOIN gateways g ON g.id = d.gateway_id "
-        "LEFT JOIN people.face_templates t ON t.consent_id = c.id AND t.gateway_id = g.id "
-        "LEFT JOIN people.face_proofs p ON p.consent_id = c.id AND p.gateway_id = g.id WHERE c.id = %s ORDER BY g.code",
-        [consent_id],
-    ).fetchall()
+    return connection.execute("SELECT * FROM face_gateways(%s)", [consent_id]).fetchall()
 
 
 # Lists ----------------------------------------------------------------------------------------------------------------

@@ -112,3 +112,15 @@ $$;
 -- Lists of consents go down like lists of credentials.
 ALTER TABLE commands DROP CONSTRAINT commands_kind_check;
 ALTER TABLE commands ADD CONSTRAINT commands_kind_check CHECK (kind IN ('valve', 'door', 'credentials', 'faces'));
+
+-- Where a consent's template may lie: every gateway before a door of its entrance, what it holds, and since when it has said that it does not.
+CREATE FUNCTION face_gateways(consent integer)
+RETURNS TABLE (gateway text, held_at timestamptz, proven_at timestamptz, command text) LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT DISTINCT g.code, t.seen_at, p.proven_at, p.command FROM people.face_consents c
+    JOIN entrances n ON n.id = c.entrance_id JOIN mounts m ON m.entrance_id = n.id OR m.building_id = n.building_id
+    JOIN devices d ON d.id = m.device_id AND d.kind = 'door' JOIN gateways g ON g.id = d.gateway_id
+    LEFT JOIN people.face_templates t ON t.consent_id = c.id AND t.gateway_id = g.id
+    LEFT JOIN people.face_proofs p ON p.consent_id = c.id AND p.gateway_id = g.id
+    WHERE c.id = consent AND (session_user <> 'anju_api' OR (anju_sees('people') AND c.estate_id = ANY (anju_scope()))) ORDER BY g.code
+$$;

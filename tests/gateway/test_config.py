@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import BadConfig, load_config, parse_config
+from gateway.tables import Table
 
 GOOD = """
 estate = "heyuan"
@@ -110,3 +111,10 @@ def test_a_site_adds_a_profile_without_python(folder: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="cannot be read"):
         load_config(tmp_path / "none.toml")
+
+
+def test_a_table_takes_nothing_it_does_not_know() -> None:
+    assert (
+        all(table.__struct_config__.forbid_unknown_fields for table in Table.__subclasses__())
+        and len(Table.__subclasses__()) > 10
+    )

