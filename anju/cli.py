@@ -326,6 +326,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
     from anju.processes import ChildFailed
     from anju.register_files import BadRegister
     from api.authority import NoAuthority
+    from api.clips import BadClipPlaces
     from api.serve import BadDirectory
     from casework.keyring import BadKeyring
     from casework.people.policy import BadPeoplePolicy
@@ -345,6 +346,7 @@ def guarded(run: Callable[[], T]) -> T | Any:
         BadSettings,
         BadDirectory,
         BadKeyring,
+        BadClipPlaces,
         BadPeoplePolicy,
         BadPolicy,
         BadRegister,

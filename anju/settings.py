@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     policy_file: Path | None = Field(None, description="a site's own policy in place of the one that ships")
     keys_file: Path | None = Field(None, description="the site's keys for people's data and second factors")
     people_policy_file: Path | None = Field(None, description="a site's own policy on people's data")
+    clips_file: Path | None = Field(
+        None, description="where each estate's gateway gives clips, and the key that it knows"
+    )
     oidc_issuer: str | None = Field(
         None, description="the bureau's own directory of people (OpenID Connect); empty for none"
     )
@@ -114,7 +117,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "db_password_file", "api_db_password_file", "broker_password_file", "broker_ca_file", "policy_file", "notices_file", "keys_file",
-        "people_policy_file", "oidc_client_secret_file", "api_cert_file", "api_key_file",
+        "people_policy_file", "clips_file", "oidc_client_secret_file", "api_cert_file", "api_key_file",
     )  # fmt: skip
     @classmethod
     def _is_file(cls, path: Path | None) -> Path | None:

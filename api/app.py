@@ -17,6 +17,7 @@ from api import (
     alarms,
     alerts,
     audit,
+    clips,
     commands,
     estates,
     exports,
@@ -34,6 +35,7 @@ from api import (
     users,
     visits,
 )
+from api.clips import ClipPlace
 from api.directory import Directory
 from api.hub import Hub
 from casework.keyring import KeyFile
@@ -71,6 +73,7 @@ _ROUTERS = (
     audit,
     provision,
     faces,
+    clips,
 )
 
 
@@ -84,6 +87,8 @@ class Site:
     keys: KeyFile | None = None
     people: PeoplePolicy = field(default_factory=PeoplePolicy)
     directory: Directory | None = None
+    #: Where each estate's gateway gives clips.
+    clips: dict[str, ClipPlace] = field(default_factory=dict)
     #: Times by which a rate limit is wider; for load tests.
     slack: int = 1
 
@@ -116,6 +121,7 @@ def create_app(
     state.pool, state.bus, state.hub, state.policy = pool, bus, hub, policy
     state.room = asyncio.Semaphore(pool.max_size)
     state.rates, state.slack = rates or Rates(None), own.slack
+    state.clips = own.clips
     state.notices, state.keys, state.people, state.directory = own.notices, own.keys, own.people, own.directory
     state.cookie_secure, state.authority_dir, state.pages = own.cookie_secure, own.authority_dir, pages.Pages()
 

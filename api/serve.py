@@ -9,6 +9,7 @@ import uvicorn
 
 from analytics.policy import load_policy
 from api.app import Site, create_app
+from api.clips import load_clip_places
 from api.directory import Directory
 from casework.keyring import KeyFile
 from casework.notices.rules import load_notices
@@ -32,6 +33,7 @@ class ApiSettings(Protocol):
     notices_file: Path | None
     keys_file: Path | None
     people_policy_file: Path | None
+    clips_file: Path | None
     oidc_issuer: str | None
     oidc_client_id: str | None
     oidc_redirect: str | None
@@ -66,6 +68,7 @@ def serve(settings: ApiSettings) -> None:
         notices=load_notices(settings.notices_file),
         keys=KeyFile(settings.keys_file) if settings.keys_file else None,
         people=load_people_policy(settings.people_policy_file),
+        clips=load_clip_places(settings.clips_file),
         directory=_directory(settings),
     )
     if site.keys is not None:

@@ -433,6 +433,7 @@ class _Check:
         fault = self.table.vision.fault()
         if fault is not None:
             self.fail(fault)
+        self._file("vision: link_key_file", self.table.vision.link_key_file)
         if self.table.camera and find_spec("cv2") is None:
             self.fail("camera: opencv-python is not installed; install Anju with its extra `vision`")
         for camera in self.table.camera:

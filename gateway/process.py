@@ -37,6 +37,7 @@ from gateway.sources import MqttSource
 from gateway.strangers import Strangers
 from gateway.uplink import Uplink
 from gateway.vision.camera import Camera
+from gateway.vision.fetch import ClipServer
 
 log = structlog.get_logger()
 
@@ -293,6 +294,10 @@ class Gateway:
             wanted[f"camera:{camera.device}{tail}{rules}"] = partial(
                 Camera, table=camera, config=config, desk=self.desk, clock=self.clock
             )
+        if table.camera and table.vision.port is not None:
+            key = hash(config.secret(table.vision.link_key_file))
+            names = named([table.vision, [camera.device for camera in table.camera]])
+            wanted[f"clips:{table.vision.port}{tail}{names}{key}"] = partial(ClipServer, config)
         vault = self._vault(config)
         if table.faces is not None and vault is not None:
             secret = hash((config.face_key(), *(config.secret(door.token_file) for door in table.faces.doors)))

@@ -23,9 +23,15 @@ class VisionTable(Table):
     max_mb: int = 512
     keep_days: float = 7.0
     memory_mb: int = 2048
+    #: Where reviewers fetch clips over the estate's network, by links that the server signs; off without a port.
+    port: int | None = None
+    host: str = "127.0.0.1"
+    link_key_file: str | None = None
 
     def fault(self) -> str | None:
         """What is wrong with it, or None."""
         if not 1 <= self.max_mb <= 1_000_000 or not 0 < self.keep_days <= 365 or not 512 <= self.memory_mb <= 65_536:
             return "vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb 512 to 65536"
+        if self.port is not None and (not 1 <= self.port <= 65_535 or self.link_key_file is None):
+            return "vision: port lies between 1 and 65535 and needs link_key_file: the key that ANJU_CLIPS_FILE has for this estate"
         return None

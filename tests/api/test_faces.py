@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
+from api import clips
 from api import faces as routes
 from api.app import Site, create_app
 from casework.keyring import KeyFile, save_keyring, with_new_key
@@ -128,3 +129,30 @@ def test_the_count_is_the_whole_sites(town: TestClient, site: dict[str, Any]) ->
         409,
         "not_due",
     )
+
+
+def test_a_clip_is_a_link_to_the_estates_gateway(town: TestClient, site: dict[str, Any], tmp_path: Path) -> None:
+    from domain.clips import signed
+
+    guard = bearer(town, site, "guard")
+    with connect(site["dsn"]) as connection:
+        connection.execute(
+            """UPDATE alerts SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}' WHERE id = %s""",
+            [site["alerts"]["fire"]],
+        )
+    ask = f"/api/v1/alerts/{site['alerts']['fire']}/clip"
+    is_problem(town.post(ask, headers=guard), 409, "no_place")
+    (tmp_path / "clips.toml").write_text('[es]\nurl = "http://10.0.0.1:8911/"\nkey = "a key of sixteen characters"\n')
+    town.app.state.clips = clips.load_clip_places(tmp_path / "clips.toml")  # type: ignore[attr-defined]
+    links = town.post(ask, headers=guard).json()
+    place, _, query = links["still"].partition("?")
+    until, signature = (part.partition("=")[2] for part in query.split("&"))
+    path = place.removeprefix("http://10.0.0.1:8911/clips/")
+    assert signed(b"a key of sixteen characters", f"es/{path}", until, signature, NOW.timestamp() + 60) and links[
+        "clip"
+    ].startswith("http://10.0.0.1:8911/clips/cam-1/")
+    for text in ("[es]\nurl = 'ftp://x'\nkey = 'a key of sixteen characters'", "[es]\nkey = 'x'", "no toml"):
+        (tmp_path / "clips.toml").write_text(text)
+        with pytest.raises(clips.BadClipPlaces):
+            clips.load_clip_places(tmp_path / "clips.toml")
+    assert clips.load_clip_places(None) == {}

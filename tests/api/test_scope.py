@@ -93,6 +93,7 @@ _ASK = {"purpose": "visit", "reference": "a visit's number", "fields": ["name"]}
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "stepOnManyAlerts": lambda t: {"step": "acknowledge", "ids": list(t.alerts.values())},
     "commentAlert": lambda _: {"text": "seen"},
+    "askClip": lambda _: {},
     "recordFaceConsent": lambda t: {"person": t.person, "text_version": "1", "text_sha256": "0" * 64, "assessment": "PIA-1", "other_way": "card",
                                     "under_14": False, "given_at": "2026-01-01T00:00:00Z", "holds_to": "2026-12-01"},
     "withdrawFaceConsent": lambda _: {"reason": "the person asks"},

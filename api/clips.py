@@ -1,0 +1,80 @@
+"""A clip of an alert, for whoever reviews it: a link to the estate's own gateway, signed for some minutes, and on record. No picture passes here."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from api.access import Db, StepsOnAlerts, about
+from api.alerts import AlertId, find
+from api.once import OnceRoute
+from api.problems import Problem
+from domain.clips import CLIP, LIFE_S, sign
+
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
+
+
+class BadClipPlaces(Exception):
+    """The file that says where clips are cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPlace:
+    """Where an estate's gateway gives clips, and the key that it knows."""
+
+    url: str
+    key: str
+
+
+def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
+    """Read the file: a table per estate with `url` and `key`; None gives none.
+
+    Raises: BadClipPlaces.
+    """
+    if path is None:
+        return {}
+    try:
+        places = {estate: ClipPlace(**entry) for estate, entry in tomllib.loads(path.read_text("utf-8")).items()}
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise BadClipPlaces(f"{path.name}: {error}; write [estate], url and key") from None
+    for estate, place in places.items():
+        if not place.url.startswith(("http://", "https://")) or len(place.key) < 16:
+            raise BadClipPlaces(
+                f"{path.name}: {estate}: url begins with http:// or https://, key has 16 characters or more"
+            )
+    return places
+
+
+@router.post("/alerts/{alert_id}/clip", operation_id="askClip")
+def ask_clip(alert_id: AlertId, request: Request, who: StepsOnAlerts, connection: Db) -> dict[str, Any]:
+    """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
+    row = find(connection, who, alert_id)
+    evidence = row["evidence"] if isinstance(row["evidence"], dict) else {}
+    data = evidence.get("data")
+    clip, device = (data.get("clip") if isinstance(data, dict) else None), evidence.get("device")
+    if not isinstance(clip, str) or not CLIP.fullmatch(clip) or not isinstance(device, str):
+        raise Problem(404, "no_clip", "this alert has no clip")
+    place: ClipPlace | None = request.app.state.clips.get(row["estate"])
+    if place is None:
+        raise Problem(
+            409, "no_place", f"where the clips of {row['estate']!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)"
+        )
+    until = int(time.time()) + LIFE_S
+    about(
+        request,
+        subject=f"clip:{row['estate']}/{device}/{clip}",
+        estate_id=row["estate_id"],
+        reference=f"alert {alert_id}",
+    )
+
+    def link(ending: str) -> str:
+        signature = sign(place.key.encode(), f"{row['estate']}/{device}/{clip}.{ending}", until)
+        return f"{place.url.rstrip('/')}/clips/{device}/{clip}.{ending}?until={until}&sig={signature}"
+
+    return {"still": link("jpg"), "clip": link("webp"), "expires_at": datetime.fromtimestamp(until, UTC)}
