@@ -63,6 +63,7 @@ _ROUTERS = (
     users,
     estates,
     stream,
+    clips,  # before the steps on alerts, whose path takes any last word
     alerts,
     alarms,
     notices,
@@ -73,7 +74,6 @@ _ROUTERS = (
     audit,
     provision,
     faces,
-    clips,
 )
 
 
