@@ -73,7 +73,7 @@ def list_consents(
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> dict[str, Any]:
-    """List an estate's consents by number, with people's codes; that somebody looked is on record."""
+    """List an estate's consents as they were recorded, with people's codes; that somebody looked is on record."""
     found = find_estate(connection, who, estate)
     rows = faces.list_consents(connection, found["id"], after, limit)
     look(request, subject=f"face-consents:{estate}", estate_id=found["id"], detail={"after": after, "shown": len(rows)})

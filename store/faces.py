@@ -21,7 +21,10 @@ _CONSENT = (
     "JOIN entrances n ON n.id = c.entrance_id JOIN buildings b ON b.id = n.building_id "
 )
 _ONE = _CONSENT + "WHERE c.code = %s AND c.estate_id = ANY(%s)"
-_LIST = _CONSENT + "WHERE c.estate_id = %s AND (%s::text IS NULL OR c.code > %s) ORDER BY c.code LIMIT %s"
+_LIST = _CONSENT + (
+    "WHERE c.estate_id = %(estate)s AND (%(after)s::text IS NULL OR c.id > (SELECT a.id FROM people.face_consents a "
+    "WHERE a.code = %(after)s AND a.estate_id = %(estate)s)) ORDER BY c.id LIMIT %(limit)s"
+)
 
 
 def new_code() -> str:
@@ -58,8 +61,8 @@ def find_consent(connection: Connection, estates: Sequence[int], code: str) -> d
 
 
 def list_consents(connection: Connection, estate_id: int, after: str | None, limit: int) -> list[dict[str, Any]]:
-    """List an estate's consents by number."""
-    return connection.execute(_LIST, [estate_id, after, after, limit]).fetchall()
+    """List an estate's consents in the order in which they were recorded; `after` is the last one's code."""
+    return connection.execute(_LIST, {"estate": estate_id, "after": after, "limit": limit}).fetchall()
 
 
 def withdraw(connection: Connection, code: str, *, actor: str, why: str) -> bool:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ PATHS: dict[str, Callable[[Things], list[Any]]] = {
     "estate": lambda t: [t.estate], "unit": lambda t: [t.unit], "gateway": lambda t: [t.gateway], "device": lambda t: [t.device],
     "alert_id": lambda t: list(t.alerts.values()), "window_id": lambda t: [t.window], "watch_id": lambda t: [t.watch],
     "lookup_id": lambda t: [t.lookup, t.asked], "hold_id": lambda t: [t.hold], "name": lambda t: [t.user],
-    "consent": lambda _: ["k-0123456789abcdef"], "reach_id": lambda t: [t.reach], "key_id": lambda t: [t.key], "export_id": lambda t: [1], "step": lambda _: [],
+    "consent": lambda t: [t.consent], "reach_id": lambda t: [t.reach], "key_id": lambda t: [t.key], "export_id": lambda t: [1], "step": lambda _: [],
 }  # fmt: skip
 STEPS = {"stepOnAlert": ["acknowledge", "shelve"], "stepOnUser": ["enable", "reset-second-factor"]}
 _ASK = {"purpose": "visit", "reference": "a visit's number", "fields": ["name"]}
@@ -94,8 +95,9 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "stepOnManyAlerts": lambda t: {"step": "acknowledge", "ids": list(t.alerts.values())},
     "commentAlert": lambda _: {"text": "seen"},
     "askClip": lambda _: {},
-    "recordFaceConsent": lambda t: {"person": t.person, "text_version": "1", "text_sha256": "0" * 64, "assessment": "PIA-1", "other_way": "card",
-                                    "under_14": False, "given_at": "2026-01-01T00:00:00Z", "holds_to": "2026-12-01"},
+    "recordFaceConsent": lambda t: {"person": t.person, "text_version": "1", "text_sha256": "0" * 64, "assessment": t.assessment, "other_way": "card",
+                                    "under_14": False, "kept_at": "terminal", "given_at": "2026-01-01T00:00:00Z",
+                                    "holds_to": (datetime.now(UTC) + timedelta(days=100)).date().isoformat()},
     "withdrawFaceConsent": lambda _: {"reason": "the person asks"},
     "fileAssessment": lambda t: {"code": f"PIA-{t.estate}", "title": "faces", "done_on": "2026-01-01", "review_by": "2030-01-01",
                                  "approved_by": "somebody", "document_sha256": "0" * 64},
@@ -387,7 +389,7 @@ def test_an_answer_is_not_empty_by_accident(make_world: Callable[..., World]) ->
             if status < 300 and ("canary-aa" in text or " GET " not in said):
                 seen.setdefault(operation, set()).add(status)
     quiet = {r.operation_id for r in api_routes(world.app)} - set(seen) - set(OPEN) - APART
-    assert quiet <= {"listFolds", "showPerson", "erasePerson", "listPurposes", "whoAmI", "getPushKey", "subscribe", "getAuditIntegrity", "exportAudit", "getAlarmFigures",
+    assert quiet <= {"listFolds", "showPerson", "erasePerson", "listPurposes", "whoAmI", "getPushKey", "subscribe", "getAuditIntegrity", "exportAudit", "getAlarmFigures", "countFaces", "noteFaceFiling", "askClip",
                      "listReadings", "searchPeople", "getLessons", "listUnitDays", "listAbstentions", "stepOnUser", "listLatest", "addKey"}, quiet  # fmt: skip
 
 

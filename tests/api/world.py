@@ -49,6 +49,8 @@ class Things:
     user: str
     reach: int
     key: int
+    consent: str
+    assessment: str
 
 
 def build(connection: Connection, ring: Keyring, which: tuple[str, ...] = ESTATES) -> dict[str, Things]:
@@ -124,7 +126,7 @@ def _estate(connection: Connection, one: str) -> dict[str, int]:
         f"{c}-community", c, f"canary-{DISTRICT[one]}",
     )  # fmt: skip
     estate = new("INSERT INTO estates (code, name, jurisdiction_id) VALUES (%s, %s, %s)", c, f"{c} estate", place)
-    building = new("INSERT INTO buildings (estate_id, code, name) VALUES (%s, %s, %s)", estate, f"{c}-b", c)
+    building = new("INSERT INTO buildings (estate_id, code, name) VALUES (%s, %s, %s)", estate, f"{c}-fb", c)
     entrance = new(
         "INSERT INTO entrances (estate_id, building_id, code) VALUES (%s, %s, %s)", estate, building, f"{c}-n"
     )
@@ -187,6 +189,21 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     run(
         "INSERT INTO abstentions (detector, version, unit_id, from_day, to_day, reason) VALUES ('unoccupied', '1', %s, current_date - 1, "
         "current_date + 1, %s)", [ids["unit"], "no_meter"],
+    )  # fmt: skip
+    building = new("INSERT INTO buildings (estate_id, code, name) VALUES (%s, %s, %s)", ids["estate"], f"{c}-b", c)
+    entrance = new(
+        "INSERT INTO entrances (estate_id, building_id, code) VALUES (%s, %s, %s)", ids["estate"], building, f"{c}-fe"
+    )
+    run("UPDATE units SET entrance_id = %s WHERE estate_id = %s", [entrance, ids["estate"]])
+    run(
+        "INSERT INTO people.assessments (code, estate_id, title, done_on, review_by, approved_by, document_sha256, made_by) "
+        "VALUES (%s, %s, %s, '2026-01-01', '2099-01-01', %s, repeat('0', 64), %s)", [f"{c}-pia", ids["estate"], c, c, c],
+    )  # fmt: skip
+    consent = f"k-canary{one}00"
+    new(
+        "INSERT INTO people.face_consents (code, resident_id, estate_id, entrance_id, purpose, text_version, text_sha256, assessment, other_way, "
+        "under_14, kept_at, given_at, holds_to, recorded_by) VALUES (%s, %s, %s, %s, 'entrance', '1', repeat('0', 64), %s, 'card', false, "
+        "'gateway', '2026-01-01', '2099-01-01', %s)", consent, ids["resident"], ids["estate"], entrance, f"{c}-pia", c,
     )  # fmt: skip
     raised = {kind: _alert(connection, one, ids, kind) for kind in AlertClass}
     run(
@@ -253,6 +270,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     return Things(
         estate=c, unit=f"{c}-u0", gateway=f"{c}-gw", device=f"{c}-door", alerts=raised, command=f"{c}-c", window=window, watch=watch,
         person=f"{c}-r", lookup=lookups[0], asked=lookups[1], hold=hold, user=f"{c}-fixed", reach=reach, key=key,
+        consent=consent, assessment=f"{c}-pia",
     )  # fmt: skip
 
 
