@@ -21,12 +21,12 @@ from domain.alerting import AlertClass
 TABLE = {
     Role.GUARD: "own_session see_places see_devices see_alerts step_on_alerts see_commands give_commands",
     Role.PROPERTY_MANAGER: "own_session see_places see_devices see_units see_alerts step_on_alerts take_out_of_service plan keep_welfare "
-    "see_commands give_commands see_people unmask",
+    "see_commands give_commands see_people unmask see_consents keep_consents",
     Role.COMMUNITY_OFFICER: "own_session see_places see_units see_alerts step_on_alerts keep_welfare see_leads record_visits see_people unmask",
     Role.COMPLIANCE: "own_session see_places see_devices see_units see_alerts step_on_alerts see_leads record_visits see_commands export "
     "see_people unmask approve_unmask",
     Role.DEVICE_ENGINEER: "own_session see_places see_devices see_alerts step_on_alerts take_out_of_service",
-    Role.PRIVACY_OFFICER: "own_session see_places see_alerts step_on_alerts see_people unmask approve_unmask keep_people see_audit",
+    Role.PRIVACY_OFFICER: "own_session see_places see_alerts step_on_alerts see_people unmask approve_unmask keep_people see_consents keep_consents see_audit",
     Role.AUDITOR: "own_session see_places see_devices see_units see_alerts see_leads see_commands see_channels export see_audit",
     Role.ADMINISTRATOR: "own_session see_places see_devices see_units see_alerts step_on_alerts take_out_of_service hold_back_life_safety "
     "plan keep_welfare see_leads record_visits see_commands give_commands see_channels export manage_users",
@@ -53,7 +53,9 @@ def test_what_never_meets() -> None:
         assert "units" not in who(role).sees, f"{role} sees no behaviour"
     assert not ALLOWED[Action.STEP_ON_ALERTS] & {Role.AUDITOR}
     assert {Action.UNMASK, Action.MANAGE_USERS, Action.KEEP_PEOPLE} <= NEEDS_SECOND_FACTOR
-    assert not FOR_KEYS & (NEEDS_SECOND_FACTOR | {Action.SEE_PEOPLE, Action.SEE_AUDIT})
+    assert not FOR_KEYS & (
+        NEEDS_SECOND_FACTOR | {Action.SEE_PEOPLE, Action.SEE_AUDIT, Action.SEE_CONSENTS, Action.KEEP_CONSENTS}
+    )
     assert [role for role in Role if AlertClass.PRIVACY in CLASSES_OF[role]] == [Role.PRIVACY_OFFICER, Role.AUDITOR]
 
 
