@@ -76,7 +76,9 @@ def try_rules(
 def scene(
     kind: Annotated[str, typer.Argument(help="lane or facade")],
     seed: Annotated[int, typer.Option(help="what happens follows from it")] = 1,
-    seconds: Annotated[float, typer.Option(min=5, max=86_400)] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(min=5, max=86_400, help="by default 900 for a lane, 60 for a facade")
+    ] = None,
     into: Annotated[Path, typer.Option(help="folder for film, rules and truth")] = Path("scene"),
 ) -> None:
     """Render a simulated scene: `scene.mp4`, its `rules.yaml` as an installer would write them, and `truth.json`."""
