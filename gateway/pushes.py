@@ -79,6 +79,19 @@ class Receiver:
         return Taken(kept=True, unknown=unknown)
 
 
+async def body_of(request: Request, most: int) -> bytes | Response:
+    """Read a body within a limit; the answer to give where there is none that can be taken."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                return PlainTextResponse(f"a body has at most {most} bytes\n", 413)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    return bytes(body)
+
+
 class QuietServer(uvicorn.Server):
     """A server that leaves signals to the gateway's process."""
 
@@ -130,15 +143,10 @@ class PushServer:
         return await self._take(receiver, request)
 
     async def _take(self, receiver: Receiver, request: Request) -> Response:
-        body = bytearray()
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    return PlainTextResponse(f"a body has at most {MAX_BODY} bytes\n", 413)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        taken = await receiver.take(request.headers.get("content-type", ""), bytes(body))
+        body = await body_of(request, MAX_BODY)
+        if isinstance(body, Response):
+            return body
+        taken = await receiver.take(request.headers.get("content-type", ""), body)
         push: Push = receiver.push
         if taken.refused is not None and taken.refused.reason in (Reason.UNREADABLE, Reason.TOO_LARGE):
             return PlainTextResponse(taken.refused.detail + "\n", 400)

@@ -22,7 +22,7 @@ import numpy as np
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -36,7 +36,7 @@ from gateway.faces.tables import FaceDoorTable, FacesTable
 from gateway.faces.vault import Vault
 from gateway.intake import local_time
 from gateway.outbox import Entry, Heard
-from gateway.pushes import QuietServer
+from gateway.pushes import QuietServer, body_of
 
 log = structlog.get_logger()
 
@@ -184,16 +184,11 @@ class FaceServer:
         door = self._doors.get(name)
         if door is None or not hmac.compare_digest(token.encode(), self._tokens[name].encode()):
             return PlainTextResponse("no such door, or a wrong token in the address\n", 404)
-        body = bytearray()
+        body = await body_of(request, MOST_BODY)
+        if isinstance(body, Response):
+            return body
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MOST_BODY:
-                    return PlainTextResponse(f"a picture has at most {MOST_BODY} bytes\n", 413)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        try:
-            await self.look(door, str(request.query_params.get("passage", ""))[:60], bytes(body))
+            await self.look(door, str(request.query_params.get("passage", ""))[:60], body)
         except PictureRefused as error:
             return PlainTextResponse(f"{error}\n", 400)
         return Response(status_code=202)
