@@ -8,7 +8,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from PIL import ImageFile
 
 from gateway.faces.engine import EngineMissing, Face, Picture
 from gateway.faces.matching import Thresholds
@@ -36,8 +35,6 @@ class DlibEngine:
             raise EngineMissing(
                 "engine dlib: face-recognition or its models are not installed; run `make faces`"
             ) from None
-        # The library lets Pillow fill truncated pictures with grey; here they are refused.
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
         self._library: Any = face_recognition
         self._detector: Any = dlib.get_frontal_face_detector()
 

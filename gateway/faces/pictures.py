@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 Picture = NDArray[np.uint8]
 MOST_BYTES, MOST_PIXELS = 8 * 1024 * 1024, 16_000_000
@@ -26,6 +26,8 @@ def decode(body: bytes) -> Picture:
     """
     if len(body) > MOST_BYTES:
         raise BadPicture(f"{len(body)} bytes; a picture has at most {MOST_BYTES}")
+    # face-recognition, once imported, lets Pillow fill truncated pictures with grey; here they are refused.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(body), formats=KINDS) as image:
             width, height = image.size
