@@ -21,10 +21,7 @@ _CONSENT = (
     "JOIN entrances n ON n.id = c.entrance_id JOIN buildings b ON b.id = n.building_id "
 )
 _ONE = _CONSENT + "WHERE c.code = %s AND c.estate_id = ANY(%s)"
-_LIST = _CONSENT + (
-    "WHERE c.estate_id = %(estate)s AND (%(after)s::text IS NULL OR c.id > (SELECT a.id FROM people.face_consents a "
-    "WHERE a.code = %(after)s AND a.estate_id = %(estate)s)) ORDER BY c.id LIMIT %(limit)s"
-)
+_LIST = _CONSENT + "WHERE c.estate_id = %s AND c.id > %s ORDER BY c.id LIMIT %s"
 
 
 def new_code() -> str:
@@ -62,7 +59,10 @@ def find_consent(connection: Connection, estates: Sequence[int], code: str) -> d
 
 def list_consents(connection: Connection, estate_id: int, after: str | None, limit: int) -> list[dict[str, Any]]:
     """List an estate's consents in the order in which they were recorded; `after` is the last one's code."""
-    return connection.execute(_LIST, {"estate": estate_id, "after": after, "limit": limit}).fetchall()
+    last = connection.execute(
+        "SELECT id FROM people.face_consents WHERE code = %s AND estate_id = %s", [after, estate_id]
+    ).fetchone()
+    return connection.execute(_LIST, [estate_id, last["id"] if last else 0, limit]).fetchall()
 
 
 def withdraw(connection: Connection, code: str, *, actor: str, why: str) -> bool:
