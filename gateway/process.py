@@ -236,14 +236,14 @@ class Gateway:
     async def _apply(self, config: Config) -> None:
         """Stop what is no more or changed, start what is new."""
         self.intake = Intake(config, self.clock, self.outbox, self._known)
-        wanted = self._parts(config)
+        vault = self._vault(config)
+        wanted = self._parts(config, vault)
         for key in [key for key in self._drivers if key not in wanted or self._drivers[key].task.done()]:
             await self._drivers.pop(key).stop()
         for key, make in wanted.items():
             if key not in self._drivers:
                 part = make()
                 self._drivers[key] = Driver(part, key.partition(" ")[0])
-        vault = self._vault(config)
         self.commander.faces = None if vault is None else partial(take_faces, vault)
         buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
         self.commander.use(config, buses)
@@ -263,7 +263,7 @@ class Gateway:
             destroy_all(config.folder / FOLDER)
         return None
 
-    def _parts(self, config: Config) -> dict[str, Callable[[], Any]]:
+    def _parts(self, config: Config, vault: Vault | None) -> dict[str, Callable[[], Any]]:
         """Return what the configuration asks for, by a key that changes when anything of it does."""
         table = config.table
         # A profile, the zone or the key of tokens change every part; whatever else changes only its own.
@@ -298,7 +298,6 @@ class Gateway:
             key = hash(config.secret(table.vision.link_key_file))
             names = named([table.vision, [camera.device for camera in table.camera]])
             wanted[f"clips:{table.vision.port}{tail}{names}{key}"] = partial(ClipServer, config)
-        vault = self._vault(config)
         if table.faces is not None and vault is not None:
             secret = hash((config.face_key(), *(config.secret(door.token_file) for door in table.faces.doors)))
             wanted[f"faces:{table.faces.port}{tail}{named(table.faces)}{secret}"] = partial(

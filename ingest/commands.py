@@ -70,15 +70,8 @@ def renew_lists(connection: Connection, now: datetime) -> int:
         return 0
     lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
     stale = commands.stale_doors(connection, lists, now)
-    for door in stale:
-        command_id = commands.issue(
-            connection, code=commands.new_code(), device_id=door, kind=CommandKind.CREDENTIALS, argument={"people": lists[door]},
-            issued_by=REGISTER, reason="who may pass follows from tenancies", expires_at=now + LIST_LIVES,
-        )  # fmt: skip
-        commands.note_list(connection, door, lists[door], command_id)
-    if stale:
-        log.info("door_lists", doors=len(stale))
-    return len(stale)
+    why = "who may pass follows from tenancies"
+    return _give(connection, CommandKind.CREDENTIALS, "people", lists, stale, commands.note_list, why, now)
 
 
 def renew_face_lists(connection: Connection, now: datetime) -> int:
@@ -87,12 +80,21 @@ def renew_face_lists(connection: Connection, now: datetime) -> int:
         return 0
     lists = faces.lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
     stale = faces.stale(connection, lists, now)
-    for door in stale:
+    why = "whose face may be compared follows from consents"
+    return _give(connection, CommandKind.FACES, "consents", lists, stale, faces.note_list, why, now)
+
+
+def _give(
+    connection: Connection, kind: CommandKind, name: str, lists: dict[int, list[dict[str, str]]], doors: list[int],
+    note: Callable[[Connection, int, list[dict[str, str]], int], None], why: str, now: datetime,
+) -> int:  # fmt: skip
+    """Send doors their lists, as the argument `name` of a command of a kind, and note each; returns how many."""
+    for door in doors:
         command_id = commands.issue(
-            connection, code=commands.new_code(), device_id=door, kind=CommandKind.FACES, argument={"consents": lists[door]},
-            issued_by=REGISTER, reason="whose face may be compared follows from consents", expires_at=now + LIST_LIVES,
+            connection, code=commands.new_code(), device_id=door, kind=kind, argument={name: lists[door]}, issued_by=REGISTER, reason=why,
+            expires_at=now + LIST_LIVES,
         )  # fmt: skip
-        faces.note_list(connection, door, lists[door], command_id)
-    if stale:
-        log.info("face_lists", doors=len(stale))
-    return len(stale)
+        note(connection, door, lists[door], command_id)
+    if doors:
+        log.info("lists_given", kind=str(kind), doors=len(doors))
+    return len(doors)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from anju import embedded
 from anju.embedded import Broker, Postgres, Redis
@@ -23,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ANJU_TEST_DATA", ROOT.parent / "shared" / "dev-data"))
 SEED = int(os.environ.get("PYTEST_SEED", "20261121"))
 _numbers = itertools.count(1)
+# Properties are tried on the same examples every time; another PYTEST_SEED lets them draw new ones, and prints how to repeat a failure.
+settings.register_profile("anju", derandomize="PYTEST_SEED" not in os.environ, print_blob=True)
+settings.load_profile("anju")
 
 
 def pytest_report_header() -> str:

@@ -53,7 +53,7 @@ class DlibEngine:
         grey = np.asarray(picture.mean(axis=2), np.uint8)
         found = []
         for (top, right, bottom, left), mark, encoding in zip(boxes, marks, encodings, strict=True):
-            cut = grey[max(top, 0) : bottom, max(left, 0) : right]
+            cut = grey[top:bottom, left:right]
             eyes = [tuple(np.mean(mark[name], axis=0)) for name in ("right_eye", "left_eye")]
             eyes.sort()
             measured = measure(

@@ -29,7 +29,7 @@ GRID = 4
 LEAST_POINTS, MOST_MISSES = 8, 3
 MOST_POINTS = 150
 #: Terminal speeds tried, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower.
-TERMINAL_SPEEDS = (10.0, 12.0, 14.0, 16.0, 18.0, 21.0, 25.0, 30.0, 40.0, 60.0, 120.0)
+TERMINAL_SPEEDS = (10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.5, 18.0, 20.0, 22.5, 25.0, 30.0, 40.0, 60.0, 120.0)
 #: How far it may be from its parabola: root mean square, in metres and in pixels (the larger counts).
 FIT_M, FIT_PX = 0.08, 1.0
 #: Two tracks that end within this of each other are one thing.
@@ -116,7 +116,7 @@ class Falling:
     _spots: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     _before: float = float("-inf")
     _tracks: list[_Track] = field(default_factory=list)
-    _told: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=20))
+    _told: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     _scale: Scale | None = None
     _inside: NDArray[np.uint8] | None = None
 
@@ -246,12 +246,18 @@ class Falling:
         vx = float(np.polyfit(t, x, 1)[0])
         if len(t) >= 5:
             a, vy, _ = np.polyfit(t, y, 2)
-            track.acceleration = float(np.clip(2 * a, -track_limit(self, track), track_limit(self, track)))
+            limit = self._limit(track)
+            track.acceleration = float(np.clip(2 * a, -limit, limit))
             track.velocity = (vx, float(vy))
         else:
             half = track.acceleration / 2
             vy = float(np.polyfit(t, y - half * t * t, 1)[0])
             track.velocity = (vx, vy)
+
+    def _limit(self, track: _Track) -> float:
+        """The largest acceleration that a prediction uses, pixels a second squared: twice gravity there."""
+        assert self._scale is not None
+        return float(2 * GRAVITY * self._scale.pixels_per_metre(np.array(track.y[-1])))
 
     def _begin(self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]) -> list[_Track]:
         """Pair spots that no hypothesis took with those of the picture before, where the way leads down."""
@@ -282,9 +288,9 @@ class Falling:
         if found is None:
             return None
         begins = track.t[0]
-        if any(abs(begins - other) < SAME_S for other, _ in self._told):
+        if any(abs(begins - other) < SAME_S for other in self._told):
             return None
-        self._told.append((begins, track.x[0]))
+        self._told.append(begins)
         rows, columns = self._earlier[-1].shape
         path = [(round(x / columns, 4), round(y / rows, 4)) for x, y in zip(track.x, track.y, strict=True)]
         return Sighting(
@@ -318,12 +324,6 @@ class Falling:
         found = best_fall(t, h, self.rule.roof + 2.0)
         # The fit must be good, and much better than that of an even motion.
         return found if found is not None and found.rms_m <= allowed and straight >= 2.5 * found.rms_m else None
-
-
-def track_limit(detector: Falling, track: _Track) -> float:
-    """The largest acceleration that a prediction uses, pixels a second squared: twice gravity there."""
-    assert detector._scale is not None
-    return float(2 * GRAVITY * detector._scale.pixels_per_metre(np.array(track.y[-1])))
 
 
 def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) -> Fall | None:

@@ -76,8 +76,6 @@ class LaneWatch:
     """The detector of one rule. `see` takes the pictures of a stream in order, and looks at two a second."""
 
     rule: LaneRule
-    #: What covers the lane now, as a mask of cells; for people's eyes.
-    covered: Mask | None = None
     _recent: deque[Grey] = field(default_factory=lambda: deque(maxlen=3))
     _learning: list[Floats] = field(default_factory=list)
     _grounds: list[_Ground] = field(default_factory=list)
@@ -100,6 +98,11 @@ class LaneWatch:
     _restored: _Ground | None = None
     _restored_standing: Mask | None = None
     _seen_at: float = float("-inf")
+
+    @property
+    def covered(self) -> Mask | None:
+        """What covers the lane now, as a mask of cells; for people's eyes."""
+        return self._standing
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
         """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or off."""
@@ -182,7 +185,7 @@ class LaneWatch:
             return
         self._grounds.insert(0, restored)
         if self._restored_standing is not None and self._restored_standing.size:
-            self._standing = self.covered = self._restored_standing
+            self._standing = self._restored_standing
             self._told = None
 
     def _begin_cells(self, shape: tuple[int, ...]) -> None:
@@ -202,7 +205,7 @@ class LaneWatch:
         self._inside = np.asarray(
             cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA), np.float32
         )
-        self._standing, self.covered = None, None
+        self._standing = None
 
     # A picture -------------------------------------------------------------------------------------------------------
 
@@ -294,7 +297,7 @@ class LaneWatch:
             if self._has_left(mask):
                 self._absorb(mask)
                 continue
-            self._standing, self._gone_since, self.covered, self._told = mask, None, mask, None
+            self._standing, self._gone_since, self._told = mask, None, None
             rows, columns = mask.shape
             places = np.asarray(outline).reshape(-1, 2)
             left, top, wide, high = self._frame
@@ -331,7 +334,7 @@ class LaneWatch:
         assert self._standing is not None and self._age is not None
         for _, region in _regions(self._age >= self.rule.dwell_s):
             if (region & self._standing).any():
-                self._standing = self.covered = self._standing | self._in_lane(region)
+                self._standing = self._standing | self._in_lane(region)
         share, likeness = float(hidden[self._standing].mean()), self._likeness(self._standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
         there = share > 0.6 or (share > 0.25 and likeness > 0.3)
@@ -345,7 +348,7 @@ class LaneWatch:
             self._gone_since = t
         if t - self._gone_since < self.rule.gone_s:
             return []
-        gone, self._standing, self.covered = self._gone_since, None, None
+        gone, self._standing = self._gone_since, None
         return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
 
     def _likeness(self, mask: Mask) -> float:

@@ -64,15 +64,14 @@ class Work:
 
         Raises: NotPlayable.
         """
-        import cv2
         import numpy as np
 
         from gateway.vision.clips import AFTER_S, BEFORE_S, ClipFolder, Ring, annotated, small
         from gateway.vision.rules import ClockRule, FallingRule, parse_rules
-        from gateway.vision.stream import is_live, read
+        from gateway.vision.stream import is_live, one_thread, read
         from gateway.vision.watcher import Watcher
 
-        cv2.setNumThreads(1)
+        one_thread()
         orders = self.orders
         rules = parse_rules(orders.rules, "rules")
         watcher, live, zone = Watcher(rules), is_live(orders.url), ZoneInfo(orders.zone)
