@@ -1,6 +1,6 @@
 """What visits teach: hit rates with their intervals, what the random controls say is missed, and whether scores mean what they say.
 
-Intervals are Wilson's (E. B. Wilson, JASA 22 (1927)): they hold for few visits and for rates near nothing. A new calibration is only
+A new calibration is only
 ever proposed, as a shift and a stretch of the log odds (J. Platt, 1999) with the error before and after on visits that it was not made of.
 """
 
@@ -13,36 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_Z = 1.96
+from domain.shares import Rate, rate
+
 #: Labelled visits below which no calibration is proposed.
 LEAST_LABELS = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A share with its 95 % interval; `of` counts what it was counted over. Without any it has no value."""
-
-    hits: int
-    of: int
-    rate: float | None
-    low: float
-    high: float
-
-
-def rate(hits: int, of: int) -> Rate:
-    """Return a share with Wilson's interval."""
-    if of == 0:
-        return Rate(hits=0, of=0, rate=None, low=0.0, high=1.0)
-    p, n = hits / of, float(of)
-    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * float(np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))) / (1 + _Z**2 / n)
-    return Rate(
-        hits=hits,
-        of=of,
-        rate=round(p, 4),
-        low=round(max(0.0, middle - half), 4),
-        high=round(min(1.0, middle + half), 4),
-    )
 
 
 def hit_rates(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

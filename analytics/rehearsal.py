@@ -12,13 +12,13 @@ from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from analytics import learning
 from analytics.detectors.contract import Detector, Finding
 from analytics.frame import Frame
 from analytics.history import WHOLE, History
 from analytics.nightly import blocks
 from analytics.policy import Policy
 from domain.calendar import day_of, from_ms
+from domain.shares import Rate, rate
 from store import facts, nights, places, visits
 from store.connect import Connection
 from store.findings import Source
@@ -112,7 +112,7 @@ def until(frame: Frame, day: date) -> Frame | None:
     )  # fmt: skip
 
 
-def _labels(connection: Connection, estates: Sequence[int], raised: list[dict[str, Any]], kind: str) -> learning.Rate:
+def _labels(connection: Connection, estates: Sequence[int], raised: list[dict[str, Any]], kind: str) -> Rate:
     """Compare leads with the visits that came after them within half a year."""
     outcomes: dict[int, list[dict[str, Any]]] = {}
     for row in visits.outcomes_of(connection, estates):
@@ -124,4 +124,4 @@ def _labels(connection: Connection, estates: Sequence[int], raised: list[dict[st
         ]
         of += bool(after)
         hits += any(v["outcome"] == "confirmed" and v["kind"] == kind for v in after)
-    return learning.rate(hits, of)
+    return rate(hits, of)

@@ -136,7 +136,7 @@ def check(config: Configured = CONFIG) -> None:
 
     from gateway.clock import Clock
     from gateway.faces.door import fades
-    from gateway.faces.matching import Thresholds
+    from gateway.faces.engine import THRESHOLDS
     from gateway.faces.tables import FOLDER
     from gateway.faces.vault import Vault
     from gateway.intake import local_time
@@ -162,8 +162,8 @@ def check(config: Configured = CONFIG) -> None:
             else "no fresh list with anybody in it: nobody is matched"
         )
         out.print(f"{door.device}: {words}; not enrolled yet: {', '.join(waiting) or 'nobody'}")
-        limit = Thresholds(match=door.match or 0.5, unknown=1, margin=0)
-        fading = [one for one in allowed if fades(json.loads(memory.get(f"face/{one}", "[]")), limit)]
+        limits = door.thresholds(THRESHOLDS[table.engine])
+        fading = [one for one in allowed if fades(json.loads(memory.get(f"face/{one}", "[]")), limits)]
         if fading:
             out.print(f"{door.device}: matches fade, enrol anew: {', '.join(fading)}")
 
@@ -214,8 +214,8 @@ def roc(
     points = roc(people, [float(limit) for limit in limits])
     for point in points:
         match, miss = point.false_match, point.false_non_match
-        table.add_row(f"{point.threshold:.3f}", f"{match.share:.4f} ({match.hits}/{match.of})", f"{match.low:.4f} to {match.high:.4f}",
-                      f"{miss.share:.4f} ({miss.hits}/{miss.of})", f"{miss.low:.4f} to {miss.high:.4f}")  # fmt: skip
+        table.add_row(f"{point.threshold:.3f}", f"{match.rate or 0:.4f} ({match.hits}/{match.of})", f"{match.low:.4f} to {match.high:.4f}",
+                      f"{miss.rate or 0:.4f} ({miss.hits}/{miss.of})", f"{miss.low:.4f} to {miss.high:.4f}")  # fmt: skip
     out.print(table)
     if points[0].false_match.of < 3000:
         out.print(

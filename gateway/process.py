@@ -244,7 +244,9 @@ class Gateway:
             if key not in self._drivers:
                 part = make()
                 self._drivers[key] = Driver(part, key.partition(" ")[0])
-        self.commander.faces = None if vault is None else partial(take_faces, vault)
+        faces = config.table.faces
+        doors = frozenset(door.device for door in faces.doors) if faces is not None else frozenset[str]()
+        self.commander.faces = None if vault is None else partial(take_faces, vault, doors)
         buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
         self.commander.use(config, buses)
         born = [

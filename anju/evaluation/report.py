@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from analytics import learning
 from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf
 from anju.evaluation import score
 from anju.evaluation.chain import judge_city, last_day
 from anju.evaluation.score import Tally
+from domain.shares import Rate, rate
 from simulators.world.city import WorldCity
 
 
@@ -36,7 +36,7 @@ def evaluate_cities(
     return {
         "cities": [asdict(city) for city in cities],
         "detectors": [_row(key, total, years) for key, total in totals.items()],
-        "subletting": {k: asdict(v) if isinstance(v, learning.Rate) else v for k, v in ranked.items()},
+        "subletting": {k: asdict(v) if isinstance(v, Rate) else v for k, v in ranked.items()},
         "threshold": _row("threshold", threshold, years),
         "seeds": [{"seed": c.seed, "visits": r.visits, "hits": r.hits, "sublets": r.sublets} for c, r in zip(cities, rankings, strict=True)],
     }  # fmt: skip
@@ -55,8 +55,8 @@ def _add(total: Tally, more: Tally) -> None:
 def _row(key: str, t: Tally, years: float) -> dict[str, Any]:
     wrong = t.leads - t.right
     return {
-        "detector": key, "leads": t.leads, "precision": asdict(learning.rate(t.right, t.leads)), "truths": t.truths,
-        "recall": asdict(learning.rate(t.found, t.truths)), "start_within_2": score.within(t.start_errors, 2) if t.start_errors else None,
+        "detector": key, "leads": t.leads, "precision": asdict(rate(t.right, t.leads)), "truths": t.truths,
+        "recall": asdict(rate(t.found, t.truths)), "start_within_2": score.within(t.start_errors, 2) if t.start_errors else None,
         "delay": float(np.median(t.delays)) if t.delays else None, "abstained": t.abstained,
         "false_per_1000_year": 1000 * wrong / years, "false_per_10000_month": 10_000 * wrong / years / 12,
     }  # fmt: skip

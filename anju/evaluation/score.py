@@ -11,6 +11,7 @@ import numpy as np
 
 from analytics import learning
 from anju.evaluation.chain import Judged, Said
+from domain.shares import rate
 
 #: Share of homes that can be visited: the base rate of subletting.
 BUDGET = 0.0035
@@ -128,6 +129,6 @@ def summary(seeds: Sequence[Ranked]) -> dict[str, Any]:
     scores = [s for r in seeds for s in r.scores]
     error, bins = learning.calibration(scores, [t for r in seeds for t in r.came_true])
     return {
-        "precision": learning.rate(hits, visits), "recall": learning.rate(min(hits, sublets), sublets),
-        "baseline": learning.rate(base, visits), "calibration_error": error, "bins": bins,
+        "precision": rate(hits, visits), "recall": rate(min(hits, sublets), sublets),
+        "baseline": rate(base, visits), "calibration_error": error, "bins": bins,
     }  # fmt: skip

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.faces.engine import EngineMissing, Face, Picture
-from gateway.faces.matching import Thresholds
+from gateway.faces.engine import THRESHOLDS, EngineMissing, Face, Picture
 from gateway.faces.quality import measure
 
 #: Detections below this score are folds of cloth as often as faces: on our one real photograph hers has 1.5, a fold of the suit 0.1.
@@ -21,8 +20,7 @@ class DlibEngine:
     """The engine of the `faces` extra."""
 
     name = "dlib-hog-5"
-    #: face-recognition's own tolerance is 0.6; its documentation advises less for fewer false matches.
-    thresholds = Thresholds(match=0.50, unknown=0.62, margin=0.05)
+    thresholds = THRESHOLDS["dlib"]
 
     def __init__(self) -> None:
         try:

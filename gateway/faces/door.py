@@ -13,8 +13,8 @@ import contextlib
 import hmac
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -223,7 +223,7 @@ class FaceServer:
         """Say what a passage's encodings mean, as what is put into the outbox."""
         today = local_time(now, self._config.zone).date().isoformat()
         consents = self._vault.consents(door.device, now, today)
-        engine, thresholds = self.encoder.engine, self._thresholds(door)
+        engine, thresholds = self.encoder.engine, door.thresholds(self.encoder.thresholds)
         gallery = {one: held for one in consents if (held := self._vault.templates(one, engine)) is not None}
         answer = decide(frames, gallery, thresholds)
         data: dict[str, Any] = {
@@ -248,12 +248,6 @@ class FaceServer:
             items=[item], memory=memory, heard=[Heard(device=door.device, at=now, said=f"face {answer.verdict}")]
         )
 
-    def _thresholds(self, door: FaceDoorTable) -> Thresholds:
-        own = self.encoder.thresholds
-        if door.match is not None and door.unknown is not None:
-            return replace(own, match=door.match, unknown=door.unknown)
-        return own
-
     def _fading(self, subject: str, distance: float) -> dict[str, str]:
         key = f"face/{subject}"
         last = [*json.loads(self._desk.outbox.recall(key) or "[]"), distance][-FADING:]
@@ -272,24 +266,18 @@ def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
     return len(distances) >= FADING and near > len(distances) / 2
 
 
-def face_list(argument: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a list that came down.
+def take_faces(
+    vault: Vault, doors: Container[str], device: str, argument: dict[str, Any], now_ms: int
+) -> dict[str, Any]:
+    """Settle a list for one of `doors`; returns what goes up: what is held here, what was destroyed, what was ended before. Of any other
+    device nothing is kept, so its list changes nothing.
 
     Raises: ValueError.
     """
-    rows = argument.get("consents")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("the list of consents cannot be read")
-    return rows
-
-
-def take_faces(vault: Vault, device: str, argument: dict[str, Any], now_ms: int) -> dict[str, Any]:
-    """Settle a list; returns what goes up: what is held here, what was destroyed, what was ended before.
-
-    Raises: ValueError.
-    """
+    if device not in doors:
+        return {"held": vault.held(), "destroyed": [], "refused": []}
     try:
-        settled = vault.take_list(device, face_list(argument), now_ms)
+        settled = vault.take_list(device, argument.get("consents"), now_ms)
     except msgspec.ValidationError as error:
         raise ValueError(f"the list of consents cannot be read: {error}") from None
     return {"held": settled.held, "destroyed": settled.destroyed, "refused": settled.refused}

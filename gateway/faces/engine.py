@@ -18,6 +18,12 @@ from gateway.faces.matching import Thresholds
 from gateway.faces.quality import Measured
 
 Picture = NDArray[np.uint8]
+#: The distances each kind begins with, before a site has measured its own. face-recognition's own tolerance is 0.6, and its documentation
+#: advises less for fewer false matches; OpenCV's own limit for its SFace model is a cosine of 0.363, a distance of 1.129.
+THRESHOLDS = {
+    "dlib": Thresholds(match=0.50, unknown=0.62, margin=0.05),
+    "onnx": Thresholds(match=1.05, unknown=1.20, margin=0.05),
+}
 
 
 class EngineMissing(Exception):

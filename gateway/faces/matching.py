@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+from domain.shares import Rate, rate
 
 Encodings = NDArray[np.float32]
 #: Residents of one entrance against whom one face is compared: "few" has an end.
@@ -82,29 +83,6 @@ def _fused(probe: Encodings, known: Encodings) -> float:
 
 
 # Calibration ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A share with its 95 % interval (Wilson, 1927)."""
-
-    hits: int
-    of: int
-    share: float
-    low: float
-    high: float
-
-
-def rate(hits: int, of: int) -> Rate:
-    """Put a share and its interval together; nothing tried says nothing."""
-    if not of:
-        return Rate(hits=0, of=0, share=0.0, low=0.0, high=1.0)
-    z, p = 1.96, hits / of
-    middle, half = (
-        (p + z * z / (2 * of)) / (1 + z * z / of),
-        z * sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of),
-    )
-    return Rate(hits=hits, of=of, share=p, low=min(p, max(0.0, middle - half)), high=max(p, min(1.0, middle + half)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

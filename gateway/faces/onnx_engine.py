@@ -7,16 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gateway.faces.engine import EngineMissing, Face, Picture
-from gateway.faces.matching import Thresholds
+from gateway.faces.engine import THRESHOLDS, EngineMissing, Face, Picture
 from gateway.faces.quality import measure
 
 
 class OnnxEngine:
     """A site's engine. Encodings are brought to length 1, so that Euclidean distance follows the cosine: d² = 2 - 2 cos."""
 
-    #: OpenCV's own limit for its SFace model is a cosine of 0.363, a distance of 1.129.
-    thresholds = Thresholds(match=1.05, unknown=1.20, margin=0.05)
+    thresholds = THRESHOLDS["onnx"]
 
     def __init__(self, detector: Path, recogniser: Path, digest: str) -> None:
         try:

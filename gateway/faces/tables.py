@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gateway.faces.matching import Thresholds
 from gateway.tables import Table
 
 #: Where templates lie, beside the configuration.
@@ -23,6 +25,12 @@ class FaceDoorTable(Table):
     direction: Literal["in", "out", "unknown"] = "in"
     match: float | None = None
     unknown: float | None = None
+
+    def thresholds(self, engine: Thresholds) -> Thresholds:
+        """The site's own where it has some, else the engine's."""
+        if self.match is None or self.unknown is None:
+            return engine
+        return replace(engine, match=self.match, unknown=self.unknown)
 
 
 class FacesTable(Table):

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,12 @@ class Vault:
 
     # Consents --------------------------------------------------------------------------------------------------------
 
-    def take_list(self, door: str, rows: Iterable[Mapping[str, Any]], now_ms: int) -> Settled:
-        """Take a door's list of consents, and destroy at once whatever no list allows any more.
+    def take_list(self, door: str, rows: Any, now_ms: int) -> Settled:
+        """Take a door's list of consents (`rows` as it came), and destroy at once whatever no list allows any more.
 
         Raises: msgspec.ValidationError, for a list that cannot be read; then nothing changes.
         """
-        consents = msgspec.convert(list(rows), list[Consent])
+        consents = msgspec.convert(rows, list[Consent])
         gone = set(_names(self._folder / "gone"))
         refused = sorted(one.consent for one in consents if one.consent in gone)
         kept = [one for one in consents if one.consent not in gone and _SUBJECT.fullmatch(one.consent)][:MOST_SUBJECTS]

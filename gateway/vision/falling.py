@@ -28,10 +28,17 @@ GRID = 4
 #: Points before a track is judged, and pictures in a row in which its thing may be missing.
 LEAST_POINTS, MOST_MISSES = 8, 3
 MOST_POINTS = 150
-#: Terminal speeds tried, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower.
-TERMINAL_SPEEDS = (10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.5, 18.0, 20.0, 22.5, 25.0, 30.0, 40.0, 60.0, 120.0)
-#: How far it may be from its parabola: root mean square, in metres and in pixels (the larger counts).
-FIT_M, FIT_PX = 0.08, 1.0
+#: Terminal speeds begun from, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower; what falls more slowly than
+#: the slowest is a leaf. And when a thing may have left its apex, seconds before (negative) or after it is first seen.
+TERMINAL_SPEEDS, SLOWEST, MOMENT = (12.0, 20.0, 45.0), 10.0, (-12.0, 0.4)
+#: How far it may be from its parabola: root mean square, in metres, in pixels, and as a share of the drop, for marks are measured by
+#: people and drag is not quite quadratic (the largest counts).
+FIT_M, FIT_PX, FIT_SHARE = 0.08, 1.0, 0.005
+#: A fall of less than this, in metres, is one only where the thing is seen to within so many seconds of the picture's (or the polygon's)
+#: bottom: a bird drops off its ledge as a stone does, but a stone goes on. And nobody throws sideways faster than this, m/s.
+LONG_M, LANDS_S, SIDEWAYS = 8.0, 0.3, 12.0
+#: Pixels that the lens, the blur and the grid add to a small spot's width.
+SOFT_PX = 3.0
 #: Two tracks that end within this of each other are one thing.
 SAME_S = 1.5
 
@@ -85,14 +92,10 @@ class _Track:
     t: list[float]
     x: list[float]
     y: list[float]
-    size: list[float]
+    width: list[float]
     velocity: tuple[float, float]
     acceleration: float
     misses: int = 0
-
-    def predicted(self, t: float) -> tuple[float, float]:
-        dt = t - self.t[-1]
-        return self.x[-1] + self.velocity[0] * dt, self.y[-1] + self.velocity[1] * dt + self.acceleration * dt * dt / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class Falling:
     _told: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     _scale: Scale | None = None
     _inside: NDArray[np.uint8] | None = None
+    _lowest: float = 0.0
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
         """Look at one picture (rows x columns, uint8), taken at `t` seconds; returns what has fallen."""
@@ -146,16 +150,17 @@ class Falling:
         self._earlier.clear()
         self._activity = None
         self._tracks.clear()
-        self._inside = None
+        self._inside, self._lowest = None, float(rows)
         if self.rule.polygon:
             self._inside = np.zeros_like(grey)
             corners = (np.array(self.rule.polygon) * [columns, rows]).astype(np.int32)
-            cv2.fillPoly(self._inside, [corners], 255)
+            cv2.fillPoly(self._inside, [corners], 1)
+            self._lowest = float(corners[:, 1].max())
 
     # Spots -----------------------------------------------------------------------------------------------------------
 
     def _find(self, grey: Grey) -> NDArray[np.float64]:
-        """Return spots that are here now and were not in either picture before: rows of x, y, size (pixels), salience."""
+        """Return spots that are here now and were not in either picture before: rows of x, y, width (pixels), salience."""
         first, second = self._earlier
         moved = np.asarray(cv2.min(cv2.absdiff(grey, first), cv2.absdiff(grey, second)))
         coarse = np.asarray(cv2.resize(moved, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA), np.float32)
@@ -164,15 +169,17 @@ class Falling:
         else:
             self._activity += (coarse - self._activity) * np.float32(0.04)
         # Single pixels of noise may stand out: a spot has two or more. Much that moves at once must not raise the level far.
-        sample = moved[::4, ::4]
-        level = min(max(6.0, float(np.percentile(sample, 99.9))), 6 * float(np.median(sample)) + 12)
-        _, mask = cv2.threshold(moved, level, 255, cv2.THRESH_BINARY)
+        counts = np.cumsum(np.bincount(moved[::4, ::4].ravel(), minlength=256))
+        median, high = np.searchsorted(counts, [0.5 * counts[-1], 0.999 * counts[-1]])
+        level = min(max(6.0, float(high)), 6 * float(median) + 12)
+        _, mask = cv2.threshold(moved, level, 1, cv2.THRESH_BINARY)
         if self._inside is not None:
             mask = cv2.bitwise_and(mask, self._inside)
-        points = cv2.findNonZero(mask)
-        if points is None:
+        places = np.flatnonzero(np.asarray(mask).view(bool))
+        if not len(places):
             return np.zeros((0, 4))
-        return self._spots_of(np.asarray(points, np.int32).reshape(-1, 2), np.asarray(moved, np.uint8))
+        rows_columns = np.divmod(places, moved.shape[1])
+        return self._spots_of(np.column_stack(rows_columns[::-1]).astype(np.int32), np.asarray(moved, np.uint8))
 
     def _spots_of(self, points: NDArray[np.int32], moved: Grey) -> NDArray[np.float64]:
         """Gather pixels that lie together into spots: components on a coarse grid, measured on the fine one."""
@@ -186,20 +193,24 @@ class Falling:
         weight = moved[points[:, 1], points[:, 0]].astype(np.float64)
         area, strength = np.bincount(label, minlength=count), np.bincount(label, weight, minlength=count)
         places = points.astype(np.float64)
-        x, y = (np.bincount(label, weight * places[:, axis], minlength=count).astype(np.float64) for axis in (0, 1))
-        xx, yy = (np.bincount(label, weight * places[:, axis] ** 2, minlength=count) for axis in (0, 1))
         found = np.flatnonzero(area >= 2)
         total = strength[found]
-        x, y = x[found] / total, y[found] / total
-        spread = np.maximum(xx[found] / total - x**2, 0) + np.maximum(yy[found] / total - y**2, 0)
-        # A spot's length, were it even: the square root of twelve times its variance along its way.
-        size = np.sqrt(12 * spread) + 1
+
+        def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(np.bincount(label, weight * values, minlength=count)[found] / total, np.float64)
+
+        x, y = mean(places[:, 0]), mean(places[:, 1])
+        xx, yy = (mean(places[:, 0] ** 2) - x**2, mean(places[:, 1] ** 2) - y**2)
+        xy = mean(places[:, 0] * places[:, 1]) - x * y
+        # A spot's length and width, were it even: the square roots of twelve times its variance along and across.
+        across = np.hypot((xx - yy) / 2, xy)
+        length, width = (np.sqrt(12 * np.maximum((xx + yy) / 2 + sign * across, 0)) + 1 for sign in (1, -1))
         at = np.minimum((np.column_stack([y, x]) / 16).astype(int), np.array(self._activity.shape) - 1)
         # Where something moves all the time (laundry, a tree), a spot must stand out from that.
         salience = total / (1.0 + self._activity[at[:, 0], at[:, 1]] ** 2)
-        picked = np.flatnonzero(size < 0.12 * rows)
+        picked = np.flatnonzero(length < 0.12 * rows)
         picked = picked[np.argsort(-salience[picked])][:MOST_SPOTS]
-        return np.column_stack([x[picked], y[picked], size[picked], salience[picked]])
+        return np.column_stack([x[picked], y[picked], width[picked], salience[picked]])
 
     # Tracks ----------------------------------------------------------------------------------------------------------
 
@@ -208,8 +219,10 @@ class Falling:
         going: list[_Track] = []
         ended: list[_Track] = []
         taken = np.zeros(len(spots), bool)
-        for track in self._tracks:
-            if len(track.t) < MOST_POINTS and self._extend(track, t, spots, taken):
+        for track, nearest in zip(self._tracks, self._nearest(t, spots), strict=True):
+            if nearest is not None and len(track.t) < MOST_POINTS:
+                taken[nearest] = True
+                self._extend(track, t, spots[nearest])
                 going.append(track)
             elif track.misses < MOST_MISSES and len(track.t) < MOST_POINTS:
                 track.misses += 1
@@ -221,38 +234,38 @@ class Falling:
         self._tracks = _distinct(going)[:MOST_TRACKS]
         return [track for track in ended if len(track.t) >= LEAST_POINTS]
 
-    def _extend(self, track: _Track, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]) -> bool:
-        if not len(spots):
-            return False
-        px, py = track.predicted(t)
-        away = np.hypot(spots[:, 0] - px, spots[:, 1] - py)
-        step = float(np.hypot(px - track.x[-1], py - track.y[-1]))
-        nearest = int(np.argmin(away))
-        if away[nearest] > 3.0 + 0.25 * step:
-            return False
-        taken[nearest] = True
-        track.t.append(t)
-        track.x.append(float(spots[nearest, 0]))
-        track.y.append(float(spots[nearest, 1]))
-        track.size.append(float(spots[nearest, 2]))
-        track.misses = 0
-        self._learn(track)
-        return True
+    def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
+        """Return for every hypothesis the spot nearest to where it predicts its thing; None where none is near enough."""
+        if not len(spots) or not self._tracks:
+            return [None] * len(self._tracks)
+        last = np.array([(one.t[-1], one.x[-1], one.y[-1], *one.velocity, one.acceleration) for one in self._tracks])
+        dt = t - last[:, 0]
+        across, down = last[:, 3] * dt, last[:, 4] * dt + last[:, 5] * dt * dt / 2
+        away = np.hypot(
+            spots[None, :, 0] - (last[:, 1] + across)[:, None], spots[None, :, 1] - (last[:, 2] + down)[:, None]
+        )
+        nearest = np.argmin(away, axis=1)
+        near = away[np.arange(len(last)), nearest] <= 3.0 + 0.25 * np.hypot(across, down)
+        return [int(spot) if fits else None for spot, fits in zip(nearest, near, strict=True)]
 
-    def _learn(self, track: _Track) -> None:
-        """Fit speed, and from five points on the acceleration too, to the last twelve points."""
-        t = np.array(track.t[-12:]) - track.t[-1]
-        x, y = np.array(track.x[-12:]), np.array(track.y[-12:])
-        vx = float(np.polyfit(t, x, 1)[0])
-        if len(t) >= 5:
-            a, vy, _ = np.polyfit(t, y, 2)
-            limit = self._limit(track)
-            track.acceleration = float(np.clip(2 * a, -limit, limit))
-            track.velocity = (vx, float(vy))
-        else:
-            half = track.acceleration / 2
-            vy = float(np.polyfit(t, y - half * t * t, 1)[0])
-            track.velocity = (vx, vy)
+    def _extend(self, track: _Track, t: float, spot: NDArray[np.float64]) -> None:
+        """Add a point and learn speed, and from five points on the acceleration too, from the last twelve."""
+        track.t.append(t)
+        track.x.append(float(spot[0]))
+        track.y.append(float(spot[1]))
+        track.width.append(float(spot[2]))
+        track.misses = 0
+        past = np.array(track.t[-12:]) - t
+        y = np.array(track.y[-12:])
+        vx = _slope(past, np.array(track.x[-12:]))
+        if len(past) < 5:
+            track.velocity = (vx, _slope(past, y - track.acceleration / 2 * past * past))
+            return
+        powers = np.vander(past, 3)
+        a, vy, _ = np.linalg.solve(powers.T @ powers, powers.T @ y)
+        limit = self._limit(track)
+        track.acceleration = min(max(float(2 * a), -limit), limit)
+        track.velocity = (vx, float(vy))
 
     def _limit(self, track: _Track) -> float:
         """The largest acceleration that a prediction uses, pixels a second squared: twice gravity there."""
@@ -308,17 +321,21 @@ class Falling:
         scale = self._scale.pixels_per_metre(y)
         rows, columns = self._earlier[-1].shape
         h, across, t = self._scale.metres(y), self._scale.across(x, y, rows, columns), t - t[0]
-        drop, allowed = float(h[0] - h[-1]), max(FIT_M, float(FIT_PX / scale.min()))
+        drop = float(h[0] - h[-1])
+        allowed = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop)
         bend = np.polyfit(t, across, 2)
         rms_x = _rms(np.polyval(bend, t) - across)
         straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
-        # Beyond its own size a spot is drawn out along its way, and a small one is as large as the grid that gathers it.
-        size = float(np.median((np.array(track.size[first:]) - np.gradient(y) - 2.5 * GRID) / scale))
+        width = float(np.median((np.array(track.width[first:]) - SOFT_PX) / scale))
+        # What has fallen only a little is seen to go on to the ground.
+        lands = track.y[-1] + track.velocity[1] * LANDS_S >= self._lowest
         if (
             drop < self.rule.least_drop_m
+            or not (lands or drop >= LONG_M)
             or rms_x > 2 * allowed
             or abs(2 * bend[0]) > 0.35 * GRAVITY
-            or size > self.rule.most_size_m
+            or abs(across[-1] - across[0]) > SIDEWAYS * t[-1]
+            or width > self.rule.most_size_m
         ):
             return None
         found = best_fall(t, h, self.rule.roof + 2.0)
@@ -327,28 +344,47 @@ class Falling:
 
 
 def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) -> Fall | None:
-    """Fit the law of a fall with drag to heights `h` (metres) at `t` (seconds, from 0): the best of the terminal speeds tried whose
-    apex is not above `highest`; None where none is.
+    """Fit the law of a fall with drag to heights `h` (metres) at `t` (seconds, from 0), by Gauss and Newton from each of some terminal
+    speeds: the best whose apex is not above `highest`; None where none is.
     """
     best: Fall | None = None
-    for terminal in TERMINAL_SPEEDS:
-        # t0 from a few steps of Gauss-Newton; h0 follows from it.
-        slope = float(np.polyfit(t[: max(len(t) // 3, 4)], h[: max(len(t) // 3, 4)], 1)[0])
-        t0 = min(0.0, slope / GRAVITY)
-        for _ in range(8):
-            speed = terminal * np.tanh(GRAVITY * (t - t0) / terminal)
-            fallen = terminal**2 / GRAVITY * np.log(np.cosh(GRAVITY * (t - t0) / terminal))
+    early = max(len(t) // 3, 4)
+    begun = min(0.0, _slope(t[:early], h[:early]) / GRAVITY)
+    for speed in TERMINAL_SPEEDS:
+        # Of a terminal speed vt its inverse square is looked for, in which a fall is nearly linear; the apex follows from the rest.
+        t0, drag = begun, speed**-2
+        for step in range(12):
+            fallen = _fallen(t - t0, drag)
+            faster = drag**-0.5 * np.tanh(GRAVITY * (t - t0) * drag**0.5)
+            design = np.stack([faster, (fallen - _fallen(t - t0, drag * 1.01)) / (drag * 0.01)])
+            design -= design.mean(axis=1, keepdims=True)
             left = h + fallen
-            left = left - left.mean()
-            design = speed - speed.mean()
-            step = float(np.dot(design, left) / max(np.dot(design, design), 1e-9))
-            t0 = float(np.clip(t0 + step, -12.0, 0.4))
-        fallen = terminal**2 / GRAVITY * np.log(np.cosh(GRAVITY * (t - t0) / terminal))
-        apex = float(np.mean(h + fallen))
-        rms = _rms(apex - fallen - h)
+            left -= left.mean()
+            if step < 6:
+                # First the moment alone: far from it both at once may run away.
+                t0 = float(np.clip(t0 + design[0] @ left / max(design[0] @ design[0], 1e-9), *MOMENT))
+                continue
+            normal = design @ design.T
+            normal[[0, 1], [0, 1]] *= 1 + 1e-6
+            change = np.linalg.solve(normal + 1e-12 * np.eye(2), design @ left)
+            t0 = float(np.clip(t0 + change[0], *MOMENT))
+            drag = float(np.clip(drag + change[1], SLOWEST**-2 / 100, SLOWEST**-2))
+        apex = float(np.mean(h + _fallen(t - t0, drag)))
+        rms = _rms(apex - _fallen(t - t0, drag) - h)
         if apex <= highest and (best is None or rms < best.rms_m):
-            best = Fall(terminal=terminal, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1]), rms_m=rms)
+            best = Fall(terminal=drag**-0.5, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1]), rms_m=rms)
     return best
+
+
+def _fallen(t: NDArray[np.float64], drag: float) -> NDArray[np.float64]:
+    """Metres fallen after `t` seconds; `drag` is the inverse square of the terminal speed."""
+    return np.asarray(np.log(np.cosh(GRAVITY * t * drag**0.5)) / (GRAVITY * drag), np.float64)
+
+
+def _slope(t: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """The slope of the straight line through some values (least squares)."""
+    away = t - t.mean()
+    return float(away @ values / (away @ away))
 
 
 def _rms(values: NDArray[np.float64]) -> float:

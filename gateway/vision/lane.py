@@ -44,6 +44,8 @@ RESTLESS_S, FREE_S = 30.0, 3.0
 SHOWS, BLIND = 0.5, 0.3
 #: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
 GONE = 0.2
+#: What has been hidden this long, in seconds, is held to be so until its ground shows again.
+KEPT_S = 5.0
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
 OTHER_LIGHT = 0.25
 #: How long a change that leaves the ground visible must keep still before it is taken for another light.
@@ -61,6 +63,9 @@ LIGHT_PX = 9
 WORN_S = 300.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
 BURNT = float(np.log(250 + 6))
+#: The share of pixels around a cell that must not be burnt out for its grain to count; and by how much (natural logarithms) ground must
+#: have been darker than that for what is burnt out to be a thing and not a light.
+LEAST_VALID, GLARE = 0.3, 0.5
 
 
 @dataclass(slots=True)
@@ -80,6 +85,7 @@ class LaneWatch:
     _learning: list[Floats] = field(default_factory=list)
     _grounds: list[_Ground] = field(default_factory=list)
     _fast: Floats | None = None
+    _present: Floats | None = None
     _noise: Floats | None = None
     _before: Floats | None = None
     _age: Floats | None = None
@@ -143,7 +149,7 @@ class LaneWatch:
         self._recent.clear()
         self._learning.clear()
         self._grounds.clear()
-        self._fast = self._before = self._age = None
+        self._fast = self._present = self._before = self._age = None
 
     def saved(self) -> dict[str, NDArray[Any]]:
         """What must survive a restart: the ground by the present light, and what stands on it."""
@@ -171,7 +177,7 @@ class LaneWatch:
         self._relearn = False
         self._grounds.insert(0, _Ground(_detail(ground), _level(ground)))
         del self._grounds[MOST_GROUNDS:]
-        self._fast = ground.copy()
+        self._fast, self._present = ground.copy(), _detail(ground)
         self._begin_cells(ground.shape)
         self._take_up(ground.shape)
         return []
@@ -179,9 +185,9 @@ class LaneWatch:
     def _take_up(self, shape: tuple[int, ...]) -> None:
         """Use the ground of before the restart if it is of this view, and know again what stood on it."""
         restored, self._restored = self._restored, None
-        if restored is None or restored.detail.shape != shape or self._fast is None or self._noise is None:
+        if restored is None or restored.detail.shape != shape or self._present is None or self._noise is None:
             return
-        if (_share(_beyond(_detail(self._fast), restored.detail, 3 * self._noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
+        if (_share(_beyond(self._present, restored.detail, 3 * self._noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
             return
         self._grounds.insert(0, restored)
         if self._restored_standing is not None and self._restored_standing.size:
@@ -210,7 +216,7 @@ class LaneWatch:
     # A picture -------------------------------------------------------------------------------------------------------
 
     def _look(self, t: float, step: float, log: Floats) -> list[Sighting]:
-        assert self._fast is not None and self._noise is not None
+        assert self._fast is not None and self._present is not None and self._noise is not None
         ground = self._grounds[0]
         detail = _detail(log)
         if self._before is not None:
@@ -221,13 +227,14 @@ class LaneWatch:
         departs = _share(_beyond(detail, ground.detail, tolerance)) > 0.3
         if self._another_view(t, departs, detail, tolerance):
             return []
-        still = _share(_beyond(detail, _detail(self._fast), tolerance)) < 0.25
+        still = _share(_beyond(detail, self._present, tolerance)) < 0.25
         self._fast += (log - self._fast) * np.float32(step / FAST_S)
+        self._present = _detail(self._fast)
         changed = departs | self._other_light(ground)
         hidden = self._hidden(step, ground, changed)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
-        self._take_over(step, log, hidden, changed)
+        self._take_over(step, detail, _level(log), hidden, changed)
         return found
 
     def _other_light(self, ground: _Ground) -> Mask:
@@ -238,16 +245,22 @@ class LaneWatch:
 
     def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
         """Cells that have changed and in which the ground's grain does not show as it usually does."""
-        assert self._fast is not None and self._usual is not None
-        detail = _detail(self._fast)
-        shown = _shows_through(
-            detail - _light(detail - ground.detail), ground.detail, (self._fast < BURNT).astype(np.float32)
+        assert (
+            self._fast is not None and self._present is not None and self._usual is not None and self._age is not None
         )
+        light, valid = _light(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
+        shown = _shows_through(self._present - light, ground.detail, valid)
         self._usual += np.where(changed, 0, (shown - self._usual) * np.float32(step / GROUND_S))
-        lost = shown < GONE * self._usual
-        return np.asarray(
-            (changed & ((shown < SHOWS * self._usual) | (self._usual < BLIND))) | (lost & (self._usual > 2 * BLIND))
+        usual, grainy = self._usual, self._usual > 2 * BLIND
+        lost = grainy & (shown < GONE * usual)
+        # What was hidden for a while stays so until the ground is seen again, be the thing as even and as light as the ground.
+        kept = grainy & (shown < SHOWS * usual) & (self._age >= KEPT_S)
+        hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
+        # Light ground in more light is burnt out as well: that alone hides nothing.
+        glare = (_per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)))) < LEAST_VALID) & (
+            ground.level > BURNT - GLARE
         )
+        return np.asarray(hidden & ~glare)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -353,8 +366,8 @@ class LaneWatch:
 
     def _likeness(self, mask: Mask) -> float:
         """Correlation of a region's detail with what it was when it was told; that follows the light slowly."""
-        assert self._fast is not None
-        detail = _detail(self._fast)
+        assert self._present is not None
+        detail = self._present
         if self._told is None or self._told.shape != detail.shape:
             self._told = detail.copy()
         wide = np.asarray(cv2.resize(mask.astype(np.uint8), detail.shape[::-1], interpolation=cv2.INTER_NEAREST)) > 0
@@ -366,31 +379,33 @@ class LaneWatch:
         return likeness
 
     def _has_left(self, mask: Mask) -> bool:
-        """Tell whether it is the ground that has the outlines here and not the picture: a thing that we took for ground has left."""
-        assert self._fast is not None
-        wide = np.asarray(
-            cv2.resize(mask.astype(np.uint8), self._fast.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
-        )
-        rim = cv2.dilate(wide, np.ones((7, 7), np.uint8)) - cv2.erode(wide, np.ones((5, 5), np.uint8))
-        now, then = (
-            float(np.mean(_steepness(picture)[rim > 0])) for picture in (_detail(self._fast), self._grounds[0].detail)
-        )
-        return then > 1.4 * now
+        """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left."""
+        assert self._present is not None and self._inside is not None
+        # Within a thing's own area there is no outline to be found, so the holes and notches of what we see of it are closed.
+        hull = cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))
+        whole = np.asarray(cv2.fillConvexPoly(mask.astype(np.uint8), hull, 1))
+        wide = np.asarray(cv2.resize(whole, self._present.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
+        lane = np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR)) >= 0.5
+        outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
+        if not outline.any():
+            return False
+        return _steepness(self._grounds[0].detail, wide, outline) > 1.4 * _steepness(self._present, wide, outline)
 
     def _absorb(self, mask: Mask) -> None:
-        assert self._fast is not None and self._age is not None
+        assert self._fast is not None and self._present is not None and self._age is not None
         around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
-        self._take(around.astype(np.float32), self._fast)
+        self._take(around.astype(np.float32), self._present, _level(self._fast))
         self._age[mask] = 0
 
-    def _take(self, pace: Floats, log: Floats) -> None:
+    def _take(self, pace: Floats, detail: Floats, level: Floats) -> None:
         """Move the ground towards a picture, by a share per cell that runs smoothly from one to the next."""
         ground = self._grounds[0]
-        wide = np.asarray(cv2.resize(pace, log.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-        ground.detail += (_detail(log) - ground.detail) * wide
-        ground.level += (_level(log) - ground.level) * pace
+        wide = np.asarray(cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        ground.detail += (detail - ground.detail) * wide
+        ground.level += (level - ground.level) * pace
 
-    def _take_over(self, step: float, log: Floats, hidden: Mask, changed: Mask) -> None:
+    def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         assert self._lit is not None
         kept = hidden if self._standing is None else hidden | self._standing
@@ -404,7 +419,7 @@ class LaneWatch:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
-        self._take(np.where(kept, 0, pace).astype(np.float32), log)
+        self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
 
 
 def _regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
@@ -453,9 +468,14 @@ def _slopes(log: Floats) -> tuple[Floats, Floats]:
     return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
 
 
-def _steepness(log: Floats) -> Floats:
-    across, down = _slopes(log)
-    return np.asarray(np.hypot(across, down), np.float32)
+def _steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
+    """How steep a picture typically is across a region's outline, wherever within some pixels of it. Half of the outline must be
+    steep for that to be much: a line on the ground that runs in at one side and out at another is no outline.
+    """
+    inwards = _slopes(np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32))
+    across, down = _slopes(detail)
+    steep = np.abs(across * inwards[0] + down * inwards[1]) / (np.hypot(*inwards) + 1e-6)
+    return float(np.median(np.asarray(cv2.dilate(steep, np.ones((7, 7), np.uint8)))[outline]))
 
 
 def _shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
@@ -465,12 +485,13 @@ def _shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
     of the ground in the average of the last seconds does not count as seen.
     """
     gx, gy = _slopes(ground)
-    usual = np.sqrt(cv2.blur(gx * gx + gy * gy, (WINDOW, WINDOW)) / 2) + 1e-4
+    usual = np.sqrt(np.maximum(cv2.blur(gx * gx + gy * gy, (WINDOW, WINDOW)), 0) / 2) + 1e-4
     px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (*_slopes(detail), gx, gy))
     around = [
         _per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
         for product in ((px * qx + py * qy) * valid, (px * px + py * py) * valid, (qx * qx + qy * qy) * valid, valid)
     ]
-    together, here, there, share = around
+    # A running sum's rounding may leave a little less than nothing.
+    together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
     shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
-    return np.asarray(np.where(share < 0.3, np.float32(0), shown), np.float32)
+    return np.asarray(np.where(share < LEAST_VALID, np.float32(0), shown), np.float32)

@@ -87,8 +87,8 @@ class Sensor:
     ) -> None:
         self._random, self._noise, self._pace = random, noise, pace
         self._exposure: float | None = None
-        # A stock of noise is rolled about: drawing new numbers for every pixel would cost more than all the rest.
-        self._stock = [random.normal(0, 1, shape).astype(np.float32) for _ in range(5)]
+        # A stock of noise is begun anywhere: drawing new numbers for every pixel would cost more than all the rest.
+        self._stock = [np.tile(random.normal(0, 1, shape).astype(np.float32).ravel(), 2) for _ in range(5)]
 
     def picture(self, light: Floats) -> Grey:
         """Take one picture."""
@@ -97,9 +97,12 @@ class Sensor:
         self._exposure = wanted if self._exposure is None else self._exposure + (wanted - self._exposure) * self._pace
         gain = self._exposure
         shot = self._stock[int(self._random.integers(len(self._stock)))]
-        shot = np.roll(shot, int(self._random.integers(1, shot.size)))
-        grey = light * np.float32(255 * gain) + shot * np.float32(self._noise * (1 + 0.5 * np.sqrt(gain)))
-        return np.clip(grey, 0, 255).astype(np.uint8)
+        begin = light.size - int(self._random.integers(1, light.size))
+        grey = shot[begin : begin + light.size].reshape(light.shape) * np.float32(
+            self._noise * (1 + 0.5 * np.sqrt(gain))
+        )
+        grey += light * np.float32(255 * gain)
+        return np.clip(grey, 0, 255, out=grey).astype(np.uint8)
 
 
 def rain(picture: Floats, random: np.random.Generator, drops: int, *, length: float, amount: float) -> None:

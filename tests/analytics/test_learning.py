@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from analytics import learning
 from analytics.visit_list import controls_of, make_list
-
-
-def test_wilsons_interval() -> None:
-    # E. B. Wilson's example in every textbook: 10 of 100.
-    found = learning.rate(10, 100)
-    assert (found.rate, found.low, found.high) == (
-        0.1,
-        pytest.approx(0.0552, abs=2e-4),
-        pytest.approx(0.1744, abs=2e-4),
-    )
-    assert learning.rate(0, 0).rate is None and learning.rate(0, 20).high > 0.1
-
-
-@given(st.integers(0, 200), st.integers(0, 200))
-def test_an_interval_holds_its_rate(hits: int, more: int) -> None:
-    found = learning.rate(hits, hits + more)
-    assert found.rate is None or (0 <= found.low <= found.rate + 1e-4 and found.rate <= found.high + 1e-4 <= 1.0002)
 
 
 def row(outcome: str, kind: str | None = None, month: str = "2026-01") -> dict[str, object]:

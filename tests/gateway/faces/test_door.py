@@ -120,7 +120,7 @@ def test_a_list_comes_as_a_command_and_is_answered_with_what_is_held(
     async def work() -> None:
         commander.receive(order(0, []))
         await until(lambda: len(one.items()) == 1)
-        commander.faces = lambda device, argument, now: take_faces(vault, device, argument, now)
+        commander.faces = lambda device, argument, now: take_faces(vault, {"door-1"}, device, argument, now)
         commander.receive(order(1, [{"consent": A, "person": "r-7", "to": "2099-01-01"}]))
         await until(lambda: len(one.items()) == 2)
         vault.enrol(

@@ -88,10 +88,20 @@ def test_lists_of_several_doors_and_of_doors_that_are_no_more(tmp_path: Path) ->
     assert vault.take_list("door-1", [], NOW).destroyed == [], "the other door still has it"
     assert vault.keep_doors(["door-1"]) == [A, B]
     with pytest.raises(ValueError):
-        take_faces(vault, "door-1", {"consents": "all"}, NOW)
+        take_faces(vault, {"door-1"}, "door-1", {"consents": "all"}, NOW)
     with pytest.raises(ValueError, match="cannot be read"):
-        take_faces(vault, "door-1", {"consents": [{"consent": 7}]}, NOW)
-    assert take_faces(vault, "door-1", {"consents": [row("k-../../etc/passwd")]}, NOW)["held"] == []
+        take_faces(vault, {"door-1"}, "door-1", {"consents": [{"consent": 7}]}, NOW)
+    assert take_faces(vault, {"door-1"}, "door-1", {"consents": [row("k-../../etc/passwd")]}, NOW)["held"] == []
+
+
+def test_a_list_for_a_device_that_is_no_door_here_is_not_kept(tmp_path: Path) -> None:
+    vault = Vault(tmp_path, bytes(32))
+    vault.take_list("door-1", [row(A)], NOW)
+    vault.enrol(A, [encoding()], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY)
+    for device in ("door-2", "../../elsewhere"):
+        told = take_faces(vault, {"door-1"}, device, {"consents": [row(B)]}, NOW)
+        assert told == {"held": [A], "destroyed": [], "refused": []}
+    assert [path.name for path in (tmp_path / "lists").iterdir()] == ["door-1.json"]
 
 
 def test_turned_off_is_destroyed(tmp_path: Path) -> None:
