@@ -370,10 +370,23 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
             t0 = float(np.clip(t0 + change[0], *MOMENT))
             drag = float(np.clip(drag + change[1], SLOWEST**-2 / 100, SLOWEST**-2))
         apex = float(np.mean(h + _fallen(t - t0, drag)))
+        if apex > highest:
+            # A short track hardly tells its apex: then it is the highest there can be, and the misfit says whether that will do.
+            t0 = _begun_below(highest, t, h, t0, drag)
+            apex = float(np.mean(h + _fallen(t - t0, drag)))
         rms = _rms(apex - _fallen(t - t0, drag) - h)
-        if apex <= highest and (best is None or rms < best.rms_m):
+        if apex <= highest + 0.01 and (best is None or rms < best.rms_m):
             best = Fall(terminal=drag**-0.5, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1]), rms_m=rms)
     return best
+
+
+def _begun_below(highest: float, t: NDArray[np.float64], h: NDArray[np.float64], early: float, drag: float) -> float:
+    """Return the earliest moment, after one that is too early, at which an apex at `highest` can have been left."""
+    late = MOMENT[1]
+    for _ in range(24):
+        middle = (early + late) / 2
+        early, late = (early, middle) if np.mean(h + _fallen(t - middle, drag)) <= highest else (middle, late)
+    return late
 
 
 def _fallen(t: NDArray[np.float64], drag: float) -> NDArray[np.float64]:

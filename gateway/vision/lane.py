@@ -250,16 +250,16 @@ class LaneWatch:
         )
         light, valid = _light(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
         shown = _shows_through(self._present - light, ground.detail, valid)
-        self._usual += np.where(changed, 0, (shown - self._usual) * np.float32(step / GROUND_S))
+        burnt = _per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
+        unlike = changed | (burnt & (ground.level < BURNT - 0.1))
+        self._usual += np.where(unlike, 0, (shown - self._usual) * np.float32(step / GROUND_S))
         usual, grainy = self._usual, self._usual > 2 * BLIND
         lost = grainy & (shown < GONE * usual)
         # What was hidden for a while stays so until the ground is seen again, be the thing as even and as light as the ground.
         kept = grainy & (shown < SHOWS * usual) & (self._age >= KEPT_S)
         hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
-        # Light ground in more light is burnt out as well: that alone hides nothing.
-        glare = (_per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)))) < LEAST_VALID) & (
-            ground.level > BURNT - GLARE
-        )
+        # Light ground that shows little grain is burnt out in more light: that alone hides nothing.
+        glare = burnt & ~grainy & (ground.level > BURNT - GLARE)
         return np.asarray(hidden & ~glare)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
