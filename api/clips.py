@@ -51,15 +51,22 @@ def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
     return places
 
 
+def clip_of(row: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the camera and the clip that an alert's evidence names; None where it has none."""
+    evidence = row["evidence"] if isinstance(row["evidence"], dict) else {}
+    data, device = evidence.get("data"), evidence.get("device")
+    clip = data.get("clip") if isinstance(data, dict) else None
+    return (device, clip) if isinstance(device, str) and isinstance(clip, str) and CLIP.fullmatch(clip) else None
+
+
 @router.post("/alerts/{alert_id}/clip", operation_id="askClip")
 def ask_clip(alert_id: AlertId, request: Request, who: StepsOnAlerts, connection: Db) -> dict[str, Any]:
     """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
     row = find(connection, who, alert_id)
-    evidence = row["evidence"] if isinstance(row["evidence"], dict) else {}
-    data = evidence.get("data")
-    clip, device = (data.get("clip") if isinstance(data, dict) else None), evidence.get("device")
-    if not isinstance(clip, str) or not CLIP.fullmatch(clip) or not isinstance(device, str):
+    found = clip_of(row)
+    if found is None:
         raise Problem(404, "no_clip", "this alert has no clip")
+    device, clip = found
     place: ClipPlace | None = request.app.state.clips.get(row["estate"])
     if place is None:
         raise Problem(

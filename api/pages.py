@@ -14,6 +14,7 @@ from api.access import COOKIE, Db, ask
 from api.alarms import figures_of
 from api.alerts import describe, evidence_days, find
 from api.charts import evidence_chart
+from api.clips import clip_of
 from api.problems import Problem
 from api.session import change_password, log_in, set_cookie
 from domain.access import Principal
@@ -59,7 +60,7 @@ def card(
     pages: Pages = request.app.state.pages
     days = evidence_days(connection, who, row) if drawn else []
     chart = evidence_chart(row, days, pages.words[language]["chart"])
-    return {"row": row, "said": describe(request, row, language), "chart": chart}
+    return {"row": row, "said": describe(request, row, language), "chart": chart, "clip": clip_of(row) is not None}
 
 
 #: The live page's groups, and the classes that each shows.

@@ -94,7 +94,20 @@ async function send(path, body, version, method = "POST") {
   if (version) headers["If-Match"] = `"${version}"`;
   const answer = await fetch(path, { method, headers, body: JSON.stringify(body) });
   if (answer.status === 401) location.assign("/login");
-  return answer.ok;
+  return answer;
+}
+
+// A camera's pictures lie on the estate: what comes are two links that hold for some minutes, and who asked is on record.
+async function pictures(button, card) {
+  button.disabled = true;
+  const answer = await send(`/api/v1/alerts/${card.dataset.id}/clip`, {});
+  const links = answer.ok ? await answer.json() : null;
+  const shown = links ? ["still", "clip"].map((name) => {
+    const link = document.createElement("a");
+    Object.assign(link, { href: links[name], target: "_blank", rel: "noreferrer", textContent: button.dataset[name] });
+    return link;
+  }) : [button.dataset.missing];
+  button.parentElement.replaceChildren(...shown);
 }
 
 live.addEventListener("click", async (event) => {
@@ -107,12 +120,14 @@ live.addEventListener("click", async (event) => {
     const where = { estate: card.dataset.estate, detector: card.dataset.detector, unacknowledged: true };
     await send("/api/v1/alerts/bulk", { step: "acknowledge", where });
     refresh(section);
+  } else if (button.classList.contains("clip")) {
+    await pictures(button, card);
   } else if (button.classList.contains("step")) {
     const note = button.dataset.ask ? prompt(button.dataset.ask) : null;
     if (button.dataset.ask && !note) return;
     button.disabled = true;
     const body = note ? { note } : {};
-    const ok = await send(`/api/v1/alerts/${card.dataset.id}/${button.dataset.step}`, body, card.dataset.version);
+    const { ok } = await send(`/api/v1/alerts/${card.dataset.id}/${button.dataset.step}`, body, card.dataset.version);
     if (!ok) button.disabled = false;
     show({ alert: Number(card.dataset.id), class: card.dataset.class, step: "seen", shown: true, ended: false });
   }

@@ -17,6 +17,7 @@ from analytics import watch
 from analytics.policy import load_policy
 from anju.embedded import Redis, find_program
 from anju.processes import free_port
+from api import clips
 from api.app import create_app
 from domain.calendar import to_ms
 from store import ingest_log
@@ -58,7 +59,7 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         opened = browser.new_page(locale="zh-CN")
-        opened.faults = []
+        opened.faults, opened.app = [], app
         opened.on(
             "console", lambda m: opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None
         )
@@ -154,6 +155,31 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dic
     page.wait_for_selector(".hazards .card", state="detached")
     page.click("#sound")
     assert page.get_attribute("#sound", "aria-pressed") == "true" and page.faults == []
+
+
+def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
+    with connect(site["dsn"]) as connection:
+        connection.execute(
+            """UPDATE alerts SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}' WHERE id = %s""",
+            [site["alerts"]["fire"]],
+        )
+        connection.commit()
+    log_in(page, site, "compliance")
+    page.screenshot(path=str(SHOTS / "clip.png")) if SHOTS else None
+    page.click(".safety .card button.clip")
+    page.wait_for_selector(".safety .pictures:has-text('未配置')")
+    page.app.state.clips = {"es": clips.ClipPlace(url="http://10.0.0.1:8911", key="a key of sixteen characters")}
+    page.reload()
+    page.click(".safety .card button.clip")
+    page.wait_for_selector(".safety .pictures a:has-text('录像')")
+    still, clip = (page.get_attribute(f".safety .pictures a:nth-child({n})", "href") for n in (1, 2))
+    assert (
+        still.startswith("http://10.0.0.1:8911/clips/cam-1/20261122t011027-b434ac8e82f9.jpg?until=")
+        and ".webp?" in clip
+    )
+    page.screenshot(path=str(SHOTS / "clip_links.png")) if SHOTS else None
+    assert page.locator(".leads .card button.clip").count() == 0
+    assert [fault for fault in page.faults if "409" not in fault] == []
 
 
 def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
