@@ -34,6 +34,12 @@ def posterior(weights: list[Weight], base_rate: float) -> tuple[float, float, fl
     return _chance(odds), _chance(odds - spread), _chance(odds + spread)
 
 
+def calibrated(chance: float, shift: float, stretch: float) -> float:
+    """Return what a chance comes to where log odds are shifted and stretched (J. Platt, 1999), as outcomes taught."""
+    known = min(max(chance, 0.001), 0.999)
+    return _chance(shift + stretch * float(np.log(known / (1.0 - known))))
+
+
 def _chance(odds: float) -> float:
     return float(1.0 / (1.0 + np.exp(-odds)))
 

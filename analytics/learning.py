@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.fusion import calibrated
 from domain.shares import Rate, rate
 
 #: Labelled visits below which no calibration is proposed.
@@ -77,7 +78,7 @@ class Proposal:
 
     def apply(self, score: float) -> float:
         """Return what a score would become."""
-        return float(_chance(self.shift + self.stretch * _odds(np.array([score])))[0])
+        return calibrated(score, self.shift, self.stretch)
 
 
 def propose(scores: Sequence[float], hits: Sequence[bool]) -> Proposal | None:

@@ -36,6 +36,7 @@ DEFAULTS: Params = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
     """What each (unit, day) says, as masks; several may hold, and none where nothing is known.
+    `energy_even` are days of fortnights whose electricity is the same every day.
 
     `used_l` is the day's water without what leaked; `usual_l` and `usual_kwh` (units,) are a lived-in day of the home.
     """
@@ -46,6 +47,7 @@ class Presence:
     energy_lived: Mask
     energy_quiet: Mask
     energy_between: Mask
+    energy_even: Mask
     entered: Mask
     used_l: NDArray[np.float32]
     usual_l: NDArray[np.float32]
@@ -72,7 +74,9 @@ def read(frame: Frame, params: Params) -> Presence:
 
 
 def _read(frame: Frame, params: Params) -> Presence:
-    covered = frame["water_cover"] >= params["min_cover"]
+    # A register that says the same after a gap as before it did not run in between: that is a reading, not silence.
+    stood_still = (frame["water_cover"] == 0) & (frame["water_l"] == 0)
+    covered = (frame["water_cover"] >= params["min_cover"]) | stood_still
     drawn = ~np.isnan(frame["water_last_use_at"])
     litres = frame["water_l"]
     with np.errstate(invalid="ignore"):
@@ -101,6 +105,7 @@ def _read(frame: Frame, params: Params) -> Presence:
         visited=visited,
         energy_lived=lived,
         energy_quiet=quiet,
+        energy_even=machine,
         energy_between=~np.isnan(kwh) & ~np.isnan(usual) & ~quiet & ~lived,
         entered=entered,
         used_l=used_l,

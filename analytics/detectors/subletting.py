@@ -31,7 +31,9 @@ from domain.people import Who
 DEFAULTS: Params = {
     **presence.DEFAULTS,
     "base_rate": fusion.BASE_RATE,
-    "report_from": 0.1,  # what is less likely is not worth a word
+    "report_from": 0.1,  # what is less likely, before it is calibrated, is not worth a word
+    "shift": 0.0,  # log odds become shift + stretch x log odds: how leads came true in simulated cities (1, 102, 103), until a
+    "stretch": 1.0,  # proposal made from visits is adopted here
     "settle_days": 28,  # after moving in: relatives help, cards are not registered yet
     "stay_nights": 4,  # nights in four weeks from which a stranger stays and does not visit
     "usual_seen": 0.75,  # share of days on which a resident who lives there is seen, where nothing is known yet
@@ -167,6 +169,7 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     chance, low, high = fusion.posterior(weights, params["base_rate"])
     if chance < params["report_from"] or len(positive) < 2:
         return None
+    chance, low, high = (fusion.calibrated(c, params["shift"], params["stretch"]) for c in (chance, low, high))
     seen_before = np.flatnonzero(signs.seen[u, :start])
     between = (
         int(seen_before[-1]) if len(seen_before) and start - seen_before[-1] < 14 else max(0, start - 7),

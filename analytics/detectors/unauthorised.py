@@ -29,8 +29,9 @@ DEFAULTS: Params = {
     "abstain_days": 28,
 }
 _HOUR_MS = 3_600_000.0
-#: Who is back within so many days of the end of the tenancy had only been away.
-_BACK_DAYS = 21
+#: Who is back within so many days of the end of the tenancy had only been away; and who was still there when it was time to be gone may
+#: be away for a longer holiday.
+_BACK_DAYS, _HOLIDAY_DAYS = 21, 35
 
 
 def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
@@ -42,7 +43,7 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
         late = frame["water_last_use_at"] > (frame.day_starts[:-1] + 20 * _HOUR_MS)
         kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.nan)
         usual = np.where(np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh)[:, None]
-        powered = kwh > params["lived_share"] * usual
+        powered = (kwh > params["lived_share"] * usual) & ~p.energy_even
         dark = kwh <= 0.5 * params["lived_share"] * usual
         slept = (frame["strangers_nights"] > 0) & frame.fitted["lock"]
     watered = ~np.isnan(p.used_l) & (frame["water_cover"] >= params["min_cover"])
@@ -70,7 +71,7 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
     for episode in episodes(weight, fire=params["fire"], drop=params["drop"]):
         # One tenancy's end has one story: who stayed on and was away for a holiday is no newcomer.
         end = (episode.unit, float(frame.ended[episode.unit, episode.start]))
-        if _goes_on(frame, episode) or end in stayed:
+        if _goes_on(frame, params, weight, episode) or end in stayed:
             stayed.add(end)
             if ended and _after_grace(frame, params, episode):
                 found.append(_finding(frame, p, known, episode, ended=True))
@@ -81,15 +82,23 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
         for u, a, b in runs_of(unlet & ~known, int(params["abstain_days"]))
         if not ended
     ]
-    return found, abstained
+    # Where neither tap, lamp nor night says so there is nothing to tell anybody.
+    return [finding for finding in found if finding.reasons], abstained
 
 
-def _goes_on(frame: Frame, episode: Episode) -> bool:
-    """Tell whether life simply went on when the tenancy ended."""
+def _goes_on(frame: Frame, params: Params, weight: NDArray[np.float32], episode: Episode) -> bool:
+    """Tell whether life simply went on when the tenancy ended: hardly a pause, or signs of it beyond the time to move out, and from one
+    to the next no more than a holiday.
+    """
     end = frame.ended[episode.unit, episode.start]
     if np.isnan(end):
         return False
-    return bool(episode.start - end <= _BACK_DAYS)
+    if episode.start - end <= _BACK_DAYS:
+        return True
+    after = max(0, int(end) + 1)
+    signs = after + np.flatnonzero(weight[episode.unit, after : episode.start] > 0)
+    gaps = np.diff(np.concatenate(([end], signs, [episode.start])))
+    return bool(gaps.max() <= _HOLIDAY_DAYS and (signs > end + params["grace_days"]).any())
 
 
 def _after_grace(frame: Frame, params: Params, episode: Episode) -> bool:
@@ -130,7 +139,7 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
 
 UNAUTHORISED = Detector(
     key="unauthorised",
-    version="1",
+    version="2",
     family="compliance",
     inputs=("water_l", "energy_kwh", "strangers_nights"),
     defaults=DEFAULTS,
@@ -140,7 +149,7 @@ UNAUTHORISED = Detector(
 )
 ENDED = Detector(
     key="tenancy_ended",
-    version="1",
+    version="2",
     family="compliance",
     inputs=("water_l", "energy_kwh", "strangers_nights"),
     defaults=DEFAULTS,

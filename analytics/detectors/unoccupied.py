@@ -135,8 +135,8 @@ def _judge(
     if not np.isnan(nights).all():
         families.append("access")
     if visits and _longest_ms(frame, says, u, span, since, until) < params["warn_days"] * DAY_MS:
-        # Visits make it doubtful: then it has to last longer, and two families have to agree.
-        if long_ms < params["warn_visited_days"] * DAY_MS:
+        # Visits make it doubtful: then two families have to agree for longer, or all three.
+        if long_ms < params["warn_visited_days"] * DAY_MS and len(families) < 3:
             return
         if len(families) < 2:
             abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="looked_in_one_family"))
@@ -229,7 +229,7 @@ def _finding(
 
 DETECTOR = Detector(
     key="unoccupied",
-    version="2",
+    version="3",
     family="compliance",
     inputs=("water_l", "energy_kwh", "entries"),
     defaults=DEFAULTS,

@@ -35,8 +35,8 @@ Mask = NDArray[np.bool_]
 EVERY_S, MARGIN, EXTENT, CELL = 0.5, 0.2, 320, 4
 #: How long the ground is learnt before anything is judged.
 LEARN_S = 20.0
-#: How fast things are taken over, seconds: the present, the ground, the ground under another light.
-FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
+#: How fast things are taken over, seconds: the present, the ground, the ground under another light, ground whose grain does not show.
+FAST_S, GROUND_S, LIGHT_S, UNSEEN_S = 6.0, 60.0, 15.0, 1200.0
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
 RESTLESS_S, FREE_S = 30.0, 3.0
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
@@ -70,10 +70,13 @@ LEAST_VALID, GLARE = 0.3, 0.5
 
 @dataclass(slots=True)
 class _Ground:
-    """The empty ground under one kind of light: its detail for every pixel, and how light (log) each cell is."""
+    """The empty ground under one kind of light: its detail for every pixel, how light (log) each cell is, and how well its grain
+    usually shows there (a correlation).
+    """
 
     detail: Floats
     level: Floats
+    usual: Floats
 
 
 @dataclass(slots=True)
@@ -92,7 +95,6 @@ class LaneWatch:
     _restless: Floats | None = None
     _free: Floats | None = None
     _lit: Floats | None = None
-    _usual: Floats | None = None
     _inside: Floats | None = None
     #: Where the cut-out lies in the picture: left, top, width, height, in shares.
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
@@ -156,13 +158,14 @@ class LaneWatch:
         if not self._grounds or self._age is None:
             return {}
         standing = self._standing if self._standing is not None else np.zeros((0, 0), bool)
-        return {"detail": self._grounds[0].detail, "level": self._grounds[0].level, "standing": standing}
+        ground = self._grounds[0]
+        return {"detail": ground.detail, "level": ground.level, "usual": ground.usual, "standing": standing}
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
-        if not {"detail", "level", "standing"} <= set(saved):
+        if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
-        self._restored = _Ground(saved["detail"].astype(np.float32), saved["level"].astype(np.float32))
+        self._restored = _Ground(*(saved[name].astype(np.float32) for name in ("detail", "level", "usual")))
         self._restored_standing = saved["standing"].astype(bool)
 
     # The ground ------------------------------------------------------------------------------------------------------
@@ -175,7 +178,10 @@ class LaneWatch:
         ground = np.median(stack, axis=0).astype(np.float32)
         self._learning.clear()
         self._relearn = False
-        self._grounds.insert(0, _Ground(_detail(ground), _level(ground)))
+        # How well the grain of the first half of the pictures shows in those of the second is what is usual.
+        first, second = (np.asarray(half.mean(axis=0), np.float32) for half in np.array_split(stack, 2))
+        usual = _shows_through(_detail(second), _detail(first), (ground < BURNT).astype(np.float32))
+        self._grounds.insert(0, _Ground(_detail(ground), _level(ground), np.maximum(usual, 0)))
         del self._grounds[MOST_GROUNDS:]
         self._fast, self._present = ground.copy(), _detail(ground)
         self._begin_cells(ground.shape)
@@ -200,7 +206,6 @@ class LaneWatch:
             self._age[:] = 0
             return
         self._age, self._restless, self._free, self._lit = (np.zeros((rows, columns), np.float32) for _ in range(4))
-        self._usual = np.full((rows, columns), 0.8, np.float32)
         self._noise = np.full(shape, 0.03, np.float32)
         left, top, width, height = self._frame
         corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(
@@ -231,10 +236,10 @@ class LaneWatch:
         self._fast += (log - self._fast) * np.float32(step / FAST_S)
         self._present = _detail(self._fast)
         changed = departs | self._other_light(ground)
-        hidden = self._hidden(step, ground, changed)
+        hidden, unseen = self._hidden(step, ground, changed)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
-        self._take_over(step, detail, _level(log), hidden, changed)
+        self._take_over(step, detail, _level(log), hidden, changed, unseen)
         return found
 
     def _other_light(self, ground: _Ground) -> Mask:
@@ -243,24 +248,28 @@ class LaneWatch:
         change = _level(self._fast) - ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
-    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
-        """Cells that have changed and in which the ground's grain does not show as it usually does."""
+    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> tuple[Mask, Mask]:
+        """Return cells that have changed and in which the ground's grain does not show as it usually does; and all in which it does not."""
         assert (
-            self._fast is not None and self._present is not None and self._usual is not None and self._age is not None
+            self._fast is not None and self._present is not None and self._noise is not None and self._age is not None
         )
         light, valid = _light(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
         shown = _shows_through(self._present - light, ground.detail, valid)
         burnt = _per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
+        # What is usual is learnt as the ground is, and where its grain has gone hardly at all.
+        pace = np.where(shown < SHOWS * ground.usual, np.float32(step / UNSEEN_S), np.float32(step / GROUND_S))
         unlike = changed | (burnt & (ground.level < BURNT - 0.1))
-        self._usual += np.where(unlike, 0, (shown - self._usual) * np.float32(step / GROUND_S))
-        usual, grainy = self._usual, self._usual > 2 * BLIND
-        lost = grainy & (shown < GONE * usual)
+        ground.usual += np.where(unlike, 0, (shown - ground.usual) * pace)
+        usual, grainy = ground.usual, ground.usual > 2 * BLIND
+        unseen, lost = grainy & (shown < SHOWS * usual), grainy & (shown < GONE * usual)
         # What was hidden for a while stays so until the ground is seen again, be the thing as even and as light as the ground.
-        kept = grainy & (shown < SHOWS * usual) & (self._age >= KEPT_S)
+        kept = unseen & (self._age >= KEPT_S)
         hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
-        # Light ground that shows little grain is burnt out in more light: that alone hides nothing.
-        glare = burnt & ~grainy & (ground.level > BURNT - GLARE)
-        return np.asarray(hidden & ~glare)
+        # Light ground without grain is burnt out in more light: that alone hides nothing.
+        glare = burnt & (ground.level > BURNT - GLARE)
+        if glare.any():
+            glare &= _grain(ground.detail) < _per_cell(self._noise)
+        return np.asarray(hidden & ~glare), np.asarray(unseen)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -405,7 +414,7 @@ class LaneWatch:
         ground.detail += (detail - ground.detail) * wide
         ground.level += (level - ground.level) * pace
 
-    def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
+    def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask, unseen: Mask) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         assert self._lit is not None
         kept = hidden if self._standing is None else hidden | self._standing
@@ -419,6 +428,8 @@ class LaneWatch:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
+        # Before it is sure that something hides the ground, what may hide it is hardly learnt.
+        pace = np.where(unseen, np.minimum(pace, step / UNSEEN_S), pace)
         self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
 
 
@@ -436,6 +447,12 @@ def _regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
 def _detail(log: Floats) -> Floats:
     """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
     return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
+
+
+def _grain(detail: Floats) -> Floats:
+    """How strong the finest of a picture's detail is around each cell: a surface's own grain, without what edges beside it leave."""
+    finest = detail - cv2.blur(detail, (5, 5))
+    return np.sqrt(np.maximum(_per_cell(np.asarray(cv2.blur(finest * finest, (WINDOW, WINDOW)), np.float32)), 0))
 
 
 def _beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:

@@ -100,6 +100,27 @@ def test_what_is_no_fall(name: str, height: object) -> None:
     assert look(np.vstack([quiet(), way, quiet()])) == [], name
 
 
+def seen_falling(begin_m: float, end_m: float, *, sideways: float = 20.0, size: int = 7) -> list[Sighting]:
+    """Let a thing go at one height and vanish at another; `sideways` in pixels a second."""
+    t = np.arange(int(np.sqrt(2 * (begin_m - end_m) / GRAVITY) * FPS)) / FPS
+    way = np.column_stack([400 + sideways * t, rows_of(begin_m - GRAVITY * t**2 / 2)])
+    detector = Falling(FallingRule(heights=MARKS))
+    pictures = film(np.vstack([quiet(), way, quiet()]), size=size)
+    return [seen for n, picture in enumerate(pictures) for seen in detector.see(n / FPS, picture)] + detector.finish()
+
+
+def test_a_short_fall_is_one_only_where_it_goes_on_to_the_ground() -> None:
+    assert seen_falling(30, 25) == [], "a bird that drops off its ledge and takes wing"
+    assert len(seen_falling(7.5, 2.2)) == 1, "out of the second floor"
+    assert len(seen_falling(30, 12)) == 1, "far enough for anything"
+
+
+def test_nothing_thrown_flies_that_fast_sideways_nor_is_that_wide() -> None:
+    scale = float(Scale.through(MARKS, ROWS).pixels_per_metre(np.array([ROWS / 2]))[0])
+    assert seen_falling(30, 8, sideways=25 * scale) == []
+    assert seen_falling(30, 8, size=int(4 * scale)) == []
+
+
 def test_a_stream_that_stands_still_or_begins_anew() -> None:
     detector = Falling(FallingRule(heights=MARKS, polygon=[(0.1, 0), (0.9, 0), (0.9, 1)]))
     random = np.random.default_rng(1)

@@ -101,6 +101,34 @@ def test_a_restart_knows_what_stands() -> None:
     assert LaneWatch(RULE).saved() == {}
 
 
+def lined(*, box: float | None = None) -> np.ndarray:
+    """A ground with white lines across it, and a plain box of some grey on it."""
+    scene = GROUND.copy()
+    scene[10:175:16, 70:250] = 210
+    if box is not None:
+        scene[80:130, 130:195] = box
+    return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("grey", [85.0, 150.0, 255.0])
+def test_a_plain_thing_on_lined_ground_has_come_and_not_left(grey: float) -> None:
+    detector = LaneWatch(RULE)
+    assert run(detector, [lined() for _ in range(80)]) == []
+    assert [seen.state for _, seen in run(detector, [lined(box=grey) for _ in range(400)], 40.0)] == ["on"]
+    assert [seen.state for _, seen in run(detector, [lined() for _ in range(60)], 240.0)] == ["off"]
+
+
+def test_a_white_kerb_that_the_sun_burns_out_is_no_thing() -> None:
+    def kerb(grey: float) -> np.ndarray:
+        scene = GROUND.copy()
+        scene[20:176, 225:255] = grey
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    detector = LaneWatch(RULE)
+    assert run(detector, [kerb(205) for _ in range(80)]) == []
+    assert run(detector, [kerb(min(205 + 10 * n, 300)) for n in range(600)], 40.0) == []
+
+
 def test_another_view_is_learnt_anew_and_nothing_told() -> None:
     detector = learnt()
     other = np.clip(90 + 40 * np.random.default_rng(9).normal(0, 1, GROUND.shape), 0, 255)
