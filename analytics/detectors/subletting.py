@@ -32,8 +32,8 @@ DEFAULTS: Params = {
     **presence.DEFAULTS,
     "base_rate": fusion.BASE_RATE,
     "report_from": 0.1,  # what is less likely, before it is calibrated, is not worth a word
-    "shift": 0.0,  # log odds become shift + stretch x log odds: how leads came true in simulated cities (1, 102, 103), until a
-    "stretch": 1.0,  # proposal made from visits is adopted here
+    "shift": 0.8,  # log odds become shift + stretch x log odds: so leads came true in two simulated cities (101, 102), until a
+    "stretch": 0.75,  # proposal made from visits is adopted here
     "settle_days": 28,  # after moving in: relatives help, cards are not registered yet
     "stay_nights": 4,  # nights in four weeks from which a stranger stays and does not visit
     "usual_seen": 0.75,  # share of days on which a resident who lives there is seen, where nothing is known yet
@@ -211,7 +211,10 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     t = frame.tokens
     mine = (t.unit == u) & (t.who == Who.RESIDENT) & (t.day >= past.start) & (t.day < start)
     several_gone = len(np.unique(t.token[mine])) >= 2
-    limit = "limit_never_seen" if of < 21 else "limit_all_unseen" if several_gone else "limit_unseen"
+    # Where a carer is declared, that the one who is cared for goes out no more is what is to be expected: a step less of it is believed.
+    steps = ("limit_never_seen", "limit_unseen", "limit_all_unseen")
+    cared_for = bool(frame.spoken_for[u, span].mean() > 0.5)
+    limit = steps[0] if of < 21 else steps[max(0, 1 + several_gone - cared_for)]
     # One person who is seen no more and one stranger who stays: that is how a carer of someone bedridden looks, too.
     both = "limit_both" if several_gone or signs.stayed[u, span].mean() >= 1.5 else "limit_both_single"
     nights = float((signs.stayed[u, span] > 0).sum())
@@ -349,7 +352,7 @@ def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
 
 DETECTOR = Detector(
     key="subletting",
-    version="1",
+    version="2",
     family="compliance",
     inputs=("residents_seen", "strangers_nights", "water_l", "energy_kwh"),
     defaults=DEFAULTS,

@@ -16,7 +16,7 @@ that is taken into the ground and nobody is told. Another light altogether (infr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,15 +24,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.vision.ground import (
+    CELL,
+    LEAST_VALID,
+    THIN,
+    WINDOW,
+    Floats,
+    Mask,
+    beyond,
+    detail_of,
+    grain,
+    level_of,
+    light_of,
+    per_cell,
+    regions,
+    share,
+    shows_through,
+    steepness,
+)
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
 Grey = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-#: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high; a
-#: cell is a square of so many pixels.
-EVERY_S, MARGIN, EXTENT, CELL = 0.5, 0.2, 320, 4
+#: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high.
+EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
 #: How long the ground is learnt before anything is judged.
 LEARN_S = 20.0
 #: How fast things are taken over, seconds: the present, the ground, the ground under another light, ground whose grain does not show.
@@ -53,19 +68,12 @@ LIT_S = 20.0
 #: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
 OTHER_VIEW, OTHER_VIEW_S = 0.6, 5.0
 MOST_GROUNDS = 4
-#: Regions are at least so many cells wide and high.
-THIN = 3
-#: Pixels around a cell over which the ground's grain is compared.
-WINDOW = 9
-#: Pixels over which light is even, but for its edges.
-LIGHT_PX = 9
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
 WORN_S = 300.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
 BURNT = float(np.log(250 + 6))
-#: The share of pixels around a cell that must not be burnt out for its grain to count; and by how much (natural logarithms) ground must
-#: have been darker than that for what is burnt out to be a thing and not a light.
-LEAST_VALID, GLARE = 0.3, 0.5
+#: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be a thing and not a light.
+GLARE = 0.5
 
 
 @dataclass(slots=True)
@@ -180,10 +188,10 @@ class LaneWatch:
         self._relearn = False
         # How well the grain of the first half of the pictures shows in those of the second is what is usual.
         first, second = (np.asarray(half.mean(axis=0), np.float32) for half in np.array_split(stack, 2))
-        usual = _shows_through(_detail(second), _detail(first), (ground < BURNT).astype(np.float32))
-        self._grounds.insert(0, _Ground(_detail(ground), _level(ground), np.maximum(usual, 0)))
+        usual = shows_through(detail_of(second), detail_of(first), (ground < BURNT).astype(np.float32))
+        self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground), np.maximum(usual, 0)))
         del self._grounds[MOST_GROUNDS:]
-        self._fast, self._present = ground.copy(), _detail(ground)
+        self._fast, self._present = ground.copy(), detail_of(ground)
         self._begin_cells(ground.shape)
         self._take_up(ground.shape)
         return []
@@ -193,7 +201,7 @@ class LaneWatch:
         restored, self._restored = self._restored, None
         if restored is None or restored.detail.shape != shape or self._present is None or self._noise is None:
             return
-        if (_share(_beyond(self._present, restored.detail, 3 * self._noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
+        if (share(beyond(self._present, restored.detail, 3 * self._noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
             return
         self._grounds.insert(0, restored)
         if self._restored_standing is not None and self._restored_standing.size:
@@ -223,29 +231,29 @@ class LaneWatch:
     def _look(self, t: float, step: float, log: Floats) -> list[Sighting]:
         assert self._fast is not None and self._present is not None and self._noise is not None
         ground = self._grounds[0]
-        detail = _detail(log)
+        detail = detail_of(log)
         if self._before is not None:
             moved = np.minimum(np.abs(detail - self._before), 4 * self._noise)
             self._noise += (np.maximum(moved, 0.004) - self._noise) * np.float32(step / 30)
         self._before = detail
         tolerance = 3.0 * self._noise + 0.05
-        departs = _share(_beyond(detail, ground.detail, tolerance)) > 0.3
+        departs = share(beyond(detail, ground.detail, tolerance)) > 0.3
         if self._another_view(t, departs, detail, tolerance):
             return []
-        still = _share(_beyond(detail, self._present, tolerance)) < 0.25
+        still = share(beyond(detail, self._present, tolerance)) < 0.25
         self._fast += (log - self._fast) * np.float32(step / FAST_S)
-        self._present = _detail(self._fast)
+        self._present = detail_of(self._fast)
         changed = departs | self._other_light(ground)
         hidden, unseen = self._hidden(step, ground, changed)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
-        self._take_over(step, detail, _level(log), hidden, changed, unseen)
+        self._take_over(step, detail, level_of(log), hidden, changed, unseen)
         return found
 
     def _other_light(self, ground: _Ground) -> Mask:
         """Cells that are lighter or darker than the picture as a whole has become."""
         assert self._fast is not None
-        change = _level(self._fast) - ground.level
+        change = level_of(self._fast) - ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
     def _hidden(self, step: float, ground: _Ground, changed: Mask) -> tuple[Mask, Mask]:
@@ -253,9 +261,9 @@ class LaneWatch:
         assert (
             self._fast is not None and self._present is not None and self._noise is not None and self._age is not None
         )
-        light, valid = _light(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
-        shown = _shows_through(self._present - light, ground.detail, valid)
-        burnt = _per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
+        light, valid = light_of(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
+        shown = shows_through(self._present - light, ground.detail, valid)
+        burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
         # What is usual is learnt as the ground is, and where its grain has gone hardly at all.
         pace = np.where(shown < SHOWS * ground.usual, np.float32(step / UNSEEN_S), np.float32(step / GROUND_S))
         unlike = changed | (burnt & (ground.level < BURNT - 0.1))
@@ -268,7 +276,7 @@ class LaneWatch:
         # Light ground without grain is burnt out in more light: that alone hides nothing.
         glare = burnt & (ground.level > BURNT - GLARE)
         if glare.any():
-            glare &= _grain(ground.detail) < _per_cell(self._noise)
+            glare &= grain(ground.detail) < per_cell(self._noise)
         return np.asarray(hidden & ~glare), np.asarray(unseen)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
@@ -282,7 +290,7 @@ class LaneWatch:
             return True
         self._other_since = None
         for number, other in enumerate(self._grounds[1:], 1):
-            if (_share(_beyond(detail, other.detail, tolerance)) > 0.3).mean() < 0.3:
+            if (share(beyond(detail, other.detail, tolerance)) > 0.3).mean() < 0.3:
                 self._grounds.insert(0, self._grounds.pop(number))
                 return True
         self._learning, self._relearn = [], True
@@ -309,7 +317,7 @@ class LaneWatch:
         if not old.any():
             return []
         # A thing's parts come of age one after another; and what is thinner than this is an edge of light, not a thing.
-        for outline, region in _regions(self._age >= self.rule.dwell_s / 2):
+        for outline, region in regions(self._age >= self.rule.dwell_s / 2):
             if old[region].sum() < max(THIN * THIN, 0.5 * region.sum()):
                 continue
             mask = self._in_lane(region)
@@ -354,7 +362,7 @@ class LaneWatch:
     def _still_there(self, t: float, hidden: Mask) -> list[Sighting]:
         """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground."""
         assert self._standing is not None and self._age is not None
-        for _, region in _regions(self._age >= self.rule.dwell_s):
+        for _, region in regions(self._age >= self.rule.dwell_s):
             if (region & self._standing).any():
                 self._standing = self._standing | self._in_lane(region)
         share, likeness = float(hidden[self._standing].mean()), self._likeness(self._standing)
@@ -399,12 +407,12 @@ class LaneWatch:
         outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
         if not outline.any():
             return False
-        return _steepness(self._grounds[0].detail, wide, outline) > 1.4 * _steepness(self._present, wide, outline)
+        return steepness(self._grounds[0].detail, wide, outline) > 1.4 * steepness(self._present, wide, outline)
 
     def _absorb(self, mask: Mask) -> None:
         assert self._fast is not None and self._present is not None and self._age is not None
         around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
-        self._take(around.astype(np.float32), self._present, _level(self._fast))
+        self._take(around.astype(np.float32), self._present, level_of(self._fast))
         self._age[mask] = 0
 
     def _take(self, pace: Floats, detail: Floats, level: Floats) -> None:
@@ -431,84 +439,3 @@ class LaneWatch:
         # Before it is sure that something hides the ground, what may hide it is hardly learnt.
         pace = np.where(unseen, np.minimum(pace, step / UNSEEN_S), pace)
         self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
-
-
-def _regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
-    """Yield the outline and the filled area of each region that is thick enough for a thing."""
-    opened = cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))
-    closed = np.asarray(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
-    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    for outline in outlines:
-        region = np.zeros_like(closed)
-        cv2.drawContours(region, [outline], -1, 1, cv2.FILLED)
-        yield np.asarray(outline, np.int32), region.astype(bool)
-
-
-def _detail(log: Floats) -> Floats:
-    """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
-    return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
-
-
-def _grain(detail: Floats) -> Floats:
-    """How strong the finest of a picture's detail is around each cell: a surface's own grain, without what edges beside it leave."""
-    finest = detail - cv2.blur(detail, (5, 5))
-    return np.sqrt(np.maximum(_per_cell(np.asarray(cv2.blur(finest * finest, (WINDOW, WINDOW)), np.float32)), 0))
-
-
-def _beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
-    """1 where detail lies outside the band of the ground's neighbouring pixels by more than the tolerance, else 0."""
-    square = np.ones((3, 3), np.uint8)
-    high, low = np.asarray(cv2.dilate(ground, square)), np.asarray(cv2.erode(ground, square))
-    return np.asarray(np.maximum(detail - high, low - detail) > tolerance, np.float32)
-
-
-def _share(flags: Floats) -> Floats:
-    """The share of flags around each cell."""
-    return _per_cell(np.asarray(cv2.blur(flags, (7, 7)), np.float32))
-
-
-def _level(log: Floats) -> Floats:
-    return _per_cell(np.asarray(cv2.blur(log, (5, 5)), np.float32))
-
-
-def _per_cell(values: Floats) -> Floats:
-    return np.asarray(values[CELL // 2 :: CELL, CELL // 2 :: CELL], np.float32)
-
-
-def _light(change: Floats) -> Floats:
-    """The part of a change that is light: even within its borders, which may be sharp (a median keeps an edge and drops the grain)."""
-    steps = np.clip(change * 80 + 128, 0, 255).astype(np.uint8)
-    return np.asarray((np.asarray(cv2.medianBlur(steps, LIGHT_PX), np.float32) - 128) / 80, np.float32)
-
-
-def _slopes(log: Floats) -> tuple[Floats, Floats]:
-    return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
-
-
-def _steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
-    """How steep a picture typically is across a region's outline, wherever within some pixels of it. Half of the outline must be
-    steep for that to be much: a line on the ground that runs in at one side and out at another is no outline.
-    """
-    inwards = _slopes(np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32))
-    across, down = _slopes(detail)
-    steep = np.abs(across * inwards[0] + down * inwards[1]) / (np.hypot(*inwards) + 1e-6)
-    return float(np.median(np.asarray(cv2.dilate(steep, np.ones((7, 7), np.uint8)))[outline]))
-
-
-def _shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
-    """Correlation of the ground's slopes with the picture's around each cell, over valid pixels; 0 where too few are.
-
-    Steep slopes are cut, so that a shadow's edge counts little; and where the picture is far flatter than the ground, what is left
-    of the ground in the average of the last seconds does not count as seen.
-    """
-    gx, gy = _slopes(ground)
-    usual = np.sqrt(np.maximum(cv2.blur(gx * gx + gy * gy, (WINDOW, WINDOW)), 0) / 2) + 1e-4
-    px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (*_slopes(detail), gx, gy))
-    around = [
-        _per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
-        for product in ((px * qx + py * qy) * valid, (px * px + py * py) * valid, (qx * qx + qy * qy) * valid, valid)
-    ]
-    # A running sum's rounding may leave a little less than nothing.
-    together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
-    shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
-    return np.asarray(np.where(share < LEAST_VALID, np.float32(0), shown), np.float32)

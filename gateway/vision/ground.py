@@ -1,0 +1,108 @@
+"""What a picture of the ground is made of: light that changes slowly, grain, outlines; per pixel and per cell.
+
+Pictures are logarithms of grey, so that light is added; detail is what is finer than some tenths of the picture's height.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+#: A cell is a square of so many pixels.
+CELL = 4
+#: Regions are at least so many cells wide and high.
+THIN = 3
+#: Pixels around a cell over which the ground's grain is compared.
+WINDOW = 9
+#: Pixels over which light is even, but for its edges.
+LIGHT_PX = 9
+#: The share of pixels around a cell that must be valid (not burnt out) for its grain to count.
+LEAST_VALID = 0.3
+
+
+def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
+    """Yield the outline and the filled area of each region that is thick enough for a thing."""
+    opened = cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))
+    closed = np.asarray(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for outline in outlines:
+        region = np.zeros_like(closed)
+        cv2.drawContours(region, [outline], -1, 1, cv2.FILLED)
+        yield np.asarray(outline, np.int32), region.astype(bool)
+
+
+def detail_of(log: Floats) -> Floats:
+    """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
+    return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
+
+
+def grain(detail: Floats) -> Floats:
+    """How strong the finest of a picture's detail is around each cell: a surface's own grain, without what edges beside it leave."""
+    finest = detail - cv2.blur(detail, (5, 5))
+    return np.sqrt(np.maximum(per_cell(np.asarray(cv2.blur(finest * finest, (WINDOW, WINDOW)), np.float32)), 0))
+
+
+def beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
+    """1 where detail lies outside the band of the ground's neighbouring pixels by more than the tolerance, else 0."""
+    square = np.ones((3, 3), np.uint8)
+    high, low = np.asarray(cv2.dilate(ground, square)), np.asarray(cv2.erode(ground, square))
+    return np.asarray(np.maximum(detail - high, low - detail) > tolerance, np.float32)
+
+
+def share(flags: Floats) -> Floats:
+    """The share of flags around each cell."""
+    return per_cell(np.asarray(cv2.blur(flags, (7, 7)), np.float32))
+
+
+def level_of(log: Floats) -> Floats:
+    """How light each cell is."""
+    return per_cell(np.asarray(cv2.blur(log, (5, 5)), np.float32))
+
+
+def per_cell(values: Floats) -> Floats:
+    """Take the value in the middle of each cell."""
+    return np.asarray(values[CELL // 2 :: CELL, CELL // 2 :: CELL], np.float32)
+
+
+def light_of(change: Floats) -> Floats:
+    """The part of a change that is light: even within its borders, which may be sharp (a median keeps an edge and drops the grain)."""
+    steps = np.clip(change * 80 + 128, 0, 255).astype(np.uint8)
+    return np.asarray((np.asarray(cv2.medianBlur(steps, LIGHT_PX), np.float32) - 128) / 80, np.float32)
+
+
+def _slopes(log: Floats) -> tuple[Floats, Floats]:
+    return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
+
+
+def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
+    """How steep a picture typically is across a region's outline, wherever within some pixels of it. Half of the outline must be
+    steep for that to be much: a line on the ground that runs in at one side and out at another is no outline.
+    """
+    inwards = _slopes(np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32))
+    across, down = _slopes(detail)
+    steep = np.abs(across * inwards[0] + down * inwards[1]) / (np.hypot(*inwards) + 1e-6)
+    return float(np.median(np.asarray(cv2.dilate(steep, np.ones((7, 7), np.uint8)))[outline]))
+
+
+def shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
+    """Correlation of the ground's slopes with the picture's around each cell, over valid pixels; 0 where too few are.
+
+    Steep slopes are cut, so that a shadow's edge counts little; and where the picture is far flatter than the ground, what is left
+    of the ground in the average of the last seconds does not count as seen.
+    """
+    gx, gy = _slopes(ground)
+    usual = np.sqrt(np.maximum(cv2.blur(gx * gx + gy * gy, (WINDOW, WINDOW)), 0) / 2) + 1e-4
+    px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (*_slopes(detail), gx, gy))
+    around = [
+        per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
+        for product in ((px * qx + py * qy) * valid, (px * px + py * py) * valid, (qx * qx + qy * qy) * valid, valid)
+    ]
+    # A running sum's rounding may leave a little less than nothing.
+    together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
+    shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
+    return np.asarray(np.where(share < LEAST_VALID, np.float32(0), shown), np.float32)
