@@ -250,7 +250,8 @@ FROM owned WHERE unit_id = ANY(%(units)s) GROUP BY unit_id, day, token
 def door_days(
     connection: Connection, units: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
 ) -> list[tuple[int, int]]:
-    """List the (unit, local day from 2000-01-01) pairs on which a door that the unit goes through said anything at all.
+    """List the (unit, local day from 2000-01-01) pairs on which a door that the unit goes through said anything at all: a passage, or a
+    reading of its own, such as its battery's.
 
     Where no door spoke, nobody knows who came: the counts of that day are unknown and not zero.
     """
@@ -260,7 +261,10 @@ def door_days(
         "(SELECT entrance_id FROM units WHERE id = ANY(%(units)s)))), "
         "alive AS (SELECT d.unit_id, d.entrance_id, (e.at AT TIME ZONE %(zone)s)::date AS day FROM doors d JOIN events e "
         "ON e.device_id = d.device_id WHERE e.at >= %(low)s AND e.at < %(high)s AND e.recorded_at <= %(known)s "
-        "AND e.kind = 'passage' GROUP BY 1, 2, 3) "
+        "AND e.kind = 'passage' GROUP BY 1, 2, 3 UNION "
+        "SELECT d.unit_id, d.entrance_id, (r.at AT TIME ZONE %(zone)s)::date FROM doors d JOIN points p ON p.device_id = d.device_id "
+        "JOIN readings r ON r.point_id = p.id WHERE r.at >= %(low)s AND r.at < %(high)s "
+        "AND (r.late_s IS NULL OR r.at <= %(known)s::timestamptz - r.late_s * interval '1 second') GROUP BY 1, 2, 3) "
         "SELECT DISTINCT u.id, a.day - date '2000-01-01' FROM alive a "
         "JOIN units u ON u.id = a.unit_id OR (a.unit_id IS NULL AND u.entrance_id = a.entrance_id) WHERE u.id = ANY(%(units)s)",
         {"zone": zone, "low": low, "high": min(high, known_at), "known": known_at, "units": units},

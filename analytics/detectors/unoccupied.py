@@ -5,6 +5,9 @@ any of them shows someone, *for* it when water stood still (or, without water, w
 empty home draws), and otherwise says nothing. A run of days without a word against is a finding when it is long
 enough and enough of its days speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
 
+Where a flat has a lock and no meter, the lock is asked: on days on which it spoke (its battery, if nothing else) nobody came in. That
+holds only for people who used to be seen by it, and a lock that is silent says nothing.
+
 Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a run: those days are visits
 (`analytics.presence`), counted and told. An empty home still draws 0.4 to 1.2 kWh a day (fridge, standby, a boiler kept
 warm), so electricity is judged against the home's own lived-in days; between "empty" and "lived in" lies a band in which
@@ -32,6 +35,7 @@ DEFAULTS: Params = {
     "min_quiet_energy": 0.6,  # share of a run's days that must be quiet where electricity stands alone
     "max_visited": 0.25,  # share of a run's days on which somebody may have looked in
     "trickle_l": 2.0,  # litres of drips that a run may add up to before they count as use
+    "usual_entries": 0.4,  # share of a lock's days on which people who live there come in by it, so that it can tell their absence
     "silent_days": 3,  # days without a word at the end after which a finding is frozen
 }
 
@@ -43,6 +47,7 @@ class _Says:
     p: Presence
     dripped: Mask
     visited: Mask
+    shut: Mask
     broken: Mask
     known: Mask
 
@@ -54,21 +59,38 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         slept = frame["residents_nights"] > 0
     # Who came in the evening and drew no water the next morning had not stayed.
     slept[:, :-1] &= ~p.water_quiet[:, 1:]
-    dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"])
+    locked = _by_lock_alone(frame, params)
+    shut = locked & (frame["entries"] == 0)
+    dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"]) | (locked & (frame["entries"] > 0))
     came = p.entered & ~slept & dry
     seldom = (rolling(came, 7) <= params["visits_a_week"]) & (
         rolling(came[:, ::-1], 7)[:, ::-1] <= params["visits_a_week"]
     )
     visited = p.visited | (came & seldom)
     apart = p.water_used | p.energy_lived | (p.entered & ~visited) | ~frame.let | frame.declared
+    # By a lock alone whoever comes in lives there, unless a resident looked in.
+    apart |= locked & (frame["entries"] > 0) & ~visited
     dripped = _overflows(np.where(p.visited, 0.0, frame["water_trickle_l"]), apart, params["trickle_l"])
-    known = p.water_quiet | p.visited | p.energy_quiet | p.energy_between
-    says = _Says(p=p, dripped=dripped, visited=visited, broken=apart | dripped, known=known)
+    known = p.water_quiet | p.visited | p.energy_quiet | p.energy_between | shut | (locked & visited)
+    says = _Says(p=p, dripped=dripped, visited=visited, shut=shut, broken=apart | dripped, known=known)
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
     for u, a, b in runs_of(~says.broken, int(params["abstain_days"])):
         _judge(frame, params, says, u, a, b, findings, abstentions)
     return findings, abstentions
+
+
+def _by_lock_alone(frame: Frame, params: Params) -> Mask:
+    """Tell the days on which a lock is all there is, and a lock by which the household used to come in."""
+    alone = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
+    if not alone.any():
+        return alone
+    with np.errstate(invalid="ignore"):
+        came = frame.let & (frame["entries"] > 0) & (frame["residents_seen"] > 0)
+    heard = frame.let & ~np.isnan(frame["entries"])
+    # What is usual is the best two months': long absences do not make a household one that was never seen.
+    often = rolling(came, 56) / np.maximum(rolling(heard, 56), 28.0)
+    return np.asarray(alone & (often.max(axis=1) >= params["usual_entries"])[:, None])
 
 
 def _overflows(trickle: NDArray[np.float64], broken: NDArray[np.bool_], allowance: float) -> NDArray[np.bool_]:
@@ -115,14 +137,16 @@ def _judge(
     visits = int(says.visited[u, span].sum())
     water = int((says.p.water_quiet | says.p.visited)[u, span].sum())
     energy = int(says.p.energy_quiet[u, span].sum())
+    shut = int((says.shut | (says.visited & frame.fitted["lock"]))[u, span].sum()) if says.shut[u, span].any() else 0
     unknown = 1.0 - len(told) / days
     by_water = water >= (1.0 - params["max_unknown"]) * days and visits <= max(2.0, params["max_visited"] * days)
     by_energy = energy >= params["min_quiet_energy"] * days and not (water and visits > params["max_visited"] * days)
+    by_lock = shut >= (1.0 - params["max_unknown"]) * days and visits <= max(2.0, params["max_visited"] * days)
     if unknown > params["max_unknown"] or (
         long_ms >= params["warn_days"] * DAY_MS and water and not (by_water or by_energy)
     ):
         reason = "thin_coverage"
-    elif by_water or by_energy:
+    elif by_water or by_energy or by_lock:
         reason = ""
     else:
         reason = "low_but_not_empty" if not water else ""
@@ -132,7 +156,7 @@ def _judge(
         return
     families = [name for name, holds in (("water", by_water), ("electricity", by_energy)) if holds]
     nights = frame["residents_nights"][u, span]
-    if not np.isnan(nights).all():
+    if by_lock or not np.isnan(nights).all():
         families.append("access")
     if visits and _longest_ms(frame, says, u, span, since, until) < params["warn_days"] * DAY_MS:
         # Visits make it doubtful: then two families have to agree for longer, or all three.
@@ -211,9 +235,11 @@ def _finding(
         "from_day": frame.day(span.start).isoformat(),
         "to_day": frame.day(span.stop - 1).isoformat(),
     }
-    # What is known of such findings: one family alone is right nine times in ten, each further one halves the doubt; a month may
-    # still be a stay in hospital, half a year hardly is; and visits make it doubtful.
-    doubt = 0.1 * 0.5 ** (len(families) - 1) * (1.0 if days < 60 else 0.6) + 0.3 * visits / max(1, days)
+    # What is known of such findings: one family alone is right nine times in ten (a lock less: who comes with a key is not seen), each
+    # further one halves the doubt; a month may still be a stay in hospital, half a year hardly is; and visits make it doubtful.
+    doubt = (0.2 if families == ["access"] else 0.1) * 0.5 ** (len(families) - 1) * (
+        1.0 if days < 60 else 0.6
+    ) + 0.3 * visits / max(1, days)
     return Finding(
         unit=int(frame.units[u]),
         since_ms=int(since),

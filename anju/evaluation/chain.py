@@ -185,6 +185,8 @@ def _people(
     alive = np.zeros((len(homes), city.days), dtype=bool)
     alive[table[:, 0], table[:, 1]] = True
     for u, (home, _, _) in enumerate(homes):
+        if city.fitting(home.index).lock:
+            alive[u] |= city.powered(home.index) & ~city.outage(home.index)
         if city.fitting(home.index).terminal:
             # A terminal is known to be alive where anybody of the entrance passed it.
             same = [v for v, (other, _, _) in enumerate(homes) if city.entrance(other.index) == city.entrance(home.index)

@@ -82,7 +82,7 @@ class WorldCity:
     def lived(self, home: Home) -> Household:
         """Let a home be lived in."""
         fitting = self.fitting(home.index)
-        return live(
+        household = live(
             home.people,
             self.first,
             self.days,
@@ -90,6 +90,10 @@ class WorldCity:
             logs_out=fitting.logs_out,
             logs_in=fitting.logs_in,
         )
+        if fitting.lock:
+            for passages in household.passages:
+                passages.hours[~self.powered(home.index)] = np.nan
+        return household
 
     # Names -----------------------------------------------------------------------------------------------------------
 
@@ -112,6 +116,15 @@ class WorldCity:
     def unit(cls, index: int) -> str:
         """Name a home."""
         return f"{cls.entrance(index)}-{index % PER_ESTATE % PER_ENTRANCE + 1:02d}"
+
+    def powered(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return the days on which a flat's lock has power: where its battery is empty people come in by key for a while."""
+        rng = self.rng(5, index)
+        alive = np.ones(self.days, dtype=bool)
+        if not self.normal and rng.random() < 0.03:
+            start = int(rng.integers(0, self.days))
+            alive &= ~spell(self.days, start, start + int(rng.integers(3, 60)))
+        return alive
 
     def outage(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return the days on which the gateway of a home's building was dead and what it should have gathered is lost."""

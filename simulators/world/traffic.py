@@ -144,6 +144,9 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
     backlog: list[dict[str, Any]] = []
     by_day = [[_of_day(series, city.days) for series in seen.series] for _, _, seen in homes]
     doors = [_passages(city, home, household, fitting.lock) for home, household, _ in homes]
+    locks = (
+        [(f"lock-{city.unit(home.index)}", city.powered(home.index)) for home, _, _ in homes] if fitting.lock else []
+    )
     for day in range(city.days):
         sent_at = base + (day + 1) * 86_400_000 + 4_500_000
         items: list[dict[str, Any]] = []
@@ -162,6 +165,12 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
                     }
                     for i in range(a, b)
                 ]
+        # A lock without mains tells its battery once a day, as long as it can.
+        noon = base + day * 86_400_000 + 43_200_000
+        items += [
+            {"device": lock, "at": noon, "values": {"battery_pct": float(90 - 60 * day // city.days)}}
+            for lock, powered in locks if powered[day] and not dead[day]
+        ]  # fmt: skip
         for i in range(0, len(items), 900):
             seq["readings"] += 1
             yield _line(root, "readings", seq["readings"], sent_at, items[i : i + 900])

@@ -25,18 +25,19 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
-def point(connection: Connection) -> tuple[int, int]:
+def point(connection: Connection, device: str = "wm-1", name: str = "water_m3") -> tuple[int, int]:
     row = connection.execute(
-        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1' "
-        "ON CONFLICT (device_id, name) DO UPDATE SET name = excluded.name RETURNING id, device_id"
+        "INSERT INTO points (device_id, name) SELECT id, %s FROM devices WHERE code = %s "
+        "ON CONFLICT (device_id, name) DO UPDATE SET name = excluded.name RETURNING id, device_id",
+        [name, device],
     ).fetchone()
     assert row is not None
     return row["id"], row["device_id"]
 
 
-def put(connection: Connection, rows: list[tuple[int, float]]) -> None:
+def put(connection: Connection, rows: list[tuple[int, float]], device: str = "wm-1", name: str = "water_m3") -> None:
     """Store readings as ingest does, and mark what they touch."""
-    point_id, device_id = point(connection)
+    point_id, device_id = point(connection, device, name)
     at = np.array([t for t, _ in rows], dtype=np.int64)
     partitions = Partitions(connection)
     connection.commit()
@@ -171,6 +172,23 @@ def test_silence_freezes_a_lead_and_is_an_abstention(connection: Connection) -> 
         "SELECT reason FROM abstentions WHERE detector = 'unoccupied' AND superseded_at IS NULL"
     ).fetchall()
     assert [r["reason"] for r in reasons] == ["no_data"]
+
+
+def test_a_door_whose_battery_is_heard_has_seen_nobody(any_connection: Connection) -> None:
+    """Nought entries where the door told its battery, nothing known where it told nothing."""
+    register(any_connection)
+    any_connection.execute(
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-door', d.id, u.id, '2020-01-01' FROM devices d, units u "
+        "WHERE d.code = 'door-1' AND u.code = 'u-1'"
+    )
+    days = [START + n * 24 * HOUR for n in (0, 1, 4)]
+    put(any_connection, [(at, 80.0) for at in days], "door-1", "battery_pct")
+    run(any_connection)
+    rows = any_connection.execute(
+        "SELECT day, entries FROM unit_days WHERE entries IS NOT NULL ORDER BY day"
+    ).fetchall()
+    assert {row["day"] for row in rows} == {from_ms(at).astimezone(SHANGHAI).date() for at in days}
+    assert all(row["entries"] == 0 for row in rows)
 
 
 def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:

@@ -41,6 +41,19 @@ def test_every_line_fits_the_wire_contract() -> None:
     assert all(found == list(range(1, len(found) + 1)) for found in seqs.values())
 
 
+def test_a_lock_tells_its_battery_while_it_has_power_and_sees_nobody_without() -> None:
+    index = next(i for i in range(20_000) if CITY.fitting(i).lock and not CITY.powered(i).all())
+    home, household, meters = traffic.made(CITY, index)
+    powered = CITY.powered(index)
+    assert all(np.isnan(p.hours[~powered]).all() for p in household.passages)
+    told = {
+        (item["at"] // 86_400_000 * 86_400_000)
+        for line in traffic.lines(CITY, [(home, household, meters)]) for item in line["payload"]["items"]
+        if "battery_pct" in item.get("values", {})
+    }  # fmt: skip
+    assert len(told) == int((powered & ~CITY.outage(index)).sum())
+
+
 def test_registers_never_fall_but_for_a_fault() -> None:
     for index in range(100):
         home, _, seen = traffic.made(CITY, index)
