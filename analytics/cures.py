@@ -16,7 +16,10 @@ CURES: dict[str, dict[str, str]] = {
     "too_coarse": {"zh": "水表改为每小时上报", "en": "have the water meter report every hour"},
     "no_door": {"zh": "加装单元门禁或入户智能门锁", "en": "fit an entrance terminal or a door lock"},
     "door_silent": {"zh": "检修门禁设备", "en": "mend the door terminal"},
-    "no_meter": {"zh": "加装远传水表或电表，或让门锁每日上报电量", "en": "fit a water or electricity meter that reports, or have the lock tell its battery every day"},
+    "no_meter": {
+        "zh": "加装远传水表或电表，或让门锁每日上报电量",
+        "en": "fit a water or electricity meter that reports, or have the lock tell its battery every day",
+    },
     "meters_silent": {"zh": "检修水表、电表通信", "en": "mend the meters' line to the gateway"},
     "no_tenancy_known": {"zh": "在登记表中补录租约起止日期", "en": "enter past tenancies into the register"},
 }  # fmt: skip
