@@ -212,8 +212,8 @@ def api(
 @bench_app.command()
 def vision(
     scenes: Annotated[int, typer.Option(help="scenes of each rule", min=1, max=10_000)] = 200,
-    minutes: Annotated[float, typer.Option(help="length of a lane's scene", min=4, max=1440)] = 10.0,
-    seconds: Annotated[float, typer.Option(help="length of a facade's scene", min=20, max=86_400)] = 40.0,
+    minutes: Annotated[float, typer.Option(help="length of a lane's scene", min=4, max=1440)] = 8.0,
+    seconds: Annotated[float, typer.Option(help="length of a facade's scene", min=20, max=86_400)] = 60.0,
     first: Annotated[int | None, typer.Option(help="first seed; by default one that no rule was tuned on")] = None,
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
     only_speed: Annotated[bool, typer.Option("--only-speed")] = False,

@@ -30,10 +30,10 @@ LEAST_POINTS, MOST_MISSES = 8, 3
 MOST_POINTS = 150
 #: Terminal speeds begun from, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower; what falls more slowly than
 #: the slowest is a leaf. And when a thing may have left its apex, seconds before (negative) or after it is first seen.
-TERMINAL_SPEEDS, SLOWEST, MOMENT = (12.0, 20.0, 45.0), 10.0, (-12.0, 0.4)
+TERMINAL_SPEEDS, SLOWEST, MOMENT = (13.0, 20.0, 45.0), 12.0, (-12.0, 0.4)
 #: How far it may be from its parabola: root mean square, in metres, in pixels, and as a share of the drop, for marks are measured by
 #: people and drag is not quite quadratic (the largest counts).
-FIT_M, FIT_PX, FIT_SHARE = 0.08, 1.0, 0.005
+FIT_M, FIT_PX, FIT_SHARE = 0.055, 0.7, 0.005
 #: A fall of less than this, in metres, is one only where the thing is seen to within so many seconds of the picture's (or the polygon's)
 #: bottom: a bird drops off its ledge as a stone does, but a stone goes on. And nobody throws sideways faster than this, m/s.
 LONG_M, LANDS_S, SIDEWAYS = 8.0, 0.3, 12.0

@@ -54,6 +54,8 @@ LEARN_S = 20.0
 FAST_S, GROUND_S, LIGHT_S, UNSEEN_S = 6.0, 60.0, 15.0, 1200.0
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
 RESTLESS_S, FREE_S = 30.0, 3.0
+#: In the average of the last seconds a thing hides the ground only so long after it came.
+LAG_S = 5.0
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
 #: never does (no grain, too much noise), what departs is held to be hidden.
 SHOWS, BLIND = 0.5, 0.3
@@ -61,6 +63,8 @@ SHOWS, BLIND = 0.5, 0.3
 GONE = 0.2
 #: What has been hidden this long, in seconds, is held to be so until its ground shows again.
 KEPT_S = 5.0
+#: Pixels by which a region is widened (both sides together) to see what lies around its outline.
+AROUND = 19
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
 OTHER_LIGHT = 0.25
 #: How long a change that leaves the ground visible must keep still before it is taken for another light.
@@ -302,7 +306,8 @@ class LaneWatch:
         self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
         self._restless[:] = np.where(hidden & ~still, self._restless + step, 0)
         self._free[:] = np.where(hidden, 0, self._free + step)
-        self._age[:] = np.where(hidden & still, self._age + step, self._age)
+        came = hidden & still & (self._age == 0)
+        self._age[:] = np.where(came, LAG_S, np.where(hidden & still, self._age + step, self._age))
         self._age[(self._free >= FREE_S) | (self._restless >= RESTLESS_S)] = 0
 
     def _judge(self, t: float, hidden: Mask) -> list[Sighting]:
@@ -404,10 +409,11 @@ class LaneWatch:
         wide = np.asarray(cv2.resize(whole, self._present.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
         # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
         lane = np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR)) >= 0.5
-        outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
-        if not outline.any():
-            return False
-        return steepness(self._grounds[0].detail, wide, outline) > 1.4 * steepness(self._present, wide, outline)
+        ground = self._grounds[0].detail
+        then, now = _across(ground, wide, lane), _across(self._present, wide, lane)
+        # And lines on the ground go on beyond: a thing's outline is steeper than what lies around it.
+        around = _across(ground, np.asarray(cv2.dilate(wide, np.ones((AROUND, AROUND), np.uint8))), lane)
+        return then > 1.3 * now and then > 1.15 * around
 
     def _absorb(self, mask: Mask) -> None:
         assert self._fast is not None and self._present is not None and self._age is not None
@@ -439,3 +445,9 @@ class LaneWatch:
         # Before it is sure that something hides the ground, what may hide it is hardly learnt.
         pace = np.where(unseen, np.minimum(pace, step / UNSEEN_S), pace)
         self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
+
+
+def _across(detail: Floats, mask: NDArray[np.uint8], lane: Mask) -> float:
+    """How steep a picture is across the part of a region's outline that lies in the lane."""
+    outline = (np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8))) > mask) & lane
+    return steepness(detail, mask, outline) if outline.any() else 0.0
