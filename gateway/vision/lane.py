@@ -5,10 +5,11 @@ a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves i
 even up to a sharp edge is taken for light and taken off before the grain is looked for. Per cell of a few
 pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
 forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
-grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
-it keeps still. Passers-by stop an age, they do not reset it; a free ground does.
+grain shows through. A cell is hidden where one of the first two holds and the grain does not show, or where a grain that usually shows
+well has gone altogether, and from then on until it shows again; its age grows while what hides it keeps still. Passers-by stop an age,
+they do not reset it; a free ground does.
 
-The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground.
+The ground is learnt anew all the time, but never under what covers it and hardly where its grain does not show, so that a car which stays for a day does not become ground.
 Where the ground that was learnt shows outlines and the picture does not, the thing stood there when we began and has left:
 that is taken into the ground and nobody is told. Another light altogether (infrared at dusk) is another ground; a few are kept.
 """
@@ -61,8 +62,6 @@ LAG_S = 5.0
 SHOWS, BLIND = 0.5, 0.3
 #: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
 GONE = 0.2
-#: What has been hidden this long, in seconds, is held to be so until its ground shows again.
-KEPT_S = 5.0
 #: Pixels by which a region is widened (both sides together) to see what lies around its outline.
 AROUND = 19
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
@@ -274,8 +273,8 @@ class LaneWatch:
         ground.usual += np.where(unlike, 0, (shown - ground.usual) * pace)
         usual, grainy = ground.usual, ground.usual > 2 * BLIND
         unseen, lost = grainy & (shown < SHOWS * usual), grainy & (shown < GONE * usual)
-        # What was hidden for a while stays so until the ground is seen again, be the thing as even and as light as the ground.
-        kept = unseen & (self._age >= KEPT_S)
+        # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
+        kept = unseen & (self._age > 0)
         hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
         # Light ground without grain is burnt out in more light: that alone hides nothing.
         glare = burnt & (ground.level > BURNT - GLARE)
