@@ -31,12 +31,14 @@ MOST_POINTS = 150
 #: Terminal speeds begun from, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower; what falls more slowly than
 #: the slowest is a leaf. And when a thing may have left its apex, seconds before (negative) or after it is first seen.
 TERMINAL_SPEEDS, SLOWEST, MOMENT = (13.0, 20.0, 45.0), 12.0, (-12.0, 0.4)
-#: How far it may be from its parabola: root mean square, in metres, in pixels, and as a share of the drop, for marks are measured by
-#: people and drag is not quite quadratic (the largest counts).
-FIT_M, FIT_PX, FIT_SHARE = 0.055, 0.7, 0.005
+#: How far it may be from its parabola: root mean square, in metres, in pixels, as a share of the drop (marks are measured by people, drag
+#: is not quite quadratic), and of its own width (of a large slow thing the leading edge is seen); the largest counts.
+FIT_M, FIT_PX, FIT_SHARE, FIT_WIDTH = 0.055, 0.7, 0.005, 0.2
+#: It is seen in at least this share of the pictures of its way: specks of rain that happen to lie on a parabola are not.
+LEAST_SEEN = 0.6
 #: A fall of less than this, in metres, is one only where the thing is seen to within so many seconds of the picture's (or the polygon's)
 #: bottom: a bird drops off its ledge as a stone does, but a stone goes on. And nobody throws sideways faster than this, m/s.
-LONG_M, LANDS_S, SIDEWAYS = 8.0, 0.3, 12.0
+LONG_M, LANDS_S, SIDEWAYS = 6.0, 0.3, 12.0
 #: Pixels that the lens, the blur and the grid add to a small spot's width.
 SOFT_PX = 3.0
 #: Two tracks that end within this of each other are one thing.
@@ -96,6 +98,8 @@ class _Track:
     velocity: tuple[float, float]
     acceleration: float
     misses: int = 0
+    #: Pictures in which its thing was missing and came again.
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +258,7 @@ class Falling:
         track.x.append(float(spot[0]))
         track.y.append(float(spot[1]))
         track.width.append(float(spot[2]))
+        track.missed += track.misses
         track.misses = 0
         past = np.array(track.t[-12:]) - t
         y = np.array(track.y[-12:])
@@ -322,16 +327,17 @@ class Falling:
         rows, columns = self._earlier[-1].shape
         h, across, t = self._scale.metres(y), self._scale.across(x, y, rows, columns), t - t[0]
         drop = float(h[0] - h[-1])
-        allowed = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop)
+        width = float(np.median((np.array(track.width[first:]) - SOFT_PX) / scale))
+        allowed = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop, FIT_WIDTH * width)
         bend = np.polyfit(t, across, 2)
         rms_x = _rms(np.polyval(bend, t) - across)
         straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
-        width = float(np.median((np.array(track.width[first:]) - SOFT_PX) / scale))
         # What has fallen only a little is seen to go on to the ground.
         lands = track.y[-1] + track.velocity[1] * LANDS_S >= self._lowest
         if (
             drop < self.rule.least_drop_m
             or not (lands or drop >= LONG_M)
+            or len(track.t) < LEAST_SEEN * (len(track.t) + track.missed)
             or rms_x > 2 * allowed
             or abs(2 * bend[0]) > 0.35 * GRAVITY
             or abs(across[-1] - across[0]) > SIDEWAYS * t[-1]

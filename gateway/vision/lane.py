@@ -9,7 +9,8 @@ grain shows through. A cell is hidden where one of the first two holds and the g
 well has gone altogether, and from then on until it shows again; its age grows while what hides it keeps still. Passers-by stop an age,
 they do not reset it; a free ground does.
 
-The ground is learnt anew all the time, but never under what covers it and hardly where its grain does not show, so that a car which stays for a day does not become ground.
+The ground is learnt anew all the time, but never under what covers it and hardly where its grain does not show, so that a car which
+stays for a day does not become ground.
 Where the ground that was learnt shows outlines and the picture does not, the thing stood there when we began and has left:
 that is taken into the ground and nobody is told. Another light altogether (infrared at dusk) is another ground; a few are kept.
 """

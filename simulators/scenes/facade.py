@@ -131,7 +131,10 @@ class Facade:
         """Something heavier than air, dropped or thrown, from the second floor up; it falls with drag."""
         r = self._random
         floor = int(r.integers(2, self.floors + 1))
-        h, x = (floor - 1) * FLOOR_M + float(r.uniform(1.0, 1.8)), float(r.uniform(-0.7, 0.7)) * self._half
+        h = (floor - 1) * FLOOR_M + float(r.uniform(1.0, 1.8))
+        # Where the camera sees it for most of its way down: nearer to the ground the picture takes in less of the wall.
+        seen = 0.36 * self.size[1] / self._scale(max(2.0, h / 3))
+        x = float(r.uniform(-0.7, 0.7)) * min(self._half, seen / 0.7)
         vx, vh = float(r.normal(0, 1.2)), float(r.choice([0.0, 0.0, 1.0, 2.5]) * r.random())
         # Drag by terminal speed: a bottle or a brick 25 to 60 m/s, a full bag of rubbish 15 to 25.
         terminal = float(r.uniform(15, 60))
