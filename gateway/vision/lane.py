@@ -247,8 +247,9 @@ class LaneWatch:
         still = share(beyond(detail, self._present, tolerance)) < 0.25
         self._fast += (log - self._fast) * np.float32(step / FAST_S)
         self._present = detail_of(self._fast)
-        changed = departs | self._other_light(ground)
-        hidden, unseen = self._hidden(step, ground, changed)
+        other = self._other_light(ground)
+        changed = departs | other
+        hidden, unseen = self._hidden(step, ground, departs, other)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
         self._take_over(step, detail, level_of(log), hidden, changed, unseen)
@@ -260,7 +261,7 @@ class LaneWatch:
         change = level_of(self._fast) - ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
-    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> tuple[Mask, Mask]:
+    def _hidden(self, step: float, ground: _Ground, departs: Mask, other: Mask) -> tuple[Mask, Mask]:
         """Return cells that have changed and in which the ground's grain does not show as it usually does; and all in which it does not."""
         assert (
             self._fast is not None and self._present is not None and self._noise is not None and self._age is not None
@@ -270,13 +271,14 @@ class LaneWatch:
         burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
         # What is usual is learnt as the ground is, and where its grain has gone hardly at all.
         pace = np.where(shown < SHOWS * ground.usual, np.float32(step / UNSEEN_S), np.float32(step / GROUND_S))
-        unlike = changed | (burnt & (ground.level < BURNT - 0.1))
+        unlike = departs | other | (burnt & (ground.level < BURNT - 0.1))
         ground.usual += np.where(unlike, 0, (shown - ground.usual) * pace)
         usual, grainy = ground.usual, ground.usual > 2 * BLIND
         unseen, lost = grainy & (shown < SHOWS * usual), grainy & (shown < GONE * usual)
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
         kept = unseen & (self._age > 0)
-        hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
+        # Where grain shows poorly, in a dark patch by night, another light alone may end that: there the detail has to depart too.
+        hidden = (departs & (shown < SHOWS * usual)) | ((departs | other) & (unseen | (usual < BLIND))) | lost | kept
         # Light ground without grain is burnt out in more light: that alone hides nothing.
         glare = burnt & (ground.level > BURNT - GLARE)
         if glare.any():

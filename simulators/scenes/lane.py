@@ -156,10 +156,15 @@ class Lane:
         self._insects = self.light == "night" and r.random() < 0.6
 
     def _join(self) -> None:
-        """Where something else stood in the lane until a moment before, the lane has been blocked since that came."""
+        """Where something else stood there until a moment before, the lane has been blocked since that came."""
         stood = [thing for thing in self._things if thing.ends > thing.begins and abs(thing.x) < HALF_LANE_M]
         for n, one in enumerate(self.truth):
-            before = [thing.begins for thing in stood if thing.begins < one.begins_s <= thing.ends + 10]
+            mine = next(thing for thing in stood if thing.begins == one.begins_s)
+            before = [
+                thing.begins
+                for thing in stood
+                if thing.begins < one.begins_s <= thing.ends + 10 and abs(thing.y - mine.y) < NEAR_M
+            ]
             if before:
                 self.truth[n] = Blocking(what=one.what, begins_s=min(before), ends_s=one.ends_s)
 
