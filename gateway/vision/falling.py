@@ -345,6 +345,9 @@ class Falling:
         ):
             return None
         found = best_fall(t, h, self.rule.roof + 2.0)
+        if found is not None and found.terminal < 1.01 * SLOWEST:
+            # What would rather fall still more slowly is a leaf, unless it keeps to the law so well that it is only seen too briefly.
+            allowed /= 2
         # The fit must be good, and much better than that of an even motion.
         return found if found is not None and found.rms_m <= allowed and straight >= 2.5 * found.rms_m else None
 
