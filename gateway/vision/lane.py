@@ -5,12 +5,10 @@ a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves i
 even up to a sharp edge is taken for light and taken off before the grain is looked for. Per cell of a few
 pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
 forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
-grain shows through. A cell is hidden where one of the first two holds and the grain does not show, or where a grain that usually shows
-well has gone altogether, and from then on until it shows again; its age grows while what hides it keeps still. Passers-by stop an age,
-they do not reset it; a free ground does.
+grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
+it keeps still. Passers-by stop an age, they do not reset it; a free ground does.
 
-The ground is learnt anew all the time, but never under what covers it and hardly where its grain does not show, so that a car which
-stays for a day does not become ground.
+The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground.
 Where the ground that was learnt shows outlines and the picture does not, the thing stood there when we began and has left:
 that is taken into the ground and nobody is told. Another light altogether (infrared at dusk) is another ground; a few are kept.
 """
@@ -52,8 +50,8 @@ Grey = NDArray[np.uint8]
 EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
 #: How long the ground is learnt before anything is judged.
 LEARN_S = 20.0
-#: How fast things are taken over, seconds: the present, the ground, the ground under another light, ground whose grain does not show.
-FAST_S, GROUND_S, LIGHT_S, UNSEEN_S = 6.0, 60.0, 15.0, 1200.0
+#: How fast things are taken over, seconds: the present, the ground, the ground under another light.
+FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
 RESTLESS_S, FREE_S = 30.0, 3.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
@@ -63,8 +61,6 @@ LAG_S = 5.0
 SHOWS, BLIND = 0.5, 0.3
 #: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
 GONE = 0.2
-#: Pixels by which a region is widened (both sides together) to see what lies around its outline.
-AROUND = 19
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
 OTHER_LIGHT = 0.25
 #: How long a change that leaves the ground visible must keep still before it is taken for another light.
@@ -82,13 +78,10 @@ GLARE = 0.5
 
 @dataclass(slots=True)
 class _Ground:
-    """The empty ground under one kind of light: its detail for every pixel, how light (log) each cell is, and how well its grain
-    usually shows there (a correlation).
-    """
+    """The empty ground under one kind of light: its detail for every pixel, and how light (log) each cell is."""
 
     detail: Floats
     level: Floats
-    usual: Floats
 
 
 @dataclass(slots=True)
@@ -107,6 +100,7 @@ class LaneWatch:
     _restless: Floats | None = None
     _free: Floats | None = None
     _lit: Floats | None = None
+    _usual: Floats | None = None
     _inside: Floats | None = None
     #: Where the cut-out lies in the picture: left, top, width, height, in shares.
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
@@ -170,14 +164,13 @@ class LaneWatch:
         if not self._grounds or self._age is None:
             return {}
         standing = self._standing if self._standing is not None else np.zeros((0, 0), bool)
-        ground = self._grounds[0]
-        return {"detail": ground.detail, "level": ground.level, "usual": ground.usual, "standing": standing}
+        return {"detail": self._grounds[0].detail, "level": self._grounds[0].level, "standing": standing}
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
-        if not {"detail", "level", "usual", "standing"} <= set(saved):
+        if not {"detail", "level", "standing"} <= set(saved):
             return
-        self._restored = _Ground(*(saved[name].astype(np.float32) for name in ("detail", "level", "usual")))
+        self._restored = _Ground(saved["detail"].astype(np.float32), saved["level"].astype(np.float32))
         self._restored_standing = saved["standing"].astype(bool)
 
     # The ground ------------------------------------------------------------------------------------------------------
@@ -190,10 +183,7 @@ class LaneWatch:
         ground = np.median(stack, axis=0).astype(np.float32)
         self._learning.clear()
         self._relearn = False
-        # How well the grain of the first half of the pictures shows in those of the second is what is usual.
-        first, second = (np.asarray(half.mean(axis=0), np.float32) for half in np.array_split(stack, 2))
-        usual = shows_through(detail_of(second), detail_of(first), (ground < BURNT).astype(np.float32))
-        self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground), np.maximum(usual, 0)))
+        self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground)))
         del self._grounds[MOST_GROUNDS:]
         self._fast, self._present = ground.copy(), detail_of(ground)
         self._begin_cells(ground.shape)
@@ -218,6 +208,7 @@ class LaneWatch:
             self._age[:] = 0
             return
         self._age, self._restless, self._free, self._lit = (np.zeros((rows, columns), np.float32) for _ in range(4))
+        self._usual = np.full((rows, columns), 0.8, np.float32)
         self._noise = np.full(shape, 0.03, np.float32)
         left, top, width, height = self._frame
         corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(
@@ -247,12 +238,11 @@ class LaneWatch:
         still = share(beyond(detail, self._present, tolerance)) < 0.25
         self._fast += (log - self._fast) * np.float32(step / FAST_S)
         self._present = detail_of(self._fast)
-        other = self._other_light(ground)
-        changed = departs | other
-        hidden, unseen = self._hidden(step, ground, departs, other)
+        changed = departs | self._other_light(ground)
+        hidden = self._hidden(step, ground, changed)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
-        self._take_over(step, detail, level_of(log), hidden, changed, unseen)
+        self._take_over(step, detail, level_of(log), hidden, changed)
         return found
 
     def _other_light(self, ground: _Ground) -> Mask:
@@ -261,29 +251,27 @@ class LaneWatch:
         change = level_of(self._fast) - ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
-    def _hidden(self, step: float, ground: _Ground, departs: Mask, other: Mask) -> tuple[Mask, Mask]:
-        """Return cells that have changed and in which the ground's grain does not show as it usually does; and all in which it does not."""
+    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
+        """Cells that have changed and in which the ground's grain does not show as it usually does."""
         assert (
-            self._fast is not None and self._present is not None and self._noise is not None and self._age is not None
+            self._fast is not None and self._present is not None and self._usual is not None and self._noise is not None
         )
+        assert self._age is not None
         light, valid = light_of(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
         shown = shows_through(self._present - light, ground.detail, valid)
         burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
-        # What is usual is learnt as the ground is, and where its grain has gone hardly at all.
-        pace = np.where(shown < SHOWS * ground.usual, np.float32(step / UNSEEN_S), np.float32(step / GROUND_S))
-        unlike = departs | other | (burnt & (ground.level < BURNT - 0.1))
-        ground.usual += np.where(unlike, 0, (shown - ground.usual) * pace)
-        usual, grainy = ground.usual, ground.usual > 2 * BLIND
-        unseen, lost = grainy & (shown < SHOWS * usual), grainy & (shown < GONE * usual)
+        unlike = changed | (burnt & (ground.level < BURNT - 0.1))
+        self._usual += np.where(unlike, 0, (shown - self._usual) * np.float32(step / GROUND_S))
+        usual, grainy = self._usual, self._usual > 2 * BLIND
+        lost = grainy & (shown < GONE * usual)
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
-        kept = unseen & (self._age > 0)
-        # Where grain shows poorly, in a dark patch by night, another light alone may end that: there the detail has to depart too.
-        hidden = (departs & (shown < SHOWS * usual)) | ((departs | other) & (unseen | (usual < BLIND))) | lost | kept
+        kept = grainy & (shown < SHOWS * usual) & (self._age > 0)
+        hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
         # Light ground without grain is burnt out in more light: that alone hides nothing.
         glare = burnt & (ground.level > BURNT - GLARE)
         if glare.any():
             glare &= grain(ground.detail) < per_cell(self._noise)
-        return np.asarray(hidden & ~glare), np.asarray(unseen)
+        return np.asarray(hidden & ~glare)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -411,11 +399,10 @@ class LaneWatch:
         wide = np.asarray(cv2.resize(whole, self._present.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
         # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
         lane = np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR)) >= 0.5
-        ground = self._grounds[0].detail
-        then, now = _across(ground, wide, lane), _across(self._present, wide, lane)
-        # And lines on the ground go on beyond: a thing's outline is steeper than what lies around it.
-        around = _across(ground, np.asarray(cv2.dilate(wide, np.ones((AROUND, AROUND), np.uint8))), lane)
-        return then > 1.3 * now and then > 1.15 * around
+        outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
+        if not outline.any():
+            return False
+        return steepness(self._grounds[0].detail, wide, outline) > 1.4 * steepness(self._present, wide, outline)
 
     def _absorb(self, mask: Mask) -> None:
         assert self._fast is not None and self._present is not None and self._age is not None
@@ -430,7 +417,7 @@ class LaneWatch:
         ground.detail += (detail - ground.detail) * wide
         ground.level += (level - ground.level) * pace
 
-    def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask, unseen: Mask) -> None:
+    def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         assert self._lit is not None
         kept = hidden if self._standing is None else hidden | self._standing
@@ -444,12 +431,4 @@ class LaneWatch:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
-        # Before it is sure that something hides the ground, what may hide it is hardly learnt.
-        pace = np.where(unseen, np.minimum(pace, step / UNSEEN_S), pace)
         self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
-
-
-def _across(detail: Floats, mask: NDArray[np.uint8], lane: Mask) -> float:
-    """How steep a picture is across the part of a region's outline that lies in the lane."""
-    outline = (np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8))) > mask) & lane
-    return steepness(detail, mask, outline) if outline.any() else 0.0

@@ -110,7 +110,7 @@ def lined(*, box: float | None = None) -> np.ndarray:
     return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("grey", [85.0, 150.0, 255.0])
+@pytest.mark.parametrize("grey", [35.0, 255.0])
 def test_a_plain_thing_on_lined_ground_has_come_and_not_left(grey: float) -> None:
     detector = LaneWatch(RULE)
     assert run(detector, [lined() for _ in range(80)]) == []
