@@ -78,7 +78,9 @@ class Day:
     def __init__(self, folder: Path, dsn: str, broker: Broker, redis: Redis) -> None:
         self.folder, self.dsn, self.redis = folder, dsn, redis
         self.cable = Cable(broker.address.port)
-        start = (int(time.time() * 1000) // HOUR_MS - HOURS - 4) * HOUR_MS
+        # Always from seven in the morning (Beijing): a line that is cut over midnight is another day, with a daily freeze in it.
+        hour = int(time.time() * 1000) // HOUR_MS - HOURS - 4
+        start = (hour - (hour - 23) % 24) * HOUR_MS
         self.pace = Pace(speed=SPEED, start_ms=start, real_ms=int(time.time() * 1000) + 4000)
         self.field, self.ports = make_field(folder, self.pace, meters=200, doors=20, lines=8, seed=SEED)
         environment = {"ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_REDIS_URL": redis.url}
