@@ -245,8 +245,9 @@ class Gateway:
                 part = make()
                 self._drivers[key] = Driver(part, key.partition(" ")[0])
         faces = config.table.faces
-        doors = frozenset(door.device for door in faces.doors) if faces is not None else frozenset[str]()
-        self.commander.faces = None if vault is None else partial(take_faces, vault, doors)
+        self.commander.faces = None
+        if faces is not None and vault is not None:
+            self.commander.faces = partial(take_faces, vault, frozenset(door.device for door in faces.doors))
         buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
         self.commander.use(config, buses)
         born = [

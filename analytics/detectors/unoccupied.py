@@ -60,8 +60,8 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     # Who came in the evening and drew no water the next morning had not stayed.
     slept[:, :-1] &= ~p.water_quiet[:, 1:]
     locked = _by_lock_alone(frame, params)
-    shut = locked & (frame["entries"] == 0)
-    dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"]) | (locked & (frame["entries"] > 0))
+    shut, opened = locked & (frame["entries"] == 0), locked & (frame["entries"] > 0)
+    dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"]) | opened
     came = p.entered & ~slept & dry
     seldom = (rolling(came, 7) <= params["visits_a_week"]) & (
         rolling(came[:, ::-1], 7)[:, ::-1] <= params["visits_a_week"]
@@ -69,7 +69,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     visited = p.visited | (came & seldom)
     apart = p.water_used | p.energy_lived | (p.entered & ~visited) | ~frame.let | frame.declared
     # By a lock alone whoever comes in lives there, unless a resident looked in.
-    apart |= locked & (frame["entries"] > 0) & ~visited
+    apart |= opened & ~visited
     dripped = _overflows(np.where(p.visited, 0.0, frame["water_trickle_l"]), apart, params["trickle_l"])
     known = p.water_quiet | p.visited | p.energy_quiet | p.energy_between | shut | (locked & visited)
     says = _Says(p=p, dripped=dripped, visited=visited, shut=shut, broken=apart | dripped, known=known)
@@ -139,9 +139,10 @@ def _judge(
     energy = int(says.p.energy_quiet[u, span].sum())
     shut = int((says.shut | (says.visited & frame.fitted["lock"]))[u, span].sum()) if says.shut[u, span].any() else 0
     unknown = 1.0 - len(told) / days
-    by_water = water >= (1.0 - params["max_unknown"]) * days and visits <= max(2.0, params["max_visited"] * days)
+    seldom = visits <= max(2.0, params["max_visited"] * days)
+    by_water = water >= (1.0 - params["max_unknown"]) * days and seldom
     by_energy = energy >= params["min_quiet_energy"] * days and not (water and visits > params["max_visited"] * days)
-    by_lock = shut >= (1.0 - params["max_unknown"]) * days and visits <= max(2.0, params["max_visited"] * days)
+    by_lock = shut >= (1.0 - params["max_unknown"]) * days and seldom
     if unknown > params["max_unknown"] or (
         long_ms >= params["warn_days"] * DAY_MS and water and not (by_water or by_energy)
     ):

@@ -360,9 +360,9 @@ class LaneWatch:
         for _, region in regions(self._age >= self.rule.dwell_s):
             if (region & self._standing).any():
                 self._standing = self._standing | self._in_lane(region)
-        share, likeness = float(hidden[self._standing].mean()), self._likeness(self._standing)
+        part, likeness = float(hidden[self._standing].mean()), self._likeness(self._standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
-        there = share > 0.6 or (share > 0.25 and likeness > 0.3)
+        there = part > 0.6 or (part > 0.25 and likeness > 0.3)
         if there and float(self._age[self._standing].max()) > 15 and self._has_left(self._standing):
             self._absorb(self._standing)
             there = False
