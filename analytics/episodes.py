@@ -3,15 +3,24 @@
 E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954): evidence for a change is added up day by day and never
 falls below nothing; where it last left nothing is the likeliest day of the change. A day of which nothing is known adds
 nothing, so silence neither begins nor ends anything.
+
+In most homes nothing ever adds up. So the cheapest question comes first, over all units at once (is there so much evidence at
+all?), then the exact one (does it ever add up?), and only the few homes that are left are followed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Evidence of a day that is not to be judged: whatever stood is over, and nothing goes on across it.
+OUTSIDE = -1e6
+#: Tenths do not add up exactly: ten times 0.7 is 7.
+_SAME = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,38 +39,65 @@ class Episode:
         return slice(self.start, days if self.last is None else self.last + 1)
 
 
-def episodes(evidence: NDArray[Any], *, fire: float, drop: float) -> list[Episode]:
-    """Find the episodes in which evidence of shape (units, days) adds up to `fire`.
+def episodes(
+    evidence: NDArray[Any], *, fire: float, drop: float, rows: NDArray[np.int64] | None = None
+) -> list[Episode]:
+    """Find the episodes in which evidence of shape (units, days) adds up to `fire`; `rows` names its units where they are only some.
 
     One is over when the sum has fallen by `drop` from its height; its last day is the day of that height.
     """
-    units, days = evidence.shape
-    total, height = np.zeros(units), np.zeros(units)
-    start, sure, top = np.zeros(units, dtype=np.int64), np.full(units, -1), np.zeros(units, dtype=np.int64)
+    if not evidence.size:
+        return []
+    fire, drop = fire - _SAME, drop - _SAME
+    # In 24 bits, so that sums in 53 are exact.
+    steps = evidence.astype(np.float32, copy=False)
+    if np.isnan(steps).any():
+        steps = np.nan_to_num(steps)
+    enough = np.flatnonzero(np.maximum(steps, np.float32(0)).sum(axis=1) >= fire - 0.01)
     found: list[Episode] = []
-    steps = np.nan_to_num(evidence.T.astype(np.float64, order="C"))
-    for day in range(days):
-        step = steps[day]
-        fresh = (total <= 0) & (step > 0)
-        start[fresh] = day
-        total = np.maximum(total + step, 0.0)
-        higher = total > height
-        height[higher] = total[higher]
-        top[higher] = day
-        sure[(sure < 0) & (total >= fire)] = day
-        over = (sure >= 0) & (total <= height - drop)
-        if over.any():
-            for unit in np.flatnonzero(over).tolist():
-                found.append(_episode(unit, start, sure, height, int(top[unit])))
-            total[over] = 0.0
-        gone = total <= 0
-        height[gone] = 0.0
-        sure[gone] = -1
-    found += [_episode(unit, start, sure, height, None) for unit in np.flatnonzero(sure >= 0).tolist()]
-    return sorted(found, key=lambda e: (e.unit, e.start))
+    for unit in enough[_may_fire(steps[enough], fire)].tolist():
+        found += _follow(unit if rows is None else int(rows[unit]), steps[unit].astype(np.float64), fire, drop)
+    return found
 
 
-def _episode(
-    unit: int, start: NDArray[np.int64], sure: NDArray[Any], height: NDArray[np.float64], last: int | None
-) -> Episode:
-    return Episode(unit=unit, start=int(start[unit]), sure=int(sure[unit]), last=last, height=float(height[unit]))
+def _may_fire(steps: NDArray[np.float32], fire: float) -> NDArray[np.int64]:
+    """Return the rows in which the sum may reach `fire`, and no other can: in whole numbers, which add up seven times as fast."""
+    grain = 1024.0
+    # What is cut off speaks against.
+    sums = np.rint(np.maximum(steps, np.float32(-20)) * np.float32(grain)).astype(np.int32)
+    np.cumsum(sums, axis=1, dtype=np.int32, out=sums)
+    sums -= np.minimum.accumulate(np.minimum(sums, 0), axis=1)
+    rounding = steps.shape[1] / 2 + 1
+    return np.flatnonzero(sums.max(axis=1, initial=0) >= fire * grain - rounding)
+
+
+def _follow(unit: int, steps: NDArray[np.float64], fire: float, drop: float) -> Iterator[Episode]:
+    """Follow one unit, piece by piece between the days that are not to be judged."""
+    begin = 0
+    for end in [*np.flatnonzero(steps <= OUTSIDE).tolist(), len(steps) - 1]:
+        if end == begin and steps[end] <= OUTSIDE:
+            begin = end + 1
+        while begin <= end:
+            sums = np.cumsum(steps[begin : end + 1])
+            total = sums - np.minimum.accumulate(np.minimum(sums, 0.0))
+            sure = int(np.argmax(total >= fire))
+            if total[sure] < fire:
+                begin = end + 1
+                break
+            before = np.flatnonzero(total[:sure] <= 0)
+            start = int(before[-1]) + 1 if len(before) else 0
+            height = np.maximum.accumulate(total[start:])
+            over = (total[start:] <= height - drop) | (total[start:] <= 0)
+            over[: sure - start] = False
+            stop = start + int(np.argmax(over))
+            last = not over[stop - start]
+            if last:
+                stop = len(total) - 1
+            top = float(height[stop - start])
+            # What fell to nothing before it fell by so much was never anything.
+            if last or total[stop] <= top - drop:
+                peak = begin + start + int(np.argmax(total[start : stop + 1]))
+                yield Episode(
+                    unit=unit, start=begin + start, sure=begin + sure, last=None if last else peak, height=top
+                )
+            begin += stop + 1

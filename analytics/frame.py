@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,7 +16,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Who was seen at units, as columns of one length: the unit's row, the day's column, a hash, who (store.unit_days.Who), night."""
+    """Who was seen at units, as columns of one length in the order of units: the unit's row, the day's column, a hash, who
+    (domain.people.Who), night.
+    """
 
     unit: NDArray[np.int64]
     day: NDArray[np.int64]
@@ -23,9 +26,23 @@ class Tokens:
     who: NDArray[np.int8]
     night: Mask
 
+    def of(self, unit: int) -> Tokens:
+        """Return what was seen at one unit."""
+        a, b = np.searchsorted(self.unit, (unit, unit + 1))
+        return self.at(slice(a, b))
+
+    def at(self, rows: Any) -> Tokens:
+        """Return some of the rows."""
+        return Tokens(
+            unit=self.unit[rows], day=self.day[rows], token=self.token[rows], who=self.who[rows], night=self.night[rows]
+        )
+
 
 def unpack(unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64]) -> Tokens:
     """Read packed tokens (see store.unit_days) at their units' rows and days' columns."""
+    if (unit[1:] < unit[:-1]).any():
+        order = np.argsort(unit, kind="stable")
+        unit, day, token = unit[order], day[order], token[order]
     who, night = (token >> 1 & 3).astype(np.int8), (token & 1) == 1
     return Tokens(unit=unit, day=day, token=token & ~7, who=who, night=night)
 
@@ -61,7 +78,7 @@ class Frame:
     units: NDArray[np.int32]
     first: date
     day_starts: NDArray[np.float64]
-    columns: dict[str, NDArray[Any]]
+    columns: Mapping[str, NDArray[Any]]
     let: Mask
     declared: Mask
     spoken_for: Mask
@@ -86,6 +103,49 @@ class Frame:
         """Return the local day of a column."""
         return self.first + timedelta(days=index)
 
+    def of(self, rows: NDArray[np.int64]) -> Frame:
+        """Return the frame of some of its units, by their rows in rising order."""
+        place = {int(row): i for i, row in enumerate(rows)}
+        t = self.tokens
+        begin, end = np.searchsorted(t.unit, rows), np.searchsorted(t.unit, rows + 1)
+        count = end - begin
+        kept = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
+        return replace(
+            self,
+            units=self.units[rows],
+            columns=_Some(self.columns, rows),
+            let=self.let[rows], declared=self.declared[rows], spoken_for=self.spoken_for[rows],
+            let_since=self.let_since[rows], ended=self.ended[rows], members=self.members[rows],
+            fitted={name: mask[rows] for name, mask in self.fitted.items()},
+            tokens=replace(t.at(kept), unit=np.repeat(np.arange(len(rows)), count)),
+            told=tuple(replace(x, unit=place[x.unit]) for x in self.told if x.unit in place),
+            derived={},
+        )  # fmt: skip
+
+
+class _Some(Mapping[str, NDArray[Any]]):
+    """Columns of some rows, each copied when it is first asked for."""
+
+    def __init__(self, whole: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> None:
+        self._whole, self._rows = whole, rows
+        self._held: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._held:
+            self._held[name] = self._whole[name][self._rows]
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+
+def often(mask: Mask, least: float) -> NDArray[np.int64]:
+    """Return the rows in which a mask holds on so many days or more: where that is rare, only they are worth a closer look."""
+    return np.flatnonzero(np.count_nonzero(mask, axis=1) >= least)
+
 
 def runs(mask: Mask) -> list[tuple[int, int]]:
     """List the [start, end) index spans over which a 1-d mask holds."""
@@ -96,18 +156,34 @@ def runs(mask: Mask) -> list[tuple[int, int]]:
 def runs_of(mask: Mask, least: int) -> list[tuple[int, int, int]]:
     """List (row, start, end) of the spans of at least `least` columns over which a 2-d mask holds, row by row."""
     units, days = mask.shape
-    padded = np.zeros((units, days + 2), dtype=np.int8)
+    padded = np.zeros((units, days + 2), dtype=bool)
     padded[:, 1:-1] = mask
-    step = np.diff(padded, axis=1)
-    row, start = np.nonzero(step == 1)
-    _, end = np.nonzero(step == -1)
+    # Every second change within a row is an end.
+    edges = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+    row, edge = np.divmod(edges, days + 1)
+    start, end = edge[::2], edge[1::2]
     long = end - start >= least
-    return list(zip(row[long].tolist(), start[long].tolist(), end[long].tolist(), strict=True))
+    return list(zip(row[::2][long].tolist(), start[long].tolist(), end[long].tolist(), strict=True))
 
 
-def rolling(values: NDArray[Any], days: int) -> NDArray[np.float32]:
-    """Sum over the last `days` columns, each day's own included; NaN counts as nothing."""
-    total = np.cumsum(np.nan_to_num(values.astype(np.float32)), axis=1, dtype=np.float64)
-    out = total.copy()
-    out[:, days:] -= total[:, :-days]
-    return out.astype(np.float32)
+def rolling(counts: NDArray[Any], days: int, *, ahead: bool = False, every: int = 1) -> NDArray[np.int32]:
+    """Count over the last `days` columns, each day's own included, or over the next; `counts` is a mask or whole numbers.
+
+    `every` asks for one column in so many only, from the first.
+    """
+    units, width = counts.shape
+    total = np.zeros((units, width + 1), dtype=np.int32)
+    np.cumsum(counts, axis=1, dtype=np.int32, out=total[:, 1:])
+    if every > 1:
+        at = np.arange(0, width, every)
+        return total[:, at + 1] - total[:, np.maximum(at + 1 - days, 0)]
+    if not ahead:
+        out = total[:, 1:].copy()
+        out[:, days:] -= total[:, 1:-days]
+        return out
+    out = np.empty((units, width), dtype=np.int32)
+    reach = max(0, width - days + 1)
+    out[:, :reach] = total[:, width - reach + 1 :] if reach else 0
+    out[:, reach:] = total[:, -1:]
+    out -= total[:, :-1]
+    return out

@@ -6,15 +6,17 @@ a tap that is opened once a week is a visit. Where nothing is known, nothing is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Mask, rolling
+from analytics.frame import Frame, Mask, often, rolling
 
 Params = dict[str, float]
+#: Pairs of days of a fortnight that must be known before it can be called even.
+_PAIRS = 9
 DEFAULTS: Params = {
     "min_cover": 0.75,  # share of a day that readings must cover before it says "quiet"
     "visit_l": 80.0,  # litres that a visit to an empty home may use at most,
@@ -36,11 +38,14 @@ DEFAULTS: Params = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
     """What each (unit, day) says, as masks; several may hold, and none where nothing is known.
-    `energy_even` are days of fortnights whose electricity is the same every day.
 
-    `used_l` is the day's water without what leaked; `usual_l` and `usual_kwh` (units,) are a lived-in day of the home.
+    `living` are the days that show life by a meter, `empty` those that show by one that nobody was there. `energy_even` are days of
+    fortnights whose electricity is the same every day. `used_l` is the day's water without what leaked; `usual_l` and
+    `usual_kwh` (units,) are a lived-in day of the home.
     """
 
+    living: Mask
+    empty: Mask
     water_used: Mask
     water_quiet: Mask
     visited: Mask
@@ -53,15 +58,9 @@ class Presence:
     usual_l: NDArray[np.float32]
     usual_kwh: NDArray[np.float32]
 
-    @property
-    def living(self) -> Mask:
-        """The days that show life by a meter."""
-        return self.water_used | self.energy_lived
-
-    @property
-    def empty(self) -> Mask:
-        """The days that show by a meter that nobody was there."""
-        return ~self.living & (self.water_quiet | self.visited | (self.energy_quiet & ~self.water_used))
+    def of(self, rows: NDArray[np.int64]) -> Presence:
+        """Return what the days of some units say."""
+        return Presence(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def read(frame: Frame, params: Params) -> Presence:
@@ -81,9 +80,10 @@ def _read(frame: Frame, params: Params) -> Presence:
     litres = frame["water_l"]
     with np.errstate(invalid="ignore"):
         # The last digit trembles: a litre an hour more than the least may still be the leak's.
-        least = np.nan_to_num(frame["water_least_l_h"])
-        leaked = np.where(least > 0, least + np.float32(1.0), np.float32(0.0)) * np.float32(24.0)
-        used_l = np.maximum(litres - leaked, np.float32(0.0))
+        least = frame["water_least_l_h"]
+        leaks = least > 0
+        used_l = litres.copy()
+        used_l[leaks] = np.maximum(litres[leaks] - (least[leaks] + 1) * 24, 0)
     usual_l = _usual(np.where(covered, used_l, np.nan), 10.0, int(params["lived_days"]))
     kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.float32(np.nan))
     # What a lived-in day takes is learnt on days on which somebody lived there: let, and not with the tap dry all day.
@@ -91,17 +91,21 @@ def _read(frame: Frame, params: Params) -> Presence:
         np.where(frame.let & ~(covered & ~drawn), kwh, np.nan), 4 * params["dead_kwh"], int(params["lived_days"])
     )
     usual = usual_kwh[:, None]
+    machine = as_even_as_a_machine(kwh, params["machine_step"])
     with np.errstate(invalid="ignore"):
-        machine = as_even_as_a_machine(kwh, params["machine_step"])
         least = np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"])
         # What an empty home draws may be much for a thrifty household, but it is the same every day.
         quiet = (kwh <= least) | (kwh <= params["dead_kwh"]) | ((kwh < params["empty_share"] * usual) & machine)
         lived = (kwh > params["lived_share"] * usual) & ~quiet & ~((kwh < params["machine_share"] * usual) & machine)
         entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
     visited = _visits(frame, params, drawn, covered, used_l, usual_l)
+    water_used, water_quiet = drawn & ~visited, covered & ~drawn
+    living = water_used | lived
     return Presence(
-        water_used=drawn & ~visited,
-        water_quiet=covered & ~drawn,
+        living=living,
+        empty=~living & (water_quiet | visited | quiet),
+        water_used=water_used,
+        water_quiet=water_quiet,
         visited=visited,
         energy_lived=lived,
         energy_quiet=quiet,
@@ -120,12 +124,12 @@ def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]
     Long absences pull the plain median down; the days in which someone lived there do not move with them. NaN where fewer than
     `days` such days are known or where they come to less than `least`.
     """
-    ordered = np.sort(amount.astype(np.float32), axis=1)
-    known = np.sum(~np.isnan(ordered), axis=1)
+    ordered = np.sort(amount.astype(np.float32, copy=False), axis=1)
+    known = np.count_nonzero(~np.isnan(ordered), axis=1)
     rows = np.arange(len(ordered))
     high = ordered[rows, np.clip((0.9 * (known - 1)).round().astype(int), 0, None)] * np.float32(0.25)
     with np.errstate(invalid="ignore"):
-        begin = np.sum(ordered < high[:, None], axis=1)
+        begin = np.count_nonzero(ordered < high[:, None], axis=1)
     lived = known - begin
     middle = np.clip(begin + (lived - 1) // 2, 0, max(0, ordered.shape[1] - 1))
     usual: NDArray[np.float32] = ordered[rows, middle]
@@ -139,14 +143,17 @@ def as_even_as_a_machine(kwh: NDArray[Any], same: float) -> Mask:
 
     Most days of such a fortnight take what the day before them took, but for those on which somebody looked in.
     """
-    step = np.full(kwh.shape, np.nan, dtype=np.float32)
-    step[:, 1:] = np.abs(kwh[:, 1:] - kwh[:, :-1])
     with np.errstate(invalid="ignore"):
-        alike = step <= same * kwh
-        pairs = rolling(~np.isnan(step), 14)
-    even = (pairs >= 9) & (rolling(alike, 14) >= 0.6 * pairs)
+        step = np.abs(kwh[:, 1:] - kwh[:, :-1])
+        alike = step <= same * kwh[:, 1:]
+    out = np.zeros(kwh.shape, dtype=bool)
+    # Few homes ever have such a fortnight.
+    some = np.flatnonzero((rolling(alike, 14) >= 0.6 * _PAIRS).any(axis=1))
+    even = np.zeros((len(some), kwh.shape[1]), dtype=bool)
+    pairs = rolling(~np.isnan(step[some]), 14)
+    even[:, 1:] = (pairs >= _PAIRS) & (rolling(alike[some], 14) >= 0.6 * pairs)
     # A fortnight is even as a whole: its first days too.
-    out: Mask = rolling(even[:, ::-1], 14)[:, ::-1] > 0
+    out[some] = rolling(even, 14, ahead=True) > 0
     return out
 
 
@@ -155,19 +162,22 @@ def _visits(
 ) -> Mask:
     """Find the days on which somebody opened a tap in a home where nobody lives: little water, in few hours, between quiet days."""
     share = np.maximum(params["visit_least_l"], params["visit_share"] * np.nan_to_num(usual_l, nan=100.0))
-    allowed = np.minimum(params["visit_l"], share)[:, None]
+    allowed = np.minimum(params["visit_l"], share).astype(np.float32)[:, None]
     with np.errstate(invalid="ignore"):
-        hours = np.nan_to_num(frame["water_hours"], nan=0.0)
-        little = drawn & covered & (used_l <= allowed) & (hours <= params["visit_hours"])
-        quiet = covered & ~drawn
-    before, after = np.zeros_like(little), np.ones_like(little)
+        # Where the hours are not known they say nothing against it.
+        little = drawn & covered & (used_l <= allowed) & ~(frame["water_hours"] > params["visit_hours"])
     # A day beside it of which nothing is known says nothing against it.
-    beside = quiet | little | (~covered & ~drawn)
-    before[:, 1:] = beside[:, :-1]
-    after[:, :-1] = beside[:, 1:]
-    alone = little & before & after
-    week = rolling(little, 7)
-    ahead = rolling(little[:, ::-1], 7)[:, ::-1]
-    seldom = (week <= params["visits_a_week"]) & (ahead <= params["visits_a_week"])
-    out: Mask = alone & seldom
+    beside = ~drawn | little
+    alone: Mask = little.copy()
+    alone[:, :1] = False
+    alone[:, 1:] &= beside[:, :-1]
+    alone[:, :-1] &= beside[:, 1:]
+    return seldom(little, alone, params)
+
+
+def seldom(days: Mask, asked: Mask, params: Params) -> Mask:
+    """Tell of each day that is asked for whether few days around it are like it, within a week before and a week after."""
+    some, few = often(asked, 1), int(params["visits_a_week"])
+    out = asked.copy()
+    out[some] &= (rolling(days[some], 7) <= few) & (rolling(days[some], 7, ahead=True) <= few)
     return out

@@ -106,7 +106,7 @@ def until(frame: Frame, day: date) -> Frame | None:
         let=frame.let[:, :days], declared=frame.declared[:, :days], spoken_for=frame.spoken_for[:, :days],
         let_since=frame.let_since[:, :days], ended=frame.ended[:, :days], members=frame.members[:, :days],
         fitted={name: mask[:, :days] for name, mask in frame.fitted.items()},
-        tokens=dataclasses.replace(t, unit=t.unit[keep], day=t.day[keep], token=t.token[keep], who=t.who[keep], night=t.night[keep]),
+        tokens=t.at(keep),
         told=tuple(x for x in frame.told if x.day < days),
         derived={},
     )  # fmt: skip

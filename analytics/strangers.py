@@ -39,7 +39,7 @@ def read(frame: Frame, stay_nights: float = STAY_NIGHTS) -> Strangers:
 def _read(frame: Frame, stay_nights: float) -> Strangers:
     shape = frame.let.shape
     t: Tokens = frame.tokens
-    mine = np.isin(t.who, (Who.STRANGER, Who.FORMER)) & t.night
+    mine = ((t.who == Who.STRANGER) | (t.who == Who.FORMER)) & t.night
     if not mine.any():
         nothing = np.zeros(shape, dtype=np.float32)
         return Strangers(staying=nothing, several=np.zeros(shape, dtype=bool), fleeting=nothing)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
-from analytics.episodes import Episode, episodes
-from analytics.frame import Frame
+from analytics.episodes import OUTSIDE, Episode, episodes
+from analytics.frame import Frame, often
 
 DEFAULTS: Params = {
     "day_share": 0.62,  # of a day's electricity falls into nine hours of work
@@ -29,34 +29,52 @@ DEFAULTS: Params = {
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
-    kwh, day = frame["energy_kwh"], frame["energy_day_kwh"]
-    nights = np.nan_to_num(frame["residents_nights"]) + np.nan_to_num(frame["strangers_nights"])
-    staying = strangers.read(frame).staying
-    with np.errstate(invalid="ignore", divide="ignore"):
-        worked = (day > params["day_share"] * kwh) & (kwh >= params["least_kwh"])
-        homely = (day <= 0.5 * kwh) & ~np.isnan(day)
-        dry = (frame["water_night_l"] <= 1.0) & (nights == 0)
-        callers = (frame["strangers_seen"] >= params["callers"]) & frame.fitted["lock"]
-        registered = np.maximum(frame.members, 1.0)
-        crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * registered
-    trade = np.where(worked & (callers | dry), 1.0, np.where(homely, -1.0, 0.0))
-    dormitory = np.where(
-        staying >= params["extra_sleepers"], np.where(crowd, 1.0, 0.5), np.where(staying < 2, -1.0, 0.0)
-    )
-    found = []
-    for evidence, of_trade in ((trade, True), (dormitory, False)):
-        evidence = np.where(frame.let & ~frame.declared, evidence, -1e6)
-        for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
-            span = e.span(frame.days)
-            signs = {
-                "business_hours": of_trade,
-                "nobody_sleeps": of_trade and bool(np.mean(dry[e.unit, span]) >= 0.7),
-                "many_callers": of_trade and bool(np.mean(callers[e.unit, span]) >= 0.4),
-                "dormitory": not of_trade,
-                "water_agrees": not of_trade and bool(np.mean(crowd[e.unit, span]) >= 0.5),
-            }
-            found.append(_finding(frame, staying, e, span, tuple(name for name, holds in signs.items() if holds)))
+    with np.errstate(invalid="ignore"):
+        worked = frame["energy_day_kwh"] > params["day_share"] * frame["energy_kwh"]
+        worked &= frame["energy_kwh"] >= params["least_kwh"]
+    crowded = strangers.read(frame).staying >= params["extra_sleepers"]
+    # Few homes have so many such days at all.
+    found = _shops(frame.of(often(worked, params["fire"])), params)
+    found += _dormitories(frame.of(often(crowded, params["fire"])), params)
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
+
+
+def _shops(frame: Frame, params: Params) -> list[Finding]:
+    kwh, day = frame["energy_kwh"], frame["energy_day_kwh"]
+    with np.errstate(invalid="ignore"):
+        worked = (day > params["day_share"] * kwh) & (kwh >= params["least_kwh"])
+        slept = (frame["residents_nights"] > 0) | (frame["strangers_nights"] > 0)
+        dry = (frame["water_night_l"] <= 1.0) & ~slept
+        callers = (frame["strangers_seen"] >= params["callers"]) & frame.fitted["lock"]
+        evidence = np.where(worked & (callers | dry), 1.0, np.where(day <= 0.5 * kwh, -1.0, 0.0))
+    found = []
+    for e in _episodes(frame, params, evidence):
+        span = e.span(frame.days)
+        signs = {
+            "business_hours": True,
+            "nobody_sleeps": bool(np.mean(dry[e.unit, span]) >= 0.7),
+            "many_callers": bool(np.mean(callers[e.unit, span]) >= 0.4),
+        }
+        found.append(_finding(frame, e, tuple(name for name, holds in signs.items() if holds)))
+    return found
+
+
+def _dormitories(frame: Frame, params: Params) -> list[Finding]:
+    staying = strangers.read(frame).staying
+    with np.errstate(invalid="ignore"):
+        crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * np.maximum(frame.members, 1)
+    sleeps = np.where(crowd, 1.0, 0.5)
+    evidence = np.where(staying >= params["extra_sleepers"], sleeps, np.where(staying < 2, -1.0, 0.0))
+    found = []
+    for e in _episodes(frame, params, evidence):
+        agrees = np.mean(crowd[e.unit, e.span(frame.days)]) >= 0.5
+        found.append(_finding(frame, e, ("dormitory", "water_agrees") if agrees else ("dormitory",)))
+    return found
+
+
+def _episodes(frame: Frame, params: Params, evidence: NDArray[np.float64]) -> list[Episode]:
+    judged = np.where(frame.let & ~frame.declared, evidence, OUTSIDE)
+    return episodes(judged, fire=params["fire"], drop=params["drop"])
 
 
 _FAMILY = {
@@ -68,8 +86,8 @@ _FAMILY = {
 }
 
 
-def _finding(frame: Frame, staying: NDArray[np.float32], e: Episode, span: slice, reasons: tuple[str, ...]) -> Finding:
-    u, kwh = e.unit, frame["energy_kwh"]
+def _finding(frame: Frame, e: Episode, reasons: tuple[str, ...]) -> Finding:
+    u, kwh, span = e.unit, frame["energy_kwh"], e.span(frame.days)
     return over_days(
         frame, u, e.start, e.last,
         # Of one family it is a guess; each further one makes it likely.
@@ -79,7 +97,7 @@ def _finding(frame: Frame, staying: NDArray[np.float32], e: Episode, span: slice
             "families": sorted({_FAMILY[r] for r in reasons}),
             "day_share": mean_of(frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01), 2),
             "callers_per_day": mean_of(frame["strangers_seen"][u, span], 2),
-            "sleepers_per_night": mean_of(staying[u, span], 2),
+            "sleepers_per_night": mean_of(strangers.read(frame).staying[u, span], 2),
             "l_per_day": mean_of(frame["water_l"][u, span], 2),
             "registered": int(frame.members[u, span.stop - 1]),
         },

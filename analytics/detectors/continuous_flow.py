@@ -32,10 +32,11 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     known = covered & timed
     for u in _without_rest(frame, flows, known, params["warn_hours"] * _HOUR_MS):
         _rest_to_rest(frame, params, flows, known, u, findings)
-    metered = frame["water_samples"] > 0
-    begun = np.logical_or.accumulate(metered, axis=1)
-    going = np.logical_or.accumulate(metered[:, ::-1], axis=1)[:, ::-1]
-    for u, a, b in runs_of(~(covered & timed) & begun & going, int(params["abstain_days"])):
+    metered, day = frame["water_samples"] > 0, np.arange(frame.days)
+    # Between the first reading and the last: outside of them there was no meter.
+    begun = day >= np.where(metered.any(axis=1), metered.argmax(axis=1), frame.days)[:, None]
+    going = day < frame.days - metered[:, ::-1].argmax(axis=1)[:, None]
+    for u, a, b in runs_of(~known & begun & going, int(params["abstain_days"])):
         reason = "too_coarse" if covered[u, a:b].mean() > 0.5 else "thin_coverage"
         abstentions.append(Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason=reason))
     return findings, abstentions

@@ -77,22 +77,22 @@ def over_days(
     score: float,
     reasons: tuple[str, ...],
     evidence: dict[str, Any],
-    known: Mask,
+    known: Mask | None,
     between: tuple[int, int] | None = None,
 ) -> Finding:
     """Make the finding about unit row `u` of the days from `start` to `last`, as columns; `last` None: it lasts.
 
-    `between` are the columns between which it is thought to have begun. `known` (units, days) says where there are data.
+    `between` are the columns between which it is thought to have begun. `known` (units, days) says where there are data;
+    None: it is no matter of data.
     """
-    told = np.flatnonzero(known[u])
-    silent = frame.days - 1 - int(told[-1]) if len(told) else frame.days
+    told = known is None or bool(known[u, -SILENT_DAYS:].any())
     end = frame.days - 1 if last is None else last
     low, high = between or (start, start)
     return Finding(
         unit=int(frame.units[u]),
         since_ms=_at(frame, start),
         until_ms=None if last is None else _at(frame, last + 1),
-        frozen=last is None and silent >= SILENT_DAYS,
+        frozen=last is None and not told,
         score=round(float(min(max(score, 0.01), 0.99)), 3),
         reasons=reasons,
         evidence={

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.episodes import episodes
-from analytics.frame import Frame
+from analytics.episodes import OUTSIDE, episodes
+from analytics.frame import Frame, often
 
 DEFAULTS: Params = {"min_cover": 0.5, "fire": 14.0, "drop": 3.0}
 
@@ -16,17 +16,20 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     found = []
     for family, cover in (("water", frame["water_cover"]), ("energy", frame["energy_cover"])):
         fitted = frame.fitted[family]
-        thin = np.nan_to_num(cover) < params["min_cover"]
-        evidence = np.where(fitted, np.where(thin, 1.0, -1.0), -1e6)
-        for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
+        with np.errstate(invalid="ignore"):
+            thin = fitted & ~(cover >= params["min_cover"])
+        some = often(thin, params["fire"])
+        evidence = np.where(fitted[some], np.where(thin[some], 1.0, -1.0), OUTSIDE)
+        for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some):
+            days = cover[e.unit, e.span(frame.days)]
             found.append(
                 over_days(
                     frame, e.unit, e.start, e.last, score=0.99, reasons=(f"{family}_meter_silent",),
                     evidence={
                         "families": ["meter"], "supply": family,
-                        "cover": round(float(np.nan_to_num(cover[e.unit, e.span(frame.days)]).mean()), 2),
+                        "cover": round(float(np.nansum(days)) / len(days), 2),
                     },
-                    known=np.ones_like(fitted),
+                    known=None,
                 )
             )  # fmt: skip
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []

@@ -10,7 +10,7 @@ import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, rolling
+from analytics.frame import Frame, often, rolling
 
 DEFAULTS: Params = {"low_w": 80.0, "high_w": 450.0, "hours": 5.0, "fire": 8.0, "drop": 5.0}
 
@@ -20,12 +20,14 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     level, hours = frame["energy_plateau_w"], frame["energy_plateau_h"]
     with np.errstate(invalid="ignore"):
         flat = (level >= params["low_w"]) & (level <= params["high_w"]) & (hours >= params["hours"]) & (hours <= 7)
-        plain = (level < 0.5 * params["low_w"]) & ~np.isnan(level)
+    some = often(flat, params["fire"])
+    with np.errstate(invalid="ignore"):
+        plain = level[some] < 0.5 * params["low_w"]
     # Something that runs every night is a machine; a battery is full some nights.
-    sometimes = (rolling(plain, 28) >= 4) & (rolling(flat, 28) >= 4)
-    evidence = np.where(flat & sometimes, 1.0, np.where(plain, -0.25, np.where(np.isnan(level), 0.0, -0.25)))
+    sometimes = (rolling(plain, 28) >= 4) & (rolling(flat[some], 28) >= 4)
+    evidence = np.where(flat[some] & sometimes, 1.0, np.where(np.isnan(level[some]), 0.0, -0.25))
     found = []
-    for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
+    for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some):
         span = e.span(frame.days)
         nights = level[e.unit, span][flat[e.unit, span]]
         told = {"families": ["electricity"], "plateau_w": round(float(np.median(nights))), "nights": len(nights)}

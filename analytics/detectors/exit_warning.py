@@ -37,7 +37,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
                 score=max(params[kind] for _, kind in kinds),
                 reasons=tuple(sorted({kind for _, kind in kinds})),
                 evidence={"families": ["outside"], "days_seen": int(np.nansum(seen > 0)) if doors else None, "doors": doors},
-                known=np.ones_like(frame.let),
+                known=None,
             )
         )  # fmt: skip
     return found, []

@@ -7,41 +7,57 @@ still, water with an electricity meter that counts not even the fridge.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame
+from analytics.frame import Frame, often
+from analytics.presence import Presence
 
 DEFAULTS: Params = {**presence.DEFAULTS, "fire": 10.0, "drop": 3.0, "still_kwh": 0.02}
+#: Litres a day up to which a register stands still: its last digit may tremble.
+_STILL_L = 0.5
 
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
-    """Judge every unit by each of its meters."""
+    """Judge every unit by each of its meters; few stand still for so many days at all."""
+    with np.errstate(invalid="ignore"):
+        water = often(frame["water_l"] <= _STILL_L, params["fire"])
+        energy = often(frame["energy_kwh"] <= params["still_kwh"], params["fire"])
     p = presence.read(frame, params)
+    found = _water(frame.of(water), params, p.of(water)) + _energy(frame.of(energy), params, p.of(energy))
+    return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
+
+
+def _water(frame: Frame, params: Params, p: Presence) -> list[Finding]:
     with np.errstate(invalid="ignore"):
         people = (frame["residents_nights"] > 0) | (frame["strangers_nights"] > 0)
-        watered = frame["water_cover"] >= params["min_cover"]
-        powered = frame["energy_cover"] >= params["min_cover"]
-        still_water = watered & (frame["water_l"] <= 0.5)
-        still_energy = powered & (frame["energy_kwh"] <= params["still_kwh"])
+        known = frame["water_cover"] >= params["min_cover"]
+        still = frame["water_l"] <= _STILL_L
     # People tell more than power: a short holiday with the heating on looks lived in to a meter.
-    water = np.where(still_water & people, 1.0, np.where(still_water & p.energy_lived, 0.6, 0.0))
-    water = np.where(watered & ~still_water, -3.0, water)
-    water = np.where(still_water & ~p.energy_lived & ~people, -0.5, water)
-    energy = np.where(still_energy & p.water_used, 1.0, np.where(powered & ~still_energy, -3.0, 0.0))
-    energy = np.where(still_energy & p.water_quiet, -0.2, energy)
-    found = []
-    for supply, evidence in (("water", water), ("electricity", energy)):
-        for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
-            found.append(
-                over_days(
-                    frame, e.unit, e.start, e.last, score=0.9, reasons=(f"{supply}_stuck",),
-                    evidence={"families": ["meter"], "supply": supply, "lived_days": int(e.height)},
-                    known=watered | powered,
-                )
-            )  # fmt: skip
-    return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
+    signs = np.where(people, 1.0, np.where(p.energy_lived, 0.6, -0.5))
+    return _findings(frame, params, "water", np.where(known, np.where(still, signs, -3.0), 0.0))
+
+
+def _energy(frame: Frame, params: Params, p: Presence) -> list[Finding]:
+    with np.errstate(invalid="ignore"):
+        known = frame["energy_cover"] >= params["min_cover"]
+        still = frame["energy_kwh"] <= params["still_kwh"]
+    signs = np.where(p.water_used, 1.0, np.where(p.water_quiet, -0.2, 0.0))
+    return _findings(frame, params, "electricity", np.where(known, np.where(still, signs, -3.0), 0.0))
+
+
+def _findings(frame: Frame, params: Params, supply: str, evidence: NDArray[np.float64]) -> list[Finding]:
+    with np.errstate(invalid="ignore"):
+        known = (frame["water_cover"] >= params["min_cover"]) | (frame["energy_cover"] >= params["min_cover"])
+    return [
+        over_days(
+            frame, e.unit, e.start, e.last, score=0.9, reasons=(f"{supply}_stuck",),
+            evidence={"families": ["meter"], "supply": supply, "lived_days": int(e.height)}, known=known,
+        )
+        for e in episodes(evidence, fire=params["fire"], drop=params["drop"])
+    ]  # fmt: skip
 
 
 DETECTOR = Detector(

@@ -11,7 +11,7 @@ import numpy as np
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame
+from analytics.frame import Frame, often
 
 DEFAULTS: Params = {**presence.DEFAULTS, "share": 0.33, "steady": 0.6, "fire": 21.0, "drop": 6.0, "still_kwh": 0.02}
 
@@ -19,14 +19,17 @@ DEFAULTS: Params = {**presence.DEFAULTS, "share": 0.33, "steady": 0.6, "fire": 2
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that has both meters."""
     p = presence.read(frame, params)
+    kwh, usual = frame["energy_kwh"], p.usual_kwh[:, None]
     with np.errstate(invalid="ignore"):
-        low = (frame["energy_kwh"] < params["share"] * p.usual_kwh[:, None]) & (
-            frame["energy_kwh"] > params["still_kwh"]
-        )
-        full = frame["energy_kwh"] > 0.6 * p.usual_kwh[:, None]
+        low = (kwh < params["share"] * usual) & (kwh > params["still_kwh"])
         steady = (p.used_l > params["steady"] * p.usual_l[:, None]) & p.water_used
     covered = (frame["energy_cover"] >= params["min_cover"]) & (frame["water_cover"] >= params["min_cover"])
-    evidence = np.where(covered, np.where(low & steady, 1.0, np.where(full, -2.0, np.where(low, 0.0, -0.3))), 0.0)
+    signs = low & steady & covered
+    some = often(signs, params["fire"])
+    with np.errstate(invalid="ignore"):
+        full = kwh[some] > 0.6 * usual[some]
+    against = np.where(full, -2.0, np.where(low[some], 0.0, -0.3)) * covered[some]
+    evidence = np.where(signs[some], 1.0, against)
     found = [
         over_days(
             frame, e.unit, e.start, e.last, score=0.6, reasons=("power_fell_life_goes_on",),
@@ -36,7 +39,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             },
             known=covered,
         )
-        for e in episodes(evidence, fire=params["fire"], drop=params["drop"])
+        for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some)
     ]  # fmt: skip
     return found, []
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
-from analytics.episodes import episodes
-from analytics.frame import Frame, rolling
+from analytics.episodes import OUTSIDE, episodes
+from analytics.frame import Frame, often
 
 DEFAULTS: Params = {
     "extra": 2.0,  # strangers who stay
@@ -26,19 +26,20 @@ DEFAULTS: Params = {
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit with its own lock."""
     staying = strangers.read(frame).staying
-    with np.errstate(invalid="ignore"):
-        registered = np.maximum(frame.members, 1.0)
-        at_home = frame["residents_seen"] > 0
-        ample = frame["water_l"] >= params["water_rise"] * params["member_l"] * registered
     over = (staying >= params["extra"]) & (staying < params["dormitory"])
-    lock = frame.fitted["lock"] & frame.let & ~frame.declared & ~frame.spoken_for
-    # Where the tenants are gone it is another matter.
-    weight = np.where(at_home, 1.0, np.where(np.isnan(frame["residents_seen"]), 0.0, -0.2))
-    evidence = np.where(lock, np.where(over, weight, np.where(staying < params["extra"], -1.0, 0.0)), -1e6)
+    some = often(over, params["fire"])
+    seen, few = frame["residents_seen"][some], staying[some] < params["extra"]
+    lock = (frame.fitted["lock"] & frame.let & ~frame.declared & ~frame.spoken_for)[some]
+    with np.errstate(invalid="ignore"):
+        # Where the tenants are gone it is another matter.
+        weight = np.where(seen > 0, 1.0, np.where(np.isnan(seen), 0.0, -0.2))
+    evidence = np.where(lock, np.where(over[some], weight, np.where(few, -1.0, 0.0)), OUTSIDE)
     found = []
-    for e in episodes(evidence, fire=params["fire"], drop=params["drop"]):
+    for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some):
         span = e.span(frame.days)
-        agrees = bool(rolling(ample[e.unit : e.unit + 1, span], 28)[0, -1] >= 18)
+        likely = params["water_rise"] * params["member_l"] * np.maximum(frame.members[e.unit, span], 1)
+        with np.errstate(invalid="ignore"):
+            agrees = bool(np.count_nonzero((frame["water_l"][e.unit, span] >= likely)[-28:]) >= 18)
         found.append(
             over_days(
                 frame, e.unit, e.start, e.last,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from analytics import fusion, presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.episodes import Episode, episodes
+from analytics.episodes import OUTSIDE, Episode, episodes
 from analytics.frame import Frame, Mask, rolling
 from analytics.fusion import Weight
 from analytics.presence import Presence
@@ -61,6 +61,8 @@ DEFAULTS: Params = {
 }
 #: Days over which the usual is learnt, and those of the present that are compared with it.
 _PAST, _NOW = 84, 56
+#: Homes that are asked what the season is.
+_ASKED = 256
 _HOUR_MS = 3_600_000.0
 
 
@@ -76,15 +78,15 @@ class _Signs:
     several: Mask
     fleeting: NDArray[np.float32]
     daily: NDArray[np.float32]
-    evening: NDArray[np.float32]
-    seasons: dict[str, NDArray[np.float64]]
 
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
     signs = _signs(frame, params)
-    settled = frame.let & (np.arange(frame.days) - frame.let_since >= params["settle_days"])
-    evidence = np.where(settled & ~frame.declared, signs.daily, np.where(frame.let, 0.0, -1e6)).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        settled = np.arange(frame.days, dtype=np.float32) - frame.let_since >= np.float32(params["settle_days"])
+    evidence = signs.daily * (settled & ~frame.declared)
+    evidence[~frame.let] = OUTSIDE
     findings: list[Finding] = []
     for episode in episodes(evidence, fire=params["fire"], drop=params["drop"]):
         finding = _weigh(frame, params, signs, episode)
@@ -98,39 +100,41 @@ def _signs(frame: Frame, params: Params) -> _Signs:
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(frame["residents_seen"])
         seen = frame["residents_seen"] > 0
-        entries = np.nan_to_num(frame["entries"]) > 0
+        entries = frame["entries"] > 0
     usual = _usual_seen(known, seen, p, params)
     who = strangers.read(frame, params["stay_nights"])
     stayed, several, fleeting = who.staying, who.several, who.fleeting
-    stayed = np.where(frame.spoken_for, 0.0, stayed).astype(np.float32)
+    stayed = stayed * ~frame.spoken_for
     lives = p.living | (entries & ~p.empty)
     # One resident seen, or not seen on a day on which the flat lived: what that says of whether they live there.
-    gone = np.float64(params["gone_seen"])
-    miss = np.log((1 - gone) / np.maximum(1 - usual, 0.02))[:, None]
-    hit = np.log(gone / usual)[:, None]
-    daily = np.where(known & seen, np.maximum(hit, -2.0), np.where(known & ~seen & lives, np.minimum(miss, 0.7), 0.0))
+    gone = params["gone_seen"]
+    miss = np.minimum(np.log((1 - gone) / np.maximum(1 - usual, 0.02)), 0.7).astype(np.float32)[:, None]
+    hit = np.maximum(np.log(gone / usual), -2.0).astype(np.float32)[:, None]
+    daily = hit * seen + miss * (known & lives & ~seen)
     # Where rooms are let one by one the tenant is there: seeing them says little.
-    daily = np.where(several & seen, np.maximum(daily, -0.3), daily)
+    daily[several & seen] = np.maximum(daily[several & seen], -0.3)
     # A stranger who stays speaks for others living there, whether or not residents are seen too.
-    daily = daily + np.where(stayed > 0, np.where(several, 1.4, 0.3), 0.0)
-    daily = daily + np.where(fleeting > 0, 0.5, 0.0)
+    stays = stayed > 0
+    daily[stays] += np.where(several[stays], 1.4, 0.3)
+    daily[fleeting > 0] += 0.5
     # An empty home is another matter.
-    daily = np.where(p.empty & ~lives, -0.15, daily)
+    daily[p.empty & ~lives] = -0.15
     return _Signs(
-        p=p, known=known, seen=seen, usual=usual, stayed=stayed, several=several & ~frame.spoken_for, fleeting=fleeting,
-        daily=daily.astype(np.float32),
-        evening=_evenings(frame),
-        seasons={"water": _seasons(p.used_l, p), "electricity": _seasons(frame["energy_kwh"], p)},
+        p=p, known=known, seen=seen, usual=usual, stayed=stayed, several=several & ~frame.spoken_for, fleeting=fleeting, daily=daily
     )  # fmt: skip
 
 
-def _evenings(frame: Frame) -> NDArray[np.float32]:
-    """Tell of every day on which water was used and read by the hour whether it was used early or late; NaN where that is not known."""
-    first, last = frame["water_first_use_at"], frame["water_last_use_at"]
+def _evenings(frame: Frame, u: int, span: slice) -> Mask:
+    """Tell of every day on which water was used and read by the hour whether it was used early or late."""
+    first, last, midnight = (
+        frame["water_first_use_at"][u, span],
+        frame["water_last_use_at"][u, span],
+        frame.day_starts[:-1][span],
+    )
     with np.errstate(invalid="ignore"):
-        homely = (first < frame.day_starts[:-1] + 7.5 * _HOUR_MS) | (last > frame.day_starts[:-1] + 21.5 * _HOUR_MS)
-        timed = (frame["water_hours_known"] >= 18) & ~np.isnan(last)
-    return np.where(timed, homely, np.nan).astype(np.float32)
+        homely = (first < midnight + 7.5 * _HOUR_MS) | (last > midnight + 21.5 * _HOUR_MS)
+        timed = (frame["water_hours_known"][u, span] >= 18) & ~np.isnan(last)
+    return np.asarray(homely[timed])
 
 
 def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray[np.float64]:
@@ -138,9 +142,10 @@ def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray
 
     What most of its months show; it is drawn towards what is usual elsewhere, as far as little is known.
     """
-    counts = rolling(known & p.living, 28)
-    share = rolling(known & seen & p.living, 28) / np.maximum(counts, 1)
-    share = np.where(counts >= 10, share, np.nan)[:, ::7]
+    lived = known & p.living
+    counts = rolling(lived, 28, every=7)
+    share = rolling(lived & seen, 28, every=7) / np.maximum(counts, 1)
+    share[counts < 10] = np.nan
     ordered = np.sort(share, axis=1)
     months = np.sum(~np.isnan(ordered), axis=1)
     often = ordered[
@@ -208,8 +213,8 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         fusion.unseen(np.array(seen), np.array(days), np.array(usual), strength=strength, rate=params["gone_seen"])
     )
     # One person may lose a card; that all who used to be seen do is rarer.
-    t = frame.tokens
-    mine = (t.unit == u) & (t.who == Who.RESIDENT) & (t.day >= past.start) & (t.day < start)
+    t = frame.tokens.of(u)
+    mine = (t.who == Who.RESIDENT) & (t.day >= past.start) & (t.day < start)
     several_gone = len(np.unique(t.token[mine])) >= 2
     # Where a carer is declared, that the one who is cared for goes out no more is what is to be expected: a step less of it is believed.
     steps = ("limit_never_seen", "limit_unseen", "limit_all_unseen")
@@ -257,7 +262,6 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         ("water", p.used_l, params["limit_water"], 1.0),
         ("electricity", frame["energy_kwh"], params["limit_energy"], 0.6),
     ):
-        season = signs.seasons[family]
         now = _lived(amount, p, u, span)
         if len(now) < 10:
             continue
@@ -266,6 +270,7 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         past = _lived(amount, p, u, past_span)
         if len(past) < 14:
             continue
+        season = _seasons(frame, family, amount, p)
         usual = _season(season, span) - _season(season, past_span)
         shift = float(np.median(np.log(now)) - np.median(np.log(past)) - usual)
         error = 1.25 * float(
@@ -277,15 +282,15 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
             ratio = -3.0
         changed = "water_changed" if family == "water" else "power_changed"
         found.append(Weight(family=family, reason=changed, doubt=0.4, ratio=ratio))
-    if _by_day_only(frame, params, signs, u, span):
+    if _by_day_only(frame, params, u, span):
         # A shop is another matter, and everything else that was said here speaks for a shop as well.
         found.append(Weight(family="water", reason="used_by_day_only", doubt=0.5, ratio=-7.0))
     return found
 
 
-def _by_day_only(frame: Frame, params: Params, signs: _Signs, u: int, span: slice) -> bool:
-    evenings = signs.evening[u, span]
-    if np.sum(~np.isnan(evenings)) >= 21 and np.nanmean(evenings) < params["no_evenings"]:
+def _by_day_only(frame: Frame, params: Params, u: int, span: slice) -> bool:
+    evenings = _evenings(frame, u, span)
+    if len(evenings) >= 21 and evenings.mean() < params["no_evenings"]:
         return True
     with np.errstate(invalid="ignore", divide="ignore"):
         by_day = frame["energy_day_kwh"][u, span] / frame["energy_kwh"][u, span]
@@ -298,15 +303,22 @@ def _lived(amount: NDArray[Any], p: Presence, u: int, span: slice) -> NDArray[np
     return days[~np.isnan(days) & (days > 0.05)]
 
 
-def _seasons(amount: NDArray[Any], p: Presence) -> NDArray[np.float64]:
-    """Return for each day the logarithm of what homes that live use, so that a heat wave changes nobody's ways; NaN for few homes."""
-    step = max(1, len(amount) // 256)
-    values = np.where(p.living[::step], np.log(np.maximum(amount[::step], 0.05)), np.nan)
-    enough = np.sum(~np.isnan(values), axis=0) >= 8
-    out = np.full(values.shape[1], np.nan)
-    if enough.any():
-        out[enough] = np.nanmedian(values[:, enough], axis=0)
-    return out
+def _seasons(frame: Frame, family: str, amount: NDArray[Any], p: Presence) -> NDArray[np.float64]:
+    """Return for each day the logarithm of what homes that live use, so that a heat wave changes nobody's ways; NaN for few homes.
+
+    Up to so many homes of the frame are asked, the first time that somebody wants to know.
+    """
+    key = ("season", family)
+    if key not in frame.derived:
+        step = max(1, len(amount) // _ASKED)
+        values = np.where(p.living[::step], np.log(np.maximum(amount[::step], np.float32(0.05))), np.float32(np.nan))
+        enough = np.sum(~np.isnan(values), axis=0) >= 8
+        out = np.full(values.shape[1], np.nan)
+        if enough.any():
+            out[enough] = np.nanmedian(values[:, enough], axis=0)
+        frame.derived[key] = out
+    found: NDArray[np.float64] = frame.derived[key]
+    return found
 
 
 def _season(season: NDArray[np.float64], span: slice) -> float:
@@ -338,11 +350,10 @@ def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
     first = frame.days - _NOW
     span = slice(first, frame.days)
     found = []
-    doors = signs.known[:, span].mean(axis=1)
-    meters = (signs.p.living | signs.p.empty)[:, span].mean(axis=1)
-    for u in np.flatnonzero(frame.let[:, span].all(axis=1)).tolist():
-        if doors[u] >= 0.5 and meters[u] >= 0.5:
-            continue
+    doors = np.count_nonzero(signs.known[:, span], axis=1) / _NOW
+    meters = np.count_nonzero(signs.p.living[:, span] | signs.p.empty[:, span], axis=1) / _NOW
+    blind = frame.let[:, span].all(axis=1) & ((doors < 0.5) | (meters < 0.5))
+    for u in np.flatnonzero(blind).tolist():
         fitted = frame.fitted["door"][u, span].any(), (frame.fitted["water"] | frame.fitted["energy"])[u, span].any()
         no_door = "door_silent" if fitted[0] else "no_door"
         reason = no_door if doors[u] < 0.5 else "meters_silent" if fitted[1] else "no_meter"

@@ -7,6 +7,7 @@ they differ in how it began. What goes on from a tenancy that ended is `tenancy_
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
-from analytics.episodes import Episode, episodes
-from analytics.frame import Frame, Mask, runs_of
+from analytics.episodes import OUTSIDE, Episode, episodes
+from analytics.frame import Frame, Mask, often, runs_of
 from analytics.presence import Presence
 
 DEFAULTS: Params = {
@@ -61,12 +62,37 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
     return np.minimum(weight, np.float32(1.0))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unlet:
+    """The homes that are not let on some day, as a frame of their own, and what is known of those days."""
+
+    frame: Frame
+    p: Presence
+    unlet: Mask
+    known: Mask
+    weight: NDArray[np.float32]
+
+
+def _unlet(frame: Frame, params: Params) -> _Unlet:
+    """Look at the days without a tenancy, once for both detectors; most homes are let."""
+    key = ("unlet", *sorted(params.items()))
+    if key not in frame.derived:
+        unlet = ~frame.let & ~frame.declared
+        some = often(unlet, 1)
+        few, unlet = frame.of(some), unlet[some]
+        p = presence.read(frame, params).of(some)
+        with np.errstate(invalid="ignore"):
+            known = ~np.isnan(p.used_l) | (few["energy_cover"] > 0) | (few.fitted["lock"] & ~np.isnan(few["entries"]))
+        weight = np.where(unlet, _evidence(few, params, p), np.float32(OUTSIDE))
+        frame.derived[key] = _Unlet(frame=few, p=p, unlet=unlet, known=known, weight=weight)
+    found: _Unlet = frame.derived[key]
+    return found
+
+
 def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding], list[Abstention]]:
     """Judge the days without a tenancy; `ended` chooses which of the two is reported."""
-    p = presence.read(frame, params)
-    known = ~np.isnan(p.used_l) | (frame["energy_cover"] > 0) | (frame.fitted["lock"] & ~np.isnan(frame["entries"]))
-    unlet = ~frame.let & ~frame.declared
-    weight = np.where(unlet, _evidence(frame, params, p), np.float32(-1e6))
+    homes = _unlet(frame, params)
+    frame, p, known, weight = homes.frame, homes.p, homes.known, homes.weight
     found, stayed = [], set[tuple[int, float]]()
     for episode in episodes(weight, fire=params["fire"], drop=params["drop"]):
         # One tenancy's end has one story: who stayed on and was away for a holiday is no newcomer.
@@ -79,7 +105,7 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
             found.append(_finding(frame, p, known, episode, ended=False))
     abstained = [
         Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason="no_data")
-        for u, a, b in runs_of(unlet & ~known, int(params["abstain_days"]))
+        for u, a, b in runs_of(homes.unlet & ~known, int(params["abstain_days"]))
         if not ended
     ]
     # Where neither tap, lamp nor night says so there is nothing to tell anybody.

@@ -29,7 +29,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             found.append(
                 over_days(
                     frame, u, start, None, score=0.99, reasons=(reason,), evidence={"families": ["register"]},
-                    known=np.ones_like(frame.let),
+                    known=None,
                 )
             )  # fmt: skip
         elif np.isnan(ended[u]) and days >= params["warn_days"] - 30:

@@ -17,6 +17,7 @@ nothing is said.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,17 +61,16 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     # Who came in the evening and drew no water the next morning had not stayed.
     slept[:, :-1] &= ~p.water_quiet[:, 1:]
     locked = _by_lock_alone(frame, params)
-    shut, opened = locked & (frame["entries"] == 0), locked & (frame["entries"] > 0)
+    with np.errstate(invalid="ignore"):
+        opened = locked & (frame["entries"] > 0)
+    shut = locked & ~opened & ~np.isnan(frame["entries"])
     dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"]) | opened
     came = p.entered & ~slept & dry
-    seldom = (rolling(came, 7) <= params["visits_a_week"]) & (
-        rolling(came[:, ::-1], 7)[:, ::-1] <= params["visits_a_week"]
-    )
-    visited = p.visited | (came & seldom)
+    visited = p.visited | presence.seldom(came, came, params)
     apart = p.water_used | p.energy_lived | (p.entered & ~visited) | ~frame.let | frame.declared
     # By a lock alone whoever comes in lives there, unless a resident looked in.
     apart |= opened & ~visited
-    dripped = _overflows(np.where(p.visited, 0.0, frame["water_trickle_l"]), apart, params["trickle_l"])
+    dripped = _overflows(frame["water_trickle_l"], apart | p.visited, apart, params["trickle_l"])
     known = p.water_quiet | p.visited | p.energy_quiet | p.energy_between | shut | (locked & visited)
     says = _Says(p=p, dripped=dripped, visited=visited, shut=shut, broken=apart | dripped, known=known)
     findings: list[Finding] = []
@@ -82,27 +82,35 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
 
 def _by_lock_alone(frame: Frame, params: Params) -> Mask:
     """Tell the days on which a lock is all there is, and a lock by which the household used to come in."""
-    alone = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
-    if not alone.any():
-        return alone
+    alone: Mask = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
+    some = np.flatnonzero(alone.any(axis=1))
     with np.errstate(invalid="ignore"):
-        came = frame.let & (frame["entries"] > 0) & (frame["residents_seen"] > 0)
-    heard = frame.let & ~np.isnan(frame["entries"])
+        came = frame.let[some] & (frame["entries"][some] > 0) & (frame["residents_seen"][some] > 0)
+    heard = frame.let[some] & ~np.isnan(frame["entries"][some])
     # What is usual is the best two months': long absences do not make a household one that was never seen.
-    often = rolling(came, 56) / np.maximum(rolling(heard, 56), 28.0)
-    return np.asarray(alone & (often.max(axis=1) >= params["usual_entries"])[:, None])
+    often = rolling(came, 56) / np.maximum(rolling(heard, 56), 28)
+    alone[some[often.max(axis=1, initial=0.0) < params["usual_entries"]]] = False
+    return alone
 
 
-def _overflows(trickle: NDArray[np.float64], broken: NDArray[np.bool_], allowance: float) -> NDArray[np.bool_]:
-    """Find the days on which the drips since the last use add up to more than the allowance."""
+def _overflows(trickle: NDArray[Any], none: Mask, broken: Mask, allowance: float) -> Mask:
+    """Find the days on which the drips since the last use add up to more than the allowance; on some there are `none`.
+
+    On a day of use the drips before and after it cannot be told apart; they count from the next day on.
+    """
     out = np.zeros_like(broken)
-    total = np.zeros(len(trickle))
-    drips = np.nan_to_num(trickle)
-    for d in range(trickle.shape[1]):
-        # On a day of use the drips before and after it cannot be told apart; they count from the next day on.
-        total = np.where(broken[:, d], 0.0, total + drips[:, d])
-        out[:, d] = total > allowance + 1e-3
-        total[out[:, d]] = 0.0
+    with np.errstate(invalid="ignore"):
+        drips = (trickle > 0) & ~none
+    for u in np.flatnonzero(drips.any(axis=1)).tolist():
+        days = np.flatnonzero(drips[u])
+        # Uses so far: where their number is another, the sum begins anew.
+        uses = np.cumsum(broken[u])[days]
+        total, after = 0.0, -1
+        for day, use, amount in zip(days.tolist(), uses.tolist(), trickle[u, days].tolist(), strict=True):
+            total = amount + (total if use == after else 0.0)
+            after = use
+            if total > allowance + 1e-3:
+                out[u, day], total = True, 0.0
     return out
 
 

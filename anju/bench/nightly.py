@@ -20,6 +20,7 @@ from analytics.nightly import blocks, night_clock, run_all
 from analytics.policy import load_policy
 from anju.register_files import import_rows
 from domain.calendar import day_start, from_ms
+from domain.people import Who
 from store import facts, health, ingest_log, nights, series, unit_days
 from store.connect import Connection, connect
 from store.ingest_log import Spans
@@ -28,6 +29,8 @@ from store.partitions import Partitions
 
 ZONE = ZoneInfo("Asia/Shanghai")
 PER_ESTATE, HISTORY = 2_000, 365
+#: One home in so many is not let.
+_UNLET = 33
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,9 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date) -> Night:
 
 
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
-    """Make an estate: homes with two meters and a lock, lived in, two in a hundred left two months ago."""
+    """Make an estate: homes with two meters and a lock, lived in but for two in a hundred that were left two months ago and three that
+    are not let.
+    """
     estate = f"bench-{number:03d}"
     since = (today - timedelta(days=900)).isoformat()
     codes = [f"u-{n:05d}" for n in range(count)]
@@ -77,7 +82,7 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
         "units": [{"estate": estate, "code": code} for code in codes],
         "households": [{"code": f"{estate}-{code}"} for code in codes],
         "tenancies": [{"code": f"{estate}-{code}", "estate": estate, "unit": code, "household": f"{estate}-{code}", "valid_from": since}
-                      for code in codes],
+                      for n, code in enumerate(codes) if n % _UNLET],
         "gateways": [{"estate": estate, "code": "gw"}],
         "devices": [{"estate": estate, "gateway": "gw", "code": m, "kind": kinds[k][0], "profile": kinds[k][1]} for m, _, k in meters],
         "mounts": [{"code": f"{estate}-{m}", "estate": estate, "device": m, "unit": code, "valid_from": since} for m, code, _ in meters],
@@ -97,9 +102,16 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
 
 
 def _facts(rng: np.random.Generator, units: list[int], first: date) -> unit_days.UnitDays:
+    """Make a year of life: who lives there is seen on three days of four, a meter in twenty was silent for weeks."""
     shape = (len(units), HISTORY)
     left = np.zeros(shape, dtype=bool)
     left[rng.random(len(units)) < 0.02, HISTORY - 60 :] = True
+    left[::_UNLET] = True
+    seen = (rng.random((2, *shape)) < 0.5) & ~left
+    silent = np.zeros(shape, dtype=bool)
+    for row in np.flatnonzero(rng.random(len(units)) < 0.05).tolist():
+        fell = int(rng.integers(0, HISTORY))
+        silent[row, fell : fell + int(rng.integers(5, 40))] = True
     midnight = day_start(first, ZONE).timestamp() * 1000 + 86_400_000.0 * np.arange(HISTORY)
     litres = np.where(left, 0.0, rng.gamma(6.0, 30.0, shape))
     kwh = np.where(left, 0.8, rng.gamma(9.0, 0.6, shape))
@@ -110,14 +122,21 @@ def _facts(rng: np.random.Generator, units: list[int], first: date) -> unit_days
         "water_night_l": litres * 0.04, "water_peak_l": litres * 0.2, "energy_kwh": kwh, "energy_cover": np.ones(shape),
         "energy_samples": np.full(shape, 24.0), "energy_floor_w": kwh * 15, "energy_peak_w": kwh * 120, "energy_night_kwh": kwh * 0.15,
         "energy_day_kwh": kwh * 0.4, "energy_plateau_w": kwh * 5, "energy_plateau_h": np.full(shape, 3.0),
-        "entries": np.where(left, 0.0, 2.0), "exits": np.zeros(shape), "residents_seen": np.where(left, 0.0, 1.0),
-        "strangers_seen": np.zeros(shape), "residents_nights": np.where(left, 0.0, 1.0), "strangers_nights": np.zeros(shape),
+        "entries": seen.sum(axis=0) * 1.0, "exits": np.zeros(shape), "residents_seen": seen.sum(axis=0) * 1.0,
+        "strangers_seen": np.zeros(shape), "residents_nights": seen.sum(axis=0) * 1.0, "strangers_nights": np.zeros(shape),
         "lent_passages": np.zeros(shape),
         "water_first_use_at": np.where(left, np.nan, midnight + 6.5 * 3.6e6), "water_last_use_at": np.where(left, np.nan, midnight + 22 * 3.6e6),
         "water_first_still_at": np.broadcast_to(midnight, shape), "water_last_still_at": np.broadcast_to(midnight + 8.6e7, shape),
     }  # fmt: skip
+    for name, column in columns.items():
+        if name.startswith("water"):
+            columns[name] = np.where(silent, 0.0 if name in ("water_cover", "water_samples") else np.nan, column)
     begin = unit_days.day_number(first)
+    # Who was seen, as packed tokens: two residents of each home, home by night.
+    person, home, day = np.nonzero(seen)
     return unit_days.UnitDays(
+        token_row=home * HISTORY + day,
+        token=(np.array(units, dtype=np.int64)[home] * 16 + person * 8) | Who.RESIDENT << 1 | 1,
         unit=np.repeat(np.array(units, dtype=np.int32), HISTORY),
         day=np.tile(np.arange(begin, begin + HISTORY, dtype=np.int32), len(units)),
         columns={name: np.ascontiguousarray(column).ravel() for name, column in columns.items()},

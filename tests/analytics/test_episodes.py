@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.episodes import Episode, episodes
+from analytics.episodes import OUTSIDE, Episode, episodes
 
 
 def alone(row: list[float], fire: float, drop: float) -> list[tuple[int, int, int | None]]:
@@ -32,15 +32,24 @@ def alone(row: list[float], fire: float, drop: float) -> list[tuple[int, int, in
     return found + ([(start, sure, None)] if sure is not None else [])
 
 
-STEPS = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, float("nan")])
+STEPS = st.sampled_from([OUTSIDE, -2.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 1.5, float("nan")])
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(STEPS, min_size=12, max_size=12), min_size=1, max_size=5))
-def test_many_units_are_judged_as_each_alone(rows: list[list[float]]) -> None:
-    found = episodes(np.array(rows), fire=3.0, drop=2.0)
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(st.lists(STEPS, min_size=20, max_size=20), min_size=1, max_size=5),
+    st.sampled_from([(3.0, 2.0), (2.0, 4.0), (1.0, 1.0), (4.0, 0.5)]),
+)
+def test_many_units_are_judged_as_each_alone(rows: list[list[float]], limits: tuple[float, float]) -> None:
+    fire, drop = limits
+    found = episodes(np.array(rows), fire=fire, drop=drop, rows=np.arange(10, 10 + len(rows)))
     for u, row in enumerate(rows):
-        assert [(e.start, e.sure, e.last) for e in found if e.unit == u] == alone(row, 3.0, 2.0)
+        assert [(e.start, e.sure, e.last) for e in found if e.unit == 10 + u] == alone(row, fire, drop)
+
+
+def test_ten_times_a_tenth_is_one() -> None:
+    (one,) = episodes(np.array([[0.7] * 10 + [-0.1] * 20]), fire=7.0, drop=2.0)
+    assert (one.start, one.sure, one.last) == (0, 9, 9)
 
 
 def test_silence_neither_begins_nor_ends_anything() -> None:
