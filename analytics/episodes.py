@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 #: Evidence of a day that is not to be judged: whatever stood is over, and nothing goes on across it.
 OUTSIDE = -1e6
+#: Up to so many units are sooner followed than asked whether it is worth it.
+_FEW = 50
 #: Tenths do not add up exactly: ten times 0.7 is 7.
 _SAME = 1e-4
 
@@ -55,29 +57,34 @@ def episodes(
         steps = np.nan_to_num(steps)
     enough = np.flatnonzero(np.maximum(steps, np.float32(0)).sum(axis=1) >= fire - 0.01)
     found: list[Episode] = []
-    for unit in enough[_may_fire(steps[enough], fire)].tolist():
+    if len(enough) > _FEW:
+        enough = enough[_may_fire(steps[enough], fire)]
+    for unit in enough.tolist():
         found += _follow(unit if rows is None else int(rows[unit]), steps[unit].astype(np.float64), fire, drop)
     return found
 
 
 def _may_fire(steps: NDArray[np.float32], fire: float) -> NDArray[np.int64]:
-    """Return the rows in which the sum may reach `fire`, and no other can: in whole numbers, which add up seven times as fast."""
-    grain = 1024.0
-    # What is cut off speaks against.
-    sums = np.rint(np.maximum(steps, np.float32(-20)) * np.float32(grain)).astype(np.int32)
-    np.cumsum(sums, axis=1, dtype=np.int32, out=sums)
-    sums -= np.minimum.accumulate(np.minimum(sums, 0), axis=1)
-    rounding = steps.shape[1] / 2 + 1
-    return np.flatnonzero(sums.max(axis=1, initial=0) >= fire * grain - rounding)
+    """Return the rows in which the sum may reach `fire`; no other can."""
+    nothing = np.zeros(len(steps), dtype=np.float32)
+    total, most = nothing.copy(), nothing.copy()
+    for step in np.ascontiguousarray(steps.T):
+        np.add(total, step, out=total)
+        np.maximum(total, nothing, out=total)
+        np.maximum(most, total, out=most)
+    return np.flatnonzero(most >= fire - 0.01)
 
 
 def _follow(unit: int, steps: NDArray[np.float64], fire: float, drop: float) -> Iterator[Episode]:
     """Follow one unit, piece by piece between the days that are not to be judged."""
-    begin = 0
+    begin, gains = 0, np.maximum(steps, 0.0)
     for end in [*np.flatnonzero(steps <= OUTSIDE).tolist(), len(steps) - 1]:
         if end == begin and steps[end] <= OUTSIDE:
             begin = end + 1
         while begin <= end:
+            if gains[begin : end + 1].sum() < fire:
+                begin = end + 1
+                break
             sums = np.cumsum(steps[begin : end + 1])
             total = sums - np.minimum.accumulate(np.minimum(sums, 0.0))
             sure = int(np.argmax(total >= fire))

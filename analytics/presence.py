@@ -84,12 +84,11 @@ def _read(frame: Frame, params: Params) -> Presence:
         leaks = least > 0
         used_l = litres.copy()
         used_l[leaks] = np.maximum(litres[leaks] - (least[leaks] + 1) * 24, 0)
-    usual_l = _usual(np.where(covered, used_l, np.nan), 10.0, int(params["lived_days"]))
-    kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.float32(np.nan))
+    usual_l = _usual(_only(used_l, covered), 10.0, int(params["lived_days"]))
+    with np.errstate(invalid="ignore"):
+        kwh = _only(frame["energy_kwh"], frame["energy_cover"] >= params["min_cover"])
     # What a lived-in day takes is learnt on days on which somebody lived there: let, and not with the tap dry all day.
-    usual_kwh = _usual(
-        np.where(frame.let & ~(covered & ~drawn), kwh, np.nan), 4 * params["dead_kwh"], int(params["lived_days"])
-    )
+    usual_kwh = _usual(_only(kwh, frame.let & (drawn | ~covered)), 4 * params["dead_kwh"], int(params["lived_days"]))
     usual = usual_kwh[:, None]
     machine = as_even_as_a_machine(kwh, params["machine_step"])
     with np.errstate(invalid="ignore"):
@@ -118,18 +117,28 @@ def _read(frame: Frame, params: Params) -> Presence:
     )
 
 
+def _only(amount: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
+    """Return the amounts where a mask holds, and NaN elsewhere."""
+    out = amount.copy()
+    out[~mask] = np.nan
+    return out
+
+
 def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]:
     """Return each unit's usual lived-in day: the median of its days above a quarter of its 90th percentile.
 
     Long absences pull the plain median down; the days in which someone lived there do not move with them. NaN where fewer than
     `days` such days are known or where they come to less than `least`.
     """
-    ordered = np.sort(amount.astype(np.float32, copy=False), axis=1)
-    known = np.count_nonzero(~np.isnan(ordered), axis=1)
+    # What is not known comes last, so counting is looking for the first of it.
+    ordered = np.empty((len(amount), amount.shape[1] + 1), dtype=np.float32)
+    ordered[:, :-1], ordered[:, -1] = amount, np.nan
+    ordered.sort(axis=1)
+    known = np.isnan(ordered).argmax(axis=1)
     rows = np.arange(len(ordered))
     high = ordered[rows, np.clip((0.9 * (known - 1)).round().astype(int), 0, None)] * np.float32(0.25)
     with np.errstate(invalid="ignore"):
-        begin = np.count_nonzero(ordered < high[:, None], axis=1)
+        begin = (~(ordered < high[:, None])).argmax(axis=1)
     lived = known - begin
     middle = np.clip(begin + (lived - 1) // 2, 0, max(0, ordered.shape[1] - 1))
     usual: NDArray[np.float32] = ordered[rows, middle]

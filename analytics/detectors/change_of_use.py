@@ -34,8 +34,11 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         worked &= frame["energy_kwh"] >= params["least_kwh"]
     crowded = strangers.read(frame).staying >= params["extra_sleepers"]
     # Few homes have so many such days at all.
-    found = _shops(frame.of(often(worked, params["fire"])), params)
-    found += _dormitories(frame.of(often(crowded, params["fire"])), params)
+    found = []
+    for sign, judge in ((worked, _shops), (crowded, _dormitories)):
+        some = often(sign, params["fire"])
+        if len(some):
+            found += judge(frame.of(some), params)
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 

@@ -32,11 +32,13 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     known = covered & timed
     for u in _without_rest(frame, flows, known, params["warn_hours"] * _HOUR_MS):
         _rest_to_rest(frame, params, flows, known, u, findings)
-    metered, day = frame["water_samples"] > 0, np.arange(frame.days)
-    # Between the first reading and the last: outside of them there was no meter.
-    begun = day >= np.where(metered.any(axis=1), metered.argmax(axis=1), frame.days)[:, None]
-    going = day < frame.days - metered[:, ::-1].argmax(axis=1)[:, None]
-    for u, a, b in runs_of(~known & begun & going, int(params["abstain_days"])):
+    metered = frame["water_samples"] > 0
+    for u, begin, end in runs_of(~known, int(params["abstain_days"])):
+        # Before the first reading and after the last there was no meter.
+        read = np.flatnonzero(metered[u])
+        a, b = (max(begin, int(read[0])), min(end, int(read[-1]) + 1)) if len(read) else (0, 0)
+        if b - a < params["abstain_days"]:
+            continue
         reason = "too_coarse" if covered[u, a:b].mean() > 0.5 else "thin_coverage"
         abstentions.append(Abstention(unit=int(frame.units[u]), first=a, last=b - 1, reason=reason))
     return findings, abstentions

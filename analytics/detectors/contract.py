@@ -107,7 +107,8 @@ def over_days(
 
 def mean_of(values: NDArray[Any], digits: int) -> float | None:
     """Return the mean of what is known for people to read; None where nothing is."""
-    return None if np.isnan(values).all() else round(float(np.nanmean(values)), digits)
+    known = values[~np.isnan(values)]
+    return round(float(known.mean()), digits) if len(known) else None
 
 
 def _at(frame: Frame, day: int) -> int:

@@ -23,10 +23,13 @@ _STILL_L = 0.5
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit by each of its meters; few stand still for so many days at all."""
     with np.errstate(invalid="ignore"):
-        water = often(frame["water_l"] <= _STILL_L, params["fire"])
-        energy = often(frame["energy_kwh"] <= params["still_kwh"], params["fire"])
+        water, energy = frame["water_l"] <= _STILL_L, frame["energy_kwh"] <= params["still_kwh"]
     p = presence.read(frame, params)
-    found = _water(frame.of(water), params, p.of(water)) + _energy(frame.of(energy), params, p.of(energy))
+    found = []
+    for still, judge in ((water, _water), (energy, _energy)):
+        some = often(still, params["fire"])
+        if len(some):
+            found += judge(frame.of(some), params, p.of(some))
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 

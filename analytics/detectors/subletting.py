@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from analytics import fusion, presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, Mask, rolling
+from analytics.frame import Frame, Mask, count, rolling
 from analytics.fusion import Weight
 from analytics.presence import Presence
 from domain.people import Who
@@ -143,8 +143,8 @@ def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray
     What most of its months show; it is drawn towards what is usual elsewhere, as far as little is known.
     """
     lived = known & p.living
-    counts = rolling(lived, 28, every=7)
-    share = rolling(lived & seen, 28, every=7) / np.maximum(counts, 1)
+    counts = rolling(lived, 28)[:, ::7]
+    share = rolling(lived & seen, 28)[:, ::7] / np.maximum(counts, 1)
     share[counts < 10] = np.nan
     ordered = np.sort(share, axis=1)
     months = np.sum(~np.isnan(ordered), axis=1)
@@ -350,13 +350,13 @@ def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
     first = frame.days - _NOW
     span = slice(first, frame.days)
     found = []
-    doors = np.count_nonzero(signs.known[:, span], axis=1) / _NOW
-    meters = np.count_nonzero(signs.p.living[:, span] | signs.p.empty[:, span], axis=1) / _NOW
+    doors = count(signs.known[:, span]) / _NOW
+    meters = count(signs.p.living[:, span] | signs.p.empty[:, span]) / _NOW
     blind = frame.let[:, span].all(axis=1) & ((doors < 0.5) | (meters < 0.5))
     for u in np.flatnonzero(blind).tolist():
-        fitted = frame.fitted["door"][u, span].any(), (frame.fitted["water"] | frame.fitted["energy"])[u, span].any()
-        no_door = "door_silent" if fitted[0] else "no_door"
-        reason = no_door if doors[u] < 0.5 else "meters_silent" if fitted[1] else "no_meter"
+        door, water, energy = (bool(frame.fitted[name][u, span].any()) for name in ("door", "water", "energy"))
+        no_door = "door_silent" if door else "no_door"
+        reason = no_door if doors[u] < 0.5 else "meters_silent" if water or energy else "no_meter"
         found.append(Abstention(unit=int(frame.units[u]), first=first, last=frame.days - 1, reason=reason))
     return found
 

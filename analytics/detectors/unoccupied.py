@@ -129,7 +129,7 @@ def _judge(
     told = np.flatnonzero(says.known[u, a:b])
     if not len(told):
         if frame.let[u, a:b].all():
-            fitted = (frame.fitted["water"] | frame.fitted["energy"])[u, a:b].any()
+            fitted = frame.fitted["water"][u, a:b].any() or frame.fitted["energy"][u, a:b].any()
             abstentions.append(Abstention(unit=unit, first=a, last=b - 1, reason="no_data" if fitted else "no_meter"))
         return
     end = a + int(told[-1]) + 1
@@ -143,9 +143,13 @@ def _judge(
     days = end - a
     span = slice(a, end)
     visits = int(says.visited[u, span].sum())
-    water = int((says.p.water_quiet | says.p.visited)[u, span].sum())
+    water = int((says.p.water_quiet[u, span] | says.p.visited[u, span]).sum())
     energy = int(says.p.energy_quiet[u, span].sum())
-    shut = int((says.shut | (says.visited & frame.fitted["lock"]))[u, span].sum()) if says.shut[u, span].any() else 0
+    shut = (
+        int((says.shut[u, span] | (says.visited[u, span] & frame.fitted["lock"][u, span])).sum())
+        if says.shut[u, span].any()
+        else 0
+    )
     unknown = 1.0 - len(told) / days
     seldom = visits <= max(2.0, params["max_visited"] * days)
     by_water = water >= (1.0 - params["max_unknown"]) * days and seldom

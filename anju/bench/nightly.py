@@ -94,19 +94,21 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
     first = today - timedelta(days=HISTORY)
     for begin in range(0, count, 250):
         some = ids[begin : begin + 250]
-        unit_days.save_days(connection, _facts(rng, some, first), some, first, today - timedelta(days=1))
+        unit_days.save_days(connection, _facts(rng, some, first, begin), some, first, today - timedelta(days=1))
         connection.commit()
     _one_day(dsn, connection, estate_id, ids, rng, today)
     facts.note_judged(connection, estate_id, today, night_clock(today - timedelta(days=1), ZONE))
     connection.commit()
 
 
-def _facts(rng: np.random.Generator, units: list[int], first: date) -> unit_days.UnitDays:
-    """Make a year of life: who lives there is seen on three days of four, a meter in twenty was silent for weeks."""
+def _facts(rng: np.random.Generator, units: list[int], first: date, number: int) -> unit_days.UnitDays:
+    """Make a year of life: who lives there is seen on three days of four, a meter in twenty was silent for weeks; `number` is the
+    first unit's within its estate.
+    """
     shape = (len(units), HISTORY)
     left = np.zeros(shape, dtype=bool)
     left[rng.random(len(units)) < 0.02, HISTORY - 60 :] = True
-    left[::_UNLET] = True
+    left[(number + np.arange(len(units))) % _UNLET == 0] = True
     seen = (rng.random((2, *shape)) < 0.5) & ~left
     silent = np.zeros(shape, dtype=bool)
     for row in np.flatnonzero(rng.random(len(units)) < 0.05).tolist():

@@ -16,7 +16,7 @@ import pytest
 
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
-from analytics.frame import DAY_MS, Frame, Tokens, Told
+from analytics.frame import DAY_MS, Frame, Tokens, Told, in_order
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import from_ms
 from store.unit_days import INSTANTS, NUMBERS
@@ -79,13 +79,7 @@ def tokens_of(case: dict[str, Any], units: int) -> Tokens:
                 rows += [(u, d, 1000 + n, 0, True) for n in range(case.get("people", 2)) for u in range(units)]
             d += 1
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
-    return Tokens(
-        unit=table[:, 0],
-        day=table[:, 1],
-        token=table[:, 2] * 8,
-        who=table[:, 3].astype(np.int8),
-        night=table[:, 4] == 1,
-    )
+    return in_order(table[:, 0], table[:, 1], table[:, 2] * 8, table[:, 3].astype(np.int8), table[:, 4] == 1)
 
 
 def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any]) -> None:
