@@ -211,18 +211,24 @@ class Dense:
 
 
 def dense(
-    water: SupplyDays, energy: SupplyDays, people: People, door_unit: NDArray[np.int64], door_day: NDArray[np.int64]
+    water: SupplyDays, energy: SupplyDays, people: People, *, doors: NDArray[np.int64], cars: NDArray[np.int64]
 ) -> Dense:
-    """Put the facts of supplies and doors together. `people` and the doors' pairs give units as rows and days as columns."""
+    """Put the facts of supplies, doors and gates together.
+
+    `people`, the rows of `doors` (unit, day: a door spoke) and of `cars` (unit, day, registered vehicles seen, inside by night)
+    give units as rows and days as columns.
+    """
     shape = water.amount.shape
     columns = {name: np.full(shape, np.nan) for name in (*NUMBERS, *INSTANTS)}
     columns |= _water(water) | _energy(energy)
     for name in _DOOR:
-        columns[name][door_unit, door_day] = 0.0
+        columns[name][doors[:, 0], doors[:, 1]] = 0.0
+    for name, column in (("cars_seen", 2), ("cars_nights", 3)):
+        columns[name][cars[:, 0], cars[:, 1]] = cars[:, column]
     cells, tokens = _people(columns, people)
     known = (
         (water.samples > 0) | (energy.samples > 0) | (water.cover > 0) | (energy.cover > 0)
-        | ~np.isnan(water.amount) | ~np.isnan(energy.amount) | ~np.isnan(columns["entries"])
+        | ~np.isnan(water.amount) | ~np.isnan(energy.amount) | ~np.isnan(columns["entries"]) | ~np.isnan(columns["cars_seen"])
     )  # fmt: skip
     faults: dict[tuple[int, int], list[str]] = {}
     for prefix, supply in (("water", water), ("energy", energy)):

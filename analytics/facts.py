@@ -100,14 +100,14 @@ def _recompute(
     begin, end = day_start(first, zone), day_start(last + timedelta(days=1), zone)
     people = facts.token_days(connection, units, begin, end, zone.key, known_at)
     alive = facts.door_days(connection, units, begin, end, zone.key, known_at)
+    cars = facts.car_days(connection, units, begin, end, zone.key, known_at)
     day = unit_days.day_number(first)
-    door_unit, door_day = _table(alive, units, day, count).T
     found = dense(
         per_supply[Supply.WATER],
         per_supply[Supply.ELECTRICITY],
         _people(people, units, day, count),
-        door_unit,
-        door_day,
+        doors=_table(alive, units, day, count, 2),
+        cars=_table(cars, units, day, count, 4),
     )
     rows = to_unit_days(np.array(units, dtype=np.int32), day, found)
     unit_days.save_days(connection, rows, units, first, last)
@@ -171,9 +171,8 @@ def registers_to_days(
     )
 
 
-def _table(rows: Sequence[tuple[int, ...]], units: list[int], first: int, days: int) -> NDArray[np.int64]:
-    """Turn rows that begin with a unit's id and a day's number into columns that begin with the unit's row and the day's column."""
-    width = len(rows[0]) if rows else 2
+def _table(rows: Sequence[tuple[int, ...]], units: list[int], first: int, days: int, width: int) -> NDArray[np.int64]:
+    """Turn rows that begin with a unit's id and a day's number into such that begin with the unit's row and the day's column."""
     table = np.array(rows, dtype=np.int64).reshape(-1, width)
     table[:, 0] = unit_days.rows_of(units, table[:, 0])
     table[:, 1] -= first
@@ -181,8 +180,6 @@ def _table(rows: Sequence[tuple[int, ...]], units: list[int], first: int, days: 
 
 
 def _people(rows: Sequence[TokenDay], units: list[int], first: int, days: int) -> People:
-    table = _table(rows, units, first, days)
-    if not len(table):
-        table = np.empty((0, 8), dtype=np.int64)
+    table = _table(rows, units, first, days, 8)
     names = ("unit", "day", "who", "token", "entries", "exits", "night", "lent")
     return People(**{name: table[:, i] for i, name in enumerate(names)})

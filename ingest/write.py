@@ -431,7 +431,7 @@ class _Batch:
                 tally.duplicates += 1
             else:
                 tally.stored += 1
-                if row.kind == EventKind.PASSAGE:
+                if row.kind in (EventKind.PASSAGE, EventKind.PLATE):
                     passages.append((row.device_id, estate_id, row.at_ms, row.received_ms or self.now_ms))
                 elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):
                     watched.append(row)

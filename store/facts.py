@@ -45,8 +45,9 @@ def take_dirty(
 ) -> tuple[list[int], list[DirtyUnit]]:
     """Find what had changed in an estate: the ids of the rows read, and per unit the whole span that changed.
 
-    A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it. The next look
-    asks for rows `after` the last id of this one: what reaches beyond `known_at` stays, and must not be taken again and again.
+    A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it, and a gate's
+    every unit of its building, or of the estate, that has a vehicle. The next look asks for rows `after` the last id of this one:
+    what reaches beyond `known_at` stays, and must not be taken again and again.
     """
     rows = connection.execute(
         "SELECT id FROM dirty_spans WHERE estate_id = %s AND received_at <= %s AND id > %s ORDER BY id LIMIT %s",
@@ -57,8 +58,12 @@ def take_dirty(
         "WITH spans AS (SELECT d.device_id, min(d.from_ms) AS from_ms, max(d.to_ms) AS to_ms FROM dirty_spans s, "
         "unnest(s.devices, s.from_ms, s.to_ms) AS d (device_id, from_ms, to_ms) WHERE s.id = ANY(%s) GROUP BY d.device_id) "
         "SELECT u.id AS unit_id, to_timestamp(min(s.from_ms) / 1000.0) AS from_at, to_timestamp(max(s.to_ms) / 1000.0) AS to_at "
-        "FROM spans s JOIN mounts m ON m.device_id = s.device_id CROSS JOIN LATERAL (SELECT m.unit_id AS id WHERE m.unit_id IS NOT NULL "
-        "UNION ALL SELECT id FROM units WHERE m.unit_id IS NULL AND entrance_id = m.entrance_id) u GROUP BY u.id ORDER BY u.id",
+        "FROM spans s CROSS JOIN LATERAL (SELECT unit_id AS id FROM mounts WHERE device_id = s.device_id AND unit_id IS NOT NULL "
+        "UNION ALL SELECT n.id FROM mounts m JOIN units n ON n.entrance_id = m.entrance_id WHERE m.device_id = s.device_id "
+        "AND m.unit_id IS NULL UNION ALL SELECT n.id FROM devices d JOIN mounts m ON m.device_id = d.id JOIN units n ON n.estate_id = d.estate_id "
+        "LEFT JOIN entrances e ON e.id = n.entrance_id WHERE d.id = s.device_id AND d.kind = 'gate' "
+        "AND (m.building_id IS NULL OR m.building_id = e.building_id) AND EXISTS (SELECT FROM tenancies t JOIN vehicles v "
+        "ON v.household_id = t.household_id WHERE t.unit_id = n.id)) u GROUP BY u.id ORDER BY u.id",
         [ids],
     ).fetchall()
     return ids, [DirtyUnit(estate_id=estate_id, **row) for row in units]
@@ -244,6 +249,55 @@ WITH doors AS (
 SELECT unit_id, day - date '2000-01-01', min(who), coalesce(hashtextextended(token, unit_id), 0), sum(entries)::integer, sum(exits)::integer,
        bool_or(night)::integer, coalesce(sum(entries + exits) FILTER (WHERE lent), 0)::integer
 FROM owned WHERE unit_id = ANY(%(units)s) GROUP BY unit_id, day, token
+"""
+
+
+def car_days(
+    connection: Connection, units: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
+) -> list[tuple[int, int, int, int]]:
+    """List for each unit and local day (from 2000-01-01) on which all of its gates saw any car at all: how many of the unit's
+    registered vehicles they saw, and how many came in the evening or left in the morning.
+
+    A vehicle that passed none of them counts as not seen. Where one gate is silent nobody knows.
+    """
+    return connection.cursor(row_factory=tuple_row).execute(_CARS, {
+        "zone": zone, "low": low, "high": min(high, known_at), "known": known_at, "units": units,
+    }).fetchall()  # fmt: skip
+
+
+_CARS = """
+WITH cars AS (
+    SELECT t.unit_id, u.estate_id, coalesce(n.building_id, 0) AS building_id, v.code,
+           greatest(v.valid_from, t.valid_from) AS since, least(v.valid_to, t.valid_to) AS until
+    FROM units u LEFT JOIN entrances n ON n.id = u.entrance_id
+    JOIN tenancies t ON t.unit_id = u.id JOIN vehicles v ON v.household_id = t.household_id
+    WHERE u.id = ANY(%(units)s) AND coalesce(v.recorded_on, v.valid_from) <= (%(known)s AT TIME ZONE %(zone)s)::date
+), gates AS (
+    SELECT a.estate_id, a.building_id, d.id AS gate, m.valid_from, m.valid_to
+    FROM (SELECT DISTINCT estate_id, building_id FROM cars) a JOIN devices d ON d.estate_id = a.estate_id AND d.kind = 'gate'
+    JOIN mounts m ON m.device_id = d.id AND coalesce(m.building_id, a.building_id) = a.building_id
+), passed AS (
+    SELECT g.estate_id, g.building_id, g.gate, (e.at AT TIME ZONE %(zone)s) AS local, (e.at AT TIME ZONE %(zone)s)::date AS day,
+           e.data ->> 'plate' AS plate, e.data ->> 'direction' AS direction
+    FROM gates g JOIN events e ON e.device_id = g.gate AND e.at >= g.valid_from AND (g.valid_to IS NULL OR e.at < g.valid_to)
+    WHERE e.kind = 'plate' AND e.at >= %(low)s AND e.at < %(high)s AND e.recorded_at <= %(known)s
+), heard AS (
+    SELECT p.estate_id, p.building_id, p.day FROM passed p GROUP BY 1, 2, 3
+    HAVING count(DISTINCT p.gate) = (SELECT count(DISTINCT g.gate) FROM gates g
+        WHERE g.estate_id = p.estate_id AND g.building_id = p.building_id
+          AND (g.valid_from AT TIME ZONE %(zone)s)::date <= p.day
+          AND (g.valid_to IS NULL OR (g.valid_to AT TIME ZONE %(zone)s)::date >= p.day))
+), seen AS (
+    SELECT estate_id, building_id, plate, day,
+           (array_agg(direction ORDER BY local))[1] = 'out' AND min(local)::time < '10:00'
+           OR (array_agg(direction ORDER BY local DESC))[1] IS DISTINCT FROM 'out' AND max(local)::time >= '18:00' AS night
+    FROM passed GROUP BY 1, 2, 3, 4
+)
+SELECT c.unit_id, h.day - date '2000-01-01', count(s.plate)::integer, count(*) FILTER (WHERE s.night)::integer
+FROM cars c JOIN heard h ON h.estate_id = c.estate_id AND h.building_id = c.building_id
+    AND h.day >= c.since AND (c.until IS NULL OR h.day <= c.until)
+LEFT JOIN seen s ON s.estate_id = c.estate_id AND s.building_id = c.building_id AND s.day = h.day AND s.plate = c.code
+GROUP BY c.unit_id, h.day
 """
 
 

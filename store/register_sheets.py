@@ -282,6 +282,21 @@ SHEETS: tuple[Sheet, ...] = (
         ),
     ),
     Sheet(
+        name="vehicles",
+        about="Vehicles of households as opaque tokens.",
+        about_zh="家庭登记车辆（仅标识）。",
+        columns=(
+            _token(
+                "an opaque token, as the gate's camera sends it (`anju gateway token plate`)",
+                "不透明标识，与道闸相机一致",
+            ),
+            _ref("households", "household", "the household's token", "家庭标识"),
+            _FROM,
+            _TO,
+            _KNOWN,
+        ),
+    ),
+    Sheet(
         name="gateways",
         about="Gateways.",
         about_zh="网关。",
@@ -303,9 +318,9 @@ SHEETS: tuple[Sheet, ...] = (
             _code("the device's code, as its gateway sends it", "设备编号，与上报一致"),
             Column(
                 name="kind",
-                read=_one_of("water_meter", "electricity_meter", "door", "camera", "detector", "other"),
-                about="what it is",
-                about_zh="类别",
+                read=_one_of("water_meter", "electricity_meter", "door", "gate", "camera", "detector", "other"),
+                about="what it is: water_meter, electricity_meter, door, gate (a number-plate camera), camera, detector or other",
+                about_zh="类别（gate 为车牌识别道闸）",
                 required=True,
             ),
             Column(

@@ -25,7 +25,7 @@ NUMBERS = (
     "energy_kwh", "energy_cover", "energy_floor_w", "energy_peak_w", "energy_night_kwh", "energy_day_kwh", "energy_plateau_w",
     "energy_plateau_h", "water_l", "water_cover", "water_trickle_l", "water_least_l_h", "water_hours", "water_hours_known",
     "water_night_l", "water_peak_l", "energy_samples", "water_samples", "entries", "exits", "residents_seen", "strangers_seen",
-    "residents_nights", "strangers_nights", "lent_passages",
+    "residents_nights", "strangers_nights", "lent_passages", "cars_seen", "cars_nights",
 )  # fmt: skip
 INSTANTS = ("water_first_use_at", "water_last_use_at", "water_first_still_at", "water_last_still_at")
 _COUNTS = frozenset(NUMBERS[16:])

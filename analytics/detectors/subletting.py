@@ -4,6 +4,7 @@ No sign alone is worth a visit at a base rate of 0.35 %, so families of evidence
 
 * access: registered residents are no longer seen while the flat lives; the same strangers spend many nights; guests change
   by the week; a resident's card opens for somebody else;
+* plates: the household's car no longer passes the gate while the flat lives, or passes as before;
 * water and electricity: the flat lives while its residents are not seen, and it lives differently than before;
 * tip-offs, and facts that other offices told.
 
@@ -56,6 +57,9 @@ DEFAULTS: Params = {
     "limit_turnover": 700.0,  # guests who change by the week
     "limit_water": 6.0,
     "limit_energy": 4.0,
+    "usual_driven": 0.6,  # share of days on which a household's car passes the gate, where nothing is known yet
+    "limit_car": 5.0,  # cars are sold, or stand broken, so much more often than flats are sublet
+    "limit_parked": 4.0,  # and some who sublet park on where it is cheap
     "limit_tip": 12.0,
     "limit_fact": 5.0,
 }
@@ -169,7 +173,7 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
         return None
     span = slice(max(start, end - _NOW), end)
     weights = _access(frame, params, signs, u, start, span) + _meters(frame, params, signs, u, start, span)
-    weights += _told(frame, params, u, start, end)
+    weights += _plates(frame, params, u, start, span) + _told(frame, params, u, start, end)
     positive = {w.family for w in weights if w.ratio > 0.5}
     chance, low, high = fusion.posterior(weights, params["base_rate"])
     if chance < params["report_from"] or len(positive) < 2:
@@ -190,6 +194,7 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
             "chance_low": round(low, 3), "chance_high": round(high, 3),
             "weights": {w.reason: round(w.ratio, 2) for w in weights},
             "days_known": int(known.sum()), "days_seen": int(signs.seen[u, span].sum()),
+            "days_car_seen": int((frame["cars_seen"][u, span] > 0).sum()),
             "nights_strangers": int(signs.stayed[u, span].sum() + signs.fleeting[u, span].sum()),
             "usual_seen": round(float(signs.usual[u]), 2),
         },
@@ -252,6 +257,27 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         lent = float(np.log(params["limit_lent"]))
         found.append(Weight(family="access", reason="card_lent", doubt=0.6, ratio=lent))
     return found
+
+
+def _plates(frame: Frame, params: Params, u: int, start: int, span: slice) -> list[Weight]:
+    """Weigh whether the household's car passes the gate as it used to."""
+    with np.errstate(invalid="ignore"):
+        passed, known = frame["cars_seen"][u] > 0, ~np.isnan(frame["cars_seen"][u])
+    past = slice(max(0, start - 120), start)
+    days, of = int(known[span].sum()), int(known[past].sum())
+    if days < params["least_days"] or of < params["least_days"] or not passed[past].any():
+        # A car that was never seen here says nothing by not being seen.
+        return []
+    usual = (float(passed[past].sum()) + 4.0 * params["usual_driven"]) / (of + 4.0)
+    seen, of_days = np.array(int(passed[span].sum())), np.array(days)
+    ratio = float(
+        fusion.unseen(seen, of_days, np.array(usual), strength=min(of, 60) / 3.0 + 4.0, rate=params["gone_seen"])
+    )
+    reason = "car_not_seen" if ratio > 0 else "car_seen"
+    bounded = (
+        fusion.at_most(ratio, params["limit_car"]) if ratio > 0 else -fusion.at_most(-ratio, params["limit_parked"])
+    )
+    return [Weight(family="plates", reason=reason, doubt=0.5, ratio=bounded)]
 
 
 def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
@@ -363,9 +389,9 @@ def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
 
 DETECTOR = Detector(
     key="subletting",
-    version="2",
+    version="3",
     family="compliance",
-    inputs=("residents_seen", "strangers_nights", "water_l", "energy_kwh"),
+    inputs=("residents_seen", "strangers_nights", "water_l", "energy_kwh", "cars_seen"),
     defaults=DEFAULTS,
     legal_basis="公共租赁住房管理办法 第二十七条（转借、转租）；长住建发〔2021〕120号 四（三）",
     runbook="docs/runbooks/subletting.md",

@@ -41,6 +41,10 @@ DEFAULTS: Params = {
 }
 
 
+#: Share of the nights that are known on which the household's car must have been parked to make a lead doubtful.
+_PARKED = 0.25
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Says:
     """What the days say for this question."""
@@ -236,11 +240,18 @@ def _finding(
         reasons.append("no_resident_entered" if not np.nansum(entries) else "residents_only_looked_in")
     if visits:
         reasons.append("looked_in")
+    cars = frame["cars_nights"][u, span]
+    known_cars = int((~np.isnan(cars)).sum())
+    # A car that is parked there by night, week after week, has somebody who drives it.
+    parked = int(np.nansum(cars > 0))
+    if parked and parked >= _PARKED * known_cars:
+        reasons.append("car_parked")
     kwh = frame["energy_kwh"][u, span]
     evidence = {
         "days": days,
         "families": families,
         "visits": visits,
+        "days_car_parked": parked if known_cars else None,
         "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1) if "water" in families else None,
         "kwh_per_day": mean_of(kwh, 2),
         "entries": int(np.nansum(entries)) if doors_known else None,
@@ -250,9 +261,11 @@ def _finding(
     }
     # What is known of such findings: one family alone is right nine times in ten (a lock less: who comes with a key is not seen), each
     # further one halves the doubt; a month may still be a stay in hospital, half a year hardly is; and visits make it doubtful.
-    doubt = (0.2 if families == ["access"] else 0.1) * 0.5 ** (len(families) - 1) * (
-        1.0 if days < 60 else 0.6
-    ) + 0.3 * visits / max(1, days)
+    doubt = (
+        (0.2 if families == ["access"] else 0.1) * 0.5 ** (len(families) - 1) * (1.0 if days < 60 else 0.6)
+        + 0.3 * visits / max(1, days)
+        + (0.3 if "car_parked" in reasons else 0.0)
+    )
     return Finding(
         unit=int(frame.units[u]),
         since_ms=int(since),
@@ -268,9 +281,9 @@ def _finding(
 
 DETECTOR = Detector(
     key="unoccupied",
-    version="3",
+    version="4",
     family="compliance",
-    inputs=("water_l", "energy_kwh", "entries"),
+    inputs=("water_l", "energy_kwh", "entries", "cars_nights"),
     defaults=DEFAULTS,
     legal_basis="公共租赁住房管理办法 第二十七条（无正当理由连续6个月以上闲置）",
     runbook="docs/runbooks/unoccupied.md",

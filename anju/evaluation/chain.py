@@ -144,8 +144,8 @@ def block_frame(city: WorldCity, homes: list[tuple[Home, Household, Metered]], b
     """Make the frame of some homes, as the store would give it."""
     starts = np.array(day_starts_ms(city.first, city.days, ZONE), dtype=np.float64)
     water, energy = (_supply(city, homes, supply, bounds, starts) for supply in (Supply.WATER, Supply.ELECTRICITY))
-    people, door_unit, door_day = _people(city, homes)
-    found = dense(water, energy, people, door_unit, door_day)
+    people, doors = _people(city, homes)
+    found = dense(water, energy, people, doors=doors, cars=_cars(city, homes))
     columns: dict[str, NDArray[Any]] = {
         name: column if name in INSTANTS else column.astype(np.float32) for name, column in found.columns.items()
     }
@@ -176,9 +176,7 @@ def _supply(
     return registers_to_days(supply, at, value, known, np.array(unit_of, dtype=np.int64), len(homes), starts)
 
 
-def _people(
-    city: WorldCity, homes: list[tuple[Home, Household, Metered]]
-) -> tuple[People, NDArray[np.int64], NDArray[np.int64]]:
+def _people(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> tuple[People, NDArray[np.int64]]:
     """Add up passages by unit, day and token, as the store's query does."""
     rows = [row for u, (home, household, _) in enumerate(homes) for row in _token_rows(city, u, home, household)]
     table = np.concatenate(rows) if rows else np.empty((0, 8), dtype=np.int64)
@@ -193,7 +191,7 @@ def _people(
                     and city.estate(other.index) == city.estate(home.index)]  # fmt: skip
             if same[0] == u:
                 alive[same] = alive[same].any(axis=0)
-    door_unit, door_day = np.nonzero(alive)
+    doors = np.argwhere(alive)
     # What a terminal saw of strangers is no unit's.
     table = table[table[:, 2] >= 0]
     key, where = np.unique(table[:, [0, 1, 3]], axis=0, return_inverse=True)
@@ -203,7 +201,36 @@ def _people(
     for name, column in (("entries", 4), ("exits", 5)):
         np.add.at(out[name], where, table[:, column])
     np.maximum.at(out["night"], where, table[:, 6])
-    return People(unit=key[:, 0], day=key[:, 1], token=key[:, 2], who=who, **out), door_unit, door_day
+    return People(unit=key[:, 0], day=key[:, 1], token=key[:, 2], who=who, **out), doors
+
+
+def _cars(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> NDArray[np.int64]:
+    """Add up what gates saw of registered vehicles by unit and day, as the store's query does; strangers' cars pass on every day."""
+    rows = [np.empty((0, 4), dtype=np.int64)]
+    for u, (home, _, _) in enumerate(homes):
+        if home.car is None:
+            continue
+        held = [(a, b) for household, a, b in home.tenancies if household == home.car.household]
+        days = np.flatnonzero(~city.outage(home.index) & _held(held, city.days))
+        hours = home.car.hours[days]
+        seen = ~np.isnan(hours).all(axis=1)
+        rows.append(np.stack([np.full(len(days), u), days, seen, seen & _night(hours)], axis=1).astype(np.int64))
+    return np.concatenate(rows)
+
+
+def _held(spans: list[tuple[int, int | None]], days: int) -> NDArray[np.bool_]:
+    """Return the days that lie in one of some spans of days, ends included; an open end is None."""
+    out = np.zeros(days, dtype=bool)
+    for a, b in spans:
+        out[max(0, a) : None if b is None else max(0, b + 1)] = True
+    return out
+
+
+def _night(hours: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell of rows of hours (out, in, out, in) whether the day begins with leaving before ten or ends with coming after six."""
+    some = np.where(np.isnan(hours).all(axis=1, keepdims=True), 0.0, hours)
+    first, last, at = np.nanargmin(some, axis=1), np.nanargmax(some, axis=1), np.arange(len(some))
+    return np.asarray(((first % 2 == 0) & (some[at, first] < 10)) | ((last % 2 == 1) & (some[at, last] >= 18)))
 
 
 def _token_rows(city: WorldCity, u: int, home: Home, household: Household) -> Iterator[NDArray[np.int64]]:
@@ -221,9 +248,7 @@ def _token_rows(city: WorldCity, u: int, home: Home, household: Household) -> It
         seen = hours[days]
         entries = (~np.isnan(seen[:, [1, 3]])).sum(axis=1)
         exits = (~np.isnan(seen[:, [0, 2]])).sum(axis=1)
-        first, last = np.nanargmin(seen, axis=1), np.nanargmax(seen, axis=1)
-        at = np.arange(len(days))
-        night = ((first % 2 == 0) & (seen[at, first] < 10)) | ((last % 2 == 1) & (seen[at, last] >= 18))
+        night = _night(seen)
         who = _who(registered.get(token), days)
         if not fitting.lock:
             who = np.where((who == Who.STRANGER) | (token is None), -1, who)
@@ -265,6 +290,8 @@ def _register(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> 
         entrances.setdefault((row["estate"], row["entrance"]), []).append(unit_of[row["estate"], row["code"]])
     devices = []
     for row in rows["mounts"]:
+        if kinds[row["device"]] == "gate":
+            continue
         units = [unit_of[row["estate"], row["unit"]]] if row["unit"] else entrances[row["estate"], row["entrance"]]
         name = family.get(kinds[row["device"]], "lock" if row["unit"] else "door")
         low = datetime.combine(since(row["valid_from"]), datetime.min.time(), ZONE)

@@ -61,12 +61,21 @@ class WorldCity:
 
     def fitting(self, index: int) -> Fitting:
         """Return what a home's building has."""
-        draw, total = self.rng(1, index // PER_BUILDING).random(), 0.0
+        draw, total = self.rng(1, self.block(index)).random(), 0.0
         for share, fitting in FITTINGS:
             total += share
             if draw < total:
                 return fitting
         return FITTINGS[-1][1]
+
+    @staticmethod
+    def block(index: int) -> int:
+        """Number the building of a home in the whole city."""
+        return index // PER_BUILDING
+
+    def gated(self, index: int) -> bool:
+        """Tell whether the yard of a home's building has a gate with a number-plate camera."""
+        return bool(self.rng(8, self.block(index)).random() < 0.6)
 
     def home(self, index: int) -> Home:
         """Make a home and all that happens to it."""
@@ -128,7 +137,7 @@ class WorldCity:
 
     def outage(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return the days on which the gateway of a home's building was dead and what it should have gathered is lost."""
-        rng = self.rng(4, index // PER_BUILDING)
+        rng = self.rng(4, self.block(index))
         dead = np.zeros(self.days, dtype=bool)
         for _ in range(rng.poisson(0.4 if not self.normal else 0.0)):
             start = int(rng.integers(0, self.days))

@@ -50,10 +50,22 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passages:
-    """One person's way through the door on each day, in hours; NaN where nothing happened or nothing was logged. Shape (days, 4)."""
+    """One person's way through the door on each day, in hours of shape (days, 4): out, in, out again, in again.
+
+    `ways` are what happened, `hours` what the door logged of it; NaN where there is nothing.
+    """
 
     person: Person
-    #: Columns: out, in, out again, in again.
+    ways: NDArray[np.float64]
+    hours: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Car:
+    """A registered car, and when the yard's gate read its plate: hours of shape (days, 4), NaN where it did not; out, in, out, in."""
+
+    token: str
+    household: str
     hours: NDArray[np.float64]
 
 
@@ -88,9 +100,7 @@ def live(
             home.at_home += np.where(person.here[:, None] & inside, 0.5, 0.0).astype(np.float32)
         else:
             home.at_home += (person.here[:, None] & ~away).astype(np.float32)
-        home.passages.append(
-            Passages(person=person, hours=_seen(person, (out, back, again, late), rng, logs_out, logs_in))
-        )
+        home.passages.append(_seen(person, (out, back, again, late), rng, logs_out, logs_in))
     return home
 
 
@@ -132,7 +142,7 @@ def _seen(
     rng: np.random.Generator,
     logs_out: float,
     logs_in: float,
-) -> NDArray[np.float64]:
+) -> Passages:
     """Keep what the door logs of it: exits seldom, entries where the person opens the door and does not walk in behind others."""
     table = np.stack(hours, axis=1)
     chance = np.array([logs_out, logs_in, logs_out, logs_in]) * person.carries
@@ -155,7 +165,8 @@ def _seen(
     logged &= present[:, None]
     if person.unseen is not None:
         logged &= ~person.unseen[:, None]
-    return np.where(logged, table, np.nan)
+    ways = np.where(present[:, None], table, np.nan)
+    return Passages(person=person, ways=ways, hours=np.where(logged, table, np.nan))
 
 
 def spell(days: int, start: int, end: int) -> Days:

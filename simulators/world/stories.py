@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulators.world.people import Person, Work, festivals, spell, term_time, weekdays
+from simulators.world.people import Car, Person, Work, festivals, spell, term_time, weekdays
 
 #: Some end within the year: so many begin that 0.35 % of homes are sublet at its end.
 SUBLET_SHARE = 0.0042
@@ -51,6 +51,7 @@ class Home:
     shop: tuple[int, int] | None = None
     thrift: float = 1.0
     new_ways: tuple[int, float, float] | None = None
+    car: Car | None = None
     stories: list[str] = field(default_factory=list)
 
     @property

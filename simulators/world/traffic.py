@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from simulators.world.cars import drive, visitors
 from simulators.world.city import ZONE, WorldCity
 from simulators.world.meters import Metered, metered, profile_of, use
 from simulators.world.people import Household
@@ -20,7 +21,7 @@ Rows = list[dict[str, str]]
 _LONG_AGO = 500
 _SHEETS = (
     "estates", "buildings", "entrances", "units", "households", "tenancies", "residents", "gateways", "devices", "mounts",
-    "declarations", "tip_offs",
+    "declarations", "tip_offs", "vehicles",
 )  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
     """Make one home with its life and what its devices saw."""
     home = city.home(index)
     household = city.lived(home)
+    home.car = drive(city, home, household)
     litres, kwh = use(city, home, household)
     return home, household, metered(city, home, litres, kwh)
 
@@ -57,6 +59,8 @@ def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[st
             places["buildings"].add((estate, building))
             sheets["buildings"].append({"estate": estate, "code": building, "name": building})
             sheets["gateways"].append({"estate": estate, "code": f"gw-{building}"})
+            if city.gated(i):
+                _device(city, sheets, i, f"gate-{building}", "gate", "camera", building=building)
         if (estate, entrance) not in places["entrances"]:
             places["entrances"].add((estate, entrance))
             sheets["entrances"].append({"estate": estate, "building": building, "code": entrance})
@@ -81,6 +85,15 @@ def _papers(city: WorldCity, sheets: dict[str, Rows], home: Home) -> None:
             sheets["residents"].append({"code": str(person.token), "household": household, "role": person.role,
                                         "valid_from": _iso(city, person.known_from or 0),
                                         "valid_to": "" if person.known_to is None else _iso(city, person.known_to)})  # fmt: skip
+    if home.car:
+        sheets["vehicles"].append(
+            {
+                "code": home.car.token,
+                "household": home.car.household,
+                "valid_from": _iso(city, -_LONG_AGO),
+                "valid_to": "",
+            }
+        )
     for n, (kind, start, end, _) in enumerate(home.declared):
         sheets["declarations"].append({"code": f"d-{home.index:06d}-{n}", "estate": estate, "unit": unit, "kind": kind,
                                        "valid_from": _iso(city, start), "valid_to": "" if end is None else _iso(city, end), "note": ""})  # fmt: skip
@@ -104,14 +117,14 @@ def _fit(city: WorldCity, sheets: dict[str, Rows], home: Home, seen: Metered) ->
 
 def _device(
     city: WorldCity, sheets: dict[str, Rows], index: int, code: str, kind: str, profile: str, *, unit: str = "", entrance: str = "",
-    since: int | None = None, until: int | None = None,
+    building: str = "", since: int | None = None, until: int | None = None,
 ) -> None:  # fmt: skip
     estate = city.estate(index)
     sheets["devices"].append(
         {"estate": estate, "gateway": f"gw-{city.building(index)}", "code": code, "kind": kind, "profile": profile}
     )
     sheets["mounts"].append({
-        "code": f"m-{estate}-{code}", "estate": estate, "device": code, "unit": unit, "entrance": entrance,
+        "code": f"m-{estate}-{code}", "estate": estate, "device": code, "unit": unit, "entrance": entrance, "building": building,
         "valid_from": _iso(city, -_LONG_AGO if since is None else since), "valid_to": "" if until is None else _iso(city, until),
     })  # fmt: skip
 
@@ -144,6 +157,7 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
     backlog: list[dict[str, Any]] = []
     by_day = [[_of_day(series, city.days) for series in seen.series] for _, _, seen in homes]
     doors = [_passages(city, home, household, fitting.lock) for home, household, _ in homes]
+    gates = _gate(city, index, [home for home, _, _ in homes])
     locks = (
         [(f"lock-{city.unit(home.index)}", city.powered(home.index)) for home, _, _ in homes] if fitting.lock else []
     )
@@ -174,7 +188,7 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
         for i in range(0, len(items), 900):
             seq["readings"] += 1
             yield _line(root, "readings", seq["readings"], sent_at, items[i : i + 900])
-        events = backlog + [item for found in doors for item in found.get(day, [])]
+        events = backlog + [item for found in doors for item in found.get(day, [])] + gates.get(day, [])
         backlog = events if dead[day] else []
         if events and not dead[day]:
             for i in range(0, len(events), 400):
@@ -213,6 +227,29 @@ def _passages(city: WorldCity, home: Home, household: Household, lock: bool) -> 
                 "device": device, "at": base + int(day) * 86_400_000 + int(passage.hours[day, column] * 3_600_000),
                 "id": f"{unit}-{day}-{n}-{column}", "kind": "passage", "data": data,
             })  # fmt: skip
+    return found
+
+
+def _gate(city: WorldCity, index: int, homes: list[Home]) -> dict[int, list[dict[str, Any]]]:
+    """Give what the camera at the yard's gate of one building sends, by day."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    if not city.gated(index):
+        return found
+    base = int(datetime.combine(city.first, datetime.min.time(), ZONE).timestamp() * 1000)
+    device = f"gate-{city.building(index)}"
+
+    def passes(day: int, plate: str, hour: float, direction: str) -> None:
+        found.setdefault(day, []).append({
+            "device": device, "at": base + day * 86_400_000 + int(hour * 3_600_000), "id": f"{plate}-{day}-{hour:.4f}", "kind": "plate",
+            "data": {"plate": plate, "direction": direction},
+        })  # fmt: skip
+
+    for day, count in enumerate(visitors(city, index).tolist()):
+        for n in range(count):
+            passes(day, f"n-v{day:03d}-{n}", 9.0 + n * 0.3, "in")
+    for car in [home.car for home in homes if home.car]:
+        for day, column in zip(*np.nonzero(~np.isnan(car.hours)), strict=True):
+            passes(int(day), car.token, float(car.hours[day, column]), "out" if column in (0, 2) else "in")
     return found
 
 

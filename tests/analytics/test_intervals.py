@@ -117,9 +117,16 @@ def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]
     assert (used < days.last_use[~np.isnan(days.last_use)]).all()
     none = np.empty(0, dtype=np.int64)
     nobody = People(unit=none, day=none, who=none, token=none, entries=none, exits=none, night=none, lent=none)
-    rows = to_unit_days(np.array([7], dtype=np.int32), 100, dense(days, days, nobody, none, none))
+    rows = to_unit_days(
+        np.array([7], dtype=np.int32),
+        100,
+        dense(days, days, nobody, doors=np.empty((0, 2), dtype=np.int64), cars=np.array([[0, 0, 1, 1]])),
+    )
     assert not (rows.columns["water_l"] < 0).any() and set(rows.unit.tolist()) <= {7} and (rows.day >= 100).all()
     assert np.isnan(rows.columns["entries"]).all()
+    # A day on which only the gate said something is known, too.
+    assert (rows.columns["cars_seen"][rows.day == 100], rows.columns["cars_nights"][rows.day == 100]) == ([1.0], [1.0])
+    assert np.isnan(rows.columns["cars_seen"][rows.day > 100]).all()
 
 
 def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
@@ -139,7 +146,7 @@ def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
     column = lambda *values: np.array(values, dtype=np.int64)  # noqa: E731
     people = People(unit=column(0, 0, 0, 0), day=column(0, 0, 0, 0), who=column(0, 3, 1, 1), token=column(800, 1600, -2400, 0),
                     entries=column(1, 2, 1, 1), exits=column(0, 1, 1, 0), night=column(1, 0, 1, 0), lent=column(0, 0, 2, 0))  # fmt: skip
-    found = dense(supply, supply, people, column(0, 0), column(0, 1))
+    found = dense(supply, supply, people, doors=np.array([[0, 0], [0, 1]]), cars=np.empty((0, 4), dtype=np.int64))
     seen = {
         name: found.columns[name][0].tolist()
         for name in (

@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from psycopg.types.json import Jsonb
 
 from analytics import nightly
 from analytics.policy import load_policy
+from anju.register_files import import_rows
 from domain.calendar import from_ms
 from store import alerts, facts, ingest_log, series
 from store.connect import Connection
@@ -254,3 +256,43 @@ def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
     row = connection.execute("SELECT count(*) AS n FROM dirty_spans WHERE received_at = '-infinity'").fetchone()
     assert row is not None and row["n"] >= 3
     assert all_facts(connection)
+
+
+def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None:
+    """Two gates: one of the estate, one of another building's yard. A day counts where the unit's own gates all spoke."""
+    register(any_connection)
+    sheets = {
+        "buildings": [{"estate": "es", "code": "b9", "name": "b9"}],
+        "vehicles": [{"code": "n-1", "household": "h-1", "valid_from": "2020-01-01"}],
+        "devices": [
+            {"estate": "es", "code": code, "kind": "gate", "profile": "camera"} for code in ("gate-1", "gate-9")
+        ],
+        "mounts": [
+            {"code": "m-g1", "estate": "es", "device": "gate-1", "building": "", "valid_from": "2020-01-01"},
+            {"code": "m-g9", "estate": "es", "device": "gate-9", "building": "b9", "valid_from": "2020-01-01"},
+        ],
+    }
+    assert not import_rows(any_connection, sheets).errors
+    # Day 0: out in the morning, in at night. Day 1: another's car only. Day 2: nothing. Day 3: ours, at the yard that is not its own.
+    passes = [
+        (0, 7.5, "gate-1", "n-1", "out"),
+        (0, 21.0, "gate-1", "n-1", "in"),
+        (1, 12.0, "gate-1", "n-7", "in"),
+        (3, 9.0, "gate-9", "n-1", "in"),
+    ]
+    midnight = int(datetime(2026, 3, 2, tzinfo=SHANGHAI).timestamp() * 1000)
+    any_connection.commit()
+    Partitions(any_connection).cover(any_connection, from_ms(midnight), from_ms(midnight + 96 * HOUR))
+    for n, (day, hour, gate, plate, direction) in enumerate(passes):
+        at = midnight + day * 24 * HOUR + int(hour * HOUR)
+        any_connection.execute(
+            "INSERT INTO events (at, device_id, event_id, kind, data, recorded_at) SELECT %s, d.id, %s, 'plate', %s, %s FROM devices d WHERE d.code = %s",
+            [from_ms(at), f"e-{n}", Jsonb({"plate": plate, "direction": direction}), from_ms(at), gate],
+        )
+        row = any_connection.execute("SELECT id FROM devices WHERE code = %s", [gate]).fetchone()
+        assert row is not None
+        dirty(any_connection, row["id"], at, at)
+    run(any_connection)
+    rows = any_connection.execute("SELECT day, cars_seen, cars_nights FROM unit_days ORDER BY day").fetchall()
+    first = from_ms(midnight).astimezone(SHANGHAI).date()
+    assert [((row["day"] - first).days, row["cars_seen"], row["cars_nights"]) for row in rows] == [(0, 1, 1), (1, 0, 0)]

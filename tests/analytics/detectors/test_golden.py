@@ -112,6 +112,8 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns["energy_cover"][:, d] = 1.0
         columns["energy_samples"][:, d] = 24
         columns["energy_kwh"][:, d] = span["kwh"]
+    if "cars" in span:
+        columns["cars_seen"][:, d] = columns["cars_nights"][:, d] = span["cars"]
     if "entries" in span:
         columns["entries"][:, d] = span["entries"]
         columns["residents_seen"][:, d] = min(1, span["entries"])
