@@ -59,7 +59,7 @@ $(STAMP): locks/dev.txt pyproject.toml deploy/bootstrap.sh
 # Needs uv. No index host stands in a lock.
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/runtime.txt
-	uv pip compile pyproject.toml --extra embedded --extra bench --extra notify --extra vision --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/dev.txt
+	uv pip compile pyproject.toml --extra embedded --extra bench --extra notify --extra vision --extra cluster --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/dev.txt
 	uv pip compile locks/faces.in --override locks/faces-override.in --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' -q -o locks/faces.txt
 
 clean: demo-clean

@@ -3,14 +3,15 @@
 By day it runs every few minutes over what is dirty; at night it judges every unit of every estate, whether or not anything
 came, since silence has to be noticed too. Nights of the past can be run in their order, each with its own clock and with what had
 arrived by then. A night of an estate is one transaction: a run that is killed goes on where it was, and a night that was
-run is not run again.
+run is not run again. So estates may be judged one after the other, or by as many workers as there are (`Spread`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -55,13 +56,26 @@ class RunReport:
         )  # fmt: skip
 
 
+#: What is to be done for one estate, wherever there is a connection; and a way to have many of them done, in any order.
+Job = Callable[[Connection], RunReport]
+Spread = Callable[[Sequence[Job]], Iterator[RunReport]]
+
+
 def night_clock(day: date, zone: ZoneInfo) -> datetime:
     """Return the instant at which the night after a local day is run."""
     return datetime.combine(day + timedelta(days=1), time(NIGHT_HOUR), tzinfo=zone)
 
 
-def run_all(connection: Connection, policy: Policy, bounds: BoundsOf, now: datetime) -> RunReport:
-    """Work off everything that is dirty in every estate, and judge all units once in each local day."""
+def run_all(
+    connection: Connection,
+    policy: Policy,
+    bounds: BoundsOf,
+    now: datetime,
+    *,
+    spread: Spread | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> RunReport:
+    """Work off everything that is dirty in every estate, and judge all units once in each local day, if need be by several workers."""
     total = RunReport()
     today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
     due = dict(facts.estates_to_judge(connection, today))
@@ -77,22 +91,39 @@ def run_all(connection: Connection, policy: Policy, bounds: BoundsOf, now: datet
                 raised=done.raised,
             )
             total += done
-    for estate_id, zone in due.items():
-        total += _judge_all(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
-        facts.note_judged(connection, estate_id, today[zone], now)
-        connection.commit()
+    jobs = [
+        partial(judge_estate, estate_id=estate_id, zone=zone, policy=policy, bounds=bounds, now=now)
+        for estate_id, zone in due.items()
+    ]
     connection.commit()
+    for n, done in enumerate((spread or partial(_here, connection))(jobs), 1):
+        total += done
+        progress(n, len(jobs))
     return total
 
 
-def _judge_all(
-    connection: Connection, estate_id: int, zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
+def _here(connection: Connection, jobs: Sequence[Job]) -> Iterator[RunReport]:
+    """Do one after the other."""
+    for job in jobs:
+        done = job(connection)
+        connection.commit()
+        yield done
+
+
+def judge_estate(
+    connection: Connection, *, estate_id: int, zone: str, policy: Policy, bounds: BoundsOf, now: datetime
 ) -> RunReport:
-    """Work off what is dirty in an estate and judge all its units."""
-    nights.set_clock(connection, now)
-    done = RunReport(unit_days=_work_off(connection, estate_id, zone, bounds, now).rows)
-    for block in blocks(facts.units_of(connection, estate_id)):
-        done += replace(judge_units(connection, estate_id, block, zone, policy, now), units=len(block))
+    """Work off what is dirty in an estate and judge all its units, in one transaction; nothing where its night was run already."""
+    local, today = ZoneInfo(zone), day_of(now, ZoneInfo(zone))
+    with nights.held(connection, estate_id), connection.transaction():
+        judged = facts.judged_day(connection, estate_id)
+        if judged is not None and judged >= today:
+            return RunReport()
+        nights.set_clock(connection, now)
+        done = RunReport(unit_days=_work_off(connection, estate_id, local, bounds, now).rows, nights=1)
+        for block in blocks(facts.units_of(connection, estate_id)):
+            done += replace(judge_units(connection, estate_id, block, local, policy, now), units=len(block))
+        facts.note_judged(connection, estate_id, today, now)
     return done
 
 
@@ -145,20 +176,52 @@ def run_nights(
     last: date,
     *,
     estate: str | None = None,
+    spread: Spread | None = None,
     progress: Callable[[str, date], None] = lambda _estate, _day: None,
 ) -> RunReport:
-    """Run the nights after the days from `first` to `last` of each estate, in their order; those that were run stay."""
+    """Run the nights after the days from `first` to `last` of each estate, in their order; those that were run stay.
+
+    `progress` is told of every night where they are run here, and of as many estates as are over where others run them.
+    """
     total = RunReport()
-    for estate_id, code, zone_key in nights.list_estates(connection, estate):
-        zone = ZoneInfo(zone_key)
+    estates = nights.list_estates(connection, estate)
+    connection.commit()
+    jobs = [
+        partial(run_estate_nights, estate_id=estate_id, zone=zone, policy=policy, bounds=bounds, first=first, last=last)
+        for estate_id, _, zone in estates
+    ]
+    if spread is None:
+        for (_, code, _), job in zip(estates, jobs, strict=True):
+            total += job(connection, progress=partial(progress, code))
+        return total
+    for (_, code, _), done in zip(estates, spread(jobs), strict=True):
+        total += done
+        progress(code, last)
+    return total
+
+
+def run_estate_nights(
+    connection: Connection,
+    *,
+    estate_id: int,
+    zone: str,
+    policy: Policy,
+    bounds: BoundsOf,
+    first: date,
+    last: date,
+    progress: Callable[[date], None] = lambda _day: None,
+) -> RunReport:
+    """Run the nights of one estate that were not run, each in a transaction of its own."""
+    total, local = RunReport(), ZoneInfo(zone)
+    with nights.held(connection, estate_id):
         judged = facts.judged_day(connection, estate_id)
         begin = first if judged is None else max(first, judged)
-        histories = [History(units=block, zone=zone) for block in blocks(facts.units_of(connection, estate_id))]
+        histories = [History(units=block, zone=local) for block in blocks(facts.units_of(connection, estate_id))]
         connection.commit()
         for n in range((last - begin).days + 1):
             day = begin + timedelta(days=n)
-            total += _run_night(connection, estate_id, histories, zone, policy, bounds, day)
-            progress(code, day)
+            total += _run_night(connection, estate_id, histories, local, policy, bounds, day)
+            progress(day)
     return total
 
 

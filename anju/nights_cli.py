@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anju import services
+from anju.crew import STATEMENT_S, CrewError, Engine, crew
 from anju.edge_cli import fail, out
-from anju.settings import load_settings
+from anju.settings import Settings, load_settings
 from domain.ids import valid_id
+
+if TYPE_CHECKING:
+    from analytics.facts import BoundsOf
+    from analytics.nightly import RunReport, Spread
+    from analytics.policy import Policy
+    from store.connect import Connection
 
 
 def a_day(option: str, text: str) -> date:
@@ -97,18 +106,32 @@ def play(
     )
 
 
+@contextmanager
+def _crew(engine: Engine, settings: Settings, workers: int, cluster: str | None) -> Iterator[Spread | None]:
+    try:
+        with crew(engine, settings.conninfo(), workers=workers, cluster=cluster) as spread:
+            yield spread
+    except CrewError as error:
+        raise fail(str(error)) from None
+
+
 def nightly(
     first: Annotated[str | None, typer.Option("--from", help="first day, such as 2026-03-01")] = None,
     last: Annotated[str | None, typer.Option("--to", help="last day")] = None,
     estate: Annotated[str | None, typer.Option(help="only this estate")] = None,
+    engine: Annotated[Engine, typer.Option(help="where estates are judged")] = Engine.HERE,
+    workers: Annotated[int, typer.Option(help="with --engine processes: how many", min=1, max=256)] = 2,
+    cluster: Annotated[
+        str | None, typer.Option(help="with --engine dask: the scheduler, such as tcp://127.0.0.1:8786")
+    ] = None,
 ) -> None:
     """Work off what is dirty and judge what has not been judged today; with --from and --to run those nights in their order.
 
     A night knows what had arrived and was registered by its clock, four in the morning after its day. A night that was run stays.
+    Estates can be judged by several processes or on a dask cluster, whose workers need Anju and its ANJU_ settings; findings are the same.
     """
     from analytics import nightly as slow
     from analytics.policy import load_policy
-    from store import nights
     from store.connect import connect
 
     settings = load_settings()
@@ -116,43 +139,59 @@ def nightly(
     policy, bounds = load_policy(settings.policy_file), services.meter_bounds(settings.profiles_dir)
     if (first is None) != (last is None):
         raise fail("--from and --to belong together: give both, or neither")
-    with connect(settings.conninfo(), statement_s=3600) as connection:
+    with (
+        connect(settings.conninfo(), statement_s=STATEMENT_S) as connection,
+        _crew(engine, settings, workers, cluster) as spread,
+        Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+                 console=out) as bar,
+    ):  # fmt: skip
         if first is None or last is None:
-            report = slow.run_all(connection, policy, bounds, datetime.now(UTC))
+            task = bar.add_task("estates", total=None)
+            report = slow.run_all(
+                connection, policy, bounds, datetime.now(UTC), spread=spread,
+                progress=lambda done, of: bar.update(task, completed=done, total=of),
+            )  # fmt: skip
         else:
-            begin, end = a_day("--from", first), a_day("--to", last)
-            if begin > end:
-                raise fail(f"--from {first}: lies after --to {last}")
-            names = [code for _, code, _ in nights.list_estates(connection, estate)]
-            if not names:
-                raise fail(
-                    f"--estate {estate!r}: no such estate with units"
-                    if estate
-                    else "no estate has units: import the register"
-                )
-            bars = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            with Progress(*bars, console=out) as bar:
-                task = bar.add_task("nights", total=len(names) * ((end - begin).days + 1))
-
-                def told(code: str, day: date) -> None:
-                    done = names.index(code) * ((end - begin).days + 1) + (day - begin).days + 1
-                    bar.update(task, completed=done, description=f"{code} {day}")
-
-                report = slow.run_nights(connection, policy, bounds, begin, end, estate=estate, progress=told)
-            late = nights.too_late(
-                connection, datetime.combine(end + timedelta(days=2), datetime.min.time(), tzinfo=UTC)
-            )
-            if late:
-                out.print(
-                    f"{late} batches arrived after the last of these nights and wait; a recording is played with --received-as-sent"
-                )
+            span = a_day("--from", first), a_day("--to", last)
+            report = _run_past(connection, policy, bounds, span, estate, spread, bar)
     out.print(
         f"{report.nights} nights, {report.units} units judged, {report.unit_days} unit-days, {report.findings} findings, "
         f"{report.raised} new alerts"
     )
+
+
+def _run_past(
+    connection: Connection,
+    policy: Policy,
+    bounds: BoundsOf,
+    span: tuple[date, date],
+    estate: str | None,
+    spread: Spread | None,
+    bar: Progress,
+) -> RunReport:
+    """Run the nights of the past, and tell of what came too late for the last of them."""
+    from analytics.nightly import run_nights
+    from store import nights
+
+    first, last = span
+    if first > last:
+        raise fail(f"--from {first}: lies after --to {last}")
+    names = [code for _, code, _ in nights.list_estates(connection, estate)]
+    if not names:
+        raise fail(
+            f"--estate {estate!r}: no such estate with units" if estate else "no estate has units: import the register"
+        )
+    task = bar.add_task("nights", total=len(names) * ((last - first).days + 1))
+    ran: dict[str, int] = {}
+
+    def told(code: str, day: date) -> None:
+        ran[code] = (day - first).days + 1
+        bar.update(task, completed=sum(ran.values()), description=f"{code} {day}")
+
+    report = run_nights(connection, policy, bounds, first, last, estate=estate, spread=spread, progress=told)
+    late = nights.too_late(connection, datetime.combine(last + timedelta(days=2), datetime.min.time(), tzinfo=UTC))
+    if late:
+        out.print(
+            f"{late} batches arrived after the last of these nights and wait; a recording is played with --received-as-sent"
+        )
+    return report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from store.connect import Connection
@@ -10,6 +12,19 @@ from store.connect import Connection
 def set_clock(connection: Connection, clock: datetime) -> None:
     """Let what this transaction says be said at an instant; beyond it the wall's clock counts again."""
     connection.execute("SELECT set_config('anju.clock', %s, true)", [clock.isoformat()])
+
+
+@contextmanager
+def held(connection: Connection, estate_id: int) -> Iterator[None]:
+    """Keep an estate's nights to this connection: a second worker waits until they are over, and finds them done."""
+    connection.execute("SELECT pg_advisory_lock(hashtextextended('anju night', %s))", [estate_id])
+    connection.commit()
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended('anju night', %s))", [estate_id])
+            connection.commit()
 
 
 def list_estates(connection: Connection, code: str | None = None) -> list[tuple[int, str, str]]:

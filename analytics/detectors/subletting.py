@@ -33,8 +33,8 @@ DEFAULTS: Params = {
     **presence.DEFAULTS,
     "base_rate": fusion.BASE_RATE,
     "report_from": 0.1,  # what is less likely, before it is calibrated, is not worth a word
-    "shift": 0.8,  # log odds become shift + stretch x log odds: so leads came true in two simulated cities (101, 102), until a
-    "stretch": 0.75,  # proposal made from visits is adopted here
+    "shift": 1.4,  # log odds become shift + stretch x log odds: so leads came true in six simulated cities (103 to 108), until a
+    "stretch": 1.2,  # proposal made from visits is adopted here
     "settle_days": 28,  # after moving in: relatives help, cards are not registered yet
     "stay_nights": 4,  # nights in four weeks from which a stranger stays and does not visit
     "usual_seen": 0.75,  # share of days on which a resident who lives there is seen, where nothing is known yet
@@ -49,8 +49,10 @@ DEFAULTS: Params = {
     "limit_all_unseen": 250.0,  # the same of all of several residents at once
     "limit_never_seen": 6.0,  # who never went out, or never carries a card
     "limit_strangers": 6.0,  # a partner, a carer, a nanny
-    "limit_several": 40.0,  # several unrelated strangers who stay
-    "limit_both_single": 80.0,  # the same of one resident and one stranger
+    "limit_several": 300.0,  # several strangers who stay, while some who used to live there are gone
+    "limit_kin": 4.0,  # several strangers who stay beside all who used to live there: kin, and a crowd, as a rule
+    "limit_both_single": 12.0,  # residents gone and strangers staying, of one resident and one stranger: a carer, as a rule
+    "nobody_else": 4.5,  # how much likelier than with others there it is that the flat's own lock sees nobody else come in
     "limit_both": 500.0,  # residents gone and strangers staying
     "lent_passages": 6.0,  # passages of somebody else with a resident's card
     "limit_lent": 8.0,  # cards are lent to a neighbour's child, too
@@ -218,13 +220,12 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         fusion.unseen(np.array(seen), np.array(days), np.array(usual), strength=strength, rate=params["gone_seen"])
     )
     # One person may lose a card; that all who used to be seen do is rarer.
-    t = frame.tokens.of(u)
-    mine = (t.who == Who.RESIDENT) & (t.day >= past.start) & (t.day < start)
-    several_gone = len(np.unique(t.token[mine])) >= 2
+    regulars, gone = _who_is_gone(frame, u, past, of, span, days)
+    several_gone = regulars >= 2
     # Where a carer is declared, that the one who is cared for goes out no more is what is to be expected: a step less of it is believed.
     steps = ("limit_never_seen", "limit_unseen", "limit_all_unseen")
     cared_for = bool(frame.spoken_for[u, span].mean() > 0.5)
-    limit = steps[0] if of < 21 else steps[max(0, 1 + several_gone - cared_for)]
+    unseen_limit = steps[0] if of < 21 else steps[max(0, 1 + several_gone - cared_for)]
     # One person who is seen no more and one stranger who stays: that is how a carer of someone bedridden looks, too.
     both = "limit_both" if several_gone or signs.stayed[u, span].mean() >= 1.5 else "limit_both_single"
     nights = float((signs.stayed[u, span] > 0).sum())
@@ -241,22 +242,45 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         found.append(Weight(family="access", reason="residents_gone_strangers_stay", doubt=0.9,
                             ratio=fusion.at_most(absent + 3.0, params[both])))  # fmt: skip
     elif several:
-        # Room by room the tenants stay: that they are seen says nothing against it.
+        # Room by room the tenant may stay: being seen says nothing against it. But the rest of the household makes room.
+        limit, strong = ("limit_several", 6.0) if gone or seen == 0 else ("limit_kin", 4.0)
         found.append(Weight(family="access", reason="several_strangers_stay", doubt=1.0,
-                            ratio=fusion.at_most(4.0 + max(absent, -0.5), params["limit_several"])))  # fmt: skip
+                            ratio=fusion.at_most(strong + max(absent, -0.5), params[limit])))  # fmt: skip
     else:
         found.append(Weight(family="access", reason="residents_not_seen", doubt=0.8,
-                            ratio=fusion.at_most(absent, params[limit])))  # fmt: skip
+                            ratio=fusion.at_most(absent, params[unseen_limit])))  # fmt: skip
         if stays:
             found.append(
                 Weight(
                     family="access", reason="stranger_stays", doubt=0.8, ratio=float(np.log(params["limit_strangers"]))
                 )
             )
+        elif frame.fitted["lock"][u, span].any() and _others_come(frame, u, span) < 0.2 * days:
+            # Who else lives there would come in by the flat's own lock.
+            against = -float(np.log(params["nobody_else"]))
+            found.append(Weight(family="access", reason="nobody_else_seen", doubt=0.5, ratio=against))
     if np.nansum(frame["lent_passages"][u, span]) >= params["lent_passages"]:
         lent = float(np.log(params["limit_lent"]))
         found.append(Weight(family="access", reason="card_lent", doubt=0.6, ratio=lent))
     return found
+
+
+def _others_come(frame: Frame, u: int, span: slice) -> int:
+    """Count the days on which somebody came in and no resident was seen."""
+    with np.errstate(invalid="ignore"):
+        return int(((frame["entries"][u, span] > 0) & ~(frame["residents_seen"][u, span] > 0)).sum())
+
+
+def _who_is_gone(frame: Frame, u: int, past: slice, of: int, span: slice, days: int) -> tuple[int, int]:
+    """Count the registered residents who were seen before, and those of them who were seen regularly and are not any more."""
+    t = frame.tokens.of(u)
+    mine = t.who == Who.RESIDENT
+    tokens, which = np.unique(t.token[mine], return_inverse=True)
+    day = t.day[mine]
+    before = np.bincount(which[(day >= past.start) & (day < past.stop)], minlength=len(tokens))
+    now = np.bincount(which[(day >= span.start) & (day < span.stop)], minlength=len(tokens))
+    expected = before / max(of, 1) * days
+    return int((before > 0).sum()), int(((expected >= 5) & (now <= 0.2 * expected)).sum())
 
 
 def _plates(frame: Frame, params: Params, u: int, start: int, span: slice) -> list[Weight]:
@@ -284,6 +308,8 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     """Weigh what the meters say: the flat lives while its residents are not seen, and lives differently than before."""
     found = []
     p, past_span = signs.p, slice(max(0, start - _PAST), start)
+    still_seen = float(np.mean(signs.seen[u, span][signs.known[u, span]])) if signs.known[u, span].any() else 0.0
+    crowd = bool(signs.several[u, span][-14:].any()) and still_seen > 0.5 * signs.usual[u]
     for family, amount, limit, told in (
         ("water", p.used_l, params["limit_water"], 1.0),
         ("electricity", frame["energy_kwh"], params["limit_energy"], 0.6),
@@ -303,8 +329,14 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
             np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
         )
         ratio = fusion.at_most(fusion.changed(shift, error, normal=0.2, other=0.6), limit)
+        alone = not signs.stayed[u, span].any()
+        if (shift > 0 and crowd) or (shift < 0 and alone):
+            # Kin who stay use more beside those who live there, and where nobody else is seen a fall is somebody who left.
+            ratio = min(ratio, 0.0)
+        if shift < -0.7 and alone:
+            # By half: others who live there seldom use so little, who works there or looks after it mostly does.
+            ratio = min(ratio, -1.25)
         if family == "electricity" and shift < -0.5 and not frame.fitted["water"][u].any():
-            # Where nothing else tells, a fall by half is somebody who left, not somebody else who came.
             ratio = -3.0
         changed = "water_changed" if family == "water" else "power_changed"
         found.append(Weight(family=family, reason=changed, doubt=0.4, ratio=ratio))

@@ -28,7 +28,7 @@ from domain.calendar import day_of, day_starts_ms, from_ms
 from domain.measures import REGISTER_OF, Supply
 from domain.people import Who
 from simulators.world.city import PER_BUILDING, ZONE, WorldCity
-from simulators.world.meters import Metered, profile_of
+from simulators.world.meters import Metered, Series, profile_of
 from simulators.world.people import Household
 from simulators.world.stories import Home
 from simulators.world.traffic import made, register_rows, truth_of
@@ -169,11 +169,23 @@ def _supply(
     for u, (home, _, seen) in enumerate(homes):
         for series in seen.series:
             if series.supply == word:
-                at.append(starts[0] + series.minute * float(_MINUTE_MS))
-                value.append(series.value)
+                read = starts[0] + series.minute * float(_MINUTE_MS)
+                mounted = _mounted(seen, series, read, starts)
+                at.append(read[mounted])
+                value.append(series.value[mounted])
                 unit_of.append(u)
                 known.append(bounds[profile_of(city.fitting(home.index), word), REGISTER_OF[supply]])
     return registers_to_days(supply, at, value, known, np.array(unit_of, dtype=np.int64), len(homes), starts)
+
+
+def _mounted(
+    seen: Metered, series: Series, read: NDArray[np.float64], starts: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell which of a meter's readings fall into the time for which the register has it at its unit."""
+    changed = seen.changed.get(series.supply)
+    if changed is None:
+        return np.ones(len(read), dtype=bool)
+    return np.asarray(read < starts[changed] if series.number == 0 else read >= starts[changed])
 
 
 def _people(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> tuple[People, NDArray[np.int64]]:
@@ -211,7 +223,8 @@ def _cars(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> NDAr
         if home.car is None:
             continue
         held = [(a, b) for household, a, b in home.tenancies if household == home.car.household]
-        days = np.flatnonzero(~city.outage(home.index) & _held(held, city.days))
+        # What a gate saw while its gateway's line was dead is sent later, as doors' passages are.
+        days = np.flatnonzero(_held(held, city.days))
         hours = home.car.hours[days]
         seen = ~np.isnan(hours).all(axis=1)
         rows.append(np.stack([np.full(len(days), u), days, seen, seen & _night(hours)], axis=1).astype(np.int64))

@@ -131,8 +131,11 @@ def _outings(
     back = out + np.where(weekend, rng.gamma(3.0, 1.5, days), np.maximum(rng.normal(long, 1.2, days), 0.4))
     out, back = np.where(goes, out, np.nan), np.where(goes, back.clip(0, 23.6), np.nan)
     twice = goes & (rng.random(days) < 0.3) & (back < 20.5)
-    again = np.where(twice, back + rng.gamma(2.0, 0.5, days) + 0.3, np.nan)
-    late = np.where(twice, np.minimum(again + rng.gamma(2.0, 0.5, days) + 0.2, 23.8), np.nan)
+    again = back + rng.gamma(2.0, 0.5, days) + 0.3
+    late = np.minimum(again + rng.gamma(2.0, 0.5, days) + 0.2, 23.8)
+    # Who would go out again at midnight stays at home.
+    twice &= again < 23.3
+    again, late = np.where(twice, again, np.nan), np.where(twice, late, np.nan)
     return out, back, again, late
 
 
