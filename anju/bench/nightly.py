@@ -5,10 +5,14 @@ Beside it, over the same columns in memory: the detectors' own time, and one num
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,6 +22,7 @@ from analytics.facts import BoundsOf
 from analytics.history import History, last_whole_day
 from analytics.nightly import blocks, night_clock, run_all
 from analytics.policy import load_policy
+from anju.crew import Engine, crew
 from anju.register_files import import_rows
 from domain.calendar import day_start, from_ms
 from domain.people import Who
@@ -35,7 +40,7 @@ _UNLET = 33
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
-    """One night, seconds and bytes: the whole, reading the frames, the detectors, one numpy pass; peak memory of this process."""
+    """One night, seconds and bytes: the whole, reading the frames, the detectors, one numpy pass; peak memory of the greatest process."""
 
     units: int
     whole_s: float
@@ -47,21 +52,33 @@ class Night:
     unit_days: int
 
 
-def measure(dsn: str, units: int, bounds: BoundsOf, today: date) -> Night:
-    """Fill a fresh database with a year of facts of so many homes and run tonight."""
+def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, told: Callable[[str], None]) -> Night:
+    """Fill a fresh database with a year of facts of so many homes and run tonight, in so many processes."""
+    sizes = [min(PER_ESTATE, units - first) for first in range(0, units, PER_ESTATE)]
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for n, _ in enumerate(pool.map(partial(_fill, dsn, today), range(len(sizes)), sizes), 1):
+            told(f"{n} of {len(sizes)} estates filled")
     with connect(dsn, statement_s=3600) as connection:
-        for first in range(0, units, PER_ESTATE):
-            fill_estate(dsn, connection, first // PER_ESTATE, min(PER_ESTATE, units - first), today)
         health.analyze(connection)
         clock = night_clock(today, ZONE).astimezone(UTC)
         began = time.perf_counter()
-        report = run_all(connection, load_policy(), bounds, clock)
+        with crew(Engine.PROCESSES if workers > 1 else Engine.HERE, dsn, workers=workers) as spread:
+            report = run_all(
+                connection, load_policy(), bounds, clock, spread=spread, progress=lambda done, of: told(f"{done} of {of} estates judged")
+            )  # fmt: skip
         whole = time.perf_counter() - began
+        peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        told("taking the night apart")
         read, detect, once = _parts(connection, clock)
     return Night(
         units=units, whole_s=whole, read_s=read, detect_s=detect, pass_s=once, findings=report.findings, unit_days=report.unit_days,
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes=max(peaks) * 1024,
     )  # fmt: skip
+
+
+def _fill(dsn: str, today: date, number: int, count: int) -> None:
+    with connect(dsn, statement_s=3600) as connection:
+        fill_estate(dsn, connection, number, count, today)
 
 
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
