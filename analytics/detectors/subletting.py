@@ -51,8 +51,8 @@ DEFAULTS: Params = {
     "limit_strangers": 6.0,  # a partner, a carer, a nanny
     "limit_several": 300.0,  # several strangers who stay, while some who used to live there are gone
     "limit_kin": 4.0,  # several strangers who stay beside all who used to live there: kin, and a crowd, as a rule
-    "limit_both_single": 12.0,  # residents gone and strangers staying, of one resident and one stranger: a carer, as a rule
-    "nobody_else": 4.5,  # how much likelier than with others there it is that the flat's own lock sees nobody else come in
+    "limit_both_single": 6.0,  # residents gone and strangers staying, of one resident and one stranger: a carer, as a rule
+    "nobody_else": 8.0,  # how much likelier than with others there it is that the flat's own lock sees nobody else come in
     "limit_both": 500.0,  # residents gone and strangers staying
     "lent_passages": 6.0,  # passages of somebody else with a resident's card
     "limit_lent": 8.0,  # cards are lent to a neighbour's child, too
@@ -67,6 +67,8 @@ DEFAULTS: Params = {
 }
 #: Days over which the usual is learnt, and those of the present that are compared with it.
 _PAST, _NOW = 84, 56
+#: What a fall of consumption by half weighs where nobody else is seen.
+_FELL = -1.25
 #: Homes that are asked what the season is.
 _ASKED = 256
 _HOUR_MS = 3_600_000.0
@@ -175,7 +177,11 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
         return None
     span = slice(max(start, end - _NOW), end)
     weights = _access(frame, params, signs, u, start, span) + _meters(frame, params, signs, u, start, span)
-    weights += _plates(frame, params, u, start, span) + _told(frame, params, u, start, end)
+    plates = _plates(frame, params, u, start, span)
+    if not any(w.reason.endswith("_changed") and w.ratio <= _FELL for w in weights):
+        # Where consumption fell by half they left, as far as anybody can tell, and took their car along.
+        weights += plates
+    weights += _told(frame, params, u, start, end)
     positive = {w.family for w in weights if w.ratio > 0.5}
     chance, low, high = fusion.posterior(weights, params["base_rate"])
     if chance < params["report_from"] or len(positive) < 2:
@@ -335,7 +341,7 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
             ratio = min(ratio, 0.0)
         if shift < -0.7 and alone:
             # By half: others who live there seldom use so little, who works there or looks after it mostly does.
-            ratio = min(ratio, -1.25)
+            ratio = min(ratio, _FELL)
         if family == "electricity" and shift < -0.5 and not frame.fitted["water"][u].any():
             ratio = -3.0
         changed = "water_changed" if family == "water" else "power_changed"

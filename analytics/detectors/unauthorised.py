@@ -18,6 +18,7 @@ from analytics.detectors.contract import Abstention, Detector, Finding, Params, 
 from analytics.episodes import OUTSIDE, Episode, episodes
 from analytics.frame import Frame, Mask, often, runs_of
 from analytics.presence import Presence
+from domain.people import Who
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -33,6 +34,8 @@ _HOUR_MS = 3_600_000.0
 #: Who is back within so many days of the end of the tenancy had only been away; and who was still there when it was time to be gone may
 #: be away for a longer holiday.
 _BACK_DAYS, _HOLIDAY_DAYS = 21, 35
+#: Share of an episode's days on which former residents are seen, from which it is theirs.
+_FORMER = 0.2
 
 
 def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
@@ -119,12 +122,19 @@ def _goes_on(frame: Frame, params: Params, weight: NDArray[np.float32], episode:
     end = frame.ended[episode.unit, episode.start]
     if np.isnan(end):
         return False
-    if episode.start - end <= _BACK_DAYS:
+    if episode.start - end <= _BACK_DAYS or _former_are_seen(frame, episode):
         return True
     after = max(0, int(end) + 1)
     signs = after + np.flatnonzero(weight[episode.unit, after : episode.start] > 0)
     gaps = np.diff(np.concatenate(([end], signs, [episode.start])))
     return bool(gaps.max() <= _HOLIDAY_DAYS and (signs > end + params["grace_days"]).any())
+
+
+def _former_are_seen(frame: Frame, episode: Episode) -> bool:
+    """Tell whether it is the former residents who come and go, by their own cards: then they never left for good."""
+    span, t = episode.span(frame.days), frame.tokens.of(episode.unit)
+    days = t.day[(t.who == Who.FORMER) & (t.day >= span.start) & (t.day < span.stop)]
+    return bool(len(np.unique(days)) >= _FORMER * (span.stop - span.start))
 
 
 def _after_grace(frame: Frame, params: Params, episode: Episode) -> bool:
@@ -165,7 +175,7 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
 
 UNAUTHORISED = Detector(
     key="unauthorised",
-    version="2",
+    version="3",
     family="compliance",
     inputs=("water_l", "energy_kwh", "strangers_nights"),
     defaults=DEFAULTS,
@@ -175,7 +185,7 @@ UNAUTHORISED = Detector(
 )
 ENDED = Detector(
     key="tenancy_ended",
-    version="2",
+    version="3",
     family="compliance",
     inputs=("water_l", "energy_kwh", "strangers_nights"),
     defaults=DEFAULTS,
