@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from anju import embedded
 from anju.embedded import Broker, Postgres, Redis
@@ -26,7 +26,10 @@ DATA = Path(os.environ.get("ANJU_TEST_DATA", ROOT.parent / "shared" / "dev-data"
 SEED = int(os.environ.get("PYTEST_SEED", "20261121"))
 _numbers = itertools.count(1)
 # Properties are tried on the same examples every time; another PYTEST_SEED lets them draw new ones, and prints how to repeat a failure.
-settings.register_profile("anju", derandomize="PYTEST_SEED" not in os.environ, print_blob=True)
+# How fast examples are made says how busy the machine is, and nothing of ours.
+settings.register_profile(
+    "anju", derandomize="PYTEST_SEED" not in os.environ, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("anju")
 
 
