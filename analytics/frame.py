@@ -96,6 +96,8 @@ class Frame:
     members: NDArray[np.float32]
     fitted: dict[str, Mask]
     tokens: Tokens = field(default_factory=no_tokens)
+    #: The last day is not over: `day_starts` ends where what is known ends, and cover is a share of the time that has passed.
+    partial: bool = False
     told: tuple[Told, ...] = ()
     #: What several detectors derive from the columns alike, kept while the frame lives; never what one of them concludes.
     derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -111,6 +113,22 @@ class Frame:
     def day(self, index: int) -> date:
         """Return the local day of a column."""
         return self.first + timedelta(days=index)
+
+    def until(self, days: int) -> Frame:
+        """Return the first days of the frame, as it was when they were over."""
+        t = self.tokens
+        return replace(
+            self,
+            partial=self.partial and days == self.days,
+            day_starts=self.day_starts[: days + 1],
+            columns={name: column[:, :days] for name, column in self.columns.items()},
+            let=self.let[:, :days], declared=self.declared[:, :days], spoken_for=self.spoken_for[:, :days],
+            let_since=self.let_since[:, :days], ended=self.ended[:, :days], members=self.members[:, :days],
+            fitted={name: mask[:, :days] for name, mask in self.fitted.items()},
+            tokens=t.at(t.day < days),
+            told=tuple(x for x in self.told if x.day < days),
+            derived={},
+        )  # fmt: skip
 
     def of(self, rows: NDArray[np.int64]) -> Frame:
         """Return the frame of some of its units, by their rows in rising order."""

@@ -7,7 +7,7 @@ again; what the register says is asked for anew each time, since it is small and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +26,8 @@ from store.homes import Homes
 WINDOW, WHOLE = 400, 3_660
 #: Days after the last fact for which a frame by day shows that nothing came.
 SILENCE_SHOWN = 60
+#: So much of a day must be known before it says anything while it lasts.
+_HOURS_MS = 4 * 3_600_000.0
 _FAMILIES = ("water", "energy", "door", "lock")
 
 
@@ -105,11 +107,11 @@ class History:
         self._tokens["day"] = self._tokens["day"] - days
         self._faults = {(u, d - days): words for (u, d), words in self._faults.items() if d >= days}
 
-    def frame(self, connection: Connection) -> Frame:
-        """Make the frame of what was read last, with what the register knew on its last day."""
+    def frame(self, connection: Connection, known: date | None = None) -> Frame:
+        """Make the frame of what was read last, with what the register knew on its last day, or on another."""
         assert self.first is not None
         days = self._days
-        told = homes.read_homes(connection, self.units, self.first + timedelta(days=days - 1))
+        told = homes.read_homes(connection, self.units, known or self.first + timedelta(days=days - 1))
         return make_frame(
             self.units, self.first, self.zone, {name: c[:, :days] for name, c in self._columns.items()},
             told, tokens=unpack(**self._tokens), faults=self._faults,
@@ -172,6 +174,34 @@ def make_frame(
         let_since=let_since, ended=ended, members=members, fitted={name: masks[name] for name in _FAMILIES},
         tokens=tokens, told=tuple(told),
     )  # fmt: skip
+
+
+def until(frame: Frame, day: date) -> Frame | None:
+    """Cut a frame off after a day; None where it begins later."""
+    days = (day - frame.first).days + 1
+    return frame.until(min(days, frame.days)) if days >= 1 else None
+
+
+def running(frame: Frame, clock: datetime) -> Frame:
+    """Return the frame whose last day is the clock's own, as far as anything is known of it; without it before that is hours.
+
+    What is known of a day that is not over ends with the latest reading of anybody, and a unit's cover is its share of that.
+    """
+    last = frame.days - 1
+    start, length = float(frame.day_starts[last]), float(frame.day_starts[last + 1] - frame.day_starts[last])
+    if not start <= clock.timestamp() * 1000 < start + length:
+        return frame
+    cover = {name: frame[name][:, last] for name in ("water_cover", "energy_cover")}
+    share = max(float(np.nanmax(c, initial=0.0)) for c in cover.values())
+    if share * length < _HOURS_MS:
+        return frame.until(last)
+    columns = dict(frame.columns)
+    for name, part in cover.items():
+        columns[name] = columns[name].copy()
+        columns[name][:, last] = np.minimum(part / share, 1.0)
+    ends = frame.day_starts.copy()
+    ends[-1] = start + share * length
+    return replace(frame, columns=columns, day_starts=ends, partial=True, derived={})
 
 
 def last_whole_day(clock: datetime, zone: ZoneInfo) -> date:

@@ -21,17 +21,19 @@ from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.facts import BoundsOf, Touched, update_facts
 from analytics.frame import Frame
-from analytics.history import WHOLE, WINDOW, History, last_whole_day
+from analytics.history import WHOLE, WINDOW, History, last_whole_day, running, until
 from analytics.policy import Policy
 from domain.alerting import Condition, Severity, returned, worsened
 from domain.calendar import day_of, from_ms
-from store import alerts, facts, findings, nights, places
+from store import alerts, facts, findings, nights, places, unit_days
 from store.alerts import Raise
 from store.connect import Connection
 from store.findings import AbstentionRow, Current, FindingRow, Source
 
 log = structlog.get_logger()
 
+#: Detectors that do not wait for a day to be over.
+HOURLY: tuple[Detector, ...] = tuple(d for d in DETECTORS if d.hourly)
 #: Units that are judged at a time: what one frame holds in memory.
 UNITS_AT_ONCE = 2_000
 #: The local hour at which a night is run: gateways have sent what the day held.
@@ -138,6 +140,13 @@ def run_estate(
         if touched.first is not None and touched.first <= last_whole_day(now, zone):
             for block in blocks(sorted(touched.units)):
                 done += judge_units(connection, estate_id, block, zone, policy, now)
+        elif touched.units:
+            # The day that is not over is shown to those who cannot wait for its end, about the homes that it may concern.
+            held = alerts.of_units(connection, sorted(touched.units), [d.key for d in HOURLY])
+            standing = {row["subject_id"] for rows in held.values() for row in rows if row["ended_at"] is None}
+            units = sorted(standing | set(unit_days.without_rest(connection, sorted(touched.units), day_of(now, zone))))
+            for block in blocks(units):
+                done += judge_units(connection, estate_id, block, zone, policy, now, HOURLY)
     return done
 
 
@@ -240,8 +249,11 @@ def _run_night(
         touched = _work_off(connection, estate_id, zone, bounds, clock)
         done = RunReport(units=sum(len(h.units) for h in histories), unit_days=touched.rows, nights=1)
         for history in histories:
-            history.refresh(connection, day, touched.first)
-            done += _judge(connection, estate_id, history.frame(connection), policy)
+            # The night's own first hours are a day that is not over: read anew each time.
+            history.refresh(
+                connection, day + timedelta(days=1), day if touched.first is None else min(touched.first, day)
+            )
+            done += _judge(connection, estate_id, history, policy, clock)
         facts.note_judged(connection, estate_id, day + timedelta(days=1), clock)
     return done
 
@@ -250,26 +262,45 @@ def _run_night(
 
 
 def judge_units(
-    connection: Connection, estate_id: int, units: list[int], zone: ZoneInfo, policy: Policy, clock: datetime
+    connection: Connection,
+    estate_id: int,
+    units: list[int],
+    zone: ZoneInfo,
+    policy: Policy,
+    clock: datetime,
+    detectors: Sequence[Detector] = DETECTORS,
 ) -> RunReport:
-    """Judge units by all that is known of them up to the last whole day."""
+    """Judge units by all that is known of them up to the last whole day; what is hourly sees the clock's own day, too."""
     first_time = facts.judged_day(connection, estate_id) is None
     history = History(units=units, zone=zone, window=WHOLE if first_time else WINDOW)
-    if not history.read(connection, last_whole_day(clock, zone)):
+    if not history.read(connection, day_of(clock, zone)):
         return RunReport()
-    return _judge(connection, estate_id, history.frame(connection), policy)
+    return _judge(connection, estate_id, history, policy, clock, detectors)
 
 
-def _judge(connection: Connection, estate_id: int, frame: Frame, policy: Policy) -> RunReport:
-    """Run every detector over a frame and bring findings and alerts up to date."""
+def _judge(
+    connection: Connection,
+    estate_id: int,
+    history: History,
+    policy: Policy,
+    clock: datetime,
+    detectors: Sequence[Detector] = DETECTORS,
+) -> RunReport:
+    """Run detectors over the frame of a history that reaches to the clock's day, and bring findings and alerts up to date."""
+    whole = last_whole_day(clock, history.zone)
+    read = history.frame(connection, whole)
+    frame, now = until(read, whole), running(read, clock)
+    if frame is None:
+        return RunReport()
     units = frame.units.tolist()
     codes = places.unit_codes(connection, units)
     current = findings.read_current(connection, units)
-    held = alerts.of_units(connection, units, [d.key for d in DETECTORS])
+    held = alerts.of_units(connection, units, [d.key for d in detectors])
     done = RunReport()
-    for detector in DETECTORS:
-        said, abstained = detector.detect(frame, policy.params(detector.key))
-        store_said(connection, current, frame, detector, policy, said, abstained)
+    for detector in detectors:
+        shown = now if detector.hourly else frame
+        said, abstained = detector.detect(shown, policy.params(detector.key))
+        store_said(connection, current, shown, detector, policy, said, abstained)
         raised = _to_alerts(connection, estate_id, detector, held.get(detector.key, []), codes, said, policy)
         done += RunReport(findings=len(said), raised=raised)
     return done

@@ -6,7 +6,6 @@ re-run, this is the quick look before a version or a parameter goes live.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.detectors.contract import Detector, Finding
 from analytics.frame import Frame
-from analytics.history import WHOLE, History
+from analytics.history import WHOLE, History, until
 from analytics.nightly import blocks
 from analytics.policy import Policy
 from domain.calendar import day_of, from_ms
@@ -89,27 +88,6 @@ def _raised(
                     held.append((f, row))
         day += timedelta(days=every)
     return [row for held in told.values() for _, row in held]
-
-
-def until(frame: Frame, day: date) -> Frame | None:
-    """Cut a frame off after a day; None where it begins later."""
-    days = (day - frame.first).days + 1
-    if days < 1:
-        return None
-    days = min(days, frame.days)
-    t = frame.tokens
-    keep = t.day < days
-    return dataclasses.replace(
-        frame,
-        day_starts=frame.day_starts[: days + 1],
-        columns={name: column[:, :days] for name, column in frame.columns.items()},
-        let=frame.let[:, :days], declared=frame.declared[:, :days], spoken_for=frame.spoken_for[:, :days],
-        let_since=frame.let_since[:, :days], ended=frame.ended[:, :days], members=frame.members[:, :days],
-        fitted={name: mask[:, :days] for name, mask in frame.fitted.items()},
-        tokens=t.at(keep),
-        told=tuple(x for x in frame.told if x.day < days),
-        derived={},
-    )  # fmt: skip
 
 
 def _labels(connection: Connection, estates: Sequence[int], raised: list[dict[str, Any]], kind: str) -> Rate:

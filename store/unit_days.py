@@ -198,6 +198,16 @@ def rows_of(units: Sequence[int], unit: NDArray[Any]) -> NDArray[np.int64]:
     return order[np.searchsorted(ids[order], unit)]
 
 
+def without_rest(connection: Connection, units: Sequence[int], today: date) -> list[int]:
+    """List the units whose water has not rested on a day, as far as it is known, nor on the one before."""
+    rows = connection.execute(
+        "SELECT unit_id FROM unit_days WHERE unit_id = ANY(%s) AND day BETWEEN %s::date - 1 AND %s AND water_samples > 0 "
+        "AND water_first_still_at IS NULL GROUP BY unit_id HAVING count(*) = 2",
+        [list(units), today, today],
+    ).fetchall()
+    return [row["unit_id"] for row in rows]
+
+
 def span_of(connection: Connection, units: Sequence[int]) -> tuple[date, date] | None:
     """Return the first and last day for which units have facts."""
     with _by_key(connection):

@@ -3,9 +3,9 @@
 A home's water stands still some time in every day; when no interval of two days is without flow, something runs. The
 rule of the meter makers (no zero-flow interval in 24 hours) is held twice as long here, since a large household can
 fill a day. How often a home's water stands still on its other days says how surely it is no chance: where it rests for a share q of
-its hours, H hours without a rest come about by themselves with a chance of about exp(-qH). People who draw water in every hour of a
-night come to tens of litres; a night without rest that takes less is a drip's, and then less surprise is asked for. What is lost is
-at least the smallest flow seen, hour by hour.
+its hours, H hours without a rest come about by themselves with a chance of about exp(-qH). That is asked of large users only: people who draw
+water in every hour of two days and nights come to hundreds of litres a day, so where less is used it is no household's doing, and a home with
+an old drip hardly ever rests on its other days either. What is lost is at least the smallest flow seen, hour by hour.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from analytics.frame import DAY_MS, Frame, runs, runs_of
 
 DEFAULTS: Params = {
     "warn_hours": 48,  # time without one still interval
-    "surprise": 9.5,  # qH from which it is told: such a stretch comes about by itself once in thirteen thousand,
-    "surprise_drip": 6.0,  # and where a night shows a drip
-    "drip_l": 18.0,  # litres in the five hours of a night up to which water that never rests is a drip: less than four an hour
+    "large_l": 400.0,  # litres a day from which a household may draw in every hour: three people or more (130 l a day each),
+    "surprise": 9.5,  # and then qH from which it is told: such a stretch comes about by itself once in thirteen thousand
     "usual_rest": 0.4,  # share of its hours in which a home's water stands still, where that is not known of the home (40 real homes: median 0.5)
-    "min_cover": 0.9,  # share of a day that readings must cover: a leak may hide in a gap, and so may a rest
+    "min_cover": 0.75,  # share of a day that readings must cover: a leak may hide in a gap, and so may a rest
+    "min_cover_partial": 0.7,  # the same of a day that is not over
     "abstain_days": 14,
 }
 _HOUR_MS = 3_600_000.0
 #: Hours of a day that must be known before it tells how long its water rested.
 _HOURS = 20
-#: Hours of a night (see analytics.days).
-_NIGHT_H = 5
 
 
 def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
     covered = frame["water_cover"] >= params["min_cover"]
+    if frame.partial:
+        # The latest reading of a day that is not over is an hour old.
+        covered[:, -1] = frame["water_cover"][:, -1] >= params["min_cover_partial"]
     stood = ~np.isnan(frame["water_last_still_at"])
     timed = ~np.isnan(frame["water_least_l_h"])
     flows = covered & ~stood & timed
@@ -98,7 +99,7 @@ def _rest_to_rest(
                         (since, until),
                         rest,
                         lasts=lasts,
-                        frozen=lasts and b < frame.days,
+                        frozen=lasts and b < frame.days - frame.partial,
                     )
                 )
             if rests:
@@ -143,10 +144,9 @@ def _finding(
         "to_day": frame.day(last).isoformat(),
     }
     score = 0.4 + 0.4 * min(1.0, (until - since - 2 * DAY_MS) / (5 * DAY_MS)) + 0.15 * min(1.0, least / 10.0)
-    nights = (frame.day_starts[:-1] >= since) & (frame.day_starts[:-1] + _NIGHT_H * _HOUR_MS <= until)
-    with np.errstate(invalid="ignore"):
-        drips = bool((frame["water_night_l"][u, nights] <= params["drip_l"]).any())
-    if rest * hours < params["surprise_drip" if drips else "surprise"]:
+    inside = (frame.day_starts[:-1] >= since) & (frame.day_starts[1:] <= until)
+    litres = frame["water_l"][u, inside]
+    if rest * hours < params["surprise"] and len(litres) and np.median(litres) >= params["large_l"]:
         # A busy household's own doing, as far as anybody can tell yet.
         score = 0.2
     return Finding(
@@ -164,9 +164,10 @@ DETECTOR = Detector(
     key="continuous_flow",
     version="3",
     family="hazard",
-    inputs=("water_l", "water_hours", "water_night_l", "water_first_still_at", "water_last_still_at"),
+    inputs=("water_l", "water_hours", "water_first_still_at", "water_last_still_at"),
     defaults=DEFAULTS,
     legal_basis="赣州市公租房管理 第六条（补齐用水节水短板）",
     runbook="docs/runbooks/continuous_flow.md",
     detect=detect,
+    hourly=True,
 )

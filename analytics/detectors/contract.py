@@ -55,7 +55,7 @@ class Abstention:
 class Detector:
     """A detector's record: what it is called, what it reads, its defaults, the clause that it serves and what to do.
 
-    `family` is compliance, hazard or data (DESIGN §6).
+    `family` is compliance, hazard or data (DESIGN §6). One that is `hourly` is shown the day that is not over, too, and asked by day.
     """
 
     key: str
@@ -66,6 +66,7 @@ class Detector:
     legal_basis: str
     runbook: str
     detect: Callable[[Frame, Params], tuple[list[Finding], list[Abstention]]]
+    hourly: bool = False
 
 
 def over_days(

@@ -20,9 +20,8 @@ from analytics.days import People, SupplyDays, dense
 from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf, registers_to_days
 from analytics.frame import Frame, unpack
-from analytics.history import make_frame
+from analytics.history import make_frame, until
 from analytics.policy import load_policy
-from analytics.rehearsal import until
 from anju.evaluation.baselines import changed_consumption, quiet_by_threshold
 from domain.calendar import day_of, day_starts_ms, from_ms
 from domain.measures import REGISTER_OF, Supply
