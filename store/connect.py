@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 from psycopg_pool import PoolTimeout as PoolTimeout
@@ -179,4 +180,7 @@ def advisory_lock(connection: Connection, key: LiteralString) -> Iterator[None]:
     try:
         yield
     finally:
+        if connection.info.transaction_status == TransactionStatus.INERROR:
+            # What went wrong is told by its own exception, and not by this statement's.
+            connection.rollback()
         connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])

@@ -24,7 +24,7 @@ from analytics.nightly import blocks, night_clock, run_all
 from analytics.policy import load_policy
 from anju.crew import Engine, crew
 from anju.register_files import import_rows
-from domain.calendar import day_start, from_ms
+from domain.calendar import day_start
 from domain.people import Who
 from store import facts, health, ingest_log, nights, series, unit_days
 from store.connect import Connection, connect
@@ -55,6 +55,8 @@ class Night:
 def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, told: Callable[[str], None]) -> Night:
     """Fill a fresh database with a year of facts of so many homes and run tonight, in so many processes."""
     sizes = [min(PER_ESTATE, units - first) for first in range(0, units, PER_ESTATE)]
+    with connect(dsn) as connection:
+        cover(connection, today)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         for n, _ in enumerate(pool.map(partial(_fill, dsn, today), range(len(sizes)), sizes), 1):
             told(f"{n} of {len(sizes)} estates filled")
@@ -76,13 +78,19 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, t
     )  # fmt: skip
 
 
+def cover(connection: Connection, today: date) -> None:
+    """Make the tables that the new day's readings go to."""
+    start = day_start(today, ZONE)
+    Partitions(connection).cover(connection, start, start + timedelta(days=2))
+
+
 def _fill(dsn: str, today: date, number: int, count: int) -> None:
     with connect(dsn, statement_s=3600) as connection:
         fill_estate(dsn, connection, number, count, today)
 
 
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
-    """Make an estate: homes with two meters and a lock, lived in but for two in a hundred that were left two months ago and three that
+    """Make an estate, for which `cover` was called: homes with two meters and a lock, lived in but for two in a hundred that were left two months ago and three that
     are not let.
     """
     estate = f"bench-{number:03d}"
@@ -177,7 +185,6 @@ def _one_day(
     of = np.array([points[device, name] for _, device, name in meters], dtype=np.int32)
     rises = np.array([step[name] for _, _, name in meters])
     value = np.round(rng.uniform(10, 500, len(of))[:, None] + rises[:, None] * np.arange(25), 3)
-    Partitions(connection).cover(connection, from_ms(int(at[0])), from_ms(int(at[-1])))
     batch = series.Readings(at=np.tile(at, len(of)), point=np.repeat(of, 25), value=value.ravel())
     series.write_readings(connection, batch)
     device = np.array([d for _, d, _ in meters], dtype=np.int32)

@@ -14,7 +14,7 @@ import pytest
 
 from analytics.nightly import night_clock, run_all
 from analytics.policy import load_policy
-from anju.bench.nightly import ZONE, fill_estate
+from anju.bench.nightly import ZONE, cover, fill_estate
 from anju.crew import CrewError, Engine, crew
 from store.connect import Connection, connect
 
@@ -27,6 +27,7 @@ ESTATES, HOMES = 4, 100
 @pytest.fixture
 def filled(dsn: str) -> str:
     with connect(dsn) as connection:
+        cover(connection, TODAY)
         for number in range(ESTATES):
             fill_estate(dsn, connection, number, HOMES, TODAY)
         # Mounts mark what reaches up to now, far beyond that night: another matter.
