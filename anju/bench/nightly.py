@@ -90,8 +90,8 @@ def _fill(dsn: str, today: date, number: int, count: int) -> None:
 
 
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
-    """Make an estate, for which `cover` was called: homes with two meters and a lock, lived in but for two in a hundred that were left two months ago and three that
-    are not let.
+    """Make an estate, for which `cover` was called: homes with two meters and a lock, lived in but for two in a hundred that were left
+    two months ago and three that are not let.
     """
     estate = f"bench-{number:03d}"
     since = (today - timedelta(days=900)).isoformat()
