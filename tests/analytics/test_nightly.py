@@ -296,3 +296,35 @@ def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None
     rows = any_connection.execute("SELECT day, cars_seen, cars_nights FROM unit_days ORDER BY day").fetchall()
     first = from_ms(midnight).astimezone(SHANGHAI).date()
     assert [((row["day"] - first).days, row["cars_seen"], row["cars_nights"]) for row in rows] == [(0, 1, 1), (1, 0, 0)]
+
+
+def test_a_leak_is_found_while_its_third_day_lasts(connection: Connection) -> None:
+    """Two months of a home's ordinary days, then a tap that never rests from ten in the evening: told within sixty hours, by day."""
+    register(connection)
+    midnight = int(datetime(2026, 3, 2, tzinfo=SHANGHAI).timestamp() * 1000)
+    rows, value = [], 10.0
+    began = midnight + 60 * 24 * HOUR + 22 * HOUR
+    for h in range(60 * 24 + 22 + 60):
+        hour = h % 24
+        value += 0.02 if 6 <= hour < 23 and hour % 2 else 0.0
+        value += 0.004 if midnight + h * HOUR >= began else 0.0
+        rows.append((midnight + (h + 1) * HOUR, round(value, 3)))
+    put(connection, [row for row in rows if row[0] <= began])
+    run(connection, from_ms(began))
+    told = None
+    for after in range(1, 60):
+        put(connection, [row for row in rows if began + (after - 1) * HOUR < row[0] <= began + after * HOUR])
+        run(connection, from_ms(began + after * HOUR + 300_000))
+        found = connection.execute(
+            "SELECT since_at, until_at, condition FROM alerts WHERE detector = 'continuous_flow'"
+        ).fetchall()
+        if found:
+            told = after
+            break
+    assert told is not None and 47 <= told <= 52, told
+    (alert,) = found
+    assert abs((alert["since_at"] - from_ms(began)).total_seconds()) <= 3600 and alert["until_at"] is None
+    assert alert["condition"] == "active"
+    # It goes on into the night's own hours, and it is the same alert.
+    run(connection, from_ms(midnight + 63 * 24 * HOUR + 5 * HOUR))
+    assert len(connection.execute("SELECT id FROM alerts WHERE detector = 'continuous_flow'").fetchall()) == 1
