@@ -40,7 +40,8 @@ class Partitions:
             for year, month in missing:
                 for parent in _PARENTS:
                     connection.execute(_create(parent, year, month))
-        connection.commit()
+            # Before another comes in: what is not committed is no table to it, and cannot be made twice.
+            connection.commit()
         self._known.update(missing)
 
 
