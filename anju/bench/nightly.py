@@ -55,8 +55,6 @@ class Night:
 def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, told: Callable[[str], None]) -> Night:
     """Fill a fresh database with a year of facts of so many homes and run tonight, in so many processes."""
     sizes = [min(PER_ESTATE, units - first) for first in range(0, units, PER_ESTATE)]
-    with connect(dsn) as connection:
-        cover(connection, today)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         for n, _ in enumerate(pool.map(partial(_fill, dsn, today), range(len(sizes)), sizes), 1):
             told(f"{n} of {len(sizes)} estates filled")
@@ -78,20 +76,14 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, t
     )  # fmt: skip
 
 
-def cover(connection: Connection, today: date) -> None:
-    """Make the tables that the new day's readings go to."""
-    start = day_start(today, ZONE)
-    Partitions(connection).cover(connection, start, start + timedelta(days=2))
-
-
 def _fill(dsn: str, today: date, number: int, count: int) -> None:
     with connect(dsn, statement_s=3600) as connection:
         fill_estate(dsn, connection, number, count, today)
 
 
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
-    """Make an estate, for which `cover` was called: homes with two meters and a lock, lived in but for two in a hundred that were left
-    two months ago and three that are not let.
+    """Make an estate: homes with two meters and a lock, lived in but for two in a hundred that were left two months ago and three that
+    are not let.
     """
     estate = f"bench-{number:03d}"
     since = (today - timedelta(days=900)).isoformat()
@@ -179,7 +171,9 @@ def _one_day(
     points = ledger.make_points([(device, name) for _, device, name in meters])
     ledger.commit()
     ledger.close()
-    start = int(day_start(today, ZONE).timestamp() * 1000)
+    midnight = day_start(today, ZONE)
+    Partitions(connection).cover(connection, midnight, midnight + timedelta(days=2))
+    start = int(midnight.timestamp() * 1000)
     at = start + 3_600_000 * np.arange(25, dtype=np.int64) + 60_000
     step = {"water_m3": 0.01, "energy_kwh": 0.25}
     of = np.array([points[device, name] for _, device, name in meters], dtype=np.int32)
