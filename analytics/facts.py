@@ -6,8 +6,8 @@ what was known. Computing them bit by bit gives what computing them from nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,9 +21,11 @@ from domain.measures import REGISTER_OF, Supply
 from store import facts, series, unit_days
 from store.connect import Connection
 from store.facts import Meter, TokenDay
+from store.series import Readings
 
-#: Units whose series are held in memory at a time.
-UNITS_AT_ONCE = 500
+#: Units whose facts are computed at a time, and unit-days whose readings are read at a time. Readings lie in the order of time, so
+#: that each read looks through what everybody sent in its days: few large reads, whatever the size of the city.
+UNITS_AT_ONCE, READ_AT_ONCE = 500, 24_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,62 +44,75 @@ DEFAULT_BOUNDS = {
     Supply.ELECTRICITY: MeterBounds(max_rate=26.4, resolution=0.01, rollover=None, expected_interval_s=3600),
 }
 BoundsOf = dict[tuple[str, str], MeterBounds]
-
-
-@dataclass(slots=True)
-class Touched:
-    """Which units' facts were computed anew, from which day on, and how many rows that made."""
-
-    units: set[int] = field(default_factory=set)
-    first: date | None = None
-    last: date | None = None
-    rows: int = 0
-
-    def add(self, units: list[int], first: date, last: date, rows: int) -> None:
-        """Count a block."""
-        self.units.update(units)
-        self.first = first if self.first is None else min(self.first, first)
-        self.last = last if self.last is None else max(self.last, last)
-        self.rows += rows
+#: The first and the last of some local days.
+Span = tuple[date, date]
+_DAY = timedelta(days=1)
 
 
 def update_facts(
-    connection: Connection, spans: dict[int, tuple[date, date]], zone: ZoneInfo, bounds: BoundsOf, known_at: datetime
-) -> Touched:
-    """Recompute the facts of units over the days that changed and their neighbours, from what had arrived at `known_at`."""
+    connection: Connection, spans: dict[int, Span], zone: ZoneInfo, bounds: BoundsOf, known_at: datetime
+) -> tuple[dict[int, Span], int]:
+    """Recompute the facts of units over the days that changed and their neighbours, from what had arrived at `known_at`.
+
+    Returns which days of each unit were computed anew, and how many rows of facts that made.
+    """
     touched = facts.neighbour_days(connection, spans, REACH)
     context = facts.neighbour_days(connection, touched, REACH)
-    groups: dict[tuple[date, date], list[int]] = {}
-    for unit, span in touched.items():
-        groups.setdefault(span, []).append(unit)
-    done = Touched()
-    for (first, last), units in groups.items():
-        for i in range(0, len(units), UNITS_AT_ONCE):
-            some = units[i : i + UNITS_AT_ONCE]
-            low = min(context[u][0] for u in some)
-            high = max(context[u][1] for u in some)
-            done.add(some, first, last, _recompute(connection, some, first, last, (low, high), zone, bounds, known_at))
-    return done
+    rows = 0
+    for units, low, high in reads(context, READ_AT_ONCE):
+        meters = facts.meters_of(connection, units, list(REGISTER_OF.values()))
+        raw = series.read_readings(
+            connection, sorted({m.point_id for m in meters}), day_start(low, zone), day_start(high + _DAY, zone), known_at
+        )  # fmt: skip
+        behind: dict[int, list[Meter]] = {}
+        for meter in meters:
+            behind.setdefault(meter.unit_id, []).append(meter)
+        groups: dict[Span, list[int]] = {}
+        for unit in units:
+            groups.setdefault(touched[unit], []).append(unit)
+        for span, members in groups.items():
+            for i in range(0, len(members), UNITS_AT_ONCE):
+                some = members[i : i + UNITS_AT_ONCE]
+                mine = [m for unit in some for m in behind.get(unit, [])]
+                rows += _recompute(connection, some, span, mine, raw, zone, bounds, known_at)
+    return touched, rows
+
+
+def reads(context: dict[int, Span], at_once: int) -> Iterator[tuple[list[int], date, date]]:
+    """Divide units into reads of up to so many unit-days, those of like spans together: one that reaches far back makes few others
+    reach there.
+    """
+    some: list[int] = []
+    low = high = date.min
+    for unit in sorted(context, key=lambda u: (context[u][1] - context[u][0], context[u], u)):
+        a, b = context[unit]
+        if some and (len(some) + 1) * ((max(high, b) - min(low, a)).days + 1) > at_once:
+            yield some, low, high
+            some = []
+        low, high = (min(low, a), max(high, b)) if some else (a, b)
+        some.append(unit)
+    if some:
+        yield some, low, high
 
 
 def _recompute(
     connection: Connection,
     units: list[int],
-    first: date,
-    last: date,
-    context: tuple[date, date],
+    span: Span,
+    meters: list[Meter],
+    raw: Readings,
     zone: ZoneInfo,
     bounds: BoundsOf,
     known_at: datetime,
 ) -> int:
+    first, last = span
     count = (last - first).days + 1
     day_starts = np.array(day_starts_ms(first, count, zone), dtype=np.float64)
-    from_at, to_at = day_start(context[0], zone), day_start(context[1] + timedelta(days=1), zone)
-    per_supply = {}
-    for supply, point in REGISTER_OF.items():
-        meters = facts.meters_of(connection, units, [point])
-        per_supply[supply] = _supply(connection, supply, meters, units, day_starts, (from_at, to_at, known_at), bounds)
-    begin, end = day_start(first, zone), day_start(last + timedelta(days=1), zone)
+    per_supply = {
+        supply: _supply(supply, [m for m in meters if m.point == point], raw, units, day_starts, bounds)
+        for supply, point in REGISTER_OF.items()
+    }
+    begin, end = day_start(first, zone), day_start(last + _DAY, zone)
     people = facts.token_days(connection, units, begin, end, zone.key, known_at)
     alive = facts.door_days(connection, units, begin, end, zone.key, known_at)
     cars = facts.car_days(connection, units, begin, end, zone.key, known_at)
@@ -115,16 +130,14 @@ def _recompute(
 
 
 def _supply(
-    connection: Connection,
     supply: Supply,
     meters: list[Meter],
+    raw: Readings,
     units: list[int],
     day_starts: NDArray[np.float64],
-    span: tuple[datetime, datetime, datetime],
     bounds: BoundsOf,
 ) -> SupplyDays:
-    """Read the series behind one supply of units and turn them into facts; `span` is from, to, and known at."""
-    raw = series.read_readings(connection, sorted({m.point_id for m in meters}), *span)
+    """Turn the series behind one supply of units into facts; `raw` holds them, by point and time."""
     row_of = {unit: i for i, unit in enumerate(units)}
     known = [bounds.get((m.profile, m.point), DEFAULT_BOUNDS[supply]) for m in meters]
     at, value = [], []

@@ -2,14 +2,15 @@
 
 By day it runs every few minutes over what is dirty; at night it judges every unit of every estate, whether or not anything
 came, since silence has to be noticed too. Nights of the past can be run in their order, each with its own clock and with what had
-arrived by then. A night of an estate is one transaction: a run that is killed goes on where it was, and a night that was
-run is not run again. So estates may be judged one after the other, or by as many workers as there are (`Spread`).
+arrived by then. An estate is judged in one transaction: a run that is killed goes on where it was, and a night that was run is not
+run again. So estates may be judged one after the other, or by as many workers as there are (`Spread`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ import structlog
 
 from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Abstention, Detector, Finding
-from analytics.facts import BoundsOf, Touched, update_facts
+from analytics.facts import BoundsOf, update_facts
 from analytics.frame import Frame
 from analytics.history import WHOLE, WINDOW, History, last_whole_day, running, until
 from analytics.policy import Policy
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 HOURLY: tuple[Detector, ...] = tuple(d for d in DETECTORS if d.hourly)
 #: Units that are judged at a time: what one frame holds in memory.
 UNITS_AT_ONCE = 2_000
+#: Homes of estates that are worked off together: what one read of a night's readings is for (analytics/facts.py).
+HOMES_TOGETHER = 8_000
 #: The local hour at which a night is run: gateways have sent what the day held.
 NIGHT_HOUR = 4
 ACTOR = "analytics"
@@ -81,27 +84,39 @@ def run_all(
     total = RunReport()
     today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
     due = dict(facts.estates_to_judge(connection, today))
-    for estate_id, code, zone in facts.dirty_estates(connection):
-        if estate_id not in due:
-            done = run_estate(connection, estate_id, ZoneInfo(zone), policy, bounds, now)
-            log.info(
-                "estate_done",
-                estate=code,
-                units=done.units,
-                unit_days=done.unit_days,
-                findings=done.findings,
-                raised=done.raised,
-            )
-            total += done
+    dirty = {estate_id: zone for estate_id, zone in facts.dirty_estates(connection) if estate_id not in due}
+    homes = facts.count_units(connection)
+    for zone, estates in together(dirty, homes):
+        done = run_estates(connection, estates, ZoneInfo(zone), policy, bounds, now)
+        log.info("estates_done", estates=len(estates), units=done.units, unit_days=done.unit_days, findings=done.findings,
+                 raised=done.raised)  # fmt: skip
+        total += done
     jobs = [
-        partial(judge_estate, estate_id=estate_id, zone=zone, policy=policy, bounds=bounds, now=now)
-        for estate_id, zone in due.items()
+        partial(judge_estates, estates=estates, zone=zone, policy=policy, bounds=bounds, now=now)
+        for zone, estates in together(due, homes)
     ]
     connection.commit()
-    for n, done in enumerate((spread or partial(_here, connection))(jobs), 1):
+    for done in (spread or partial(_here, connection))(jobs):
         total += done
-        progress(n, len(jobs))
+        progress(total.nights, len(due))
     return total
+
+
+def together(zones: dict[int, str], homes: dict[int, int]) -> Iterator[tuple[str, list[int]]]:
+    """Put estates of one time zone together, whose readings are read in one go: parts of like size, of up to HOMES_TOGETHER homes or of
+    one estate.
+    """
+    for zone in sorted(set(zones.values())):
+        estates = sorted(e for e, z in zones.items() if z == zone)
+        total = sum(homes.get(e, 0) for e in estates)
+        share = total / max(1, -(-total // HOMES_TOGETHER))
+        some: list[int] = []
+        for estate_id in estates:
+            if some and sum(homes.get(e, 0) for e in (*some, estate_id)) > share:
+                yield zone, some
+                some = []
+            some.append(estate_id)
+        yield zone, some
 
 
 def _here(connection: Connection, jobs: Sequence[Job]) -> Iterator[RunReport]:
@@ -112,66 +127,91 @@ def _here(connection: Connection, jobs: Sequence[Job]) -> Iterator[RunReport]:
         yield done
 
 
-def judge_estate(
-    connection: Connection, *, estate_id: int, zone: str, policy: Policy, bounds: BoundsOf, now: datetime
+def judge_estates(
+    connection: Connection, *, estates: list[int], zone: str, policy: Policy, bounds: BoundsOf, now: datetime
 ) -> RunReport:
-    """Work off what is dirty in an estate and judge all its units, in one transaction; nothing where its night was run already."""
+    """Work off what is dirty in estates, then judge all units of each in a transaction of its own, but for those whose night was run."""
     local, today = ZoneInfo(zone), day_of(now, ZoneInfo(zone))
-    with nights.held(connection, estate_id), connection.transaction():
-        judged = facts.judged_day(connection, estate_id)
-        if judged is not None and judged >= today:
-            return RunReport()
-        nights.set_clock(connection, now)
-        done = RunReport(unit_days=_work_off(connection, estate_id, local, bounds, now).rows, nights=1)
-        for block in blocks(facts.units_of(connection, estate_id)):
-            done += replace(judge_units(connection, estate_id, block, local, policy, now), units=len(block))
-        facts.note_judged(connection, estate_id, today, now)
+    with ExitStack() as kept:
+        for estate_id in estates:
+            kept.enter_context(nights.held(connection, estate_id))
+        judged = {estate_id: facts.judged_day(connection, estate_id) for estate_id in estates}
+        due = [estate_id for estate_id, day in judged.items() if day is None or day < today]
+        connection.commit()
+        with connection.transaction():
+            nights.set_clock(connection, now)
+            done = RunReport(unit_days=_work_off(connection, due, local, bounds, now).rows)
+        for estate_id in due:
+            with connection.transaction():
+                nights.set_clock(connection, now)
+                for block in blocks(facts.units_of(connection, estate_id)):
+                    done += replace(judge_units(connection, estate_id, block, local, policy, now), units=len(block))
+                facts.note_judged(connection, estate_id, today, now)
+                done += RunReport(nights=1)
     return done
 
 
-def run_estate(
-    connection: Connection, estate_id: int, zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
+def run_estates(
+    connection: Connection, estates: list[int], zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
 ) -> RunReport:
-    """Work off what is dirty in one estate, in one transaction, and judge the units of which whole days changed."""
+    """Work off what is dirty in estates, in one transaction, and judge the units of which whole days changed."""
     with connection.transaction():
         nights.set_clock(connection, now)
-        touched = _work_off(connection, estate_id, zone, bounds, now)
-        done = RunReport(units=len(touched.units), unit_days=touched.rows)
-        if touched.first is not None and touched.first <= last_whole_day(now, zone):
-            for block in blocks(sorted(touched.units)):
-                done += judge_units(connection, estate_id, block, zone, policy, now)
-        elif touched.units:
-            # The day that is not over is shown to those who cannot wait for its end, about the homes that it may concern.
-            held = alerts.of_units(connection, sorted(touched.units), [d.key for d in HOURLY])
-            standing = {row["subject_id"] for rows in held.values() for row in rows if row["ended_at"] is None}
-            units = sorted(standing | set(unit_days.without_rest(connection, sorted(touched.units), day_of(now, zone))))
-            for block in blocks(units):
-                done += judge_units(connection, estate_id, block, zone, policy, now, HOURLY)
+        worked = _work_off(connection, estates, zone, bounds, now)
+        done = RunReport(units=len(worked.first), unit_days=worked.rows)
+        for estate_id in estates:
+            touched = worked.of_estate(estate_id)
+            if touched and min(worked.first[unit] for unit in touched) <= last_whole_day(now, zone):
+                for block in blocks(touched):
+                    done += judge_units(connection, estate_id, block, zone, policy, now)
+            elif touched:
+                # The day that is not over is shown to those who cannot wait for its end, about the homes that it may concern.
+                held = alerts.of_units(connection, touched, [d.key for d in HOURLY])
+                standing = {row["subject_id"] for rows in held.values() for row in rows if row["ended_at"] is None}
+                units = sorted(standing | set(unit_days.without_rest(connection, touched, day_of(now, zone))))
+                for block in blocks(units):
+                    done += judge_units(connection, estate_id, block, zone, policy, now, HOURLY)
     return done
 
 
-def _work_off(connection: Connection, estate_id: int, zone: ZoneInfo, bounds: BoundsOf, known_at: datetime) -> Touched:
+@dataclass(slots=True)
+class Worked:
+    """What was computed anew: rows of facts, and of each unit its estate and the first of the days."""
+
+    rows: int = 0
+    first: dict[int, date] = field(default_factory=dict)
+    estate: dict[int, int] = field(default_factory=dict)
+
+    def of_estate(self, estate_id: int) -> list[int]:
+        """List the units of an estate, by id."""
+        return sorted(unit for unit in self.first if self.estate[unit] == estate_id)
+
+
+def _work_off(
+    connection: Connection, estates: list[int], zone: ZoneInfo, bounds: BoundsOf, known_at: datetime
+) -> Worked:
     """Turn what had arrived at an instant into facts."""
-    total = Touched()
-    last = 0
+    done = Worked()
+    today, last = day_of(known_at, zone), 0
     while True:
-        ids, dirty = facts.take_dirty(connection, estate_id, known_at, after=last)
+        ids, dirty = facts.take_dirty(connection, estates, known_at, after=last)
         if not ids:
             break
         last = ids[-1]
-        today = day_of(known_at, zone)
         spans = {
             d.unit_id: (day_of(d.from_at, zone), min(day_of(d.to_at, zone), today))
             for d in dirty if day_of(d.from_at, zone) <= today
         }  # fmt: skip
-        touched = update_facts(connection, spans, zone, bounds, known_at)
-        if touched.first is not None and touched.last is not None:
-            total.add(sorted(touched.units), touched.first, touched.last, touched.rows)
+        done.estate |= {d.unit_id: d.estate_id for d in dirty}
+        touched, rows = update_facts(connection, spans, zone, bounds, known_at)
+        done.rows += rows
+        for unit, (first, _) in touched.items():
+            done.first[unit] = min(first, done.first.get(unit, first))
         facts.clear_dirty(connection, ids, known_at)
         if len(ids) < facts.SPANS_AT_ONCE:
             # What comes in meanwhile is the next pass's: a busy estate must not keep this one for ever.
             break
-    return total
+    return done
 
 
 # Nights of the past --------------------------------------------------------------------------------------------------
@@ -246,13 +286,11 @@ def _run_night(
     clock = night_clock(day, zone)
     with connection.transaction():
         nights.set_clock(connection, clock)
-        touched = _work_off(connection, estate_id, zone, bounds, clock)
-        done = RunReport(units=sum(len(h.units) for h in histories), unit_days=touched.rows, nights=1)
+        worked = _work_off(connection, [estate_id], zone, bounds, clock)
+        done = RunReport(units=sum(len(h.units) for h in histories), unit_days=worked.rows, nights=1)
         for history in histories:
             # The night's own first hours are a day that is not over: read anew each time.
-            history.refresh(
-                connection, day + timedelta(days=1), day if touched.first is None else min(touched.first, day)
-            )
+            history.refresh(connection, day + timedelta(days=1), min(worked.first.values(), default=day))
             done += _judge(connection, estate_id, history, policy, clock)
         facts.note_judged(connection, estate_id, day + timedelta(days=1), clock)
     return done

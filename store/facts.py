@@ -37,37 +37,38 @@ class DirtyUnit:
     to_at: datetime
 
 
-#: Dirty rows (a batch of one estate each) that one look takes.
-SPANS_AT_ONCE = 2_000
+#: Dirty rows (a batch of one estate each) that one look takes: whatever a day holds, since each look computes its units' days anew.
+SPANS_AT_ONCE = 50_000
 
 
 def take_dirty(
-    connection: Connection, estate_id: int, known_at: datetime, after: int = 0
+    connection: Connection, estates: list[int], known_at: datetime, after: int = 0
 ) -> tuple[list[int], list[DirtyUnit]]:
-    """Find what had changed in an estate: the ids of the rows read, and per unit the whole span that changed.
+    """Find what had changed in estates: the ids of the rows read, and per unit the whole span that changed.
 
     A door's span touches every unit of its entrance, since a passage there belongs to whoever lives behind it, and a gate's
     every unit of its building, or of the estate, that has a vehicle. The next look asks for rows `after` the last id of this one:
     what reaches beyond `known_at` stays, and must not be taken again and again.
     """
     rows = connection.execute(
-        "SELECT id FROM dirty_spans WHERE estate_id = %s AND received_at <= %s AND id > %s ORDER BY id LIMIT %s",
-        [estate_id, known_at, after, SPANS_AT_ONCE],
+        "SELECT id FROM dirty_spans WHERE estate_id = ANY(%s) AND received_at <= %s AND id > %s ORDER BY id LIMIT %s",
+        [estates, known_at, after, SPANS_AT_ONCE],
     ).fetchall()
     ids = [row["id"] for row in rows]
     units = connection.execute(
         "WITH spans AS (SELECT d.device_id, min(d.from_ms) AS from_ms, max(d.to_ms) AS to_ms FROM dirty_spans s, "
         "unnest(s.devices, s.from_ms, s.to_ms) AS d (device_id, from_ms, to_ms) WHERE s.id = ANY(%s) GROUP BY d.device_id) "
-        "SELECT u.id AS unit_id, to_timestamp(min(s.from_ms) / 1000.0) AS from_at, to_timestamp(max(s.to_ms) / 1000.0) AS to_at "
+        "SELECT u.id AS unit_id, h.estate_id, to_timestamp(min(s.from_ms) / 1000.0) AS from_at, "
+        "to_timestamp(max(s.to_ms) / 1000.0) AS to_at "
         "FROM spans s CROSS JOIN LATERAL (SELECT unit_id AS id FROM mounts WHERE device_id = s.device_id AND unit_id IS NOT NULL "
         "UNION ALL SELECT n.id FROM mounts m JOIN units n ON n.entrance_id = m.entrance_id WHERE m.device_id = s.device_id "
         "AND m.unit_id IS NULL UNION ALL SELECT n.id FROM devices d JOIN mounts m ON m.device_id = d.id JOIN units n ON n.estate_id = d.estate_id "
         "LEFT JOIN entrances e ON e.id = n.entrance_id WHERE d.id = s.device_id AND d.kind = 'gate' "
         "AND (m.building_id IS NULL OR m.building_id = e.building_id) AND EXISTS (SELECT FROM tenancies t JOIN vehicles v "
-        "ON v.household_id = t.household_id WHERE t.unit_id = n.id)) u GROUP BY u.id ORDER BY u.id",
+        "ON v.household_id = t.household_id WHERE t.unit_id = n.id)) u JOIN units h ON h.id = u.id GROUP BY u.id, h.estate_id ORDER BY u.id",
         [ids],
     ).fetchall()
-    return ids, [DirtyUnit(estate_id=estate_id, **row) for row in units]
+    return ids, [DirtyUnit(**row) for row in units]
 
 
 def clear_dirty(connection: Connection, ids: list[int], known_at: datetime) -> None:
@@ -79,12 +80,12 @@ def clear_dirty(connection: Connection, ids: list[int], known_at: datetime) -> N
     )
 
 
-def dirty_estates(connection: Connection) -> list[tuple[int, str, str]]:
-    """List the estates (id, code, time zone) that have dirty spans; those played from a recording are judged by their nights."""
+def dirty_estates(connection: Connection) -> list[tuple[int, str]]:
+    """List the estates (id, time zone) that have dirty spans; those played from a recording are judged by their nights."""
     rows = connection.execute(
-        "SELECT id, code, timezone FROM estates WHERE id IN (SELECT estate_id FROM dirty_spans) AND NOT received_as_sent ORDER BY id"
+        "SELECT id, timezone FROM estates WHERE id IN (SELECT estate_id FROM dirty_spans) AND NOT received_as_sent ORDER BY id"
     )
-    return [(row["id"], row["code"], row["timezone"]) for row in rows]
+    return [(row["id"], row["timezone"]) for row in rows]
 
 
 def settled(connection: Connection) -> bool:
@@ -123,6 +124,12 @@ def note_judged(connection: Connection, estate_id: int, day: date, clock: dateti
         "clock_at = excluded.clock_at",
         [estate_id, day, clock],
     )
+
+
+def count_units(connection: Connection) -> dict[int, int]:
+    """Count the units of each estate."""
+    rows = connection.execute("SELECT estate_id, count(*) AS n FROM units GROUP BY estate_id")
+    return {row["estate_id"]: row["n"] for row in rows}
 
 
 def units_of(connection: Connection, estate_id: int) -> list[int]:

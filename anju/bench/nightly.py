@@ -1,4 +1,4 @@
-"""How long a city's night takes: from the store with a year of facts and one new day of readings to the alerts, estate by estate.
+"""How long a city's night takes: from the store with a year of facts and a new day of readings to the alerts, estate by estate.
 
 Beside it, over the same columns in memory: the detectors' own time, and one numpy pass over every column that they read.
 """
@@ -16,6 +16,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf
@@ -36,6 +37,8 @@ ZONE = ZoneInfo("Asia/Shanghai")
 PER_ESTATE, HISTORY = 2_000, 365
 #: One home in so many is not let.
 _UNLET = 33
+#: Days before the new one of which there are readings, too.
+_DAYS_BEFORE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,23 +112,26 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
     ids = facts.units_of(connection, estate_id)
     rng = np.random.default_rng([7, number])
     first = today - timedelta(days=HISTORY)
+    unlet = np.arange(count) % _UNLET == 0
+    left = (rng.random(count) < 0.02) & ~unlet
     for begin in range(0, count, 250):
-        some = ids[begin : begin + 250]
-        unit_days.save_days(connection, _facts(rng, some, first, begin), some, first, today - timedelta(days=1))
+        block = slice(begin, begin + 250)
+        made = _facts(rng, ids[block], first, left[block], unlet[block])
+        unit_days.save_days(connection, made, ids[block], first, today - timedelta(days=1))
         connection.commit()
-    _one_day(dsn, connection, estate_id, ids, rng, today)
+    _readings(dsn, connection, estate_id, dict(zip(ids, left | unlet, strict=True)), rng, today)
     facts.note_judged(connection, estate_id, today, night_clock(today - timedelta(days=1), ZONE))
     connection.commit()
 
 
-def _facts(rng: np.random.Generator, units: list[int], first: date, number: int) -> unit_days.UnitDays:
-    """Make a year of life: who lives there is seen on three days of four, a meter in twenty was silent for weeks; `number` is the
-    first unit's within its estate.
-    """
+def _facts(
+    rng: np.random.Generator, units: list[int], first: date, gone: NDArray[np.bool_], unlet: NDArray[np.bool_]
+) -> unit_days.UnitDays:
+    """Make a year of life: who lives there is seen on three days of four, a meter in twenty was silent for weeks."""
     shape = (len(units), HISTORY)
     left = np.zeros(shape, dtype=bool)
-    left[rng.random(len(units)) < 0.02, HISTORY - 60 :] = True
-    left[(number + np.arange(len(units))) % _UNLET == 0] = True
+    left[gone, HISTORY - 60 :] = True
+    left[unlet] = True
     seen = (rng.random((2, *shape)) < 0.5) & ~left
     silent = np.zeros(shape, dtype=bool)
     for row in np.flatnonzero(rng.random(len(units)) < 0.05).tolist():
@@ -162,31 +168,42 @@ def _facts(rng: np.random.Generator, units: list[int], first: date, number: int)
     )
 
 
-def _one_day(
-    dsn: str, connection: Connection, estate_id: int, ids: list[int], rng: np.random.Generator, today: date
+def _readings(
+    dsn: str,
+    connection: Connection,
+    estate_id: int,
+    empty: dict[int, np.bool_],
+    rng: np.random.Generator,
+    today: date,
 ) -> None:
-    """Store the new day's readings of every meter, as ingest does."""
-    meters = facts.devices_of(connection, ids)
+    """Store the readings of every meter up to the new day's end, as ingest does, each at its own second of the hour; the new day's are
+    dirty. Those of the days before are what the night needs to know around it, and looks through.
+    """
+    meters = facts.devices_of(connection, list(empty))
     ledger = Ledger.open(dsn)
     points = ledger.make_points([(device, name) for _, device, name in meters])
     ledger.commit()
     ledger.close()
     midnight = day_start(today, ZONE)
-    Partitions(connection).cover(connection, midnight, midnight + timedelta(days=2))
-    start = int(midnight.timestamp() * 1000)
-    at = start + 3_600_000 * np.arange(25, dtype=np.int64) + 60_000
-    step = {"water_m3": 0.01, "energy_kwh": 0.25}
+    begin = midnight - timedelta(days=_DAYS_BEFORE)
+    Partitions(connection).cover(connection, begin, midnight + timedelta(days=1))
+    hours = np.arange(24 * (_DAYS_BEFORE + 1), dtype=np.int64)
+    at = int(begin.timestamp() * 1000) + rng.integers(0, 3_600_000, (len(meters), 1)) + 3_600_000 * hours
+    step = {"water_m3": 0.015, "energy_kwh": 0.35}
+    # Nothing runs between midnight and seven.
+    used = np.cumsum(hours % 24 >= 7)
     of = np.array([points[device, name] for _, device, name in meters], dtype=np.int32)
-    rises = np.array([step[name] for _, _, name in meters])
-    value = np.round(rng.uniform(10, 500, len(of))[:, None] + rises[:, None] * np.arange(25), 3)
-    batch = series.Readings(at=np.tile(at, len(of)), point=np.repeat(of, 25), value=value.ravel())
-    series.write_readings(connection, batch)
+    rises = np.array([0.0 if empty[unit] and name == "water_m3" else step[name] for unit, _, name in meters])
+    value = np.round(rng.uniform(10, 500, len(of))[:, None] + rises[:, None] * used, 3)
+    series.write_readings(
+        connection, series.Readings(at=at.ravel(), point=np.repeat(of, len(hours)), value=value.ravel())
+    )
+    low, high = int(midnight.timestamp() * 1000), at[:, -1]
     device = np.array([d for _, d, _ in meters], dtype=np.int32)
-    same = np.ones(len(device), dtype=np.int64)
     ingest_log.mark_dirty(
         connection,
-        Spans(device=device, estate=np.full(len(device), estate_id, dtype=np.int32), low=same * int(at[0]), high=same * int(at[-1]),
-              received=same * int(at[-1])),
+        Spans(device=device, estate=np.full(len(device), estate_id, dtype=np.int32), low=np.full(len(device), low),
+              high=high, received=np.full(len(device), high.max())),
     )  # fmt: skip
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from analytics import nightly
 from analytics.nightly import night_clock, run_all
 from analytics.policy import load_policy
-from anju.bench.nightly import ZONE, cover, fill_estate
+from anju.bench.nightly import ZONE, fill_estate
 from anju.crew import CrewError, Engine, crew
 from store.connect import Connection, connect
 
@@ -25,9 +26,10 @@ ESTATES, HOMES = 4, 100
 
 
 @pytest.fixture
-def filled(dsn: str) -> str:
+def filled(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    # Otherwise so few homes are one job.
+    monkeypatch.setattr(nightly, "HOMES_TOGETHER", HOMES)
     with connect(dsn) as connection:
-        cover(connection, TODAY)
         for number in range(ESTATES):
             fill_estate(dsn, connection, number, HOMES, TODAY)
         # Mounts mark what reaches up to now, far beyond that night: another matter.
@@ -64,13 +66,14 @@ def forget(connection: Connection) -> None:
     connection.commit()
 
 
-def run(dsn: str, engine: Engine, **more: Any) -> list[Any]:
+def run(dsn: str, engine: Engine, jobs: int = ESTATES, **more: Any) -> list[Any]:
     with connect(dsn) as connection, crew(engine, dsn, **more) as spread:
         seen: list[tuple[int, int]] = []
         report = run_all(
             connection, load_policy(), {}, CLOCK, spread=spread, progress=lambda done, of: seen.append((done, of))
         )
-        assert report.units == ESTATES * HOMES and seen == [(n + 1, ESTATES) for n in range(ESTATES)]
+        each = ESTATES // jobs
+        assert report.units == ESTATES * HOMES and seen == [(each * (n + 1), ESTATES) for n in range(jobs)]
         # Run again at once, nothing is done twice.
         assert run_all(connection, load_policy(), {}, CLOCK, spread=spread).units == 0
         found = said(connection)
@@ -89,11 +92,15 @@ def cluster(filled: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_findings_are_the_same_wherever_nights_are_run(filled: str, cluster: Any) -> None:
+def test_findings_are_the_same_wherever_nights_are_run(
+    filled: str, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = run(filled, Engine.HERE)
     assert len(here[0]) > 10 and len(here[3]) == ESTATES and len(here[4]) > ESTATES * HOMES
     assert run(filled, Engine.PROCESSES, workers=2) == here
     assert run(filled, Engine.DASK, cluster=cluster.scheduler_address) == here
+    monkeypatch.setattr(nightly, "HOMES_TOGETHER", 2 * HOMES)
+    assert run(filled, Engine.HERE, jobs=2) == here
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

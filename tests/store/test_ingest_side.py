@@ -114,7 +114,8 @@ def test_what_changed_goes_to_analytics_by_device(connection: Connection) -> Non
                   high=np.array([6000, 2000]),
                   received=np.array([7000, 7000]))  # fmt: skip
     ingest_log.mark_dirty(connection, spans)
-    ids, (unit,) = facts.take_dirty(connection, row["estate_id"], datetime.now(UTC))
+    ids, (unit,) = facts.take_dirty(connection, [row["estate_id"]], datetime.now(UTC))
+    assert unit.estate_id == row["estate_id"]
     assert (unit.from_at.timestamp(), unit.to_at.timestamp()) == (1.0, 6.0) and len(ids) == 1
     facts.clear_dirty(connection, ids, datetime.now(UTC))
     assert facts.dirty_estates(connection) == []
