@@ -1,7 +1,7 @@
 """Who does the nights of many estates: this process, several of this machine, or the workers of a dask cluster.
 
-An estate's night is a transaction of its own, so nothing is shared but the database. A worker that dies takes nothing with it: its
-night is begun anew elsewhere, and one that was over is found to be over. The code is the same wherever it runs, and so are the findings.
+A job is the night of one estate or of a few, and nothing is shared but the database. A worker that dies takes nothing with it: its
+job is begun anew elsewhere, and an estate whose night was over is found to be over. The code is the same wherever it runs, and so are the findings.
 """
 
 from __future__ import annotations
