@@ -60,22 +60,66 @@ def update_facts(
     context = facts.neighbour_days(connection, touched, REACH)
     rows = 0
     for units, low, high in reads(context, READ_AT_ONCE):
-        meters = facts.meters_of(connection, units, list(REGISTER_OF.values()))
-        raw = series.read_readings(
-            connection, sorted({m.point_id for m in meters}), day_start(low, zone), day_start(high + _DAY, zone), known_at
-        )  # fmt: skip
-        behind: dict[int, list[Meter]] = {}
-        for meter in meters:
-            behind.setdefault(meter.unit_id, []).append(meter)
+        said = _read(connection, units, (low, high), zone, known_at)
         groups: dict[Span, list[int]] = {}
         for unit in units:
             groups.setdefault(touched[unit], []).append(unit)
         for span, members in groups.items():
             for i in range(0, len(members), UNITS_AT_ONCE):
                 some = members[i : i + UNITS_AT_ONCE]
-                mine = [m for unit in some for m in behind.get(unit, [])]
-                rows += _recompute(connection, some, span, mine, raw, zone, bounds, known_at)
+                rows += _recompute(connection, some, span, said, zone, bounds, known_at)
     return touched, rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What meters and doors of some units told of some days: readings by point and time, the registers behind each unit, and the
+    (unit, day from 2000-01-01) pairs, sorted by unit, on which a door that the unit goes through said anything at all: a passage, or a
+    reading of its own, such as its battery's. Where no door spoke, nobody knows who came: counts of that day are unknown and not zero.
+    """
+
+    readings: Readings
+    meters: dict[int, list[Meter]]
+    doors: NDArray[np.int64]
+
+
+def _read(connection: Connection, units: list[int], span: Span, zone: ZoneInfo, known_at: datetime) -> Said:
+    meters = facts.meters_of(connection, units, list(REGISTER_OF.values()))
+    behind: dict[int, list[Meter]] = {}
+    for meter in meters:
+        behind.setdefault(meter.unit_id, []).append(meter)
+    doors = facts.doors_of(connection, units)
+    low, high = day_start(span[0], zone), day_start(span[1] + _DAY, zone)
+    points = {m.point_id for m in meters} | {point for _, _, point in doors if point is not None}
+    readings = series.read_readings(connection, sorted(points), low, high, known_at)
+    return Said(readings=readings, meters=behind, doors=_door_days(connection, doors, readings, span, zone, known_at))
+
+
+def _door_days(
+    connection: Connection,
+    doors: list[tuple[int, int, int | None]],
+    readings: Readings,
+    span: Span,
+    zone: ZoneInfo,
+    known_at: datetime,
+) -> NDArray[np.int64]:
+    """List when the doors of units spoke, as rows of unit and day."""
+    if not doors:
+        return np.empty((0, 2), dtype=np.int64)
+    devices = sorted({device for _, device, _ in doors})
+    low, high = day_start(span[0], zone), day_start(span[1] + _DAY, zone)
+    days = facts.passage_days(connection, devices, low, high, zone.key, known_at)
+    starts = np.array(day_starts_ms(span[0], (span[1] - span[0]).days + 1, zone), dtype=np.int64)
+    first = unit_days.day_number(span[0])
+    for device, point in {(device, point) for _, device, point in doors if point is not None}:
+        a, b = np.searchsorted(readings.point, [point, point + 1])
+        told = np.unique(np.searchsorted(starts, readings.at[a:b], side="right") - 1 + first)
+        days += [(device, day) for day in told.tolist()]
+    spoke: dict[int, set[int]] = {}
+    for device, day in days:
+        spoke.setdefault(device, set()).add(day)
+    pairs = {(unit, day) for unit, device, _ in doors for day in spoke.get(device, ())}
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 
 def reads(context: dict[int, Span], at_once: int) -> Iterator[tuple[list[int], date, date]]:
@@ -99,8 +143,7 @@ def _recompute(
     connection: Connection,
     units: list[int],
     span: Span,
-    meters: list[Meter],
-    raw: Readings,
+    said: Said,
     zone: ZoneInfo,
     bounds: BoundsOf,
     known_at: datetime,
@@ -108,20 +151,20 @@ def _recompute(
     first, last = span
     count = (last - first).days + 1
     day_starts = np.array(day_starts_ms(first, count, zone), dtype=np.float64)
+    meters = [m for unit in units for m in said.meters.get(unit, [])]
     per_supply = {
-        supply: _supply(supply, [m for m in meters if m.point == point], raw, units, day_starts, bounds)
+        supply: _supply(supply, [m for m in meters if m.point == point], said.readings, units, day_starts, bounds)
         for supply, point in REGISTER_OF.items()
     }
     begin, end = day_start(first, zone), day_start(last + _DAY, zone)
     people = facts.token_days(connection, units, begin, end, zone.key, known_at)
-    alive = facts.door_days(connection, units, begin, end, zone.key, known_at)
     cars = facts.car_days(connection, units, begin, end, zone.key, known_at)
     day = unit_days.day_number(first)
     found = dense(
         per_supply[Supply.WATER],
         per_supply[Supply.ELECTRICITY],
         _people(people, units, day, count),
-        doors=_table(alive, units, day, count, 2),
+        doors=_table(said.doors[np.isin(said.doors[:, 0], units)], units, day, count, 2),
         cars=_table(cars, units, day, count, 4),
     )
     rows = to_unit_days(np.array(units, dtype=np.int32), day, found)
@@ -184,7 +227,9 @@ def registers_to_days(
     )
 
 
-def _table(rows: Sequence[tuple[int, ...]], units: list[int], first: int, days: int, width: int) -> NDArray[np.int64]:
+def _table(
+    rows: Sequence[tuple[int, ...]] | NDArray[np.int64], units: list[int], first: int, days: int, width: int
+) -> NDArray[np.int64]:
     """Turn rows that begin with a unit's id and a day's number into such that begin with the unit's row and the day's column."""
     table = np.array(rows, dtype=np.int64).reshape(-1, width)
     table[:, 0] = unit_days.rows_of(units, table[:, 0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from psycopg import sql
 from psycopg.rows import tuple_row
 
 from store.connect import Connection
@@ -222,9 +221,10 @@ def token_days(
 
 _PEOPLE = """
 WITH doors AS (
-    SELECT DISTINCT m.device_id, m.unit_id, m.valid_from, m.valid_to FROM mounts m JOIN devices d ON d.id = m.device_id
-    WHERE d.kind = 'door' AND (m.unit_id = ANY(%(units)s)
-        OR m.entrance_id IN (SELECT entrance_id FROM units WHERE id = ANY(%(units)s)))
+    SELECT m.device_id, m.unit_id, m.valid_from, m.valid_to FROM mounts m JOIN devices d ON d.id = m.device_id
+    WHERE d.kind = 'door' AND m.unit_id = ANY(%(units)s)
+    UNION SELECT m.device_id, NULL, m.valid_from, m.valid_to FROM mounts m JOIN devices d ON d.id = m.device_id
+    WHERE d.kind = 'door' AND m.entrance_id = ANY(ARRAY(SELECT DISTINCT entrance_id FROM units WHERE id = ANY(%(units)s)))
 ), seen AS (
     SELECT d.unit_id AS door_unit, (e.at AT TIME ZONE %(zone)s) AS local, e.data ->> 'direction' AS direction,
            e.data ->> 'person' AS person, e.data ->> 'credential' AS credential
@@ -309,35 +309,22 @@ GROUP BY c.unit_id, h.day
 """
 
 
-def door_days(
-    connection: Connection, units: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
+def doors_of(connection: Connection, units: list[int]) -> list[tuple[int, int, int | None]]:
+    """List the doors that units go through, their own and their entrance's: the unit, the door, and one of its points (None: it has none)."""
+    return connection.cursor(row_factory=tuple_row).execute(
+        "SELECT DISTINCT a.unit_id, a.device_id, p.id FROM (SELECT unit_id, device_id FROM mounts WHERE unit_id = ANY(%(units)s) "
+        "UNION ALL SELECT u.id, m.device_id FROM units u JOIN mounts m ON m.entrance_id = u.entrance_id WHERE u.id = ANY(%(units)s)) a "
+        "JOIN devices d ON d.id = a.device_id AND d.kind = 'door' LEFT JOIN points p ON p.device_id = d.id",
+        {"units": units},
+    ).fetchall()  # fmt: skip
+
+
+def passage_days(
+    connection: Connection, doors: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
 ) -> list[tuple[int, int]]:
-    """List the (unit, local day from 2000-01-01) pairs on which a door that the unit goes through said anything at all: a passage, or a
-    reading of its own, such as its battery's.
-
-    Where no door spoke, nobody knows who came: the counts of that day are unknown and not zero.
-    """
-    cursor = connection.cursor(row_factory=tuple_row)
-    # Asked for by their numbers, few readings are looked up; joined, the planner would rather read all that a city sent that day.
-    points = [point for (point,) in cursor.execute(_DOOR_POINTS, {"units": units})]
-    return cursor.execute(
-        _DOOR_DAYS,
-        {"zone": zone, "low": low, "high": min(high, known_at), "known": known_at, "units": units, "points": points},
-    ).fetchall()
-
-
-_DOORS = sql.SQL(
-    "SELECT DISTINCT m.device_id, m.unit_id, m.entrance_id FROM mounts m JOIN devices d ON d.id = m.device_id WHERE d.kind = 'door' "
-    "AND (m.unit_id = ANY(%(units)s) OR m.entrance_id IN (SELECT entrance_id FROM units WHERE id = ANY(%(units)s)))"
-)
-_DOOR_POINTS = sql.SQL("SELECT id FROM points WHERE device_id IN (SELECT device_id FROM ({}) doors)").format(_DOORS)
-_DOOR_DAYS = sql.SQL(
-    "WITH doors AS ({}), alive AS (SELECT d.unit_id, d.entrance_id, (e.at AT TIME ZONE %(zone)s)::date AS day FROM doors d JOIN events e "
-    "ON e.device_id = d.device_id WHERE e.at >= %(low)s AND e.at < %(high)s AND e.recorded_at <= %(known)s "
-    "AND e.kind = 'passage' GROUP BY 1, 2, 3 UNION "
-    "SELECT d.unit_id, d.entrance_id, (r.at AT TIME ZONE %(zone)s)::date FROM readings r JOIN points p ON p.id = r.point_id "
-    "JOIN doors d ON d.device_id = p.device_id WHERE r.point_id = ANY(%(points)s) AND r.at >= %(low)s AND r.at < %(high)s "
-    "AND (r.late_s IS NULL OR r.at <= %(known)s::timestamptz - r.late_s * interval '1 second') GROUP BY 1, 2, 3) "
-    "SELECT DISTINCT u.id, a.day - date '2000-01-01' FROM alive a "
-    "JOIN units u ON u.id = a.unit_id OR (a.unit_id IS NULL AND u.entrance_id = a.entrance_id) WHERE u.id = ANY(%(units)s)"
-).format(_DOORS)
+    """List the (door, local day from 2000-01-01) pairs on which anybody came to a door, whether or not it opened."""
+    return connection.cursor(row_factory=tuple_row).execute(
+        "SELECT DISTINCT device_id, (at AT TIME ZONE %s)::date - date '2000-01-01' FROM events WHERE device_id = ANY(%s) "
+        "AND at >= %s AND at < %s AND recorded_at <= %s AND kind = 'passage'",
+        [zone, doors, low, min(high, known_at), known_at],
+    ).fetchall()  # fmt: skip

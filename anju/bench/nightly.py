@@ -86,7 +86,7 @@ def _fill(dsn: str, today: date, number: int, count: int) -> None:
 
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
     """Make an estate: homes with two meters and a lock, lived in but for two in a hundred that were left two months ago and three that
-    are not let.
+    are not let; a year of facts, and what meters and locks told of the last days.
     """
     estate = f"bench-{number:03d}"
     since = (today - timedelta(days=900)).isoformat()
@@ -101,6 +101,7 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
         "estates": [{"code": estate, "name": estate, "timezone": ZONE.key}],
         "units": [{"estate": estate, "code": code} for code in codes],
         "households": [{"code": f"{estate}-{code}"} for code in codes],
+        "residents": [{"code": f"{estate}-{code}-p", "household": f"{estate}-{code}", "valid_from": since} for code in codes],
         "tenancies": [{"code": f"{estate}-{code}", "estate": estate, "unit": code, "household": f"{estate}-{code}", "valid_from": since}
                       for n, code in enumerate(codes) if n % _UNLET],
         "gateways": [{"estate": estate, "code": "gw"}],
@@ -119,7 +120,11 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
         made = _facts(rng, ids[block], first, left[block], unlet[block])
         unit_days.save_days(connection, made, ids[block], first, today - timedelta(days=1))
         connection.commit()
-    _readings(dsn, connection, estate_id, dict(zip(ids, left | unlet, strict=True)), rng, today)
+    empty = dict(zip(ids, left | unlet, strict=True))
+    _readings(dsn, connection, estate_id, empty, rng, today)
+    _passages(
+        connection, estate, {unit: code for unit, code in zip(ids, codes, strict=True) if not empty[unit]}, rng, today
+    )
     facts.note_judged(connection, estate_id, today, night_clock(today - timedelta(days=1), ZONE))
     connection.commit()
 
@@ -205,6 +210,26 @@ def _readings(
         Spans(device=device, estate=np.full(len(device), estate_id, dtype=np.int32), low=np.full(len(device), low),
               high=high, received=np.full(len(device), high.max())),
     )  # fmt: skip
+
+
+def _passages(
+    connection: Connection, estate: str, homes: dict[int, str], rng: np.random.Generator, today: date
+) -> None:
+    """Store who went out in the morning and came home in the evening, over the same days."""
+    locks = {unit: device for unit, device, _ in facts.doors_of(connection, list(homes))}
+    midnight = int(day_start(today, ZONE).timestamp() * 1000)
+    batch = []
+    for day in range(-_DAYS_BEFORE, 1):
+        for (unit, code), out, back in zip(
+            homes.items(), rng.integers(6 * 60, 9 * 60, len(homes)), rng.integers(17 * 60, 22 * 60, len(homes)), strict=True
+        ):  # fmt: skip
+            for direction, minute in (("out", int(out)), ("in", int(back))):
+                at = midnight + 86_400_000 * day + 60_000 * minute
+                said = {"person": f"{estate}-{code}-p", "direction": direction, "outcome": "granted"}
+                batch.append(series.EventRow(device_id=locks[unit], at_ms=at, event_id=f"{direction}{day}", kind="passage", data=said,
+                                             received_ms=at))  # fmt: skip
+    series.write_events(connection, batch)
+    connection.commit()
 
 
 def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float]:
