@@ -24,6 +24,9 @@ from store.homes import Homes
 #: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
 #: judged it shows all that there is.
 WINDOW, WHOLE = 400, 3_660
+#: Facts of a frame: all but those that no detector asks for, since reading is half of a night.
+_UNASKED = frozenset({"energy_floor_w", "energy_night_kwh", "energy_samples", "exits", "water_peak_l"})
+COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if name not in _UNASKED)
 #: Days after the last fact for which a frame by day shows that nothing came.
 SILENCE_SHOWN = 60
 #: So much of a day must be known before it says anything while it lasts.
@@ -72,7 +75,7 @@ class History:
         if days <= have:
             return
         size = max(days, have + 60)
-        for name in (*unit_days.NUMBERS, *unit_days.INSTANTS):
+        for name in COLUMNS:
             kind = np.float64 if name in unit_days.INSTANTS else np.float32
             column = np.full((len(self.units), size), np.nan, dtype=kind)
             if have:
@@ -82,7 +85,7 @@ class History:
     def _read(self, connection: Connection, begin: int, end: int) -> None:
         assert self.first is not None
         since = self.first + timedelta(days=begin)
-        for name, column in unit_days.load_columns(connection, self.units, since, end - begin).items():
+        for name, column in unit_days.load_columns(connection, self.units, since, end - begin, COLUMNS).items():
             self._columns[name][:, begin:end] = column
         row, day, token = unit_days.load_tokens(connection, self.units, since, end - begin)
         held = self._tokens or {"unit": row[:0], "day": day[:0], "token": token[:0]}

@@ -132,13 +132,10 @@ def load_columns(
     ).format(
         sql.SQL(", ").join(
             [sql.SQL("coalesce({}::float4, 'NaN'::float4)").format(sql.Identifier(name)) for name in number]
-            + [
-                sql.SQL("coalesce(extract(epoch FROM {})::float8 * 1000, 'NaN'::float8)").format(sql.Identifier(name))
-                for name in instant
-            ]
+            + [sql.SQL("coalesce({}, '-infinity'::timestamptz)").format(sql.Identifier(name)) for name in instant]
         )
     )
-    types = ("int4", "int4", *["float4"] * len(number), *["float8"] * len(instant))
+    types = ("int4", "int4", *["float4"] * len(number), *["instant"] * len(instant))
     with _by_key(connection):
         found = copy_out(connection, query, [first, list(units), first, first, days], types)
     row = rows_of(units, found[0])

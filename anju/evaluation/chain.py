@@ -20,7 +20,7 @@ from analytics.days import People, SupplyDays, dense
 from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf, registers_to_days
 from analytics.frame import Frame, unpack
-from analytics.history import make_frame, until
+from analytics.history import COLUMNS, make_frame, until
 from analytics.policy import load_policy
 from anju.evaluation.baselines import changed_consumption, quiet_by_threshold
 from domain.calendar import day_of, day_starts_ms, from_ms
@@ -146,7 +146,7 @@ def block_frame(city: WorldCity, homes: list[tuple[Home, Household, Metered]], b
     people, doors = _people(city, homes)
     found = dense(water, energy, people, doors=doors, cars=_cars(city, homes))
     columns: dict[str, NDArray[Any]] = {
-        name: column if name in INSTANTS else column.astype(np.float32) for name, column in found.columns.items()
+        name: found.columns[name] if name in INSTANTS else found.columns[name].astype(np.float32) for name in COLUMNS
     }
     for name in columns:
         columns[name] = np.where(found.known, columns[name], np.nan).astype(columns[name].dtype)

@@ -17,6 +17,7 @@ import pytest
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
 from analytics.frame import DAY_MS, Frame, Tokens, Told, in_order
+from analytics.history import COLUMNS
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import from_ms
 from store.unit_days import INSTANTS, NUMBERS
@@ -54,7 +55,7 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
         units=np.arange(1, units + 1, dtype=np.int32),
         first=date(2023, 11, 15),
         day_starts=starts,
-        columns=columns,
+        columns={name: columns[name] for name in COLUMNS},
         let=let,
         declared=declared,
         spoken_for=spoken_for,
