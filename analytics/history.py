@@ -52,15 +52,20 @@ class History:
         span = unit_days.span_of(connection, self.units)
         if span is None or span[0] > last:
             return False
-        self.refresh(connection, min(last, span[1] + timedelta(days=SILENCE_SHOWN)), None)
+        last = min(last, span[1] + timedelta(days=SILENCE_SHOWN))
+        self._begin(span, last)
+        self.refresh(connection, last, None)
         return True
+
+    def _begin(self, span: tuple[date, date] | None, last: date) -> None:
+        first = min(span[0], last) if span else last
+        self.first = max(first, last - timedelta(days=self.window - 1))
 
     def refresh(self, connection: Connection, last: date, changed: date | None) -> None:
         """Read the days up to `last`: all the first time, then those from `changed` on, and those that are new."""
         if self.first is None:
-            span = unit_days.span_of(connection, self.units)
-            first = min(span[0], last) if span else last
-            self.first = max(first, last - timedelta(days=self.window - 1))
+            self._begin(unit_days.span_of(connection, self.units), last)
+        assert self.first is not None
         days = (last - self.first).days + 1
         begin = self._days if changed is None else max(0, min(self._days, (changed - self.first).days))
         self._grow(days)

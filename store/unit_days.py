@@ -207,10 +207,13 @@ def without_rest(connection: Connection, units: Sequence[int], today: date) -> l
 
 def span_of(connection: Connection, units: Sequence[int]) -> tuple[date, date] | None:
     """Return the first and last day for which units have facts."""
-    with _by_key(connection):
-        row = connection.execute(
-            "SELECT min(day) AS first, max(day) AS last FROM unit_days WHERE unit_id = ANY(%s)", [list(units)]
-        ).fetchone()
+    # Asked unit by unit, two looks at the key each; over all at once every day of all of them is looked at.
+    row = connection.execute(
+        "SELECT min(s.first) AS first, max(s.last) AS last FROM unnest(%s::integer[]) AS u (id) CROSS JOIN LATERAL "
+        "(SELECT (SELECT min(day) FROM unit_days WHERE unit_id = u.id) AS first, "
+        "(SELECT max(day) FROM unit_days WHERE unit_id = u.id) AS last) s",
+        [list(units)],
+    ).fetchone()
     return (row["first"], row["last"]) if row and row["first"] else None
 
 

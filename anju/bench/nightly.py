@@ -110,6 +110,9 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
     })  # fmt: skip
     assert not report.errors
     estate_id = next(row[0] for row in nights.list_estates(connection, estate))
+    # That its meters are new to the register is no part of an ordinary night.
+    now = datetime.now(UTC)
+    facts.clear_dirty(connection, facts.take_dirty(connection, [estate_id], now)[0], now)
     ids = facts.units_of(connection, estate_id)
     rng = np.random.default_rng([7, number])
     first = today - timedelta(days=HISTORY)

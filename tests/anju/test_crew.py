@@ -32,8 +32,6 @@ def filled(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
     with connect(dsn) as connection:
         for number in range(ESTATES):
             fill_estate(dsn, connection, number, HOMES, TODAY)
-        # Mounts mark what reaches up to now, far beyond that night: another matter.
-        connection.execute("DELETE FROM dirty_spans WHERE received_at = '-infinity'")
         connection.execute("CREATE TABLE kept_spans AS TABLE dirty_spans")
         connection.execute("CREATE TABLE kept_days AS SELECT * FROM unit_days WHERE day > %s::date - 30", [TODAY])
     return dsn
