@@ -96,7 +96,7 @@ def run_all(
         for zone, estates in together(due, homes)
     ]
     connection.commit()
-    for done in (spread or partial(_here, connection))(jobs):
+    for done in spread(jobs) if spread else (job(connection) for job in jobs):
         total += done
         progress(total.nights, len(due))
     return total
@@ -117,14 +117,6 @@ def together(zones: dict[int, str], homes: dict[int, int]) -> Iterator[tuple[str
                 some = []
             some.append(estate_id)
         yield zone, some
-
-
-def _here(connection: Connection, jobs: Sequence[Job]) -> Iterator[RunReport]:
-    """Do one after the other."""
-    for job in jobs:
-        done = job(connection)
-        connection.commit()
-        yield done
 
 
 def judge_estates(
