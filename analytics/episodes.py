@@ -60,7 +60,7 @@ def episodes(
     if len(enough) > _FEW:
         enough = enough[_may_fire(steps[enough], fire)]
     for unit in enough.tolist():
-        found += _follow(unit if rows is None else int(rows[unit]), steps[unit].astype(np.float64), fire, drop)
+        found += _follow(unit if rows is None else int(rows[unit]), steps[unit].tolist(), fire, drop)
     return found
 
 
@@ -75,36 +75,26 @@ def _may_fire(steps: NDArray[np.float32], fire: float) -> NDArray[np.int64]:
     return np.flatnonzero(most >= fire - 0.01)
 
 
-def _follow(unit: int, steps: NDArray[np.float64], fire: float, drop: float) -> Iterator[Episode]:
-    """Follow one unit, piece by piece between the days that are not to be judged."""
-    begin, gains = 0, np.maximum(steps, 0.0)
-    for end in [*np.flatnonzero(steps <= OUTSIDE).tolist(), len(steps) - 1]:
-        if end == begin and steps[end] <= OUTSIDE:
-            begin = end + 1
-        while begin <= end:
-            if gains[begin : end + 1].sum() < fire:
-                begin = end + 1
-                break
-            sums = np.cumsum(steps[begin : end + 1])
-            total = sums - np.minimum.accumulate(np.minimum(sums, 0.0))
-            sure = int(np.argmax(total >= fire))
-            if total[sure] < fire:
-                begin = end + 1
-                break
-            before = np.flatnonzero(total[:sure] <= 0)
-            start = int(before[-1]) + 1 if len(before) else 0
-            height = np.maximum.accumulate(total[start:])
-            over = (total[start:] <= height - drop) | (total[start:] <= 0)
-            over[: sure - start] = False
-            stop = start + int(np.argmax(over))
-            last = not over[stop - start]
-            if last:
-                stop = len(total) - 1
-            top = float(height[stop - start])
+def _follow(unit: int, steps: list[float], fire: float, drop: float) -> Iterator[Episode]:
+    """Follow one unit day by day."""
+    days = enumerate(steps)
+    total, start = 0.0, 0
+    for day, step in days:
+        total += step
+        if total <= 0.0:
+            total, start = 0.0, day + 1
+        elif total >= fire:
+            height, sure, peak = total, day, day
+            for then, more in days:
+                total += more
+                if total > height:
+                    height, peak = total, then
+                elif total <= max(0.0, height - drop):
+                    break
+            else:
+                yield Episode(unit=unit, start=start, sure=sure, last=None, height=height)
+                return
             # What fell to nothing before it fell by so much was never anything.
-            if last or total[stop] <= top - drop:
-                peak = begin + start + int(np.argmax(total[start : stop + 1]))
-                yield Episode(
-                    unit=unit, start=begin + start, sure=begin + sure, last=None if last else peak, height=top
-                )
-            begin += stop + 1
+            if max(total, 0.0) <= height - drop:
+                yield Episode(unit=unit, start=start, sure=sure, last=peak, height=height)
+            total, start = 0.0, then + 1

@@ -84,17 +84,17 @@ def _read(frame: Frame, params: Params) -> Presence:
         leaks = least > 0
         used_l = litres.copy()
         used_l[leaks] = np.maximum(litres[leaks] - (least[leaks] + 1) * 24, 0)
-    usual_l = _usual(_only(used_l, covered), 10.0, int(params["lived_days"]))
-    with np.errstate(invalid="ignore"):
-        kwh = _only(frame["energy_kwh"], frame["energy_cover"] >= params["min_cover"])
+        kwh = frame["energy_kwh"].copy()
+        kwh[~(frame["energy_cover"] >= params["min_cover"])] = np.nan
+    usual_l = _usual(used_l, covered, 10.0, int(params["lived_days"]))
     # What a lived-in day takes is learnt on days on which somebody lived there: let, and not with the tap dry all day.
-    usual_kwh = _usual(_only(kwh, frame.let & (drawn | ~covered)), 4 * params["dead_kwh"], int(params["lived_days"]))
+    usual_kwh = _usual(kwh, frame.let & (drawn | ~covered), 4 * params["dead_kwh"], int(params["lived_days"]))
     usual = usual_kwh[:, None]
     machine = as_even_as_a_machine(kwh, params["machine_step"])
     with np.errstate(invalid="ignore"):
-        least = np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"])
+        least = np.fmax(np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"]), params["dead_kwh"])
         # What an empty home draws may be much for a thrifty household, but it is the same every day.
-        quiet = (kwh <= least) | (kwh <= params["dead_kwh"]) | ((kwh < params["empty_share"] * usual) & machine)
+        quiet = (kwh <= least) | ((kwh < params["empty_share"] * usual) & machine)
         lived = (kwh > params["lived_share"] * usual) & ~quiet & ~((kwh < params["machine_share"] * usual) & machine)
         entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
     visited = _visits(frame, params, drawn, covered, used_l, usual_l)
@@ -117,15 +117,8 @@ def _read(frame: Frame, params: Params) -> Presence:
     )
 
 
-def _only(amount: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
-    """Return the amounts where a mask holds, and NaN elsewhere."""
-    out = amount.copy()
-    out[~mask] = np.nan
-    return out
-
-
-def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]:
-    """Return each unit's usual lived-in day: the median of its days above a quarter of its 90th percentile.
+def _usual(amount: NDArray[Any], asked: Mask, least: float, days: int) -> NDArray[np.float32]:
+    """Return each unit's usual lived-in day: the median of the days that are asked, above a quarter of their 90th percentile.
 
     Long absences pull the plain median down; the days in which someone lived there do not move with them. NaN where fewer than
     `days` such days are known or where they come to less than `least`.
@@ -133,6 +126,7 @@ def _usual(amount: NDArray[Any], least: float, days: int) -> NDArray[np.float32]
     # What is not known comes last, so counting is looking for the first of it.
     ordered = np.empty((len(amount), amount.shape[1] + 1), dtype=np.float32)
     ordered[:, :-1], ordered[:, -1] = amount, np.nan
+    ordered[:, :-1][~asked] = np.nan
     ordered.sort(axis=1)
     known = np.isnan(ordered).argmax(axis=1)
     rows = np.arange(len(ordered))

@@ -118,7 +118,8 @@ def _signs(frame: Frame, params: Params) -> _Signs:
     gone = params["gone_seen"]
     miss = np.minimum(np.log((1 - gone) / np.maximum(1 - usual, 0.02)), 0.7).astype(np.float32)[:, None]
     hit = np.maximum(np.log(gone / usual), -2.0).astype(np.float32)[:, None]
-    daily = hit * seen + miss * (known & lives & ~seen)
+    daily = hit * seen
+    daily += miss * (known & lives & ~seen)
     # Where rooms are let one by one the tenant is there: seeing them says little.
     daily[several & seen] = np.maximum(daily[several & seen], -0.3)
     # A stranger who stays speaks for others living there, whether or not residents are seen too.

@@ -232,29 +232,30 @@ def _finding(
 ) -> Finding:
     since, until = period
     entries = frame["entries"][u, span]
-    doors_known = int((~np.isnan(entries)).sum())
+    entries = entries[~np.isnan(entries)]
+    came = int(entries.sum())
     days = int(((until or frame.day_starts[span.stop]) - since) // DAY_MS)
     words = {"water": "no_water_used", "electricity": "electricity_as_empty"}
     reasons = [words[name] for name in families if name in words]
-    if doors_known:
-        reasons.append("no_resident_entered" if not np.nansum(entries) else "residents_only_looked_in")
+    if len(entries):
+        reasons.append("residents_only_looked_in" if came else "no_resident_entered")
     if visits:
         reasons.append("looked_in")
     cars = frame["cars_nights"][u, span]
-    known_cars = int((~np.isnan(cars)).sum())
+    cars = cars[~np.isnan(cars)]
     # A car that is parked there by night, week after week, has somebody who drives it.
-    parked = int(np.nansum(cars > 0))
-    if parked and parked >= _PARKED * known_cars:
+    parked = int((cars > 0).sum())
+    if parked and parked >= _PARKED * len(cars):
         reasons.append("car_parked")
     kwh = frame["energy_kwh"][u, span]
     evidence = {
         "days": days,
         "families": families,
         "visits": visits,
-        "days_car_parked": parked if known_cars else None,
+        "days_car_parked": parked if len(cars) else None,
         "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1) if "water" in families else None,
         "kwh_per_day": mean_of(kwh, 2),
-        "entries": int(np.nansum(entries)) if doors_known else None,
+        "entries": came if len(entries) else None,
         "coverage": round(float(np.mean(says.known[u, span])), 3),
         "from_day": frame.day(span.start).isoformat(),
         "to_day": frame.day(span.stop - 1).isoformat(),

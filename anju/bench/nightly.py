@@ -239,6 +239,7 @@ def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float
     """Take the night apart: read the same frames again, run the detectors over them, and one numpy pass over their columns."""
     read = detect = once = 0.0
     policy = load_policy()
+    nights.set_clock(connection, clock)
     for estate_id, _, _ in nights.list_estates(connection):
         for block in blocks(facts.units_of(connection, estate_id)):
             history = History(units=block, zone=ZONE)
