@@ -25,7 +25,7 @@ from store.series import Readings
 
 #: Units whose facts are computed at a time, and unit-days whose readings are read at a time. Readings lie in the order of time, so
 #: that each read looks through what everybody sent in its days: few large reads, whatever the size of the city.
-UNITS_AT_ONCE, READ_AT_ONCE = 500, 24_000
+UNITS_AT_ONCE, READ_AT_ONCE = 500, 96_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +123,21 @@ def _door_days(
 
 
 def reads(context: dict[int, Span], at_once: int) -> Iterator[tuple[list[int], date, date]]:
-    """Divide units into reads of up to so many unit-days, those of like spans together: one that reaches far back makes few others
-    reach there.
+    """Divide units into reads of up to so many unit-days, those of like spans together: who reaches far back makes nobody reach there
+    who does not.
     """
     some: list[int] = []
     low = high = date.min
+    shortest = 0
     for unit in sorted(context, key=lambda u: (context[u][1] - context[u][0], context[u], u)):
         a, b = context[unit]
-        if some and (len(some) + 1) * ((max(high, b) - min(low, a)).days + 1) > at_once:
+        days, wide = (b - a).days + 1, (max(high, b) - min(low, a)).days + 1
+        if some and (wide > 2 * shortest or (len(some) + 1) * wide > at_once):
             yield some, low, high
             some = []
-        low, high = (min(low, a), max(high, b)) if some else (a, b)
+        if not some:
+            low, high, shortest = a, b, days
+        low, high = min(low, a), max(high, b)
         some.append(unit)
     if some:
         yield some, low, high

@@ -21,7 +21,9 @@ def test_every_home_is_read_once_with_all_its_days(context: dict[int, facts.Span
     assert sorted(unit for units, _, _ in reads for unit in units) == sorted(context)
     for units, low, high in reads:
         assert low == min(context[u][0] for u in units) and high == max(context[u][1] for u in units)
-        assert len(units) == 1 or len(units) * ((high - low).days + 1) <= bound
+        days = (high - low).days + 1
+        assert len(units) == 1 or len(units) * days <= bound
+        assert all(days <= 2 * ((context[u][1] - context[u][0]).days + 1) for u in units)
 
 
 def test_one_that_was_silent_for_long_makes_no_other_read_far_back() -> None:
