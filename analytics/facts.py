@@ -92,33 +92,28 @@ def _read(connection: Connection, units: list[int], span: Span, zone: ZoneInfo, 
     low, high = day_start(span[0], zone), day_start(span[1] + _DAY, zone)
     points = {m.point_id for m in meters} | {point for _, _, point in doors if point is not None}
     readings = series.read_readings(connection, sorted(points), low, high, known_at)
-    return Said(readings=readings, meters=behind, doors=_door_days(connection, doors, readings, span, zone, known_at))
+    passed = facts.passage_days(connection, sorted({door for _, door, _ in doors}), low, high, zone.key, known_at)
+    return Said(readings=readings, meters=behind, doors=_door_days(doors, passed, readings, span, zone))
 
 
 def _door_days(
-    connection: Connection,
     doors: list[tuple[int, int, int | None]],
+    passed: list[tuple[int, int]],
     readings: Readings,
     span: Span,
     zone: ZoneInfo,
-    known_at: datetime,
 ) -> NDArray[np.int64]:
-    """List when the doors of units spoke, as rows of unit and day."""
-    if not doors:
-        return np.empty((0, 2), dtype=np.int64)
-    devices = sorted({device for _, device, _ in doors})
-    low, high = day_start(span[0], zone), day_start(span[1] + _DAY, zone)
-    days = facts.passage_days(connection, devices, low, high, zone.key, known_at)
+    """List when the doors of units spoke, as rows of unit and day; `passed` are the days on which somebody came to each door."""
     starts = np.array(day_starts_ms(span[0], (span[1] - span[0]).days + 1, zone), dtype=np.int64)
     first = unit_days.day_number(span[0])
-    for device, point in {(device, point) for _, device, point in doors if point is not None}:
-        a, b = np.searchsorted(readings.point, [point, point + 1])
-        told = np.unique(np.searchsorted(starts, readings.at[a:b], side="right") - 1 + first)
-        days += [(device, day) for day in told.tolist()]
     spoke: dict[int, set[int]] = {}
-    for device, day in days:
-        spoke.setdefault(device, set()).add(day)
-    pairs = {(unit, day) for unit, device, _ in doors for day in spoke.get(device, ())}
+    for door, day in passed:
+        spoke.setdefault(door, set()).add(day)
+    for door, point in {(door, point) for _, door, point in doors if point is not None}:
+        begin, end = np.searchsorted(readings.point, [point, point + 1])
+        told = np.searchsorted(starts, readings.at[begin:end], side="right") - 1 + first
+        spoke.setdefault(door, set()).update(np.unique(told).tolist())
+    pairs = {(unit, day) for unit, door, _ in doors for day in spoke.get(door, ())}
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 

@@ -24,7 +24,7 @@ from store.homes import Homes
 #: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
 #: judged it shows all that there is.
 WINDOW, WHOLE = 400, 3_660
-#: Facts of a frame: all but those that no detector asks for, since reading is half of a night.
+#: Facts of a frame: all but those that no detector asks for, since reading is a third of a night.
 _UNASKED = frozenset({"energy_floor_w", "energy_night_kwh", "energy_samples", "exits", "water_peak_l"})
 COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if name not in _UNASKED)
 #: Days after the last fact for which a frame by day shows that nothing came.

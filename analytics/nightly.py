@@ -61,7 +61,7 @@ class RunReport:
         )  # fmt: skip
 
 
-#: What is to be done for one estate, wherever there is a connection; and a way to have many of them done, in any order.
+#: What is to be done for one estate or a few, wherever there is a connection; and a way to have many of them done, in any order.
 Job = Callable[[Connection], RunReport]
 Spread = Callable[[Sequence[Job]], Iterator[RunReport]]
 

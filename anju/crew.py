@@ -89,5 +89,6 @@ def _work(job: Job, conninfo: str | None) -> RunReport:
         from anju.settings import load_settings
 
         conninfo = load_settings().conninfo()
-    with connect(conninfo, statement_s=STATEMENT_S) as connection:
+    # What a second process read would go through the first one row by row, and the machine's processors have workers already.
+    with connect(conninfo, statement_s=STATEMENT_S, alone=True) as connection:
         return job(connection)

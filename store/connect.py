@@ -43,8 +43,10 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
 
 
-def connect(dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_SECONDS) -> Connection:
-    """Open one connection whose statements are bounded in time.
+def connect(
+    dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_SECONDS, alone: bool = False
+) -> Connection:
+    """Open one connection whose statements are bounded in time; where several stand side by side each works `alone`, one process a query.
 
     Raises: psycopg.OperationalError where the server cannot be reached.
     """
@@ -52,7 +54,8 @@ def connect(dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_
         dsn,
         autocommit=autocommit,
         connect_timeout=CONNECT_SECONDS,
-        options=f"-c statement_timeout={statement_s}s -c timezone=UTC",
+        options=f"-c statement_timeout={statement_s}s -c timezone=UTC"
+        + (" -c max_parallel_workers_per_gather=0" if alone else ""),
         row_factory=dict_row,
         prepare_threshold=5,
     )

@@ -10,15 +10,8 @@ from store.connect import Connection
 
 
 def set_clock(connection: Connection, clock: datetime) -> None:
-    """Let what this transaction says be said at an instant; beyond it the wall's clock counts again.
-
-    Its queries are done by one process each: nights are run side by side already, and what a second process read would go through the
-    first one row by row.
-    """
-    connection.execute(
-        "SELECT set_config('anju.clock', %s, true), set_config('max_parallel_workers_per_gather', '0', true)",
-        [clock.isoformat()],
-    )
+    """Let what this transaction says be said at an instant; beyond it the wall's clock counts again."""
+    connection.execute("SELECT set_config('anju.clock', %s, true)", [clock.isoformat()])
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, t
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         for n, _ in enumerate(pool.map(partial(_fill, dsn, today), range(len(sizes)), sizes), 1):
             told(f"{n} of {len(sizes)} estates filled")
-    with connect(dsn, statement_s=3600) as connection:
+    with connect(dsn, statement_s=3600, alone=True) as connection:
         health.analyze(connection)
         clock = night_clock(today, ZONE).astimezone(UTC)
         began = time.perf_counter()
@@ -239,7 +239,6 @@ def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float
     """Take the night apart: read the same frames again, run the detectors over them, and one numpy pass over their columns."""
     read = detect = once = 0.0
     policy = load_policy()
-    nights.set_clock(connection, clock)
     for estate_id, _, _ in nights.list_estates(connection):
         for block in blocks(facts.units_of(connection, estate_id)):
             history = History(units=block, zone=ZONE)
