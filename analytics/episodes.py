@@ -59,8 +59,9 @@ def episodes(
     found: list[Episode] = []
     if len(enough) > _FEW:
         enough = enough[_may_fire(steps[enough], fire)]
-    for unit in enough.tolist():
-        found += _follow(unit if rows is None else int(rows[unit]), steps[unit].tolist(), fire, drop)
+    # Before the first day that speaks for it nothing can begin.
+    for unit, first in zip(enough.tolist(), (steps[enough] > 0).argmax(axis=1).tolist(), strict=True):
+        found += _follow(unit if rows is None else int(rows[unit]), first, steps[unit, first:].tolist(), fire, drop)
     return found
 
 
@@ -75,10 +76,10 @@ def _may_fire(steps: NDArray[np.float32], fire: float) -> NDArray[np.int64]:
     return np.flatnonzero(most >= fire - 0.01)
 
 
-def _follow(unit: int, steps: list[float], fire: float, drop: float) -> Iterator[Episode]:
-    """Follow one unit day by day."""
-    days = enumerate(steps)
-    total, start = 0.0, 0
+def _follow(unit: int, start: int, steps: list[float], fire: float, drop: float) -> Iterator[Episode]:
+    """Follow one unit day by day, from a first day on."""
+    days = enumerate(steps, start)
+    total = 0.0
     for day, step in days:
         total += step
         if total <= 0.0:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from anju.memory import kept_memory
 from store.connect import connect
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def crew(engine: Engine, conninfo: str, *, workers: int = 2, cluster: str | None
     so that no password goes over the network; `cluster` is their scheduler's address, such as tcp://10.1.2.3:8786.
     """
     if engine is Engine.HERE:
-        yield None
+        with kept_memory():
+            yield None
     elif engine is Engine.PROCESSES:
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield partial(_spread, pool, conninfo)
@@ -90,5 +92,5 @@ def _work(job: Job, conninfo: str | None) -> RunReport:
 
         conninfo = load_settings().conninfo()
     # What a second process read would go through the first one row by row, and the machine's processors have workers already.
-    with connect(conninfo, statement_s=STATEMENT_S, alone=True) as connection:
+    with kept_memory(), connect(conninfo, statement_s=STATEMENT_S, alone=True) as connection:
         return job(connection)

@@ -20,6 +20,7 @@ from prometheus_client import start_http_server
 from analytics import limits, nightly, watch, welfare
 from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
+from anju.memory import kept_memory
 from anju.settings import Settings
 from casework.keeping import Keeping
 from casework.keyring import KeyFile
@@ -231,7 +232,8 @@ def _facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -
             with connect(settings.conninfo(), statement_s=600) as connection:
                 while not stopping.is_set():
                     _retain(connection, settings)
-                    report = nightly.run_all(connection, policy, bounds, datetime.now(UTC))
+                    with kept_memory():
+                        report = nightly.run_all(connection, policy, bounds, datetime.now(UTC))
                     if report.units:
                         bus.publish(ALERTS_CHANNEL, str(report.raised))
                     stopping.wait(settings.facts_every_s)

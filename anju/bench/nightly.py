@@ -24,6 +24,7 @@ from analytics.history import History, last_whole_day
 from analytics.nightly import blocks, night_clock, run_all
 from analytics.policy import load_policy
 from anju.crew import Engine, crew
+from anju.memory import kept_memory
 from anju.register_files import import_rows
 from domain.calendar import day_start
 from domain.people import Who
@@ -72,7 +73,8 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, t
         whole = time.perf_counter() - began
         peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         told("taking the night apart")
-        read, detect, once = _parts(connection, clock)
+        with kept_memory():
+            read, detect, once = _parts(connection, clock)
     return Night(
         units=units, whole_s=whole, read_s=read, detect_s=detect, pass_s=once, findings=report.findings, unit_days=report.unit_days,
         peak_bytes=max(peaks) * 1024,
