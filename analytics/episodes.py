@@ -58,22 +58,22 @@ def episodes(
     enough = np.flatnonzero(np.maximum(steps, np.float32(0)).sum(axis=1) >= fire - 0.01)
     found: list[Episode] = []
     if len(enough) > _FEW:
-        enough = enough[_may_fire(steps[enough], fire)]
+        enough = enough[_have_one(steps[enough], fire, drop)]
     # Before the first day that speaks for it nothing can begin.
     for unit, first in zip(enough.tolist(), (steps[enough] > 0).argmax(axis=1).tolist(), strict=True):
         found += _follow(unit if rows is None else int(rows[unit]), first, steps[unit, first:].tolist(), fire, drop)
     return found
 
 
-def _may_fire(steps: NDArray[np.float32], fire: float) -> NDArray[np.int64]:
-    """Return the rows in which the sum may reach `fire`; no other can."""
-    nothing = np.zeros(len(steps), dtype=np.float32)
+def _have_one(steps: NDArray[np.float32], fire: float, drop: float) -> NDArray[np.int64]:
+    """Return the rows that have an episode: the sum reaches `fire`, and can fall by `drop` or stands at the end."""
+    nothing = np.zeros(len(steps))
     total, most = nothing.copy(), nothing.copy()
-    for step in np.ascontiguousarray(steps.T):
+    for step in np.ascontiguousarray(steps.T, dtype=np.float64):
         np.add(total, step, out=total)
         np.maximum(total, nothing, out=total)
         np.maximum(most, total, out=most)
-    return np.flatnonzero(most >= fire - 0.01)
+    return np.flatnonzero((most >= fire) & ((most >= drop) | (total > 0)))
 
 
 def _follow(unit: int, start: int, steps: list[float], fire: float, drop: float) -> Iterator[Episode]:

@@ -151,7 +151,7 @@ def as_even_as_a_machine(kwh: NDArray[Any], same: float) -> Mask:
         alike = step <= same * kwh[:, 1:]
     out = np.zeros(kwh.shape, dtype=bool)
     # Few homes ever have such a fortnight.
-    some = np.flatnonzero((rolling(alike, 14) >= 0.6 * _PAIRS).any(axis=1))
+    some = np.flatnonzero(rolling(alike, 14).max(axis=1, initial=0) >= 0.6 * _PAIRS)
     even = np.zeros((len(some), kwh.shape[1]), dtype=bool)
     pairs = rolling(~np.isnan(step[some]), 14)
     even[:, 1:] = (pairs >= _PAIRS) & (rolling(alike[some], 14) >= 0.6 * pairs)

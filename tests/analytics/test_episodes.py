@@ -38,10 +38,11 @@ STEPS = st.sampled_from([OUTSIDE, -2.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5
 @settings(max_examples=1000, deadline=None)
 @given(
     st.lists(st.lists(STEPS, min_size=20, max_size=20), min_size=1, max_size=5),
+    st.sampled_from([1, 20]),
     st.sampled_from([(3.0, 2.0), (2.0, 4.0), (1.0, 1.0), (4.0, 0.5)]),
 )
-def test_many_units_are_judged_as_each_alone(rows: list[list[float]], limits: tuple[float, float]) -> None:
-    fire, drop = limits
+def test_many_units_are_judged_as_each_alone(rows: list[list[float]], times: int, limits: tuple[float, float]) -> None:
+    rows, (fire, drop) = rows * times, limits
     found = episodes(np.array(rows), fire=fire, drop=drop, rows=np.arange(10, 10 + len(rows)))
     for u, row in enumerate(rows):
         assert [(e.start, e.sure, e.last) for e in found if e.unit == 10 + u] == alone(row, fire, drop)
