@@ -11,7 +11,9 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from math import comb, exp, factorial
 from pathlib import Path
 from statistics import median
@@ -34,6 +36,11 @@ class Scene:
     seconds: float
     left: int = 0
     returned: int = 0
+
+    @property
+    def odd(self) -> bool:
+        """Something was missed, or told that was not so."""
+        return self.found < self.true or self.false > 0 or self.returned < self.left
 
 
 def falling_scene(seed: int, seconds: float) -> Scene:
@@ -94,15 +101,32 @@ def _alone() -> None:
     one_thread()
 
 
-def run(scenes: int, minutes: float, seconds: float, first: int, processes: int) -> dict[str, Any]:
-    """Look at `scenes` facades of so many seconds and `scenes` lanes of so many minutes."""
+class Watched(StrEnum):
+    """What a camera rule looks for."""
+
+    FALLING = "falling"
+    LANE = "lane"
+
+
+#: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's day, a camera's week.
+SCENES: dict[Watched, Callable[[int, float], Scene]] = {Watched.FALLING: falling_scene, Watched.LANE: lane_scene}
+UNIT_S = {Watched.FALLING: 86_400.0, Watched.LANE: 7 * 86_400.0}
+
+
+def run(
+    rule: Watched, scenes: int, seconds: float, first: int, processes: int, told: Callable[[Scene], None]
+) -> dict[str, Any]:
+    """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done."""
+    done: list[Scene] = []
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        falls = [pool.apply_async(falling_scene, (first + i, seconds)) for i in range(scenes)]
-        lanes = [pool.apply_async(lane_scene, (first + i, minutes * 60)) for i in range(scenes)]
-        return {
-            "falling": summary([one.get() for one in falls], 86_400.0),
-            "lane": summary([one.get() for one in lanes], 7 * 86_400.0),
-        }
+        for one in pool.imap(partial(_scene, rule, seconds), range(first, first + scenes)):
+            done.append(one)
+            told(one)
+    return summary(done, UNIT_S[rule])
+
+
+def _scene(rule: Watched, seconds: float, seed: int) -> Scene:
+    return SCENES[rule](seed, seconds)
 
 
 def summary(scenes: list[Scene], unit_s: float) -> dict[str, Any]:
@@ -114,7 +138,6 @@ def summary(scenes: list[Scene], unit_s: float) -> dict[str, Any]:
         "scenes": len(scenes), "true": true, "found": found, "recall": found / true if true else None,
         "recall_interval": binomial_interval(found, true), "false": false, "watched": units, "false_rate": false / units,
         "false_interval": (low / units, high / units), "left": sum(one.left for one in scenes), "returned": sum(one.returned for one in scenes),
-        "odd": [asdict(one) for one in scenes if one.found < one.true or one.false or one.returned < one.left],
     }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def test_scenes_add_up() -> None:
     assert (
         found["recall"] == 2 / 3
         and found["false_rate"] == pytest.approx(720)
-        and [one["seed"] for one in found["odd"]] == [2]
+        and [one.seed for one in scenes if one.odd] == [2]
     )
 
 
