@@ -168,7 +168,7 @@ def nightly(
             night = bench.measure(database, count, bounds, date(2026, 3, 1), workers, status.update)
         out.print(
             f"{count:,} homes, processes {workers}: {night.whole_s:.1f} s ({1e6 * night.whole_s / count / 366:.1f} µs a unit-day); reading "
-            f"frames alone {night.read_s:.1f} s; detectors {night.detect_s:.2f} s = {night.detect_s / night.pass_s:.1f} × one numpy pass "
+            f"frames alone {night.read_s:.1f} s; detectors {night.detect_s:.2f} s = {night.passes:.2f} × one numpy pass "
             f"({night.pass_s:.2f} s); peak {night.peak_bytes / 2**20:,.0f} MiB; {night.findings:,} findings"
         )
 

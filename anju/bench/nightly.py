@@ -8,11 +8,12 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from statistics import median
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -44,13 +45,16 @@ _DAYS_BEFORE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
-    """One night, seconds and bytes: the whole, reading the frames, the detectors, one numpy pass; peak memory of the greatest process."""
+    """One night, seconds and bytes: the whole, reading the frames, the detectors, one numpy pass, and the median over the blocks of how
+    many such passes the detectors take; peak memory of the greatest process.
+    """
 
     units: int
     whole_s: float
     read_s: float
     detect_s: float
     pass_s: float
+    passes: float
     peak_bytes: int
     findings: int
     unit_days: int
@@ -74,9 +78,10 @@ def measure(dsn: str, units: int, bounds: BoundsOf, today: date, workers: int, t
         peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         told("taking the night apart")
         with kept_memory():
-            read, detect, once = _parts(connection, clock)
+            read, detect, once = zip(*_parts(connection, clock), strict=True)
     return Night(
-        units=units, whole_s=whole, read_s=read, detect_s=detect, pass_s=once, findings=report.findings, unit_days=report.unit_days,
+        units=units, whole_s=whole, read_s=sum(read), detect_s=sum(detect), pass_s=sum(once),
+        passes=median(d / o for d, o in zip(detect, once, strict=True)), findings=report.findings, unit_days=report.unit_days,
         peak_bytes=max(peaks) * 1024,
     )  # fmt: skip
 
@@ -237,9 +242,8 @@ def _passages(
     connection.commit()
 
 
-def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float]:
-    """Take the night apart: read the same frames again, run the detectors over them, and one numpy pass over their columns."""
-    read = detect = once = 0.0
+def _parts(connection: Connection, clock: datetime) -> Iterator[tuple[float, float, float]]:
+    """Take the night apart, block by block: read the same frames again, run the detectors over them, and one numpy pass over their columns."""
     policy = load_policy()
     for estate_id, _, _ in nights.list_estates(connection):
         for block in blocks(facts.units_of(connection, estate_id)):
@@ -247,14 +251,13 @@ def _parts(connection: Connection, clock: datetime) -> tuple[float, float, float
             began = time.perf_counter()
             history.read(connection, last_whole_day(clock, ZONE))
             frame = history.frame(connection)
-            read += time.perf_counter() - began
+            read = time.perf_counter() - began
             began = time.perf_counter()
             for detector in DETECTORS:
                 detector.detect(frame, policy.params(detector.key))
-            detect += time.perf_counter() - began
+            detect = time.perf_counter() - began
             began = time.perf_counter()
             for column in frame.columns.values():
                 np.nansum(column)
-            once += time.perf_counter() - began
+            yield read, detect, time.perf_counter() - began
     connection.rollback()
-    return read, detect, once
