@@ -36,9 +36,12 @@ TERMINAL_SPEEDS, SLOWEST, MOMENT = (13.0, 20.0, 45.0), 12.0, (-12.0, 0.4)
 FIT_M, FIT_PX, FIT_SHARE, FIT_WIDTH = 0.055, 0.7, 0.005, 0.2
 #: It is seen in at least this share of the pictures of its way: specks of rain that happen to lie on a parabola are not.
 LEAST_SEEN = 0.6
-#: A fall of less than this, in metres, is one only where the thing is seen to within so many seconds of the picture's (or the polygon's)
-#: bottom: a bird drops off its ledge as a stone does, but a stone goes on. And nobody throws sideways faster than this, m/s.
-LONG_M, LANDS_S, SIDEWAYS = 6.0, 0.3, 12.0
+#: Nobody throws sideways faster than this, m/s.
+SIDEWAYS = 12.0
+#: A fall of less than so many metres is one only where the thing is seen from within so many seconds of its apex to within so many of the
+#: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
+#: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
+LONG_M, BEGINS_S, LANDS_S, SLOWLY = 6.0, 0.35, 0.3, 5.0
 #: Pixels that the lens, the blur and the grid add to a small spot's width.
 SOFT_PX = 3.0
 #: Two tracks that end within this of each other are one thing.
@@ -333,18 +336,21 @@ class Falling:
         rms_x = _rms(np.polyval(bend, t) - across)
         straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
         # What has fallen only a little is seen to go on to the ground.
+        short = drop < LONG_M
         lands = track.y[-1] + track.velocity[1] * LANDS_S >= self._lowest
         if (
             drop < self.rule.least_drop_m
-            or not (lands or drop >= LONG_M)
+            or (short and not lands)
             or len(track.t) < LEAST_SEEN * (len(track.t) + track.missed)
             or rms_x > 2 * allowed
             or abs(2 * bend[0]) > 0.35 * GRAVITY
-            or abs(across[-1] - across[0]) > SIDEWAYS * t[-1]
+            or abs(across[-1] - across[0]) > (SLOWLY if short else SIDEWAYS) * t[-1]
             or width > self.rule.most_size_m
         ):
             return None
         found = best_fall(t, h, self.rule.roof + 2.0)
+        if found is not None and short and found.apex_m - h[0] > GRAVITY / 2 * BEGINS_S**2:
+            return None
         if found is not None and found.terminal < 1.01 * SLOWEST:
             # What would rather fall still more slowly is a leaf, unless it keeps to the law so well that it is only seen too briefly.
             allowed /= 2

@@ -19,8 +19,8 @@ CELL = 4
 THIN = 3
 #: Pixels around a cell over which the ground's grain is compared.
 WINDOW = 9
-#: Pixels over which light is even, but for its edges.
-LIGHT_PX = 9
+#: So many times as steep as the ground usually is: an edge of light.
+EDGE = 4.0
 #: The share of pixels around a cell that must be valid (not burnt out) for its grain to count.
 LEAST_VALID = 0.3
 
@@ -69,12 +69,6 @@ def per_cell(values: Floats) -> Floats:
     return np.asarray(values[CELL // 2 :: CELL, CELL // 2 :: CELL], np.float32)
 
 
-def light_of(change: Floats) -> Floats:
-    """The part of a change that is light: even within its borders, which may be sharp (a median keeps an edge and drops the grain)."""
-    steps = np.clip(change * 80 + 128, 0, 255).astype(np.uint8)
-    return np.asarray((np.asarray(cv2.medianBlur(steps, LIGHT_PX), np.float32) - 128) / 80, np.float32)
-
-
 def _slopes(log: Floats) -> tuple[Floats, Floats]:
     return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
 
@@ -92,15 +86,18 @@ def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
 def shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
     """Correlation of the ground's slopes with the picture's around each cell, over valid pixels; 0 where too few are.
 
-    Steep slopes are cut, so that a shadow's edge counts little; and where the picture is far flatter than the ground, what is left
-    of the ground in the average of the last seconds does not count as seen.
+    Where the picture's slope is far from the ground's (an edge of light, of a shadow) it counts for little; and where the picture is
+    far flatter than the ground, what is left of the ground in the average of the last seconds does not count as seen.
     """
     gx, gy = _slopes(ground)
-    usual = np.sqrt(np.maximum(cv2.blur(gx * gx + gy * gy, (WINDOW, WINDOW)), 0) / 2) + 1e-4
-    px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (*_slopes(detail), gx, gy))
+    dx, dy = _slopes(detail)
+    usual = cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)) * 0.63 + 1e-4
+    energy = usual * usual
+    weight = valid / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / (EDGE * EDGE * energy))
+    px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (dx, dy, gx, gy))
     around = [
         per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
-        for product in ((px * qx + py * qy) * valid, (px * px + py * py) * valid, (qx * qx + qy * qy) * valid, valid)
+        for product in ((px * qx + py * qy) * weight, (px * px + py * py) * weight, (qx * qx + qy * qy) * weight, valid)
     ]
     # A running sum's rounding may leave a little less than nothing.
     together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]

@@ -1,14 +1,15 @@
 """A lane or an exit that is to stay free: something stands in it, long enough, and later it is gone.
 
 What is asked of the picture is not whether it changed but whether the ground can still be seen. In logarithms light is added, so
-a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. What of a change is
-even up to a sharp edge is taken for light and taken off before the grain is looked for. Per cell of a few
+a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. Where the picture's
+slopes are far from the ground's, that is light's own edge, and counts for little when the grain is looked for. Per cell of a few
 pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
 forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
 grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
 it keeps still. Passers-by stop an age, they do not reset it; a free ground does.
 
-The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground.
+The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground;
+nor where its grain is lost, be there a reason to be seen or not.
 Where the ground that was learnt shows outlines and the picture does not, the thing stood there when we began and has left:
 that is taken into the ground and nobody is told. Another light altogether (infrared at dusk) is another ground; a few are kept.
 """
@@ -35,7 +36,6 @@ from gateway.vision.ground import (
     detail_of,
     grain,
     level_of,
-    light_of,
     per_cell,
     regions,
     share,
@@ -78,10 +78,13 @@ GLARE = 0.5
 
 @dataclass(slots=True)
 class _Ground:
-    """The empty ground under one kind of light: its detail for every pixel, and how light (log) each cell is."""
+    """The empty ground under one kind of light: its detail for every pixel; for each cell how light (log) it is, and how well its grain
+    usually shows.
+    """
 
     detail: Floats
     level: Floats
+    usual: Floats
 
 
 @dataclass(slots=True)
@@ -100,8 +103,8 @@ class LaneWatch:
     _restless: Floats | None = None
     _free: Floats | None = None
     _lit: Floats | None = None
-    _usual: Floats | None = None
     _inside: Floats | None = None
+    _lost: Mask | None = None
     #: Where the cut-out lies in the picture: left, top, width, height, in shares.
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     _standing: Mask | None = None
@@ -164,13 +167,14 @@ class LaneWatch:
         if not self._grounds or self._age is None:
             return {}
         standing = self._standing if self._standing is not None else np.zeros((0, 0), bool)
-        return {"detail": self._grounds[0].detail, "level": self._grounds[0].level, "standing": standing}
+        ground = self._grounds[0]
+        return {"detail": ground.detail, "level": ground.level, "usual": ground.usual, "standing": standing}
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
-        if not {"detail", "level", "standing"} <= set(saved):
+        if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
-        self._restored = _Ground(saved["detail"].astype(np.float32), saved["level"].astype(np.float32))
+        self._restored = _Ground(*(saved[name].astype(np.float32) for name in ("detail", "level", "usual")))
         self._restored_standing = saved["standing"].astype(bool)
 
     # The ground ------------------------------------------------------------------------------------------------------
@@ -183,7 +187,12 @@ class LaneWatch:
         ground = np.median(stack, axis=0).astype(np.float32)
         self._learning.clear()
         self._relearn = False
-        self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground)))
+        # How well the ground's grain shows: that of the first half of the time in the second.
+        first, second = np.array_split(stack, 2)
+        now = second.mean(axis=0, dtype=np.float32)
+        valid = np.asarray(now < BURNT, np.float32)
+        usual = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
+        self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground), usual))
         del self._grounds[MOST_GROUNDS:]
         self._fast, self._present = ground.copy(), detail_of(ground)
         self._begin_cells(ground.shape)
@@ -208,7 +217,6 @@ class LaneWatch:
             self._age[:] = 0
             return
         self._age, self._restless, self._free, self._lit = (np.zeros((rows, columns), np.float32) for _ in range(4))
-        self._usual = np.full((rows, columns), 0.8, np.float32)
         self._noise = np.full(shape, 0.03, np.float32)
         left, top, width, height = self._frame
         corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(
@@ -253,24 +261,23 @@ class LaneWatch:
 
     def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
         """Cells that have changed and in which the ground's grain does not show as it usually does."""
-        assert (
-            self._fast is not None and self._present is not None and self._usual is not None and self._noise is not None
-        )
-        assert self._age is not None
-        light, valid = light_of(self._present - ground.detail), (self._fast < BURNT).astype(np.float32)
-        shown = shows_through(self._present - light, ground.detail, valid)
+        assert self._fast is not None and self._present is not None
+        assert self._noise is not None and self._age is not None
+        valid, usual = (self._fast < BURNT).astype(np.float32), ground.usual
+        shown = shows_through(self._present, ground.detail, valid)
         burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
-        unlike = changed | (burnt & (ground.level < BURNT - 0.1))
-        self._usual += np.where(unlike, 0, (shown - self._usual) * np.float32(step / GROUND_S))
-        usual, grainy = self._usual, self._usual > 2 * BLIND
-        lost = grainy & (shown < GONE * usual)
+        grainy = usual > 2 * BLIND
+        # Something of the ground's own colour may hide it: then neither the ground is learnt nor how it usually shows.
+        self._lost = lost = grainy & (shown < GONE * usual)
+        unlike = changed | lost | (burnt & (ground.level < BURNT - 0.1))
+        usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
         kept = grainy & (shown < SHOWS * usual) & (self._age > 0)
-        hidden = (changed & ((shown < SHOWS * usual) | (usual < BLIND))) | lost | kept
+        # Ground without grain, or with less than the picture's noise, cannot show.
+        bare = grain(ground.detail) < per_cell(self._noise)
+        hidden = (changed & ((shown < SHOWS * usual) | ((usual < BLIND) & bare))) | lost | kept
         # Light ground without grain is burnt out in more light: that alone hides nothing.
-        glare = burnt & (ground.level > BURNT - GLARE)
-        if glare.any():
-            glare &= grain(ground.detail) < per_cell(self._noise)
+        glare = burnt & (ground.level > BURNT - GLARE) & bare
         return np.asarray(hidden & ~glare)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
@@ -419,7 +426,7 @@ class LaneWatch:
 
     def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
-        assert self._lit is not None
+        assert self._lit is not None and self._lost is not None
         kept = hidden if self._standing is None else hidden | self._standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
         closed = np.asarray(
@@ -431,4 +438,5 @@ class LaneWatch:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
+        pace[self._lost] = 0
         self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)

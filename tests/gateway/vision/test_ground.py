@@ -13,7 +13,6 @@ from gateway.vision.ground import (
     detail_of,
     grain,
     level_of,
-    light_of,
     per_cell,
     regions,
     shows_through,
@@ -28,8 +27,7 @@ INNER = (slice(12, 18), slice(16, 24))
 
 
 def seen(now: Floats, ground: Floats = GROUND) -> Floats:
-    detail = detail_of(now)
-    return shows_through(detail - light_of(detail - detail_of(ground)), detail_of(ground), VALID)
+    return shows_through(detail_of(now), detail_of(ground), VALID)
 
 
 @settings(deadline=None, max_examples=30)
