@@ -89,12 +89,14 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
     Where the picture's slope is far from the ground's (an edge of light, of a shadow) it counts for little; and where the picture is
     far flatter than the ground, what is left of the ground in the average of the last seconds does not count as seen.
     """
-    gx, gy = _slopes(ground)
-    dx, dy = _slopes(detail)
-    usual = cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)) * 0.63 + 1e-4
-    energy = usual * usual
-    weight = valid / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / (EDGE * EDGE * energy))
-    px, py, qx, qy = (np.clip(slope, -2 * usual, 2 * usual) for slope in (dx, dy, gx, gy))
+    (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
+    usual = np.asarray(cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)), np.float32) * np.float32(0.63) + np.float32(
+        1e-4
+    )
+    weight = valid / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / np.square(np.float32(EDGE) * usual))
+    most = 2 * usual
+    least = -most
+    px, py, qx, qy = (np.minimum(np.maximum(slope, least), most) for slope in (dx, dy, gx, gy))
     around = [
         per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
         for product in ((px * qx + py * qy) * weight, (px * px + py * py) * weight, (qx * qx + qy * qy) * weight, valid)

@@ -46,6 +46,8 @@ from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
 Grey = NDArray[np.uint8]
+#: Logarithms of grey; the darkest are noise, and are drawn together.
+_LOG = np.log(np.arange(256, dtype=np.float32) + 6)
 #: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high.
 EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
 #: How long the ground is learnt before anything is judged.
@@ -56,6 +58,10 @@ FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
 RESTLESS_S, FREE_S = 30.0, 3.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
+#: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
+MORE_APART = 0.2
+#: The parts of a thing come to stand within this of each other.
+TOGETHER_S = 30.0
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
 #: never does (no grain, too much noise), what departs is held to be hidden.
 SHOWS, BLIND = 0.5, 0.3
@@ -97,6 +103,7 @@ class LaneWatch:
     _grounds: list[_Ground] = field(default_factory=list)
     _fast: Floats | None = None
     _present: Floats | None = None
+    _level: Floats | None = None
     _noise: Floats | None = None
     _before: Floats | None = None
     _age: Floats | None = None
@@ -136,7 +143,7 @@ class LaneWatch:
         a, b, c = self._recent
         # The middle of three: a drop of rain, an insect, a shaken picture are in one of them only.
         calm = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
-        log = np.log(calm.astype(np.float32) + 6)
+        log = np.asarray(cv2.LUT(calm, _LOG), np.float32)
         if not self._grounds or self._relearn:
             return self._learn(log)
         return self._look(t, step, log)
@@ -160,7 +167,7 @@ class LaneWatch:
         self._recent.clear()
         self._learning.clear()
         self._grounds.clear()
-        self._fast = self._present = self._before = self._age = None
+        self._fast = self._present = self._level = self._before = self._age = None
 
     def saved(self) -> dict[str, NDArray[Any]]:
         """What must survive a restart: the ground by the present light, and what stands on it."""
@@ -194,7 +201,7 @@ class LaneWatch:
         usual = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
         self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground), usual))
         del self._grounds[MOST_GROUNDS:]
-        self._fast, self._present = ground.copy(), detail_of(ground)
+        self._fast, self._present, self._level = ground.copy(), detail_of(ground), level_of(ground)
         self._begin_cells(ground.shape)
         self._take_up(ground.shape)
         return []
@@ -232,7 +239,8 @@ class LaneWatch:
     # A picture -------------------------------------------------------------------------------------------------------
 
     def _look(self, t: float, step: float, log: Floats) -> list[Sighting]:
-        assert self._fast is not None and self._present is not None and self._noise is not None
+        assert self._fast is not None and self._present is not None
+        assert self._level is not None and self._noise is not None
         ground = self._grounds[0]
         detail = detail_of(log)
         if self._before is not None:
@@ -244,19 +252,22 @@ class LaneWatch:
         if self._another_view(t, departs, detail, tolerance):
             return []
         still = share(beyond(detail, self._present, tolerance)) < 0.25
-        self._fast += (log - self._fast) * np.float32(step / FAST_S)
-        self._present = detail_of(self._fast)
+        # Detail and level are linear, so that their averages are those of the average.
+        level, part = level_of(log), np.float32(step / FAST_S)
+        self._fast += (log - self._fast) * part
+        self._present += (detail - self._present) * part
+        self._level += (level - self._level) * part
         changed = departs | self._other_light(ground)
         hidden = self._hidden(step, ground, changed)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
-        self._take_over(step, detail, level_of(log), hidden, changed)
+        self._take_over(step, detail, level, hidden, changed)
         return found
 
     def _other_light(self, ground: _Ground) -> Mask:
         """Cells that are lighter or darker than the picture as a whole has become."""
-        assert self._fast is not None
-        change = level_of(self._fast) - ground.level
+        assert self._level is not None
+        change = self._level - ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
     def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
@@ -273,12 +284,13 @@ class LaneWatch:
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
         kept = grainy & (shown < SHOWS * usual) & (self._age > 0)
-        # Ground without grain, or with less than the picture's noise, cannot show.
-        bare = grain(ground.detail) < per_cell(self._noise)
-        hidden = (changed & ((shown < SHOWS * usual) | ((usual < BLIND) & bare))) | lost | kept
-        # Light ground without grain is burnt out in more light: that alone hides nothing.
-        glare = burnt & (ground.level > BURNT - GLARE) & bare
-        return np.asarray(hidden & ~glare)
+        blind, glare = changed & (usual < BLIND), burnt & (ground.level > BURNT - GLARE)
+        if (blind | glare).any():
+            # Ground without grain, or with less than the picture's noise, cannot show; where it is light, more light burns it out, and that
+            # alone hides nothing.
+            bare = grain(ground.detail) < per_cell(self._noise)
+            blind, glare = blind & bare, glare & bare
+        return np.asarray(((changed & (shown < SHOWS * usual)) | blind | lost | kept) & ~glare)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -318,8 +330,9 @@ class LaneWatch:
         old = (self._age >= self.rule.dwell_s).astype(np.uint8)
         if not old.any():
             return []
-        # A thing's parts come of age one after another; and what is thinner than this is an edge of light, not a thing.
-        for outline, region in regions(self._age >= self.rule.dwell_s / 2):
+        # A thing's parts come of age one after another, but what came much later is another thing that stands before it; and what is
+        # thinner than this is an edge of light, not a thing.
+        for outline, region in regions(self._age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
             if old[region].sum() < max(THIN * THIN, 0.5 * region.sum()):
                 continue
             mask = self._in_lane(region)
@@ -409,12 +422,17 @@ class LaneWatch:
         outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
         if not outline.any():
             return False
-        return steepness(self._grounds[0].detail, wide, outline) > 1.4 * steepness(self._present, wide, outline)
+        ground = self._grounds[0].detail
+        if steepness(ground, wide, outline) <= 1.4 * steepness(self._present, wide, outline):
+            return False
+        # Lines on the ground that lie close together make an outline of anything. But then it is the ground that is inside as it is around.
+        ring = (np.asarray(cv2.dilate(whole, np.ones((7, 7), np.uint8))) > whole) & (self._inside >= 0.5)
+        return not ring.any() or _apart(ground, mask, ring) + MORE_APART >= _apart(self._present, mask, ring)
 
     def _absorb(self, mask: Mask) -> None:
-        assert self._fast is not None and self._present is not None and self._age is not None
+        assert self._present is not None and self._level is not None and self._age is not None
         around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
-        self._take(around.astype(np.float32), self._present, level_of(self._fast))
+        self._take(around.astype(np.float32), self._present, self._level)
         self._age[mask] = 0
 
     def _take(self, pace: Floats, detail: Floats, level: Floats) -> None:
@@ -440,3 +458,9 @@ class LaneWatch:
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
         pace[self._lost] = 0
         self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
+
+
+def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
+    """How unlike, in natural logarithms, the strength of a picture's grain is inside a region and around it."""
+    strength = np.log(grain(detail) + 1e-4)
+    return abs(float(np.median(strength[inside]) - np.median(strength[around])))

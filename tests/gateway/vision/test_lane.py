@@ -110,12 +110,50 @@ def lined(*, box: float | None = None) -> np.ndarray:
     return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("grey", [35.0, 255.0])
+@pytest.mark.parametrize("grey", [35.0, 110.0, 255.0])
 def test_a_plain_thing_on_lined_ground_has_come_and_not_left(grey: float) -> None:
     detector = LaneWatch(RULE)
     assert run(detector, [lined() for _ in range(80)]) == []
     assert [seen.state for _, seen in run(detector, [lined(box=grey) for _ in range(400)], 40.0)] == ["on"]
     assert [seen.state for _, seen in run(detector, [lined() for _ in range(60)], 240.0)] == ["off"]
+
+
+def test_among_lines_that_lie_close_together_it_has_come_too() -> None:
+    def close(*, box: bool = False) -> np.ndarray:
+        scene = GROUND.copy()
+        scene[10:175:8, 70:250] = scene[11:175:8, 70:250] = 190
+        if box:
+            scene[80:130, 130:195] = 105
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    detector = LaneWatch(RULE)
+    assert run(detector, [close() for _ in range(80)]) == []
+    assert [seen.state for _, seen in run(detector, [close(box=True) for _ in range(400)], 40.0)] == ["on"]
+
+
+def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
+    def both(*, other: bool) -> np.ndarray:
+        scene = GROUND.copy()
+        scene[40:90, 130:190] = 55
+        if other:
+            scene[90:165, 120:210] = 200
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
+    assert run(detector, [picture() for _ in range(80)]) == []
+    stood = run(detector, [both(other=n >= 80) for n in range(300)], 40.0)
+    assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 172
+
+
+def test_small_shadows_that_sway_are_no_thing() -> None:
+    def leaves(n: int) -> np.ndarray:
+        scene = GROUND.copy()
+        for i in range(5):
+            y, x = 40 + 25 * i, 130 + 15 * (i % 3) + round(2 * np.sin(0.45 * n + i))
+            scene[y : y + 11, x : x + 16] *= 0.6
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    assert run(learnt(), [leaves(n) for n in range(500)], 40.0) == []
 
 
 def test_a_white_kerb_that_the_sun_burns_out_is_no_thing() -> None:
