@@ -21,6 +21,8 @@ THIN = 3
 WINDOW = 9
 #: So many times as steep as the ground usually is: an edge of light.
 EDGE = 4.0
+#: Pixels nearby, over which the ground's least steepness is looked for.
+NEARBY = 13
 #: The share of pixels around a cell that must be valid (not burnt out) for its grain to count.
 LEAST_VALID = 0.3
 
@@ -83,25 +85,27 @@ def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
     return float(np.median(np.asarray(cv2.dilate(steep, np.ones((7, 7), np.uint8)))[outline]))
 
 
-def shows_through(detail: Floats, ground: Floats, valid: Floats) -> Floats:
-    """Correlation of the ground's slopes with the picture's around each cell, over valid pixels; 0 where too few are.
+def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats]:
+    """How well the ground shows: for each cell the correlation of the ground's slopes with the picture's around it, over valid pixels, 0
+    where too few are; and for each pixel how much it counted.
 
-    Where the picture's slope is far from the ground's (an edge of light, of a shadow) it counts for little; and where the picture is
-    far flatter than the ground, what is left of the ground in the average of the last seconds does not count as seen.
+    Where the picture's slope is far from the ground's there is an edge of light in one of them, and it counts for little. How steep the
+    ground usually is is asked where it is least so nearby, or an edge would hide itself. Where the picture is far flatter than the ground,
+    what is left of the ground in the average of the last seconds does not count as seen.
     """
     (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
-    usual = np.asarray(cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)), np.float32) * np.float32(0.63) + np.float32(
-        1e-4
-    )
-    weight = valid / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / np.square(np.float32(EDGE) * usual))
+    steep = np.asarray(cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)), np.float32)
+    usual = np.asarray(cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32) * np.float32(0.63) + np.float32(1e-4)
+    weight = np.asarray(1 / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / np.square(np.float32(EDGE) * usual)), np.float32)
     most = 2 * usual
     least = -most
     px, py, qx, qy = (np.minimum(np.maximum(slope, least), most) for slope in (dx, dy, gx, gy))
+    counts = weight * valid
     around = [
         per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
-        for product in ((px * qx + py * qy) * weight, (px * px + py * py) * weight, (qx * qx + qy * qy) * weight, valid)
+        for product in ((px * qx + py * qy) * counts, (px * px + py * py) * counts, (qx * qx + qy * qy) * counts, valid)
     ]
     # A running sum's rounding may leave a little less than nothing.
     together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
     shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
-    return np.asarray(np.where(share < LEAST_VALID, np.float32(0), shown), np.float32)
+    return np.asarray(np.where(share < LEAST_VALID, np.float32(0), shown), np.float32), weight

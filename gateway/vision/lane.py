@@ -52,12 +52,16 @@ _LOG = np.log(np.arange(256, dtype=np.float32) + 6)
 EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
 #: How long the ground is learnt before anything is judged.
 LEARN_S = 20.0
+#: At which share of that pace edges of light are.
+EDGES = 0.1
 #: How fast things are taken over, seconds: the present, the ground, the ground under another light.
 FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
 RESTLESS_S, FREE_S = 30.0, 3.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
+#: An outline that is no steeper than so many times the noise (log, of a picture) is none.
+FAINT = 10.0
 #: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
 MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
@@ -78,6 +82,8 @@ MOST_GROUNDS = 4
 WORN_S = 300.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
 BURNT = float(np.log(250 + 6))
+#: By how much (natural logarithms) what surrounds a light that burns the picture out is darker at most.
+FALLS_OFF = 0.15
 #: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be a thing and not a light.
 GLARE = 0.5
 
@@ -112,6 +118,7 @@ class LaneWatch:
     _lit: Floats | None = None
     _inside: Floats | None = None
     _lost: Mask | None = None
+    _weight: Floats | None = None
     #: Where the cut-out lies in the picture: left, top, width, height, in shares.
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     _standing: Mask | None = None
@@ -198,7 +205,7 @@ class LaneWatch:
         first, second = np.array_split(stack, 2)
         now = second.mean(axis=0, dtype=np.float32)
         valid = np.asarray(now < BURNT, np.float32)
-        usual = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
+        usual, _ = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
         self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground), usual))
         del self._grounds[MOST_GROUNDS:]
         self._fast, self._present, self._level = ground.copy(), detail_of(ground), level_of(ground)
@@ -275,7 +282,7 @@ class LaneWatch:
         assert self._fast is not None and self._present is not None
         assert self._noise is not None and self._age is not None
         valid, usual = (self._fast < BURNT).astype(np.float32), ground.usual
-        shown = shows_through(self._present, ground.detail, valid)
+        shown, self._weight = shows_through(self._present, ground.detail, valid)
         burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
         grainy = usual > 2 * BLIND
         # Something of the ground's own colour may hide it: then neither the ground is learnt nor how it usually shows.
@@ -284,13 +291,27 @@ class LaneWatch:
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
         kept = grainy & (shown < SHOWS * usual) & (self._age > 0)
-        blind, glare = changed & (usual < BLIND), burnt & (ground.level > BURNT - GLARE)
-        if (blind | glare).any():
+        blind, light = changed & (usual < BLIND), burnt & (ground.level > BURNT - GLARE)
+        if (blind | light).any():
             # Ground without grain, or with less than the picture's noise, cannot show; where it is light, more light burns it out, and that
             # alone hides nothing.
             bare = grain(ground.detail) < per_cell(self._noise)
-            blind, glare = blind & bare, glare & bare
-        return np.asarray(((changed & (shown < SHOWS * usual)) | blind | lost | kept) & ~glare)
+            blind, light = blind & bare, light & bare
+        return np.asarray(((changed & (shown < SHOWS * usual)) | blind | lost | kept) & ~light & ~self._glare(burnt))
+
+    def _glare(self, burnt: Mask) -> Mask:
+        """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
+        assert self._level is not None
+        glare = np.zeros_like(burnt)
+        if not burnt.any():
+            return glare
+        count, areas = cv2.connectedComponents(burnt.astype(np.uint8), connectivity=4)
+        for number in range(1, count):
+            area = areas == number
+            ring = (np.asarray(cv2.dilate(area.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0) & ~burnt
+            if ring.any() and np.median(self._level[ring]) > BURNT - FALLS_OFF:
+                glare |= area
+        return glare
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -412,7 +433,7 @@ class LaneWatch:
 
     def _has_left(self, mask: Mask) -> bool:
         """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left."""
-        assert self._present is not None and self._inside is not None
+        assert self._present is not None and self._inside is not None and self._noise is not None
         # Within a thing's own area there is no outline to be found, so the holes and notches of what we see of it are closed.
         hull = cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))
         whole = np.asarray(cv2.fillConvexPoly(mask.astype(np.uint8), hull, 1))
@@ -423,8 +444,11 @@ class LaneWatch:
         if not outline.any():
             return False
         ground = self._grounds[0].detail
-        if steepness(ground, wide, outline) <= 1.4 * steepness(self._present, wide, outline):
+        seen = steepness(self._present, wide, outline)
+        if steepness(ground, wide, outline) <= 1.4 * seen:
             return False
+        if seen < FAINT * float(np.median(self._noise[outline])):
+            return True
         # Lines on the ground that lie close together make an outline of anything. But then it is the ground that is inside as it is around.
         ring = (np.asarray(cv2.dilate(whole, np.ones((7, 7), np.uint8))) > whole) & (self._inside >= 0.5)
         return not ring.any() or _apart(ground, mask, ring) + MORE_APART >= _apart(self._present, mask, ring)
@@ -432,19 +456,19 @@ class LaneWatch:
     def _absorb(self, mask: Mask) -> None:
         assert self._present is not None and self._level is not None and self._age is not None
         around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
-        self._take(around.astype(np.float32), self._present, self._level)
+        self._take(around.astype(np.float32), np.ones_like(self._present), self._present, self._level)
         self._age[mask] = 0
 
-    def _take(self, pace: Floats, detail: Floats, level: Floats) -> None:
-        """Move the ground towards a picture, by a share per cell that runs smoothly from one to the next."""
+    def _take(self, pace: Floats, weight: Floats, detail: Floats, level: Floats) -> None:
+        """Move the ground towards a picture, by a share per cell that runs smoothly from one to the next, and by a weight per pixel."""
         ground = self._grounds[0]
         wide = np.asarray(cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-        ground.detail += (detail - ground.detail) * wide
+        ground.detail += (detail - ground.detail) * (wide * weight)
         ground.level += (level - ground.level) * pace
 
     def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
-        assert self._lit is not None and self._lost is not None
+        assert self._lit is not None and self._lost is not None and self._weight is not None
         kept = hidden if self._standing is None else hidden | self._standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
         closed = np.asarray(
@@ -457,7 +481,8 @@ class LaneWatch:
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
         pace[self._lost] = 0
-        self._take(np.where(kept, 0, pace).astype(np.float32), detail, level)
+        # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
+        self._take(np.where(kept, 0, pace).astype(np.float32), np.maximum(self._weight, EDGES), detail, level)
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
