@@ -38,6 +38,15 @@ def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
         yield np.asarray(outline, np.int32), region.astype(bool)
 
 
+def grown(sure: Mask, perhaps: Mask) -> Mask:
+    """Add to the cells that are sure those that may be so too and hang together with a thick part of them."""
+    thick = cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))
+    count, parts = cv2.connectedComponents((sure | perhaps).astype(np.uint8))
+    with_thick = np.zeros(count, bool)
+    with_thick[parts[np.asarray(thick) > 0]] = True
+    return np.asarray(sure | (perhaps & with_thick[parts]))
+
+
 def detail_of(log: Floats) -> Floats:
     """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
     return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
@@ -95,8 +104,12 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     """
     (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
     steep = np.asarray(cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)), np.float32)
-    usual = np.asarray(cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32) * np.float32(0.63) + np.float32(1e-4)
-    weight = np.asarray(1 / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / np.square(np.float32(EDGE) * usual)), np.float32)
+    usual = np.asarray(cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32) * np.float32(
+        0.63
+    ) + np.float32(1e-4)
+    weight = np.asarray(
+        1 / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / np.square(np.float32(EDGE) * usual)), np.float32
+    )
     most = 2 * usual
     least = -most
     px, py, qx, qy = (np.minimum(np.maximum(slope, least), most) for slope in (dx, dy, gx, gy))
@@ -108,4 +121,6 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     # A running sum's rounding may leave a little less than nothing.
     together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
     shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
-    return np.asarray(np.where(share < LEAST_VALID, np.float32(0), shown), np.float32), weight
+    shown[share < LEAST_VALID] = 0
+    # So few pixels agree by chance now and then: a cell is asked together with its neighbours.
+    return np.asarray(cv2.blur(shown, (3, 3)), np.float32), weight

@@ -35,6 +35,7 @@ from gateway.vision.ground import (
     beyond,
     detail_of,
     grain,
+    grown,
     level_of,
     per_cell,
     regions,
@@ -60,8 +61,8 @@ FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
 RESTLESS_S, FREE_S = 30.0, 3.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
-#: An outline that is no steeper than so many times the noise (log, of a picture) is none.
-FAINT = 10.0
+#: A thing has an outline: steeper than so many times the noise (both logarithms of grey).
+FAINT = 15.0
 #: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
 MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
@@ -117,7 +118,6 @@ class LaneWatch:
     _free: Floats | None = None
     _lit: Floats | None = None
     _inside: Floats | None = None
-    _lost: Mask | None = None
     _weight: Floats | None = None
     #: Where the cut-out lies in the picture: left, top, width, height, in shares.
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
@@ -284,20 +284,20 @@ class LaneWatch:
         valid, usual = (self._fast < BURNT).astype(np.float32), ground.usual
         shown, self._weight = shows_through(self._present, ground.detail, valid)
         burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
-        grainy = usual > 2 * BLIND
-        # Something of the ground's own colour may hide it: then neither the ground is learnt nor how it usually shows.
-        self._lost = lost = grainy & (shown < GONE * usual)
-        unlike = changed | lost | (burnt & (ground.level < BURNT - 0.1))
-        usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
-        # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground.
-        kept = grainy & (shown < SHOWS * usual) & (self._age > 0)
+        # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
+        # ground's own colour may hide it.
+        grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
+        hidden = (unseen & (changed | (grainy & (self._age > 0)))) | (grainy & (shown < GONE * usual))
         blind, light = changed & (usual < BLIND), burnt & (ground.level > BURNT - GLARE)
         if (blind | light).any():
             # Ground without grain, or with less than the picture's noise, cannot show; where it is light, more light burns it out, and that
             # alone hides nothing.
             bare = grain(ground.detail) < per_cell(self._noise)
             blind, light = blind & bare, light & bare
-        return np.asarray(((changed & (shown < SHOWS * usual)) | blind | lost | kept) & ~light & ~self._glare(burnt))
+        hidden = grown((hidden | blind) & ~light & ~self._glare(burnt), grainy & unseen & ~burnt)
+        unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
+        usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
+        return hidden
 
     def _glare(self, burnt: Mask) -> Mask:
         """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
@@ -445,10 +445,10 @@ class LaneWatch:
             return False
         ground = self._grounds[0].detail
         seen = steepness(self._present, wide, outline)
-        if steepness(ground, wide, outline) <= 1.4 * seen:
-            return False
         if seen < FAINT * float(np.median(self._noise[outline])):
             return True
+        if steepness(ground, wide, outline) <= 1.4 * seen:
+            return False
         # Lines on the ground that lie close together make an outline of anything. But then it is the ground that is inside as it is around.
         ring = (np.asarray(cv2.dilate(whole, np.ones((7, 7), np.uint8))) > whole) & (self._inside >= 0.5)
         return not ring.any() or _apart(ground, mask, ring) + MORE_APART >= _apart(self._present, mask, ring)
@@ -468,7 +468,7 @@ class LaneWatch:
 
     def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
-        assert self._lit is not None and self._lost is not None and self._weight is not None
+        assert self._lit is not None and self._weight is not None
         kept = hidden if self._standing is None else hidden | self._standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
         closed = np.asarray(
@@ -480,7 +480,6 @@ class LaneWatch:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
-        pace[self._lost] = 0
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
         self._take(np.where(kept, 0, pace).astype(np.float32), np.maximum(self._weight, EDGES), detail, level)
 
