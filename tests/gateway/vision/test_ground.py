@@ -47,9 +47,9 @@ def test_a_plain_thing_hides_it(grey: float) -> None:
 
 def test_burnt_out_pixels_say_nothing() -> None:
     detail = detail_of(GROUND)
-    assert (shows_through(detail, detail, np.zeros(SHAPE, np.float32)) == 0).all()
+    assert (shows_through(detail, detail, np.zeros(SHAPE, np.float32))[0] == 0).all()
     flat = np.full(SHAPE, 5.0, np.float32)
-    assert np.isfinite(shows_through(detail_of(flat), detail_of(flat), VALID)).all()
+    assert all(np.isfinite(one).all() for one in shows_through(detail_of(flat), detail_of(flat), VALID))
 
 
 def test_an_edge_beside_it_is_no_grain() -> None:
