@@ -91,7 +91,7 @@ def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
     inwards = _slopes(np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32))
     across, down = _slopes(detail)
     steep = np.abs(across * inwards[0] + down * inwards[1]) / (np.hypot(*inwards) + 1e-6)
-    return float(np.median(np.asarray(cv2.dilate(steep, np.ones((7, 7), np.uint8)))[outline]))
+    return float(np.median(np.asarray(cv2.dilate(steep, np.ones((2 * CELL + 1, 2 * CELL + 1), np.uint8)))[outline]))
 
 
 def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats]:

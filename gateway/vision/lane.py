@@ -437,9 +437,9 @@ class LaneWatch:
         # Within a thing's own area there is no outline to be found, so the holes and notches of what we see of it are closed.
         hull = cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))
         whole = np.asarray(cv2.fillConvexPoly(mask.astype(np.uint8), hull, 1))
-        # Beside its edge the ground still shows in a cell's surroundings: the outline runs about a cell further out.
-        whole = np.asarray(cv2.dilate(whole, np.ones((3, 3), np.uint8)))
         wide = np.asarray(cv2.resize(whole, self._present.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        # Beside its edge the ground still shows in a cell's surroundings, so the outline runs up to a cell further out.
+        wide = np.asarray(cv2.dilate(wide, np.ones((CELL + 1, CELL + 1), np.uint8)), np.uint8)
         # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
         lane = np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR)) >= 0.5
         outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
