@@ -62,7 +62,7 @@ RESTLESS_S, FREE_S = 30.0, 3.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
 #: A thing has an outline: steeper than so many times the noise (both logarithms of grey).
-FAINT = 15.0
+FAINT = 25.0
 #: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
 MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
