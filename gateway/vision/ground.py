@@ -94,6 +94,10 @@ def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
     return float(np.median(np.asarray(cv2.dilate(steep, np.ones((2 * CELL + 1, 2 * CELL + 1), np.uint8)))[outline]))
 
 
+def _around(values: Floats) -> Floats:
+    return np.asarray(cv2.blur(values, (WINDOW, WINDOW)), np.float32)
+
+
 def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats]:
     """How well the ground shows: for each cell the correlation of the ground's slopes with the picture's around it, over valid pixels, 0
     where too few are; and for each pixel how much it counted.
@@ -103,19 +107,22 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     what is left of the ground in the average of the last seconds does not count as seen.
     """
     (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
-    steep = np.asarray(cv2.blur(np.abs(gx) + np.abs(gy), (WINDOW, WINDOW)), np.float32)
+    steep = _around(np.abs(gx) + np.abs(gy))
     usual = np.asarray(cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32) * np.float32(
         0.63
     ) + np.float32(1e-4)
-    weight = np.asarray(
-        1 / np.square(1 + (np.square(dx - gx) + np.square(dy - gy)) / np.square(np.float32(EDGE) * usual)), np.float32
-    )
+    ex, ey = dx - gx, dy - gy
+    weight = np.asarray(1 / np.square(1 + (ex * ex + ey * ey) / np.square(np.float32(EDGE) * usual)), np.float32)
+    # Light that rises evenly lifts all slopes around alike, so each is taken against the mean around it.
+    heard = _around(weight) + np.float32(1e-3)
     most = 2 * usual
     least = -most
-    px, py, qx, qy = (np.minimum(np.maximum(slope, least), most) for slope in (dx, dy, gx, gy))
+    px, py, qx, qy = (
+        np.minimum(np.maximum(slope - _around(weight * slope) / heard, least), most) for slope in (dx, dy, gx, gy)
+    )
     counts = weight * valid
     around = [
-        per_cell(np.asarray(cv2.blur(product, (WINDOW, WINDOW)), np.float32))
+        per_cell(_around(product))
         for product in ((px * qx + py * qy) * counts, (px * px + py * py) * counts, (qx * qx + qy * qy) * counts, valid)
     ]
     # A running sum's rounding may leave a little less than nothing.
