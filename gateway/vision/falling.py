@@ -42,8 +42,8 @@ SIDEWAYS = 12.0
 #: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
 #: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
 LONG_M, BEGINS_S, LANDS_S, SLOWLY = 6.0, 0.35, 0.3, 5.0
-#: And what is first seen in mid-air must be seen for so many seconds: for a moment any fast speck keeps to a parabola.
-MIDAIR_S = 1.0
+#: And what is first seen in mid-air must be seen for so long, seconds: for a moment any fast speck keeps to a parabola.
+MIDAIR_S = 0.8
 #: Pixels that the lens, the blur and the grid add to a small spot's width.
 SOFT_PX = 3.0
 #: Two tracks that end within this of each other are one thing.
