@@ -100,9 +100,11 @@ def test_what_is_no_fall(name: str, height: object) -> None:
     assert look(np.vstack([quiet(), way, quiet()])) == [], name
 
 
-def seen_falling(begin_m: float, end_m: float, *, sideways: float = 20.0, size: int = 7) -> list[Sighting]:
-    """Let a thing go at one height and vanish at another; `sideways` in pixels a second."""
-    t = np.arange(int(np.sqrt(2 * (begin_m - end_m) / GRAVITY) * FPS)) / FPS
+def seen_falling(
+    begin_m: float, end_m: float, *, sideways: float = 20.0, size: int = 7, hidden_s: float = 0.0
+) -> list[Sighting]:
+    """Let a thing go at one height and vanish at another; `sideways` in pixels a second; at first it is hidden."""
+    t = np.arange(int(hidden_s * FPS), int(np.sqrt(2 * (begin_m - end_m) / GRAVITY) * FPS)) / FPS
     way = np.column_stack([400 + sideways * t, rows_of(begin_m - GRAVITY * t**2 / 2)])
     detector = Falling(FallingRule(heights=MARKS))
     pictures = film(np.vstack([quiet(), way, quiet()]), size=size)
@@ -113,6 +115,19 @@ def test_a_short_fall_is_one_only_where_it_goes_on_to_the_ground() -> None:
     assert seen_falling(30, 25) == [], "a bird that drops off its ledge and takes wing"
     assert len(seen_falling(7.5, 2.2)) == 1, "out of the second floor"
     assert len(seen_falling(30, 12)) == 1, "far enough for anything"
+
+
+def test_what_is_first_seen_in_mid_air_must_be_seen_for_long() -> None:
+    assert len(seen_falling(9.5, 2.2)) == 1
+    assert seen_falling(9.5, 2.2, hidden_s=0.6) == [], "a short one must begin at rest"
+    assert seen_falling(22, 5, hidden_s=1.3) == [], "half a second"
+    assert len(seen_falling(36, 5, hidden_s=1.3)) == 1, "more than a second"
+
+
+def test_a_short_fall_is_no_bird() -> None:
+    scale = float(Scale.through(MARKS, ROWS).pixels_per_metre(np.array([0.9 * ROWS]))[0])
+    assert len(seen_falling(7.5, 2.2, sideways=2 * scale)) == 1
+    assert seen_falling(7.5, 2.2, sideways=9 * scale) == []
 
 
 def test_nothing_thrown_flies_that_fast_sideways_nor_is_that_wide() -> None:
