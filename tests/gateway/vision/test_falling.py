@@ -127,7 +127,7 @@ def test_what_is_first_seen_in_mid_air_must_be_seen_for_long() -> None:
 def test_a_short_fall_is_no_bird() -> None:
     scale = float(Scale.through(MARKS, ROWS).pixels_per_metre(np.array([0.9 * ROWS]))[0])
     assert len(seen_falling(7.5, 2.2, sideways=2 * scale)) == 1
-    assert seen_falling(7.5, 2.2, sideways=9 * scale) == []
+    assert seen_falling(7.5, 2.2, sideways=5 * scale) == []
 
 
 def test_nothing_thrown_flies_that_fast_sideways_nor_is_that_wide() -> None:
