@@ -27,10 +27,15 @@ NEARBY = 13
 LEAST_VALID = 0.3
 
 
+def _thick(cells: Mask) -> NDArray[np.uint8]:
+    return np.asarray(
+        cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8)), np.uint8
+    )
+
+
 def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
     """Yield the outline and the filled area of each region that is thick enough for a thing."""
-    opened = cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))
-    closed = np.asarray(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+    closed = np.asarray(cv2.morphologyEx(_thick(cells), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for outline in outlines:
         region = np.zeros_like(closed)
@@ -40,10 +45,9 @@ def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
 
 def grown(sure: Mask, perhaps: Mask) -> Mask:
     """Add to the cells that are sure those that may be so too and hang together with a thick part of them."""
-    thick = cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))
     count, parts = cv2.connectedComponents((sure | perhaps).astype(np.uint8))
     with_thick = np.zeros(count, bool)
-    with_thick[parts[np.asarray(thick) > 0]] = True
+    with_thick[parts[_thick(sure) > 0]] = True
     return np.asarray(sure | (perhaps & with_thick[parts]))
 
 
@@ -55,7 +59,7 @@ def detail_of(log: Floats) -> Floats:
 def grain(detail: Floats) -> Floats:
     """How strong the finest of a picture's detail is around each cell: a surface's own grain, without what edges beside it leave."""
     finest = detail - cv2.blur(detail, (5, 5))
-    return np.sqrt(np.maximum(per_cell(np.asarray(cv2.blur(finest * finest, (WINDOW, WINDOW)), np.float32)), 0))
+    return np.sqrt(np.maximum(per_cell(_around(finest * finest)), 0))
 
 
 def beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
@@ -98,9 +102,9 @@ def _around(values: Floats) -> Floats:
     return np.asarray(cv2.blur(values, (WINDOW, WINDOW)), np.float32)
 
 
-def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats]:
+def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats, Mask]:
     """How well the ground shows: for each cell the correlation of the ground's slopes with the picture's around it, over valid pixels, 0
-    where too few are; and for each pixel how much it counted.
+    where too few are; for each pixel how much it counted; and the cells with too few.
 
     Where the picture's slope is far from the ground's there is an edge of light in one of them, and it counts for little. How steep the
     ground usually is is asked where it is least so nearby, or an edge would hide itself. Where the picture is far flatter than the ground,
@@ -128,6 +132,7 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     # A running sum's rounding may leave a little less than nothing.
     together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
     shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
-    shown[share < LEAST_VALID] = 0
+    few = share < LEAST_VALID
+    shown[few] = 0
     # So few pixels agree by chance now and then: a cell is asked together with its neighbours.
-    return np.asarray(cv2.blur(shown, (3, 3)), np.float32), weight
+    return np.asarray(cv2.blur(shown, (3, 3)), np.float32), weight, few

@@ -27,9 +27,7 @@ from numpy.typing import NDArray
 
 from gateway.vision.ground import (
     CELL,
-    LEAST_VALID,
     THIN,
-    WINDOW,
     Floats,
     Mask,
     beyond,
@@ -53,10 +51,10 @@ _LOG = np.log(np.arange(256, dtype=np.float32) + 6)
 EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
 #: How long the ground is learnt before anything is judged.
 LEARN_S = 20.0
-#: At which share of that pace edges of light are.
-EDGES = 0.1
 #: How fast things are taken over, seconds: the present, the ground, the ground under another light.
 FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
+#: At which share of that pace edges of light are.
+EDGES = 0.1
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
 RESTLESS_S, FREE_S = 30.0, 3.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
@@ -118,7 +116,6 @@ class LaneWatch:
     _free: Floats | None = None
     _lit: Floats | None = None
     _inside: Floats | None = None
-    _weight: Floats | None = None
     #: Where the cut-out lies in the picture: left, top, width, height, in shares.
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     _standing: Mask | None = None
@@ -205,7 +202,7 @@ class LaneWatch:
         first, second = np.array_split(stack, 2)
         now = second.mean(axis=0, dtype=np.float32)
         valid = np.asarray(now < BURNT, np.float32)
-        usual, _ = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
+        usual, _, _ = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
         self._grounds.insert(0, _Ground(detail_of(ground), level_of(ground), usual))
         del self._grounds[MOST_GROUNDS:]
         self._fast, self._present, self._level = ground.copy(), detail_of(ground), level_of(ground)
@@ -265,10 +262,10 @@ class LaneWatch:
         self._present += (detail - self._present) * part
         self._level += (level - self._level) * part
         changed = departs | self._other_light(ground)
-        hidden = self._hidden(step, ground, changed)
+        hidden, weight = self._hidden(step, ground, changed)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
-        self._take_over(step, detail, level, hidden, changed)
+        self._take_over(step, detail, weight, level, hidden, changed)
         return found
 
     def _other_light(self, ground: _Ground) -> Mask:
@@ -277,13 +274,12 @@ class LaneWatch:
         change = self._level - ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
-    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> Mask:
-        """Cells that have changed and in which the ground's grain does not show as it usually does."""
+    def _hidden(self, step: float, ground: _Ground, changed: Mask) -> tuple[Mask, Floats]:
+        """Cells in which the ground's grain does not show as it usually does; and how much each pixel counted in that."""
         assert self._fast is not None and self._present is not None
         assert self._noise is not None and self._age is not None
         valid, usual = (self._fast < BURNT).astype(np.float32), ground.usual
-        shown, self._weight = shows_through(self._present, ground.detail, valid)
-        burnt = per_cell(np.asarray(cv2.blur(valid, (WINDOW, WINDOW)), np.float32)) < LEAST_VALID
+        shown, weight, burnt = shows_through(self._present, ground.detail, valid)
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
         # ground's own colour may hide it.
         grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
@@ -297,7 +293,7 @@ class LaneWatch:
         hidden = grown((hidden | blind) & ~light & ~self._glare(burnt), grainy & unseen & ~burnt)
         unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
-        return hidden
+        return hidden, weight
 
     def _glare(self, burnt: Mask) -> Mask:
         """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
@@ -468,9 +464,11 @@ class LaneWatch:
         ground.detail += (detail - ground.detail) * (wide * weight)
         ground.level += (level - ground.level) * pace
 
-    def _take_over(self, step: float, detail: Floats, level: Floats, hidden: Mask, changed: Mask) -> None:
+    def _take_over(
+        self, step: float, detail: Floats, weight: Floats, level: Floats, hidden: Mask, changed: Mask
+    ) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
-        assert self._lit is not None and self._weight is not None
+        assert self._lit is not None
         kept = hidden if self._standing is None else hidden | self._standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
         closed = np.asarray(
@@ -483,7 +481,7 @@ class LaneWatch:
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
-        self._take(np.where(kept, 0, pace).astype(np.float32), np.maximum(self._weight, EDGES), detail, level)
+        self._take(np.where(kept, 0, pace).astype(np.float32), np.maximum(weight, EDGES), detail, level)
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
