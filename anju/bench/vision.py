@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-HELD_OUT = 83_000
+HELD_OUT = 100_000
 #: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
 GRACE_S, TOLD_WITHIN_S = 20.0, 30.0
 DWELL_S = 120.0
