@@ -48,6 +48,12 @@ MIDAIR_S = 0.8
 SOFT_PX = 3.0
 #: Two tracks that end within this of each other are one thing.
 SAME_S = 1.5
+#: What passes before something as light as itself is seen in part or not at all. Of a track's points this share may lie off the way, and
+#: pieces are one fall where the later begins so soon after the earlier (or before its end, seconds), and so near to where that would be by
+#: then (metres or pixels, and as a share of what it falls meanwhile).
+OFF_SHARE, GAP_S, OVERLAP_S, GAP_M, GAP_PX, GAP_SHARE = 0.2, 0.8, 0.2, 0.5, 4.0, 0.25
+#: Points of a piece, and pieces kept.
+PIECE_POINTS, MOST_PIECES = 4, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +115,32 @@ class _Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fall:
-    """What a track says as a fall: terminal speed (m/s), apex, drop and misfit (metres), and how long it was seen (seconds)."""
+    """What a track says as a fall: terminal speed (m/s), apex, drop and misfit (metres), how long it was seen and how long before that it
+    left its apex (seconds, negative: after).
+    """
 
     terminal: float
     apex_m: float
     drop_m: float
     seconds: float
+    begun_s: float
     rms_m: float
+
+    def height(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Metres above ground, `t` seconds after it was first seen."""
+        return self.apex_m - _fallen(t + self.begun_s, self.terminal**-2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A track that keeps to the law: from when on, as what fall, in how many points, and how far it would be from an even motion."""
+
+    track: _Track
+    first_s: float
+    fall: Fall
+    points: int
+    straight_m: float
+    sideways: float
 
 
 @dataclass(slots=True)
@@ -128,7 +153,8 @@ class Falling:
     _spots: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     _before: float = float("-inf")
     _tracks: list[_Track] = field(default_factory=list)
-    _told: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+    _told: deque[_Way] = field(default_factory=lambda: deque(maxlen=20))
+    _pieces: deque[_Way] = field(default_factory=lambda: deque(maxlen=MOST_PIECES))
     _scale: Scale | None = None
     _inside: NDArray[np.uint8] | None = None
     _lowest: float = 0.0
@@ -241,7 +267,8 @@ class Falling:
         going += self._begin(t, spots, taken)
         going.sort(key=lambda one: -len(one.t))
         self._tracks = _distinct(going)[:MOST_TRACKS]
-        return [track for track in ended if len(track.t) >= LEAST_POINTS]
+        least = PIECE_POINTS if self._pieces or self._told else LEAST_POINTS
+        return [track for track in ended if len(track.t) >= least]
 
     def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
         """Return for every hypothesis the spot nearest to where it predicts its thing; None where none is near enough."""
@@ -306,23 +333,48 @@ class Falling:
     # Judgement -------------------------------------------------------------------------------------------------------
 
     def _judge(self, track: _Track) -> Sighting | None:
-        assert self._scale is not None
-        found = self.fall(track)
-        if found is None:
+        """Tell of a track that ended if it is a fall, by itself or with pieces of before; else keep it for those to come."""
+        if any(self._goes_on(way, track, way.fall.seconds) for way in self._told):
             return None
-        begins = track.t[0]
-        if any(abs(begins - other) < SAME_S for other in self._told):
+        earlier = [_joined(piece.track, track) for piece in self._pieces if self._goes_on(piece, track, OVERLAP_S)]
+        for candidate in (track, *earlier):
+            way = self._way(candidate)
+            if way is None:
+                continue
+            if self._proves(way):
+                return self._tell(way)
+            self._pieces.append(way)
+        return None
+
+    def _tell(self, way: _Way) -> Sighting | None:
+        begins = way.track.t[0]
+        if any(abs(begins - other.track.t[0]) < SAME_S for other in self._told):
             return None
-        self._told.append(begins)
+        self._told.append(way)
         rows, columns = self._earlier[-1].shape
-        path = [(round(x / columns, 4), round(y / rows, 4)) for x, y in zip(track.x, track.y, strict=True)]
+        path = [(round(x / columns, 4), round(y / rows, 4)) for x, y in zip(way.track.x, way.track.y, strict=True)]
+        found = way.fall
         return Sighting(
             hazard="falling_object", state="on", at_s=begins, path=path,
             data={"from_height_m": round(found.apex_m, 1), "drop_m": round(found.drop_m, 1), "seconds": round(found.seconds, 2)},
         )  # fmt: skip
 
-    def fall(self, track: _Track) -> Fall | None:
-        """Tell whether a track is a fall; None where it is not."""
+    def _goes_on(self, way: _Way, track: _Track, overlap: float) -> bool:
+        """Tell whether a track begins soon after a way ended, or not long before, and about where that is by then."""
+        assert self._scale is not None
+        before, begins = way.track, track.t[0]
+        gap = begins - before.t[-1]
+        if not -overlap < gap <= GAP_S:
+            return False
+        row = np.array(track.y[0])
+        pixels = float(self._scale.pixels_per_metre(row))
+        then, now = way.fall.height(np.array([min(before.t[-1], begins), begins]) - way.first_s)
+        x = float(np.interp(begins, before.t, before.x)) + before.velocity[0] * max(gap, 0.0)
+        room = max(GAP_M, GAP_PX / pixels) + GAP_SHARE * float(then - now)
+        return abs(float(self._scale.metres(row) - now)) <= room and abs(track.x[0] - x) / pixels <= room
+
+    def _way(self, track: _Track) -> _Way | None:
+        """How a track keeps to the law of a fall, whether or not that proves one; None where it does not."""
         assert self._scale is not None
         first = int(np.argmin(track.y))  # What is thrown up begins to fall at its apex.
         t, x, y = (np.array(values[first:]) for values in (track.t, track.x, track.y))
@@ -334,30 +386,53 @@ class Falling:
         drop = float(h[0] - h[-1])
         width = float(np.median((np.array(track.width[first:]) - SOFT_PX) / scale))
         allowed = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop, FIT_WIDTH * width)
-        bend = np.polyfit(t, across, 2)
-        rms_x = _rms(np.polyval(bend, t) - across)
-        straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
-        # What has fallen only a little is seen to go on to the ground.
-        short = drop < LONG_M
-        lands = track.y[-1] + track.velocity[1] * LANDS_S >= self._lowest
-        if (
-            drop < self.rule.least_drop_m
-            or (short and not lands)
-            or len(track.t) < LEAST_SEEN * (len(track.t) + track.missed)
-            or rms_x > 2 * allowed
-            or abs(2 * bend[0]) > 0.35 * GRAVITY
-            or abs(across[-1] - across[0]) > (SLOWLY if short else SIDEWAYS) * t[-1]
-            or width > self.rule.most_size_m
-        ):
+        sideways = abs(float(across[-1] - across[0])) / float(t[-1])
+        if width > self.rule.most_size_m or sideways > SIDEWAYS:
             return None
-        found = best_fall(t, h, self.rule.roof + 2.0)
-        if found is not None and found.apex_m - h[0] > GRAVITY / 2 * BEGINS_S**2 and (short or t[-1] < MIDAIR_S):
-            return None
-        if found is not None and found.terminal < 1.01 * SLOWEST:
+        for left in (2, 1):
+            bend = np.polyfit(t, across, 2)
+            aside = np.polyval(bend, t) - across
+            found = best_fall(t, h, self.rule.roof + 2.0)
+            if found is None or abs(2 * bend[0]) > 0.35 * GRAVITY:
+                return None
             # What would rather fall still more slowly is a leaf, unless it keeps to the law so well that it is only seen too briefly.
-            allowed /= 2
-        # The fit must be good, and much better than that of an even motion.
-        return found if found is not None and found.rms_m <= allowed and straight >= 2.5 * found.rms_m else None
+            most = allowed / 2 if found.terminal < 1.01 * SLOWEST else allowed
+            off = found.height(t) - h
+            if found.rms_m <= most and _rms(aside) <= 2 * most:
+                straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
+                return _Way(track, track.t[first], found, len(t) + first, straight, sideways)
+            keep = np.sort(np.argsort(np.hypot(off, aside / 2))[: len(t) - int(OFF_SHARE * len(t))])
+            if left == 1 or len(keep) < LEAST_POINTS:
+                return None
+            t, h, across = t[keep], h[keep], across[keep]
+        return None
+
+    def _proves(self, way: _Way) -> bool:
+        """Tell whether nothing but a thing that fell is seen so."""
+        track, found = way.track, way.fall
+        # What has fallen only a little is seen to go on to the ground.
+        short = found.drop_m < LONG_M
+        lands = track.y[-1] + track.velocity[1] * LANDS_S >= self._lowest
+        from_rest = found.begun_s <= BEGINS_S
+        return (
+            found.drop_m >= self.rule.least_drop_m
+            and (lands or not short)
+            and way.points >= LEAST_SEEN * (len(track.t) + track.missed)
+            and way.sideways <= (SLOWLY if short else SIDEWAYS)
+            and (from_rest or not (short or found.seconds < MIDAIR_S))
+            # The fit must be much better than that of an even motion.
+            and way.straight_m >= 2.5 * found.rms_m
+        )
+
+
+def _joined(piece: _Track, track: _Track) -> _Track:
+    """One track of two; the pictures between them are ones in which the thing was missing."""
+    kept = int(np.searchsorted(piece.t, track.t[0]))
+    missing = max(round((track.t[0] - piece.t[kept - 1]) / float(np.median(np.diff(track.t)))) - 1, 0)
+    return _Track(
+        piece.t[:kept] + track.t, piece.x[:kept] + track.x, piece.y[:kept] + track.y, piece.width[:kept] + track.width,
+        track.velocity, track.acceleration, track.misses, piece.missed + missing + track.missed,
+    )  # fmt: skip
 
 
 def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) -> Fall | None:
@@ -393,7 +468,9 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
             apex = float(np.mean(h + _fallen(t - t0, drag)))
         rms = _rms(apex - _fallen(t - t0, drag) - h)
         if apex <= highest + 0.01 and (best is None or rms < best.rms_m):
-            best = Fall(terminal=drag**-0.5, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1]), rms_m=rms)
+            best = Fall(
+                terminal=drag**-0.5, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1] - t[0]), begun_s=-t0, rms_m=rms
+            )  # fmt: skip
     return best
 
 

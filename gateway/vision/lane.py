@@ -65,6 +65,8 @@ FAINT = 25.0
 MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
 TOGETHER_S = 30.0
+#: A region must be at least this share of all that hides the ground and hangs together with it.
+LEAST_PART = 1 / 3
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
 #: never does (no grain, too much noise), what departs is held to be hidden.
 SHOWS, BLIND = 0.5, 0.3
@@ -77,10 +79,15 @@ LIT_S = 20.0
 #: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
 OTHER_VIEW, OTHER_VIEW_S = 0.6, 5.0
 MOST_GROUNDS = 4
+#: What the ground looked like is remembered this often, and so many times: what shows in one of them is not hidden.
+REMEMBER_S, MOST_REMEMBERED, ASK_BEFORE_S = 300.0, 4, 30.0
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
 WORN_S = 300.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
 BURNT = float(np.log(250 + 6))
+#: Within how much (natural logarithms) of burnt out the ground must be, by what the light around has become, to be expected so; and how
+#: many cells wide around is.
+EXPECTED, NEAR = 0.2, 15
 #: By how much (natural logarithms) what surrounds a light that burns the picture out is darker at most.
 FALLS_OFF = 0.15
 #: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be a thing and not a light.
@@ -96,6 +103,9 @@ class _Ground:
     detail: Floats
     level: Floats
     usual: Floats
+    #: As it was before: detail, and how well its grain usually showed.
+    earlier: deque[tuple[Floats, Floats]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
+    remembered_at: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -126,6 +136,7 @@ class LaneWatch:
     _restored: _Ground | None = None
     _restored_standing: Mask | None = None
     _seen_at: float = float("-inf")
+    _asked_before_at: float = float("-inf")
 
     @property
     def covered(self) -> Mask | None:
@@ -246,6 +257,9 @@ class LaneWatch:
         assert self._fast is not None and self._present is not None
         assert self._level is not None and self._noise is not None
         ground = self._grounds[0]
+        if t - ground.remembered_at >= REMEMBER_S:
+            ground.earlier.append((ground.detail.copy(), ground.usual.copy()))
+            ground.remembered_at = t
         detail = detail_of(log)
         if self._before is not None:
             moved = np.minimum(np.abs(detail - self._before), 4 * self._noise)
@@ -290,10 +304,21 @@ class LaneWatch:
             # alone hides nothing.
             bare = grain(ground.detail) < per_cell(self._noise)
             blind, light = blind & bare, light & bare
-        hidden = grown((hidden | blind) & ~light & ~self._glare(burnt), grainy & unseen & ~burnt)
+        # Nor does it where all the light there is has grown so much.
+        expected = burnt & (ground.level + self._nearby(self._level - ground.level, ~unseen & ~burnt) > BURNT - EXPECTED)
+        sure = (hidden | blind) & ~light & ~expected & ~self._glare(burnt)
+        hidden = grown(sure, grainy & unseen & (~burnt | expected))
         unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
         return hidden, weight
+
+    @staticmethod
+    def _nearby(values: Floats, known: Mask) -> Floats:
+        """The mean of what is known around each cell; of the whole picture's where nothing near is known."""
+        count = known.astype(np.float32)
+        near, weight = (np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count))
+        overall = float(np.median(values[known])) if known.any() else 0.0
+        return np.where(weight > 0.05, near / np.maximum(weight, 0.05), np.float32(overall))
 
     def _glare(self, burnt: Mask) -> Mask:
         """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
@@ -344,13 +369,21 @@ class LaneWatch:
         if worn.any():
             # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake of ours in the ground.
             self._absorb(worn)
+        if t - self._asked_before_at >= ASK_BEFORE_S:
+            self._asked_before_at = t
+            for _, region in regions(self._age >= ASK_BEFORE_S):
+                self._showed_before(region)
         old = (self._age >= self.rule.dwell_s).astype(np.uint8)
         if not old.any():
             return []
+        _, parts = cv2.connectedComponents((self._age > 0).astype(np.uint8))
         # A thing's parts come of age one after another, but what came much later is another thing that stands before it; and what is
         # thinner than this is an edge of light, not a thing.
         for outline, region in regions(self._age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
             if old[region].sum() < max(THIN * THIN, 0.5 * region.sum()):
+                continue
+            # What is but a small part of something that came later says nothing of how long that stands.
+            if region.sum() < LEAST_PART * np.isin(parts, np.unique(parts[region & (old > 0)])).sum():
                 continue
             mask = self._in_lane(region)
             width = self._width(mask)
@@ -451,6 +484,25 @@ class LaneWatch:
         ring = (np.asarray(cv2.dilate(whole, np.ones((7, 7), np.uint8))) > whole) & (self._inside >= 0.5)
         return not ring.any() or _apart(ground, mask, ring) + MORE_APART >= _apart(self._present, mask, ring)
 
+    def _showed_before(self, mask: Mask) -> bool:
+        """Tell whether the ground of before still shows where today's does not: an edge of light that crept over it left its ghost in
+        what we learnt since, and the ground of before is taken up again.
+        """
+        assert self._present is not None and self._fast is not None and self._age is not None
+        ground, valid = self._grounds[0], (self._fast < BURNT).astype(np.float32)
+        for detail, usual in reversed(ground.earlier):
+            shown, _, _ = shows_through(self._present, detail, valid)
+            grainy = mask & (usual > 2 * BLIND)
+            if grainy.sum() < 0.5 * mask.sum() or (shown >= SHOWS * usual)[grainy].mean() < 0.5:
+                continue
+            around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
+            wide = np.asarray(cv2.resize(around.astype(np.float32), detail.shape[::-1], interpolation=cv2.INTER_LINEAR))
+            ground.detail += (detail - ground.detail) * wide
+            ground.usual[around] = usual[around]
+            self._age[mask] = 0
+            return True
+        return False
+
     def _absorb(self, mask: Mask) -> None:
         assert self._present is not None and self._level is not None and self._age is not None
         around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
@@ -481,7 +533,11 @@ class LaneWatch:
         kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
         pace = np.where(changed, np.where(self._lit >= LIT_S, step / LIGHT_S, 0), step / GROUND_S)
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
+        ground, before = self._grounds[0], self._grounds[0].level.copy()
         self._take(np.where(kept, 0, pace).astype(np.float32), np.maximum(weight, EDGES), detail, level)
+        if kept.any():
+            # What is not learnt grows lighter or darker as the ground around it does.
+            ground.level += np.where(kept, self._nearby(ground.level - before, ~kept), 0)
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
