@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from anju.memory import kept_memory
+
 HELD_OUT = 100_000
 #: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
 GRACE_S, TOLD_WITHIN_S = 20.0, 30.0
@@ -126,7 +128,8 @@ def run(
 
 
 def _scene(rule: Watched, seconds: float, seed: int) -> Scene:
-    return SCENES[rule](seed, seconds)
+    with kept_memory():
+        return SCENES[rule](seed, seconds)
 
 
 def summary(scenes: list[Scene], unit_s: float) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     most = 2 * usual
     least = -most
     px, py, qx, qy = (
-        np.minimum(np.maximum(slope - _around(weight * slope) / heard, least), most) for slope in (dx, dy, gx, gy)
+        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / heard, least), most)) for slope in (dx, dy, gx, gy)
     )
     counts = weight * valid
     around = [

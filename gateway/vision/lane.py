@@ -66,10 +66,12 @@ MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
 TOGETHER_S = 30.0
 #: A region must be at least this share of all that hides the ground and hangs together with it.
-LEAST_PART = 1 / 3
+LEAST_PART = 0.25
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
 #: never does (no grain, too much noise), what departs is held to be hidden.
 SHOWS, BLIND = 0.5, 0.3
+#: And as it was before it must show clearly, at this share.
+CLEARLY = 0.6
 #: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
 GONE = 0.2
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
@@ -79,8 +81,8 @@ LIT_S = 20.0
 #: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
 OTHER_VIEW, OTHER_VIEW_S = 0.6, 5.0
 MOST_GROUNDS = 4
-#: What the ground looked like is remembered this often, and so many times: what shows in one of them is not hidden.
-REMEMBER_S, MOST_REMEMBERED, ASK_BEFORE_S = 300.0, 4, 30.0
+#: What the ground looked like is remembered this often, and so many times; and so often what is hidden is looked for in that.
+REMEMBER_S, MOST_REMEMBERED, RECALL_S = 300.0, 4, 10.0
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
 WORN_S = 300.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
@@ -136,7 +138,8 @@ class LaneWatch:
     _restored: _Ground | None = None
     _restored_standing: Mask | None = None
     _seen_at: float = float("-inf")
-    _asked_before_at: float = float("-inf")
+    _recalled: Mask | None = None
+    _recalled_at: float = float("-inf")
 
     @property
     def covered(self) -> Mask | None:
@@ -196,7 +199,8 @@ class LaneWatch:
         """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
         if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
-        self._restored = _Ground(*(saved[name].astype(np.float32) for name in ("detail", "level", "usual")))
+        detail, level, usual = (saved[name].astype(np.float32) for name in ("detail", "level", "usual"))
+        self._restored = _Ground(detail, level, usual)
         self._restored_standing = saved["standing"].astype(bool)
 
     # The ground ------------------------------------------------------------------------------------------------------
@@ -257,9 +261,6 @@ class LaneWatch:
         assert self._fast is not None and self._present is not None
         assert self._level is not None and self._noise is not None
         ground = self._grounds[0]
-        if t - ground.remembered_at >= REMEMBER_S:
-            ground.earlier.append((ground.detail.copy(), ground.usual.copy()))
-            ground.remembered_at = t
         detail = detail_of(log)
         if self._before is not None:
             moved = np.minimum(np.abs(detail - self._before), 4 * self._noise)
@@ -277,6 +278,7 @@ class LaneWatch:
         self._level += (level - self._level) * part
         changed = departs | self._other_light(ground)
         hidden, weight = self._hidden(step, ground, changed)
+        hidden &= ~self._recall(t, hidden)
         self._grow(step, hidden, changed, still)
         found = self._judge(t, hidden)
         self._take_over(step, detail, weight, level, hidden, changed)
@@ -291,41 +293,32 @@ class LaneWatch:
     def _hidden(self, step: float, ground: _Ground, changed: Mask) -> tuple[Mask, Floats]:
         """Cells in which the ground's grain does not show as it usually does; and how much each pixel counted in that."""
         assert self._fast is not None and self._present is not None
-        assert self._noise is not None and self._age is not None
+        assert self._level is not None and self._noise is not None and self._age is not None
         valid, usual = (self._fast < BURNT).astype(np.float32), ground.usual
         shown, weight, burnt = shows_through(self._present, ground.detail, valid)
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
         # ground's own colour may hide it.
         grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
         hidden = (unseen & (changed | (grainy & (self._age > 0)))) | (grainy & (shown < GONE * usual))
-        blind, light = changed & (usual < BLIND), burnt & (ground.level > BURNT - GLARE)
-        if (blind | light).any():
-            # Ground without grain, or with less than the picture's noise, cannot show; where it is light, more light burns it out, and that
-            # alone hides nothing.
+        blind = changed & (usual < BLIND)
+        lit = expected = np.zeros_like(burnt)
+        if blind.any() or burnt.any():
+            # Ground without grain, or with less than the picture's noise, cannot show.
             bare = grain(ground.detail) < per_cell(self._noise)
-            blind, light = blind & bare, light & bare
-        # Nor does it where all the light there is has grown so much.
-        expected = burnt & (ground.level + self._nearby(self._level - ground.level, ~unseen & ~burnt) > BURNT - EXPECTED)
-        sure = (hidden | blind) & ~light & ~expected & ~self._glare(burnt)
-        hidden = grown(sure, grainy & unseen & (~burnt | expected))
+            blind &= bare
+        if burnt.any():
+            # Burning out hides nothing where all the light around has grown so much, nor where light ground is bare.
+            expected = burnt & (ground.level + _nearby(self._level - ground.level, ~unseen & ~burnt) > BURNT - EXPECTED)
+            lit = expected | (burnt & bare & (ground.level > BURNT - GLARE)) | self._glare(burnt)
+        hidden = grown((hidden | blind) & ~lit, grainy & unseen & (~burnt | expected))
         unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
         return hidden, weight
-
-    @staticmethod
-    def _nearby(values: Floats, known: Mask) -> Floats:
-        """The mean of what is known around each cell; of the whole picture's where nothing near is known."""
-        count = known.astype(np.float32)
-        near, weight = (np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count))
-        overall = float(np.median(values[known])) if known.any() else 0.0
-        return np.where(weight > 0.05, near / np.maximum(weight, 0.05), np.float32(overall))
 
     def _glare(self, burnt: Mask) -> Mask:
         """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
         assert self._level is not None
         glare = np.zeros_like(burnt)
-        if not burnt.any():
-            return glare
         count, areas = cv2.connectedComponents(burnt.astype(np.uint8), connectivity=4)
         for number in range(1, count):
             area = areas == number
@@ -369,10 +362,6 @@ class LaneWatch:
         if worn.any():
             # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake of ours in the ground.
             self._absorb(worn)
-        if t - self._asked_before_at >= ASK_BEFORE_S:
-            self._asked_before_at = t
-            for _, region in regions(self._age >= ASK_BEFORE_S):
-                self._showed_before(region)
         old = (self._age >= self.rule.dwell_s).astype(np.uint8)
         if not old.any():
             return []
@@ -452,7 +441,7 @@ class LaneWatch:
         detail = self._present
         if self._told is None or self._told.shape != detail.shape:
             self._told = detail.copy()
-        wide = np.asarray(cv2.resize(mask.astype(np.uint8), detail.shape[::-1], interpolation=cv2.INTER_NEAREST)) > 0
+        wide = _pixels(mask)
         now, then = detail[wide], self._told[wide]
         now, then = now - now.mean(), then - then.mean()
         likeness = float(np.dot(now, then) / np.sqrt(np.dot(now, now) * np.dot(then, then) + 1e-9))
@@ -466,7 +455,7 @@ class LaneWatch:
         # Within a thing's own area there is no outline to be found, so the holes and notches of what we see of it are closed.
         hull = cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))
         whole = np.asarray(cv2.fillConvexPoly(mask.astype(np.uint8), hull, 1))
-        wide = np.asarray(cv2.resize(whole, self._present.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        wide = _pixels(whole > 0).astype(np.uint8)
         # Beside its edge the ground still shows in a cell's surroundings, so the outline runs up to a cell further out.
         wide = np.asarray(cv2.dilate(wide, np.ones((CELL + 1, CELL + 1), np.uint8)), np.uint8)
         # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
@@ -484,29 +473,33 @@ class LaneWatch:
         ring = (np.asarray(cv2.dilate(whole, np.ones((7, 7), np.uint8))) > whole) & (self._inside >= 0.5)
         return not ring.any() or _apart(ground, mask, ring) + MORE_APART >= _apart(self._present, mask, ring)
 
-    def _showed_before(self, mask: Mask) -> bool:
-        """Tell whether the ground of before still shows where today's does not: an edge of light that crept over it left its ghost in
-        what we learnt since, and the ground of before is taken up again.
+    def _recall(self, t: float, hidden: Mask) -> Mask:
+        """Of hidden cells those in which the ground shows as it was before: an edge of light that crept over them left its ghost in what was
+        learnt since, and they are free to be learnt anew.
         """
-        assert self._present is not None and self._fast is not None and self._age is not None
-        ground, valid = self._grounds[0], (self._fast < BURNT).astype(np.float32)
-        for detail, usual in reversed(ground.earlier):
-            shown, _, _ = shows_through(self._present, detail, valid)
-            grainy = mask & (usual > 2 * BLIND)
-            if grainy.sum() < 0.5 * mask.sum() or (shown >= SHOWS * usual)[grainy].mean() < 0.5:
-                continue
-            around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
-            wide = np.asarray(cv2.resize(around.astype(np.float32), detail.shape[::-1], interpolation=cv2.INTER_LINEAR))
-            ground.detail += (detail - ground.detail) * wide
-            ground.usual[around] = usual[around]
-            self._age[mask] = 0
-            return True
-        return False
+        assert self._present is not None and self._fast is not None
+        ground = self._grounds[0]
+        if t - ground.remembered_at >= REMEMBER_S:
+            ground.earlier.append((ground.detail.copy(), ground.usual.copy()))
+            ground.remembered_at = t
+        if self._recalled is None or self._recalled.shape != hidden.shape:
+            self._recalled = np.zeros_like(hidden)
+        if t - self._recalled_at >= RECALL_S:
+            self._recalled_at = t
+            self._recalled[:] = False
+            if hidden.any():
+                valid = np.asarray(self._fast < BURNT, np.float32)
+                for detail, usual in ground.earlier:
+                    shown, _, _ = shows_through(self._present, detail, valid)
+                    self._recalled |= hidden & (usual > 2 * BLIND) & (shown >= CLEARLY * usual)
+        return hidden & self._recalled
 
     def _absorb(self, mask: Mask) -> None:
         assert self._present is not None and self._level is not None and self._age is not None
-        around = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
+        around = _around(mask)
         self._take(around.astype(np.float32), np.ones_like(self._present), self._present, self._level)
+        for detail, _ in self._grounds[0].earlier:
+            np.copyto(detail, self._present, where=_pixels(around))
         self._age[mask] = 0
 
     def _take(self, pace: Floats, weight: Floats, detail: Floats, level: Floats) -> None:
@@ -537,7 +530,26 @@ class LaneWatch:
         self._take(np.where(kept, 0, pace).astype(np.float32), np.maximum(weight, EDGES), detail, level)
         if kept.any():
             # What is not learnt grows lighter or darker as the ground around it does.
-            ground.level += np.where(kept, self._nearby(ground.level - before, ~kept), 0)
+            ground.level += np.where(kept, _nearby(ground.level - before, ~kept), 0)
+
+
+def _nearby(values: Floats, known: Mask) -> Floats:
+    """The mean of what is known around each cell; of the whole picture's where nothing near is known."""
+    count = known.astype(np.float32)
+    near, weight = (np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count))
+    if (weight > 0.05).all():
+        return np.asarray(near / weight, np.float32)
+    overall = float(np.median(values[known])) if known.any() else 0.0
+    return np.asarray(np.where(weight > 0.05, near / np.maximum(weight, 0.05), overall), np.float32)
+
+
+def _around(mask: Mask) -> Mask:
+    """A region with two cells around it."""
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
+
+
+def _pixels(cells: Mask) -> Mask:
+    return cells.repeat(CELL, axis=0).repeat(CELL, axis=1)
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:

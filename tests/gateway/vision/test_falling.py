@@ -124,6 +124,37 @@ def test_what_is_first_seen_in_mid_air_must_be_seen_for_long() -> None:
     assert len(seen_falling(36, 5, hidden_s=1.3)) == 1, "more than a second"
 
 
+def before_lit_windows(*rows: tuple[int, int]) -> list[Sighting]:
+    """Let a thing fall past windows that are burnt out, before which it cannot be seen, each from one row to another."""
+    t = np.arange(int(2.3 * FPS)) / FPS
+    y = rows_of(np.maximum(33 - GRAVITY * t**2 / 2, 0.5))
+    pictures = film(np.vstack([quiet(), np.column_stack([np.full_like(y, 600), y]), quiet(25)]))
+    detector = Falling(FallingRule(heights=MARKS))
+    found = []
+    for n, picture in enumerate(pictures):
+        for top, bottom in rows:
+            picture[top:bottom, 560:660] = 255
+        found += detector.see(n / FPS, picture)
+    return found + detector.finish()
+
+
+def test_what_passes_before_lit_windows_is_one_fall() -> None:
+    assert len(before_lit_windows()) == 1
+    assert len(before_lit_windows((190, 290))) == 1
+    assert len(before_lit_windows((160, 220), (290, 400), (480, 560))) == 1
+    assert before_lit_windows((120, 330), (345, 700)) == [], "hardly seen at all"
+
+
+def test_points_that_lie_off_the_way_are_passed_over_if_they_are_few() -> None:
+    t = np.arange(int(2.2 * FPS)) / FPS
+    y = rows_of(np.maximum(26 - GRAVITY * t**2 / 2, -9))
+    few, many = y.copy(), y.copy()
+    few[8:48:8] += 5
+    many[8:48:2] += 5
+    assert len(look(np.vstack([quiet(), np.column_stack([np.full_like(y, 600), few]), quiet()]))) == 1
+    assert look(np.vstack([quiet(), np.column_stack([np.full_like(y, 600), many]), quiet()])) == []
+
+
 def test_a_short_fall_is_no_bird() -> None:
     scale = float(Scale.through(MARKS, ROWS).pixels_per_metre(np.array([0.9 * ROWS]))[0])
     assert len(seen_falling(7.5, 2.2, sideways=2 * scale)) == 1

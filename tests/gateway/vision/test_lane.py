@@ -145,6 +145,42 @@ def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
     assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 172
 
 
+def test_what_is_a_small_part_of_something_that_came_later_says_nothing_of_that() -> None:
+    def both(*, other: bool) -> np.ndarray:
+        scene = GROUND.copy()
+        scene[60:82, 150:172] = 55
+        if other:
+            scene[60:150, 120:210] = 200
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
+    assert run(detector, [picture() for _ in range(80)]) == []
+    stood = run(detector, [both(other=n >= 120) for n in range(500)], 40.0)
+    assert [seen.state for _, seen in stood] == ["on"] and 220 <= stood[0][0] <= 240, "since the larger one came"
+
+
+def test_an_edge_of_light_that_creeps_leaves_no_ghost() -> None:
+    detector = LaneWatch(RULE)
+    columns = np.arange(320)[None, :] + 0.35 * np.arange(180)[:, None]
+    found = []
+    for n in range(2400):
+        shade = np.where(columns < 150 + 0.02 * n, 0.5, 1.0)
+        scene = lined() * shade + random.integers(-3, 4, (180, 320))
+        found += detector.see(n / 2, np.clip(scene, 0, 255).astype(np.uint8))
+    assert found == []
+
+
+def test_lines_that_burn_out_as_the_light_grows_are_no_thing() -> None:
+    def sunrise(n: int) -> np.ndarray:
+        scene = np.clip(GROUND * 0.6, 30, 80)
+        scene[60:180:24, 70:250] = scene[61:180:24, 70:250] = 170
+        scene[120:134, 90:240] = 170
+        scene = scene * (1 + 0.7 * min(max(n - 80, 0) / 30, 1))
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    assert run(LaneWatch(RULE), [sunrise(n) for n in range(700)]) == []
+
+
 def test_small_shadows_that_sway_are_no_thing() -> None:
     def leaves(n: int) -> np.ndarray:
         scene = GROUND.copy()
