@@ -51,7 +51,7 @@ SAME_S = 1.5
 #: What passes before something as light as itself is seen in part or not at all. Of a track's points this share may lie off the way, and
 #: pieces are one fall where the later begins so soon after the earlier (or before its end, seconds), and so near to where that would be by
 #: then (metres or pixels, and as a share of what it falls meanwhile).
-OFF_SHARE, GAP_S, OVERLAP_S, GAP_M, GAP_PX, GAP_SHARE = 0.2, 0.8, 0.2, 0.5, 4.0, 0.25
+OFF_SHARE, GAP_S, OVERLAP_S, GAP_M, GAP_PX, GAP_SHARE = 0.2, 0.8, 0.2, 0.5, 4.0, 0.4
 #: Points of a piece, and pieces kept.
 PIECE_POINTS, MOST_PIECES = 4, 40
 

@@ -148,9 +148,9 @@ def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
 def test_what_is_a_small_part_of_something_that_came_later_says_nothing_of_that() -> None:
     def both(*, other: bool) -> np.ndarray:
         scene = GROUND.copy()
-        scene[60:82, 150:172] = 55
+        scene[60:76, 130:190] = 55
         if other:
-            scene[60:150, 120:210] = 200
+            scene[76:165, 120:210] = 200
         return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
 
     detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
@@ -159,26 +159,16 @@ def test_what_is_a_small_part_of_something_that_came_later_says_nothing_of_that(
     assert [seen.state for _, seen in stood] == ["on"] and 220 <= stood[0][0] <= 240, "since the larger one came"
 
 
-def test_an_edge_of_light_that_creeps_leaves_no_ghost() -> None:
-    detector = LaneWatch(RULE)
+@pytest.mark.parametrize(("pace", "shade"), [(0.04, 0.3), (0.05, 0.35)])
+def test_an_edge_of_light_that_creeps_leaves_no_ghost(pace: float, shade: float) -> None:
+    noise = np.random.default_rng(3)
+    ground = 110 + 4 * noise.normal(0, 1, (180, 320))
     columns = np.arange(320)[None, :] + 0.35 * np.arange(180)[:, None]
-    found = []
-    for n in range(2400):
-        shade = np.where(columns < 150 + 0.02 * n, 0.5, 1.0)
-        scene = lined() * shade + random.integers(-3, 4, (180, 320))
+    detector, found = LaneWatch(RULE), []
+    for n in range(1200):
+        scene = 1.2 * ground * np.where(columns < 150 + pace * n, shade, 1.0) + noise.integers(-3, 4, (180, 320))
         found += detector.see(n / 2, np.clip(scene, 0, 255).astype(np.uint8))
     assert found == []
-
-
-def test_lines_that_burn_out_as_the_light_grows_are_no_thing() -> None:
-    def sunrise(n: int) -> np.ndarray:
-        scene = np.clip(GROUND * 0.6, 30, 80)
-        scene[60:180:24, 70:250] = scene[61:180:24, 70:250] = 170
-        scene[120:134, 90:240] = 170
-        scene = scene * (1 + 0.7 * min(max(n - 80, 0) / 30, 1))
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
-
-    assert run(LaneWatch(RULE), [sunrise(n) for n in range(700)]) == []
 
 
 def test_small_shadows_that_sway_are_no_thing() -> None:
