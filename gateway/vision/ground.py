@@ -84,6 +84,11 @@ def per_cell(values: Floats) -> Floats:
     return np.asarray(values[CELL // 2 :: CELL, CELL // 2 :: CELL], np.float32)
 
 
+def pixels(cells: Mask) -> Mask:
+    """Each cell as the pixels that it has."""
+    return cells.repeat(CELL, axis=0).repeat(CELL, axis=1)
+
+
 def _slopes(log: Floats) -> tuple[Floats, Floats]:
     return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
 

@@ -1,0 +1,311 @@
+"""What hides a lane's ground, cell by cell, and for how long.
+
+What is asked of the picture is not whether it changed but whether the ground can still be seen. In logarithms light is added, so
+a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. Where the picture's
+slopes are far from the ground's, that is light's own edge, and counts for little when the grain is looked for. Per cell of a few
+pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
+forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
+grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
+it keeps still. Passers-by stop an age, they do not reset it; a free ground does.
+
+The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground;
+nor where its grain is lost, be there a reason to be seen or not. What it was like in the last minutes is remembered, since an edge
+of light that creeps leaves its ghost in what is learnt. Another light altogether (infrared at dusk) is another ground; a few are kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from gateway.vision.ground import (
+    CELL,
+    Floats,
+    Mask,
+    beyond,
+    detail_of,
+    grain,
+    grown,
+    level_of,
+    per_cell,
+    pixels,
+    share,
+    shows_through,
+)
+
+#: How fast things are taken over, seconds: the present, the ground, the ground under another light.
+FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
+#: At which share of that pace edges of light are.
+EDGES = 0.1
+#: How long the ground is learnt before anything is hidden, in looks.
+LEARN_LOOKS = 40
+#: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
+RESTLESS_S, FREE_S = 30.0, 3.0
+#: In the average of the last seconds a thing hides the ground only so long after it came.
+LAG_S = 5.0
+#: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
+#: never does (no grain, too much noise), what departs is held to be hidden.
+SHOWS, BLIND = 0.5, 0.3
+#: And as it was before it must show clearly, at this share.
+CLEARLY = 0.6
+#: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
+GONE = 0.2
+#: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
+OTHER_LIGHT = 0.25
+#: How long a change that leaves the ground visible must keep still before it is taken for another light.
+LIT_S = 20.0
+#: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
+OTHER_VIEW, OTHER_VIEW_S = 0.6, 5.0
+MOST_GROUNDS = 4
+#: What the ground looked like is remembered this often, and so many times; and so often what is hidden is looked for in that.
+REMEMBER_S, MOST_REMEMBERED, RECALL_S = 300.0, 4, 10.0
+#: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
+BURNT = float(np.log(250 + 6))
+#: Within how much (natural logarithms) of burnt out the ground must be, by what the light around has become, to be expected so; and how
+#: many cells wide around is.
+EXPECTED, NEAR = 0.2, 15
+#: By how much (natural logarithms) what surrounds a light that burns the picture out is darker at most.
+FALLS_OFF = 0.15
+#: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be a thing and not a light.
+GLARE = 0.5
+
+
+@dataclass(slots=True)
+class Ground:
+    """The empty ground under one kind of light: its detail for every pixel; for each cell how light (log) it is, and how well its grain
+    usually shows.
+    """
+
+    detail: Floats
+    level: Floats
+    usual: Floats
+    #: As it was before: detail, and how well its grain usually showed.
+    earlier: deque[tuple[Floats, Floats]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
+    remembered_at: float = float("-inf")
+
+    def move(self, pace: Floats, weight: Floats, detail: Floats, level: Floats) -> None:
+        """Move towards a picture, by a share per cell that runs smoothly from one to the next, and by a weight per pixel."""
+        wide = np.asarray(cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        self.detail += (detail - self.detail) * (wide * weight)
+        self.level += (level - self.level) * pace
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One picture: its detail (pixels), how light it is (cells), how much each pixel counted, which cells are hidden, which have changed."""
+
+    step: float
+    detail: Floats
+    level: Floats
+    weight: Floats
+    hidden: Mask
+    changed: Mask
+
+
+class Cover:
+    """The ground of one lane and what hides it. Pictures are logarithms of grey, all of one shape, whole cells wide and high.
+
+    `age` says for each cell how long (seconds) something that keeps still has hidden it; `detail` and `level` are averages of the last
+    seconds, `noise` is what one picture's detail differs from the next one's by.
+    """
+
+    def __init__(self, pictures: list[Floats]) -> None:
+        """Learn the ground from LEARN_LOOKS pictures."""
+        shape = pictures[0].shape
+        cells = (shape[0] // CELL, shape[1] // CELL)
+        self.age, self._restless, self._free, self._lit = (np.zeros(cells, np.float32) for _ in range(4))
+        self.noise = np.full(shape, 0.03, np.float32)
+        self._grounds: list[Ground] = []
+        self._before: Floats | None = None
+        self._recalled, self._recalled_at = np.zeros(cells, bool), float("-inf")
+        self._other_since: float | None = None
+        self._learning: list[Floats] | None = None
+        self._learn(pictures)
+
+    @property
+    def ground(self) -> Ground:
+        """The ground under the present light."""
+        return self._grounds[0]
+
+    def take_up(self, ground: Ground) -> bool:
+        """Use a ground of before if it is of this view; tells whether it is."""
+        if ground.detail.shape != self.detail.shape:
+            return False
+        if (share(beyond(self.detail, ground.detail, 3 * self.noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
+            return False
+        self._grounds.insert(0, ground)
+        return True
+
+    def _learn(self, pictures: list[Floats]) -> None:
+        stack = np.stack(pictures[::2])
+        log = np.median(stack, axis=0).astype(np.float32)
+        # How well the ground's grain shows: that of the first half of the time in the second.
+        first, second = np.array_split(stack, 2)
+        now = second.mean(axis=0, dtype=np.float32)
+        valid = np.asarray(now < BURNT, np.float32)
+        usual, _, _ = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
+        self._grounds.insert(0, Ground(detail_of(log), level_of(log), usual))
+        del self._grounds[MOST_GROUNDS:]
+        self._log, self.detail, self.level = log, detail_of(log), level_of(log)
+        self.age[:] = 0
+        self._learning = None
+
+    def look(self, t: float, step: float, log: Floats) -> Look | None:
+        """Look at a picture taken at `t`, `step` seconds after the one before; None while the light or the view is another one."""
+        if self._learning is not None:
+            self._learning.append(log)
+            if len(self._learning) >= LEARN_LOOKS:
+                self._learn(self._learning)
+            return None
+        detail = detail_of(log)
+        if self._before is not None:
+            moved = np.minimum(np.abs(detail - self._before), 4 * self.noise)
+            self.noise += (np.maximum(moved, 0.004) - self.noise) * np.float32(step / 30)
+        self._before = detail
+        tolerance = 3.0 * self.noise + 0.05
+        departs = share(beyond(detail, self.ground.detail, tolerance)) > 0.3
+        if self._another_view(t, departs, detail, tolerance):
+            return None
+        still = share(beyond(detail, self.detail, tolerance)) < 0.25
+        # Detail and level are linear, so that their averages are those of the average.
+        level, part = level_of(log), np.float32(step / FAST_S)
+        self._log += (log - self._log) * part
+        self.detail += (detail - self.detail) * part
+        self.level += (level - self.level) * part
+        changed = departs | self._other_light()
+        hidden, weight = self._hidden(step, changed)
+        hidden &= ~self._recall(t, hidden)
+        self._grow(step, hidden, changed, still)
+        return Look(step, detail, level, weight, hidden, changed)
+
+    def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
+        """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
+        if departs.mean() < OTHER_VIEW:
+            self._other_since = None
+            return False
+        if self._other_since is None:
+            self._other_since = t
+        if t - self._other_since < OTHER_VIEW_S:
+            return True
+        self._other_since = None
+        for number, other in enumerate(self._grounds[1:], 1):
+            if (share(beyond(detail, other.detail, tolerance)) > 0.3).mean() < 0.3:
+                self._grounds.insert(0, self._grounds.pop(number))
+                return True
+        self._learning = []
+        return True
+
+    def _other_light(self) -> Mask:
+        """Cells that are lighter or darker than the picture as a whole has become."""
+        change = self.level - self.ground.level
+        return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
+
+    def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Floats]:
+        """Cells in which the ground's grain does not show as it usually does; and how much each pixel counted in that."""
+        ground, usual = self.ground, self.ground.usual
+        shown, weight, burnt = shows_through(self.detail, ground.detail, self._valid())
+        # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
+        # ground's own colour may hide it.
+        grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
+        hidden = (unseen & (changed | (grainy & (self.age > 0)))) | (grainy & (shown < GONE * usual))
+        blind = changed & (usual < BLIND)
+        lit = expected = np.zeros_like(burnt)
+        if blind.any() or burnt.any():
+            # Ground without grain, or with less than the picture's noise, cannot show.
+            bare = grain(ground.detail) < per_cell(self.noise)
+            blind &= bare
+        if burnt.any():
+            # Burning out hides nothing where all the light around has grown so much, nor where light ground is bare.
+            expected = burnt & (ground.level + _nearby(self.level - ground.level, ~unseen & ~burnt) > BURNT - EXPECTED)
+            lit = expected | (burnt & bare & (ground.level > BURNT - GLARE)) | self._glare(burnt)
+        hidden = grown((hidden | blind) & ~lit, grainy & unseen & (~burnt | expected))
+        unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
+        usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
+        return hidden, weight
+
+    def _valid(self) -> Floats:
+        return np.asarray(self._log < BURNT, np.float32)
+
+    def _glare(self, burnt: Mask) -> Mask:
+        """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
+        glare = np.zeros_like(burnt)
+        count, areas = cv2.connectedComponents(burnt.astype(np.uint8), connectivity=4)
+        for number in range(1, count):
+            area = areas == number
+            ring = _around(area) & ~burnt
+            if ring.any() and np.median(self.level[ring]) > BURNT - FALLS_OFF:
+                glare |= area
+        return glare
+
+    def _recall(self, t: float, hidden: Mask) -> Mask:
+        """Of hidden cells those in which the ground shows as it was before: an edge of light that crept over them left its ghost in what was
+        learnt since, and they are free to be learnt anew.
+        """
+        ground = self.ground
+        if t - ground.remembered_at >= REMEMBER_S:
+            ground.earlier.append((ground.detail.copy(), ground.usual.copy()))
+            ground.remembered_at = t
+        if t - self._recalled_at >= RECALL_S:
+            self._recalled_at = t
+            self._recalled[:] = False
+            if hidden.any():
+                for detail, usual in ground.earlier:
+                    shown, _, _ = shows_through(self.detail, detail, self._valid())
+                    self._recalled |= hidden & (usual > 2 * BLIND) & (shown >= CLEARLY * usual)
+        return hidden & self._recalled
+
+    def _grow(self, step: float, hidden: Mask, changed: Mask, still: Mask) -> None:
+        """Let ages grow where something hides the ground and keeps still, and where another light does."""
+        self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
+        self._restless[:] = np.where(hidden & ~still, self._restless + step, 0)
+        self._free[:] = np.where(hidden, 0, self._free + step)
+        came = hidden & still & (self.age == 0)
+        self.age[:] = np.where(came, LAG_S, np.where(hidden & still, self.age + step, self.age))
+        self.age[(self._free >= FREE_S) | (self._restless >= RESTLESS_S)] = 0
+
+    def learn(self, look: Look, standing: Mask | None) -> None:
+        """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
+        kept = look.hidden if standing is None else look.hidden | standing
+        # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
+        closed = np.asarray(
+            cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8
+        )
+        outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        for outline in outlines:
+            if len(outline) > 3:
+                cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
+        kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
+        pace = np.where(look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S)
+        ground, before = self.ground, self.ground.level.copy()
+        # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
+        weight = np.maximum(look.weight, EDGES)
+        ground.move(np.where(kept, 0, pace).astype(np.float32), weight, look.detail, look.level)
+        if kept.any():
+            # What is not learnt grows lighter or darker as the ground around it does.
+            ground.level += np.where(kept, _nearby(ground.level - before, ~kept), 0)
+
+    def absorb(self, cells: Mask) -> None:
+        """Take what is to be seen in some cells and beside them for ground, for now and before."""
+        around = _around(cells)
+        self.ground.move(around.astype(np.float32), np.ones_like(self.detail), self.detail, self.level)
+        for detail, _ in self.ground.earlier:
+            np.copyto(detail, self.detail, where=pixels(around))
+        self.age[cells] = 0
+
+
+def _nearby(values: Floats, known: Mask) -> Floats:
+    """The mean of what is known around each cell; of the whole picture's where nothing near is known."""
+    count = known.astype(np.float32)
+    near, weight = (np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count))
+    if (weight > 0.05).all():
+        return np.asarray(near / weight, np.float32)
+    overall = float(np.median(values[known])) if known.any() else 0.0
+    return np.asarray(np.where(weight > 0.05, near / np.maximum(weight, 0.05), overall), np.float32)
+
+
+def _around(cells: Mask) -> Mask:
+    """Some cells with two more around them."""
+    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0

@@ -1,0 +1,83 @@
+"""What hides the ground is known cell by cell; light hides nothing, nor what the ground was like a while ago."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gateway.vision.cover import LEARN_LOOKS, RECALL_S, REMEMBER_S, Cover
+from gateway.vision.ground import CELL
+
+ROWS, COLUMNS = 120, 160
+GRAIN = 100 + 10 * np.random.default_rng(1).normal(0, 1, (ROWS, COLUMNS))
+THING = (slice(40, 80), slice(60, 120))
+CELLS = tuple(slice(place.start // CELL, place.stop // CELL) for place in THING)
+random = np.random.default_rng(2)
+
+
+def log(scene: NDArray[np.float64]) -> NDArray[np.float32]:
+    grey = np.clip(scene + random.integers(-2, 3, scene.shape), 0, 255).astype(np.uint8)
+    return np.log(grey.astype(np.float32) + 6)
+
+
+def covered() -> NDArray[np.float64]:
+    scene = GRAIN.copy()
+    scene[THING] = 40 + 20 * (np.indices((40, 60)).sum(0) % 14 < 6)
+    return scene
+
+
+def watch(cover: Cover, scene: NDArray[np.float64], looks: int, begin: float) -> NDArray[np.bool_]:
+    """Look at a scene for a while, learn on; returns what is hidden at last."""
+    hidden = np.zeros(cover.age.shape, bool)
+    for n in range(looks):
+        look = cover.look(begin + n / 2, 0.5, log(scene))
+        if look is not None:
+            hidden = look.hidden
+            cover.learn(look, None)
+    return hidden
+
+
+def test_a_thing_hides_its_cells_and_ages() -> None:
+    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    assert not watch(cover, GRAIN, 20, 20.0).any()
+    hidden = watch(cover, covered(), 80, 30.0)
+    assert hidden[CELLS].mean() > 0.75 and hidden.sum() < 1.5 * hidden[CELLS].sum()
+    assert 30 < np.median(cover.age[CELLS]) <= 40
+    assert not watch(cover, GRAIN, 60, 70.0).any() and not cover.age.any()
+
+
+@pytest.mark.parametrize("light", [0.4, 1.7])
+def test_light_hides_nothing_and_is_learnt_under_what_does(light: float) -> None:
+    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    watch(cover, covered(), 60, 20.0)
+    before = cover.ground.level[CELLS].mean()
+    hidden = watch(cover, covered() * light, 500, 50.0)
+    assert hidden[CELLS].mean() > 0.9 and not hidden[:5].any() and not hidden[-5:].any()
+    assert cover.ground.level[CELLS].mean() - before == pytest.approx(np.log(light), abs=0.15)
+
+
+def test_what_burns_out_with_all_the_light_around_is_not_hidden() -> None:
+    bright = GRAIN.copy()
+    bright[THING] += 70
+    cover = Cover([log(bright) for _ in range(LEARN_LOOKS)])
+    hidden = watch(cover, np.minimum(bright * 1.6, 255), 200, 20.0)
+    assert not hidden[CELLS].any()
+    thing = GRAIN.copy()
+    thing[THING] = 255
+    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    assert watch(cover, thing, 200, 20.0)[CELLS].mean() > 0.8, "but a white thing hides"
+
+
+def test_ground_as_it_was_before_is_not_hidden() -> None:
+    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    watch(cover, GRAIN, 10, 20.0)
+    # What was learnt since is wrong there, as an edge that crept leaves it.
+    cover.ground.detail[THING] = np.random.default_rng(9).normal(0, 0.1, (40, 60))
+    assert watch(cover, GRAIN, 2, 25.0)[CELLS].any()
+    hidden = watch(cover, GRAIN, int(2 * RECALL_S) + 8, 26.0)
+    assert not hidden.any()
+    # It is remembered for some time, not for ever.
+    for n in range(8):
+        watch(cover, GRAIN, 2, 60.0 + n * REMEMBER_S)
+    assert len(cover.ground.earlier) == cover.ground.earlier.maxlen
