@@ -4,7 +4,8 @@ Height above the ground comes from marks that an installer measures (a picture's
 physical one and not one of pixels: from its apex a thing falls h0 - h(t) = vt²/g ln cosh(g (t - t0) / vt), which is
 g t²/2 at first and the terminal speed vt at last (quadratic drag), while x(t) stays nearly straight, and the apex lies
 within the building. Rain and leaves fall at their terminal speed from the first, birds and insects steer, laundry goes
-nowhere. Candidates are tracked before they are believed (several hypotheses at once, each by its own prediction).
+nowhere. Candidates are tracked before they are believed (several hypotheses at once, each by its own prediction), and pieces of
+one way, seen above and below a window that burns the picture out, are put together.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ class Falling:
             # The stream stood still or began anew: nothing of before belongs to what comes.
             self._earlier.clear()
             self._tracks.clear()
+            self._pieces.clear()
         grey = np.asarray(cv2.GaussianBlur(grey, (3, 3), 0), np.uint8)
         spots = self._find(grey) if len(self._earlier) == 2 else np.zeros((0, 4))
         self._earlier.append(grey)
@@ -185,6 +187,7 @@ class Falling:
         self._earlier.clear()
         self._activity = None
         self._tracks.clear()
+        self._pieces.clear()
         self._inside, self._lowest = None, float(rows)
         if self.rule.polygon:
             self._inside = np.zeros_like(grey)
@@ -389,7 +392,7 @@ class Falling:
         sideways = abs(float(across[-1] - across[0])) / float(t[-1])
         if width > self.rule.most_size_m or sideways > SIDEWAYS:
             return None
-        for left in (2, 1):
+        for _ in range(2):
             bend = np.polyfit(t, across, 2)
             aside = np.polyval(bend, t) - across
             found = best_fall(t, h, self.rule.roof + 2.0)
@@ -401,8 +404,9 @@ class Falling:
             if found.rms_m <= most and _rms(aside) <= 2 * most:
                 straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
                 return _Way(track, track.t[first], found, len(t) + first, straight, sideways)
+            # What lies furthest off may be the thing seen in part: once more without that.
             keep = np.sort(np.argsort(np.hypot(off, aside / 2))[: len(t) - int(OFF_SHARE * len(t))])
-            if left == 1 or len(keep) < LEAST_POINTS:
+            if len(keep) < LEAST_POINTS:
                 return None
             t, h, across = t[keep], h[keep], across[keep]
         return None
