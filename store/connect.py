@@ -16,7 +16,6 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 from psycopg_pool import PoolTimeout as PoolTimeout
@@ -177,13 +176,20 @@ def _cut(connection: Connection) -> None:
 
 
 @contextmanager
-def advisory_lock(connection: Connection, key: LiteralString) -> Iterator[None]:
-    """Hold a named lock of the database for the length of the block; another holder makes us wait."""
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
+def advisory_lock(connection: Connection, key: LiteralString, number: int = 0) -> Iterator[None]:
+    """Hold a named lock of the database for the length of the block (`number`: one of several of that name); another holder makes us wait.
+    It is the session's: what is under way is committed before, and after unless the block fails.
+    """
+    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", [key, number])
+    connection.commit()
     try:
         yield
-    finally:
-        if connection.info.transaction_status == TransactionStatus.INERROR:
-            # What went wrong is told by its own exception, and not by this statement's.
+    except BaseException:
+        # What went wrong is told by its own exception, and not by the next statement's.
+        if not connection.broken:
             connection.rollback()
-        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+        raise
+    finally:
+        if not connection.broken:
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, %s))", [key, number])
+            connection.commit()

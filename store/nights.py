@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 
-from store.connect import Connection
+from store.connect import Connection, advisory_lock
 
 
 def set_clock(connection: Connection, clock: datetime) -> None:
@@ -14,17 +13,9 @@ def set_clock(connection: Connection, clock: datetime) -> None:
     connection.execute("SELECT set_config('anju.clock', %s, true)", [clock.isoformat()])
 
 
-@contextmanager
-def held(connection: Connection, estate_id: int) -> Iterator[None]:
+def held(connection: Connection, estate_id: int) -> AbstractContextManager[None]:
     """Keep an estate's nights to this connection: a second worker waits until they are over, and finds them done."""
-    connection.execute("SELECT pg_advisory_lock(hashtextextended('anju night', %s))", [estate_id])
-    connection.commit()
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended('anju night', %s))", [estate_id])
-            connection.commit()
+    return advisory_lock(connection, "anju night", estate_id)
 
 
 def list_estates(connection: Connection, code: str | None = None) -> list[tuple[int, str, str]]:
