@@ -220,7 +220,8 @@ class Cover:
         if burnt.any():
             # Burning out hides nothing where all the light around has grown so much, nor where light ground is bare.
             expected = burnt & (ground.level + _nearby(self.level - ground.level, ~unseen & ~burnt) > BURNT - EXPECTED)
-            lit = expected | (burnt & bare & (ground.level > BURNT - GLARE)) | self._glare(burnt)
+            glare, expected = self._glare(burnt, expected)
+            lit = expected | glare | (burnt & bare & (ground.level > BURNT - GLARE))
         hidden = grown((hidden | blind) & ~lit, grainy & unseen & (~burnt | expected))
         unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
@@ -229,16 +230,20 @@ class Cover:
     def _valid(self) -> Floats:
         return np.asarray(self._log < BURNT, np.float32)
 
-    def _glare(self, burnt: Mask) -> Mask:
-        """Of burnt-out cells those in the middle of a light, which falls off slowly around them; a white thing ends at an edge."""
-        glare = np.zeros_like(burnt)
+    def _glare(self, burnt: Mask, expected: Mask) -> tuple[Mask, Mask]:
+        """Of burnt-out areas those that are a light, which falls off slowly around them, where a white thing ends at an edge; and those that are
+        expected, for the most part: the sun's own area has moved on.
+        """
+        glare, expected = np.zeros_like(burnt), expected.copy()
         count, areas = cv2.connectedComponents(burnt.astype(np.uint8), connectivity=4)
         for number in range(1, count):
             area = areas == number
             ring = _around(area) & ~burnt
             if ring.any() and np.median(self.level[ring]) > BURNT - FALLS_OFF:
                 glare |= area
-        return glare
+            if expected[area].mean() > 0.5:
+                expected |= area
+        return glare, expected
 
     def _recall(self, t: float, hidden: Mask) -> Mask:
         """Of hidden cells those in which the ground shows as it was before: an edge of light that crept over them left its ghost in what was

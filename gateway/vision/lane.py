@@ -160,12 +160,13 @@ class LaneWatch:
         # A thing's parts come of age one after another, but what came much later is another thing that stands before it; and what is
         # thinner than this is an edge of light, not a thing.
         for outline, region in regions(cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
-            if old[region].sum() < max(THIN * THIN, 0.5 * region.sum()):
+            # What stands beside the lane may hang together with what stands in it, and have come before.
+            mask = self._in_lane(region)
+            if old[mask].sum() < max(THIN * THIN, 0.5 * mask.sum()):
                 continue
             # What is but a small part of something that came later says nothing of how long that stands.
             if region.sum() < LEAST_PART * np.isin(parts, np.unique(parts[region & old])).sum():
                 continue
-            mask = self._in_lane(region)
             width = self._width(mask)
             if width < self.rule.least_width or mask.any(0).sum() < THIN:
                 continue
@@ -173,7 +174,7 @@ class LaneWatch:
                 cover.absorb(mask)
                 continue
             self._standing, self._gone_since, self._told = mask, None, None
-            since = t - float(np.median(cover.age[region & old]))
+            since = t - float(np.median(cover.age[mask & old]))
             return [Sighting(hazard=self.rule.hazard, state="on", at_s=since, polygon=self._polygon(outline),
                              data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)})]  # fmt: skip
         return []
