@@ -69,6 +69,18 @@ def test_what_burns_out_with_all_the_light_around_is_not_hidden() -> None:
     assert watch(cover, thing, 200, 20.0)[CELLS].mean() > 0.8, "but a white thing hides"
 
 
+def test_a_sunlit_area_that_burns_out_and_moves_on_hides_nothing() -> None:
+    def sunlit(n: int) -> NDArray[np.float64]:
+        return np.where(np.arange(COLUMNS)[None, :] > 110 - 0.04 * n, 255.0, GRAIN)
+
+    cover = Cover([log(sunlit(0)) for _ in range(LEARN_LOOKS)])
+    oldest = 0.0
+    for n in range(900):
+        watch(cover, sunlit(n), 1, 20 + n / 2)
+        oldest = max(oldest, float(cover.age.max()))
+    assert oldest < 60
+
+
 def test_ground_as_it_was_before_is_not_hidden() -> None:
     cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
     watch(cover, GRAIN, 10, 20.0)

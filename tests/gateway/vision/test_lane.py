@@ -159,6 +159,19 @@ def test_what_is_a_small_part_of_something_that_came_later_says_nothing_of_that(
     assert [seen.state for _, seen in stood] == ["on"] and 220 <= stood[0][0] <= 240, "since the larger one came"
 
 
+def test_what_stands_beside_the_lane_does_not_lend_its_age() -> None:
+    def both(*, other: bool) -> np.ndarray:
+        scene = GROUND.copy()
+        scene[40:120, 10:82] = 55
+        if other:
+            scene[80:140, 82:150] = 200
+        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+    stood = run(learnt(), [both(other=n >= 90) for n in range(300)], 40.0)
+    assert [seen.state for _, seen in stood] == ["on"]
+    assert 85 + RULE.dwell_s <= stood[0][0] <= 105 + RULE.dwell_s and 80 <= stood[0][1].at_s <= 95
+
+
 @pytest.mark.parametrize(("pace", "shade"), [(0.04, 0.3), (0.05, 0.35)])
 def test_an_edge_of_light_that_creeps_leaves_no_ghost(pace: float, shade: float) -> None:
     noise = np.random.default_rng(3)
