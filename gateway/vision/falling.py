@@ -43,7 +43,8 @@ SIDEWAYS = 12.0
 #: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
 #: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
 LONG_M, BEGINS_S, LANDS_S, SLOWLY = 6.0, 0.35, 0.3, 5.0
-#: And what is first seen in mid-air must be seen for so long, seconds: for a moment any fast speck keeps to a parabola.
+#: And what is first seen in mid-air must be seen for so long, seconds, and keep closely to its parabola: for a moment any fast speck does,
+#: and an insect at the lens, which is wide, for longer.
 MIDAIR_S = 0.8
 #: Pixels that the lens, the blur and the grid add to a small spot's width.
 SOFT_PX = 3.0
@@ -142,6 +143,8 @@ class _Way:
     points: int
     straight_m: float
     sideways: float
+    #: No point lies off, and it keeps to the law whatever its own width.
+    closely: bool
 
 
 @dataclass(slots=True)
@@ -388,7 +391,8 @@ class Falling:
         h, across, t = self._scale.metres(y), self._scale.across(x, y, rows, columns), t - t[0]
         drop = float(h[0] - h[-1])
         width = float(np.median((np.array(track.width[first:]) - SOFT_PX) / scale))
-        allowed = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop, FIT_WIDTH * width)
+        narrow = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop)
+        allowed = max(narrow, FIT_WIDTH * width)
         sideways = abs(float(across[-1] - across[0])) / float(t[-1])
         if width > self.rule.most_size_m or sideways > SIDEWAYS:
             return None
@@ -403,7 +407,8 @@ class Falling:
             off = found.height(t) - h
             if found.rms_m <= most and _rms(aside) <= 2 * most:
                 straight = _rms(np.polyval(np.polyfit(t, h, 1), t) - h)
-                return _Way(track, track.t[first], found, len(t) + first, straight, sideways)
+                closely = len(t) + first == len(track.t) and found.rms_m <= narrow
+                return _Way(track, track.t[first], found, len(t) + first, straight, sideways, closely)
             # What lies furthest off may be the thing seen in part: once more without that.
             keep = np.sort(np.argsort(np.hypot(off, aside / 2))[: len(t) - int(OFF_SHARE * len(t))])
             if len(keep) < LEAST_POINTS:
@@ -423,7 +428,7 @@ class Falling:
             and (lands or not short)
             and way.points >= LEAST_SEEN * (len(track.t) + track.missed)
             and way.sideways <= (SLOWLY if short else SIDEWAYS)
-            and (from_rest or not (short or found.seconds < MIDAIR_S))
+            and (from_rest or (way.closely and not short and found.seconds >= MIDAIR_S))
             # The fit must be much better than that of an even motion.
             and way.straight_m >= 2.5 * found.rms_m
         )
