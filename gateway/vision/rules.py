@@ -54,7 +54,7 @@ class FallingRule(_Rule, tag="falling"):
     heights: list[tuple[float, float]]
     polygon: list[tuple[float, float]] = []
     roof_m: float | None = None
-    least_drop_m: float = 1.8
+    least_drop_m: float = 1.5
     most_size_m: float = 1.5
 
     @property
