@@ -217,6 +217,7 @@ def vision(
     scenes: Annotated[int, typer.Option(help="scenes of each rule", min=1, max=10_000)] = 200,
     minutes: Annotated[float, typer.Option(help="length of a lane's scene", min=4, max=1440)] = 8.0,
     seconds: Annotated[float, typer.Option(help="length of a facade's scene", min=20, max=86_400)] = 60.0,
+    crowd: Annotated[float, typer.Option(help="times as many birds, leaves, insects", min=0, max=100)] = 1.0,
     first: Annotated[int | None, typer.Option(help="first seed; by default one that no rule was tuned on")] = None,
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
     only_speed: Annotated[bool, typer.Option("--only-speed")] = False,
@@ -242,7 +243,8 @@ def vision(
     ):
         if only not in (None, rule):
             continue
-        one = bench.run(rule, scenes, length, bench.HELD_OUT if first is None else first, processes, _tell_scene)
+        begin, more = bench.HELD_OUT if first is None else first, {"crowd": crowd} if rule is Watched.FALLING else {}
+        one = bench.run(rule, scenes, length, begin, processes, _tell_scene, **more)
         low, high = one["recall_interval"]
         least, most = one["false_interval"]
         share = "" if one["recall"] is None else f"{one['recall']:.3f} ({one['found']}/{one['true']})"

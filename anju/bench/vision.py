@@ -21,7 +21,7 @@ from typing import Any
 
 from anju.memory import kept_memory
 
-HELD_OUT = 100_000
+HELD_OUT = 200_000
 #: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
 GRACE_S, TOLD_WITHIN_S = 20.0, 30.0
 DWELL_S = 120.0
@@ -45,14 +45,14 @@ class Scene:
         return self.found < self.true or self.false > 0 or self.returned < self.left
 
 
-def falling_scene(seed: int, seconds: float) -> Scene:
-    """Look at one facade."""
+def falling_scene(seed: int, seconds: float, crowd: float = 1.0) -> Scene:
+    """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as usual."""
     from gateway.vision.falling import Falling
     from gateway.vision.rules import FallingRule
     from simulators.scenes.facade import Facade
 
     _alone()
-    scene = Facade(seed, seconds=seconds)
+    scene = Facade(seed, seconds=seconds, crowd=crowd)
     detector = Falling(FallingRule(heights=sorted(scene.marks), roof_m=scene.roof_m))
     seen = [one for t, picture in scene.pictures() for one in detector.see(t, picture)] + detector.finish()
     used: set[int] = set()
@@ -111,25 +111,25 @@ class Watched(StrEnum):
 
 
 #: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's day, a camera's week.
-SCENES: dict[Watched, Callable[[int, float], Scene]] = {Watched.FALLING: falling_scene, Watched.LANE: lane_scene}
+SCENES: dict[Watched, Callable[..., Scene]] = {Watched.FALLING: falling_scene, Watched.LANE: lane_scene}
 UNIT_S = {Watched.FALLING: 86_400.0, Watched.LANE: 7 * 86_400.0}
 
 
 def run(
-    rule: Watched, scenes: int, seconds: float, first: int, processes: int, told: Callable[[Scene], None]
+    rule: Watched, scenes: int, seconds: float, first: int, processes: int, told: Callable[[Scene], None], **more: float
 ) -> dict[str, Any]:
-    """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done."""
+    """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done. What is more goes to the scene."""
     done: list[Scene] = []
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for one in pool.imap(partial(_scene, rule, seconds), range(first, first + scenes)):
+        for one in pool.imap(partial(_scene, rule, seconds, more), range(first, first + scenes)):
             done.append(one)
             told(one)
     return summary(done, UNIT_S[rule])
 
 
-def _scene(rule: Watched, seconds: float, seed: int) -> Scene:
+def _scene(rule: Watched, seconds: float, more: dict[str, float], seed: int) -> Scene:
     with kept_memory():
-        return SCENES[rule](seed, seconds)
+        return SCENES[rule](seed, seconds, **more)
 
 
 def summary(scenes: list[Scene], unit_s: float) -> dict[str, Any]:

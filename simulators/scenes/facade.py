@@ -50,6 +50,8 @@ class Facade:
     seed: int
     seconds: float = 60.0
     throws: int | None = None
+    #: How many times as many birds, leaves and insects as usual.
+    crowd: float = 1.0
     size: tuple[int, int] = SIZE
     truth: list[Throw] = field(default_factory=list)
     marks: list[tuple[float, float]] = field(default_factory=list)
@@ -155,7 +157,7 @@ class Facade:
 
     def _others(self) -> None:
         r = self._random
-        plenty = self.seconds / 60
+        plenty = self.seconds / 60 * self.crowd
         if not self.night:
             self._many("bird", r.poisson(4 * plenty), self._bird)
         self._many("leaf", r.poisson((3 if r.random() < 0.5 else 12) * plenty), self._leaf)
