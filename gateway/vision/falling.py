@@ -37,7 +37,8 @@ SIDEWAYS = 12.0
 #: A fall of less than so many metres is one only where the thing is seen from within so many seconds of its apex to within so many of the
 #: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
 #: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
-LONG_M, BEGINS_S, LANDS_S, SLOWLY = 6.0, 0.35, 0.3, 5.0
+#: And it is no wider than this, m: an insect at the lens is a large soft spot, whose way is now and then a parabola for half a second.
+LONG_M, BEGINS_S, LANDS_S, SLOWLY, SMALL_M = 6.0, 0.35, 0.3, 5.0, 0.6
 #: And what is first seen in mid-air must be seen for so long, seconds, and keep closely to its parabola: for a moment any fast speck does,
 #: and an insect at the lens, which is wide, for longer.
 MIDAIR_S = 0.8
@@ -70,7 +71,9 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A track that keeps to the law: from when on, as what fall, in how many points, and how far it would be from an even motion."""
+    """A track that keeps to the law: from when on, as what fall, in how many points, how far it would be from an even motion, how fast it goes
+    sideways (m/s) and how wide it is (m).
+    """
 
     track: _Track
     first_s: float
@@ -78,6 +81,7 @@ class _Way:
     points: int
     straight_m: float
     sideways: float
+    width_m: float
     #: No point lies off, and it keeps to the law whatever its own width.
     closely: bool
 
@@ -343,7 +347,7 @@ class Falling:
             if found.rms_m <= most and rms_of(aside) <= 2 * most:
                 straight = rms_of(np.polyval(np.polyfit(t, h, 1), t) - h)
                 closely = len(t) + first == len(track.t) and found.rms_m <= narrow
-                return _Way(track, track.t[first], found, len(t) + first, straight, sideways, closely)
+                return _Way(track, track.t[first], found, len(t) + first, straight, sideways, width, closely)
             # What lies furthest off may be the thing seen in part: once more without that.
             keep = np.sort(np.argsort(np.hypot(off, aside / 2))[: len(t) - int(OFF_SHARE * len(t))])
             if len(keep) < LEAST_POINTS:
@@ -362,7 +366,7 @@ class Falling:
             found.drop_m >= self.rule.least_drop_m
             and (lands or not short)
             and way.points >= LEAST_SEEN * (len(track.t) + track.missed)
-            and way.sideways <= (SLOWLY if short else SIDEWAYS)
+            and (not short or (way.sideways <= SLOWLY and way.width_m <= SMALL_M))
             and (from_rest or (way.closely and not short and found.seconds >= MIDAIR_S))
             # The fit must be much better than that of an even motion.
             and way.straight_m >= 2.5 * found.rms_m
