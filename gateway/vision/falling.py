@@ -38,7 +38,7 @@ SIDEWAYS = 12.0
 #: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
 #: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
 #: And it is no wider than this, m: an insect at the lens is a large soft spot, whose way is now and then a parabola for half a second.
-LONG_M, BEGINS_S, LANDS_S, SLOWLY, SMALL_M = 6.0, 0.35, 0.3, 5.0, 0.6
+LONG_M, BEGINS_S, LANDS_S, SLOWLY, SMALL_M = 6.0, 0.35, 0.3, 4.0, 0.6
 #: And what is first seen in mid-air must be seen for so long, seconds, and keep closely to its parabola: for a moment any fast speck does,
 #: and an insect at the lens, which is wide, for longer.
 MIDAIR_S = 0.8
