@@ -113,7 +113,14 @@ def test_what_passes_before_lit_windows_is_one_fall() -> None:
 def test_a_short_fall_is_no_bird() -> None:
     scale = float(Scale.through(MARKS, ROWS).pixels_per_metre(np.array([0.9 * ROWS]))[0])
     assert len(seen_falling(7.5, 2.2, sideways=2 * scale)) == 1
-    assert seen_falling(7.5, 2.2, sideways=5 * scale) == []
+    assert seen_falling(7.5, 2.2, sideways=4.5 * scale) == []
+
+
+def test_a_short_fall_is_no_insect_at_the_lens() -> None:
+    scale = float(Scale.through(MARKS, ROWS).pixels_per_metre(np.array([0.9 * ROWS]))[0])
+    wide = int(0.9 * scale)
+    assert len(seen_falling(7.5, 2.2, size=wide // 3)) == 1
+    assert seen_falling(7.5, 2.2, size=wide) == []
 
 
 def test_nothing_thrown_flies_that_fast_sideways_nor_is_that_wide() -> None:
