@@ -134,7 +134,7 @@ class Cover:
         """Use a ground of before if it is of this view; tells whether it is."""
         if ground.detail.shape != self.detail.shape:
             return False
-        if (share(beyond(self.detail, ground.detail, 3 * self.noise + 0.05)) > 0.3).mean() > OTHER_VIEW:
+        if _departs(self.detail, ground, self._tolerance()).mean() > OTHER_VIEW:
             return False
         self._grounds.insert(0, ground)
         return True
@@ -145,8 +145,8 @@ class Cover:
         # How well the ground's grain shows: that of the first half of the time in the second.
         first, second = np.array_split(stack, 2)
         now = second.mean(axis=0, dtype=np.float32)
-        valid = np.asarray(now < BURNT, np.float32)
-        usual, _, _ = shows_through(detail_of(now), detail_of(np.median(first, axis=0).astype(np.float32)), valid)
+        before = detail_of(np.median(first, axis=0).astype(np.float32))
+        usual, _, _ = shows_through(detail_of(now), before, _valid(now))
         self._grounds.insert(0, Ground(detail_of(log), level_of(log), usual))
         del self._grounds[MOST_GROUNDS:]
         self._log, self.detail, self.level = log, detail_of(log), level_of(log)
@@ -165,8 +165,8 @@ class Cover:
             moved = np.minimum(np.abs(detail - self._before), 4 * self.noise)
             self.noise += (np.maximum(moved, 0.004) - self.noise) * np.float32(step / 30)
         self._before = detail
-        tolerance = 3.0 * self.noise + 0.05
-        departs = share(beyond(detail, self.ground.detail, tolerance)) > 0.3
+        tolerance = self._tolerance()
+        departs = _departs(detail, self.ground, tolerance)
         if self._another_view(t, departs, detail, tolerance):
             return None
         still = share(beyond(detail, self.detail, tolerance)) < 0.25
@@ -192,7 +192,7 @@ class Cover:
             return True
         self._other_since = None
         for number, other in enumerate(self._grounds[1:], 1):
-            if (share(beyond(detail, other.detail, tolerance)) > 0.3).mean() < 0.3:
+            if _departs(detail, other, tolerance).mean() < 0.3:
                 self._grounds.insert(0, self._grounds.pop(number))
                 return True
         self._learning = []
@@ -206,7 +206,7 @@ class Cover:
     def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Floats]:
         """Cells in which the ground's grain does not show as it usually does; and how much each pixel counted in that."""
         ground, usual = self.ground, self.ground.usual
-        shown, weight, burnt = shows_through(self.detail, ground.detail, self._valid())
+        shown, weight, burnt = shows_through(self.detail, ground.detail, _valid(self._log))
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
         # ground's own colour may hide it.
         grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
@@ -227,8 +227,8 @@ class Cover:
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
         return hidden, weight
 
-    def _valid(self) -> Floats:
-        return np.asarray(self._log < BURNT, np.float32)
+    def _tolerance(self) -> Floats:
+        return 3.0 * self.noise + 0.05
 
     def _glare(self, burnt: Mask, expected: Mask) -> tuple[Mask, Mask]:
         """Of burnt-out areas those that are a light, which falls off slowly around them, where a white thing ends at an edge; and those that are
@@ -257,8 +257,9 @@ class Cover:
             self._recalled_at = t
             self._recalled[:] = False
             if hidden.any():
+                valid = _valid(self._log)
                 for detail, usual in ground.earlier:
-                    shown, _, _ = shows_through(self.detail, detail, self._valid())
+                    shown, _, _ = shows_through(self.detail, detail, valid)
                     self._recalled |= hidden & (usual > 2 * BLIND) & (shown >= CLEARLY * usual)
         return hidden & self._recalled
 
@@ -299,6 +300,16 @@ class Cover:
         for detail, _ in self.ground.earlier:
             np.copyto(detail, self.detail, where=pixels(around))
         self.age[cells] = 0
+
+
+def _valid(log: Floats) -> Floats:
+    """1 where a picture is not burnt out, else 0."""
+    return np.asarray(log < BURNT, np.float32)
+
+
+def _departs(detail: Floats, ground: Ground, tolerance: Floats) -> Mask:
+    """Cells whose detail is not this ground's."""
+    return share(beyond(detail, ground.detail, tolerance)) > 0.3
 
 
 def _nearby(values: Floats, known: Mask) -> Floats:

@@ -212,8 +212,9 @@ class Falling:
         going += self._begin(t, spots, taken)
         going.sort(key=lambda one: -len(one.t))
         self._tracks = _distinct(going)[:MOST_TRACKS]
-        least = PIECE_POINTS if self._pieces or self._told else LEAST_POINTS
-        return [track for track in ended if len(track.t) >= least]
+        # A few points say something only as the rest of a piece.
+        until = max((piece.track.t[-1] for piece in self._pieces), default=float("-inf")) + GAP_S
+        return [track for track in ended if len(track.t) >= (PIECE_POINTS if track.t[0] <= until else LEAST_POINTS)]
 
     def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
         """Return for every hypothesis the spot nearest to where it predicts its thing; None where none is near enough."""

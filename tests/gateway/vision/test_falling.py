@@ -27,9 +27,9 @@ def film(path: np.ndarray, *, size: int = 7) -> list[np.ndarray]:
     return pictures
 
 
-def look(path: np.ndarray) -> list[Sighting]:
+def look(pictures: list[np.ndarray]) -> list[Sighting]:
     detector = Falling(FallingRule(heights=MARKS))
-    found = [seen for n, picture in enumerate(film(path)) for seen in detector.see(n / FPS, picture)]
+    found = [seen for n, picture in enumerate(pictures) for seen in detector.see(n / FPS, picture)]
     return found + detector.finish()
 
 
@@ -47,7 +47,7 @@ def test_a_bottle_from_the_ninth_floor() -> None:
     t = np.arange(int(2.2 * FPS)) / FPS
     h = 26 - GRAVITY * t**2 / 2
     way = np.column_stack([600 + 20 * t, rows_of(np.maximum(h, -9))])
-    found = look(np.vstack([quiet(), way, quiet()]))
+    found = look(film(np.vstack([quiet(), way, quiet()])))
     assert len(found) == 1 and found[0].hazard == "falling_object" and abs(found[0].data["from_height_m"] - 26) < 2
     assert abs(found[0].at_s - 6 / FPS) < 0.6
 
@@ -62,7 +62,7 @@ def test_a_bottle_from_the_ninth_floor() -> None:
 def test_what_is_no_fall(name: str, height: object) -> None:
     t = np.arange(int(2.5 * FPS)) / FPS
     way = np.column_stack([500 + 60 * t, rows_of(np.clip(height(t), -20, 90))])  # type: ignore[operator]
-    assert look(np.vstack([quiet(), way, quiet()])) == [], name
+    assert look(film(np.vstack([quiet(), way, quiet()]))) == [], name
 
 
 def seen_falling(
@@ -71,9 +71,7 @@ def seen_falling(
     """Let a thing go at one height and vanish at another; `sideways` in pixels a second; at first it is hidden."""
     t = np.arange(int(hidden_s * FPS), int(np.sqrt(2 * (begin_m - end_m) / GRAVITY) * FPS)) / FPS
     way = np.column_stack([400 + sideways * t, rows_of(begin_m - GRAVITY * t**2 / 2)])
-    detector = Falling(FallingRule(heights=MARKS))
-    pictures = film(np.vstack([quiet(), way, quiet()]), size=size)
-    return [seen for n, picture in enumerate(pictures) for seen in detector.see(n / FPS, picture)] + detector.finish()
+    return look(film(np.vstack([quiet(), way, quiet()]), size=size))
 
 
 def test_a_short_fall_is_one_only_where_it_goes_on_to_the_ground() -> None:
@@ -94,13 +92,10 @@ def before_lit_windows(*rows: tuple[int, int]) -> list[Sighting]:
     t = np.arange(int(2.3 * FPS)) / FPS
     y = rows_of(np.maximum(33 - GRAVITY * t**2 / 2, 0.5))
     pictures = film(np.vstack([quiet(), np.column_stack([np.full_like(y, 600), y]), quiet(25)]))
-    detector = Falling(FallingRule(heights=MARKS))
-    found = []
-    for n, picture in enumerate(pictures):
+    for picture in pictures:
         for top, bottom in rows:
             picture[top:bottom, 560:660] = 255
-        found += detector.see(n / FPS, picture)
-    return found + detector.finish()
+    return look(pictures)
 
 
 def test_what_passes_before_lit_windows_is_one_fall() -> None:

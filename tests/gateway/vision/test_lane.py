@@ -101,6 +101,14 @@ def test_a_restart_knows_what_stands() -> None:
     assert LaneWatch(RULE).saved() == {}
 
 
+def with_boxes(*boxes: tuple[slice, slice, float]) -> np.ndarray:
+    """The ground with plain boxes on it: rows, columns, grey; the last covers those before."""
+    scene = GROUND.copy()
+    for rows, columns, grey in boxes:
+        scene[rows, columns] = grey
+    return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+
+
 def lined(*, box: float | None = None) -> np.ndarray:
     """A ground with white lines across it, and a plain box of some grey on it."""
     scene = GROUND.copy()
@@ -132,42 +140,27 @@ def test_among_lines_that_lie_close_together_it_has_come_too() -> None:
 
 
 def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
-    def both(*, other: bool) -> np.ndarray:
-        scene = GROUND.copy()
-        scene[40:90, 130:190] = 55
-        if other:
-            scene[90:165, 120:210] = 200
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
-
+    first = (slice(40, 90), slice(130, 190), 55)
+    other = (slice(90, 165), slice(120, 210), 200)
     detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
     assert run(detector, [picture() for _ in range(80)]) == []
-    stood = run(detector, [both(other=n >= 80) for n in range(300)], 40.0)
+    stood = run(detector, [with_boxes(first, *[other] * (n >= 80)) for n in range(300)], 40.0)
     assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 172
 
 
 def test_what_is_a_small_part_of_something_that_came_later_says_nothing_of_that() -> None:
-    def both(*, other: bool) -> np.ndarray:
-        scene = GROUND.copy()
-        scene[60:76, 130:190] = 55
-        if other:
-            scene[76:165, 120:210] = 200
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
-
+    first = (slice(60, 76), slice(130, 190), 55)
+    other = (slice(76, 165), slice(120, 210), 200)
     detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
     assert run(detector, [picture() for _ in range(80)]) == []
-    stood = run(detector, [both(other=n >= 120) for n in range(500)], 40.0)
+    stood = run(detector, [with_boxes(first, *[other] * (n >= 120)) for n in range(500)], 40.0)
     assert [seen.state for _, seen in stood] == ["on"] and 220 <= stood[0][0] <= 240, "since the larger one came"
 
 
 def test_what_stands_beside_the_lane_does_not_lend_its_age() -> None:
-    def both(*, other: bool) -> np.ndarray:
-        scene = GROUND.copy()
-        scene[40:120, 10:82] = 55
-        if other:
-            scene[80:140, 82:150] = 200
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
-
-    stood = run(learnt(), [both(other=n >= 90) for n in range(300)], 40.0)
+    first = (slice(40, 120), slice(10, 82), 55)
+    other = (slice(80, 140), slice(82, 150), 200)
+    stood = run(learnt(), [with_boxes(first, *[other] * (n >= 90)) for n in range(300)], 40.0)
     assert [seen.state for _, seen in stood] == ["on"]
     assert 85 + RULE.dwell_s <= stood[0][0] <= 105 + RULE.dwell_s and 80 <= stood[0][1].at_s <= 95
 
