@@ -44,6 +44,8 @@ EDGES = 0.1
 LEARN_LOOKS = 40
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
 RESTLESS_S, FREE_S = 30.0, 3.0
+#: What hid the ground this long and left is remembered.
+STAYED_S = 15.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
@@ -95,21 +97,24 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One picture: its detail (pixels), how light it is (cells), how much each pixel counted, which cells are hidden, which have changed."""
+    """One picture: its detail (pixels), how light it is (cells), how much each pixel counted; which cells are hidden, in which light leaves
+    nothing to be seen of whatever is there, which have changed.
+    """
 
     step: float
     detail: Floats
     level: Floats
     weight: Floats
     hidden: Mask
+    glaring: Mask
     changed: Mask
 
 
 class Cover:
     """The ground of one lane and what hides it. Pictures are logarithms of grey, all of one shape, whole cells wide and high.
 
-    `age` says for each cell how long (seconds) something that keeps still has hidden it; `detail` and `level` are averages of the last
-    seconds, `noise` is what one picture's detail differs from the next one's by.
+    `age` says for each cell how long (seconds) something that keeps still has hidden it, `left` from when to when what hid it before did;
+    `detail` and `level` are averages of the last seconds, `noise` is what one picture's detail differs from the next one's by.
     """
 
     def __init__(self, pictures: list[Floats]) -> None:
@@ -117,6 +122,7 @@ class Cover:
         shape = pictures[0].shape
         cells = (shape[0] // CELL, shape[1] // CELL)
         self.age, self._restless, self._free, self._lit = (np.zeros(cells, np.float32) for _ in range(4))
+        self.left = np.full((2, *cells), -np.inf)
         self.noise = np.full(shape, 0.03, np.float32)
         self._grounds: list[Ground] = []
         self._before: Floats | None = None
@@ -176,10 +182,10 @@ class Cover:
         self.detail += (detail - self.detail) * part
         self.level += (level - self.level) * part
         changed = departs | self._other_light()
-        hidden, weight = self._hidden(step, changed)
+        hidden, glaring, weight = self._hidden(step, changed)
         hidden &= ~self._recall(t, hidden)
-        self._grow(step, hidden, changed, still)
-        return Look(step, detail, level, weight, hidden, changed)
+        self._grow(t, step, hidden, changed, still)
+        return Look(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -203,8 +209,10 @@ class Cover:
         change = self.level - self.ground.level
         return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
-    def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Floats]:
-        """Cells in which the ground's grain does not show as it usually does; and how much each pixel counted in that."""
+    def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Mask, Floats]:
+        """Cells in which the ground's grain does not show as it usually does; those in which it cannot, for light; and how much each pixel
+        counted in that.
+        """
         ground, usual = self.ground, self.ground.usual
         shown, weight, burnt = shows_through(self.detail, ground.detail, _valid(self._log))
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
@@ -225,7 +233,7 @@ class Cover:
         hidden = grown((hidden | blind) & ~lit, grainy & unseen & (~burnt | expected))
         unlike = changed | hidden | (burnt & (ground.level < BURNT - 0.1))
         usual += np.where(unlike, 0, (shown - usual) * np.float32(step / GROUND_S))
-        return hidden, weight
+        return hidden, lit & ~hidden, weight
 
     def _tolerance(self) -> Floats:
         return 3.0 * self.noise + 0.05
@@ -263,13 +271,15 @@ class Cover:
                     self._recalled |= hidden & (usual > 2 * BLIND) & (shown >= CLEARLY * usual)
         return hidden & self._recalled
 
-    def _grow(self, step: float, hidden: Mask, changed: Mask, still: Mask) -> None:
+    def _grow(self, t: float, step: float, hidden: Mask, changed: Mask, still: Mask) -> None:
         """Let ages grow where something hides the ground and keeps still, and where another light does."""
         self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
         self._restless[:] = np.where(hidden & ~still, self._restless + step, 0)
         self._free[:] = np.where(hidden, 0, self._free + step)
         came = hidden & still & (self.age == 0)
         self.age[:] = np.where(came, LAG_S, np.where(hidden & still, self.age + step, self.age))
+        left = (self._free >= FREE_S) & (self.age >= STAYED_S)
+        self.left[:, left] = t - FREE_S - self.age[left], np.full(left.sum(), t - FREE_S)
         self.age[(self._free >= FREE_S) | (self._restless >= RESTLESS_S)] = 0
 
     def learn(self, look: Look, standing: Mask | None) -> None:

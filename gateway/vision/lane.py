@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.vision.cover import GROUND_S, LEARN_LOOKS, Cover, Ground
+from gateway.vision.cover import GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
 from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
@@ -34,6 +34,10 @@ MORE_APART = 0.2
 TOGETHER_S = 30.0
 #: A region must be at least this share of all that hides the ground and hangs together with it.
 LEAST_PART = 0.25
+#: How far apart, seconds, what hides a thing's parts may begin; after so much more it may leave as another thing.
+AT_ONCE_S = 10.0
+#: More than this share of the ground around a thing being changed or hidden: something else is there.
+CROWDED = 0.1
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
 WORN_S = 300.0
 
@@ -85,7 +89,7 @@ class LaneWatch:
         look = self._cover.look(t, step, log)
         if look is None:
             return []
-        found = self._judge(t, self._cover, look.hidden)
+        found = self._judge(t, self._cover, look)
         self._cover.learn(look, self._standing)
         return found
 
@@ -146,9 +150,9 @@ class LaneWatch:
 
     # Judgement -------------------------------------------------------------------------------------------------------
 
-    def _judge(self, t: float, cover: Cover, hidden: Mask) -> list[Sighting]:
+    def _judge(self, t: float, cover: Cover, look: Look) -> list[Sighting]:
         if self._standing is not None:
-            return self._still_there(t, cover, hidden, self._standing)
+            return self._still_there(t, cover, look, self._standing)
         worn = cover.age >= self.rule.dwell_s + WORN_S
         if worn.any():
             # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake of ours in the ground.
@@ -173,11 +177,22 @@ class LaneWatch:
             if self._has_left(cover, mask):
                 cover.absorb(mask)
                 continue
+            since = self._alone_since(cover, mask, t - float(np.median(cover.age[mask & old])))
+            if t - since < self.rule.dwell_s:
+                continue
             self._standing, self._gone_since, self._told = mask, None, None
-            since = t - float(np.median(cover.age[mask & old]))
             return [Sighting(hazard=self.rule.hazard, state="on", at_s=since, polygon=self._polygon(outline),
                              data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)})]  # fmt: skip
         return []
+
+    @staticmethod
+    def _alone_since(cover: Cover, mask: Mask, since: float) -> float:
+        """When a thing was first seen: where most of what has hidden the ground since then has left, that stood before it, and was another."""
+        begun, ended = cover.left
+        gone = (np.abs(begun - since) <= AT_ONCE_S) & (ended - since >= STAYED_S)
+        _, parts = cv2.connectedComponents((gone | mask).astype(np.uint8))
+        gone &= np.isin(parts, np.unique(parts[mask]))
+        return float(np.median(ended[gone])) if gone.sum() > mask.sum() else since
 
     def _polygon(self, outline: NDArray[np.int32]) -> list[tuple[float, float]]:
         """An outline of cells in shares of the picture."""
@@ -205,25 +220,33 @@ class LaneWatch:
         chord = np.maximum(self._inside.sum(1)[foot], 1.0)
         return float(np.sum(1 / chord))
 
-    def _still_there(self, t: float, cover: Cover, hidden: Mask, standing: Mask) -> list[Sighting]:
-        """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground."""
+    def _still_there(self, t: float, cover: Cover, look: Look, standing: Mask) -> list[Sighting]:
+        """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground. Where light
+        leaves nothing to be seen it cannot be seen to go either.
+        """
         for _, region in regions(cover.age >= self.rule.dwell_s):
             if (region & standing).any():
                 standing = standing | self._in_lane(region)
         self._standing = standing
-        part, likeness = float(hidden[standing].mean()), self._likeness(cover.detail, standing)
+        part, likeness = float((look.hidden | look.glaring)[standing].mean()), self._likeness(cover.detail, standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
         there = part > 0.6 or (part > 0.25 and likeness > 0.3)
-        if there and float(cover.age[standing].max()) > 15 and self._has_left(cover, standing):
-            cover.absorb(standing)
-            there = False
-        if there:
+        # While others pass or stand before it, its outline is theirs.
+        left = (
+            there
+            and float(cover.age[standing].max()) > 15
+            and not _crowded(look, standing)
+            and self._has_left(cover, standing)
+        )
+        if there and not left:
             self._gone_since = None
             return []
         if self._gone_since is None:
             self._gone_since = t
         if t - self._gone_since < self.rule.gone_s:
             return []
+        if left:
+            cover.absorb(standing)
         gone, self._standing = self._gone_since, None
         return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
 
@@ -262,6 +285,13 @@ class LaneWatch:
         if not ring.any():
             return True
         return _apart(cover.ground.detail, mask, ring) + MORE_APART >= _apart(cover.detail, mask, ring)
+
+
+def _crowded(look: Look, mask: Mask) -> bool:
+    """Tell whether the ground around a region has changed, beyond what the region's own edges change."""
+    near, wide = (np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((n, n), np.uint8))) > 0 for n in (5, 11))
+    ring = wide & ~near
+    return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:

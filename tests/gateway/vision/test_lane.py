@@ -165,6 +165,40 @@ def test_what_stands_beside_the_lane_does_not_lend_its_age() -> None:
     assert 85 + RULE.dwell_s <= stood[0][0] <= 105 + RULE.dwell_s and 80 <= stood[0][1].at_s <= 95
 
 
+def test_what_was_hidden_by_something_larger_counts_from_when_that_left() -> None:
+    first = (slice(40, 165), slice(120, 210), 200)
+    behind = (slice(40, 80), slice(130, 190), 55)
+    detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
+    assert run(detector, [picture() for _ in range(80)]) == []
+    stood = run(detector, [with_boxes(first if n < 100 else behind) for n in range(500)], 40.0)
+    assert [seen.state for _, seen in stood] == ["on"]
+    assert 210 <= stood[0][0] <= 225 and 88 <= stood[0][1].at_s <= 100
+
+
+def test_it_has_not_left_while_something_larger_stands_before_it() -> None:
+    first = (slice(40, 90), slice(140, 170), 60)
+    other = (slice(58, 165), slice(120, 210), 60)
+    detector = learnt()
+    assert len(run(detector, [with_boxes(first) for _ in range(180)], 40.0)) == 1
+    assert run(detector, [with_boxes(first, other) for _ in range(100)], 130.0) == []
+    assert run(detector, [with_boxes(first) for _ in range(100)], 180.0) == []
+    assert [seen.state for _, seen in run(detector, [picture() for _ in range(60)], 230.0)] == ["off"]
+
+
+def test_a_white_thing_has_not_left_when_the_sun_burns_it_out() -> None:
+    def scene(*, white: bool, sun: float = 1.0) -> np.ndarray:
+        ground = GROUND.copy()
+        if white:
+            ground[80:130, 130:195] = 255
+        ground[:, 160:] *= sun
+        return np.clip(ground + random.integers(-3, 4, ground.shape), 0, 255).astype(np.uint8)
+
+    detector = learnt()
+    assert len(run(detector, [scene(white=True) for _ in range(180)], 40.0)) == 1
+    assert run(detector, [scene(white=True, sun=2.1) for _ in range(200)], 130.0) == []
+    assert [seen.state for _, seen in run(detector, [scene(white=False) for _ in range(60)], 230.0)] == ["off"]
+
+
 @pytest.mark.parametrize(("pace", "shade"), [(0.04, 0.3), (0.05, 0.35)])
 def test_an_edge_of_light_that_creeps_leaves_no_ghost(pace: float, shade: float) -> None:
     noise = np.random.default_rng(3)
