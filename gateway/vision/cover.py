@@ -184,7 +184,7 @@ class Cover:
         changed = departs | self._other_light()
         hidden, glaring, weight = self._hidden(step, changed)
         hidden &= ~self._recall(t, hidden)
-        self._grow(t, step, hidden, changed, still)
+        self._grow(t, step, hidden, glaring, changed, still)
         return Look(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
@@ -271,11 +271,13 @@ class Cover:
                     self._recalled |= hidden & (usual > 2 * BLIND) & (shown >= CLEARLY * usual)
         return hidden & self._recalled
 
-    def _grow(self, t: float, step: float, hidden: Mask, changed: Mask, still: Mask) -> None:
-        """Let ages grow where something hides the ground and keeps still, and where another light does."""
+    def _grow(self, t: float, step: float, hidden: Mask, glaring: Mask, changed: Mask, still: Mask) -> None:
+        """Let ages grow where something hides the ground and keeps still, and where another light does. Headlights that burn out what
+        stands are as a passer-by before it; and while one passes, the average of the last seconds is a mixture, and shows no ground as free.
+        """
         self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
-        self._restless[:] = np.where(hidden & ~still, self._restless + step, 0)
-        self._free[:] = np.where(hidden, 0, self._free + step)
+        self._restless[:] = np.where((hidden & ~still) | glaring, self._restless + step, 0)
+        self._free[:] = np.where(hidden | glaring, 0, self._free + np.where(still, step, 0))
         came = hidden & still & (self.age == 0)
         self.age[:] = np.where(came, LAG_S, np.where(hidden & still, self.age + step, self.age))
         left = (self._free >= FREE_S) & (self.age >= STAYED_S)

@@ -93,3 +93,37 @@ def test_ground_as_it_was_before_is_not_hidden() -> None:
     for n in range(8):
         watch(cover, GRAIN, 2, 60.0 + n * REMEMBER_S)
     assert len(cover.ground.earlier) == cover.ground.earlier.maxlen
+
+
+def aged() -> Cover:
+    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    watch(cover, white(), 80, 20.0)
+    assert np.median(cover.age[CELLS]) > 30
+    return cover
+
+
+def white() -> NDArray[np.float64]:
+    scene = GRAIN.copy()
+    scene[THING] = 270
+    return scene
+
+
+def test_headlights_that_burn_it_out_stop_an_age_and_do_not_end_it() -> None:
+    cover = aged()
+    before = np.median(cover.age[CELLS])
+    y, x = np.indices(GRAIN.shape)
+    watch(cover, white() + 250 * np.exp(-((y - 60) ** 2 + (x - 90) ** 2) / (2 * 60.0**2)), 20, 60.0)
+    watch(cover, white(), 40, 70.0)
+    assert before + 10 < np.median(cover.age[CELLS]) <= before + 32
+    watch(cover, GRAIN, 80, 90.0)
+    assert not cover.age.any(), "what has left has left"
+
+
+def test_ground_that_shows_only_on_the_average_of_passers_by_ends_no_age() -> None:
+    cover = aged()
+    before = np.median(cover.age[CELLS])
+    stripes = np.zeros_like(GRAIN)
+    stripes[THING] = 80 * np.where(np.indices(GRAIN.shape).sum(0) % 14 < 7, 1, -1)[THING]
+    for n in range(20):
+        watch(cover, GRAIN + stripes * (-1) ** n, 1, 60 + n / 2)
+    assert np.median(cover.age[CELLS]) >= before
