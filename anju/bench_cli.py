@@ -63,7 +63,9 @@ def ingest(
         str | None, typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it")
     ] = None,
     peer: Annotated[
-        Path | None, typer.Option(help="bench/node_red, after `npm install` there: measure it beside us")
+        Path | None,
+        # It runs in its own folder, where a path from here would lead nowhere.
+        typer.Option(help="bench/node_red, after `npm install` there: measure it beside us", resolve_path=True),
     ] = None,
 ) -> None:
     """Messages through a real broker and real workers into the unique table, beside the limits of the broker and of COPY."""
