@@ -34,6 +34,7 @@ from gateway.vision.ground import (
     pixels,
     share,
     shows_through,
+    widened,
 )
 
 #: How fast things are taken over, seconds: the present, the ground, the ground under another light.
@@ -246,7 +247,7 @@ class Cover:
         count, areas = cv2.connectedComponents(burnt.astype(np.uint8), connectivity=4)
         for number in range(1, count):
             area = areas == number
-            ring = _around(area) & ~burnt
+            ring = widened(area, 2) & ~burnt
             if ring.any() and np.median(self.level[ring]) > BURNT - FALLS_OFF:
                 glare |= area
             if expected[area].mean() > 0.5:
@@ -295,7 +296,7 @@ class Cover:
         for outline in outlines:
             if len(outline) > 3:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
-        kept = np.asarray(cv2.dilate(closed, np.ones((3, 3), np.uint8))) > 0
+        kept = widened(closed > 0, 1)
         pace = np.where(look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S)
         ground, before = self.ground, self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
@@ -307,7 +308,7 @@ class Cover:
 
     def absorb(self, cells: Mask) -> None:
         """Take what is to be seen in some cells and beside them for ground, for now and before."""
-        around = _around(cells)
+        around = widened(cells, 2)
         self.ground.move(around.astype(np.float32), np.ones_like(self.detail), self.detail, self.level)
         for detail, _ in self.ground.earlier:
             np.copyto(detail, self.detail, where=pixels(around))
@@ -332,8 +333,3 @@ def _nearby(values: Floats, known: Mask) -> Floats:
         return np.asarray(near / weight, np.float32)
     overall = float(np.median(values[known])) if known.any() else 0.0
     return np.asarray(np.where(weight > 0.05, near / np.maximum(weight, 0.05), overall), np.float32)
-
-
-def _around(cells: Mask) -> Mask:
-    """Some cells with two more around them."""
-    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0

@@ -51,6 +51,11 @@ def grown(sure: Mask, perhaps: Mask) -> Mask:
     return np.asarray(sure | (perhaps & with_thick[parts]))
 
 
+def widened(cells: Mask, by: int) -> Mask:
+    """Cells with so many more around them."""
+    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8))) > 0
+
+
 def detail_of(log: Floats) -> Floats:
     """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
     return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)

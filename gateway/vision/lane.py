@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.vision.cover import GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
-from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness
+from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness, widened
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
@@ -281,7 +281,7 @@ class LaneWatch:
         if steepness(cover.ground.detail, wide, outline) <= 1.4 * seen:
             return False
         # Lines on the ground that lie close together make an outline of anything. But then it is the ground that is inside as it is around.
-        ring = (np.asarray(cv2.dilate(whole, np.ones((7, 7), np.uint8))) > whole) & (self._inside >= 0.5)
+        ring = widened(whole > 0, 3) & (whole == 0) & (self._inside >= 0.5)
         if not ring.any():
             return True
         return _apart(cover.ground.detail, mask, ring) + MORE_APART >= _apart(cover.detail, mask, ring)
@@ -289,8 +289,7 @@ class LaneWatch:
 
 def _crowded(look: Look, mask: Mask) -> bool:
     """Tell whether the ground around a region has changed, beyond what the region's own edges change."""
-    near, wide = (np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((n, n), np.uint8))) > 0 for n in (5, 11))
-    ring = wide & ~near
+    ring = widened(mask, 5) & ~widened(mask, 2)
     return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED
 
 

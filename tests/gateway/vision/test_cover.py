@@ -27,6 +27,10 @@ def covered() -> NDArray[np.float64]:
     return scene
 
 
+def learnt(scene: NDArray[np.float64] = GRAIN) -> Cover:
+    return Cover([log(scene) for _ in range(LEARN_LOOKS)])
+
+
 def watch(cover: Cover, scene: NDArray[np.float64], looks: int, begin: float) -> NDArray[np.bool_]:
     """Look at a scene for a while, learn on; returns what is hidden at last."""
     hidden = np.zeros(cover.age.shape, bool)
@@ -39,7 +43,7 @@ def watch(cover: Cover, scene: NDArray[np.float64], looks: int, begin: float) ->
 
 
 def test_a_thing_hides_its_cells_and_ages() -> None:
-    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    cover = learnt()
     assert not watch(cover, GRAIN, 20, 20.0).any()
     hidden = watch(cover, covered(), 80, 30.0)
     assert hidden[CELLS].mean() > 0.75 and hidden.sum() < 1.5 * hidden[CELLS].sum()
@@ -49,7 +53,7 @@ def test_a_thing_hides_its_cells_and_ages() -> None:
 
 @pytest.mark.parametrize("light", [0.4, 1.7])
 def test_light_hides_nothing_and_is_learnt_under_what_does(light: float) -> None:
-    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    cover = learnt()
     watch(cover, covered(), 60, 20.0)
     before = cover.ground.level[CELLS].mean()
     hidden = watch(cover, covered() * light, 500, 50.0)
@@ -60,12 +64,12 @@ def test_light_hides_nothing_and_is_learnt_under_what_does(light: float) -> None
 def test_what_burns_out_with_all_the_light_around_is_not_hidden() -> None:
     bright = GRAIN.copy()
     bright[THING] += 70
-    cover = Cover([log(bright) for _ in range(LEARN_LOOKS)])
+    cover = learnt(bright)
     hidden = watch(cover, np.minimum(bright * 1.6, 255), 200, 20.0)
     assert not hidden[CELLS].any()
     thing = GRAIN.copy()
     thing[THING] = 255
-    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    cover = learnt()
     assert watch(cover, thing, 200, 20.0)[CELLS].mean() > 0.8, "but a white thing hides"
 
 
@@ -82,7 +86,7 @@ def test_a_sunlit_area_that_burns_out_and_moves_on_hides_nothing() -> None:
 
 
 def test_ground_as_it_was_before_is_not_hidden() -> None:
-    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    cover = learnt()
     watch(cover, GRAIN, 10, 20.0)
     # What was learnt since is wrong there, as an edge that crept leaves it.
     cover.ground.detail[THING] = np.random.default_rng(9).normal(0, 0.1, (40, 60))
@@ -96,7 +100,7 @@ def test_ground_as_it_was_before_is_not_hidden() -> None:
 
 
 def aged() -> Cover:
-    cover = Cover([log(GRAIN) for _ in range(LEARN_LOOKS)])
+    cover = learnt()
     watch(cover, white(), 80, 20.0)
     assert np.median(cover.age[CELLS]) > 30
     return cover

@@ -10,9 +10,15 @@ from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
 RULE = LaneRule(polygon=[(0.2, 0.98), (0.8, 0.98), (0.65, 0.1), (0.35, 0.1)], dwell_s=60.0, gone_s=5.0)
+SLOW = LaneRule(polygon=RULE.polygon, dwell_s=120.0)
 random = np.random.default_rng(3)
 GROUND = np.clip(110 + 12 * random.normal(0, 1, (180, 320)), 30, 220)
 THING = np.clip(np.full((60, 70), 60.0) + 30 * (np.indices((60, 70)).sum(0) % 12 < 5), 0, 255)
+
+
+def shot(scene: np.ndarray, noise: int = 3) -> np.ndarray:
+    """A scene as a camera gives it."""
+    return np.clip(scene + random.integers(-noise, noise + 1, scene.shape), 0, 255).astype(np.uint8)
 
 
 def picture(
@@ -25,15 +31,15 @@ def picture(
     scene = scene * light
     if shade:
         scene[40:160, 120:220] *= 0.55
-    return np.clip(scene + random.integers(-noise, noise + 1, scene.shape), 0, 255).astype(np.uint8)
+    return shot(scene, noise)
 
 
 def run(detector: LaneWatch, pictures: list[np.ndarray], start: float = 0.0) -> list[tuple[float, Sighting]]:
     return [(start + n / 2, seen) for n, one in enumerate(pictures) for seen in detector.see(start + n / 2, one)]
 
 
-def learnt() -> LaneWatch:
-    detector = LaneWatch(RULE)
+def learnt(rule: LaneRule = RULE) -> LaneWatch:
+    detector = LaneWatch(rule)
     assert run(detector, [picture() for _ in range(80)]) == []
     return detector
 
@@ -106,7 +112,7 @@ def with_boxes(*boxes: tuple[slice, slice, float]) -> np.ndarray:
     scene = GROUND.copy()
     for rows, columns, grey in boxes:
         scene[rows, columns] = grey
-    return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+    return shot(scene)
 
 
 def lined(*, box: float | None = None) -> np.ndarray:
@@ -115,7 +121,7 @@ def lined(*, box: float | None = None) -> np.ndarray:
     scene[10:175:16, 70:250] = 210
     if box is not None:
         scene[80:130, 130:195] = box
-    return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+    return shot(scene)
 
 
 @pytest.mark.parametrize("grey", [35.0, 110.0, 255.0])
@@ -132,7 +138,7 @@ def test_among_lines_that_lie_close_together_it_has_come_too() -> None:
         scene[10:175:8, 70:250] = scene[11:175:8, 70:250] = 190
         if box:
             scene[80:130, 130:195] = 105
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+        return shot(scene)
 
     detector = LaneWatch(RULE)
     assert run(detector, [close() for _ in range(80)]) == []
@@ -142,18 +148,14 @@ def test_among_lines_that_lie_close_together_it_has_come_too() -> None:
 def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
     first = (slice(40, 90), slice(130, 190), 55)
     other = (slice(90, 165), slice(120, 210), 200)
-    detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
-    assert run(detector, [picture() for _ in range(80)]) == []
-    stood = run(detector, [with_boxes(first, *[other] * (n >= 80)) for n in range(300)], 40.0)
+    stood = run(learnt(SLOW), [with_boxes(first, *[other] * (n >= 80)) for n in range(300)], 40.0)
     assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 172
 
 
 def test_what_is_a_small_part_of_something_that_came_later_says_nothing_of_that() -> None:
     first = (slice(60, 76), slice(130, 190), 55)
     other = (slice(76, 165), slice(120, 210), 200)
-    detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
-    assert run(detector, [picture() for _ in range(80)]) == []
-    stood = run(detector, [with_boxes(first, *[other] * (n >= 120)) for n in range(500)], 40.0)
+    stood = run(learnt(SLOW), [with_boxes(first, *[other] * (n >= 120)) for n in range(500)], 40.0)
     assert [seen.state for _, seen in stood] == ["on"] and 220 <= stood[0][0] <= 240, "since the larger one came"
 
 
@@ -168,9 +170,7 @@ def test_what_stands_beside_the_lane_does_not_lend_its_age() -> None:
 def test_what_was_hidden_by_something_larger_counts_from_when_that_left() -> None:
     first = (slice(40, 165), slice(120, 210), 200)
     behind = (slice(40, 80), slice(130, 190), 55)
-    detector = LaneWatch(LaneRule(polygon=RULE.polygon, dwell_s=120.0))
-    assert run(detector, [picture() for _ in range(80)]) == []
-    stood = run(detector, [with_boxes(first if n < 100 else behind) for n in range(500)], 40.0)
+    stood = run(learnt(SLOW), [with_boxes(first if n < 100 else behind) for n in range(500)], 40.0)
     assert [seen.state for _, seen in stood] == ["on"]
     assert 210 <= stood[0][0] <= 225 and 88 <= stood[0][1].at_s <= 100
 
@@ -191,7 +191,7 @@ def test_a_white_thing_has_not_left_when_the_sun_burns_it_out() -> None:
         if white:
             ground[80:130, 130:195] = 255
         ground[:, 160:] *= sun
-        return np.clip(ground + random.integers(-3, 4, ground.shape), 0, 255).astype(np.uint8)
+        return shot(ground)
 
     detector = learnt()
     assert len(run(detector, [scene(white=True) for _ in range(180)], 40.0)) == 1
@@ -217,7 +217,7 @@ def test_small_shadows_that_sway_are_no_thing() -> None:
         for i in range(5):
             y, x = 40 + 25 * i, 130 + 15 * (i % 3) + round(2 * np.sin(0.45 * n + i))
             scene[y : y + 11, x : x + 16] *= 0.6
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+        return shot(scene)
 
     assert run(learnt(), [leaves(n) for n in range(500)], 40.0) == []
 
@@ -226,7 +226,7 @@ def test_a_white_kerb_that_the_sun_burns_out_is_no_thing() -> None:
     def kerb(grey: float) -> np.ndarray:
         scene = GROUND.copy()
         scene[20:176, 225:255] = grey
-        return np.clip(scene + random.integers(-3, 4, scene.shape), 0, 255).astype(np.uint8)
+        return shot(scene)
 
     detector = LaneWatch(RULE)
     assert run(detector, [kerb(205) for _ in range(80)]) == []
@@ -236,7 +236,7 @@ def test_a_white_kerb_that_the_sun_burns_out_is_no_thing() -> None:
 def test_another_view_is_learnt_anew_and_nothing_told() -> None:
     detector = learnt()
     other = np.clip(90 + 40 * np.random.default_rng(9).normal(0, 1, GROUND.shape), 0, 255)
-    views = [np.clip(other + random.integers(-3, 4, other.shape), 0, 255).astype(np.uint8) for _ in range(300)]
+    views = [shot(other) for _ in range(300)]
     assert run(detector, views, 40.0) == []
     detector.forget()
     assert run(detector, [picture() for _ in range(60)], 200.0) == []
