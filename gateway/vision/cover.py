@@ -114,7 +114,8 @@ class Look:
 class Cover:
     """The ground of one lane and what hides it. Pictures are logarithms of grey, all of one shape, whole cells wide and high.
 
-    `age` says for each cell how long (seconds) something that keeps still has hidden it, `left` from when to when what hid it before did;
+    `age` says for each cell how long (seconds) something that keeps still has hidden it, `became` when that last became something other, and
+    `left` from when to when what hid it before did;
     `detail` and `level` are averages of the last seconds, `noise` is what one picture's detail differs from the next one's by.
     """
 
@@ -122,8 +123,11 @@ class Cover:
         """Learn the ground from LEARN_LOOKS pictures."""
         shape = pictures[0].shape
         cells = (shape[0] // CELL, shape[1] // CELL)
-        self.age, self._restless, self._free, self._lit = (np.zeros(cells, np.float32) for _ in range(4))
-        self.left = np.full((2, *cells), -np.inf)
+        self.age, self._paused, self._restless, self._free, self._lit = (np.zeros(cells, np.float32) for _ in range(5))
+        #: What hides each cell, as it was when it last kept still: detail, and how light beside the picture as a whole.
+        self._kept, self._kept_level = np.zeros(shape, np.float32), np.zeros(cells, np.float32)
+        self._waits = np.zeros(cells, bool)
+        self.left, self.became = np.full((2, *cells), -np.inf), np.full(cells, -np.inf)
         self.noise = np.full(shape, 0.03, np.float32)
         self._grounds: list[Ground] = []
         self._before: Floats | None = None
@@ -176,9 +180,11 @@ class Cover:
         departs = _departs(detail, self.ground, tolerance)
         if self._another_view(t, departs, detail, tolerance):
             return None
-        still = share(beyond(detail, self.detail, tolerance)) < 0.25
+        still = _same(detail, self.detail, tolerance)
         # Detail and level are linear, so that their averages are those of the average.
         level, part = level_of(log), np.float32(step / FAST_S)
+        lighter = level - self.level
+        steady = still & (np.abs(lighter - np.median(lighter)) <= OTHER_LIGHT)
         self._log += (log - self._log) * part
         self.detail += (detail - self.detail) * part
         self.level += (level - self.level) * part
@@ -186,6 +192,7 @@ class Cover:
         hidden, glaring, weight = self._hidden(step, changed)
         hidden &= ~self._recall(t, hidden)
         self._grow(t, step, hidden, glaring, changed, still)
+        self._compare(t, step, hidden & still, hidden & steady, detail, tolerance)
         return Look(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
@@ -285,6 +292,23 @@ class Cover:
         self.left[:, left] = t - FREE_S - self.age[left], np.full(left.sum(), t - FREE_S)
         self.age[(self._free >= FREE_S) | (self._restless >= RESTLESS_S)] = 0
 
+    def _compare(self, t: float, step: float, grows: Mask, steady: Mask, detail: Floats, tolerance: Floats) -> None:
+        """Where what hides a cell keeps still again, tell whether it is what it was before. If so its age counts the time for which it stood
+        still.
+        """
+        level = self.level - np.median(self.level - self.ground.level)
+        aged = self.age > 0
+        self._paused[:] = np.where(aged, np.where(grows, self._paused, self._paused + step), 0)
+        again = aged & steady & self._waits
+        if again.any():
+            same = _same(detail, self._kept, tolerance) & (np.abs(level - self._kept_level) <= OTHER_LIGHT)
+            self.age[again & same] += self._paused[again & same]
+            self.became[again & ~same] = t
+        self._paused[steady] = 0
+        self._waits[:] = aged & ~steady
+        np.copyto(self._kept, self.detail, where=pixels(steady))
+        np.copyto(self._kept_level, level, where=steady)
+
     def learn(self, look: Look, standing: Mask | None) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         kept = look.hidden if standing is None else look.hidden | standing
@@ -318,6 +342,11 @@ class Cover:
 def _valid(log: Floats) -> Floats:
     """1 where a picture is not burnt out, else 0."""
     return np.asarray(log < BURNT, np.float32)
+
+
+def _same(detail: Floats, before: Floats, tolerance: Floats) -> Mask:
+    """Cells whose detail is what it was before, but for what noise and a pixel of shaking make of it."""
+    return share(beyond(detail, before, tolerance)) < 0.25
 
 
 def _departs(detail: Floats, ground: Ground, tolerance: Floats) -> Mask:

@@ -27,15 +27,16 @@ NEARBY = 13
 LEAST_VALID = 0.3
 
 
-def _thick(cells: Mask) -> NDArray[np.uint8]:
-    return np.asarray(
-        cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8)), np.uint8
-    )
+def thick(cells: Mask) -> Mask:
+    """Cells that lie in parts thick enough for a thing."""
+    return np.asarray(cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((THIN, THIN), np.uint8))) > 0
 
 
 def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
     """Yield the outline and the filled area of each region that is thick enough for a thing."""
-    closed = np.asarray(cv2.morphologyEx(_thick(cells), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+    closed = np.asarray(
+        cv2.morphologyEx(thick(cells).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8
+    )
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for outline in outlines:
         region = np.zeros_like(closed)
@@ -47,7 +48,7 @@ def grown(sure: Mask, perhaps: Mask) -> Mask:
     """Add to the cells that are sure those that may be so too and hang together with a thick part of them."""
     count, parts = cv2.connectedComponents((sure | perhaps).astype(np.uint8))
     with_thick = np.zeros(count, bool)
-    with_thick[parts[_thick(sure) > 0]] = True
+    with_thick[parts[thick(sure)]] = True
     return np.asarray(sure | (perhaps & with_thick[parts]))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.vision.cover import GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
-from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness, widened
+from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness, thick, widened
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
@@ -32,10 +32,12 @@ FAINT = 25.0
 MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
 TOGETHER_S = 30.0
-#: A region must be at least this share of all that hides the ground and hangs together with it.
-LEAST_PART = 0.25
+#: At least this share of a thing's outline must not be hidden by what came later, or it says nothing.
+LEAST_SEEN = 0.25
 #: How far apart, seconds, what hides a thing's parts may begin; after so much more it may leave as another thing.
 AT_ONCE_S = 10.0
+#: A thing is there while more than this share of its place is hidden.
+THERE = 0.6
 #: More than this share of the ground around a thing being changed or hidden: something else is there.
 CROWDED = 0.1
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
@@ -160,7 +162,6 @@ class LaneWatch:
         old = cover.age >= self.rule.dwell_s
         if not old.any():
             return []
-        _, parts = cv2.connectedComponents((cover.age > 0).astype(np.uint8))
         # A thing's parts come of age one after another, but what came much later is another thing that stands before it; and what is
         # thinner than this is an edge of light, not a thing.
         for outline, region in regions(cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
@@ -168,13 +169,15 @@ class LaneWatch:
             mask = self._in_lane(region)
             if old[mask].sum() < max(THIN * THIN, 0.5 * mask.sum()):
                 continue
-            # What is but a small part of something that came later says nothing of how long that stands.
-            if region.sum() < LEAST_PART * np.isin(parts, np.unique(parts[region & old])).sum():
+            if (look.hidden | look.glaring)[mask].mean() <= THERE:
                 continue
             width = self._width(mask)
             if width < self.rule.least_width or mask.any(0).sum() < THIN:
                 continue
-            if self._has_left(cover, mask):
+            left = self._has_left(cover, mask, thick((cover.age > 0) & ~widened(region, 1)))
+            if left is None:
+                continue
+            if left:
                 cover.absorb(mask)
                 continue
             since = self._alone_since(cover, mask, t - float(np.median(cover.age[mask & old])))
@@ -187,12 +190,17 @@ class LaneWatch:
 
     @staticmethod
     def _alone_since(cover: Cover, mask: Mask, since: float) -> float:
-        """When a thing was first seen: where most of what has hidden the ground since then has left, that stood before it, and was another."""
+        """When a thing was first seen: where most of what has hidden the ground since then has left, and what is here became something other
+        then, that stood before it.
+        """
         begun, ended = cover.left
         gone = (np.abs(begun - since) <= AT_ONCE_S) & (ended - since >= STAYED_S)
         _, parts = cv2.connectedComponents((gone | mask).astype(np.uint8))
         gone &= np.isin(parts, np.unique(parts[mask]))
-        return float(np.median(ended[gone])) if gone.sum() > mask.sum() else since
+        if gone.sum() <= mask.sum():
+            return since
+        alone = float(np.median(ended[gone]))
+        return alone if (cover.became[mask] >= alone - AT_ONCE_S).mean() > 0.5 else since
 
     def _polygon(self, outline: NDArray[np.int32]) -> list[tuple[float, float]]:
         """An outline of cells in shares of the picture."""
@@ -230,13 +238,13 @@ class LaneWatch:
         self._standing = standing
         part, likeness = float((look.hidden | look.glaring)[standing].mean()), self._likeness(cover.detail, standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
-        there = part > 0.6 or (part > 0.25 and likeness > 0.3)
+        there = part > THERE or (part > 0.25 and likeness > 0.3)
         # While others pass or stand before it, its outline is theirs.
         left = (
             there
             and float(cover.age[standing].max()) > 15
             and not _crowded(look, standing)
-            and self._has_left(cover, standing)
+            and bool(self._has_left(cover, standing))
         )
         if there and not left:
             self._gone_since = None
@@ -262,8 +270,10 @@ class LaneWatch:
             self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)
         return likeness
 
-    def _has_left(self, cover: Cover, mask: Mask) -> bool:
-        """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left."""
+    def _has_left(self, cover: Cover, mask: Mask, others: Mask | None = None) -> bool | None:
+        """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left. Beside
+        others the outline is theirs; None where they leave too little of it.
+        """
         # Within a thing's own area there is no outline to be found, so the holes and notches of what we see of it are closed.
         hull = cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))
         whole = np.asarray(cv2.fillConvexPoly(mask.astype(np.uint8), hull, 1))
@@ -275,6 +285,11 @@ class LaneWatch:
         outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
         if not outline.any():
             return False
+        if others is not None and others.any():
+            around = outline.sum()
+            outline &= ~pixels(widened(others, 2))
+            if outline.sum() < LEAST_SEEN * around:
+                return None
         seen = steepness(cover.detail, wide, outline)
         if seen < FAINT * float(np.median(cover.noise[outline])):
             return True
