@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.vision.cover import GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
+from gateway.vision.cover import BLIND, GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
 from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness, thick, widened
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
@@ -171,6 +171,8 @@ class LaneWatch:
                 continue
             if (look.hidden | look.glaring)[mask].mean() <= THERE:
                 continue
+            if _creeps(cover, mask):
+                continue
             width = self._width(mask)
             if width < self.rule.least_width or mask.any(0).sum() < THIN:
                 continue
@@ -306,6 +308,15 @@ def _crowded(look: Look, mask: Mask) -> bool:
     """Tell whether the ground around a region has changed, beyond what the region's own edges change."""
     ring = widened(mask, 5) & ~widened(mask, 2)
     return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED
+
+
+def _creeps(cover: Cover, mask: Mask) -> bool:
+    """Tell whether what hides ground that never shows came over it cell by cell: an edge of light does, a thing comes at once. Ground that
+    shows tells light from a thing itself.
+    """
+    ages = cover.age[mask]
+    at_once = np.abs(ages - np.median(ages)) <= AT_ONCE_S
+    return bool((cover.ground.usual[mask] < BLIND).mean() > 0.5 and at_once.mean() < 0.5)
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
