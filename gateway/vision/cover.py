@@ -6,7 +6,8 @@ slopes are far from the ground's, that is light's own edge, and counts for littl
 pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
 forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
 grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
-it keeps still. Passers-by stop an age, they do not reset it; a free ground does.
+it keeps still. Passers-by stop an age, they do not reset it, and it counts what they took where the same is there after them; a free
+ground ends it.
 
 The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground;
 nor where its grain is lost, be there a reason to be seen or not. What it was like in the last minutes is remembered, since an edge

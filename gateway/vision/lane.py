@@ -26,8 +26,8 @@ Grey = NDArray[np.uint8]
 _LOG = np.log(np.arange(256, dtype=np.float32) + 6)
 #: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high.
 EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
-#: A thing has an outline: steeper than so many times the noise (both logarithms of grey).
-FAINT = 25.0
+#: A thing has an outline: steeper than so many times the noise (both logarithms of grey) to be told, and to be told as gone less so than this.
+FAINT, FAINTER = 25.0, 12.0
 #: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
 MORE_APART = 0.2
 #: The parts of a thing come to stand within this of each other.
@@ -176,7 +176,7 @@ class LaneWatch:
             width = self._width(mask)
             if width < self.rule.least_width or mask.any(0).sum() < THIN:
                 continue
-            left = self._has_left(cover, mask, thick((cover.age > 0) & ~widened(region, 1)))
+            left = self._has_left(cover, mask, FAINT, thick((cover.age > 0) & ~widened(region, 1)))
             if left is None:
                 continue
             if left:
@@ -246,7 +246,7 @@ class LaneWatch:
             there
             and float(cover.age[standing].max()) > 15
             and not _crowded(look, standing)
-            and bool(self._has_left(cover, standing))
+            and bool(self._has_left(cover, standing, FAINTER))
         )
         if there and not left:
             self._gone_since = None
@@ -272,7 +272,7 @@ class LaneWatch:
             self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)
         return likeness
 
-    def _has_left(self, cover: Cover, mask: Mask, others: Mask | None = None) -> bool | None:
+    def _has_left(self, cover: Cover, mask: Mask, faint: float, others: Mask | None = None) -> bool | None:
         """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left. Beside
         others the outline is theirs; None where they leave too little of it.
         """
@@ -293,7 +293,7 @@ class LaneWatch:
             if outline.sum() < LEAST_SEEN * around:
                 return None
         seen = steepness(cover.detail, wide, outline)
-        if seen < FAINT * float(np.median(cover.noise[outline])):
+        if seen < faint * float(np.median(cover.noise[outline])):
             return True
         if steepness(cover.ground.detail, wide, outline) <= 1.4 * seen:
             return False

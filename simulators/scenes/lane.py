@@ -142,7 +142,6 @@ class Lane:
             begins, side = float(r.uniform(0, long)), float(r.choice([-1, 1]))
             thing = self._car(begins, float(r.uniform(200, 1500)), x=side * 4.3, y=float(r.uniform(8, 26)))
             self._things.append(thing)
-        self._join()
         self._things.sort(key=lambda one: -one.y)
         self._sun = (float(r.uniform(-1.2, 1.2)), float(r.uniform(-1.2, 1.2)))
         self._clouds = bool(self.light in ("sun", "dusk", "dawn") and r.random() < 0.6)
@@ -154,19 +153,6 @@ class Lane:
         self._lamp_at = float(r.uniform(0.2, 0.8)) * long
         self._sweeps = [float(s) for s in r.uniform(0, long, r.poisson(long / 200))]
         self._insects = self.light == "night" and r.random() < 0.6
-
-    def _join(self) -> None:
-        """Where something else stood there until a moment before, the lane has been blocked since that came."""
-        stood = [thing for thing in self._things if thing.ends > thing.begins and abs(thing.x) < HALF_LANE_M]
-        for n, one in enumerate(self.truth):
-            mine = next(thing for thing in stood if thing.begins == one.begins_s)
-            before = [
-                thing.begins
-                for thing in stood
-                if thing.begins < one.begins_s <= thing.ends + 10 and abs(thing.y - mine.y) < NEAR_M
-            ]
-            if before:
-                self.truth[n] = Blocking(what=one.what, begins_s=min(before), ends_s=one.ends_s)
 
     def _stand(self, begins: float, ends: float, *, brief: bool = False) -> None:
         """Something comes to stand in the lane; where it hides from the camera behind nothing."""

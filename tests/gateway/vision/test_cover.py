@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -112,15 +114,30 @@ def white() -> NDArray[np.float64]:
     return scene
 
 
-def test_headlights_that_burn_it_out_stop_an_age_and_do_not_end_it() -> None:
+@pytest.mark.parametrize(("afterwards", "counts"), [(white, True), (covered, False)])
+def test_headlights_that_burn_it_out_count_for_an_age_if_the_same_is_there_afterwards(
+    afterwards: Callable[[], NDArray[np.float64]], counts: bool
+) -> None:
     cover = aged()
     before = np.median(cover.age[CELLS])
     y, x = np.indices(GRAIN.shape)
     watch(cover, white() + 250 * np.exp(-((y - 60) ** 2 + (x - 90) ** 2) / (2 * 60.0**2)), 20, 60.0)
-    watch(cover, white(), 40, 70.0)
-    assert before + 10 < np.median(cover.age[CELLS]) <= before + 32
+    assert np.median(cover.age[CELLS]) <= before + 2
+    watch(cover, afterwards(), 40, 70.0)
+    after = np.median(cover.age[CELLS])
+    assert (before + 28 <= after <= before + 31) if counts else (before < after < before + 24)
+    assert (np.median(cover.became[CELLS]) > 70) != counts
     watch(cover, GRAIN, 80, 90.0)
     assert not cover.age.any(), "what has left has left"
+
+
+def test_a_flat_thing_that_becomes_another_is_seen_to() -> None:
+    cover = learnt()
+    for grey, begin in ((55, 20.0), (200, 60.0)):
+        scene = GRAIN.copy()
+        scene[THING] = grey
+        watch(cover, scene, 80, begin)
+    assert 60 < np.median(cover.became[CELLS]) < 80 and np.median(cover.age[CELLS]) > 60
 
 
 def test_ground_that_shows_only_on_the_average_of_passers_by_ends_no_age() -> None:

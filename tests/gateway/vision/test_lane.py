@@ -175,6 +175,13 @@ def test_what_was_hidden_by_something_larger_counts_from_when_that_left() -> Non
     assert 210 <= stood[0][0] <= 225 and 88 <= stood[0][1].at_s <= 100
 
 
+def test_what_was_in_sight_all_along_counts_from_when_it_came_whatever_leaves_beside_it() -> None:
+    behind = (slice(40, 80), slice(130, 190), 55)
+    other = (slice(80, 165), slice(110, 210), 200)
+    stood = run(learnt(SLOW), [with_boxes(behind, *[other] * (n < 100)) for n in range(500)], 40.0)
+    assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 172
+
+
 def test_it_has_not_left_while_something_larger_stands_before_it() -> None:
     first = (slice(40, 90), slice(140, 170), 60)
     other = (slice(58, 165), slice(120, 210), 60)
@@ -183,6 +190,22 @@ def test_it_has_not_left_while_something_larger_stands_before_it() -> None:
     assert run(detector, [with_boxes(first, other) for _ in range(100)], 130.0) == []
     assert run(detector, [with_boxes(first) for _ in range(100)], 180.0) == []
     assert [seen.state for _, seen in run(detector, [picture() for _ in range(60)], 230.0)] == ["off"]
+
+
+def test_a_faint_thing_has_not_left_when_mist_makes_it_fainter() -> None:
+    fine = 110 + 0.2 * (GROUND - 110)
+
+    def faint(contrast: float = 1.0, *, thing: bool = True) -> np.ndarray:
+        scene = fine.copy()
+        if thing:
+            scene[80:130, 130:195] = 118
+        return shot(110 + contrast * (scene - 110))
+
+    detector = LaneWatch(RULE)
+    assert run(detector, [faint(thing=False) for _ in range(80)]) == []
+    assert [seen.state for _, seen in run(detector, [faint() for _ in range(180)], 40.0)] == ["on"]
+    assert run(detector, [faint(0.5) for _ in range(200)], 130.0) == []
+    assert [seen.state for _, seen in run(detector, [faint(thing=False) for _ in range(60)], 230.0)] == ["off"]
 
 
 def test_a_white_thing_has_not_left_when_the_sun_burns_it_out() -> None:
@@ -209,6 +232,24 @@ def test_an_edge_of_light_that_creeps_leaves_no_ghost(pace: float, shade: float)
         scene = 1.2 * ground * np.where(columns < 150 + pace * n, shade, 1.0) + noise.integers(-3, 4, (180, 320))
         found += detector.see(n / 2, np.clip(scene, 0, 255).astype(np.uint8))
     assert found == []
+
+
+@pytest.mark.parametrize("pace", [0.05, 0.1, 0.2])
+def test_shade_that_creeps_over_white_paint_which_the_sun_had_burnt_out_is_no_thing(pace: float) -> None:
+    def painted(n: int, *, box: bool = False) -> np.ndarray:
+        scene = GROUND.copy()
+        scene[60:150, 120:210] = 280
+        scene[:, : 100 + round(pace * n)] *= 0.5
+        if box:
+            scene[70:120, 150:200] = 60
+        return shot(scene)
+
+    detector = LaneWatch(SLOW)
+    assert run(detector, [painted(0) for _ in range(80)]) == []
+    assert run(detector, [painted(n) for n in range(1200)], 40.0) == []
+    detector = LaneWatch(SLOW)
+    assert run(detector, [painted(0) for _ in range(80)]) == []
+    assert [seen.state for _, seen in run(detector, [painted(0, box=True) for _ in range(300)], 40.0)] == ["on"]
 
 
 def test_small_shadows_that_sway_are_no_thing() -> None:
