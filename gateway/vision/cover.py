@@ -252,9 +252,11 @@ class Cover:
         expected, for the most part: the sun's own area has moved on.
         """
         glare, expected = np.zeros_like(burnt), expected.copy()
-        count, areas = cv2.connectedComponents(burnt.astype(np.uint8), connectivity=4)
+        # A line or a twig's shadow does not part the sun's area.
+        closed = cv2.morphologyEx(burnt.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        count, areas = cv2.connectedComponents(closed)
         for number in range(1, count):
-            area = areas == number
+            area = burnt & (areas == number)
             ring = widened(area, 2) & ~burnt
             if ring.any() and np.median(self.level[ring]) > BURNT - FALLS_OFF:
                 glare |= area
