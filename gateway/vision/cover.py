@@ -323,7 +323,8 @@ class Cover:
         for outline in outlines:
             if len(outline) > 3:
                 cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
-        kept = widened(closed > 0, 1)
+        # Beside a small thing the ground still shows to some part, and would be learnt with the thing in it.
+        kept = widened(closed > 0, 1) | (widened(closed > 0, 3) & look.changed)
         pace = np.where(look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S)
         ground, before = self.ground, self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.

@@ -30,6 +30,8 @@ EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
 FAINT, FAINTER = 25.0, 12.0
 #: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
 MORE_APART = 0.2
+#: The share of a thing's cells that come at once.
+MOST = 0.75
 #: The parts of a thing come to stand within this of each other.
 TOGETHER_S = 30.0
 #: At least this share of a thing's outline must not be hidden by what came later, or it says nothing.
@@ -167,7 +169,7 @@ class LaneWatch:
         for outline, region in regions(cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
             # What stands beside the lane may hang together with what stands in it, and have come before.
             mask = self._in_lane(region)
-            if old[mask].sum() < max(THIN * THIN, 0.5 * mask.sum()):
+            if old[mask].sum() < max(2 * THIN, 0.5 * mask.sum()):
                 continue
             if (look.hidden | look.glaring)[mask].mean() <= THERE:
                 continue
@@ -316,7 +318,7 @@ def _creeps(cover: Cover, mask: Mask) -> bool:
     """
     ages = cover.age[mask]
     at_once = np.abs(ages - np.median(ages)) <= AT_ONCE_S
-    return bool((cover.ground.usual[mask] < BLIND).mean() > 0.5 and at_once.mean() < 0.5)
+    return bool((cover.ground.usual[mask] < BLIND).mean() > 0.5 and at_once.mean() < MOST)
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:

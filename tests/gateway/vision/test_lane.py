@@ -159,6 +159,12 @@ def test_a_small_thing_that_stands_out_behind_a_larger_one_that_came_later_is_to
     assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 175, "since the small one came"
 
 
+@pytest.mark.parametrize("grey", [60, 180])
+def test_a_thing_of_some_sixteen_pixels_is_told(grey: float) -> None:
+    stood = run(learnt(SLOW), [with_boxes((slice(110, 126), slice(150, 168), grey)) for _ in range(330)], 40.0)
+    assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 190
+
+
 def test_what_stands_beside_the_lane_does_not_lend_its_age() -> None:
     first = (slice(40, 120), slice(10, 82), 55)
     other = (slice(80, 140), slice(82, 150), 200)
