@@ -29,11 +29,12 @@ LEAST_VALID = 0.3
 
 def thick(cells: Mask) -> Mask:
     """Cells that lie in parts thick enough for a thing; a small one may lack its corners."""
-    flags, size = cells.astype(np.uint8), (THIN, THIN)
-    square, cross = (cv2.getStructuringElement(shape, size) for shape in (cv2.MORPH_RECT, cv2.MORPH_CROSS))
-    return (
-        np.asarray(cv2.morphologyEx(flags, cv2.MORPH_OPEN, square) | cv2.morphologyEx(flags, cv2.MORPH_OPEN, cross)) > 0
-    )
+    square, cross = (cv2.getStructuringElement(shape, (THIN, THIN)) for shape in (cv2.MORPH_RECT, cv2.MORPH_CROSS))
+    return _opened(cells, square) | _opened(cells, cross)
+
+
+def _opened(cells: Mask, by: cv2.typing.MatLike) -> Mask:
+    return np.asarray(cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, by)) > 0
 
 
 def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
