@@ -21,7 +21,7 @@ from typing import Any
 
 from anju.memory import kept_memory
 
-HELD_OUT = 210_000
+HELD_OUT = 220_000
 #: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
 GRACE_S, TOLD_WITHIN_S = 20.0, 30.0
 DWELL_S = 120.0

@@ -169,7 +169,7 @@ class LaneWatch:
         for outline, region in regions(cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
             # What stands beside the lane may hang together with what stands in it, and have come before.
             mask = self._in_lane(region)
-            if old[mask].sum() < max(2 * THIN, 0.5 * mask.sum()):
+            if old[mask].sum() <= 0.5 * mask.sum():
                 continue
             if (look.hidden | look.glaring)[mask].mean() <= THERE:
                 continue
