@@ -27,6 +27,7 @@ from gateway.vision.ground import (
     Floats,
     Mask,
     beyond,
+    closed,
     detail_of,
     grain,
     grown,
@@ -184,12 +185,11 @@ class Cover:
         still = _same(detail, self.detail, tolerance)
         # Detail and level are linear, so that their averages are those of the average.
         level, part = level_of(log), np.float32(step / FAST_S)
-        lighter = level - self.level
-        steady = still & (np.abs(lighter - np.median(lighter)) <= OTHER_LIGHT)
+        steady = still & ~_other_light(level, self.level)
         self._log += (log - self._log) * part
         self.detail += (detail - self.detail) * part
         self.level += (level - self.level) * part
-        changed = departs | self._other_light()
+        changed = departs | _other_light(self.level, self.ground.level)
         hidden, glaring, weight = self._hidden(step, changed)
         hidden &= ~self._recall(t, hidden)
         self._grow(t, step, hidden, glaring, changed, still)
@@ -212,11 +212,6 @@ class Cover:
                 return True
         self._learning = []
         return True
-
-    def _other_light(self) -> Mask:
-        """Cells that are lighter or darker than the picture as a whole has become."""
-        change = self.level - self.ground.level
-        return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
     def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Mask, Floats]:
         """Cells in which the ground's grain does not show as it usually does; those in which it cannot, for light; and how much each pixel
@@ -253,8 +248,7 @@ class Cover:
         """
         glare, expected = np.zeros_like(burnt), expected.copy()
         # A line or a twig's shadow does not part the sun's area.
-        closed = cv2.morphologyEx(burnt.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-        count, areas = cv2.connectedComponents(closed)
+        count, areas = cv2.connectedComponents(closed(burnt).astype(np.uint8))
         for number in range(1, count):
             area = burnt & (areas == number)
             ring = widened(area, 2) & ~burnt
@@ -316,15 +310,13 @@ class Cover:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         kept = look.hidden if standing is None else look.hidden | standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
-        closed = np.asarray(
-            cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8
-        )
-        outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        whole = closed(kept).astype(np.uint8)
+        outlines, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for outline in outlines:
             if len(outline) > 3:
-                cv2.fillConvexPoly(closed, cv2.convexHull(outline), 1)
+                cv2.fillConvexPoly(whole, cv2.convexHull(outline), 1)
         # Beside a small thing the ground still shows to some part, and would be learnt with the thing in it.
-        kept = widened(closed > 0, 1) | (widened(closed > 0, 3) & look.changed)
+        kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & look.changed)
         pace = np.where(look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S)
         ground, before = self.ground, self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
@@ -346,6 +338,12 @@ class Cover:
 def _valid(log: Floats) -> Floats:
     """1 where a picture is not burnt out, else 0."""
     return np.asarray(log < BURNT, np.float32)
+
+
+def _other_light(level: Floats, before: Floats) -> Mask:
+    """Cells that are lighter or darker than the picture as a whole has become."""
+    change = level - before
+    return np.asarray(np.abs(change - np.median(change)) > OTHER_LIGHT)
 
 
 def _same(detail: Floats, before: Floats, tolerance: Floats) -> Mask:

@@ -39,12 +39,10 @@ def _opened(cells: Mask, by: cv2.typing.MatLike) -> Mask:
 
 def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
     """Yield the outline and the filled area of each region that is thick enough for a thing."""
-    closed = np.asarray(
-        cv2.morphologyEx(thick(cells).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8
-    )
-    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    whole = closed(thick(cells)).astype(np.uint8)
+    outlines, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for outline in outlines:
-        region = np.zeros_like(closed)
+        region = np.zeros_like(whole)
         cv2.drawContours(region, [outline], -1, 1, cv2.FILLED)
         yield np.asarray(outline, np.int32), region.astype(bool)
 
@@ -60,6 +58,11 @@ def grown(sure: Mask, perhaps: Mask) -> Mask:
 def widened(cells: Mask, by: int) -> Mask:
     """Cells with so many more around them."""
     return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8))) > 0
+
+
+def closed(cells: Mask) -> Mask:
+    """Cells with the gaps between them, of two cells at most, filled."""
+    return np.asarray(cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))) > 0
 
 
 def detail_of(log: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -38,9 +40,9 @@ def run(detector: LaneWatch, pictures: list[np.ndarray], start: float = 0.0) -> 
     return [(start + n / 2, seen) for n, one in enumerate(pictures) for seen in detector.see(start + n / 2, one)]
 
 
-def learnt(rule: LaneRule = RULE) -> LaneWatch:
+def learnt(rule: LaneRule = RULE, scene: Callable[[], np.ndarray] = picture) -> LaneWatch:
     detector = LaneWatch(rule)
-    assert run(detector, [picture() for _ in range(80)]) == []
+    assert run(detector, [scene() for _ in range(80)]) == []
     return detector
 
 
@@ -126,8 +128,7 @@ def lined(*, box: float | None = None) -> np.ndarray:
 
 @pytest.mark.parametrize("grey", [35.0, 110.0, 255.0])
 def test_a_plain_thing_on_lined_ground_has_come_and_not_left(grey: float) -> None:
-    detector = LaneWatch(RULE)
-    assert run(detector, [lined() for _ in range(80)]) == []
+    detector = learnt(scene=lined)
     assert [seen.state for _, seen in run(detector, [lined(box=grey) for _ in range(400)], 40.0)] == ["on"]
     assert [seen.state for _, seen in run(detector, [lined() for _ in range(60)], 240.0)] == ["off"]
 
@@ -140,8 +141,7 @@ def test_among_lines_that_lie_close_together_it_has_come_too() -> None:
             scene[80:130, 130:195] = 105
         return shot(scene)
 
-    detector = LaneWatch(RULE)
-    assert run(detector, [close() for _ in range(80)]) == []
+    detector = learnt(scene=close)
     assert [seen.state for _, seen in run(detector, [close(box=True) for _ in range(400)], 40.0)] == ["on"]
 
 
@@ -208,8 +208,7 @@ def test_a_faint_thing_has_not_left_when_mist_makes_it_fainter() -> None:
             scene[80:130, 130:195] = 118
         return shot(110 + contrast * (scene - 110))
 
-    detector = LaneWatch(RULE)
-    assert run(detector, [faint(thing=False) for _ in range(80)]) == []
+    detector = learnt(scene=lambda: faint(thing=False))
     assert [seen.state for _, seen in run(detector, [faint() for _ in range(180)], 40.0)] == ["on"]
     assert run(detector, [faint(0.5) for _ in range(200)], 130.0) == []
     assert [seen.state for _, seen in run(detector, [faint(thing=False) for _ in range(60)], 230.0)] == ["off"]
@@ -251,11 +250,9 @@ def test_shade_that_creeps_over_white_paint_which_the_sun_had_burnt_out_is_no_th
             scene[70:120, 150:200] = 60
         return shot(scene)
 
-    detector = LaneWatch(SLOW)
-    assert run(detector, [painted(0) for _ in range(80)]) == []
+    detector = learnt(SLOW, lambda: painted(0))
     assert run(detector, [painted(n) for n in range(1200)], 40.0) == []
-    detector = LaneWatch(SLOW)
-    assert run(detector, [painted(0) for _ in range(80)]) == []
+    detector = learnt(SLOW, lambda: painted(0))
     assert [seen.state for _, seen in run(detector, [painted(0, box=True) for _ in range(300)], 40.0)] == ["on"]
 
 
@@ -276,8 +273,7 @@ def test_a_white_kerb_that_the_sun_burns_out_is_no_thing() -> None:
         scene[20:176, 225:255] = grey
         return shot(scene)
 
-    detector = LaneWatch(RULE)
-    assert run(detector, [kerb(205) for _ in range(80)]) == []
+    detector = learnt(scene=lambda: kerb(205))
     assert run(detector, [kerb(min(205 + 10 * n, 300)) for n in range(600)], 40.0) == []
 
 
