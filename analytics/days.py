@@ -95,7 +95,9 @@ def supply_days(
         summed = np.bincount(cell[mask], weights=weight[mask], minlength=units * days)
         return summed.astype(np.float64).reshape(units, days)
 
-    def extreme(mask: NDArray[np.bool_], value: NDArray[np.float64], *, least: bool) -> NDArray[np.float64]:
+    def extreme(
+        mask: NDArray[np.bool_], value: NDArray[np.float64], *, least: bool
+    ) -> NDArray[np.float64]:
         out = np.full(units * days, np.inf if least else -np.inf)
         (np.minimum if least else np.maximum).at(out, cell[mask], value[mask])
         out[np.isinf(out)] = np.nan
@@ -125,7 +127,9 @@ def supply_days(
     )
 
 
-def _spread(intervals: Intervals, day_starts: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _spread(
+    intervals: Intervals, day_starts: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Repeat each interval once for every day that it touches; returns the interval's index and the day's, in pairs."""
     days = len(day_starts) - 1
     first = np.searchsorted(day_starts, intervals.start, side="right") - 1
@@ -152,12 +156,19 @@ def _hourly(
     days = len(day_starts) - 1
     fine = np.zeros(len(intervals), dtype=bool)
     fine[which[rated]] = True
-    grid = np.minimum(day_starts[:-1, None] + _HOUR_MS * np.arange(24), day_starts[1:, None]).ravel()
+    grid = np.minimum(
+        day_starts[:-1, None] + _HOUR_MS * np.arange(24), day_starts[1:, None]
+    ).ravel()
     grid = np.append(grid, day_starts[-1])
     short = Intervals(
-        series=intervals.series[fine], start=intervals.start[fine], end=intervals.end[fine], delta=intervals.delta[fine],
-        quality=intervals.quality[fine], misread_series=intervals.misread_series, misread_at=intervals.misread_at,
-    )  # fmt: skip
+        series=intervals.series[fine],
+        start=intervals.start[fine],
+        end=intervals.end[fine],
+        delta=intervals.delta[fine],
+        quality=intervals.quality[fine],
+        misread_series=intervals.misread_series,
+        misread_at=intervals.misread_at,
+    )
     piece, hour = _spread(short, grid)
     start, end = short.start[piece], short.end[piece]
     overlap = np.maximum(np.minimum(end, grid[hour + 1]) - np.maximum(start, grid[hour]), 0.0)
@@ -165,7 +176,9 @@ def _hourly(
     size = units * days * 24
     amount = np.bincount(cell, weights=short.delta[piece] * overlap / (end - start), minlength=size)
     known = np.bincount(cell, weights=overlap, minlength=size)
-    out: NDArray[np.float64] = np.where(known >= _HOUR_MS / 2, amount, np.nan).reshape(units, days, 24)
+    out: NDArray[np.float64] = np.where(known >= _HOUR_MS / 2, amount, np.nan).reshape(
+        units, days, 24
+    )
     return out
 
 
@@ -196,7 +209,9 @@ def _samples(
     days = len(day_starts) - 1
     day = np.searchsorted(day_starts, at, side="right") - 1
     inside = (day >= 0) & (day < days)
-    return np.bincount(unit[inside] * days + day[inside], minlength=units * days).reshape(units, days)
+    return np.bincount(unit[inside] * days + day[inside], minlength=units * days).reshape(
+        units, days
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -211,7 +226,12 @@ class Dense:
 
 
 def dense(
-    water: SupplyDays, energy: SupplyDays, people: People, *, doors: NDArray[np.int64], cars: NDArray[np.int64]
+    water: SupplyDays,
+    energy: SupplyDays,
+    people: People,
+    *,
+    doors: NDArray[np.int64],
+    cars: NDArray[np.int64],
 ) -> Dense:
     """Put the facts of supplies, doors and gates together.
 
@@ -227,9 +247,15 @@ def dense(
         columns[name][cars[:, 0], cars[:, 1]] = cars[:, column]
     cells, tokens = _people(columns, people)
     known = (
-        (water.samples > 0) | (energy.samples > 0) | (water.cover > 0) | (energy.cover > 0)
-        | ~np.isnan(water.amount) | ~np.isnan(energy.amount) | ~np.isnan(columns["entries"]) | ~np.isnan(columns["cars_seen"])
-    )  # fmt: skip
+        (water.samples > 0)
+        | (energy.samples > 0)
+        | (water.cover > 0)
+        | (energy.cover > 0)
+        | ~np.isnan(water.amount)
+        | ~np.isnan(energy.amount)
+        | ~np.isnan(columns["entries"])
+        | ~np.isnan(columns["cars_seen"])
+    )
     faults: dict[tuple[int, int], list[str]] = {}
     for prefix, supply in (("water", water), ("energy", energy)):
         for key, words in supply.faults.items():
@@ -263,15 +289,20 @@ def _water(water: SupplyDays) -> dict[str, NDArray[np.float64]]:
     with np.errstate(invalid="ignore"):
         drawn = (hourly > _DRAWN_L).sum(axis=2)
     return {
-        "water_l": water.amount * 1000.0, "water_cover": water.cover, "water_samples": water.samples.astype(np.float64),
+        "water_l": water.amount * 1000.0,
+        "water_cover": water.cover,
+        "water_samples": water.samples.astype(np.float64),
         "water_trickle_l": np.where(np.isnan(water.amount), np.nan, water.trickle * 1000.0),
         "water_least_l_h": water.least_rate * 1000.0,
-        "water_hours": np.where(some, drawn, np.nan), "water_hours_known": least,
+        "water_hours": np.where(some, drawn, np.nan),
+        "water_hours_known": least,
         "water_night_l": np.where(night, np.nansum(hourly[:, :, _NIGHT], axis=2), np.nan),
         "water_peak_l": np.where(some, np.nanmax(np.where(known, hourly, 0.0), axis=2), np.nan),
-        "water_first_use_at": water.first_use, "water_last_use_at": water.last_use,
-        "water_first_still_at": water.first_still, "water_last_still_at": water.last_still,
-    }  # fmt: skip
+        "water_first_use_at": water.first_use,
+        "water_last_use_at": water.last_use,
+        "water_first_still_at": water.first_still,
+        "water_last_still_at": water.last_still,
+    }
 
 
 def _energy(energy: SupplyDays) -> dict[str, NDArray[np.float64]]:
@@ -288,13 +319,16 @@ def _energy(energy: SupplyDays) -> dict[str, NDArray[np.float64]]:
     with np.errstate(invalid="ignore"):
         flat = np.abs(above - level[:, :, None]) <= 0.15 * level[:, :, None]
     return {
-        "energy_kwh": energy.amount, "energy_cover": energy.cover, "energy_samples": energy.samples.astype(np.float64),
-        "energy_floor_w": energy.least_rate * 1000.0, "energy_peak_w": energy.most_rate * 1000.0,
+        "energy_kwh": energy.amount,
+        "energy_cover": energy.cover,
+        "energy_samples": energy.samples.astype(np.float64),
+        "energy_floor_w": energy.least_rate * 1000.0,
+        "energy_peak_w": energy.most_rate * 1000.0,
         "energy_night_kwh": np.where(night, np.nansum(hourly[:, :, _NIGHT], axis=2), np.nan),
         "energy_day_kwh": np.where(working, np.nansum(hourly[:, :, _DAY], axis=2), np.nan),
         "energy_plateau_w": np.where(whole, level, np.nan),
         "energy_plateau_h": np.where(whole, flat.sum(axis=2), np.nan),
-    }  # fmt: skip
+    }
 
 
 _DOOR = (
@@ -308,10 +342,16 @@ _DOOR = (
 )
 
 
-def _people(columns: dict[str, NDArray[np.float64]], people: People) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _people(
+    columns: dict[str, NDArray[np.float64]], people: People
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Add up who came; returns for every token its cell (row × days + day) and the packed token."""
     at = (people.unit, people.day)
-    for name, amount in (("entries", people.entries), ("exits", people.exits), ("lent_passages", people.lent)):
+    for name, amount in (
+        ("entries", people.entries),
+        ("exits", people.exits),
+        ("lent_passages", people.lent),
+    ):
         np.add.at(columns[name], at, amount)
     named = people.token != 0
     ours = np.isin(people.who, (Who.RESIDENT, Who.GUEST))
@@ -321,7 +361,9 @@ def _people(columns: dict[str, NDArray[np.float64]], people: People) -> tuple[ND
     ):
         rows = named & of
         np.add.at(columns[seen], (people.unit[rows], people.day[rows]), 1.0)
-        np.add.at(columns[slept], (people.unit[rows], people.day[rows]), people.night[rows].astype(float))
+        np.add.at(
+            columns[slept], (people.unit[rows], people.day[rows]), people.night[rows].astype(float)
+        )
     days = columns["entries"].shape[1]
     packed = (people.token & ~7) | people.who << 1 | people.night
     return (people.unit * days + people.day)[named], packed[named]

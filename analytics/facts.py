@@ -40,8 +40,12 @@ class MeterBounds:
 
 #: Bounds for a register whose profile is unknown: a DN20 water meter and a 100 A single-phase electricity meter.
 DEFAULT_BOUNDS = {
-    Supply.WATER: MeterBounds(max_rate=5.0, resolution=0.001, rollover=None, expected_interval_s=3600),
-    Supply.ELECTRICITY: MeterBounds(max_rate=26.4, resolution=0.01, rollover=None, expected_interval_s=3600),
+    Supply.WATER: MeterBounds(
+        max_rate=5.0, resolution=0.001, rollover=None, expected_interval_s=3600
+    ),
+    Supply.ELECTRICITY: MeterBounds(
+        max_rate=26.4, resolution=0.01, rollover=None, expected_interval_s=3600
+    ),
 }
 BoundsOf = dict[tuple[str, str], MeterBounds]
 #: The first and the last of some local days.
@@ -50,7 +54,11 @@ _DAY = timedelta(days=1)
 
 
 def update_facts(
-    connection: Connection, spans: dict[int, Span], zone: ZoneInfo, bounds: BoundsOf, known_at: datetime
+    connection: Connection,
+    spans: dict[int, Span],
+    zone: ZoneInfo,
+    bounds: BoundsOf,
+    known_at: datetime,
 ) -> tuple[dict[int, Span], int]:
     """Recompute the facts of units over the days that changed and their neighbours, from what had arrived at `known_at`.
 
@@ -83,7 +91,9 @@ class Said:
     doors: NDArray[np.int64]
 
 
-def _read(connection: Connection, units: list[int], span: Span, zone: ZoneInfo, known_at: datetime) -> Said:
+def _read(
+    connection: Connection, units: list[int], span: Span, zone: ZoneInfo, known_at: datetime
+) -> Said:
     meters = facts.meters_of(connection, units, list(REGISTER_OF.values()))
     behind: dict[int, list[Meter]] = {}
     for meter in meters:
@@ -92,8 +102,12 @@ def _read(connection: Connection, units: list[int], span: Span, zone: ZoneInfo, 
     low, high = day_start(span[0], zone), day_start(span[1] + _DAY, zone)
     points = {m.point_id for m in meters} | {point for _, _, point in doors if point is not None}
     readings = series.read_readings(connection, sorted(points), low, high, known_at)
-    passed = facts.passage_days(connection, sorted({door for _, door, _ in doors}), low, high, zone.key, known_at)
-    return Said(readings=readings, meters=behind, doors=_door_days(doors, passed, readings, span, zone))
+    passed = facts.passage_days(
+        connection, sorted({door for _, door, _ in doors}), low, high, zone.key, known_at
+    )
+    return Said(
+        readings=readings, meters=behind, doors=_door_days(doors, passed, readings, span, zone)
+    )
 
 
 def _door_days(
@@ -152,7 +166,14 @@ def _recompute(
     day_starts = np.array(day_starts_ms(first, count, zone), dtype=np.float64)
     meters = [m for unit in units for m in said.meters.get(unit, [])]
     per_supply = {
-        supply: _supply(supply, [m for m in meters if m.point == point], said.readings, units, day_starts, bounds)
+        supply: _supply(
+            supply,
+            [m for m in meters if m.point == point],
+            said.readings,
+            units,
+            day_starts,
+            bounds,
+        )
         for supply, point in REGISTER_OF.items()
     }
     begin, end = day_start(first, zone), day_start(last + _DAY, zone)
@@ -213,7 +234,11 @@ def registers_to_days(
         resolution=np.array([k.resolution for k in known]),
         rollover=np.array([k.rollover or np.inf for k in known]),
     )
-    least = np.maximum(limits.resolution, TRICKLE_L / 1000.0) if supply is Supply.WATER else np.zeros(len(known))
+    least = (
+        np.maximum(limits.resolution, TRICKLE_L / 1000.0)
+        if supply is Supply.WATER
+        else np.zeros(len(known))
+    )
     return supply_days(
         unit_of,
         to_intervals(which, flat_at, flat_value, limits),
@@ -227,7 +252,11 @@ def registers_to_days(
 
 
 def _table(
-    rows: Sequence[tuple[int, ...]] | NDArray[np.int64], units: list[int], first: int, days: int, width: int
+    rows: Sequence[tuple[int, ...]] | NDArray[np.int64],
+    units: list[int],
+    first: int,
+    days: int,
+    width: int,
 ) -> NDArray[np.int64]:
     """Turn rows that begin with a unit's id and a day's number into such that begin with the unit's row and the day's column."""
     table = np.array(rows, dtype=np.int64).reshape(-1, width)

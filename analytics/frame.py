@@ -38,7 +38,11 @@ class Tokens:
     def at(self, rows: Any) -> Tokens:
         """Return some of the rows."""
         return Tokens(
-            unit=self.unit[rows], day=self.day[rows], token=self.token[rows], who=self.who[rows], night=self.night[rows]
+            unit=self.unit[rows],
+            day=self.day[rows],
+            token=self.token[rows],
+            who=self.who[rows],
+            night=self.night[rows],
         )
 
 
@@ -49,7 +53,11 @@ def unpack(unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.in
 
 
 def in_order(
-    unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64], who: NDArray[np.int8], night: Mask
+    unit: NDArray[np.int64],
+    day: NDArray[np.int64],
+    token: NDArray[np.int64],
+    who: NDArray[np.int8],
+    night: Mask,
 ) -> Tokens:
     """Make tokens of rows in any order."""
     at = np.argsort(unit, kind="stable")
@@ -59,7 +67,9 @@ def in_order(
 def no_tokens() -> Tokens:
     """Return the tokens of a frame without doors."""
     none = np.empty(0, dtype=np.int64)
-    return Tokens(unit=none, day=none, token=none, who=none.astype(np.int8), night=none.astype(bool))
+    return Tokens(
+        unit=none, day=none, token=none, who=none.astype(np.int8), night=none.astype(bool)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +132,17 @@ class Frame:
             partial=self.partial and days == self.days,
             day_starts=self.day_starts[: days + 1],
             columns={name: column[:, :days] for name, column in self.columns.items()},
-            let=self.let[:, :days], declared=self.declared[:, :days], spoken_for=self.spoken_for[:, :days],
-            let_since=self.let_since[:, :days], ended=self.ended[:, :days], members=self.members[:, :days],
+            let=self.let[:, :days],
+            declared=self.declared[:, :days],
+            spoken_for=self.spoken_for[:, :days],
+            let_since=self.let_since[:, :days],
+            ended=self.ended[:, :days],
+            members=self.members[:, :days],
             fitted={name: mask[:, :days] for name, mask in self.fitted.items()},
             tokens=t.at(t.day < days),
             told=tuple(x for x in self.told if x.day < days),
             derived={},
-        )  # fmt: skip
+        )
 
     def of(self, rows: NDArray[np.int64]) -> Frame:
         """Return the frame of some of its units, by their rows in rising order."""
@@ -141,13 +155,17 @@ class Frame:
             self,
             units=self.units[rows],
             columns=_Some(self.columns, rows),
-            let=self.let[rows], declared=self.declared[rows], spoken_for=self.spoken_for[rows],
-            let_since=self.let_since[rows], ended=self.ended[rows], members=self.members[rows],
+            let=self.let[rows],
+            declared=self.declared[rows],
+            spoken_for=self.spoken_for[rows],
+            let_since=self.let_since[rows],
+            ended=self.ended[rows],
+            members=self.members[rows],
             fitted={name: mask[rows] for name, mask in self.fitted.items()},
             tokens=replace(t.at(kept), unit=np.repeat(np.arange(len(rows)), count)),
             told=tuple(replace(x, unit=place[x.unit]) for x in self.told if x.unit in place),
             derived={},
-        )  # fmt: skip
+        )
 
 
 class _Some(Mapping[str, NDArray[Any]]):

@@ -27,13 +27,23 @@ def hit_rates(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["detector"], row["version"], row["estate"], row["month"]), []).append(row)
+        groups.setdefault(
+            (row["detector"], row["version"], row["estate"], row["month"]), []
+        ).append(row)
     found = []
     for (detector, version, estate, month), visits in sorted(groups.items()):
         told = [v for v in visits if v["outcome"] != "inconclusive"]
         hits = sum(v["outcome"] == "confirmed" and v["kind"] == detector for v in told)
-        found.append({"detector": detector, "version": version, "estate": estate, "month": month,
-                      "inconclusive": len(visits) - len(told), **_shown(rate(hits, len(told)))})  # fmt: skip
+        found.append(
+            {
+                "detector": detector,
+                "version": version,
+                "estate": estate,
+                "month": month,
+                "inconclusive": len(visits) - len(told),
+                **_shown(rate(hits, len(told))),
+            }
+        )
     return found
 
 
@@ -43,7 +53,9 @@ def miss_rate(controls: Sequence[dict[str, Any]]) -> Rate:
     return rate(sum(v["outcome"] == "confirmed" for v in told), len(told))
 
 
-def calibration(scores: Sequence[float], hits: Sequence[bool], bins: int = 10) -> tuple[float, list[dict[str, Any]]]:
+def calibration(
+    scores: Sequence[float], hits: Sequence[bool], bins: int = 10
+) -> tuple[float, list[dict[str, Any]]]:
     """Compare scores with what came true: the expected calibration error (the mean gap, weighted by visits), and each bin."""
     p, y = np.asarray(scores, dtype=float), np.asarray(hits, dtype=float)
     if not len(p):
@@ -135,4 +147,10 @@ def _chance(odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shown(found: Rate) -> dict[str, Any]:
-    return {"hits": found.hits, "visits": found.of, "hit_rate": found.rate, "low": found.low, "high": found.high}
+    return {
+        "hits": found.hits,
+        "visits": found.of,
+        "hit_rate": found.rate,
+        "low": found.low,
+        "high": found.high,
+    }

@@ -23,8 +23,16 @@ def lessons(connection: Connection, estates: Sequence[int]) -> dict[str, Any]:
         hits = [row["outcome"] == "confirmed" and row["kind"] == detector for row in rows]
         error, bins = learning.calibration(scores, hits)
         proposal = learning.propose(scores, hits)
-        calibrations.append({"detector": detector, "version": version, "visits": len(rows), "error": error, "bins": bins,
-                             "proposal": None if proposal is None else asdict(proposal)})  # fmt: skip
+        calibrations.append(
+            {
+                "detector": detector,
+                "version": version,
+                "visits": len(rows),
+                "error": error,
+                "bins": bins,
+                "proposal": None if proposal is None else asdict(proposal),
+            }
+        )
     return {
         "hit_rates": learning.hit_rates(tested),
         "control_visits": {

@@ -56,9 +56,12 @@ class RunReport:
 
     def __add__(self, other: RunReport) -> RunReport:
         return RunReport(
-            units=self.units + other.units, unit_days=self.unit_days + other.unit_days,
-            findings=self.findings + other.findings, raised=self.raised + other.raised, nights=self.nights + other.nights,
-        )  # fmt: skip
+            units=self.units + other.units,
+            unit_days=self.unit_days + other.unit_days,
+            findings=self.findings + other.findings,
+            raised=self.raised + other.raised,
+            nights=self.nights + other.nights,
+        )
 
 
 #: What is to be done for one estate or a few, wherever there is a connection; and a way to have many of them done, in any order.
@@ -84,12 +87,22 @@ def run_all(
     total = RunReport()
     today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
     due = dict(facts.estates_to_judge(connection, today))
-    dirty = {estate_id: zone for estate_id, zone in facts.dirty_estates(connection) if estate_id not in due}
+    dirty = {
+        estate_id: zone
+        for estate_id, zone in facts.dirty_estates(connection)
+        if estate_id not in due
+    }
     homes = facts.count_units(connection)
     for zone, estates in together(dirty, homes):
         done = run_estates(connection, estates, ZoneInfo(zone), policy, bounds, now)
-        log.info("estates_done", estates=len(estates), units=done.units, unit_days=done.unit_days, findings=done.findings,
-                 raised=done.raised)  # fmt: skip
+        log.info(
+            "estates_done",
+            estates=len(estates),
+            units=done.units,
+            unit_days=done.unit_days,
+            findings=done.findings,
+            raised=done.raised,
+        )
         total += done
     jobs = [
         partial(judge_estates, estates=estates, zone=zone, policy=policy, bounds=bounds, now=now)
@@ -120,7 +133,13 @@ def together(zones: dict[int, str], homes: dict[int, int]) -> Iterator[tuple[str
 
 
 def judge_estates(
-    connection: Connection, *, estates: list[int], zone: str, policy: Policy, bounds: BoundsOf, now: datetime
+    connection: Connection,
+    *,
+    estates: list[int],
+    zone: str,
+    policy: Policy,
+    bounds: BoundsOf,
+    now: datetime,
 ) -> RunReport:
     """Work off what is dirty in estates, then judge all units of each in a transaction of its own, but for those whose night was run."""
     local, today = ZoneInfo(zone), day_of(now, ZoneInfo(zone))
@@ -137,14 +156,22 @@ def judge_estates(
             with connection.transaction():
                 nights.set_clock(connection, now)
                 for block in blocks(facts.units_of(connection, estate_id)):
-                    done += replace(judge_units(connection, estate_id, block, local, policy, now), units=len(block))
+                    done += replace(
+                        judge_units(connection, estate_id, block, local, policy, now),
+                        units=len(block),
+                    )
                 facts.note_judged(connection, estate_id, today, now)
                 done += RunReport(nights=1)
     return done
 
 
 def run_estates(
-    connection: Connection, estates: list[int], zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
+    connection: Connection,
+    estates: list[int],
+    zone: ZoneInfo,
+    policy: Policy,
+    bounds: BoundsOf,
+    now: datetime,
 ) -> RunReport:
     """Work off what is dirty in estates, in one transaction, and judge the units of which whole days changed."""
     with connection.transaction():
@@ -159,8 +186,15 @@ def run_estates(
             elif touched:
                 # The day that is not over is shown to those who cannot wait for its end, about the homes that it may concern.
                 held = alerts.of_units(connection, touched, [d.key for d in HOURLY])
-                standing = {row["subject_id"] for rows in held.values() for row in rows if row["ended_at"] is None}
-                units = sorted(standing | set(unit_days.without_rest(connection, touched, day_of(now, zone))))
+                standing = {
+                    row["subject_id"]
+                    for rows in held.values()
+                    for row in rows
+                    if row["ended_at"] is None
+                }
+                units = sorted(
+                    standing | set(unit_days.without_rest(connection, touched, day_of(now, zone)))
+                )
                 for block in blocks(units):
                     done += judge_units(connection, estate_id, block, zone, policy, now, HOURLY)
     return done
@@ -192,8 +226,9 @@ def _work_off(
         last = ids[-1]
         spans = {
             d.unit_id: (day_of(d.from_at, zone), min(day_of(d.to_at, zone), today))
-            for d in dirty if day_of(d.from_at, zone) <= today
-        }  # fmt: skip
+            for d in dirty
+            if day_of(d.from_at, zone) <= today
+        }
         done.estate |= {d.unit_id: d.estate_id for d in dirty}
         touched, rows = update_facts(connection, spans, zone, bounds, known_at)
         done.rows += rows
@@ -228,7 +263,15 @@ def run_nights(
     estates = nights.list_estates(connection, estate)
     connection.commit()
     jobs = [
-        partial(run_estate_nights, estate_id=estate_id, zone=zone, policy=policy, bounds=bounds, first=first, last=last)
+        partial(
+            run_estate_nights,
+            estate_id=estate_id,
+            zone=zone,
+            policy=policy,
+            bounds=bounds,
+            first=first,
+            last=last,
+        )
         for estate_id, _, zone in estates
     ]
     if spread is None:
@@ -257,7 +300,10 @@ def run_estate_nights(
     with nights.held(connection, estate_id):
         judged = facts.judged_day(connection, estate_id)
         begin = first if judged is None else max(first, judged)
-        histories = [History(units=block, zone=local) for block in blocks(facts.units_of(connection, estate_id))]
+        histories = [
+            History(units=block, zone=local)
+            for block in blocks(facts.units_of(connection, estate_id))
+        ]
         connection.commit()
         for n in range((last - begin).days + 1):
             day = begin + timedelta(days=n)
@@ -279,10 +325,14 @@ def _run_night(
     with connection.transaction():
         nights.set_clock(connection, clock)
         worked = _work_off(connection, [estate_id], zone, bounds, clock)
-        done = RunReport(units=sum(len(h.units) for h in histories), unit_days=worked.rows, nights=1)
+        done = RunReport(
+            units=sum(len(h.units) for h in histories), unit_days=worked.rows, nights=1
+        )
         for history in histories:
             # The night's own first hours are a day that is not over: read anew each time.
-            history.refresh(connection, day + timedelta(days=1), min(worked.first.values(), default=day))
+            history.refresh(
+                connection, day + timedelta(days=1), min(worked.first.values(), default=day)
+            )
             done += _judge(connection, estate_id, history, policy, clock)
         facts.note_judged(connection, estate_id, day + timedelta(days=1), clock)
     return done
@@ -331,7 +381,9 @@ def _judge(
         shown = now if detector.hourly else frame
         said, abstained = detector.detect(shown, policy.params(detector.key))
         store_said(connection, current, shown, detector, policy, said, abstained)
-        raised = _to_alerts(connection, estate_id, detector, held.get(detector.key, []), codes, said, policy)
+        raised = _to_alerts(
+            connection, estate_id, detector, held.get(detector.key, []), codes, said, policy
+        )
         done += RunReport(findings=len(said), raised=raised)
     return done
 
@@ -347,21 +399,41 @@ def store_said(
 ) -> None:
     """Store what a detector said of the units of a frame."""
     source = Source(
-        detector=detector.key, version=detector.version, params=policy.params(detector.key),
-        window_from=frame.first, window_to=frame.day(frame.days - 1),
-    )  # fmt: skip
+        detector=detector.key,
+        version=detector.version,
+        params=policy.params(detector.key),
+        window_from=frame.first,
+        window_to=frame.day(frame.days - 1),
+    )
     rows = [
         FindingRow(
-            unit_id=f.unit, since_ms=f.since_ms, until_ms=f.until_ms, frozen=f.frozen, score=f.score, reasons=f.reasons,
-            evidence=f.evidence, since_between=f.since_between, shown=policy.tells(detector.key, f.score),
+            unit_id=f.unit,
+            since_ms=f.since_ms,
+            until_ms=f.until_ms,
+            frozen=f.frozen,
+            score=f.score,
+            reasons=f.reasons,
+            evidence=f.evidence,
+            since_between=f.since_between,
+            shown=policy.tells(detector.key, f.score),
         )
         for f in said
-    ]  # fmt: skip
+    ]
     findings.replace_findings(connection, current, source, rows)
     findings.replace_abstentions(
-        connection, current, source,
-        [AbstentionRow(unit_id=a.unit, from_day=frame.day(a.first), to_day=frame.day(a.last), reason=a.reason) for a in abstained],
-    )  # fmt: skip
+        connection,
+        current,
+        source,
+        [
+            AbstentionRow(
+                unit_id=a.unit,
+                from_day=frame.day(a.first),
+                to_day=frame.day(a.last),
+                reason=a.reason,
+            )
+            for a in abstained
+        ],
+    )
 
 
 def _to_alerts(
@@ -394,7 +466,13 @@ def _to_alerts(
         for row in rest:
             if row["ended_at"] is None:
                 # Late data took the ground from under it: it did not return, it never was.
-                alerts.set_state(connection, row["id"], returned(alerts.state_of(row)), actor=ACTOR, step="withdrawn")
+                alerts.set_state(
+                    connection,
+                    row["id"],
+                    returned(alerts.state_of(row)),
+                    actor=ACTOR,
+                    step="withdrawn",
+                )
         for finding, match in pairs:
             wanted = _wanted(estate_id, detector, codes[unit], finding, policy)
             raised += _bring_up_to_date(connection, wanted, finding, match)
@@ -406,7 +484,9 @@ def blocks(units: list[int]) -> list[list[int]]:
     return [units[i : i + UNITS_AT_ONCE] for i in range(0, len(units), UNITS_AT_ONCE)]
 
 
-def _bring_up_to_date(connection: Connection, wanted: Raise, finding: Finding, match: dict[str, Any] | None) -> int:
+def _bring_up_to_date(
+    connection: Connection, wanted: Raise, finding: Finding, match: dict[str, Any] | None
+) -> int:
     over = finding.until_ms is not None
     if match is None:
         if over:
@@ -416,18 +496,34 @@ def _bring_up_to_date(connection: Connection, wanted: Raise, finding: Finding, m
         return 1
     changed = alerts.refresh(connection, match["id"], wanted)
     if over and match["ended_at"] is None:
-        alerts.set_state(connection, match["id"], returned(alerts.state_of(match)), actor=ACTOR, step="returned")
+        alerts.set_state(
+            connection, match["id"], returned(alerts.state_of(match)), actor=ACTOR, step="returned"
+        )
     elif not over and match["ended_at"] is not None:
         alerts.reopen(connection, match["id"], actor=ACTOR)
     elif changed and match["severity"] != wanted.severity:
         if wanted.severity.rank > Severity(match["severity"]).rank and not over:
-            alerts.set_state(connection, match["id"], worsened(alerts.state_of(match)), actor=ACTOR, step="worsened")
+            alerts.set_state(
+                connection,
+                match["id"],
+                worsened(alerts.state_of(match)),
+                actor=ACTOR,
+                step="worsened",
+            )
         else:
-            alerts.note_change(connection, match["id"], ACTOR, "severity", f"{match['severity']} → {wanted.severity}")
+            alerts.note_change(
+                connection,
+                match["id"],
+                ACTOR,
+                "severity",
+                f"{match['severity']} → {wanted.severity}",
+            )
     return 0
 
 
-def _wanted(estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy) -> Raise:
+def _wanted(
+    estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy
+) -> Raise:
     shown = policy.for_finding(detector.key, {**finding.evidence, "score": finding.score})
     condition = (
         Condition.RETURNED

@@ -48,18 +48,38 @@ def rehearse(
             if history.read(connection, last):
                 codes = places.unit_codes(connection, block)
                 raised += _raised(
-                    history.frame(connection), detector, params, policy, (first, last, every), code, codes, zone
+                    history.frame(connection),
+                    detector,
+                    params,
+                    policy,
+                    (first, last, every),
+                    code,
+                    codes,
+                    zone,
                 )
     days = (last - first).days + 1
     labels = _labels(connection, estates, raised, detector.key)
-    source = Source(detector=detector.key, version=detector.version, params=params, window_from=first, window_to=last)
+    source = Source(
+        detector=detector.key,
+        version=detector.version,
+        params=params,
+        window_from=first,
+        window_to=last,
+    )
     return {
-        "detector": detector.key, "version": detector.version, "params_digest": source.digest, "params": params,
-        "from": first, "to": last, "units": units_seen, "raised": len(raised), "per_day": len(raised) / days,
+        "detector": detector.key,
+        "version": detector.version,
+        "params_digest": source.digest,
+        "params": params,
+        "from": first,
+        "to": last,
+        "units": units_seen,
+        "raised": len(raised),
+        "per_day": len(raised) / days,
         "per_1000_units_year": 1000 * 365 * len(raised) / max(1, units_seen) / days,
         "known": {"hits": labels.hits, "visits": labels.of, "low": labels.low, "high": labels.high},
         "leads": sorted(raised, key=lambda row: (row["raised_day"], row["unit"])),
-    }  # fmt: skip
+    }
 
 
 def _raised(
@@ -83,14 +103,23 @@ def _raised(
                     continue
                 held = told.setdefault(f.unit, [])
                 if not any(abs(g.since_ms - f.since_ms) < 14 * 86_400_000 for g, _ in held):
-                    row = {"unit_id": f.unit, "unit": codes[f.unit], "estate": estate, "raised_day": day, "score": f.score,
-                           "start_day": day_of(from_ms(f.since_ms), zone), "reasons": list(f.reasons)}  # fmt: skip
+                    row = {
+                        "unit_id": f.unit,
+                        "unit": codes[f.unit],
+                        "estate": estate,
+                        "raised_day": day,
+                        "score": f.score,
+                        "start_day": day_of(from_ms(f.since_ms), zone),
+                        "reasons": list(f.reasons),
+                    }
                     held.append((f, row))
         day += timedelta(days=every)
     return [row for held in told.values() for _, row in held]
 
 
-def _labels(connection: Connection, estates: Sequence[int], raised: list[dict[str, Any]], kind: str) -> Rate:
+def _labels(
+    connection: Connection, estates: Sequence[int], raised: list[dict[str, Any]], kind: str
+) -> Rate:
     """Compare leads with the visits that came after them within half a year."""
     outcomes: dict[int, list[dict[str, Any]]] = {}
     for row in visits.outcomes_of(connection, estates):
@@ -98,7 +127,9 @@ def _labels(connection: Connection, estates: Sequence[int], raised: list[dict[st
     hits = of = 0
     for lead in raised:
         after = [
-            v for v in outcomes.get(lead["unit_id"], []) if 0 <= (v["visited_on"] - lead["raised_day"]).days <= 183
+            v
+            for v in outcomes.get(lead["unit_id"], [])
+            if 0 <= (v["visited_on"] - lead["raised_day"]).days <= 183
         ]
         of += bool(after)
         hits += any(v["outcome"] == "confirmed" and v["kind"] == kind for v in after)

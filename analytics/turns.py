@@ -40,7 +40,12 @@ def apply(connection: Connection, turns: Iterable[Turn], now: datetime) -> int:
     if not todo:
         return 0
     keys = sorted({turn.key for turn in todo})
-    state = _Standing(connection, {**alerts.find_standing(connection, keys)}, watch.find_timers(connection, keys), now)
+    state = _Standing(
+        connection,
+        {**alerts.find_standing(connection, keys)},
+        watch.find_timers(connection, keys),
+        now,
+    )
     changed = sum(state.on(turn) if turn.wanted is not None else state.off(turn) for turn in todo)
     state.keep()
     return changed
@@ -52,7 +57,11 @@ def ring(connection: Connection, timers: Sequence[Timer], now: datetime) -> int:
     for timer in timers:
         if timer.turns == "on":
             changed += _open(
-                connection, _from_json(timer.source["wanted"]), timer.source["source"], now, until=timer.due_at
+                connection,
+                _from_json(timer.source["wanted"]),
+                timer.source["source"],
+                now,
+                until=timer.due_at,
             )
         else:
             row = alerts.find_open(connection, *timer.key)
@@ -65,7 +74,11 @@ class _Standing:
     """What stands and what waits under some keys, while a batch of turns is worked through."""
 
     def __init__(
-        self, connection: Connection, rows: dict[Key, dict[str, Any] | None], timers: dict[Key, Timer], now: datetime
+        self,
+        connection: Connection,
+        rows: dict[Key, dict[str, Any] | None],
+        timers: dict[Key, Timer],
+        now: datetime,
     ) -> None:
         self._connection, self._rows, self._timers, self._now = connection, rows, timers, now
         self._before = dict(timers)
@@ -81,7 +94,12 @@ class _Standing:
             timer = None
         if turn.shown.on_delay and not self._stands(turn.key):
             if timer is None:
-                self._wait(turn, "on", turn.shown.on_delay, {"wanted": _to_json(turn.wanted), "source": turn.source})
+                self._wait(
+                    turn,
+                    "on",
+                    turn.shown.on_delay,
+                    {"wanted": _to_json(turn.wanted), "source": turn.source},
+                )
             elif turn.at >= timer.due_at:
                 # It has lasted: nothing came between.
                 del self._timers[turn.key]
@@ -116,25 +134,37 @@ class _Standing:
         """Raise what has waited for its on-delay."""
         self._rows[key] = None
         return _open(
-            self._connection, _from_json(timer.source["wanted"]), timer.source["source"], self._now, until=until
+            self._connection,
+            _from_json(timer.source["wanted"]),
+            timer.source["source"],
+            self._now,
+            until=until,
         )
 
     def _end(self, key: Key, timer: Timer) -> int:
         """End what has waited for its off-delay."""
         row = self._read(key)
         self._rows[key] = None
-        return 0 if row is None else _return(self._connection, row, timer.at, timer.source["source"], self._now)
+        return (
+            0
+            if row is None
+            else _return(self._connection, row, timer.at, timer.source["source"], self._now)
+        )
 
     def keep(self) -> None:
         """Store the timers that have changed."""
         gone = [key for key in self._before if key not in self._timers]
         watch.set_timers(
-            self._connection, [t for key, t in self._timers.items() if self._before.get(key) is not t], gone
+            self._connection,
+            [t for key, t in self._timers.items() if self._before.get(key) is not t],
+            gone,
         )
 
     def _wait(self, turn: Turn, turns: str, delay: timedelta, source: dict[str, Any]) -> None:
         at = min(turn.at, self._now)
-        self._timers[turn.key] = Timer(key=turn.key, turns=turns, at=at, due_at=at + delay, source=source)
+        self._timers[turn.key] = Timer(
+            key=turn.key, turns=turns, at=at, due_at=at + delay, source=source
+        )
 
     def _read(self, key: Key) -> dict[str, Any] | None:
         """Read the row of a key that stands; one that this batch has changed is read anew."""
@@ -144,7 +174,12 @@ class _Standing:
 
 
 def _open(
-    connection: Connection, wanted: Raise, source: dict[str, Any], now: datetime, *, until: datetime | None = None
+    connection: Connection,
+    wanted: Raise,
+    source: dict[str, Any],
+    now: datetime,
+    *,
+    until: datetime | None = None,
 ) -> int:
     """Raise an alert, unless its end before `until` is known; where its end is known it has returned."""
     over_at = _over(connection, wanted) if until is not None else None
@@ -153,7 +188,9 @@ def _open(
     _, new = alerts.raise_alert(connection, wanted, actor=ACTOR, source=source)
     if new:
         over_at = over_at or _over(connection, wanted)
-        row = over_at and alerts.find_open(connection, wanted.detector, wanted.subject_kind, wanted.subject_id)
+        row = over_at and alerts.find_open(
+            connection, wanted.detector, wanted.subject_kind, wanted.subject_id
+        )
         if over_at and row:
             # It stays on screen until somebody has seen it, where it latches.
             _return(connection, row, over_at, {**source, "at": over_at.isoformat()}, now)
@@ -168,7 +205,9 @@ def _over(connection: Connection, wanted: Raise) -> datetime | None:
     return watch.ended_since(connection, wanted.subject_id, family, word, wanted.since_at)
 
 
-def _return(connection: Connection, row: dict[str, Any], at: datetime, source: dict[str, Any], now: datetime) -> int:
+def _return(
+    connection: Connection, row: dict[str, Any], at: datetime, source: dict[str, Any], now: datetime
+) -> int:
     """Note that an alert's condition is over."""
     alerts.note_occurrence(connection, row["id"], at, "off", source)
     state = returned(alerts.state_of(row))
@@ -184,7 +223,13 @@ def _to_json(wanted: Raise) -> dict[str, Any]:
 
 
 def _from_json(kept: dict[str, Any]) -> Raise:
-    return Raise(**{
-        **kept, "reasons": tuple(kept["reasons"]), "since_at": datetime.fromisoformat(kept["since_at"]),
-        "alert_class": AlertClass(kept["alert_class"]), "severity": Severity(kept["severity"]), "condition": Condition(kept["condition"]),
-    })  # fmt: skip
+    return Raise(
+        **{
+            **kept,
+            "reasons": tuple(kept["reasons"]),
+            "since_at": datetime.fromisoformat(kept["since_at"]),
+            "alert_class": AlertClass(kept["alert_class"]),
+            "severity": Severity(kept["severity"]),
+            "condition": Condition(kept["condition"]),
+        }
+    )

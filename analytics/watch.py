@@ -65,21 +65,41 @@ def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[Turn]:
         state = data.get("state")
         shown = policy.for_event(event["kind"], word)
         if shown is None or state == HazardState.TEST:
-            log.info("event_not_shown", device=event["device"], kind=event["kind"], word=word, state=state)
+            log.info(
+                "event_not_shown",
+                device=event["device"],
+                kind=event["kind"],
+                word=word,
+                state=state,
+            )
             continue
         where = event["place"] or event["unit"] or event["entrance"] or event["building"] or "?"
         detector = f"{event['kind']}:{word}"
         wanted = None
         if state != HazardState.OFF:
-            evidence = {"device": event["device"], "place": where, "event": event["event_id"], "data": data}
+            evidence = {
+                "device": event["device"],
+                "place": where,
+                "event": event["event_id"],
+                "data": data,
+            }
             wanted = wish(
-                policy, shown, event["estate_id"], (detector, "device", event["device_id"]), f"{where} · {event['device']}",
-                event["at"], reasons=(word,), evidence=evidence,
-            )  # fmt: skip
+                policy,
+                shown,
+                event["estate_id"],
+                (detector, "device", event["device_id"]),
+                f"{where} · {event['device']}",
+                event["at"],
+                reasons=(word,),
+                evidence=evidence,
+            )
         yield Turn(
-            key=(detector, "device", event["device_id"]), at=event["at"], shown=shown, wanted=wanted,
+            key=(detector, "device", event["device_id"]),
+            at=event["at"],
+            shown=shown,
+            wanted=wanted,
             source={"device": event["device"], "event": event["event_id"], "data": data},
-        )  # fmt: skip
+        )
 
 
 def wish(
@@ -95,10 +115,21 @@ def wish(
 ) -> Raise:
     """Say which alert is wanted for something that was seen and not reckoned: its likelihood is 1."""
     return Raise(
-        estate_id=estate_id, detector=key[0], subject_kind=key[1], subject_id=key[2], subject=subject, alert_class=shown.alert_class,
-        severity=shown.severity, score=1.0, reasons=reasons, evidence=evidence, policy_version=policy.version, since_at=since_at,
-        latched=shown.latched, review=shown.review,
-    )  # fmt: skip
+        estate_id=estate_id,
+        detector=key[0],
+        subject_kind=key[1],
+        subject_id=key[2],
+        subject=subject,
+        alert_class=shown.alert_class,
+        severity=shown.severity,
+        score=1.0,
+        reasons=reasons,
+        evidence=evidence,
+        policy_version=policy.version,
+        since_at=since_at,
+        latched=shown.latched,
+        review=shown.review,
+    )
 
 
 def _suspicion(
@@ -132,7 +163,9 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
             off, limit = round(abs(row["skew_ms"]) / 1000), policy.number("clock_skew", "limit_s")
             evidence = {"seconds": off, "behind": row["skew_ms"] < 0}
             checks.append(("clock_skew", "clock_off", off > limit, off < limit / 2, evidence))
-        reason, evidence = _suspicion(row, refused.get(row["gateway_id"], (0, 0)), now - span, policy)
+        reason, evidence = _suspicion(
+            row, refused.get(row["gateway_id"], (0, 0)), now - span, policy
+        )
         checks.append(("gateway_suspect", reason, bool(reason), not reason, evidence))
         for detector, reason, wrong, right, evidence in checks:
             key = (detector, "gateway", row["gateway_id"])
@@ -143,11 +176,23 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
             if wrong:
                 evidence = {"devices": row["devices"], **evidence}
                 wanted = wish(
-                    policy, policy.for_watch(detector), row["estate_id"], key, row["gateway"], min(row["at"], now),
-                    reasons=(reason,), evidence=evidence,
-                )  # fmt: skip
+                    policy,
+                    policy.for_watch(detector),
+                    row["estate_id"],
+                    key,
+                    row["gateway"],
+                    min(row["at"], now),
+                    reasons=(reason,),
+                    evidence=evidence,
+                )
             said.append(
-                Turn(key=key, at=min(row["at"], now), shown=policy.for_watch(detector), wanted=wanted, source={})
+                Turn(
+                    key=key,
+                    at=min(row["at"], now),
+                    shown=policy.for_watch(detector),
+                    wanted=wanted,
+                    source={},
+                )
             )
     with connection.transaction():
         return turns.apply(connection, said, now)

@@ -96,8 +96,20 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
         severity = SEVERITY_OF[todo]
         if held == severity:
             continue
-        evidence = {"hours": round((now - home.since) / timedelta(hours=1), 1), "quiet_hours": row["quiet_hours"]}
-        wanted = wish(policy, shown, row["estate_id"], key, row["unit"], home.since, reasons=(todo,), evidence=evidence)
+        evidence = {
+            "hours": round((now - home.since) / timedelta(hours=1), 1),
+            "quiet_hours": row["quiet_hours"],
+        }
+        wanted = wish(
+            policy,
+            shown,
+            row["estate_id"],
+            key,
+            row["unit"],
+            home.since,
+            reasons=(todo,),
+            evidence=evidence,
+        )
         condition = Condition.NOT_EVALUABLE if todo == "cannot_judge" else Condition.ACTIVE
         said.append(
             Turn(
@@ -113,10 +125,20 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
 
 
 def _home(row: dict[str, Any]) -> Home:
-    signs = [row[name] for name in ("water_at", "seen_at", "visited_at", "consented_at") if row[name] is not None]
-    left = row["direction"] == "out" and (row["water_at"] is None or row["water_at"] <= row["seen_at"])
+    signs = [
+        row[name]
+        for name in ("water_at", "seen_at", "visited_at", "consented_at")
+        if row[name] is not None
+    ]
+    left = row["direction"] == "out" and (
+        row["water_at"] is None or row["water_at"] <= row["seen_at"]
+    )
     heard = [row[name] for name in ("heard_at", "seen_at") if row[name] is not None]
     return Home(
-        since=max(signs), heard_at=max(heard, default=None), out=bool(row["away"] or left),
-        quiet=timedelta(hours=row["quiet_hours"]), awake=(row["awake_from"], row["awake_to"]), zone=ZoneInfo(row["timezone"]),
-    )  # fmt: skip
+        since=max(signs),
+        heard_at=max(heard, default=None),
+        out=bool(row["away"] or left),
+        quiet=timedelta(hours=row["quiet_hours"]),
+        awake=(row["awake_from"], row["awake_to"]),
+        zone=ZoneInfo(row["timezone"]),
+    )

@@ -16,7 +16,9 @@ from anju.bench.vision import Scene, Watched
 from anju.edge_cli import fail, out
 from store.migrate import Level
 
-bench_app = typer.Typer(no_args_is_help=True, help="Measured speeds, beside limits and peers in the same run.")
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Measured speeds, beside limits and peers in the same run."
+)
 
 
 @contextmanager
@@ -39,7 +41,9 @@ def _server(timescale: str | None) -> Iterator[tuple[str, Level, Path]]:
 
 @bench_app.command()
 def codecs(
-    rounds: Annotated[int, typer.Option(help="rounds; the figure is the median", min=3, max=99)] = 7,
+    rounds: Annotated[
+        int, typer.Option(help="rounds; the figure is the median", min=3, max=99)
+    ] = 7,
     seed: Annotated[int, typer.Option(help="seed of the frames")] = 1,
 ) -> None:
     """Frames a second on one core, from bytes to values, beside a peer library where it is installed."""
@@ -50,7 +54,9 @@ def codecs(
         ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
         spread = "" if row.ratio_low is None else f"{row.ratio_low:.1f} to {row.ratio_high:.1f}"
         peer = "" if row.peer_frames_s is None else f"{row.peer_frames_s:,.0f}"
-        table.add_row(row.name, f"{row.frames_s:,.0f}", row.peer or "none installed", peer, ratio, spread)
+        table.add_row(
+            row.name, f"{row.frames_s:,.0f}", row.peer or "none installed", peer, ratio, spread
+        )
     out.print(table)
 
 
@@ -60,12 +66,16 @@ def ingest(
     dense: Annotated[int, typer.Option(help="messages of fifty readings", min=1000)] = 60_000,
     rounds: Annotated[int, typer.Option(min=1, max=99)] = 3,
     timescale: Annotated[
-        str | None, typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it")
+        str | None,
+        typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it"),
     ] = None,
     peer: Annotated[
         Path | None,
         # It runs in its own folder, where a path from here would lead nowhere.
-        typer.Option(help="bench/node_red, after `npm install` there: measure it beside us", resolve_path=True),
+        typer.Option(
+            help="bench/node_red, after `npm install` there: measure it beside us",
+            resolve_path=True,
+        ),
     ] = None,
 ) -> None:
     """Messages through a real broker and real workers into the unique table, beside the limits of the broker and of COPY."""
@@ -82,17 +92,25 @@ def ingest(
     table = Table("what", "a second, median", "over the rounds")
     for name in measured[0].rates:
         values = sorted(one.rates[name] for one in measured)
-        table.add_row(name, f"{statistics.median(values):,.0f}", f"{values[0]:,.0f} to {values[-1]:,.0f}")
+        table.add_row(
+            name, f"{statistics.median(values):,.0f}", f"{values[0]:,.0f} to {values[-1]:,.0f}"
+        )
     out.print(table)
     table = Table("share", "median", "over the rounds")
     for name, found in bench.shares(measured).items():
-        table.add_row(name, f"{statistics.median(found):.2f}", f"{min(found):.2f} to {max(found):.2f}")
+        table.add_row(
+            name, f"{statistics.median(found):.2f}", f"{min(found):.2f} to {max(found):.2f}"
+        )
     out.print(table)
     stages = list(measured[0].cpu["whole"])
     table = Table("µs of processor time per reading", *stages)
     for name in measured[0].cpu:
         table.add_row(
-            name, *(f"{statistics.median([one.cpu[name].get(stage, 0.0) for one in measured]):.2f}" for stage in stages)
+            name,
+            *(
+                f"{statistics.median([one.cpu[name].get(stage, 0.0) for one in measured]):.2f}"
+                for stage in stages
+            ),
         )
     out.print(table)
 
@@ -102,7 +120,8 @@ def latency(
     rate: Annotated[int, typer.Option(help="messages a second beside the markers", min=0)] = 30_000,
     seconds: Annotated[int, typer.Option(help="how long", min=5, max=600)] = 30,
     timescale: Annotated[
-        str | None, typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it")
+        str | None,
+        typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it"),
     ] = None,
 ) -> None:
     """From the MQTT publish to the row, and from the publish of an event to the live bus, under load."""
@@ -110,35 +129,57 @@ def latency(
 
     with _server(timescale) as (dsn, level, home):
         found = bench.measure(dsn, level, home, rate=rate, seconds_long=seconds, every_s=0.02)
-    out.print(f"{found.offered:,.0f} messages a second offered, {found.reached:,.0f} stored; {found.sent} markers")
+    out.print(
+        f"{found.offered:,.0f} messages a second offered, {found.reached:,.0f} stored; {found.sent} markers"
+    )
     table = Table("from the publish", "p50", "p95", "p99", "most")
-    for name, spans in (("to the row", found.to_row), ("of an event to the live bus", found.to_bus)):
-        table.add_row(name, *(f"{1000 * bench.percentile(spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)))
+    for name, spans in (
+        ("to the row", found.to_row),
+        ("of an event to the live bus", found.to_bus),
+    ):
+        table.add_row(
+            name,
+            *(
+                f"{1000 * bench.percentile(spans, share):.0f} ms"
+                for share in (0.5, 0.95, 0.99, 1.0)
+            ),
+        )
     out.print(table)
 
 
 @bench_app.command(name="alert-latency")
 def alert_latency(
     rate: Annotated[int, typer.Option(help="readings a second beside the events", min=0)] = 5_000,
-    events: Annotated[int, typer.Option(help="smoke events, each from its own detector", min=5, max=20_000)] = 1_000,
+    events: Annotated[
+        int, typer.Option(help="smoke events, each from its own detector", min=5, max=20_000)
+    ] = 1_000,
     every_ms: Annotated[float, typer.Option(help="one event every so many ms", min=1)] = 30,
-    storm: Annotated[bool, typer.Option(help="then 200 silent gateways and 50,000 offline devices at once")] = True,
+    storm: Annotated[
+        bool, typer.Option(help="then 200 silent gateways and 50,000 offline devices at once")
+    ] = True,
     timescale: Annotated[
-        str | None, typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it")
+        str | None,
+        typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it"),
     ] = None,
 ) -> None:
     """From the MQTT publish of a smoke event to the alert in an open stream: under load, and in the middle of a storm."""
     from anju.bench import alerts as bench
     from anju.bench.latency import percentile
 
-    table = Table("smoke, from the publish to the stream", "events", "missing", "p50", "p95", "p99", "most")
+    table = Table(
+        "smoke, from the publish to the stream", "events", "missing", "p50", "p95", "p99", "most"
+    )
 
     def show(name: str, told: bench.Told) -> None:
-        parts = (f"{1000 * percentile(told.spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0))
+        parts = (
+            f"{1000 * percentile(told.spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)
+        )
         table.add_row(name, str(len(told.spans) + told.missing), str(told.missing), *parts)
 
     with _server(timescale) as (dsn, level, home):
-        told = bench.measure(dsn, level, home / "load", rate=rate, events=events, every_s=every_ms / 1000)
+        told = bench.measure(
+            dsn, level, home / "load", rate=rate, events=events, every_s=every_ms / 1000
+        )
         show(f"beside {told.offered:,.0f} readings a second", told)
         stormy = bench.storm(dsn, level, home / "storm") if storm else None
     if stormy is not None:
@@ -153,7 +194,9 @@ def alert_latency(
 
 @bench_app.command()
 def nightly(
-    units: Annotated[list[int] | None, typer.Option(help="homes; may be repeated", min=100, max=300_000)] = None,
+    units: Annotated[
+        list[int] | None, typer.Option(help="homes; may be repeated", min=100, max=300_000)
+    ] = None,
     workers: Annotated[int, typer.Option(help="processes that judge estates", min=1, max=64)] = 1,
 ) -> None:
     """One night over a year of facts, from the store to the alerts: seconds, memory, the share of reading, and the detectors beside numpy."""
@@ -166,7 +209,11 @@ def nightly(
 
     bounds = services.meter_bounds(load_settings().profiles_dir)
     for count in units or [500, 1_000]:
-        with _server(None) as (dsn, level, _home), servers.fresh(dsn, level) as database, out.status("") as status:
+        with (
+            _server(None) as (dsn, level, _home),
+            servers.fresh(dsn, level) as database,
+            out.status("") as status,
+        ):
             night = bench.measure(database, count, bounds, date(2026, 3, 1), workers, status.update)
         out.print(
             f"{count:,} homes, processes {workers}: {night.whole_s:.1f} s ({1e6 * night.whole_s / count / 366:.1f} µs a unit-day); reading "
@@ -191,7 +238,9 @@ def api(
     with tempfile.TemporaryDirectory() as folder:
         place = home or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        server = embedded.start_postgres(place, options={"shared_buffers": "2GB", "effective_cache_size": "8GB"})
+        server = embedded.start_postgres(
+            place, options={"shared_buffers": "2GB", "effective_cache_size": "8GB"}
+        )
         try:
             dsn = embedded.make_database(server, "city")
             migrate(dsn)
@@ -218,9 +267,15 @@ def vision(
     only: Annotated[Watched | None, typer.Option(help="only this rule")] = None,
     scenes: Annotated[int, typer.Option(help="scenes of each rule", min=1, max=10_000)] = 200,
     minutes: Annotated[float, typer.Option(help="length of a lane's scene", min=4, max=1440)] = 8.0,
-    seconds: Annotated[float, typer.Option(help="length of a facade's scene", min=20, max=86_400)] = 60.0,
-    crowd: Annotated[float, typer.Option(help="times as many birds, leaves, insects", min=0, max=100)] = 1.0,
-    first: Annotated[int | None, typer.Option(help="first seed; by default one that no rule was tuned on")] = None,
+    seconds: Annotated[
+        float, typer.Option(help="length of a facade's scene", min=20, max=86_400)
+    ] = 60.0,
+    crowd: Annotated[
+        float, typer.Option(help="times as many birds, leaves, insects", min=0, max=100)
+    ] = 1.0,
+    first: Annotated[
+        int | None, typer.Option(help="first seed; by default one that no rule was tuned on")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
     only_speed: Annotated[bool, typer.Option("--only-speed")] = False,
 ) -> None:
@@ -238,21 +293,37 @@ def vision(
         out.print(table)
     if only_speed:
         return
-    table = Table("rule", "scenes", "recall", "95 %", "false", "watched", "rate", "95 %", "told as gone")
+    table = Table(
+        "rule", "scenes", "recall", "95 %", "false", "watched", "rate", "95 %", "told as gone"
+    )
     for rule, unit, length in (
         (Watched.FALLING, "camera-days", seconds),
         (Watched.LANE, "camera-weeks", minutes * 60),
     ):
         if only not in (None, rule):
             continue
-        begin, more = bench.HELD_OUT if first is None else first, {"crowd": crowd} if rule is Watched.FALLING else {}
+        begin, more = (
+            bench.HELD_OUT if first is None else first,
+            {"crowd": crowd} if rule is Watched.FALLING else {},
+        )
         one = bench.run(rule, scenes, length, begin, processes, _tell_scene, **more)
         low, high = one["recall_interval"]
         least, most = one["false_interval"]
-        share = "" if one["recall"] is None else f"{one['recall']:.3f} ({one['found']}/{one['true']})"
+        share = (
+            "" if one["recall"] is None else f"{one['recall']:.3f} ({one['found']}/{one['true']})"
+        )
         gone = f"{one['returned']}/{one['left']}" if one["left"] else ""
-        table.add_row(rule, str(one["scenes"]), share, f"{low:.3f} to {high:.3f}", str(one["false"]), f"{one['watched']:.3f} {unit}",
-                      f"{one['false_rate']:.2f}", f"{least:.2f} to {most:.2f}", gone)  # fmt: skip
+        table.add_row(
+            rule,
+            str(one["scenes"]),
+            share,
+            f"{low:.3f} to {high:.3f}",
+            str(one["false"]),
+            f"{one['watched']:.3f} {unit}",
+            f"{one['false_rate']:.2f}",
+            f"{least:.2f} to {most:.2f}",
+            gone,
+        )
     out.print(table)
 
 

@@ -94,7 +94,8 @@ def migrate() -> None:
 @app.command()
 def doctor(
     messages: Annotated[
-        int, typer.Option(help="messages that the broker must keep for a session that is away", min=100)
+        int,
+        typer.Option(help="messages that the broker must keep for a session that is away", min=100),
     ] = 20_000,
 ) -> None:
     """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
@@ -141,17 +142,27 @@ def replay(
     estate: Annotated[str, typer.Option(help="the estate they belong to")],
     time_column: Annotated[str, typer.Option(help="column that holds the time")],
     value_column: Annotated[str, typer.Option(help="column that holds the value")],
-    uom: Annotated[str, typer.Option(help="l, m3, gal; kwh, wh, mwh, kwmin (kW summed per minute)")],
+    uom: Annotated[
+        str, typer.Option(help="l, m3, gal; kwh, wh, mwh, kwmin (kW summed per minute)")
+    ],
     device_column: Annotated[str | None, typer.Option(help="column that names the meter")] = None,
-    device: Annotated[str, typer.Option(help="the meter's name, for a file of one meter without such a column")] = "",
+    device: Annotated[
+        str, typer.Option(help="the meter's name, for a file of one meter without such a column")
+    ] = "",
     timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = "Asia/Shanghai",
-    time_format: Annotated[str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")
+    ] = None,
     interval: Annotated[
         bool, typer.Option("--interval", help="values are used per interval, not a register's")
     ] = False,
     gateway: Annotated[str, typer.Option(help="gateway to speak as")] = "replay",
     make_register: Annotated[
-        bool, typer.Option("--register", help="register the estate, a unit, a tenancy and a meter for each device met")
+        bool,
+        typer.Option(
+            "--register",
+            help="register the estate, a unit, a tenancy and a meter for each device met",
+        ),
     ] = False,
     profile: Annotated[str | None, typer.Option(help="the meters' profile, for --register")] = None,
 ) -> None:
@@ -163,7 +174,9 @@ def replay(
         if not valid_id(value):
             raise fail(f"{option} {value!r}: must be 2 to 40 lower-case letters, digits or hyphens")
     if (device_column is None) == (not device):
-        raise fail("--device-column: name the column that holds the meter, or with --device the file's only meter")
+        raise fail(
+            "--device-column: name the column that holds the meter, or with --device the file's only meter"
+        )
     if uom not in FACTORS[kind]:
         raise fail(f"--uom {uom!r}: for {kind} use one of {', '.join(FACTORS[kind])}")
     try:
@@ -182,13 +195,24 @@ def replay(
         interval=interval,
     )
     raise typer.Exit(
-        run_replay(_settings(), file, layout, estate, gateway, make_register=make_register, profile=profile, out=out)
+        run_replay(
+            _settings(),
+            file,
+            layout,
+            estate,
+            gateway,
+            make_register=make_register,
+            profile=profile,
+            out=out,
+        )
     )
 
 
 @simulate_app.command(name="write")
 def simulate_write(
-    directory: Annotated[Path, typer.Argument(help="directory for the register's files; the truth goes beside it")],
+    directory: Annotated[
+        Path, typer.Argument(help="directory for the register's files; the truth goes beside it")
+    ],
     units: Annotated[int, typer.Option(min=24, max=20_000)] = 240,
     seed: Annotated[int, typer.Option()] = 1,
     days: Annotated[int, typer.Option(help="length of the simulated past", min=1, max=800)] = 180,
@@ -253,7 +277,9 @@ def demo_clean(home: Annotated[Path, typer.Option()] = Path(".anju/demo")) -> No
 def register_import(
     directory: Annotated[Path, typer.Argument(help="directory of CSV files")],
     mapping: Annotated[Path | None, typer.Option(help="TOML file that maps other headings")] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="write; without it everything is only tried")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="write; without it everything is only tried")
+    ] = False,
 ) -> None:
     """Import the register from CSV files. Tried first, all or nothing; see docs/registers.md for the columns."""
     from anju.register_files import read_directory
@@ -266,13 +292,21 @@ def register_import(
         report = import_sheets(connection, inputs, apply=apply)
     table = Table("sheet", "rows", "new", "changed", "unchanged")
     for sheet in report.sheets:
-        table.add_row(sheet.sheet, str(sheet.read), str(sheet.created), str(sheet.changed), str(sheet.unchanged))
+        table.add_row(
+            sheet.sheet,
+            str(sheet.read),
+            str(sheet.created),
+            str(sheet.changed),
+            str(sheet.unchanged),
+        )
     out.print(table)
     for error in report.errors:
         print(str(error), file=sys.stderr)
     if report.errors:
         raise fail(f"{len(report.errors) + report.more_errors} faults; nothing was written")
-    out.print("written" if apply else "nothing is wrong; nothing was written. Run it again with --apply")
+    out.print(
+        "written" if apply else "nothing is wrong; nothing was written. Run it again with --apply"
+    )
 
 
 @register.command(name="columns")
@@ -299,14 +333,18 @@ def users_add(
         raise fail(f"--role {role!r}: use one of {', '.join(Role)}")
     try:
         with connect(_settings().conninfo()) as connection:
-            password = make_user(connection, name, Role(role), jurisdiction=jurisdiction, estate=estate)
+            password = make_user(
+                connection, name, Role(role), jurisdiction=jurisdiction, estate=estate
+            )
     except ValueError as error:
         raise fail(str(error)) from None
     out.print(f"{name}: {password} (to be changed at the first log-in)")
 
 
 @app.command()
-def contract(write: Annotated[Path, typer.Option(help="directory to write to")] = Path("docs/wire")) -> None:
+def contract(
+    write: Annotated[Path, typer.Option(help="directory to write to")] = Path("docs/wire"),
+) -> None:
     """Write the wire contract's JSON Schema and AsyncAPI, and the register's column list, from the code."""
     from anju.contract import write_contract
 
@@ -366,5 +404,8 @@ def guarded(run: Callable[[], T]) -> T | Any:
     except NoTables:
         print("anju: the database has no tables yet: run `anju migrate` first", file=sys.stderr)
     except Unavailable as error:
-        print(f"anju: ANJU_DSN: the database does not answer: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        print(
+            f"anju: ANJU_DSN: the database does not answer: {str(error).strip().splitlines()[0]}",
+            file=sys.stderr,
+        )
     sys.exit(2)

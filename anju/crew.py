@@ -37,7 +37,9 @@ class CrewError(Exception):
 
 
 @contextmanager
-def crew(engine: Engine, conninfo: str, *, workers: int = 2, cluster: str | None = None) -> Iterator[Spread | None]:
+def crew(
+    engine: Engine, conninfo: str, *, workers: int = 2, cluster: str | None = None
+) -> Iterator[Spread | None]:
     """Open a way to have jobs done; None: here.
 
     Processes of this machine are told the database's address by `conninfo`. Workers of a cluster know it from their own ANJU_ settings,
@@ -57,9 +59,13 @@ def _dask(cluster: str | None) -> Iterator[Spread]:
     try:
         from distributed import Client
     except ImportError:
-        raise CrewError("--engine dask: dask is not installed; `pip install anju[cluster]`") from None
+        raise CrewError(
+            "--engine dask: dask is not installed; `pip install anju[cluster]`"
+        ) from None
     if not cluster:
-        raise CrewError("--engine dask: name the scheduler with --cluster, such as --cluster tcp://127.0.0.1:8786")
+        raise CrewError(
+            "--engine dask: name the scheduler with --cluster, such as --cluster tcp://127.0.0.1:8786"
+        )
     try:
         client = Client(cluster, timeout=15)
     except (OSError, ValueError) as error:

@@ -62,7 +62,10 @@ class Demo:
         self.home, self.state, self.out = home, state, out
         self.children: list[Child] = []
         self.city: City = city_from(
-            seed=state.seed, units=state.units, anchor=date.fromisoformat(state.anchor), days=PAST_DAYS
+            seed=state.seed,
+            units=state.units,
+            anchor=date.fromisoformat(state.anchor),
+            days=PAST_DAYS,
         )
         self.live: LiveCity | None = None
         self.dsn = ""
@@ -106,16 +109,22 @@ class Demo:
         with connect(self.dsn) as connection:
             report = import_rows(connection, register_rows(self.city))
             if not state.password:
-                state.password = make_user(connection, USER, Role.COMPLIANCE, must_change_password=False)
+                state.password = make_user(
+                    connection, USER, Role.COMPLIANCE, must_change_password=False
+                )
         self.save()
         self.out.print(
             f"  database level {level}; register: {sum(s.read for s in report.sheets)} rows, {len(self.city.homes)} units"
         )
         self.env = {
-            "ANJU_DSN": self.dsn, "ANJU_REDIS_URL": redis.url, "ANJU_BROKER_PORT": str(broker.address.port),
-            "ANJU_BROKER_PROTOCOL": str(broker.address.protocol), "ANJU_API_PORT": str(api_port), "ANJU_FACTS_EVERY_S": "20",
+            "ANJU_DSN": self.dsn,
+            "ANJU_REDIS_URL": redis.url,
+            "ANJU_BROKER_PORT": str(broker.address.port),
+            "ANJU_BROKER_PROTOCOL": str(broker.address.protocol),
+            "ANJU_API_PORT": str(api_port),
+            "ANJU_FACTS_EVERY_S": "20",
             "ANJU_KEYS_FILE": str(keys.resolve()),
-        }  # fmt: skip
+        }
         self.start("ingest")
         self.start("api")
         wait_for(lambda: answers(api_port), self.children[-1])
@@ -136,7 +145,10 @@ class Demo:
     def wait_for_analytics(self, check: Callable[[], None], timeout_s: float = 300.0) -> None:
         """Wait until nothing is dirty any more."""
         deadline = time.monotonic() + timeout_s
-        with connect(self.dsn, autocommit=True) as connection, self.out.status("  facts, leads and alerts …"):
+        with (
+            connect(self.dsn, autocommit=True) as connection,
+            self.out.status("  facts, leads and alerts …"),
+        ):
             while time.monotonic() < deadline:
                 check()
                 if facts.settled(connection):
@@ -152,7 +164,9 @@ class Demo:
             leads = alert_lists.list_leads(connection, scope, None, 500)
             others = [
                 a
-                for a in alert_lists.list_alerts(connection, Wanted(estates=scope, classes=everything), limit=200)
+                for a in alert_lists.list_alerts(
+                    connection, Wanted(estates=scope, classes=everything), limit=200
+                )
                 if a["alert_class"] != "compliance"
             ]
         truth = {row["unit"]: row for row in truth_rows(self.city)}
@@ -161,13 +175,17 @@ class Demo:
         )
         for row in leads:
             mark = "✓" if _true_lead(row["detector"], truth[row["subject"]]) else "✗"
-            self.out.print(f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}")
+            self.out.print(
+                f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}"
+            )
         self.out.print(f"\n[bold]Hazards and data 隐患与数据 ({len(others)})[/bold]")
         for row in others:
             self.out.print(
                 f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}"
             )
-        figures = score(leads, others, list(truth.values()), self.live.happening if self.live else set())
+        figures = score(
+            leads, others, list(truth.values()), self.live.happening if self.live else set()
+        )
         self.out.print(
             f"\n[bold]Held against the simulator's truth[/bold]: {figures['lead_hits']} of {figures['leads']} leads are true, "
             f"{figures['lead_misses']} of {figures['left_homes']} left or sublet homes are missed; {figures['leak_hits']} of {figures['leaks']} "
@@ -186,7 +204,8 @@ def _true_lead(kind: str, row: dict[str, Any], after_days: int = 0) -> bool:
     story = _STORIES.get(kind, (None, 0))[0]
     return bool(
         row["story"] == story
-        and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days >= after_days
+        and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days
+        >= after_days
     )
 
 
@@ -199,12 +218,18 @@ def score(
     """Count hits and misses of the leads, of the leak alerts, and of what devices report now."""
     flagged = {(row["detector"], row["subject"]) for row in leads}
     true = {(kind, row["unit"]) for row in truth for kind in _STORIES if _true_lead(kind, row)}
-    left = {(kind, row["unit"]) for row in truth for kind, (_, days) in _STORIES.items() if _true_lead(kind, row, days)}
+    left = {
+        (kind, row["unit"])
+        for row in truth
+        for kind, (_, days) in _STORIES.items()
+        if _true_lead(kind, row, days)
+    }
     leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
     leaking = {
         row["unit"]
         for row in truth
-        if row["story"] == Story.LEAK and date.fromisoformat(row["from_day"]) <= day_after(datetime.now(UTC), -4)
+        if row["story"] == Story.LEAK
+        and date.fromisoformat(row["from_day"]) <= day_after(datetime.now(UTC), -4)
     }
     said = {
         (r["evidence"]["device"], r["reasons"][0])
@@ -212,10 +237,19 @@ def score(
         if r["subject_kind"] == "device" and r["condition"] == "active"
     }
     return {
-        "events": len(said), "event_hits": len(said & happening), "happening": len(happening), "event_misses": len(happening - said),
-        "leads": len(flagged), "lead_hits": len(flagged & true), "left_homes": len(left), "lead_misses": len(left - flagged),
-        "leaks": len(leaks), "leak_hits": len(leaks & leaking), "leaking_homes": len(leaking), "leak_misses": len(leaking - leaks),
-    }  # fmt: skip
+        "events": len(said),
+        "event_hits": len(said & happening),
+        "happening": len(happening),
+        "event_misses": len(happening - said),
+        "leads": len(flagged),
+        "lead_hits": len(flagged & true),
+        "left_homes": len(left),
+        "lead_misses": len(left - flagged),
+        "leaks": len(leaks),
+        "leak_hits": len(leaks & leaking),
+        "leaking_homes": len(leaking),
+        "leak_misses": len(leaking - leaks),
+    }
 
 
 def _load(home: Path, units: int, seed: int, out: Console) -> DemoState:
@@ -253,7 +287,11 @@ def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: C
             raise KeyboardInterrupt
 
     try:
-        out.print("[bold]Anju 安居[/bold] demo" + (" goes on" if demo.state.sent_ms else "") + "; Ctrl-C ends it")
+        out.print(
+            "[bold]Anju 安居[/bold] demo"
+            + (" goes on" if demo.state.sent_ms else "")
+            + "; Ctrl-C ends it"
+        )
         demo.start_servers(port)
         live = demo.connect_gateways()
         live.send_past(int(time.time() * 1000), out, check)

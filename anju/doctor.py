@@ -69,7 +69,9 @@ def _database(settings: Settings) -> Iterator[Check]:
         return
     if found.version < 150000:
         yield Check(
-            what="database", verdict=Verdict.REFUSES, says=f"PostgreSQL {found.version // 10000}: 15 or newer is needed"
+            what="database",
+            verdict=Verdict.REFUSES,
+            says=f"PostgreSQL {found.version // 10000}: 15 or newer is needed",
         )
     if found.pending:
         yield Check(
@@ -81,12 +83,15 @@ def _database(settings: Settings) -> Iterator[Check]:
         yield Check(what="tables", verdict=Verdict.FIT, says=f"up to date, level {found.level}")
     for name, value in found.unsafe.items():
         yield Check(
-            what=f"database {name}", verdict=Verdict.REFUSES,
+            what=f"database {name}",
+            verdict=Verdict.REFUSES,
             says=f"is {value}: a commit that was acknowledged can be lost when the machine stops; set {name} = on",
-        )  # fmt: skip
+        )
     if not found.unsafe:
         yield Check(
-            what="durability", verdict=Verdict.FIT, says="fsync, full_page_writes and synchronous_commit are on"
+            what="durability",
+            verdict=Verdict.FIT,
+            says="fsync, full_page_writes and synchronous_commit are on",
         )
     if found.read_only:
         yield Check(
@@ -124,18 +129,23 @@ def _broker(settings: Settings, messages: int) -> Iterator[Check]:
         return
     if trial.kept < trial.published:
         yield Check(
-            what="broker", verdict=Verdict.REFUSES,
+            what="broker",
+            verdict=Verdict.REFUSES,
             says=f"kept {trial.kept} of {trial.published} messages for a session that was away and dropped the others without a word; "
             "raise its limit (mosquitto: max_queued_messages 1000000 and max_queued_bytes 536870912; its default is 1000), "
             "see deploy/mosquitto/mosquitto.conf",
-        )  # fmt: skip
+        )
     else:
         yield Check(
-            what="broker", verdict=Verdict.FIT, says=f"kept all {trial.published} messages for a session that was away"
+            what="broker",
+            verdict=Verdict.FIT,
+            says=f"kept all {trial.published} messages for a session that was away",
         )
     if address.protocol != 5:
         yield Check(
-            what="broker", verdict=Verdict.WARNS, says="MQTT 3.1.1: one worker reads all readings, the others stand by"
+            what="broker",
+            verdict=Verdict.WARNS,
+            says="MQTT 3.1.1: one worker reads all readings, the others stand by",
         )
     elif settings.ingest_readings > 1 and not trial.shares:
         yield Check(

@@ -15,7 +15,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from gateway.check import Report
 
-gateway_app = typer.Typer(no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity.")
+gateway_app = typer.Typer(
+    no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity."
+)
 out = Console(highlight=False, soft_wrap=True)
 CONFIG = Path("gateway.toml")
 
@@ -27,7 +29,9 @@ def fail(message: str) -> typer.Exit:
 
 
 @gateway_app.command()
-def run(config: Annotated[Path, typer.Argument(help="the gateway's configuration")] = CONFIG) -> None:
+def run(
+    config: Annotated[Path, typer.Argument(help="the gateway's configuration")] = CONFIG,
+) -> None:
     """Run the gateway until it is told to stop."""
     from anju.services import set_up_logs
     from gateway.process import run_gateway
@@ -48,7 +52,9 @@ def check(
 
     loaded = load_config(config)
     clock = loaded.table.clock
-    report = look(loaded, Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms).now_ms())
+    report = look(
+        loaded, Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms).now_ms()
+    )
     print_report(report, only_faults=only_faults)
     raise typer.Exit(0 if report.healthy else 1)
 
@@ -72,7 +78,11 @@ def print_report(report: Report, *, only_faults: bool) -> None:
         out.print(f"heard and not taken: {stranger}")
     wrong = sum(line.fault is not None for line in report.devices)
     lost = ", ".join(f"{count} {kind}" for kind, count in report.lost.items()) or "nothing"
-    offset = "not known yet" if report.offset_ms is None else f"{report.offset_ms:+d} ms against the server's"
+    offset = (
+        "not known yet"
+        if report.offset_ms is None
+        else f"{report.offset_ms:+d} ms against the server's"
+    )
     out.print(
         f"{len(report.devices)} devices, {wrong} with something wrong; outbox: {report.waiting} items wait, lost: {lost}; clock: {offset}"
     )
@@ -80,7 +90,9 @@ def print_report(report: Report, *, only_faults: bool) -> None:
 
 @gateway_app.command()
 def claim(
-    code: Annotated[str, typer.Argument(help="the one-time code that `anju gateway invite` printed")],
+    code: Annotated[
+        str, typer.Argument(help="the one-time code that `anju gateway invite` printed")
+    ],
     server: Annotated[str, typer.Option(help="address of the API, such as https://anju.example")],
     folder: Annotated[Path, typer.Option(help="where key and certificate are written")] = Path(),
     ca_file: Annotated[Path | None, typer.Option(help="authority of the API's certificate")] = None,
@@ -119,7 +131,9 @@ def token(
 
 
 def decode(
-    protocol: Annotated[str, typer.Argument(help="dlt645, cjt188, gb26875, mbus, modbus-rtu, modbus-tcp")],
+    protocol: Annotated[
+        str, typer.Argument(help="dlt645, cjt188, gb26875, mbus, modbus-rtu, modbus-tcp")
+    ],
     data: Annotated[list[str], typer.Argument(help="the bytes in hex, with or without spaces")],
 ) -> None:
     """Say what the bytes of a frame mean, or why they are none."""
@@ -143,9 +157,15 @@ def simulate_devices(
     doors: Annotated[int, typer.Option(min=0, max=200)] = 4,
     lines: Annotated[int, typer.Option(min=1, max=64)] = 4,
     seed: Annotated[int, typer.Option()] = 1,
-    faults: Annotated[bool, typer.Option("--faults", help="give a meter of each kind each fault")] = False,
-    speed: Annotated[float, typer.Option(help="how much faster than real time", min=1, max=10_000)] = 1.0,
-    register: Annotated[bool, typer.Option("--register", help="write the devices into the register, too")] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="give a meter of each kind each fault")
+    ] = False,
+    speed: Annotated[
+        float, typer.Option(help="how much faster than real time", min=1, max=10_000)
+    ] = 1.0,
+    register: Annotated[
+        bool, typer.Option("--register", help="write the devices into the register, too")
+    ] = False,
 ) -> None:
     """Run simulated meters, doors and a fire host on their own protocols and ports, and write a gateway's configuration."""
     import asyncio
@@ -163,7 +183,14 @@ def simulate_devices(
             import_rows(connection, register_rows(field))
     asyncio.run(
         run_field(
-            folder, settings.broker(), meters=meters, doors=doors, lines=lines, seed=seed, faults=faults, speed=speed
+            folder,
+            settings.broker(),
+            meters=meters,
+            doors=doors,
+            lines=lines,
+            seed=seed,
+            faults=faults,
+            speed=speed,
         )
     )
 
@@ -180,7 +207,9 @@ def simulate_field(
     from anju.field_demo import run_field_demo
 
     raise typer.Exit(
-        run_field_demo(home, meters=meters, doors=doors, seconds=seconds, seed=seed, faults=faults, out=out)
+        run_field_demo(
+            home, meters=meters, doors=doors, seconds=seconds, seed=seed, faults=faults, out=out
+        )
     )
 
 
@@ -201,8 +230,12 @@ def invite(
     with connect(load_settings().conninfo()) as connection:
         found = gateways.find_gateway(connection, estate, gateway)
         if found is None:
-            raise fail(f"gateway {gateway!r} is not registered at estate {estate!r}; put it into gateways.csv first")
-        gateways.add_claim(connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "cli")
+            raise fail(
+                f"gateway {gateway!r} is not registered at estate {estate!r}; put it into gateways.csv first"
+            )
+        gateways.add_claim(
+            connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "cli"
+        )
     print(code)
 
 
@@ -220,20 +253,28 @@ def revoke(
 
     settings = load_settings()
     if settings.authority_dir is None or settings.crl_file is None:
-        raise fail("ANJU_AUTHORITY_DIR and ANJU_CRL_FILE are needed to write the broker's revocation list")
+        raise fail(
+            "ANJU_AUTHORITY_DIR and ANJU_CRL_FILE are needed to write the broker's revocation list"
+        )
     with connect(settings.conninfo()) as connection:
         found = gateways.find_gateway(connection, estate, gateway)
         if found is None:
             raise fail(f"gateway {gateway!r} is not registered at estate {estate!r}")
         count = gateways.revoke(connection, found["id"], why)
-        write_revocations(settings.authority_dir, settings.crl_file, gateways.list_revoked(connection), utc_now())
-    out.print(f"{count} certificates revoked; {settings.crl_file} is written: send the broker SIGHUP")
+        write_revocations(
+            settings.authority_dir, settings.crl_file, gateways.list_revoked(connection), utc_now()
+        )
+    out.print(
+        f"{count} certificates revoked; {settings.crl_file} is written: send the broker SIGHUP"
+    )
 
 
 @gateway_app.command(name="make-authority")
 def make_authority(
     folder: Annotated[Path, typer.Argument(help="the folder that ANJU_AUTHORITY_DIR names")],
-    estate: Annotated[str, typer.Option(help="an estate's own authority; the site's if left out")] = "ca",
+    estate: Annotated[
+        str, typer.Option(help="an estate's own authority; the site's if left out")
+    ] = "ca",
 ) -> None:
     """Make the authority that signs gateways' certificates, and an empty revocation list beside it."""
     from api.authority import make_authority as make
@@ -242,4 +283,6 @@ def make_authority(
     path = make(folder, estate, utc_now())
     if not (folder / "revoked.pem").exists():
         write_revocations(folder, folder / "revoked.pem", [], utc_now())
-    out.print(f"{path}: let the broker trust it (cafile), and {folder / 'revoked.pem'} be its crlfile")
+    out.print(
+        f"{path}: let the broker trust it (cafile), and {folder / 'revoked.pem'} be its crlfile"
+    )

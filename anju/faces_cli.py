@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gateway.faces.door import Encoder
 
 faces_app = typer.Typer(
-    no_args_is_help=True, help="Faces at doors, on the estate and with consent only (docs/faces.md)."
+    no_args_is_help=True,
+    help="Faces at doors, on the estate and with consent only (docs/faces.md).",
 )
 T = TypeVar("T")
 Configured = Annotated[Path, typer.Option("--config", help="the gateway's configuration")]
@@ -27,7 +28,11 @@ KINDS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @faces_app.command()
-def key(sm4: Annotated[bool, typer.Option("--sm4", help="a key for SM4-GCM in place of AES-256-GCM")] = False) -> None:
+def key(
+    sm4: Annotated[
+        bool, typer.Option("--sm4", help="a key for SM4-GCM in place of AES-256-GCM")
+    ] = False,
+) -> None:
     """Print a new random key, for `key_file`."""
     print(secrets.token_hex(16 if sm4 else 32))
 
@@ -92,7 +97,10 @@ def _read(picture: Path) -> bytes:
 @faces_app.command()
 def enrol(
     consent: Annotated[str, typer.Argument(help="the consent's number, as the server gave it")],
-    pictures: Annotated[list[Path], typer.Argument(help="one to four pictures of the person; delete them afterwards")],
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(help="one to four pictures of the person; delete them afterwards"),
+    ],
     config: Configured = CONFIG,
 ) -> None:
     """Enrol a consenting person from pictures: only their sealed encodings stay."""
@@ -121,9 +129,13 @@ def enrol(
     now = Clock().now_ms()
     try:
         held = vault.enrol(
-            consent, encodings, engine=engine, now_ms=now, doors=[door.device for door in table.doors],
+            consent,
+            encodings,
+            engine=engine,
+            now_ms=now,
+            doors=[door.device for door in table.doors],
             today=local_time(now, loaded.zone).date().isoformat(),
-        )  # fmt: skip
+        )
     except NotConsented as error:
         raise fail(str(error)) from None
     out.print(f"{consent}: {held} templates are sealed here; delete the pictures")
@@ -163,14 +175,18 @@ def check(config: Configured = CONFIG) -> None:
         )
         out.print(f"{door.device}: {words}; not enrolled yet: {', '.join(waiting) or 'nobody'}")
         limits = door.thresholds(THRESHOLDS[table.engine])
-        fading = [one for one in allowed if fades(json.loads(memory.get(f"face/{one}", "[]")), limits)]
+        fading = [
+            one for one in allowed if fades(json.loads(memory.get(f"face/{one}", "[]")), limits)
+        ]
         if fading:
             out.print(f"{door.device}: matches fade, enrol anew: {', '.join(fading)}")
 
 
 @faces_app.command()
 def roc(
-    folder: Annotated[Path, typer.Argument(help="one folder for each person, with two or more pictures in it")],
+    folder: Annotated[
+        Path, typer.Argument(help="one folder for each person, with two or more pictures in it")
+    ],
     config: Annotated[
         Path | None, typer.Option(help="a gateway's configuration, for its engine; without it dlib")
     ] = None,
@@ -187,12 +203,16 @@ def roc(
         assert loaded.table.faces is not None
         orders = loaded.table.faces.orders(loaded.folder)
     names = {
-        person.name: sorted(picture for picture in person.iterdir() if picture.suffix.lower() in KINDS)
+        person.name: sorted(
+            picture for picture in person.iterdir() if picture.suffix.lower() in KINDS
+        )
         for person in sorted(folder.iterdir())
         if person.is_dir()
     }
     if len(names) < 2 or not any(names.values()):
-        raise fail(f"{folder}: needs a folder for each of two people or more, with pictures in them")
+        raise fail(
+            f"{folder}: needs a folder for each of two people or more, with pictures in them"
+        )
 
     async def encode(encoder: Encoder) -> tuple[Any, dict[str, Any], float]:
         found: dict[str, list[Any]] = {}
@@ -214,8 +234,13 @@ def roc(
     points = roc(people, [float(limit) for limit in limits])
     for point in points:
         match, miss = point.false_match, point.false_non_match
-        table.add_row(f"{point.threshold:.3f}", f"{match.rate or 0:.4f} ({match.hits}/{match.of})", f"{match.low:.4f} to {match.high:.4f}",
-                      f"{miss.rate or 0:.4f} ({miss.hits}/{miss.of})", f"{miss.low:.4f} to {miss.high:.4f}")  # fmt: skip
+        table.add_row(
+            f"{point.threshold:.3f}",
+            f"{match.rate or 0:.4f} ({match.hits}/{match.of})",
+            f"{match.low:.4f} to {match.high:.4f}",
+            f"{miss.rate or 0:.4f} ({miss.hits}/{miss.of})",
+            f"{miss.low:.4f} to {miss.high:.4f}",
+        )
     out.print(table)
     if points[0].false_match.of < 3000:
         out.print(

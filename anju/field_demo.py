@@ -27,7 +27,9 @@ from store.connect import connect
 from store.migrate import migrate
 
 
-def run_field_demo(home: Path, *, meters: int, doors: int, seconds: int, seed: int, faults: bool, out: Console) -> int:
+def run_field_demo(
+    home: Path, *, meters: int, doors: int, seconds: int, seed: int, faults: bool, out: Console
+) -> int:
     """Run it for some seconds and print what came of it; returns 1 where anything that was given out is not stored."""
     for place in (home, embedded.root_place(home)):
         shutil.rmtree(place, ignore_errors=True)
@@ -35,31 +37,48 @@ def run_field_demo(home: Path, *, meters: int, doors: int, seconds: int, seed: i
     home = home.resolve()
     children: list[Child] = []
     try:
-        out.print("[bold]Anju 安居[/bold] at the edge: starting PostgreSQL, a broker, ingest, devices and a gateway")
+        out.print(
+            "[bold]Anju 安居[/bold] at the edge: starting PostgreSQL, a broker, ingest, devices and a gateway"
+        )
         server = embedded.start_postgres(home)
         children.append(server.child)
         broker = embedded.start_broker(home)
         children.append(broker.child)
         dsn = embedded.make_database(server, "field")
         migrate(dsn)
-        settings = {"ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port),
-                    "ANJU_BROKER_PROTOCOL": str(broker.address.protocol)}  # fmt: skip
+        settings = {
+            "ANJU_DSN": dsn,
+            "ANJU_BROKER_PORT": str(broker.address.port),
+            "ANJU_BROKER_PROTOCOL": str(broker.address.protocol),
+        }
         now = int(time.time() * 1000)
         pace = Pace(speed=1.0, start_ms=now, real_ms=now)
-        field, ports = make_field(home / "edge", pace, meters=meters, doors=doors, lines=4, seed=seed)
+        field, ports = make_field(
+            home / "edge", pace, meters=meters, doors=doors, lines=4, seed=seed
+        )
         with connect(dsn) as connection:
             import_rows(connection, register_rows(field))
         children.append(start_anju("ingest", ["ingest"], home / "ingest.log", settings))
-        return asyncio.run(_live(home / "edge", field, ports, pace, broker, dsn, children, seconds, faults, out))
+        return asyncio.run(
+            _live(home / "edge", field, ports, pace, broker, dsn, children, seconds, faults, out)
+        )
     finally:
         for child in reversed(children):
             child.stop()
 
 
 async def _live(
-    folder: Path, field: Field, ports: dict[str, int], pace: Pace, broker: embedded.Broker, dsn: str, children: list[Child],
-    seconds: int, faults: bool, out: Console,
-) -> int:  # fmt: skip
+    folder: Path,
+    field: Field,
+    ports: dict[str, int],
+    pace: Pace,
+    broker: embedded.Broker,
+    dsn: str,
+    children: list[Child],
+    seconds: int,
+    faults: bool,
+    out: Console,
+) -> int:
     await field.start()
     spread = field.spread_faults() if faults else {}
     path = folder / "gateway.toml"
@@ -101,10 +120,14 @@ def _hold_against(field: Field, dsn: str, out: Console) -> int:
     for (_, kind), tally in tallies.items():
         sums[f"{kind} stored"] += tally.stored
         sums["quarantined"] += tally.quarantined
-    passages = sum(len(door.given) for door in field.doors) + sum(len(other.events) for other in field.others)
+    passages = sum(len(door.given) for door in field.doors) + sum(
+        len(other.events) for other in field.others
+    )
     answered = sum(meter.asked for line in field.lines for meter in line.meters)
     out.print(
         f"devices gave {answered} answers, {passages} passages and other events and {len(field.fire_given)} fire reports; stored are "
         f"{sums['readings stored']} values and {sums['events stored']} events, {sums['quarantined']} in quarantine"
     )
-    return 1 if sums["quarantined"] or sums["events stored"] < passages + len(field.fire_given) else 0
+    return (
+        1 if sums["quarantined"] or sums["events stored"] < passages + len(field.fire_given) else 0
+    )

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from anju import services
 from anju.crew import STATEMENT_S, CrewError, Engine, crew
@@ -37,7 +44,9 @@ def a_day(option: str, text: str) -> date:
 def record(
     file: Annotated[Path, typer.Argument(help="gzip file to write; what is there already stays")],
     estate: Annotated[str, typer.Option(help="the estate to record")],
-    seconds: Annotated[int | None, typer.Option(help="stop after so long; else at Ctrl-C", min=1)] = None,
+    seconds: Annotated[
+        int | None, typer.Option(help="stop after so long; else at Ctrl-C", min=1)
+    ] = None,
 ) -> None:
     """Record an estate's traffic as gzip lines of {"topic", "payload"}. Needs a broker log-in that may read up/."""
     from gateway.recording import record as run
@@ -51,16 +60,24 @@ def record(
     services.on_stop(stopping.set)
     if seconds:
         threading.Timer(seconds, stopping.set).start()
-    with Progress(TextColumn("recording {task.completed:.0f} messages"), TimeElapsedColumn(), console=out) as bar:
+    with Progress(
+        TextColumn("recording {task.completed:.0f} messages"), TimeElapsedColumn(), console=out
+    ) as bar:
         task = bar.add_task("", total=None)
-        written = run(settings.broker(), estate, file, stopping, lambda n: bar.update(task, completed=n))
+        written = run(
+            settings.broker(), estate, file, stopping, lambda n: bar.update(task, completed=n)
+        )
     out.print(f"{written} messages in {file}")
 
 
 def play(
     paths: Annotated[list[Path], typer.Argument(help="recordings, or directories of them")],
     received_as_sent: Annotated[
-        bool, typer.Option("--received-as-sent", help="messages count as received when they say that they were sent")
+        bool,
+        typer.Option(
+            "--received-as-sent",
+            help="messages count as received when they say that they were sent",
+        ),
     ] = False,
 ) -> None:
     """Send recordings through the broker, as fast as ingest takes them; done when the server has acknowledged all."""
@@ -88,7 +105,9 @@ def play(
                 if parsed is not None and parsed.estate not in known:
                     known.add(parsed.estate)
                     if nights.mark_recording(connection, [parsed.estate], as_sent=received_as_sent):
-                        raise fail(f"{file}: estate {parsed.estate!r} is not in the register: import it first")
+                        raise fail(
+                            f"{file}: estate {parsed.estate!r} is not in the register: import it first"
+                        )
                     connection.commit()
                     # Ingest looks once a second whether the register has changed.
                     time.sleep(1.5)
@@ -107,7 +126,9 @@ def play(
 
 
 @contextmanager
-def _crew(engine: Engine, settings: Settings, workers: int, cluster: str | None) -> Iterator[Spread | None]:
+def _crew(
+    engine: Engine, settings: Settings, workers: int, cluster: str | None
+) -> Iterator[Spread | None]:
     try:
         with crew(engine, settings.conninfo(), workers=workers, cluster=cluster) as spread:
             yield spread
@@ -116,13 +137,18 @@ def _crew(engine: Engine, settings: Settings, workers: int, cluster: str | None)
 
 
 def nightly(
-    first: Annotated[str | None, typer.Option("--from", help="first day, such as 2026-03-01")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="first day, such as 2026-03-01")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", help="last day")] = None,
     estate: Annotated[str | None, typer.Option(help="only this estate")] = None,
     engine: Annotated[Engine, typer.Option(help="where estates are judged")] = Engine.HERE,
-    workers: Annotated[int, typer.Option(help="with --engine processes: how many", min=1, max=256)] = 2,
+    workers: Annotated[
+        int, typer.Option(help="with --engine processes: how many", min=1, max=256)
+    ] = 2,
     cluster: Annotated[
-        str | None, typer.Option(help="with --engine dask: the scheduler, such as tcp://127.0.0.1:8786")
+        str | None,
+        typer.Option(help="with --engine dask: the scheduler, such as tcp://127.0.0.1:8786"),
     ] = None,
 ) -> None:
     """Work off what is dirty and judge what has not been judged today; with --from and --to run those nights in their order.
@@ -142,15 +168,25 @@ def nightly(
     with (
         connect(settings.conninfo(), statement_s=STATEMENT_S) as connection,
         _crew(engine, settings, workers, cluster) as spread,
-        Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-                 console=out) as bar,
-    ):  # fmt: skip
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=out,
+        ) as bar,
+    ):
         if first is None or last is None:
             task = bar.add_task("estates", total=None)
             report = slow.run_all(
-                connection, policy, bounds, datetime.now(UTC), spread=spread,
+                connection,
+                policy,
+                bounds,
+                datetime.now(UTC),
+                spread=spread,
                 progress=lambda done, of: bar.update(task, completed=done, total=of),
-            )  # fmt: skip
+            )
         else:
             span = a_day("--from", first), a_day("--to", last)
             report = _run_past(connection, policy, bounds, span, estate, spread, bar)
@@ -179,7 +215,9 @@ def _run_past(
     names = [code for _, code, _ in nights.list_estates(connection, estate)]
     if not names:
         raise fail(
-            f"--estate {estate!r}: no such estate with units" if estate else "no estate has units: import the register"
+            f"--estate {estate!r}: no such estate with units"
+            if estate
+            else "no estate has units: import the register"
         )
     task = bar.add_task("nights", total=len(names) * ((last - first).days + 1))
     ran: dict[str, int] = {}
@@ -188,8 +226,12 @@ def _run_past(
         ran[code] = (day - first).days + 1
         bar.update(task, completed=sum(ran.values()), description=f"{code} {day}")
 
-    report = run_nights(connection, policy, bounds, first, last, estate=estate, spread=spread, progress=told)
-    late = nights.too_late(connection, datetime.combine(last + timedelta(days=2), datetime.min.time(), tzinfo=UTC))
+    report = run_nights(
+        connection, policy, bounds, first, last, estate=estate, spread=spread, progress=told
+    )
+    late = nights.too_late(
+        connection, datetime.combine(last + timedelta(days=2), datetime.min.time(), tzinfo=UTC)
+    )
     if late:
         out.print(
             f"{late} batches arrived after the last of these nights and wait; a recording is played with --received-as-sent"

@@ -39,9 +39,14 @@ def check(path: Annotated[Path | None, typer.Argument(exists=True, dir_okay=Fals
     for rule in notices.rules:
         channel = notices.channels[rule.channel]
         table.add_row(
-            rule.name, f"{rule.channel} ({channel.kind})", channel.role, ", ".join(rule.classes), rule.min_severity,
-            f"{rule.after_s:g} s" if rule.after_s else "at once", "–".join(f"{t:%H:%M}" for t in rule.quiet) if rule.quiet else "",
-        )  # fmt: skip
+            rule.name,
+            f"{rule.channel} ({channel.kind})",
+            channel.role,
+            ", ".join(rule.classes),
+            rule.min_severity,
+            f"{rule.after_s:g} s" if rule.after_s else "at once",
+            "–".join(f"{t:%H:%M}" for t in rule.quiet) if rule.quiet else "",
+        )
     out.print(table if notices.rules else "no rules: nobody is told anything outside the console")
 
 
@@ -53,13 +58,24 @@ def test(name: Name) -> None:
     if channel is None:
         raise fail(f"no channel {name!r}; the file has {sorted(notices.channels)}")
     if isinstance(channel, Push):
-        raise fail("a push channel has no reader of its own; press the bell on the live page instead")
-    text = {"zh": "安居测试消息，无需处理。", "en": "A test message of Anju; nothing is to be done."}[channel.language]
+        raise fail(
+            "a push channel has no reader of its own; press the bell on the live page instead"
+        )
+    text = {
+        "zh": "安居测试消息，无需处理。",
+        "en": "A test message of Anju; nothing is to be done.",
+    }[channel.language]
     now = datetime.now(UTC)
     for recipient in channel.to if isinstance(channel, Template) else [""]:
         try:
             CHANNELS[channel.kind](channel).send(
-                Message(id=f"test_{now.timestamp():.0f}", recipient=recipient, subject=text, body=text, sent_at=now)
+                Message(
+                    id=f"test_{now.timestamp():.0f}",
+                    recipient=recipient,
+                    subject=text,
+                    body=text,
+                    sent_at=now,
+                )
             )
         except Failed as error:
             raise fail(f"{name}: {error}") from None
@@ -74,7 +90,11 @@ def status() -> None:
     table = Table("channel", "waiting", "oldest late", "sent", "dropped", "failed", "state")
     for row in rows:
         state = (
-            f"disabled: {row['disabled_why']}" if row["disabled_at"] else "failing" if row["failing_since"] else "works"
+            f"disabled: {row['disabled_why']}"
+            if row["disabled_at"]
+            else "failing"
+            if row["failing_since"]
+            else "works"
         )
         late = f"{max(0.0, row['late_s']):.0f} s" if row["late_s"] is not None else ""
         counts = [str(row[name]) for name in ("sent", "dropped", "failed")]
@@ -93,13 +113,19 @@ def enable(name: Name) -> None:
 @notices_app.command()
 def replay(
     name: Name,
-    hours: Annotated[float, typer.Option(min=0.01, max=24 * 31, help="what was made in the last hours")] = 24,
-    everything: Annotated[bool, typer.Option("--all", help="what was taken as well, not only what failed")] = False,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=24 * 31, help="what was made in the last hours")
+    ] = 24,
+    everything: Annotated[
+        bool, typer.Option("--all", help="what was taken as well, not only what failed")
+    ] = False,
 ) -> None:
     """Send again, with the same message ids."""
     now = datetime.now(UTC)
     with connect(load_settings().conninfo()) as connection:
-        count = deliveries.replay(connection, name, now - timedelta(hours=hours), now, failed_only=not everything)
+        count = deliveries.replay(
+            connection, name, now - timedelta(hours=hours), now, failed_only=not everything
+        )
     out.print(f"{count} messages will be sent again on {name}")
 
 

@@ -20,11 +20,15 @@ from seals.values import NAMES, NotOpened
 from store import audit, people
 from store.connect import connect
 
-keys_app = typer.Typer(no_args_is_help=True, help="The site's keys for people's data and second factors.")
+keys_app = typer.Typer(
+    no_args_is_help=True, help="The site's keys for people's data and second factors."
+)
 people_app = typer.Typer(
     no_args_is_help=True, help="People's names, numbers and phones: taken in, erased, erased again."
 )
-audit_app = typer.Typer(no_args_is_help=True, help="The record of who did what: checked and exported.")
+audit_app = typer.Typer(
+    no_args_is_help=True, help="The record of who did what: checked and exported."
+)
 SCHEMES = ", ".join(NAMES)
 
 
@@ -37,8 +41,13 @@ def _ring() -> tuple[Path, Keyring]:
 
 @keys_app.command(name="make")
 def keys_make(
-    file: Annotated[Path, typer.Argument(help="where to write it; keep it apart from the database and its backups")],
-    scheme: Annotated[str, typer.Option(help=f"how people's data are sealed: {SCHEMES}")] = "aes-256-gcm",
+    file: Annotated[
+        Path,
+        typer.Argument(help="where to write it; keep it apart from the database and its backups"),
+    ],
+    scheme: Annotated[
+        str, typer.Option(help=f"how people's data are sealed: {SCHEMES}")
+    ] = "aes-256-gcm",
 ) -> None:
     """Make a key file. One that is there already is never written over."""
     if scheme not in NAMES:
@@ -51,7 +60,9 @@ def keys_make(
 
 @keys_app.command(name="rotate")
 def keys_rotate(
-    scheme: Annotated[str | None, typer.Option(help=f"change how new people are sealed: {SCHEMES}")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help=f"change how new people are sealed: {SCHEMES}")
+    ] = None,
 ) -> None:
     """Make a new key the current one, wrap everything anew under it while all services run, and take out the keys that wrap nothing."""
     if scheme is not None and scheme not in NAMES:
@@ -99,9 +110,13 @@ def keys_show() -> None:
 
 @people_app.command(name="import")
 def people_import(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV: code, name, id_number, phone")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV: code, name, id_number, phone")
+    ],
     collected_for: Annotated[str, typer.Option(help="what the people were told that it is for")],
-    apply: Annotated[bool, typer.Option("--apply", help="write; without it everything is only tried")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="write; without it everything is only tried")
+    ] = False,
 ) -> None:
     """Take in people's data for residents of the register. Tried first, all or nothing; no value of anybody is ever printed."""
     _, ring = _ring()
@@ -122,13 +137,19 @@ def people_import(
                     {k: v or "" for k, v in row.items() if k},
                     collected_for=collected_for,
                 ):
-                    faults.append(f"{file.name}: line {number}: code: the register knows no such resident with a home")
+                    faults.append(
+                        f"{file.name}: line {number}: code: the register knows no such resident with a home"
+                    )
                 taken += 1
             except vault.BadPerson as error:
                 faults.append(f"{file.name}: line {number}: {error}")
         if apply and not faults:
             audit.append(
-                connection, actor="command line", action="importPeople", object="people", detail={"persons": taken}
+                connection,
+                actor="command line",
+                action="importPeople",
+                object="people",
+                detail={"persons": taken},
             )
         else:
             connection.rollback()
@@ -136,7 +157,9 @@ def people_import(
         typer.echo(fault, err=True)
     if faults:
         raise fail(f"{len(faults)} faults; nothing was written")
-    out.print(f"{taken} people {'taken in' if apply else 'fit; nothing was written. Run it again with --apply'}")
+    out.print(
+        f"{taken} people {'taken in' if apply else 'fit; nothing was written. Run it again with --apply'}"
+    )
 
 
 @people_app.command(name="erase")
@@ -169,7 +192,8 @@ def people_erase(
 @people_app.command(name="erase-again")
 def people_erase_again(
     list_file: Annotated[
-        Path | None, typer.Option("--list", help="the list that `export-erasures` wrote after the backup")
+        Path | None,
+        typer.Option("--list", help="the list that `export-erasures` wrote after the backup"),
     ] = None,
 ) -> None:
     """After a restore: erase everybody again who had been erased when the backup was older than the erasure."""
@@ -177,7 +201,8 @@ def people_erase_again(
     with connect(load_settings().conninfo()) as connection:
         if list_file is not None:
             people.import_erasures(
-                connection, [json.loads(line) for line in list_file.read_text("utf-8").splitlines() if line]
+                connection,
+                [json.loads(line) for line in list_file.read_text("utf-8").splitlines() if line],
             )
         done, ended = vault.erase_again(connection, ring), faces.withdraw_again(connection, ring)
         audit.append(
@@ -189,7 +214,9 @@ def people_erase_again(
         )
     with connect(load_settings().conninfo(), autocommit=True) as connection:
         people.vacuum(connection)
-    out.print(f"{done} people that the backup had brought back are erased again, {ended} consents to faces ended again")
+    out.print(
+        f"{done} people that the backup had brought back are erased again, {ended} consents to faces ended again"
+    )
 
 
 @people_app.command(name="export-erasures")
@@ -206,7 +233,8 @@ def people_export_erasures(
 @audit_app.command(name="verify")
 def audit_verify(
     file: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, help="an export; the database if left out")
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="an export; the database if left out"),
     ] = None,
 ) -> None:
     """Check the chain link by link. Exit code 1 names the first entry that does not fit."""
@@ -238,7 +266,10 @@ def verify_lines(file: Path) -> tuple[int, str | None]:
             except (ValueError, KeyError, TypeError) as error:
                 return count, f"line {number} cannot be read: {error!r}"
             if row["seq"] != number or row["prev"] != before or row["hash"] != digest:
-                return count, f"entry {row['seq']} does not fit: it was changed, or one before it is missing"
+                return (
+                    count,
+                    f"entry {row['seq']} does not fit: it was changed, or one before it is missing",
+                )
             before, count = row["hash"], number
     return count, None
 
@@ -246,7 +277,10 @@ def verify_lines(file: Path) -> tuple[int, str | None]:
 @audit_app.command(name="export")
 def audit_export(file: Annotated[Path, typer.Argument(help="where to write JSON lines")]) -> None:
     """Write the whole chain to a file, for a check elsewhere."""
-    with connect(load_settings().conninfo(), statement_s=600) as connection, file.open("w", encoding="utf-8") as lines:
+    with (
+        connect(load_settings().conninfo(), statement_s=600) as connection,
+        file.open("w", encoding="utf-8") as lines,
+    ):
         count = 0
         for row in audit.export_lines(connection):
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -30,7 +30,9 @@ AT_ONCE = 500
 #: Topic and bytes of a refusal, to what they should have been.
 Mend = Callable[[str, bytes], tuple[str, bytes]]
 
-Ids = Annotated[list[int] | None, typer.Argument(help="numbers from `list`; none means all that are open")]
+Ids = Annotated[
+    list[int] | None, typer.Argument(help="numbers from `list`; none means all that are open")
+]
 OfReason = Annotated[str | None, typer.Option("--reason", help="only this reason")]
 
 
@@ -48,10 +50,16 @@ def list_command(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> N
     table = Table("id", "received", "topic", "reason", "detail")
     for row in rows:
         table.add_row(
-            str(row["id"]), f"{row['received_at']:%Y-%m-%d %H:%M:%S}", row["topic"], row["reason"], row["detail"]
+            str(row["id"]),
+            f"{row['received_at']:%Y-%m-%d %H:%M:%S}",
+            row["topic"],
+            row["reason"],
+            row["detail"],
         )
     out.print(table)
-    out.print("open: " + (", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none"))
+    out.print(
+        "open: " + (", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none")
+    )
 
 
 @quarantine_app.command()
@@ -85,10 +93,15 @@ def replay(ids: Ids = None, reason: OfReason = None) -> None:
 def repair(
     ids: Ids = None,
     reason: OfReason = None,
-    device: Annotated[str | None, typer.Option(help="OLD=NEW: what is said of one device was of another")] = None,
-    gateway: Annotated[str | None, typer.Option(help="ESTATE/GATEWAY: where it should have come from")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="OLD=NEW: what is said of one device was of another")
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="ESTATE/GATEWAY: where it should have come from")
+    ] = None,
     payload: Annotated[
-        Path | None, typer.Option(help="the message as it should have been ('-' reads it); needs one number")
+        Path | None,
+        typer.Option(help="the message as it should have been ('-' reads it); needs one number"),
     ] = None,
 ) -> None:
     """Mend what waits, and try it again; the original stays on record."""
@@ -96,7 +109,9 @@ def repair(
         raise fail("repair: give one of --device OLD=NEW, --gateway ESTATE/GATEWAY, --payload FILE")
     if payload is not None and len(ids or ()) != 1:
         raise fail("--payload: mends one refusal; name its number")
-    mended = sys.stdin.buffer.read() if str(payload) == "-" else payload.read_bytes() if payload else b""
+    mended = (
+        sys.stdin.buffer.read() if str(payload) == "-" else payload.read_bytes() if payload else b""
+    )
     old, _, new = (device or "").partition("=")
     estate, _, code = (gateway or "").partition("/")
     if device is not None and not (old and valid_id(new)):
@@ -126,7 +141,9 @@ def repair(
 def discard(ids: Ids = None, reason: OfReason = None) -> None:
     """Set aside what is not wanted; the rows stay, and a resend of the same is known."""
     if not ids and reason is None:
-        raise fail("discard: name numbers or a --reason; all that is open is not discarded by accident")
+        raise fail(
+            "discard: name numbers or a --reason; all that is open is not discarded by accident"
+        )
     with connect(load_settings().conninfo()) as connection:
         total = quarantine.resolve(connection, _which(ids, reason), "discarded")
     out.print(f"{total} set aside")
@@ -160,7 +177,9 @@ def _again(which: Which, resolution: str, mend: Mend) -> tuple[int, int]:
                 after = rows[-1]["id"]
                 for row in rows:
                     topic, body = mend(row["topic"], bytes(row["payload"]))
-                    outcome = writer.write(ledger, [(topic.encode(), body, 0)], int(time.time() * 1000))
+                    outcome = writer.write(
+                        ledger, [(topic.encode(), body, 0)], int(time.time() * 1000)
+                    )
                     tried, back = tried + 1, back + bool(outcome.refused)
                     if bytes(row["digest"]) not in outcome.refused:
                         quarantine.resolve(connection, Which(ids=(row["id"],)), resolution)

@@ -15,7 +15,9 @@ from rich.table import Table
 
 from anju.edge_cli import fail, out
 
-vision_app = typer.Typer(no_args_is_help=True, help="Cameras at the edge: try rules on a film, render a scene.")
+vision_app = typer.Typer(
+    no_args_is_help=True, help="Cameras at the edge: try rules on a film, render a scene."
+)
 #: Processor seconds and memory that a film on trial may take.
 MOST_CPU_S, MEMORY_MB = 3600, 2048
 
@@ -24,7 +26,9 @@ MOST_CPU_S, MEMORY_MB = 3600, 2048
 def try_rules(
     video: Annotated[str, typer.Argument(help="a recording of the camera")],
     rule: Annotated[Path, typer.Option(help="the rules, YAML (docs/vision.md)")],
-    into: Annotated[Path, typer.Option(help="folder for annotated pictures and clips")] = Path("vision-try"),
+    into: Annotated[Path, typer.Option(help="folder for annotated pictures and clips")] = Path(
+        "vision-try"
+    ),
     starts_at: Annotated[
         datetime | None, typer.Option(help="local time of the first picture, for a burnt-in clock")
     ] = None,
@@ -41,18 +45,26 @@ def try_rules(
         raise fail(str(error)) from None
     started = None if starts_at is None else round(starts_at.astimezone(UTC).timestamp() * 1000)
     orders = {
-        "url": video, "rules": msgspec.to_builtins(rules), "folder": str(into), "memory_mb": MEMORY_MB, "most_cpu_s": MOST_CPU_S,
-        "starts_at": started, "max_mb": 4096, "keep_days": 365.0,
-    }  # fmt: skip
+        "url": video,
+        "rules": msgspec.to_builtins(rules),
+        "folder": str(into),
+        "memory_mb": MEMORY_MB,
+        "most_cpu_s": MOST_CPU_S,
+        "starts_at": started,
+        "max_mb": 4096,
+        "keep_days": 365.0,
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "gateway.vision.worker"], input=json.dumps(orders) + "\n", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "gateway.vision.worker"],
+        input=json.dumps(orders) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     fault = next((line["fault"] for line in lines if "fault" in line), None)
     if fault or done.returncode:
-        ended = (
-            f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and {MOST_CPU_S} s of processor time"
-        )
+        ended = f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and {MOST_CPU_S} s of processor time"
         raise fail(str(fault or f"{video}: {ended}"))
     seen = [line["sighting"] for line in lines if "sighting" in line]
     if as_json:
@@ -65,11 +77,17 @@ def try_rules(
         what = one["hazard"] or f"{one['condition']}: {one['detail']}"
         picture = str(into / f"{one['clip']}.jpg") if one.get("clip") else ""
         table.add_row(
-            f"{one['t']:.1f} s", what, one["state"], ", ".join(f"{k} {v}" for k, v in one["data"].items()), picture
+            f"{one['t']:.1f} s",
+            what,
+            one["state"],
+            ", ".join(f"{k} {v}" for k, v in one["data"].items()),
+            picture,
         )
     if seen:
         out.print(table)
-    out.print(f"{end['end']} pictures, {end['t']:.0f} s: {sum(one['state'] == 'on' for one in seen)} would be raised")
+    out.print(
+        f"{end['end']} pictures, {end['t']:.0f} s: {sum(one['state'] == 'on' for one in seen)} would be raised"
+    )
 
 
 @vision_app.command()
@@ -77,7 +95,8 @@ def scene(
     kind: Annotated[str, typer.Argument(help="lane or facade")],
     seed: Annotated[int, typer.Option(help="what happens follows from it")] = 1,
     seconds: Annotated[
-        float | None, typer.Option(min=5, max=86_400, help="by default 900 for a lane, 60 for a facade")
+        float | None,
+        typer.Option(min=5, max=86_400, help="by default 900 for a lane, 60 for a facade"),
     ] = None,
     into: Annotated[Path, typer.Option(help="folder for film, rules and truth")] = Path("scene"),
 ) -> None:
@@ -114,5 +133,7 @@ def scene(
     count = write_film(into / "scene.mp4", pictures, fps)
     (into / "rules.yaml").write_text(yaml.safe_dump(rules), "utf-8")
     (into / "truth.json").write_text(json.dumps([asdict(one) for one in truth], indent=1), "utf-8")
-    out.print(f"{into}: scene.mp4 with {count} pictures, rules.yaml, truth.json with {len(truth)} true things")
+    out.print(
+        f"{into}: scene.mp4 with {count} pictures, rules.yaml, truth.json with {len(truth)} true things"
+    )
     out.print(f"try it: anju vision try {into / 'scene.mp4'} --rule {into / 'rules.yaml'}")

@@ -122,11 +122,22 @@ def create_app(
     state.room = asyncio.Semaphore(pool.max_size)
     state.rates, state.slack = rates or Rates(None), own.slack
     state.clips = own.clips
-    state.notices, state.keys, state.people, state.directory = own.notices, own.keys, own.people, own.directory
-    state.cookie_secure, state.authority_dir, state.pages = own.cookie_secure, own.authority_dir, pages.Pages()
+    state.notices, state.keys, state.people, state.directory = (
+        own.notices,
+        own.keys,
+        own.people,
+        own.directory,
+    )
+    state.cookie_secure, state.authority_dir, state.pages = (
+        own.cookie_secure,
+        own.authority_dir,
+        pages.Pages(),
+    )
 
     @app.middleware("http")
-    async def _limits_and_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def _limits_and_headers(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         refused = _unfit(request)
         response = await call_next(request) if refused is None else refused
         for name, value in HEADERS.items():
@@ -143,7 +154,9 @@ def create_app(
     state.routers = [module.router for module in (*_ROUTERS, pages)]
     for router in state.routers:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
+    app.mount(
+        "/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static"
+    )
     schema.install(app)
     return app
 
@@ -151,9 +164,13 @@ def create_app(
 def _unfit(request: Request) -> Response | None:
     """Refuse what no route has to see: a NUL, which no text of ours holds, and a body that is too large or does not say how large it is."""
     if "\x00" in request.url.path or "%00" in request.url.query:
-        return problems.problem(422, "invalid_input", "there is a NUL in the path or the query", request)
+        return problems.problem(
+            422, "invalid_input", "there is a NUL in the path or the query", request
+        )
     length = request.headers.get("content-length")
-    if length is None and (request.method in ("POST", "PUT", "PATCH") or "transfer-encoding" in request.headers):
+    if length is None and (
+        request.method in ("POST", "PUT", "PATCH") or "transfer-encoding" in request.headers
+    ):
         return problems.problem(411, "no_length", "send a Content-Length", request)
     if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 16):
         return problems.problem(411, "no_length", "Content-Length is a number", request)

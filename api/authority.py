@@ -64,7 +64,11 @@ class Authority:
         except (ValueError, UnicodeEncodeError) as error:
             raise BadRequest(f"the certificate request cannot be read: {error}") from None
         key = request.public_key()
-        if not sound or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        if (
+            not sound
+            or not isinstance(key, ec.EllipticCurvePublicKey)
+            or not isinstance(key.curve, ec.SECP256R1)
+        ):
             raise BadRequest("the certificate request must be signed by a P-256 key of its own")
         serial, valid_to = secrets.randbits(127) | 1, now + LIFE
         builder = (
@@ -80,7 +84,11 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(_signed_by(self.certificate), critical=False)
         )
-        pem = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode("ascii")
+        pem = (
+            builder.sign(self.key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+            .decode("ascii")
+        )
         return Issued(certificate=pem, authority=self.pem, serial=f"{serial:x}", valid_to=valid_to)
 
     def revocations(self, serials: Sequence[tuple[str, datetime]], now: datetime) -> str:
@@ -89,9 +97,18 @@ class Authority:
         builder = builder.add_extension(_signed_by(self.certificate), critical=False)
         builder = builder.last_update(now - timedelta(minutes=5)).next_update(now + LIST_LIFE)
         for serial, at in serials:
-            entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(at).build()
+            entry = (
+                x509.RevokedCertificateBuilder()
+                .serial_number(int(serial, 16))
+                .revocation_date(at)
+                .build()
+            )
             builder = builder.add_revoked_certificate(entry)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode("ascii")
+        return (
+            builder.sign(self.key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+            .decode("ascii")
+        )
 
 
 def _signed_by(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -107,7 +124,9 @@ def load_authority(folder: Path | None, estate: str) -> Authority:
     Raises: NoAuthority.
     """
     if folder is None:
-        raise NoAuthority("ANJU_AUTHORITY_DIR is not set: it names the folder with ca.crt and ca.key")
+        raise NoAuthority(
+            "ANJU_AUTHORITY_DIR is not set: it names the folder with ca.crt and ca.key"
+        )
     name = estate if (folder / f"{estate}.key").is_file() else "ca"
     try:
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
@@ -128,9 +147,16 @@ def make_authority(folder: Path, name: str, now: datetime) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Anju gateway authority {name}")])
     usage = x509.KeyUsage(
-        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -168,7 +194,9 @@ def proven(
             raise BadRequest("the old certificate's key is not on a curve")
         key.verify(proof, request_pem.encode("ascii"), ec.ECDSA(hashes.SHA256()))
     except (ValueError, TypeError, UnicodeEncodeError, InvalidSignature):
-        raise BadRequest("the request is not proven by the key of a certificate of this authority") from None
+        raise BadRequest(
+            "the request is not proven by the key of a certificate of this authority"
+        ) from None
     if not old.not_valid_before_utc <= now <= old.not_valid_after_utc:
         raise BadRequest("the old certificate is out of date; ask for a new claim code")
     return old
@@ -179,7 +207,9 @@ def common_name(certificate: x509.Certificate) -> str:
     return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
-def write_revocations(folder: Path, path: Path, rows: Sequence[dict[str, object]], now: datetime) -> None:
+def write_revocations(
+    folder: Path, path: Path, rows: Sequence[dict[str, object]], now: datetime
+) -> None:
     """Write the revocation lists of every authority of a folder, one after the other, for the broker.
 
     Raises: NoAuthority.

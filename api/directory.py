@@ -59,7 +59,12 @@ class Directory:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = issuer.rstrip("/")
-        self._client_id, self._secret, self._redirect, self._claim = client_id, client_secret, redirect_uri, claim
+        self._client_id, self._secret, self._redirect, self._claim = (
+            client_id,
+            client_secret,
+            redirect_uri,
+            claim,
+        )
         self._clock, self._lock = clock, threading.Lock()
         self._found: tuple[float, dict[str, Any], KeySet] | None = None
 
@@ -69,10 +74,16 @@ class Directory:
         Raises: DirectoryAway.
         """
         client = OAuth2Client(
-            None, self._client_id, scope="openid", redirect_uri=self._redirect, code_challenge_method="S256"
+            None,
+            self._client_id,
+            scope="openid",
+            redirect_uri=self._redirect,
+            code_challenge_method="S256",
         )
         where = self._known()[0]["authorization_endpoint"]
-        url, _ = client.create_authorization_url(where, state=state, code_verifier=verifier, nonce=nonce)
+        url, _ = client.create_authorization_url(
+            where, state=state, code_verifier=verifier, nonce=nonce
+        )
         return str(url)
 
     def redeem(self, code: str, nonce: str, verifier: str) -> Said:
@@ -81,9 +92,12 @@ class Directory:
         Raises: DirectoryAway, NotBelieved.
         """
         form = {
-            "grant_type": "authorization_code", "code": code, "redirect_uri": self._redirect, "client_id": self._client_id,
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._redirect,
+            "client_id": self._client_id,
             "code_verifier": verifier,
-        }  # fmt: skip
+        }
         auth = (self._client_id, self._secret) if self._secret is not None else None
         answer = _ask("POST", self._known()[0]["token_endpoint"], data=form, auth=auth)
         token = answer.get("id_token")
@@ -140,7 +154,9 @@ class Directory:
                 keys = KeySet.import_key_set(_ask("GET", document["jwks_uri"]))  # type: ignore[arg-type]
                 document["authorization_endpoint"], document["token_endpoint"]
             except (KeyError, ValueError, JoseError) as error:
-                raise DirectoryAway(f"the directory's document or keys cannot be used: {error!r}"[:200]) from None
+                raise DirectoryAway(
+                    f"the directory's document or keys cannot be used: {error!r}"[:200]
+                ) from None
             self._found = (self._clock(), document, keys)
             return document, keys
 

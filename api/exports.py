@@ -44,7 +44,18 @@ _ALERTS = (
     "ended_at",
     "occurrences",
 )
-_VISITS = ("id", "code", "estate", "unit", "reason", "visited_on", "outcome", "kind", "began_on", "recorded_by")
+_VISITS = (
+    "id",
+    "code",
+    "estate",
+    "unit",
+    "reason",
+    "visited_on",
+    "outcome",
+    "kind",
+    "began_on",
+    "recorded_by",
+)
 _OCCUPANCY = ("estate", "building", "homes", "let", "unoccupied_leads")
 
 
@@ -52,7 +63,8 @@ class Wish(BaseModel):
     """What to put into a file. `occupancy` counts homes by building, no cell of fewer than policy's least."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"kind": "occupancy", "estate": "qingnian"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"kind": "occupancy", "estate": "qingnian"}]},
     )
     kind: Literal["alerts", "visits", "occupancy"]
     estate: str | None = Field(None, pattern=ID_PATTERN)
@@ -63,7 +75,9 @@ def make(body: Wish, request: Request, who: Exports, connection: Db) -> dict[str
     """Make a file; `href` fetches it, without a log-in, for a quarter of an hour."""
     count(request, f"export:{who.user_id}", PER_DAY, 86_400)
     found = find_estate(connection, who, body.estate) if body.estate else None
-    columns, rows = _rows(connection, request, who, body.kind, (found["id"],) if found else who.estate_ids)
+    columns, rows = _rows(
+        connection, request, who, body.kind, (found["id"],) if found else who.estate_ids
+    )
     name = f"anju-{body.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.csv"
     secret = secrets.token_bytes(32)
     made = exports.save_export(
@@ -77,9 +91,11 @@ def make(body: Wish, request: Request, who: Exports, connection: Db) -> dict[str
     until = int(time.time()) + SIGNED_S
     signed = _sign(secret, made, who.user_id, until)
     return {
-        "id": made, "name": name, "rows": len(rows),
+        "id": made,
+        "name": name,
+        "rows": len(rows),
         "href": f"/api/v1/exports/{made}/file?owner={who.user_id}&until={until}&signature={signed}",
-    }  # fmt: skip
+    }
 
 
 def _rows(
@@ -114,7 +130,9 @@ def fetch(
     refused = Problem(404, "unknown_export", "no such file, or its address is over; make it anew")
     scope.enter_owner(connection, owner)
     found = exports.find_export(connection, export_id, owner) if until >= time.time() else None
-    if found is None or not hmac.compare_digest(signature, _sign(bytes(found["secret"]), export_id, owner, until)):
+    if found is None or not hmac.compare_digest(
+        signature, _sign(bytes(found["secret"]), export_id, owner, until)
+    ):
         raise refused
     return Response(
         bytes(found["content"]),

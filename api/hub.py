@@ -46,7 +46,9 @@ class Gaps:
         high = max(seen, default=after)
         found = set(seen)
         self.open |= {
-            number: (now, None) for number in range(max(after + 1, high - self.MOST), high) if number not in found
+            number: (now, None)
+            for number in range(max(after + 1, high - self.MOST), high)
+            if number not in found
         }
         return max(after, high)
 
@@ -122,13 +124,19 @@ class Hub:
                     if self.cursors is None:
                         self.cursors = Cursors(alert_lists.cursor_secret(connection))
                     if self._high is None:
-                        self._high = self._known_safe = self.safe = alert_lists.last_change(connection)
-                    found = alert_lists.look_at_changes(connection, self._high, sorted(self._gaps.open))
+                        self._high = self._known_safe = self.safe = alert_lists.last_change(
+                            connection
+                        )
+                    found = alert_lists.look_at_changes(
+                        connection, self._high, sorted(self._gaps.open)
+                    )
             except (*Unavailable, PoolTimeout) as error:
                 log.warning("database_away", error=str(error).strip()[:200])
                 return
             seen = [row["seq"] for row in found.rows]
-            self._high = self._gaps.note(self._high, seen, found.oldest_xid, found.next_xid, time.monotonic())
+            self._high = self._gaps.note(
+                self._high, seen, found.oldest_xid, found.next_xid, time.monotonic()
+            )
             before, self._known_safe = self._known_safe, self._gaps.safe(self._high)
             for n, row in enumerate(found.rows, 1):
                 row["safe"] = self._known_safe if n == len(found.rows) else before

@@ -55,7 +55,11 @@ def _once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
         connection, user_id = values["connection"], values["who"].user_id
         held = given_answers.claim(connection, user_id, key, _digest(request, values))
         if held is None:
-            raise Problem(422, "other_request", "this Idempotency-Key was used for another request; take a new one")
+            raise Problem(
+                422,
+                "other_request",
+                "this Idempotency-Key was used for another request; take a new one",
+            )
         if held.status is not None:
             # Nothing is done, so nothing is put on record.
             request.state.on_record = True
@@ -64,14 +68,26 @@ def _once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
         given_answers.keep(connection, user_id, key, status, jsonable_encoder(answer))
         return answer
 
-    parameters = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()]
+    parameters = [
+        p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()
+    ]
     if own is None:
-        parameters.append(inspect.Parameter("once_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request))
-    run.__signature__ = signature.replace(parameters=parameters, return_annotation=hints.get("return", Any))  # type: ignore[attr-defined]
+        parameters.append(
+            inspect.Parameter("once_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+        )
+    run.__signature__ = signature.replace(
+        parameters=parameters, return_annotation=hints.get("return", Any)
+    )  # type: ignore[attr-defined]
     return run
 
 
 def _digest(request: Request, values: dict[str, Any]) -> bytes:
-    bodies = {name: value.model_dump(mode="json") for name, value in values.items() if isinstance(value, BaseModel)}
-    text = json.dumps([request.method, request.url.path, str(request.url.query), bodies], sort_keys=True)
+    bodies = {
+        name: value.model_dump(mode="json")
+        for name, value in values.items()
+        if isinstance(value, BaseModel)
+    }
+    text = json.dumps(
+        [request.method, request.url.path, str(request.url.query), bodies], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).digest()

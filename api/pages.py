@@ -35,14 +35,22 @@ class Pages:
 
     def __init__(self) -> None:
         self._templates = Environment(
-            loader=PackageLoader("console"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+            loader=PackageLoader("console"),
+            autoescape=select_autoescape(),
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
         locale = files("console").joinpath("locale")
-        self.words = {lang: tomllib.loads(locale.joinpath(f"{lang}.toml").read_text("utf-8")) for lang in ("zh", "en")}
+        self.words = {
+            lang: tomllib.loads(locale.joinpath(f"{lang}.toml").read_text("utf-8"))
+            for lang in ("zh", "en")
+        }
 
     def render(self, name: str, language: str, **values: Any) -> str:
         """Render a template in a language."""
-        return self._templates.get_template(name).render(t=self.words[language], lang=language, **values)
+        return self._templates.get_template(name).render(
+            t=self.words[language], lang=language, **values
+        )
 
 
 def language_of(request: Request) -> str:
@@ -54,13 +62,24 @@ def language_of(request: Request) -> str:
 
 
 def card(
-    request: Request, connection: Any, who: Principal, row: dict[str, Any], language: str, *, drawn: bool = True
+    request: Request,
+    connection: Any,
+    who: Principal,
+    row: dict[str, Any],
+    language: str,
+    *,
+    drawn: bool = True,
 ) -> dict[str, Any]:
     """Gather what one alert's card shows, with its days drawn or without."""
     pages: Pages = request.app.state.pages
     days = evidence_days(connection, who, row) if drawn else []
     chart = evidence_chart(row, days, pages.words[language]["chart"])
-    return {"row": row, "said": describe(request, row, language), "chart": chart, "clip": clip_of(row) is not None}
+    return {
+        "row": row,
+        "said": describe(request, row, language),
+        "chart": chart,
+        "clip": clip_of(row) is not None,
+    }
 
 
 #: The live page's groups, and the classes that each shows.
@@ -73,7 +92,9 @@ GROUPS: dict[str, frozenset[str]] = {
 }
 
 
-def group(request: Request, connection: Any, who: Principal, name: str, language: str) -> dict[str, Any]:
+def group(
+    request: Request, connection: Any, who: Principal, name: str, language: str
+) -> dict[str, Any]:
     """Gather what one group shows: its folds, and a card for each alert that stands for itself."""
     policy, shown = request.app.state.policy, GROUPS[name] & who.classes
     wanted, fold_from = Wanted(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
@@ -85,7 +106,10 @@ def group(request: Request, connection: Any, who: Principal, name: str, language
     return {
         "name": name,
         "classes": " ".join(sorted(shown)),
-        "cards": [card(request, connection, who, row, language, drawn=n < CHARTS) for n, row in enumerate(rows)],
+        "cards": [
+            card(request, connection, who, row, language, drawn=n < CHARTS)
+            for n, row in enumerate(rows)
+        ],
         "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
         "count": len(rows) + sum(fold["alerts"] for fold in folds),
         "more": len(rows) == CARDS,
@@ -109,7 +133,9 @@ def live(request: Request, connection: Db) -> Response:
         language,
         place=place,
         groups=[
-            group(request, connection, who, name, language) for name, classes in GROUPS.items() if classes & who.classes
+            group(request, connection, who, name, language)
+            for name, classes in GROUPS.items()
+            if classes & who.classes
         ],
         who=who,
         figures=figures_of(request, connection, who, who.estate_ids, 24),
@@ -133,7 +159,9 @@ def live_group(
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
     pages: Pages = request.app.state.pages
-    return HTMLResponse(pages.render("group.html", language, group=group(request, connection, who, name, language)))
+    return HTMLResponse(
+        pages.render("group.html", language, group=group(request, connection, who, name, language))
+    )
 
 
 @router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)
@@ -146,7 +174,9 @@ def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
     pages: Pages = request.app.state.pages
     return HTMLResponse(
         pages.render(
-            "card.html", language, card=card(request, connection, who, find(connection, who, alert_id), language)
+            "card.html",
+            language,
+            card=card(request, connection, who, find(connection, who, alert_id), language),
         )
     )
 
@@ -195,7 +225,9 @@ def login(
     return response
 
 
-def _with_new_password(request: Request, connection: Db, name: str, old: str, new: str | None) -> str:
+def _with_new_password(
+    request: Request, connection: Db, name: str, old: str, new: str | None
+) -> str:
     """Change a first password and log in with the new one; returns the new session's token.
 
     Raises: Problem; then the session that was opened with the old one is gone with the transaction.

@@ -81,9 +81,14 @@ def serve(settings: ApiSettings) -> None:
         Rates(settings.redis_url),
     )
     uvicorn.run(
-        app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3,
-        ssl_certfile=settings.api_cert_file, ssl_keyfile=settings.api_key_file,
-    )  # fmt: skip
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+        ssl_certfile=settings.api_cert_file,
+        ssl_keyfile=settings.api_key_file,
+    )
 
 
 def _directory(settings: ApiSettings) -> Directory | None:

@@ -23,7 +23,11 @@ BROWSER = "anju_sign_in"
 def _directory(request: Request) -> Directory:
     found: Directory | None = request.app.state.directory
     if found is None:
-        raise Problem(404, "no_directory", "this site has no directory of its own; log in with a name and a password")
+        raise Problem(
+            404,
+            "no_directory",
+            "this site has no directory of its own; log in with a name and a password",
+        )
     return found
 
 
@@ -37,13 +41,20 @@ def start(request: Request, connection: Db) -> Response:
         where = directory.address(state, nonce, verifier)
     except DirectoryAway as error:
         log.warning("directory_away", error=str(error))
-        raise Problem(503, "directory_away", "the directory does not answer; try again soon") from None
+        raise Problem(
+            503, "directory_away", "the directory does not answer; try again soon"
+        ) from None
     with scope.at_door(connection):
         sessions.begin_sign_in(connection, state, nonce, verifier, browser)
     response = RedirectResponse(where, 303)
     # Lax: the way back begins on the directory's page.
     response.set_cookie(
-        BROWSER, browser, max_age=600, httponly=True, samesite="lax", secure=request.app.state.cookie_secure
+        BROWSER,
+        browser,
+        max_age=600,
+        httponly=True,
+        samesite="lax",
+        secure=request.app.state.cookie_secure,
     )
     return response
 
@@ -74,18 +85,26 @@ def finish(
         raise refused from None
     except DirectoryAway as error:
         log.warning("directory_away", error=str(error))
-        raise Problem(503, "directory_away", "the directory does not answer; begin again soon") from None
+        raise Problem(
+            503, "directory_away", "the directory does not answer; begin again soon"
+        ) from None
     with scope.at_door(connection):
         row = users.find_by_subject(connection, directory.issuer, said.subject)
         if row is None:
             entry(request, connection, "unknown", "finishSignIn", "no_log_in")
             connection.commit()
-            raise Problem(403, "no_log_in", "the directory knows you, this site does not yet; ask its administrator")
+            raise Problem(
+                403,
+                "no_log_in",
+                "the directory knows you, this site does not yet; ask its administrator",
+            )
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
         sessions.open_session(connection, row["id"], token, csrf, second_factor=said.second_factor)
     entry(request, connection, row["name"], "finishSignIn", "done")
     # A page of our own in between: a strict cookie is not sent on a way that began on another site.
-    response = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">Anju 安居</a>')
+    response = HTMLResponse(
+        '<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">Anju 安居</a>'
+    )
     response.delete_cookie(BROWSER)
     set_cookie(response, token, secure=request.app.state.cookie_secure)
     return response

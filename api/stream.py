@@ -54,7 +54,9 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
     def replay(after: int) -> list[dict[str, Any]]:
         with pool.connection() as connection:
             scope.enter(connection, who)
-            return alert_lists.changes_after(connection, after, who.estate_ids, who.classes, _REPLAY)
+            return alert_lists.changes_after(
+                connection, after, who.estate_ids, who.classes, _REPLAY
+            )
 
     def still_there() -> Principal | None:
         with pool.connection() as connection:
@@ -87,7 +89,11 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
                 return
             place += len(changes)
             for row in changes:
-                if row["seq"] not in told and row["estate_id"] in who.estate_ids and row["alert_class"] in who.classes:
+                if (
+                    row["seq"] not in told
+                    and row["estate_id"] in who.estate_ids
+                    and row["alert_class"] in who.classes
+                ):
                     yield _event(hub.word(row["safe"]), row)
     finally:
         hub.streams -= 1

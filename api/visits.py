@@ -49,14 +49,32 @@ def visit_list(
         "controls": made.controls,
         "controls_drawn_from": made.drawn_from,
         "items": [
-            {"unit": v.unit, "chance": round(v.chance, 3), "control": v.control,
-             "leads": [{k: lead[k] for k in _LEAD} for lead in v.leads]} for v in made.visits
+            {
+                "unit": v.unit,
+                "chance": round(v.chance, 3),
+                "control": v.control,
+                "leads": [{k: lead[k] for k in _LEAD} for lead in v.leads],
+            }
+            for v in made.visits
         ],
-    }  # fmt: skip
+    }
 
 
-_LEAD = ("kind", "score", "start_day", "start_low", "start_high", "raised_day", "frozen", "reasons", "evidence", "why", "version",
-         "params_digest", "window")  # fmt: skip
+_LEAD = (
+    "kind",
+    "score",
+    "start_day",
+    "start_low",
+    "start_high",
+    "raised_day",
+    "frozen",
+    "reasons",
+    "evidence",
+    "why",
+    "version",
+    "params_digest",
+    "window",
+)
 
 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
@@ -72,7 +90,9 @@ class Visited(BaseModel):
     """A visit and what was found. `kind` names what was confirmed, and stands with no other outcome."""
 
     model_config = ConfigDict(extra="forbid")
-    code: str = Field(min_length=2, max_length=80, pattern=r"^[^\x00-\x1f]*$", examples=["2026-w47-03"])
+    code: str = Field(
+        min_length=2, max_length=80, pattern=r"^[^\x00-\x1f]*$", examples=["2026-w47-03"]
+    )
     estate: str = Field(pattern=ID_PATTERN)
     unit: str = Field(pattern=ID_PATTERN)
     visited_on: date
@@ -80,7 +100,9 @@ class Visited(BaseModel):
     outcome: Literal["confirmed", "unfounded", "inconclusive"]
     kind: str | None = None
     began_on: date | None = None
-    note: str | None = Field(None, max_length=500, pattern=r"^[^\x00]*$", description="no names, no numbers of people")
+    note: str | None = Field(
+        None, max_length=500, pattern=r"^[^\x00]*$", description="no names, no numbers of people"
+    )
 
     @model_validator(mode="after")
     def _kind_belongs(self) -> Visited:
@@ -99,11 +121,19 @@ def record_visit(body: Visited, who: RecordsVisits, connection: Db) -> dict[str,
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
     clock = night_clock(body.visited_on, ZoneInfo(unit["timezone"]))
     row = visits.VisitRow(
-        code=body.code, unit_id=unit["id"], visited_on=body.visited_on, reason=body.reason, outcome=body.outcome, kind=body.kind,
-        began_on=body.began_on, note=body.note,
-    )  # fmt: skip
+        code=body.code,
+        unit_id=unit["id"],
+        visited_on=body.visited_on,
+        reason=body.reason,
+        outcome=body.outcome,
+        kind=body.kind,
+        began_on=body.began_on,
+        note=body.note,
+    )
     try:
-        made = visits.record_visit(connection, row, actor=who.name, known_at=clock, kinds=leads.KINDS)
+        made = visits.record_visit(
+            connection, row, actor=who.name, known_at=clock, kinds=leads.KINDS
+        )
     except visits.BadVisit as error:
         raise Problem(409, "known_visit", str(error)) from None
     return {"id": made, "code": body.code}

@@ -46,7 +46,9 @@ class Keeping:
         return True
 
 
-def daily(connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime) -> dict[str, int]:
+def daily(
+    connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime
+) -> dict[str, int]:
     """Delete what is over, erase whose time is over, and check the audit chain; returns what was done. `connection` is in autocommit."""
     cutoffs = {
         "deliveries": now - timedelta(days=policy.keep_deliveries_days),
@@ -71,7 +73,9 @@ def daily(connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, no
     return done
 
 
-def _erase_due(connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime) -> int:
+def _erase_due(
+    connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime
+) -> int:
     codes = people.due(connection, now.date(), policy.keep_person_days)
     if not codes:
         return 0
@@ -82,10 +86,18 @@ def _erase_due(connection: Connection, policy: PeoplePolicy, keys: KeyFile | Non
         ring = None
     if ring is None:
         log.error(
-            "persons_not_erased", count=len(codes), why="set ANJU_KEYS_FILE: erasing notes whom, under the site's key"
+            "persons_not_erased",
+            count=len(codes),
+            why="set ANJU_KEYS_FILE: erasing notes whom, under the site's key",
         )
         return 0
     for code in codes:
         vault.erase(connection, ring, code, actor="retention", reason="kept as long as policy says")
-        audit.append(connection, actor="retention", action="erasePerson", object="people", subject=f"person:{code}")
+        audit.append(
+            connection,
+            actor="retention",
+            action="erasePerson",
+            object="people",
+            subject=f"person:{code}",
+        )
     return len(codes)

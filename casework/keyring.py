@@ -77,7 +77,9 @@ class Keyring:
 
 def normal(text: str) -> str:
     """Write a text the one way it is compared: full-width as half-width, no spaces or hyphens, upper case."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if not c.isspace() and c not in "-·•").upper()
+    return "".join(
+        c for c in unicodedata.normalize("NFKC", text) if not c.isspace() and c not in "-·•"
+    ).upper()
 
 
 def load_keyring(path: Path) -> Keyring:
@@ -96,8 +98,17 @@ def load_keyring(path: Path) -> Keyring:
         index_key, current = base64.b64decode(held["index_key"], validate=True), held["current"]
     except OSError as error:
         raise BadKeyring(f"{path.name}: {error.strerror}; make one with `anju keys make`") from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, binascii.Error, AttributeError) as error:
-        raise BadKeyring(f"{path.name}: not a key file ({error!r}); make one with `anju keys make`") from None
+    except (
+        tomllib.TOMLDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        binascii.Error,
+        AttributeError,
+    ) as error:
+        raise BadKeyring(
+            f"{path.name}: not a key file ({error!r}); make one with `anju keys make`"
+        ) from None
     short = sorted(name for name, (scheme, key) in keys.items() if len(key) != scheme.key_bytes)
     if current not in keys or short or len(index_key) < 32:
         raise BadKeyring(
@@ -115,7 +126,12 @@ def save_keyring(path: Path, ring: Keyring) -> None:
         f'index_key = "{base64.b64encode(ring.index_key).decode()}"',
     ]
     for name, (scheme, key) in sorted(ring.keys.items()):
-        lines += ["", f"[keys.{name}]", f'scheme = "{words[scheme]}"', f'key = "{base64.b64encode(key).decode()}"']
+        lines += [
+            "",
+            f"[keys.{name}]",
+            f'scheme = "{words[scheme]}"',
+            f'key = "{base64.b64encode(key).decode()}"',
+        ]
     part = path.with_name(path.name + ".new")
     part.touch(mode=0o600)
     part.write_text("\n".join(lines) + "\n", "utf-8")

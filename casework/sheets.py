@@ -45,7 +45,12 @@ def suppress(
     for row in out:
         for name in counts:
             value = row[name]
-            if value is None or row[size] < least or 0 < value < least or 0 < row[size] - value < least:
+            if (
+                value is None
+                or row[size] < least
+                or 0 < value < least
+                or 0 < row[size] - value < least
+            ):
                 row[name] = None
     for key in dict.fromkeys(row[group] for row in out):
         members = [i for i, row in enumerate(out) if row[group] == key]

@@ -29,7 +29,12 @@ class Unknown(Exception):
 
 
 def acknowledge(
-    connection: Connection, principal: Principal, alert_id: int, *, version: int | None = None, note: str | None = None
+    connection: Connection,
+    principal: Principal,
+    alert_id: int,
+    *,
+    version: int | None = None,
+    note: str | None = None,
 ) -> int:
     """Note that a person has seen an alert; returns its new version.
 
@@ -39,14 +44,24 @@ def acknowledge(
 
 
 def confirm(
-    connection: Connection, principal: Principal, alert_id: int, *, version: int | None = None, note: str | None = None
+    connection: Connection,
+    principal: Principal,
+    alert_id: int,
+    *,
+    version: int | None = None,
+    note: str | None = None,
 ) -> int:
     """Note that a person has looked and found it true. Raises as `acknowledge`."""
     return _step(connection, principal, alert_id, version, "confirmed", confirmed, note)
 
 
 def dismiss(
-    connection: Connection, principal: Principal, alert_id: int, *, version: int | None = None, note: str | None = None
+    connection: Connection,
+    principal: Principal,
+    alert_id: int,
+    *,
+    version: int | None = None,
+    note: str | None = None,
 ) -> int:
     """Note that a person has looked and found nothing; the reason is required. Raises as `acknowledge`."""
     if not note:
@@ -66,21 +81,37 @@ def shelve(
 ) -> int:
     """Hold an alert's key back until an instant, for a reason; what comes in between is counted and not shown. Raises as `acknowledge`."""
     if not now < until_at <= now + LONGEST_SHELF:
-        raise NotAllowed(f"an alert is shelved until a time from now to {LONGEST_SHELF.days} days ahead")
+        raise NotAllowed(
+            f"an alert is shelved until a time from now to {LONGEST_SHELF.days} days ahead"
+        )
     return _hold_back(connection, principal, alert_id, version, Suppression.SHELVED, note, until_at)
 
 
 def take_out_of_service(
-    connection: Connection, principal: Principal, alert_id: int, *, note: str | None = None, version: int | None = None
+    connection: Connection,
+    principal: Principal,
+    alert_id: int,
+    *,
+    note: str | None = None,
+    version: int | None = None,
 ) -> int:
     """Hold an alert's key back until it is restored, for a reason. Raises as `acknowledge`."""
     if not principal.may(Action.TAKE_OUT_OF_SERVICE):
-        raise NotAllowed(f"the role {principal.role} takes nothing out of service; shelve it, or ask who may")
-    return _hold_back(connection, principal, alert_id, version, Suppression.OUT_OF_SERVICE, note, None)
+        raise NotAllowed(
+            f"the role {principal.role} takes nothing out of service; shelve it, or ask who may"
+        )
+    return _hold_back(
+        connection, principal, alert_id, version, Suppression.OUT_OF_SERVICE, note, None
+    )
 
 
 def restore(
-    connection: Connection, principal: Principal, alert_id: int, *, version: int | None = None, note: str | None = None
+    connection: Connection,
+    principal: Principal,
+    alert_id: int,
+    *,
+    version: int | None = None,
+    note: str | None = None,
 ) -> int:
     """Show an alert's key again that was shelved or out of service. Raises as `acknowledge`."""
     with connection.transaction():
@@ -90,7 +121,12 @@ def restore(
 
 
 def assign(
-    connection: Connection, principal: Principal, alert_id: int, *, assignee: str | None, version: int | None = None
+    connection: Connection,
+    principal: Principal,
+    alert_id: int,
+    *,
+    assignee: str | None,
+    version: int | None = None,
 ) -> int:
     """Give an alert to a person who sees it, or to nobody. Raises as `acknowledge`."""
     with connection.transaction():
@@ -98,11 +134,17 @@ def assign(
         if assignee is not None:
             with scope.at_door(connection):
                 other = users.find_principal(connection, assignee)
-            if other is None or row["estate_id"] not in other.estate_ids or row["alert_class"] not in other.classes:
+            if (
+                other is None
+                or row["estate_id"] not in other.estate_ids
+                or row["alert_class"] not in other.classes
+            ):
                 raise NotAllowed(f"{assignee!r} is nobody who sees this alert")
             if not other.may(Action.STEP_ON_ALERTS):
                 raise NotAllowed(f"{assignee!r} only looks")
-        return alerts.assign(connection, alert_id, assignee, actor=principal.name, expected_version=row["version"])
+        return alerts.assign(
+            connection, alert_id, assignee, actor=principal.name, expected_version=row["version"]
+        )
 
 
 def comment(connection: Connection, principal: Principal, alert_id: int, text: str) -> None:
@@ -148,7 +190,9 @@ def _step(
         return _set(connection, principal, row, change(alerts.state_of(row)), name, note)
 
 
-def _read(connection: Connection, principal: Principal, alert_id: int, version: int | None) -> dict[str, Any]:
+def _read(
+    connection: Connection, principal: Principal, alert_id: int, version: int | None
+) -> dict[str, Any]:
     if not principal.may(Action.STEP_ON_ALERTS):
         raise NotAllowed(f"the role {principal.role} only looks")
     row = alerts.get_alert(connection, alert_id, principal.estate_ids, principal.classes)
@@ -160,9 +204,20 @@ def _read(connection: Connection, principal: Principal, alert_id: int, version: 
 
 
 def _set(
-    connection: Connection, principal: Principal, row: dict[str, Any], state: AlertState, name: str, note: str | None
+    connection: Connection,
+    principal: Principal,
+    row: dict[str, Any],
+    state: AlertState,
+    name: str,
+    note: str | None,
 ) -> int:
     # The version that was read is expected: what happened in between (another guard, the device itself) is never written over.
     return alerts.set_state(
-        connection, row["id"], state, actor=principal.name, step=name, note=note, expected_version=row["version"]
+        connection,
+        row["id"],
+        state,
+        actor=principal.name,
+        step=name,
+        note=note,
+        expected_version=row["version"],
     )

@@ -49,14 +49,21 @@ def understand(profile: Profile, fields: dict[str, Any]) -> Said:
         value = fields.get(alarm.item)
         on = None if value is None else alarm.holds(value)
         if on is not None:
-            alarms.append(AlarmShown(key=alarm.key, kind=alarm.kind, word=alarm.word, on=on, value=value))
+            alarms.append(
+                AlarmShown(key=alarm.key, kind=alarm.kind, word=alarm.word, on=on, value=value)
+            )
     frozen: tuple[tuple[datetime, dict[str, float]], ...] = ()
     if profile.freeze is not None and isinstance(fields.get(FREEZE), tuple):
         at, value = fields[FREEZE]
-        frozen = ((at, {profile.freeze.point: scaled(value, profile.points[profile.freeze.point].scale)}),)
+        frozen = (
+            (at, {profile.freeze.point: scaled(value, profile.points[profile.freeze.point].scale)}),
+        )
     clock = fields.get(CLOCK)
     return Said(
-        values=values, frozen=frozen, alarms=tuple(alarms), clock=clock if isinstance(clock, datetime) else None
+        values=values,
+        frozen=frozen,
+        alarms=tuple(alarms),
+        clock=clock if isinstance(clock, datetime) else None,
     )
 
 

@@ -124,14 +124,18 @@ def dismissed(state: AlertState) -> AlertState:
     return replace(state, ended=True)
 
 
-def suppressed(state: AlertState, kind: Suppression, *, may_hold_back_life_safety: bool) -> AlertState:
+def suppressed(
+    state: AlertState, kind: Suppression, *, may_hold_back_life_safety: bool
+) -> AlertState:
     """Hold an alert back: shelved until a time, or out of service until it is taken back.
 
     Raises: NotAllowed where it has ended, or is about a life and whoever asks may not hold that back.
     """
     _standing(state, "hold back")
     if state.alert_class is AlertClass.LIFE_SAFETY and not may_hold_back_life_safety:
-        raise NotAllowed("a life-safety alert is not shelved or taken out of service by an operator; acknowledge it")
+        raise NotAllowed(
+            "a life-safety alert is not shelved or taken out of service by an operator; acknowledge it"
+        )
     return replace(state, suppression=kind)
 
 
@@ -147,7 +151,9 @@ def restored(state: AlertState) -> AlertState:
 
 def worsened(state: AlertState) -> AlertState:
     """Call again for an alert that has become more severe: what people did about the milder one does not count."""
-    suppression = Suppression.NONE if state.suppression is Suppression.SHELVED else state.suppression
+    suppression = (
+        Suppression.NONE if state.suppression is Suppression.SHELVED else state.suppression
+    )
     return replace(state, acknowledgement=Acknowledgement.UNACKNOWLEDGED, suppression=suppression)
 
 

@@ -63,8 +63,12 @@ class Commander:
             state, _, rest = value.partition(" ")
             at, _, device = rest.partition(" ")
             if state == _STARTED:
-                await self._report(device, key.removeprefix("command/"), CommandResult.UNKNOWN,
-                                   "the gateway was stopped while it acted; look at the device")  # fmt: skip
+                await self._report(
+                    device,
+                    key.removeprefix("command/"),
+                    CommandResult.UNKNOWN,
+                    "the gateway was stopped while it acted; look at the device",
+                )
             elif now - int(at or 0) > KEEP_MS:
                 self._desk.outbox.forget(key)
 
@@ -79,7 +83,9 @@ class Commander:
         now = self._clock.now_ms()
         begun = Entry(memory={key: f"{_STARTED} {now} {command.device}"})
         if now > command.expires_at:
-            await self._report(command.device, command.id, CommandResult.EXPIRED, "it came too late")
+            await self._report(
+                command.device, command.id, CommandResult.EXPIRED, "it came too late"
+            )
             return
         try:
             await self._desk.put(begun)
@@ -113,7 +119,9 @@ class Commander:
                 detail = "the terminal confirmed"
             else:
                 people = [
-                    row for row in command.argument.get("people", []) if isinstance(row, dict) and row.get("person")
+                    row
+                    for row in command.argument.get("people", [])
+                    if isinstance(row, dict) and row.get("person")
                 ]
                 key = f"people/{table.device}"
                 ours = set(json.loads(self._desk.outbox.recall(key) or "[]"))
@@ -136,19 +144,30 @@ class Commander:
             try:
                 settled = await asyncio.to_thread(self.faces, command.device, command.argument, now)
             except (OSError, ValueError) as error:
-                await self._report(command.device, command.id, CommandResult.FAILED, str(error)[:200])
+                await self._report(
+                    command.device, command.id, CommandResult.FAILED, str(error)[:200]
+                )
                 return
         detail = ", ".join(f"{len(subjects)} {what}" for what, subjects in settled.items())
         await self._report(command.device, command.id, CommandResult.DONE, detail, settled)
 
     async def _report(
-        self, device: str, command: str, result: CommandResult, detail: str, more: dict[str, Any] | None = None
+        self,
+        device: str,
+        command: str,
+        result: CommandResult,
+        detail: str,
+        more: dict[str, Any] | None = None,
     ) -> None:
         now = self._clock.now_ms()
         data = {"command": command, "result": str(result), "detail": detail, **(more or {})}
-        event = EventItem(device=device, at=now, id=f"command-{command}"[:80], kind="command", data=data)
+        event = EventItem(
+            device=device, at=now, id=f"command-{command}"[:80], kind="command", data=data
+        )
         try:
-            await self._desk.put(Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"}))
+            await self._desk.put(
+                Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"})
+            )
             log.info("command", id=command, device=device, result=str(result), detail=detail)
         except Refused:
             log.error("command_not_reported", id=command, result=str(result))

@@ -55,7 +55,12 @@ class Desk:
                 await asyncio.to_thread(self.outbox.put, [entry for entry, _ in taken])
                 fault: Exception | None = None
             except sqlite3.Error as error:
-                log.error("outbox_refused", error=str(error), entries=len(taken), hint="free the disk under the outbox")
+                log.error(
+                    "outbox_refused",
+                    error=str(error),
+                    entries=len(taken),
+                    hint="free the disk under the outbox",
+                )
                 fault = Refused(str(error))
             for _, future in taken:
                 if future.done():

@@ -39,8 +39,14 @@ _HAZARD_OF = {
     **dict.fromkeys((16, 17, 18), "electrical"),
     **dict.fromkeys(range(40, 44), "smoke"),
 }
-_CONDITIONS = {"fault": "fault", "power_fault": "fault", "backup_power_fault": "low_battery", "bus_fault": "fault",
-               "line_fault": "fault", "link_fault": "fault"}  # fmt: skip
+_CONDITIONS = {
+    "fault": "fault",
+    "power_fault": "fault",
+    "backup_power_fault": "low_battery",
+    "bus_fault": "fault",
+    "line_fault": "fault",
+    "link_fault": "fault",
+}
 
 
 @dataclass(slots=True)
@@ -76,7 +82,10 @@ class FirePort:
                 writer.close()
 
     async def _connection(
-        self, hosts: dict[str, FireDeviceTable], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        hosts: dict[str, FireDeviceTable],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         if len(self._open) >= MAX_CONNECTIONS:
             writer.close()
@@ -106,7 +115,9 @@ class FirePort:
             self._open.discard(writer)
             writer.close()
 
-    async def _frame(self, hosts: dict[str, FireDeviceTable], frame: wire.Frame, writer: asyncio.StreamWriter) -> None:
+    async def _frame(
+        self, hosts: dict[str, FireDeviceTable], frame: wire.Frame, writer: asyncio.StreamWriter
+    ) -> None:
         if frame.command != wire.SEND:
             return
         host = hosts.get(frame.source)
@@ -140,7 +151,9 @@ class FirePort:
             return
         if now - int(self.desk.outbox.recall(key) or 0) < SET_CLOCK_EVERY_MS:
             return
-        order = wire.set_clock((frame.serial + 1) & 0xFFFF, frame.destination, frame.source, self.intake.local(now))
+        order = wire.set_clock(
+            (frame.serial + 1) & 0xFFFF, frame.destination, frame.source, self.intake.local(now)
+        )
         writer.write(wire.CODEC.encode(order))
         await writer.drain()
         try:
@@ -167,22 +180,42 @@ class FirePort:
         return Entry(items=items, memory=memory, heard=heard)
 
     def _items(
-        self, host: str, parts: dict[tuple[int, str], str], thing: wire.Object, now: int, memory: dict[str, str]
+        self,
+        host: str,
+        parts: dict[tuple[int, str], str],
+        thing: wire.Object,
+        now: int,
+        memory: dict[str, str],
     ) -> list[EventItem | ReadingItem]:
         if isinstance(thing, wire.PartState):
             device = parts.get((thing.system, thing.part), host)
-            where: dict[str, Any] = {"system": thing.system, "part": thing.part, "part_type": thing.part_type}
+            where: dict[str, Any] = {
+                "system": thing.system,
+                "part": thing.part,
+                "part_type": thing.part_type,
+            }
             if thing.text:
                 where["text"] = thing.text
             hazard = _HAZARD_OF.get(thing.part_type, "fire")
-            return self._states(device, thing.state, wire.STATE_BITS, hazard, where, thing.stamp, now, memory)
+            return self._states(
+                device, thing.state, wire.STATE_BITS, hazard, where, thing.stamp, now, memory
+            )
         if isinstance(thing, wire.SystemState):
             return self._states(
-                host, thing.state, wire.STATE_BITS, "fire", {"system": thing.system}, thing.stamp, now, memory
+                host,
+                thing.state,
+                wire.STATE_BITS,
+                "fire",
+                {"system": thing.system},
+                thing.stamp,
+                now,
+                memory,
             )
         if isinstance(thing, wire.TransmitterState):
             where = {"part": "transmitter"}
-            return self._states(host, thing.state, wire.TRANSMITTER_BITS, "fire", where, thing.stamp, now, memory)
+            return self._states(
+                host, thing.state, wire.TRANSMITTER_BITS, "fire", where, thing.stamp, now, memory
+            )
         if isinstance(thing, wire.Analog) and thing.quantity in wire.QUANTITIES:
             point, step = wire.QUANTITIES[thing.quantity]
             at, _, _ = self.intake.instant(wire.clock_of(thing.stamp), now)
@@ -209,9 +242,16 @@ class FirePort:
         return []
 
     def _states(
-        self, device: str, state: int, names: tuple[str, ...], hazard: str, where: dict[str, Any], stamp: bytes, now: int,
+        self,
+        device: str,
+        state: int,
+        names: tuple[str, ...],
+        hazard: str,
+        where: dict[str, Any],
+        stamp: bytes,
+        now: int,
         memory: dict[str, str],
-    ) -> list[EventItem | ReadingItem]:  # fmt: skip
+    ) -> list[EventItem | ReadingItem]:
         """One event for each alarm that begins or ends with this state. Bit 0 clear means that the part is being tested."""
         at, _, told = self.intake.instant(wire.clock_of(stamp), now)
         shown = wire.bits(state, names)
@@ -230,12 +270,20 @@ class FirePort:
             data = {**word, "state": now_on, **where, "bits": sorted(shown)}
             if told is not None:
                 data["device_at"] = told
-            if now_on == "off" and self.intake.others_hold(f"alarm/{device}/", f"/{bit}", key, memory):
+            if now_on == "off" and self.intake.others_hold(
+                f"alarm/{device}/", f"/{bit}", key, memory
+            ):
                 # Another part of the same device still burns: that one is over, the danger is not.
                 kind, data = "device", {**data, "condition": "other", "still": bit}
                 data.pop("hazard", None)
             # An alarm that is told again (a second frame with the same time) is the same event.
             items.append(
-                EventItem(device=device, at=at, id=f"{place}-{bit}-{now_on}-{stamp.hex()}"[:80], kind=kind, data=data)
+                EventItem(
+                    device=device,
+                    at=at,
+                    id=f"{place}-{bit}-{now_on}-{stamp.hex()}"[:80],
+                    kind=kind,
+                    data=data,
+                )
             )
         return items

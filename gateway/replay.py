@@ -154,7 +154,9 @@ class ReplayFile:
                 for row in reader:
                     yield reader.line_num, row
             except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-                raise BadFile(f"{self.path.name}: cannot be read after line {reader.line_num}: {error}") from None
+                raise BadFile(
+                    f"{self.path.name}: cannot be read after line {reader.line_num}: {error}"
+                ) from None
 
     def _code(self, key: str) -> str:
         if not key:
@@ -162,7 +164,9 @@ class ReplayFile:
         code = slug(key)
         taken = self.devices.setdefault(code, key)
         if taken != key:
-            raise BadFile(f"{self.path.name}: {key!r} and {taken!r} would both be device {code!r}; rename one")
+            raise BadFile(
+                f"{self.path.name}: {key!r} and {taken!r} would both be device {code!r}; rename one"
+            )
         return code
 
     def _instant(self, text: str, latest: datetime | None) -> datetime:

@@ -48,11 +48,16 @@ class Schedule:
     def next(self, now_ms: int) -> Turn | None:
         """Return who is to be asked now: the healthy one that waits longest, else a failing one; None where nobody is due."""
         due = [turn for turn in self.turns.values() if turn.due_ms() <= now_ms]
-        return min(due, key=lambda turn: (turn.failures > 0, turn.due_ms(), turn.device), default=None)
+        return min(
+            due, key=lambda turn: (turn.failures > 0, turn.due_ms(), turn.device), default=None
+        )
 
     def wait_ms(self, now_ms: int) -> int:
         """Return how long nobody will be due, in milliseconds."""
-        return max(0, min((turn.due_ms() for turn in self.turns.values()), default=now_ms + 60_000) - now_ms)
+        return max(
+            0,
+            min((turn.due_ms() for turn in self.turns.values()), default=now_ms + 60_000) - now_ms,
+        )
 
     def answered(self, turn: Turn, asked_ms: int, *, slow: bool) -> dict[str, str]:
         """Note an answer; returns what must be remembered in the transaction that stores it."""

@@ -38,7 +38,10 @@ class Strangers:
     def _note(self, text: str) -> None:
         with self._lock:
             entry = self._list.pop(text, {"count": 0})
-            self._list[text] = {"count": int(str(entry["count"])) + 1, "last_at": int(time.time() * 1000)}
+            self._list[text] = {
+                "count": int(str(entry["count"])) + 1,
+                "last_at": int(time.time() * 1000),
+            }
             while len(self._list) > MOST:
                 self._list.popitem(last=False)
             self._dirty = True

@@ -30,7 +30,9 @@ class Latest:
         self._at[point[order]], self._value[point[order]] = at[order], value[order]
         self._changed[point] = True
 
-    def take(self, most: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
+    def take(
+        self, most: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
         """Return what changed and was not taken yet, up to a number of points: points, times, values."""
         points = np.flatnonzero(self._changed)[:most].astype(np.int32)
         if not len(points):

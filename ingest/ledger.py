@@ -79,5 +79,7 @@ class LaneLedger(Ledger, Protocol):
     def save_skew(self, skews: dict[int, int]) -> None:
         """Keep how far gateways' clocks are off."""
 
-    def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
+    def keep_latest(
+        self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> None:
         """Keep points' latest values."""

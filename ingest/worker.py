@@ -84,7 +84,10 @@ def seat_names(readings: int, *, shared: bool) -> list[str]:
 def filters(seat: str, group: str, *, shared: bool) -> list[str]:
     """Return what a seat subscribes to."""
     if seat == EVENTS_SEAT:
-        return [*(f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)), BROKER_DROPPED]
+        return [
+            *(f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)),
+            BROKER_DROPPED,
+        ]
     topic = f"{wire.ROOT}/+/+/up/{wire.Up.READINGS}"
     return [f"$share/{group}/{topic}" if shared else topic]
 
@@ -130,9 +133,17 @@ class Worker:
     """One ingest process. `run` returns after `stop`, or raises what it cannot recover from."""
 
     def __init__(
-        self, *, dsn: str, broker: BrokerAddress, bus: LiveBus, name: str, readings: int = 1, group: str = "anju", limits: Limits | None = None,
+        self,
+        *,
+        dsn: str,
+        broker: BrokerAddress,
+        bus: LiveBus,
+        name: str,
+        readings: int = 1,
+        group: str = "anju",
+        limits: Limits | None = None,
         make_client: Callable[..., StockClient] = new_client,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._dsn, self._broker, self.name, self._group = dsn, broker, name, group
         self._limits, self._make_client = limits or Limits(), make_client
         self._shared = readings > 1 and broker.protocol == 5
@@ -177,7 +188,9 @@ class Worker:
         self._check()
         asked = time.monotonic()
         with connection.transaction():
-            held = seats.renew(connection, self.name, self._wanted, timedelta(seconds=self._limits.lease_s))
+            held = seats.renew(
+                connection, self.name, self._wanted, timedelta(seconds=self._limits.lease_s)
+            )
         for name in held.seats - self.seats.keys():
             self._take(name)
         for name, seat in self.seats.items():
@@ -199,13 +212,24 @@ class Worker:
         events = name == EVENTS_SEAT
         limits = self._limits
         link = Link(
-            self._broker, f"{self._group}-ingest-{name}", filters(name, self._group, shared=self._shared),
-            window=limits.events_window if events else limits.readings_window, clock=time.monotonic, make_client=self._make_client,
-        )  # fmt: skip
+            self._broker,
+            f"{self._group}-ingest-{name}",
+            filters(name, self._group, shared=self._shared),
+            window=limits.events_window if events else limits.readings_window,
+            clock=time.monotonic,
+            make_client=self._make_client,
+        )
         lane = Lane(
-            name=name, link=link, open_ledger=lambda: Ledger.open(self._dsn), writer=Writer(Placement(clock=time.monotonic), lane=name),
-            clock=self._clock, bus=self._herald, poison=self._poison, limits=limits.events if events else limits.readings, channel=EVENTS_CHANNEL,
-        )  # fmt: skip
+            name=name,
+            link=link,
+            open_ledger=lambda: Ledger.open(self._dsn),
+            writer=Writer(Placement(clock=time.monotonic), lane=name),
+            clock=self._clock,
+            bus=self._herald,
+            poison=self._poison,
+            limits=limits.events if events else limits.readings,
+            channel=EVENTS_CHANNEL,
+        )
         if name not in self._wanted:
             link.end()
         seat = self.seats[name] = Seat(name, lane, link)
@@ -241,12 +265,18 @@ class Worker:
             if EVENTS_SEAT not in self.seats:
                 continue
             with suppress(*Unavailable), connect(self._dsn, statement_s=60) as connection:
-                while EVENTS_SEAT in self.seats and not self._stopping.wait(min(limits.tick_s, limits.gap_after_s)):
+                while EVENTS_SEAT in self.seats and not self._stopping.wait(
+                    min(limits.tick_s, limits.gap_after_s)
+                ):
                     with Deadline(connection, 90.0):
                         self._dispatcher.step(connection, time.monotonic())
                         ask_for_gaps(
-                            connection, self._publish, after_s=limits.gap_after_s, again_s=limits.ask_again_s, give_up_s=limits.gap_give_up_s
-                        )  # fmt: skip
+                            connection,
+                            self._publish,
+                            after_s=limits.gap_after_s,
+                            again_s=limits.ask_again_s,
+                            give_up_s=limits.gap_give_up_s,
+                        )
 
     def _publish(self, topic: str, payload: bytes) -> None:
         seat = self.seats.get(EVENTS_SEAT)

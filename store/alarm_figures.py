@@ -12,7 +12,9 @@ from psycopg import sql
 
 from store.connect import Connection
 
-_SCOPE = sql.SQL("a.estate_id = ANY(%(estates)s) AND a.alert_class = ANY(%(classes)s) AND NOT a.drill")
+_SCOPE = sql.SQL(
+    "a.estate_id = ANY(%(estates)s) AND a.alert_class = ANY(%(classes)s) AND NOT a.drill"
+)
 
 
 def read_figures(
@@ -29,9 +31,15 @@ def read_figures(
 ) -> dict[str, Any]:
     """Read the figures between two instants within a scope; lists hold ten at most."""
     values = {
-        "estates": list(estates), "classes": sorted(classes - {"compliance"}), "since": since, "now": now, "flood": flood,
-        "back": chatter_count - 1, "chatter_s": chatter_s, "stale_h": stale_h,
-    }  # fmt: skip
+        "estates": list(estates),
+        "classes": sorted(classes - {"compliance"}),
+        "since": since,
+        "now": now,
+        "flood": flood,
+        "back": chatter_count - 1,
+        "chatter_s": chatter_s,
+        "stale_h": stale_h,
+    }
 
     def ask(query: LiteralString) -> list[dict[str, Any]]:
         return connection.execute(sql.SQL(query).format(scope=_SCOPE), values).fetchall()
@@ -70,9 +78,13 @@ def read_figures(
         "AND o.at >= %(since)s AND o.at <= %(now)s GROUP BY 1, 2, 3 ORDER BY times DESC, 1, 2, 3 LIMIT 10"
     )
     return {
-        **head, "floods": floods, "severities": {row["severity"]: row["raised"] for row in severities}, "chattering": chattering,
-        "stale": stale, "worst": worst,
-    }  # fmt: skip
+        **head,
+        "floods": floods,
+        "severities": {row["severity"]: row["raised"] for row in severities},
+        "chattering": chattering,
+        "stale": stale,
+        "worst": worst,
+    }
 
 
 def count_seats(connection: Connection, estates: tuple[int, ...]) -> int:

@@ -63,7 +63,11 @@ def list_alerts(
         "AND NOT EXISTS (SELECT FROM unnest(%(folded_at)s::integer[], %(folded_of)s::text[]) AS f (at, of) "
         "WHERE f.at = a.estate_id AND f.of = a.detector) ORDER BY a.id DESC LIMIT %(limit)s"
     ).format(where)
-    values |= {"limit": limit, "folded_at": [f[0] for f in folded], "folded_of": [f[1] for f in folded]}
+    values |= {
+        "limit": limit,
+        "folded_at": [f[0] for f in folded],
+        "folded_of": [f[1] for f in folded],
+    }
     return connection.execute(query, values).fetchall()
 
 
@@ -78,7 +82,9 @@ def _folded(connection: Connection, wanted: Wanted, fold_from: int) -> list[tupl
     return [(row["estate_id"], row["detector"]) for row in rows]
 
 
-def list_folds(connection: Connection, wanted: Wanted, fold_from: int, *, limit: int = 100) -> list[dict[str, Any]]:
+def list_folds(
+    connection: Connection, wanted: Wanted, fold_from: int, *, limit: int = 100
+) -> list[dict[str, Any]]:
     """List where a detector stands at `fold_from` subjects of an estate or more: one row each, with how many and how bad."""
     where, values = _where(_unpaged(wanted))
     query = sql.SQL(
@@ -117,7 +123,11 @@ def list_leads(
 
 
 def changes_after(
-    connection: Connection, seq: int, estates: tuple[int, ...], classes: frozenset[str], limit: int = 200
+    connection: Connection,
+    seq: int,
+    estates: tuple[int, ...],
+    classes: frozenset[str],
+    limit: int = 200,
 ) -> list[dict[str, Any]]:
     """Read what changed after a sequence number within a scope, with the alert as it is now."""
     return connection.execute(
@@ -150,7 +160,9 @@ class Look:
     next_xid: int
 
 
-def look_at_changes(connection: Connection, after: int, holes: list[int], limit: int = 1_000) -> Look:
+def look_at_changes(
+    connection: Connection, after: int, holes: list[int], limit: int = 1_000
+) -> Look:
     """Read the changes after a sequence number, and those in `holes`: numbers are given out before their transactions commit."""
     snapshot = connection.execute(
         "SELECT pg_snapshot_xmin(s)::text::bigint AS oldest, pg_snapshot_xmax(s)::text::bigint AS next FROM pg_current_snapshot() AS s"

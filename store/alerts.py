@@ -9,7 +9,14 @@ from typing import Any, LiteralString
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, Severity, Suppression
+from domain.alerting import (
+    Acknowledgement,
+    AlertClass,
+    AlertState,
+    Condition,
+    Severity,
+    Suppression,
+)
 from store.connect import Connection
 
 
@@ -48,9 +55,24 @@ _WORSE: LiteralString = (
     "< array_position(ARRAY['low', 'medium', 'high', 'critical'], {}.severity))"
 )
 _COLUMNS = (
-    "estate_id", "detector", "subject_kind", "subject_id", "subject", "dedup_key", "alert_class", "severity", "score", "condition",
-    "reasons", "evidence", "policy_version", "since_at", "until_at", "latched", "review",
-)  # fmt: skip
+    "estate_id",
+    "detector",
+    "subject_kind",
+    "subject_id",
+    "subject",
+    "dedup_key",
+    "alert_class",
+    "severity",
+    "score",
+    "condition",
+    "reasons",
+    "evidence",
+    "policy_version",
+    "since_at",
+    "until_at",
+    "latched",
+    "review",
+)
 _NAMES = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
 _PLACES = sql.SQL(", ").join(map(sql.Placeholder, _COLUMNS))
 #: One round trip for the whole of it: the alert, what holds it back, its occurrence and the line on its record.
@@ -95,10 +117,15 @@ WITH before AS (
 )
 SELECT raised.id, raised.occurrences = 1 AS new FROM raised
 """).format(
-    key=_KEY, columns=_NAMES, values=_PLACES, worse=sql.SQL(_WORSE.format("a", "excluded")),
+    key=_KEY,
+    columns=_NAMES,
+    values=_PLACES,
+    worse=sql.SQL(_WORSE.format("a", "excluded")),
     worse_than_before=sql.SQL(_WORSE.format("before", "raised")),
-)  # fmt: skip
-_RECORD = sql.SQL("INSERT INTO alerts ({}, ended_at) VALUES ({}, anju_now()) RETURNING id").format(_NAMES, _PLACES)
+)
+_RECORD = sql.SQL("INSERT INTO alerts ({}, ended_at) VALUES ({}, anju_now()) RETURNING id").format(
+    _NAMES, _PLACES
+)
 
 
 def raise_alert(
@@ -111,7 +138,8 @@ def raise_alert(
     maintenance window that holds its key back holds it back from the start.
     """
     row = connection.execute(
-        _RAISE, {**_values(wanted), "actor": actor, "source": None if source is None else Jsonb(source)}
+        _RAISE,
+        {**_values(wanted), "actor": actor, "source": None if source is None else Jsonb(source)},
     ).fetchone()
     assert row is not None
     return row["id"], row["new"]
@@ -133,11 +161,15 @@ def _values(wanted: Raise) -> dict[str, Any]:
 
 def reopen(connection: Connection, alert_id: int, *, actor: str) -> None:
     """Take up an ended alert again whose condition turns out never to have ended."""
-    connection.execute("UPDATE alerts SET ended_at = NULL, version = version + 1 WHERE id = %s", [alert_id])
+    connection.execute(
+        "UPDATE alerts SET ended_at = NULL, version = version + 1 WHERE id = %s", [alert_id]
+    )
     note_change(connection, alert_id, actor, "reopened")
 
 
-def note_occurrence(connection: Connection, alert_id: int, at: datetime, state: str, source: dict[str, Any]) -> None:
+def note_occurrence(
+    connection: Connection, alert_id: int, at: datetime, state: str, source: dict[str, Any]
+) -> None:
     """Keep one occurrence of an alert with what it came from."""
     connection.execute(
         "INSERT INTO alert_occurrences (alert_id, at, state, source) VALUES (%s, %s, %s, %s)",
@@ -145,10 +177,13 @@ def note_occurrence(connection: Connection, alert_id: int, at: datetime, state: 
     )
 
 
-def note_change(connection: Connection, alert_id: int, actor: str, step: str, note: str | None = None) -> None:
+def note_change(
+    connection: Connection, alert_id: int, actor: str, step: str, note: str | None = None
+) -> None:
     """Keep who changed an alert and how."""
     connection.execute(
-        "INSERT INTO alert_changes (alert_id, actor, step, note) VALUES (%s, %s, %s, %s)", [alert_id, actor, step, note]
+        "INSERT INTO alert_changes (alert_id, actor, step, note) VALUES (%s, %s, %s, %s)",
+        [alert_id, actor, step, note],
     )
 
 
@@ -188,11 +223,14 @@ def standing_of(connection: Connection, detectors: list[str]) -> dict[tuple[str,
 def standing_keys(connection: Connection, detector: str) -> list[dict[str, Any]]:
     """List the subjects and keys under which a detector's alerts are open."""
     return connection.execute(
-        "SELECT subject_id, dedup_key FROM alerts WHERE detector = %s AND ended_at IS NULL", [detector]
+        "SELECT subject_id, dedup_key FROM alerts WHERE detector = %s AND ended_at IS NULL",
+        [detector],
     ).fetchall()
 
 
-def of_units(connection: Connection, units: list[int], detectors: list[str]) -> dict[str, list[dict[str, Any]]]:
+def of_units(
+    connection: Connection, units: list[int], detectors: list[str]
+) -> dict[str, list[dict[str, Any]]]:
     """Read and lock all alerts of detectors about units, ended ones too, by detector."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in connection.execute(
@@ -254,7 +292,14 @@ def set_state(
     return int(row["version"])
 
 
-def assign(connection: Connection, alert_id: int, assignee: str | None, *, actor: str, expected_version: int) -> int:
+def assign(
+    connection: Connection,
+    alert_id: int,
+    assignee: str | None,
+    *,
+    actor: str,
+    expected_version: int,
+) -> int:
     """Give an alert to a person, or to nobody, and return its new version.
 
     Raises: Stale.
@@ -306,5 +351,6 @@ def get_alert(
 def history(connection: Connection, alert_id: int) -> list[dict[str, Any]]:
     """Read who changed an alert, oldest first."""
     return connection.execute(
-        "SELECT seq, at, actor, step, note FROM alert_changes WHERE alert_id = %s ORDER BY seq", [alert_id]
+        "SELECT seq, at, actor, step, note FROM alert_changes WHERE alert_id = %s ORDER BY seq",
+        [alert_id],
     ).fetchall()

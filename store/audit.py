@@ -32,10 +32,20 @@ def append(
 ) -> int:
     """Write an entry; returns its number. `subject` names whose data it is about, by code and never by name."""
     entry = {
-        "actor": actor, "role": role, "action": action, "object": object, "result": result, "subject": subject, "purpose": purpose,
-        "reference": reference, "source": source, "detail": detail,
-    }  # fmt: skip
-    row = connection.execute("SELECT append_audit(%s, %s) AS seq", [Jsonb(entry), estate_id]).fetchone()
+        "actor": actor,
+        "role": role,
+        "action": action,
+        "object": object,
+        "result": result,
+        "subject": subject,
+        "purpose": purpose,
+        "reference": reference,
+        "source": source,
+        "detail": detail,
+    }
+    row = connection.execute(
+        "SELECT append_audit(%s, %s) AS seq", [Jsonb(entry), estate_id]
+    ).fetchone()
     assert row is not None
     return int(row["seq"])
 
@@ -59,10 +69,15 @@ def list_entries(connection: Connection, who: Principal, search: Search) -> list
         "AND (%(action)s::text IS NULL OR a.action = %(action)s) AND (%(subject)s::text IS NULL OR a.subject = %(subject)s) "
         "AND (%(before)s::bigint IS NULL OR a.seq < %(before)s) ORDER BY a.seq DESC LIMIT %(limit)s",
         {
-            "everywhere": who.everywhere, "estates": list(who.estate_ids), "actor": search.actor, "action": search.action,
-            "subject": search.subject, "before": search.before, "limit": search.limit,
+            "everywhere": who.everywhere,
+            "estates": list(who.estate_ids),
+            "actor": search.actor,
+            "action": search.action,
+            "subject": search.subject,
+            "before": search.before,
+            "limit": search.limit,
         },
-    ).fetchall()  # fmt: skip
+    ).fetchall()
 
 
 def export_lines(connection: Connection, after: int = 0) -> Iterator[dict[str, Any]]:
@@ -96,7 +111,9 @@ def check(connection: Connection) -> Verdict:
         "WHERE seq <> n OR prev <> before OR hash <> audit_hash(prev, seq, estate_id, entry) "
         "OR (entry ->> 'at_ms')::bigint <> (extract(epoch FROM at) * 1000)::bigint ORDER BY seq LIMIT 1"
     ).fetchone()
-    head = connection.execute("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1").fetchone()
+    head = connection.execute(
+        "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
     lost = connection.execute(
         "SELECT c.seq FROM audit_checks c LEFT JOIN audit_log a ON a.seq = c.seq WHERE c.seq > 0 AND c.broken_at IS NULL "
         "AND a.hash IS DISTINCT FROM c.hash ORDER BY c.seq LIMIT 1"

@@ -18,7 +18,10 @@ _SHOWN = (
     "SELECT c.id, c.code, e.code AS estate, d.code AS device, c.kind, c.argument, c.issued_by, c.reason, c.issued_at, c.expires_at, "
     "c.result, c.detail, c.result_at FROM commands c JOIN devices d ON d.id = c.device_id JOIN estates e ON e.id = d.estate_id "
 )
-_LIST = _SHOWN + "WHERE e.id = ANY(%s) AND (%s::bigint IS NULL OR c.id < %s) ORDER BY c.id DESC LIMIT %s"
+_LIST = (
+    _SHOWN
+    + "WHERE e.id = ANY(%s) AND (%s::bigint IS NULL OR c.id < %s) ORDER BY c.id DESC LIMIT %s"
+)
 _ONE = _SHOWN + "WHERE c.code = %s AND e.id = ANY(%s)"
 
 
@@ -27,7 +30,9 @@ def new_code() -> str:
     return f"c-{secrets.token_hex(8)}"
 
 
-def find_device(connection: Connection, scope: tuple[int, ...], estate: str, device: str) -> dict[str, Any] | None:
+def find_device(
+    connection: Connection, scope: tuple[int, ...], estate: str, device: str
+) -> dict[str, Any] | None:
     """Read a device within a scope, with whether a gateway speaks for it."""
     return connection.execute(
         "SELECT d.id, d.kind, d.gateway_id FROM devices d JOIN estates e ON e.id = d.estate_id "
@@ -94,7 +99,9 @@ def take_due(connection: Connection, now: datetime, limit: int = 50) -> list[dic
     ).fetchall()
 
 
-def note_result(connection: Connection, device_id: int, code: str, result: str, detail: str, at: datetime) -> None:
+def note_result(
+    connection: Connection, device_id: int, code: str, result: str, detail: str, at: datetime
+) -> None:
     """Note what became of a command. A late report stands before our own guess that it expired."""
     connection.execute(
         "UPDATE commands SET result = %s, detail = %s, result_at = %s WHERE code = %s AND device_id = %s "
@@ -140,7 +147,9 @@ def door_people(connection: Connection, day: date) -> dict[int, list[dict[str, s
 
 def hold_lists(connection: Connection) -> bool:
     """Be the only one who renews lists until the transaction ends; False where another worker is at it."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtext('anju.door_lists')) AS held").fetchone()
+    row = connection.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtext('anju.door_lists')) AS held"
+    ).fetchone()
     return bool(row and row["held"])
 
 
@@ -149,7 +158,9 @@ def list_digest(people: list[dict[str, str]]) -> str:
     return hashlib.sha256(json.dumps(people, sort_keys=True).encode()).hexdigest()
 
 
-def stale_doors(connection: Connection, lists: dict[int, list[dict[str, str]]], now: datetime) -> list[int]:
+def stale_doors(
+    connection: Connection, lists: dict[int, list[dict[str, str]]], now: datetime
+) -> list[int]:
     """Return the doors whose list is another one than they were given, or whose giving failed a while ago.
 
     A door that was never given anything and has nobody to let in is left alone.
@@ -167,13 +178,16 @@ def stale_doors(connection: Connection, lists: dict[int, list[dict[str, str]]], 
             if people:
                 stale.append(door)
         elif last["digest"] != list_digest(people) or (
-            last["result"] in ("failed", "expired", "unknown") and last["result_at"] < now - timedelta(minutes=10)
+            last["result"] in ("failed", "expired", "unknown")
+            and last["result_at"] < now - timedelta(minutes=10)
         ):
             stale.append(door)
     return stale
 
 
-def note_list(connection: Connection, door: int, people: list[dict[str, str]], command_id: int) -> None:
+def note_list(
+    connection: Connection, door: int, people: list[dict[str, str]], command_id: int
+) -> None:
     """Note which list is on its way to a door."""
     connection.execute(
         "INSERT INTO door_lists (device_id, digest, people, command_id) VALUES (%s, %s, %s, %s) ON CONFLICT (device_id) DO UPDATE "

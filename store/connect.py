@@ -26,7 +26,11 @@ Pool = ConnectionPool[psycopg.Connection[DictRow]]
 #: Raised by the driver when the server is away, restarting or out of room: the same work may succeed later.
 Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 #: Raised when two transactions were in each other's way: the same work succeeds when it is done again.
-InTheWay = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
+InTheWay = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+)
 #: Raised when a row that must be unique is there already: another worker was faster.
 AlreadyThere = psycopg.errors.UniqueViolation
 #: Raised when the database has no tables yet.
@@ -94,9 +98,17 @@ def dsn_fault(dsn: str) -> str | None:
 
 def environment(dsn: str) -> dict[str, str]:
     """Return a connection string as the variables that every client of libpq's kind reads (PostgreSQL manual, 34.15)."""
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "password": "PGPASSWORD"}
+    names = {
+        "host": "PGHOST",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "dbname": "PGDATABASE",
+        "password": "PGPASSWORD",
+    }
     return {
-        names[key]: str(value) for key, value in conninfo_to_dict(dsn).items() if key in names and value is not None
+        names[key]: str(value)
+        for key, value in conninfo_to_dict(dsn).items()
+        if key in names and value is not None
     }
 
 
@@ -116,9 +128,13 @@ def accepts(dsn: str) -> bool:
 
 def set_api_password(connection: Connection, password: str) -> None:
     """Give the API's log-in its password; only its SCRAM verifier is ever sent (PostgreSQL manual, 53.3)."""
-    verifier = connection.pgconn.encrypt_password(password.encode(), API_ROLE.encode(), b"scram-sha-256")
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), API_ROLE.encode(), b"scram-sha-256"
+    )
     connection.execute(
-        sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(API_ROLE), sql.Literal(verifier.decode()))
+        sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+            sql.Identifier(API_ROLE), sql.Literal(verifier.decode())
+        )
     )
 
 
@@ -132,20 +148,26 @@ def make_database(admin_dsn: str, name: str, *, template: str = "template1") -> 
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
         if not exists(admin_dsn, name):
             connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
             )
 
 
 def exists(admin_dsn: str, name: str) -> bool:
     """Tell whether a database is there."""
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
-        return bool(connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone())
+        return bool(
+            connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+        )
 
 
 def drop_database(admin_dsn: str, name: str) -> None:
     """Drop a database, whoever is connected to it."""
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
 
 
 class Deadline:

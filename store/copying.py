@@ -25,7 +25,14 @@ _LAST = (_TRAILER, _HEADER + _TRAILER)
 PIECE = 64 * 1024
 #: What a column may be: PostgreSQL's type, and how it stands on the wire. `ms` is a timestamptz given in ms UTC, `instant` (read
 #: only) one in ms UTC with their fraction, NaN for -infinity, by which a query says "none" at less cost than by a function.
-_WIRE = {"int4": ">i4", "int8": ">i8", "float4": ">f4", "float8": ">f8", "ms": ">i8", "instant": ">i8"}
+_WIRE = {
+    "int4": ">i4",
+    "int8": ">i8",
+    "float4": ">f4",
+    "float8": ">f8",
+    "ms": ">i8",
+    "instant": ">i8",
+}
 _NONE = np.iinfo(np.int64).min
 #: Elements of arrays: type, and PostgreSQL's number for it.
 _ELEMENT = {"int4": 23, "int8": 20}
@@ -38,7 +45,9 @@ def _row_type(types: Sequence[str]) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-def copy_in(connection: Connection, command: str, types: Sequence[str], columns: Sequence[NDArray[Any]]) -> None:
+def copy_in(
+    connection: Connection, command: str, types: Sequence[str], columns: Sequence[NDArray[Any]]
+) -> None:
     """Write columns of one length by a COPY … FROM STDIN (FORMAT binary)."""
     send(connection, command, pack(types, columns))
 
@@ -55,7 +64,9 @@ def pack(types: Sequence[str], columns: Sequence[NDArray[Any]]) -> bytes:
 
 
 def copy_arrays_in(
-    connection: Connection, command: str, rows: Sequence[Sequence[tuple[str, NDArray[Any]] | tuple[str, int] | int]]
+    connection: Connection,
+    command: str,
+    rows: Sequence[Sequence[tuple[str, NDArray[Any]] | tuple[str, int] | int]],
 ) -> None:
     """Write rows whose fields are integers (int4), instants ("ms", value) or arrays (type, values) by a binary COPY."""
     body = bytearray()
@@ -67,12 +78,16 @@ def copy_arrays_in(
     send(connection, command, bytes(body))
 
 
-def copy_out(connection: Connection, query: Query, values: Sequence[Any], types: Sequence[str]) -> list[NDArray[Any]]:
+def copy_out(
+    connection: Connection, query: Query, values: Sequence[Any], types: Sequence[str]
+) -> list[NDArray[Any]]:
     """Read columns that hold no NULL by a COPY (…) TO STDOUT (FORMAT binary)."""
     with connection.cursor() as cursor, cursor.copy(query, list(values)) as stream:
         raw = b"".join(_blocks(stream))
     layout = _row_type(types)
-    rows = np.frombuffer(raw, dtype=layout, offset=len(_HEADER), count=(len(raw) - len(_HEADER)) // layout.itemsize)
+    rows = np.frombuffer(
+        raw, dtype=layout, offset=len(_HEADER), count=(len(raw) - len(_HEADER)) // layout.itemsize
+    )
     found = []
     for i, name in enumerate(types):
         column = rows[f"value{i}"].astype(np.dtype(_WIRE[name]).newbyteorder("="))
@@ -101,7 +116,9 @@ def _blocks(stream: Copy) -> Iterator[bytes]:
             yield block
 
 
-def send_rows(connection: Connection, command: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def send_rows(
+    connection: Connection, command: str, types: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
     """Write rows of Python values by psycopg's own binary COPY."""
     with connection.cursor() as cursor, cursor.copy(command) as stream:
         stream.set_types(types)

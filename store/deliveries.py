@@ -31,8 +31,11 @@ class Delivery:
 
 
 _COLUMNS = tuple(Delivery.__slots__)
-_INSERT = sql.SQL("INSERT INTO deliveries ({}) VALUES ({}) ON CONFLICT (message_id) DO NOTHING").format(
-    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * len(_COLUMNS))
+_INSERT = sql.SQL(
+    "INSERT INTO deliveries ({}) VALUES ({}) ON CONFLICT (message_id) DO NOTHING"
+).format(
+    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+    sql.SQL(", ").join([sql.Placeholder()] * len(_COLUMNS)),
 )
 
 
@@ -70,7 +73,9 @@ def drop_needless(connection: Connection, channel: str, now: datetime) -> int:
     return done.rowcount
 
 
-def take_due(connection: Connection, channel: str, now: datetime, limit: int) -> list[dict[str, Any]]:
+def take_due(
+    connection: Connection, channel: str, now: datetime, limit: int
+) -> list[dict[str, Any]]:
     """Lock what a channel has to send, urgent first; of one alert and recipient only the oldest, so that their order is kept.
 
     The lock lasts until the transaction ends, so that two senders never send the same; a sender that dies leaves it to be sent.
@@ -84,7 +89,13 @@ def take_due(connection: Connection, channel: str, now: datetime, limit: int) ->
     ).fetchall()
 
 
-def finish(connection: Connection, ids: Sequence[int], result: str, now: datetime, detail: str | None = None) -> None:
+def finish(
+    connection: Connection,
+    ids: Sequence[int],
+    result: str,
+    now: datetime,
+    detail: str | None = None,
+) -> None:
     """Note what became of deliveries; several that went out as one message share a bundle."""
     bundle = f"b{min(ids)}" if len(ids) > 1 else None
     connection.execute(
@@ -116,7 +127,9 @@ def count_sent(connection: Connection, channel: str, now: datetime, span: timede
 
 def read_state(connection: Connection, channel: str) -> dict[str, Any]:
     """Read how a channel does; one that never failed has no row."""
-    row = connection.execute("SELECT * FROM channel_states WHERE channel = %s", [channel]).fetchone()
+    row = connection.execute(
+        "SELECT * FROM channel_states WHERE channel = %s", [channel]
+    ).fetchone()
     return row or {
         "channel": channel,
         "failing_since": None,
@@ -129,11 +142,14 @@ def read_state(connection: Connection, channel: str) -> dict[str, Any]:
 def note_worked(connection: Connection, channel: str) -> None:
     """Note that a channel took a message."""
     connection.execute(
-        "UPDATE channel_states SET failing_since = NULL, blocked_until = NULL WHERE channel = %s", [channel]
+        "UPDATE channel_states SET failing_since = NULL, blocked_until = NULL WHERE channel = %s",
+        [channel],
     )
 
 
-def note_failing(connection: Connection, channel: str, now: datetime, blocked_until: datetime | None) -> datetime:
+def note_failing(
+    connection: Connection, channel: str, now: datetime, blocked_until: datetime | None
+) -> datetime:
     """Note that a channel failed, and until when it is left alone; returns since when it has been failing."""
     row = connection.execute(
         "INSERT INTO channel_states AS s (channel, failing_since, blocked_until) VALUES (%s, %s, %s) ON CONFLICT (channel) DO UPDATE "
@@ -159,7 +175,9 @@ def enable(connection: Connection, channel: str) -> None:
     connection.execute("DELETE FROM channel_states WHERE channel = %s", [channel])
 
 
-def replay(connection: Connection, channel: str, since: datetime, now: datetime, *, failed_only: bool) -> int:
+def replay(
+    connection: Connection, channel: str, since: datetime, now: datetime, *, failed_only: bool
+) -> int:
     """Send again what a channel was given since an instant, with the same message ids; returns how many."""
     done = connection.execute(
         "UPDATE deliveries SET result = NULL, result_at = NULL, detail = 'replayed', attempts = 0, made_at = %(now)s, due_at = %(now)s "

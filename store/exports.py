@@ -11,7 +11,13 @@ KEPT_MINUTES = 60
 
 
 def save_export(
-    connection: Connection, user_id: int, kind: str, name: str, secret: bytes, content: bytes, rows: int
+    connection: Connection,
+    user_id: int,
+    kind: str,
+    name: str,
+    secret: bytes,
+    content: bytes,
+    rows: int,
 ) -> int:
     """Keep a file for an hour; returns its id."""
     row = connection.execute(

@@ -29,7 +29,9 @@ def new_code() -> str:
     return f"k-{secrets.token_hex(10)}"
 
 
-def find_home_entrance(connection: Connection, estate_id: int, person: str, day: date) -> dict[str, Any] | None:
+def find_home_entrance(
+    connection: Connection, estate_id: int, person: str, day: date
+) -> dict[str, Any] | None:
     """Return a resident's id and the entrance of the home where they live on a day; None where they live at no home of this estate."""
     return connection.execute(
         "SELECT r.id AS resident_id, u.entrance_id FROM residents r JOIN tenancies t ON t.household_id = r.household_id "
@@ -52,12 +54,16 @@ def add_consent(connection: Connection, row: Mapping[str, Any]) -> bool:
     return done.rowcount == 1
 
 
-def find_consent(connection: Connection, estates: Sequence[int], code: str) -> dict[str, Any] | None:
+def find_consent(
+    connection: Connection, estates: Sequence[int], code: str
+) -> dict[str, Any] | None:
     """Read a consent within a scope."""
     return connection.execute(_ONE, [code, list(estates)]).fetchone()
 
 
-def list_consents(connection: Connection, estate_id: int, after: str | None, limit: int) -> list[dict[str, Any]]:
+def list_consents(
+    connection: Connection, estate_id: int, after: str | None, limit: int
+) -> list[dict[str, Any]]:
     """List an estate's consents in the order in which they were recorded; `after` is the last one's code."""
     last = connection.execute(
         "SELECT id FROM people.face_consents WHERE code = %s AND estate_id = %s", [after, estate_id]
@@ -96,7 +102,9 @@ def standing_codes(connection: Connection) -> list[str]:
     """List the consents that hold."""
     return [
         row["code"]
-        for row in connection.execute("SELECT code FROM people.face_consents WHERE withdrawn_at IS NULL ORDER BY code")
+        for row in connection.execute(
+            "SELECT code FROM people.face_consents WHERE withdrawn_at IS NULL ORDER BY code"
+        )
     ]
 
 
@@ -130,12 +138,18 @@ def lists(connection: Connection, day: date) -> dict[int, list[dict[str, str]]]:
         {"day": day},
     )
     for row in rows:
-        line = {"consent": row["consent"], "person": row["person"], "to": row["holds_to"].isoformat()}
+        line = {
+            "consent": row["consent"],
+            "person": row["person"],
+            "to": row["holds_to"].isoformat(),
+        }
         doors.setdefault(row["door"], []).append(line)
     return doors
 
 
-def stale(connection: Connection, wanted: Mapping[int, list[dict[str, str]]], now: datetime) -> list[int]:
+def stale(
+    connection: Connection, wanted: Mapping[int, list[dict[str, str]]], now: datetime
+) -> list[int]:
     """Return the doors whose list changed, was not taken, is a day old, or whose gateway has started since: it may hold what a backup held."""
     given = {
         row["device_id"]: row
@@ -161,7 +175,9 @@ def stale(connection: Connection, wanted: Mapping[int, list[dict[str, str]]], no
     return found
 
 
-def note_list(connection: Connection, door: int, rows: list[dict[str, str]], command_id: int) -> None:
+def note_list(
+    connection: Connection, door: int, rows: list[dict[str, str]], command_id: int
+) -> None:
     """Note which list is on its way to a door."""
     connection.execute(
         "INSERT INTO people.face_lists (device_id, digest, consents, command_id) VALUES (%s, %s, %s, %s) ON CONFLICT (device_id) DO UPDATE "
@@ -171,7 +187,12 @@ def note_list(connection: Connection, door: int, rows: list[dict[str, str]], com
 
 
 def note_report(
-    connection: Connection, device_id: int, command: str, held: Sequence[str], refused: Sequence[str], at: datetime
+    connection: Connection,
+    device_id: int,
+    command: str,
+    held: Sequence[str],
+    refused: Sequence[str],
+    at: datetime,
 ) -> None:
     """Take a gateway's word for what it holds: what it no longer holds is proven gone, what it refuses had ended before and ends again."""
     row = connection.execute(

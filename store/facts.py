@@ -102,7 +102,11 @@ def estates_to_judge(connection: Connection, today: dict[str, date]) -> list[tup
         "SELECT e.id, e.timezone, j.day FROM estates e LEFT JOIN judged_days j ON j.estate_id = e.id "
         "WHERE NOT e.received_as_sent AND EXISTS (SELECT FROM units u WHERE u.estate_id = e.id) ORDER BY e.id"
     )
-    return [(row["id"], row["timezone"]) for row in rows if row["day"] is None or row["day"] < today[row["timezone"]]]
+    return [
+        (row["id"], row["timezone"])
+        for row in rows
+        if row["day"] is None or row["day"] < today[row["timezone"]]
+    ]
 
 
 def estate_zones(connection: Connection) -> list[str]:
@@ -112,7 +116,9 @@ def estate_zones(connection: Connection) -> list[str]:
 
 def judged_day(connection: Connection, estate_id: int) -> date | None:
     """Return the last local day whose night an estate has had."""
-    row = connection.execute("SELECT day FROM judged_days WHERE estate_id = %s", [estate_id]).fetchone()
+    row = connection.execute(
+        "SELECT day FROM judged_days WHERE estate_id = %s", [estate_id]
+    ).fetchone()
     return row["day"] if row else None
 
 
@@ -153,11 +159,15 @@ def meters_of(connection: Connection, units: list[int], names: list[str]) -> lis
 
 def devices_of(connection: Connection, units: list[int]) -> list[tuple[int, int, str]]:
     """List the meters of units: the unit, the device, and the point that its register is."""
-    return connection.cursor(row_factory=tuple_row).execute(
-        "SELECT m.unit_id, d.id, CASE d.kind WHEN 'water_meter' THEN 'water_m3' ELSE 'energy_kwh' END FROM mounts m "
-        "JOIN devices d ON d.id = m.device_id WHERE m.unit_id = ANY(%s) AND d.kind IN ('water_meter', 'electricity_meter') ORDER BY 1, 2",
-        [units],
-    ).fetchall()  # fmt: skip
+    return (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            "SELECT m.unit_id, d.id, CASE d.kind WHEN 'water_meter' THEN 'water_m3' ELSE 'energy_kwh' END FROM mounts m "
+            "JOIN devices d ON d.id = m.device_id WHERE m.unit_id = ANY(%s) AND d.kind IN ('water_meter', 'electricity_meter') ORDER BY 1, 2",
+            [units],
+        )
+        .fetchall()
+    )
 
 
 def neighbour_days(
@@ -195,7 +205,10 @@ def neighbour_days(
         },
     )
     return {
-        row["unit_id"]: (row["before"] or spans[row["unit_id"]][0], row["after"] or spans[row["unit_id"]][1])
+        row["unit_id"]: (
+            row["before"] or spans[row["unit_id"]][0],
+            row["after"] or spans[row["unit_id"]][1],
+        )
         for row in rows
     }
 
@@ -206,7 +219,12 @@ TokenDay = tuple[int, int, int, int, int, int, int, int]
 
 
 def token_days(
-    connection: Connection, units: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
+    connection: Connection,
+    units: list[int],
+    low: datetime,
+    high: datetime,
+    zone: str,
+    known_at: datetime,
 ) -> list[TokenDay]:
     """List who came through the doors of units, by unit, local day and token.
 
@@ -214,9 +232,20 @@ def token_days(
     entrance only those of people whose household holds a unit there, or did. A night was spent where the day begins with
     leaving, or ends with coming home.
     """
-    return connection.cursor(row_factory=tuple_row).execute(_PEOPLE, {
-        "zone": zone, "low": low, "high": min(high, known_at), "known": known_at, "units": units,
-    }).fetchall()  # fmt: skip
+    return (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            _PEOPLE,
+            {
+                "zone": zone,
+                "low": low,
+                "high": min(high, known_at),
+                "known": known_at,
+                "units": units,
+            },
+        )
+        .fetchall()
+    )
 
 
 _PEOPLE = """
@@ -261,16 +290,32 @@ FROM owned WHERE unit_id = ANY(%(units)s) GROUP BY unit_id, day, token
 
 
 def car_days(
-    connection: Connection, units: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
+    connection: Connection,
+    units: list[int],
+    low: datetime,
+    high: datetime,
+    zone: str,
+    known_at: datetime,
 ) -> list[tuple[int, int, int, int]]:
     """List for each unit and local day (from 2000-01-01) on which all of its gates saw any car at all: how many of the unit's
     registered vehicles they saw, and how many came in the evening or left in the morning.
 
     A vehicle that passed none of them counts as not seen. Where one gate is silent nobody knows.
     """
-    return connection.cursor(row_factory=tuple_row).execute(_CARS, {
-        "zone": zone, "low": low, "high": min(high, known_at), "known": known_at, "units": units,
-    }).fetchall()  # fmt: skip
+    return (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            _CARS,
+            {
+                "zone": zone,
+                "low": low,
+                "high": min(high, known_at),
+                "known": known_at,
+                "units": units,
+            },
+        )
+        .fetchall()
+    )
 
 
 _CARS = """
@@ -311,20 +356,33 @@ GROUP BY c.unit_id, h.day
 
 def doors_of(connection: Connection, units: list[int]) -> list[tuple[int, int, int | None]]:
     """List the doors that units go through, their own and their entrance's: the unit, the door, and one of its points (None: it has none)."""
-    return connection.cursor(row_factory=tuple_row).execute(
-        "SELECT DISTINCT a.unit_id, a.device_id, p.id FROM (SELECT unit_id, device_id FROM mounts WHERE unit_id = ANY(%(units)s) "
-        "UNION ALL SELECT u.id, m.device_id FROM units u JOIN mounts m ON m.entrance_id = u.entrance_id WHERE u.id = ANY(%(units)s)) a "
-        "JOIN devices d ON d.id = a.device_id AND d.kind = 'door' LEFT JOIN points p ON p.device_id = d.id",
-        {"units": units},
-    ).fetchall()  # fmt: skip
+    return (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            "SELECT DISTINCT a.unit_id, a.device_id, p.id FROM (SELECT unit_id, device_id FROM mounts WHERE unit_id = ANY(%(units)s) "
+            "UNION ALL SELECT u.id, m.device_id FROM units u JOIN mounts m ON m.entrance_id = u.entrance_id WHERE u.id = ANY(%(units)s)) a "
+            "JOIN devices d ON d.id = a.device_id AND d.kind = 'door' LEFT JOIN points p ON p.device_id = d.id",
+            {"units": units},
+        )
+        .fetchall()
+    )
 
 
 def passage_days(
-    connection: Connection, doors: list[int], low: datetime, high: datetime, zone: str, known_at: datetime
+    connection: Connection,
+    doors: list[int],
+    low: datetime,
+    high: datetime,
+    zone: str,
+    known_at: datetime,
 ) -> list[tuple[int, int]]:
     """List the (door, local day from 2000-01-01) pairs on which anybody came to a door, whether or not it opened."""
-    return connection.cursor(row_factory=tuple_row).execute(
-        "SELECT DISTINCT device_id, (at AT TIME ZONE %s)::date - date '2000-01-01' FROM events WHERE device_id = ANY(%s) "
-        "AND at >= %s AND at < %s AND recorded_at <= %s AND kind = 'passage'",
-        [zone, doors, low, min(high, known_at), known_at],
-    ).fetchall()  # fmt: skip
+    return (
+        connection.cursor(row_factory=tuple_row)
+        .execute(
+            "SELECT DISTINCT device_id, (at AT TIME ZONE %s)::date - date '2000-01-01' FROM events WHERE device_id = ANY(%s) "
+            "AND at >= %s AND at < %s AND recorded_at <= %s AND kind = 'passage'",
+            [zone, doors, low, min(high, known_at), known_at],
+        )
+        .fetchall()
+    )

@@ -85,7 +85,9 @@ def read_current(connection: Connection, units: Sequence[int]) -> Current:
     return current
 
 
-def replace_findings(connection: Connection, current: Current, source: Source, rows: Sequence[FindingRow]) -> None:
+def replace_findings(
+    connection: Connection, current: Current, source: Source, rows: Sequence[FindingRow]
+) -> None:
     """Store what a detector says now of the units whose `current` findings were read.
 
     A row that says the same stays; one that ended before the window is not touched; every other is superseded. What goes on under another
@@ -105,18 +107,37 @@ def replace_findings(connection: Connection, current: Current, source: Source, r
             continue
         told = [row["raised_at"] for row in before if row["raised_at"] is not None]
         low, high = new.since_between or (new.since_ms, new.since_ms)
-        fresh.append((
-            source.detector, source.version, new.unit_id, from_ms(new.since_ms),
-            None if new.until_ms is None else from_ms(new.until_ms), new.frozen, new.score, list(new.reasons),
-            Jsonb(new.evidence), Jsonb(source.params), source.digest, source.window_from, source.window_to,
-            from_ms(low), from_ms(high), min(told) if told else None, new.shown,
-        ))  # fmt: skip
+        fresh.append(
+            (
+                source.detector,
+                source.version,
+                new.unit_id,
+                from_ms(new.since_ms),
+                None if new.until_ms is None else from_ms(new.until_ms),
+                new.frozen,
+                new.score,
+                list(new.reasons),
+                Jsonb(new.evidence),
+                Jsonb(source.params),
+                source.digest,
+                source.window_from,
+                source.window_to,
+                from_ms(low),
+                from_ms(high),
+                min(told) if told else None,
+                new.shown,
+            )
+        )
     gone = [
-        row["id"] for row in held
-        if row["id"] not in kept and (row["until_at"] is None or row["until_at"].date() >= source.window_from)
-    ]  # fmt: skip
+        row["id"]
+        for row in held
+        if row["id"] not in kept
+        and (row["until_at"] is None or row["until_at"].date() >= source.window_from)
+    ]
     if gone:
-        connection.execute("UPDATE findings SET superseded_at = anju_now() WHERE id = ANY(%s)", [gone])
+        connection.execute(
+            "UPDATE findings SET superseded_at = anju_now() WHERE id = ANY(%s)", [gone]
+        )
     if fresh:
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -130,7 +151,9 @@ def replace_findings(connection: Connection, current: Current, source: Source, r
 
 def _overlap(row: dict[str, Any], new: FindingRow) -> bool:
     since, until = from_ms(new.since_ms), None if new.until_ms is None else from_ms(new.until_ms)
-    return (row["until_at"] is None or since < row["until_at"]) and (until is None or row["since_at"] < until)
+    return (row["until_at"] is None or since < row["until_at"]) and (
+        until is None or row["since_at"] < until
+    )
 
 
 def _same(row: dict[str, Any], new: FindingRow, source: Source) -> bool:
@@ -158,18 +181,31 @@ def replace_abstentions(
     fresh: list[tuple[Any, ...]] = []
     for new in rows:
         same = next(
-            (r for r in by_key.get((new.unit_id, new.reason), []) if r["id"] not in kept and r["from_day"] <= new.to_day
-             and r["to_day"] >= new.from_day and r["from_day"] <= new.from_day), None
-        )  # fmt: skip
+            (
+                r
+                for r in by_key.get((new.unit_id, new.reason), [])
+                if r["id"] not in kept
+                and r["from_day"] <= new.to_day
+                and r["to_day"] >= new.from_day
+                and r["from_day"] <= new.from_day
+            ),
+            None,
+        )
         if same is None:
-            fresh.append((source.detector, source.version, new.unit_id, new.from_day, new.to_day, new.reason))
+            fresh.append(
+                (source.detector, source.version, new.unit_id, new.from_day, new.to_day, new.reason)
+            )
             continue
         kept.add(same["id"])
         if same["to_day"] != new.to_day:
             longer.append((new.to_day, same["id"]))
-    gone = [row["id"] for row in held if row["id"] not in kept and row["to_day"] >= source.window_from]
+    gone = [
+        row["id"] for row in held if row["id"] not in kept and row["to_day"] >= source.window_from
+    ]
     if gone:
-        connection.execute("UPDATE abstentions SET superseded_at = anju_now() WHERE id = ANY(%s)", [gone])
+        connection.execute(
+            "UPDATE abstentions SET superseded_at = anju_now() WHERE id = ANY(%s)", [gone]
+        )
     with connection.cursor() as cursor:
         if longer:
             cursor.executemany("UPDATE abstentions SET to_day = %s WHERE id = %s", longer)

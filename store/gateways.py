@@ -18,7 +18,9 @@ def find_gateway(connection: Connection, estate: str, gateway: str) -> dict[str,
     ).fetchone()
 
 
-def add_claim(connection: Connection, gateway_id: int, code: str, expires_at: datetime, made_by: str) -> None:
+def add_claim(
+    connection: Connection, gateway_id: int, code: str, expires_at: datetime, made_by: str
+) -> None:
     """Put a claim code down; codes of the same gateway that nobody used are void from now on."""
     connection.execute(
         "UPDATE gateway_claims SET expires_at = least(expires_at, now()) WHERE gateway_id = %s AND used_at IS NULL",
@@ -45,7 +47,11 @@ def _hash(code: str) -> bytes:
 
 
 def add_certificate(
-    connection: Connection, gateway_id: int, serial: str, valid_to: datetime, renewed: str | None = None
+    connection: Connection,
+    gateway_id: int,
+    serial: str,
+    valid_to: datetime,
+    renewed: str | None = None,
 ) -> None:
     """Put an issued certificate down; `renewed` is the one before it."""
     connection.execute(

@@ -36,7 +36,8 @@ def claim(connection: Connection, user_id: int, key: str, digest: bytes) -> Give
     if row is not None:
         return Given(status=None, answer=None)
     held = connection.execute(
-        "SELECT digest, status, answer FROM given_answers WHERE user_id = %s AND key = %s", [user_id, key]
+        "SELECT digest, status, answer FROM given_answers WHERE user_id = %s AND key = %s",
+        [user_id, key],
     ).fetchone()
     if held is None or held["digest"] != digest:
         return None

@@ -49,9 +49,15 @@ def examine(connection: Connection) -> Health:
         assert counts is not None
         gaps, waiting = counts["gaps"], counts["waiting"]
     return Health(
-        version=row["version"], level=str(level) if level else "none", pending=len(pending), now=row["now"], read_only=row["read_only"],
-        unsafe={one["name"]: one["setting"] for one in settings if one["setting"] == "off"}, gaps=gaps, quarantined=waiting,
-    )  # fmt: skip
+        version=row["version"],
+        level=str(level) if level else "none",
+        pending=len(pending),
+        now=row["now"],
+        read_only=row["read_only"],
+        unsafe={one["name"]: one["setting"] for one in settings if one["setting"] == "off"},
+        gaps=gaps,
+        quarantined=waiting,
+    )
 
 
 def count_stored(connection: Connection) -> int:

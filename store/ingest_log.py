@@ -48,7 +48,8 @@ class Tally:
 def add_tallies(connection: Connection, tallies: dict[tuple[str, str], Tally]) -> None:
     """Add to the counts, in a fixed order so that two workers never deadlock."""
     rows = sorted(
-        (source, kind, t.received, t.stored, t.duplicates, t.quarantined) for (source, kind), t in tallies.items()
+        (source, kind, t.received, t.stored, t.duplicates, t.quarantined)
+        for (source, kind), t in tallies.items()
     )
     connection.execute(
         "INSERT INTO tallies AS t SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
@@ -62,10 +63,14 @@ def add_tallies(connection: Connection, tallies: dict[tuple[str, str], Tally]) -
 def read_tallies(connection: Connection) -> dict[tuple[str, str], Tally]:
     """Read the counts by source and kind."""
     return {
-        (row["source"], row["kind"]): Tally(received=row["received"], stored=row["stored"],
-                                            duplicates=row["duplicates"], quarantined=row["quarantined"])
+        (row["source"], row["kind"]): Tally(
+            received=row["received"],
+            stored=row["stored"],
+            duplicates=row["duplicates"],
+            quarantined=row["quarantined"],
+        )
         for row in connection.execute("SELECT * FROM tallies")
-    }  # fmt: skip
+    }
 
 
 def mark_dirty(connection: Connection, spans: Spans) -> None:
@@ -74,10 +79,15 @@ def mark_dirty(connection: Connection, spans: Spans) -> None:
     hour = spans.received // _HOUR_MS
     for estate, arrival in sorted(set(zip(spans.estate.tolist(), hour.tolist(), strict=True))):
         of = (spans.estate == estate) & (hour == arrival)
-        rows.append([
-            int(estate), ("int4", spans.device[of]), ("int8", spans.low[of]), ("int8", spans.high[of]),
-            ("ms", int(spans.received[of].max())),
-        ])  # fmt: skip
+        rows.append(
+            [
+                int(estate),
+                ("int4", spans.device[of]),
+                ("int8", spans.low[of]),
+                ("int8", spans.high[of]),
+                ("ms", int(spans.received[of].max())),
+            ]
+        )
     copy_arrays_in(
         connection,
         "COPY dirty_spans (estate_id, devices, from_ms, to_ms, received_at) FROM STDIN (FORMAT binary)",
@@ -92,7 +102,10 @@ def queue_for_watch(connection: Connection, rows: list[EventRow]) -> None:
             connection,
             "COPY watch_queue (device_id, at, event_id, kind, data) FROM STDIN (FORMAT binary)",
             ("int4", "timestamptz", "text", "text", "jsonb"),
-            [(row.device_id, from_ms(row.at_ms), row.event_id, row.kind, Jsonb(row.data)) for row in rows],
+            [
+                (row.device_id, from_ms(row.at_ms), row.event_id, row.kind, Jsonb(row.data))
+                for row in rows
+            ],
         )
 
 
@@ -108,7 +121,15 @@ def save_state(connection: Connection, gateway_id: int, state: State) -> None:
         "forked_at = CASE WHEN excluded.boot <> s.boot AND EXISTS (SELECT FROM births o JOIN births n ON n.gateway_id = o.gateway_id "
         "AND n.boot = s.boot WHERE o.gateway_id = s.gateway_id AND o.boot = excluded.boot AND o.at < n.at) THEN now() ELSE s.forked_at END "
         "WHERE excluded.at >= s.at",
-        [gateway_id, state.online, from_ms(state.at), state.boot, state.clock_offset_ms, state.outbox, state.lost],
+        [
+            gateway_id,
+            state.online,
+            from_ms(state.at),
+            state.boot,
+            state.clock_offset_ms,
+            state.outbox,
+            state.lost,
+        ],
     )
 
 
@@ -133,7 +154,9 @@ def note_best_effort(connection: Connection, gateway_ids: set[int]) -> None:
 
 def save_birth(connection: Connection, gateway_id: int, birth: Birth) -> None:
     """Keep what a gateway said it has behind it."""
-    devices = [{"device": d.device, "profile": d.profile, "points": d.points} for d in birth.devices]
+    devices = [
+        {"device": d.device, "profile": d.profile, "points": d.points} for d in birth.devices
+    ]
     connection.execute(
         "INSERT INTO births VALUES (%s, %s, %s, %s) ON CONFLICT (gateway_id, boot) DO UPDATE SET at = excluded.at, "
         "devices = excluded.devices",

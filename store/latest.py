@@ -16,13 +16,21 @@ from store.copying import copy_in
 
 
 def keep_latest(
-    connection: Connection, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]
+    connection: Connection,
+    point: NDArray[np.int32],
+    at: NDArray[np.int64],
+    value: NDArray[np.float64],
 ) -> None:
     """Write the values of points (each at most once in the columns) where they are newer than what is there."""
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS staged_latest (point_id integer, at timestamptz, value double precision) ON COMMIT DELETE ROWS"
     )
-    copy_in(connection, "COPY staged_latest FROM STDIN (FORMAT binary)", ("int4", "ms", "float8"), (point, at, value))
+    copy_in(
+        connection,
+        "COPY staged_latest FROM STDIN (FORMAT binary)",
+        ("int4", "ms", "float8"),
+        (point, at, value),
+    )
     connection.execute(
         "INSERT INTO latest_values AS l SELECT point_id, at, value FROM staged_latest ORDER BY point_id "
         "ON CONFLICT (point_id) DO UPDATE SET at = excluded.at, value = excluded.value WHERE excluded.at > l.at"

@@ -84,16 +84,24 @@ class Ledger:
     def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
         """Find a gateway that is not retired and whose credentials were not all revoked."""
         row = self._connection.execute(_GATEWAY, [estate, code]).fetchone()
-        return PlacedGateway(id=row["id"], estate_id=row["estate_id"], as_sent=row["received_as_sent"]) if row else None
+        return (
+            PlacedGateway(id=row["id"], estate_id=row["estate_id"], as_sent=row["received_as_sent"])
+            if row
+            else None
+        )
 
-    def find_devices(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], PlacedDevice]:
+    def find_devices(
+        self, wanted: Iterable[tuple[int, str]]
+    ) -> dict[tuple[int, str], PlacedDevice]:
         """Find devices by estate and code, with their points."""
         keys = list(wanted)
         found: dict[tuple[int, str], PlacedDevice] = {}
         for row in self._connection.execute(_DEVICES, [[k[0] for k in keys], [k[1] for k in keys]]):
             key = (row["estate_id"], row["code"])
             if key not in found:
-                found[key] = PlacedDevice(id=row["id"], estate_id=row["estate_id"], gateway_id=row["gateway_id"])
+                found[key] = PlacedDevice(
+                    id=row["id"], estate_id=row["estate_id"], gateway_id=row["gateway_id"]
+                )
             if row["name"] is not None:
                 found[key].points[row["name"]] = row["point_id"]
         return found
@@ -138,15 +146,28 @@ class Ledger:
         """Note what a gateway reports of a command."""
         said = row.data
         commands.note_result(
-            self._connection, row.device_id, str(said.get("command", "")), str(said["result"]), str(said.get("detail", "")), from_ms(row.at_ms)
-        )  # fmt: skip
+            self._connection,
+            row.device_id,
+            str(said.get("command", "")),
+            str(said["result"]),
+            str(said.get("detail", "")),
+            from_ms(row.at_ms),
+        )
         held, refused = said.get("held"), said.get("refused")
-        if isinstance(held, list) and isinstance(refused, list) and said["result"] == CommandResult.DONE:
+        if (
+            isinstance(held, list)
+            and isinstance(refused, list)
+            and said["result"] == CommandResult.DONE
+        ):
             # What a gateway says it holds of faces.
             faces.note_report(
-                self._connection, row.device_id, str(said.get("command", "")), [str(one) for one in held], [str(one) for one in refused],
+                self._connection,
+                row.device_id,
+                str(said.get("command", "")),
+                [str(one) for one in held],
+                [str(one) for one in refused],
                 from_ms(row.at_ms),
-            )  # fmt: skip
+            )
 
     def keep_refused(self, refused: list[Refused]) -> list[bool]:
         """Put refusals into quarantine; returns which are new."""
@@ -182,6 +203,8 @@ class Ledger:
         """Mark gateways that send without numbers."""
         ingest_log.note_best_effort(self._connection, gateway_ids)
 
-    def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
+    def keep_latest(
+        self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> None:
         """Keep points' latest values."""
         latest.keep_latest(self._connection, point, at, value)

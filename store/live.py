@@ -26,7 +26,9 @@ class LiveBus:
     """A bus that may be away. `url` None means that the site runs without Redis."""
 
     def __init__(self, url: str | None) -> None:
-        self._client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) if url else None
+        self._client = (
+            redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) if url else None
+        )
         self._away_until = 0.0
 
     @property
@@ -62,7 +64,8 @@ class LiveBus:
                         deadline = time.monotonic() + every_s
                         while (
                             time.monotonic() < deadline
-                            and pubsub.get_message(timeout=max(0.0, deadline - time.monotonic())) is None
+                            and pubsub.get_message(timeout=max(0.0, deadline - time.monotonic()))
+                            is None
                         ):
                             pass
                         # Several wake-ups in one go are one wake-up.
@@ -90,7 +93,9 @@ class LiveBus:
                 yield message["data"].decode() if message else None
 
     def _lost(self) -> None:
-        log.warning("redis_away", hint="live wake-ups fall back to asking PostgreSQL four times a second")
+        log.warning(
+            "redis_away", hint="live wake-ups fall back to asking PostgreSQL four times a second"
+        )
         self._away_until = time.monotonic() + RETRY_SECONDS
 
 

@@ -63,8 +63,14 @@ def list_migrations() -> list[Migration]:
     for entry in files("store").joinpath("migrations").iterdir():
         match = _NAME.fullmatch(entry.name)
         if match is None:
-            raise MigrationError(f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql")
-        found.append(Migration(version=int(match[1]), name=match[2], flavour=match[3], sql=entry.read_text("utf-8")))
+            raise MigrationError(
+                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql"
+            )
+        found.append(
+            Migration(
+                version=int(match[1]), name=match[2], flavour=match[3], sql=entry.read_text("utf-8")
+            )
+        )
     return sorted(found, key=lambda m: (m.version, m.flavour or ""))
 
 
@@ -83,7 +89,9 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
         flavours = {None, *_flavours(connection, chosen)}
         applied = {
             (row["version"], row["flavour"]): row["checksum"]
-            for row in connection.execute("SELECT version, flavour, checksum FROM schema_migrations")
+            for row in connection.execute(
+                "SELECT version, flavour, checksum FROM schema_migrations"
+            )
         }
         for migration in list_migrations():
             if migration.flavour not in flavours or (upto is not None and migration.version > upto):
@@ -104,11 +112,14 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
 
 def list_pending(connection: Connection) -> list[str]:
     """List the migrations that a database of its level still lacks; all of them for an empty one."""
-    row = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS made").fetchone()
+    row = connection.execute(
+        "SELECT to_regclass('schema_migrations') IS NOT NULL AS made"
+    ).fetchone()
     applied = set()
     if row and row["made"]:
         applied = {
-            (r["version"], r["flavour"]) for r in connection.execute("SELECT version, flavour FROM schema_migrations")
+            (r["version"], r["flavour"])
+            for r in connection.execute("SELECT version, flavour FROM schema_migrations")
         }
     level = level_of(connection) or Level.PLAIN
     return [
@@ -123,7 +134,9 @@ def level_of(connection: Connection) -> Level | None:
     row = connection.execute("SELECT to_regclass('readings') IS NOT NULL AS made").fetchone()
     if not row or not row["made"]:
         return None
-    row = connection.execute("SELECT relkind FROM pg_class WHERE oid = 'readings'::regclass").fetchone()
+    row = connection.execute(
+        "SELECT relkind FROM pg_class WHERE oid = 'readings'::regclass"
+    ).fetchone()
     return Level.PLAIN if row and row["relkind"] in ("p", b"p") else Level.TIMESCALE
 
 
@@ -135,7 +148,9 @@ def _settle_level(connection: Connection, wanted: Level | None) -> Level:
                 f"this database was made at level {made}, not {wanted}; use level={made} or a new database"
             )
         return made
-    row = connection.execute("SELECT count(*) AS n FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone()
+    row = connection.execute(
+        "SELECT count(*) AS n FROM pg_available_extensions WHERE name = 'timescaledb'"
+    ).fetchone()
     available = bool(row and row["n"])
     if wanted is Level.TIMESCALE and not available:
         raise MigrationError(
@@ -150,12 +165,16 @@ def _settle_level(connection: Connection, wanted: Level | None) -> Level:
 def _flavours(connection: Connection, level: Level) -> list[str]:
     if level is Level.PLAIN:
         return ["plain"]
-    row = connection.execute("SELECT current_setting('timescaledb.license', true) AS licence").fetchone()
+    row = connection.execute(
+        "SELECT current_setting('timescaledb.license', true) AS licence"
+    ).fetchone()
     community = row is not None and row["licence"] == "timescale"
     return ["timescale", COMMUNITY] if community else ["timescale"]
 
 
-def _try_accelerator(connection: Connection, migration: Migration, applied: dict[tuple[int, str], str]) -> None:
+def _try_accelerator(
+    connection: Connection, migration: Migration, applied: dict[tuple[int, str], str]
+) -> None:
     """Apply what only makes old data smaller and charts faster; without it everything works, so a failure is said, not raised.
 
     Every statement in such a file can be repeated, and the next `migrate` tries again.
@@ -165,11 +184,15 @@ def _try_accelerator(connection: Connection, migration: Migration, applied: dict
     try:
         _apply(connection, migration)
     except DatabaseError as error:
-        log.warning("accelerator_not_applied", migration=migration.name, error=str(error).strip()[:300])
+        log.warning(
+            "accelerator_not_applied", migration=migration.name, error=str(error).strip()[:300]
+        )
 
 
 def _apply(connection: Connection, migration: Migration) -> None:
-    record = "INSERT INTO schema_migrations (version, name, flavour, checksum) VALUES (%s, %s, %s, %s)"
+    record = (
+        "INSERT INTO schema_migrations (version, name, flavour, checksum) VALUES (%s, %s, %s, %s)"
+    )
     values = [migration.version, migration.name, migration.flavour or "", migration.checksum]
     # The files ship with the code and hold no input: they are as literal as a string in it.
     sql: Any = migration.sql

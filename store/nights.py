@@ -31,12 +31,15 @@ def list_estates(connection: Connection, code: str | None = None) -> list[tuple[
 def mark_recording(connection: Connection, estates: list[str], *, as_sent: bool) -> list[str]:
     """Say of estates whether their messages count as received when they were sent; returns those that do not exist."""
     done = connection.execute(
-        "UPDATE estates SET received_as_sent = %s WHERE code = ANY(%s) RETURNING code", [as_sent, estates]
+        "UPDATE estates SET received_as_sent = %s WHERE code = ANY(%s) RETURNING code",
+        [as_sent, estates],
     ).fetchall()
     return sorted(set(estates) - {row["code"] for row in done})
 
 
 def too_late(connection: Connection, known_at: datetime) -> int:
     """Count the batches that arrived after an instant and wait to become facts."""
-    row = connection.execute("SELECT count(*) AS n FROM dirty_spans WHERE received_at > %s", [known_at]).fetchone()
+    row = connection.execute(
+        "SELECT count(*) AS n FROM dirty_spans WHERE received_at > %s", [known_at]
+    ).fetchone()
     return int(row["n"]) if row else 0

@@ -54,7 +54,10 @@ def months_between(first: datetime, last: datetime) -> list[tuple[int, int]]:
     count = (end.year - start.year) * 12 + end.month - start.month + 1
     if count > MAX_MONTHS:
         raise ValueError(f"one batch spans {count} months; the limit is {MAX_MONTHS}")
-    return [((start.year * 12 + start.month - 1 + i) // 12, (start.month - 1 + i) % 12 + 1) for i in range(count)]
+    return [
+        ((start.year * 12 + start.month - 1 + i) // 12, (start.month - 1 + i) % 12 + 1)
+        for i in range(count)
+    ]
 
 
 def _create(parent: str, year: int, month: int) -> sql.Composed:

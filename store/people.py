@@ -41,7 +41,12 @@ def save_person(
         "ORDER BY t.valid_from DESC LIMIT 1 ON CONFLICT (resident_id) DO UPDATE SET estate_id = excluded.estate_id, name = excluded.name, "
         "id_number = excluded.id_number, phone = excluded.phone, name_index = excluded.name_index, id_number_index = excluded.id_number_index, "
         "phone_index = excluded.phone_index, collected_for = excluded.collected_for RETURNING id",
-        {**sealed, **{f"x{name}": index for name, index in indexes.items()}, "code": code, "why": collected_for},
+        {
+            **sealed,
+            **{f"x{name}": index for name, index in indexes.items()},
+            "code": code,
+            "why": collected_for,
+        },
     ).fetchone()
     if row is None:
         return False
@@ -53,9 +58,13 @@ def save_person(
     return True
 
 
-def list_persons(connection: Connection, estate_id: int, after: str | None, limit: int) -> list[dict[str, Any]]:
+def list_persons(
+    connection: Connection, estate_id: int, after: str | None, limit: int
+) -> list[dict[str, Any]]:
     """List an estate's persons by code, sealed."""
-    return connection.execute(_LIST, {"estate": estate_id, "after": after, "limit": limit}).fetchall()
+    return connection.execute(
+        _LIST, {"estate": estate_id, "after": after, "limit": limit}
+    ).fetchall()
 
 
 def find_person(connection: Connection, estates: Sequence[int], code: str) -> dict[str, Any] | None:
@@ -63,7 +72,9 @@ def find_person(connection: Connection, estates: Sequence[int], code: str) -> di
     return connection.execute(_ONE, [code, list(estates)]).fetchone()
 
 
-def find_by_index(connection: Connection, estates: Sequence[int], index: bytes) -> list[dict[str, Any]]:
+def find_by_index(
+    connection: Connection, estates: Sequence[int], index: bytes
+) -> list[dict[str, Any]]:
     """Find persons one of whose fields has an index: that field is equal to what was asked for."""
     return connection.execute(_BY_INDEX, {"estates": list(estates), "index": index}).fetchall()
 
@@ -80,7 +91,9 @@ def list_codes(connection: Connection) -> list[dict[str, Any]]:
 
 def was_erased(connection: Connection, code_index: bytes) -> bool:
     """Tell whether somebody with this code was erased."""
-    row = connection.execute("SELECT 1 FROM people.erasures WHERE code_index = %s", [code_index]).fetchone()
+    row = connection.execute(
+        "SELECT 1 FROM people.erasures WHERE code_index = %s", [code_index]
+    ).fetchone()
     return row is not None
 
 
@@ -120,7 +133,9 @@ def add_hold(connection: Connection, person_id: int, reason: str, *, actor: str)
     return int(row["id"])
 
 
-def release_hold(connection: Connection, hold_id: int, estates: Sequence[int], *, actor: str) -> bool:
+def release_hold(
+    connection: Connection, hold_id: int, estates: Sequence[int], *, actor: str
+) -> bool:
     """End a hold; False where there is none within reach."""
     done = connection.execute(
         "UPDATE people.holds h SET released_at = now(), released_by = %s FROM people.persons p WHERE h.id = %s AND p.id = h.person_id "
@@ -240,7 +255,9 @@ _LIST_LOOKUPS = _LOOKUP + (
 )
 
 
-def find_lookup(connection: Connection, lookup_id: int, estates: Sequence[int]) -> dict[str, Any] | None:
+def find_lookup(
+    connection: Connection, lookup_id: int, estates: Sequence[int]
+) -> dict[str, Any] | None:
     """Read and lock a look-up within a scope."""
     return connection.execute(_FIND_LOOKUP, [lookup_id, list(estates)]).fetchone()
 
@@ -256,12 +273,24 @@ def list_lookups(
     limit: int,
 ) -> list[dict[str, Any]]:
     """List look-ups within a scope, newest first: one's own, or everybody's for those who decide."""
-    values = {"estates": list(estates), "all": everybody, "me": me, "open": open_only, "before": before, "limit": limit}
+    values = {
+        "estates": list(estates),
+        "all": everybody,
+        "me": me,
+        "open": open_only,
+        "before": before,
+        "limit": limit,
+    }
     return connection.execute(_LIST_LOOKUPS, values).fetchall()
 
 
 def decide_lookup(
-    connection: Connection, lookup_id: int, *, granted: bool, decider: tuple[int, str], expires_at: datetime
+    connection: Connection,
+    lookup_id: int,
+    *,
+    granted: bool,
+    decider: tuple[int, str],
+    expires_at: datetime,
 ) -> bool:
     """Grant or refuse what somebody else asked for; False where it is decided or over already."""
     done = connection.execute(
@@ -274,7 +303,9 @@ def decide_lookup(
 
 def note_shown(connection: Connection, lookup_id: int) -> None:
     """Note that a look-up was used."""
-    connection.execute("UPDATE people.lookups SET shown_at = coalesce(shown_at, now()) WHERE id = %s", [lookup_id])
+    connection.execute(
+        "UPDATE people.lookups SET shown_at = coalesce(shown_at, now()) WHERE id = %s", [lookup_id]
+    )
 
 
 def persons_looked_at(connection: Connection, user_id: int, since: datetime) -> set[int]:
@@ -321,7 +352,8 @@ def held_about(connection: Connection, person_id: int) -> dict[str, list[dict[st
             [person_id],
         ).fetchall(),
         "holds": ask(
-            "SELECT reason, made_at, released_at FROM people.holds WHERE person_id = %s ORDER BY id", [person_id]
+            "SELECT reason, made_at, released_at FROM people.holds WHERE person_id = %s ORDER BY id",
+            [person_id],
         ).fetchall(),
     }
 

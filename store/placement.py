@@ -48,7 +48,9 @@ class Register(Protocol):
     def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
         """Find a gateway that is not retired."""
 
-    def find_devices(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], PlacedDevice]:
+    def find_devices(
+        self, wanted: Iterable[tuple[int, str]]
+    ) -> dict[tuple[int, str], PlacedDevice]:
         """Find devices by estate and code, with their points."""
 
     def make_points(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
@@ -71,8 +73,12 @@ class Placement:
     estate_of: np.ndarray[tuple[int], np.dtype[np.int32]] = field(
         default_factory=lambda: np.zeros(1024, dtype=np.int32)
     )
-    low: np.ndarray[tuple[int], np.dtype[np.float64]] = field(default_factory=lambda: np.full(1024, -np.inf))
-    high: np.ndarray[tuple[int], np.dtype[np.float64]] = field(default_factory=lambda: np.full(1024, np.inf))
+    low: np.ndarray[tuple[int], np.dtype[np.float64]] = field(
+        default_factory=lambda: np.full(1024, -np.inf)
+    )
+    high: np.ndarray[tuple[int], np.dtype[np.float64]] = field(
+        default_factory=lambda: np.full(1024, np.inf)
+    )
     _gateways: dict[tuple[str, str], PlacedGateway] = field(default_factory=dict)
     _devices: dict[tuple[int, str], PlacedDevice] = field(default_factory=dict)
     _absent: dict[tuple[str | int, str], float] = field(default_factory=dict)
@@ -112,7 +118,9 @@ class Placement:
 
     def learn(self, register: Register, wanted: Iterable[tuple[int, str]]) -> None:
         """Ask for devices (estate's id, code) that are not known, in one query."""
-        asked = sorted({key for key in wanted if key not in self._devices and self._worth_asking(key)})
+        asked = sorted(
+            {key for key in wanted if key not in self._devices and self._worth_asking(key)}
+        )
         if not asked:
             return
         for key, device in register.find_devices(asked).items():

@@ -58,7 +58,9 @@ def find_estate(connection: Connection, scope: Scope, estate: str) -> dict[str, 
     ).fetchone()
 
 
-def find_unit(connection: Connection, scope: Scope, estate: str, unit: str) -> dict[str, Any] | None:
+def find_unit(
+    connection: Connection, scope: Scope, estate: str, unit: str
+) -> dict[str, Any] | None:
     """Find a unit by its estate's code and its own."""
     return connection.execute(
         "SELECT u.*, e.code AS estate, e.timezone FROM units u JOIN estates e ON e.id = u.estate_id "
@@ -84,5 +86,6 @@ def estate_ids(connection: Connection) -> Scope:
 def unit_codes(connection: Connection, units: list[int]) -> dict[int, str]:
     """Return the codes of units by id."""
     return {
-        row["id"]: row["code"] for row in connection.execute("SELECT id, code FROM units WHERE id = ANY(%s)", [units])
+        row["id"]: row["code"]
+        for row in connection.execute("SELECT id, code FROM units WHERE id = ANY(%s)", [units])
     }

@@ -35,10 +35,19 @@ def note_seen(
         "ON CONFLICT (gateway_id, kind, boot) DO UPDATE SET seen_at = now(), seen = merged(p.seen, excluded.seen, %s) "
         "RETURNING gateway_id, kind, boot, ARRAY(SELECT lower(r) FROM unnest(seen) r) AS lows, "
         "ARRAY(SELECT upper(r) FROM unnest(seen) r) AS highs",
-        [[k[0] for k in keys], [k[1] for k in keys], [k[2] for k in keys], [_text(seen[k]) for k in keys], max_runs],
+        [
+            [k[0] for k in keys],
+            [k[1] for k in keys],
+            [k[2] for k in keys],
+            [_text(seen[k]) for k in keys],
+            max_runs,
+        ],
     )
     return {
-        (row["gateway_id"], row["kind"], row["boot"]): list(zip(row["lows"], row["highs"], strict=True)) for row in rows
+        (row["gateway_id"], row["kind"], row["boot"]): list(
+            zip(row["lows"], row["highs"], strict=True)
+        )
+        for row in rows
     }
 
 
@@ -58,7 +67,12 @@ class Gap:
 
 
 def take_gaps(
-    connection: Connection, *, after: timedelta, again: timedelta, give_up: timedelta, limit: int = 100
+    connection: Connection,
+    *,
+    after: timedelta,
+    again: timedelta,
+    give_up: timedelta,
+    limit: int = 100,
 ) -> list[Gap]:
     """Take gaps that are due to be asked for: open for `after`, not asked for within `again`, not older than `give_up`.
 
@@ -75,10 +89,15 @@ def take_gaps(
         [after, give_up, again, limit],
     )
     return [
-        Gap(estate=row["estate"], gateway=row["gateway"], kind=row["kind"], boot=row["boot"],
-            missing=list(zip(row["lows"], row["highs"], strict=True)))
+        Gap(
+            estate=row["estate"],
+            gateway=row["gateway"],
+            kind=row["kind"],
+            boot=row["boot"],
+            missing=list(zip(row["lows"], row["highs"], strict=True)),
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def count_gaps(connection: Connection) -> int:

@@ -31,12 +31,16 @@ def subscribe(connection: Connection, user_id: int, endpoint: str, keys: dict[st
 
 def unsubscribe(connection: Connection, user_id: int, endpoint: str) -> None:
     """Forget a browser's subscription."""
-    connection.execute("DELETE FROM push_subscriptions WHERE endpoint = %s AND user_id = %s", [endpoint, user_id])
+    connection.execute(
+        "DELETE FROM push_subscriptions WHERE endpoint = %s AND user_id = %s", [endpoint, user_id]
+    )
 
 
 def forget(connection: Connection, subscription: str) -> None:
     """Forget a browser whose push service says that it is gone; `subscription` is what `list_browsers` gave."""
-    connection.execute("DELETE FROM push_subscriptions WHERE endpoint = %s", [json.loads(subscription)["endpoint"]])
+    connection.execute(
+        "DELETE FROM push_subscriptions WHERE endpoint = %s", [json.loads(subscription)["endpoint"]]
+    )
 
 
 def list_browsers(connection: Connection, role: Role, estate_id: int) -> list[str]:

@@ -55,7 +55,10 @@ def quarantine(connection: Connection, refused: list[Refused]) -> list[bool]:
             topics,
             [item.why.reason for item in refused],
             [_clean(item.why.detail) for item in refused],
-            [b"" if topic in full else item.payload[:MAX_BYTES] for topic, item in zip(topics, refused, strict=True)],
+            [
+                b"" if topic in full else item.payload[:MAX_BYTES]
+                for topic, item in zip(topics, refused, strict=True)
+            ],
             [len(item.payload) for item in refused],
             digests,
         ],
@@ -89,7 +92,9 @@ def get(connection: Connection, number: int) -> dict[str, Any] | None:
 
 def count_open(connection: Connection) -> dict[str, int]:
     """Count what waits for a person, by reason."""
-    rows = connection.execute("SELECT reason, count(*) AS n FROM quarantine WHERE resolution IS NULL GROUP BY reason")
+    rows = connection.execute(
+        "SELECT reason, count(*) AS n FROM quarantine WHERE resolution IS NULL GROUP BY reason"
+    )
     return {row["reason"]: row["n"] for row in rows}
 
 
@@ -101,7 +106,9 @@ class Which:
     reason: str | None = None
 
 
-def waiting(connection: Connection, which: Which, after: int, limit: int = 500) -> list[dict[str, Any]]:
+def waiting(
+    connection: Connection, which: Which, after: int, limit: int = 500
+) -> list[dict[str, Any]]:
     """List what waits and still has its bytes, oldest first, from after a number: id, topic, payload, digest."""
     return connection.execute(
         "SELECT id, topic, payload, digest FROM quarantine WHERE resolution IS NULL AND length(payload) = bytes AND id > %s "

@@ -22,7 +22,11 @@ class Rates:
     """Counts by name and window."""
 
     def __init__(self, url: str | None, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis.Redis.from_url(url, socket_timeout=0.2, socket_connect_timeout=0.2) if url else None
+        self._redis = (
+            redis.Redis.from_url(url, socket_timeout=0.2, socket_connect_timeout=0.2)
+            if url
+            else None
+        )
         self._clock, self._away_until = clock, 0.0
         self._counts: dict[tuple[str, int], int] = {}
         self._lock = threading.Lock()

@@ -140,14 +140,21 @@ def _token(about: str, about_zh: str) -> Column:
 
 
 def _ref(sheet: str, name: str, about: str, about_zh: str, *, required: bool = True) -> Column:
-    return Column(name=name, read=_text, about=about, about_zh=about_zh, required=required, ref=sheet)
+    return Column(
+        name=name, read=_text, about=about, about_zh=about_zh, required=required, ref=sheet
+    )
 
 
 _ESTATE = _ref("estates", "estate", "the estate's code", "小区编号")
 _UNIT = _ref("units", "unit", "the unit's code within the estate", "套(房屋)编号")
-_FROM = Column(name="valid_from", read=_date, about="first day it holds", about_zh="生效日", required=True)
+_FROM = Column(
+    name="valid_from", read=_date, about="first day it holds", about_zh="生效日", required=True
+)
 _TO = Column(
-    name="valid_to", read=_date, about="last day it holds; empty while it lasts", about_zh="截止日，仍有效则留空"
+    name="valid_to",
+    read=_date,
+    about="last day it holds; empty while it lasts",
+    about_zh="截止日，仍有效则留空",
 )
 _KNOWN = Column(
     name="recorded_on",
@@ -155,9 +162,14 @@ _KNOWN = Column(
     about="day the office learned of it; from its first day on if empty",
     about_zh="登记日；空则自生效日起视为已知",
 )
-_NAME = Column(name="name", read=_text, about="name shown to people", about_zh="显示名称", required=True)
+_NAME = Column(
+    name="name", read=_text, about="name shown to people", about_zh="显示名称", required=True
+)
 _NOTE = Column(
-    name="note", read=_text, about="free text without names or numbers of people", about_zh="备注，不含个人信息"
+    name="note",
+    read=_text,
+    about="free text without names or numbers of people",
+    about_zh="备注，不含个人信息",
 )
 
 _KEYED_IN_ESTATE = ("estate", "code")
@@ -177,7 +189,9 @@ SHEETS: tuple[Sheet, ...] = (
                 about_zh="级别",
                 required=True,
             ),
-            _ref("jurisdictions", "parent", "the code of the level above", "上级编号", required=False),
+            _ref(
+                "jurisdictions", "parent", "the code of the level above", "上级编号", required=False
+            ),
         ),
     ),
     Sheet(
@@ -187,14 +201,25 @@ SHEETS: tuple[Sheet, ...] = (
         columns=(
             _code("the estate's code, as it stands in topics", "小区编号，用于主题"),
             _NAME,
-            _ref("jurisdictions", "jurisdiction", "the community it lies in", "所属社区", required=False),
+            _ref(
+                "jurisdictions",
+                "jurisdiction",
+                "the community it lies in",
+                "所属社区",
+                required=False,
+            ),
             Column(
                 name="programme",
                 read=_one_of("public_rental", "affordable_rental"),
                 about="public_rental or affordable_rental",
                 about_zh="公租房或保租房",
             ),
-            Column(name="timezone", read=_zone, about="its time zone; Asia/Shanghai if empty", about_zh="时区"),
+            Column(
+                name="timezone",
+                read=_zone,
+                about="its time zone; Asia/Shanghai if empty",
+                about_zh="时区",
+            ),
         ),
     ),
     Sheet(
@@ -225,7 +250,9 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("entrances", "entrance", "the entrance's code", "单元编号", required=False),
             _code("the unit's code", "套编号"),
             Column(name="floor", read=_whole, about="floor", about_zh="楼层"),
-            Column(name="area_m2", read=_number, about="floor space in m²", about_zh="面积（平方米）"),
+            Column(
+                name="area_m2", read=_number, about="floor space in m²", about_zh="面积（平方米）"
+            ),
         ),
     ),
     Sheet(
@@ -275,8 +302,16 @@ SHEETS: tuple[Sheet, ...] = (
         about_zh="门禁凭证（仅标识）。",
         columns=(
             _token("an opaque token", "不透明标识"),
-            _ref("residents", "resident", "the resident's token; empty for staff", "居住人标识", required=False),
-            Column(name="method", read=_text, about="card, phone, …", about_zh="方式", required=True),
+            _ref(
+                "residents",
+                "resident",
+                "the resident's token; empty for staff",
+                "居住人标识",
+                required=False,
+            ),
+            Column(
+                name="method", read=_text, about="card, phone, …", about_zh="方式", required=True
+            ),
             _FROM,
             _TO,
         ),
@@ -314,11 +349,21 @@ SHEETS: tuple[Sheet, ...] = (
         key=_KEYED_IN_ESTATE,
         columns=(
             _ESTATE,
-            _ref("gateways", "gateway", "the gateway that speaks for it", "所属网关", required=False),
+            _ref(
+                "gateways", "gateway", "the gateway that speaks for it", "所属网关", required=False
+            ),
             _code("the device's code, as its gateway sends it", "设备编号，与上报一致"),
             Column(
                 name="kind",
-                read=_one_of("water_meter", "electricity_meter", "door", "gate", "camera", "detector", "other"),
+                read=_one_of(
+                    "water_meter",
+                    "electricity_meter",
+                    "door",
+                    "gate",
+                    "camera",
+                    "detector",
+                    "other",
+                ),
                 about="what it is: water_meter, electricity_meter, door, gate (a number-plate camera), camera, detector or other",
                 about_zh="类别（gate 为车牌识别道闸）",
                 required=True,
@@ -346,8 +391,19 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("entrances", "entrance", "the entrance that it opens", "单元编号", required=False),
             _ref("buildings", "building", "the building", "楼栋编号", required=False),
             Column(name="place", read=_text, about="words for where it hangs", about_zh="位置说明"),
-            Column(name="valid_from", read=_instant, about="since when", about_zh="安装时间", required=True),
-            Column(name="valid_to", read=_instant, about="until when; empty while it hangs", about_zh="拆除时间"),
+            Column(
+                name="valid_from",
+                read=_instant,
+                about="since when",
+                about_zh="安装时间",
+                required=True,
+            ),
+            Column(
+                name="valid_to",
+                read=_instant,
+                about="until when; empty while it hangs",
+                about_zh="拆除时间",
+            ),
         ),
     ),
     Sheet(
@@ -379,8 +435,16 @@ SHEETS: tuple[Sheet, ...] = (
             _token("the tip-off's code", "举报编号"),
             _ESTATE,
             _UNIT,
-            Column(name="received_on", read=_date, about="day it came", about_zh="收到日期", required=True),
-            Column(name="kind", read=_text, about="what is reported", about_zh="类别", required=True),
+            Column(
+                name="received_on",
+                read=_date,
+                about="day it came",
+                about_zh="收到日期",
+                required=True,
+            ),
+            Column(
+                name="kind", read=_text, about="what is reported", about_zh="类别", required=True
+            ),
             _NOTE,
         ),
     ),
@@ -394,14 +458,27 @@ SHEETS: tuple[Sheet, ...] = (
             Column(
                 name="kind",
                 read=_one_of(
-                    "owns_home", "income_over_limit", "disqualified", "lives_elsewhere", "deceased", "arrears"
+                    "owns_home",
+                    "income_over_limit",
+                    "disqualified",
+                    "lives_elsewhere",
+                    "deceased",
+                    "arrears",
                 ),
                 about="owns_home, income_over_limit, disqualified, lives_elsewhere, deceased or arrears",
                 about_zh="类别",
                 required=True,
             ),
-            Column(name="received_on", read=_date, about="day it came", about_zh="收到日期", required=True),
-            Column(name="withdrawn_on", read=_date, about="day it was taken back", about_zh="撤回日期"),
+            Column(
+                name="received_on",
+                read=_date,
+                about="day it came",
+                about_zh="收到日期",
+                required=True,
+            ),
+            Column(
+                name="withdrawn_on", read=_date, about="day it was taken back", about_zh="撤回日期"
+            ),
             _NOTE,
         ),
     ),
@@ -429,11 +506,17 @@ def check_headings(sheet: Sheet, headings: list[str], file: str) -> list[RowErro
         if heading not in names:
             near = get_close_matches(heading, names, 1)
             fix = f"did you mean {near[0]!r}?" if near else f"known columns are {', '.join(names)}"
-            errors.append(RowError(file=file, line=1, column=heading, value="", problem=f"unknown column; {fix}"))
+            errors.append(
+                RowError(
+                    file=file, line=1, column=heading, value="", problem=f"unknown column; {fix}"
+                )
+            )
     return errors
 
 
-def read_row(sheet: Sheet, row: dict[str, str], file: str, line: int) -> tuple[dict[str, Any], list[RowError]]:
+def read_row(
+    sheet: Sheet, row: dict[str, str], file: str, line: int
+) -> tuple[dict[str, Any], list[RowError]]:
     """Read one row's cells; returns the values by column name (None for an empty cell) and what is wrong."""
     values: dict[str, Any] = {}
     errors = []
@@ -445,13 +528,24 @@ def read_row(sheet: Sheet, row: dict[str, str], file: str, line: int) -> tuple[d
         if not cell:
             values[name] = None
             if column.required:
-                errors.append(RowError(file=file, line=line, column=name, value="", problem="must not be empty"))
+                errors.append(
+                    RowError(
+                        file=file, line=line, column=name, value="", problem="must not be empty"
+                    )
+                )
             continue
         try:
             values[name] = column.read(cell)
         except ValueError as error:
-            errors.append(RowError(file=file, line=line, column=name, value=cell[:60], problem=str(error)))
-    if not errors and values.get("valid_to") and values.get("valid_from") and values["valid_to"] < values["valid_from"]:
+            errors.append(
+                RowError(file=file, line=line, column=name, value=cell[:60], problem=str(error))
+            )
+    if (
+        not errors
+        and values.get("valid_to")
+        and values.get("valid_from")
+        and values["valid_to"] < values["valid_from"]
+    ):
         errors.append(
             RowError(
                 file=file,

@@ -58,7 +58,9 @@ class ImportReport:
         self.more_errors += max(0, len(errors) - room)
 
 
-def import_sheets(connection: Connection, inputs: dict[str, SheetInput], *, apply: bool) -> ImportReport:
+def import_sheets(
+    connection: Connection, inputs: dict[str, SheetInput], *, apply: bool
+) -> ImportReport:
     """Import sheets in the order of their dependence; with `apply` false everything is tried and rolled back."""
     report = ImportReport()
     with connection.transaction(force_rollback=not apply) as transaction:
@@ -70,7 +72,9 @@ def import_sheets(connection: Connection, inputs: dict[str, SheetInput], *, appl
     return report
 
 
-def _import_sheet(connection: Connection, sheet: Sheet, given: SheetInput, report: ImportReport) -> None:
+def _import_sheet(
+    connection: Connection, sheet: Sheet, given: SheetInput, report: ImportReport
+) -> None:
     done = SheetReport(sheet=sheet.name)
     report.sheets.append(done)
     wrong = check_headings(sheet, given.headings, given.file)
@@ -89,7 +93,13 @@ def _import_sheet(connection: Connection, sheet: Sheet, given: SheetInput, repor
                 done,
             )
         return
-    _write(connection, sheet, columns, _resolve(connection, sheet, columns, given.rows, given.file, done, report), done)
+    _write(
+        connection,
+        sheet,
+        columns,
+        _resolve(connection, sheet, columns, given.rows, given.file, done, report),
+        done,
+    )
 
 
 def _resolve(
@@ -138,7 +148,11 @@ def _resolve(
         seen[key] = line
         report.add(errors)
         if not errors:
-            resolved.append(tuple(values.get(c.target if c.ref else c.name) for c in columns if _stored(sheet, c)))
+            resolved.append(
+                tuple(
+                    values.get(c.target if c.ref else c.name) for c in columns if _stored(sheet, c)
+                )
+            )
     return resolved
 
 
@@ -153,7 +167,9 @@ def _stored(sheet: Sheet, column: Column) -> bool:
 
 def _ids(connection: Connection, sheet_name: str) -> dict[tuple[str | None, str], int]:
     if _scoped(sheet_name):
-        query = sql.SQL("SELECT e.code AS estate, t.code, t.id FROM {t} t JOIN estates e ON e.id = t.estate_id")
+        query = sql.SQL(
+            "SELECT e.code AS estate, t.code, t.id FROM {t} t JOIN estates e ON e.id = t.estate_id"
+        )
     else:
         query = sql.SQL("SELECT NULL::text AS estate, t.code, t.id FROM {t} t")
     rows = connection.execute(query.format(t=sql.Identifier(sheet_name)))
@@ -161,7 +177,11 @@ def _ids(connection: Connection, sheet_name: str) -> dict[tuple[str | None, str]
 
 
 def _write(
-    connection: Connection, sheet: Sheet, columns: list[Column], rows: list[tuple[Any, ...]], done: SheetReport
+    connection: Connection,
+    sheet: Sheet,
+    columns: list[Column],
+    rows: list[tuple[Any, ...]],
+    done: SheetReport,
 ) -> None:
     if not rows:
         return
@@ -172,9 +192,9 @@ def _write(
     # An empty optional cell leaves a column with a default to its default.
     connection.execute("DROP TABLE IF EXISTS sheet_rows")
     connection.execute(
-        sql.SQL("CREATE TEMP TABLE sheet_rows ON COMMIT DROP AS SELECT {names} FROM {table} WHERE false").format(
-            names=sql.SQL(", ").join(names), table=sql.Identifier(sheet.name)
-        )
+        sql.SQL(
+            "CREATE TEMP TABLE sheet_rows ON COMMIT DROP AS SELECT {names} FROM {table} WHERE false"
+        ).format(names=sql.SQL(", ").join(names), table=sql.Identifier(sheet.name))
     )
     copy = sql.SQL("COPY sheet_rows ({names}) FROM STDIN").format(names=sql.SQL(", ").join(names))
     with connection.cursor() as cursor, cursor.copy(copy) as stream:
@@ -182,7 +202,9 @@ def _write(
             stream.write_row(row)
     defaults = _defaults(connection, sheet.name)
     selected = [
-        sql.SQL("coalesce({c}, {d})").format(c=sql.Identifier(c.target), d=sql.SQL(defaults[c.target]))
+        sql.SQL("coalesce({c}, {d})").format(
+            c=sql.Identifier(c.target), d=sql.SQL(defaults[c.target])
+        )
         if c.target in defaults
         else sql.Identifier(c.target)
         for c in stored
@@ -198,9 +220,12 @@ def _write(
     if others:
         excluded = [sql.SQL("excluded.") + name for name in others]
         insert += sql.SQL("DO UPDATE SET {sets} WHERE {changed} ").format(
-            sets=sql.SQL(", ").join(sql.SQL("{} = {}").format(n, e) for n, e in zip(others, excluded, strict=True)),
+            sets=sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(n, e) for n, e in zip(others, excluded, strict=True)
+            ),
             changed=sql.SQL(" OR ").join(
-                sql.SQL("t.{} IS DISTINCT FROM {}").format(n, e) for n, e in zip(others, excluded, strict=True)
+                sql.SQL("t.{} IS DISTINCT FROM {}").format(n, e)
+                for n, e in zip(others, excluded, strict=True)
             ),
         )
     else:

@@ -27,7 +27,9 @@ def drop_before(connection: Connection, series: str, cutoff: datetime) -> list[s
         raise ValueError(f"{series!r} is no series; use one of {', '.join(SERIES)}")
     with connection.transaction():
         if level_of(connection) is Level.TIMESCALE:
-            gone = connection.execute("SELECT drop_chunks(%s::regclass, older_than => %s) AS name", [series, cutoff])
+            gone = connection.execute(
+                "SELECT drop_chunks(%s::regclass, older_than => %s) AS name", [series, cutoff]
+            )
             return [str(row["name"]) for row in gone]
         rows = connection.execute(
             "SELECT c.relname AS name, (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \\(''([^'']+)''\\)'))[1]"
@@ -43,11 +45,15 @@ def drop_before(connection: Connection, series: str, cutoff: datetime) -> list[s
 
 def alone(connection: Connection) -> bool:
     """Be the only one who keeps house until the transaction ends; False where another process is at it."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtext('anju.keeping')) AS held").fetchone()
+    row = connection.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtext('anju.keeping')) AS held"
+    ).fetchone()
     return bool(row and row["held"])
 
 
-def delete_old(connection: Connection, now: datetime, cutoffs: Mapping[str, datetime]) -> dict[str, int]:
+def delete_old(
+    connection: Connection, now: datetime, cutoffs: Mapping[str, datetime]
+) -> dict[str, int]:
     """Delete what is over: sessions, begun log-ins, kept answers and exports by their own end, the rest before its cutoff.
 
     What a person still works on stays: open deliveries and open quarantine are never old.

@@ -28,13 +28,17 @@ def renew(connection: Connection, worker: str, seats: Sequence[str], lease: time
     Seats that stand in the table and not in `seats` are left over from a larger number; they are held like any other.
     """
     connection.execute(
-        "INSERT INTO ingest_workers VALUES (%s, now()) ON CONFLICT (name) DO UPDATE SET seen_at = now()", [worker]
+        "INSERT INTO ingest_workers VALUES (%s, now()) ON CONFLICT (name) DO UPDATE SET seen_at = now()",
+        [worker],
     )
     connection.execute("DELETE FROM ingest_workers WHERE seen_at < now() - interval '1 day'")
     connection.execute(
-        "INSERT INTO ingest_seats (seat) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [list(seats)]
+        "INSERT INTO ingest_seats (seat) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+        [list(seats)],
     )
-    connection.execute("UPDATE ingest_seats SET until_at = now() + %s WHERE holder = %s", [lease, worker])
+    connection.execute(
+        "UPDATE ingest_seats SET until_at = now() + %s WHERE holder = %s", [lease, worker]
+    )
     row = connection.execute(
         "SELECT (SELECT count(*) FROM ingest_workers WHERE seen_at > now() - %s) AS workers, (SELECT count(*) FROM ingest_seats) AS seats, "
         "ARRAY(SELECT seat FROM ingest_seats WHERE holder = %s ORDER BY seat) AS mine",

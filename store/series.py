@@ -70,7 +70,12 @@ def write_readings(connection: Connection, batch: Readings, *, merge: bool = Fal
     if batch.late_s is None:
         copy_in(connection, _COPY, ("ms", "int4", "float8"), columns)
     else:
-        copy_in(connection, _COPY_LATE, ("ms", "int4", "float8", "int4"), (*columns, batch.late_s[order]))
+        copy_in(
+            connection,
+            _COPY_LATE,
+            ("ms", "int4", "float8", "int4"),
+            (*columns, batch.late_s[order]),
+        )
     return Written(fresh=np.ones(len(batch), dtype=bool), conflicts=[])
 
 
@@ -91,8 +96,12 @@ def _merge(connection: Connection, batch: Readings) -> Written:
     connection.execute("TRUNCATE staged_readings")
     keys = np.flatnonzero(first)
     late = np.zeros(len(order), dtype=np.int32) if batch.late_s is None else batch.late_s[order]
-    copy_in(connection, "COPY staged_readings FROM STDIN (FORMAT binary)", ("int4", "ms", "int4", "float8", "int4"),
-            (np.arange(len(keys)), at[keys], point[keys], value[keys], late[keys]))  # fmt: skip
+    copy_in(
+        connection,
+        "COPY staged_readings FROM STDIN (FORMAT binary)",
+        ("int4", "ms", "int4", "float8", "int4"),
+        (np.arange(len(keys)), at[keys], point[keys], value[keys], late[keys]),
+    )
     # The explicit span lets the planner prune partitions and chunks.
     held, truth = copy_out(
         connection,

@@ -34,7 +34,9 @@ def hash_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def open_session(connection: Connection, user_id: int, token: str, csrf: str, *, second_factor: bool = False) -> None:
+def open_session(
+    connection: Connection, user_id: int, token: str, csrf: str, *, second_factor: bool = False
+) -> None:
     """Begin a session and sweep those that ended."""
     connection.execute("DELETE FROM sessions WHERE expires_at < now()")
     connection.execute(
@@ -47,11 +49,14 @@ def open_session(connection: Connection, user_id: int, token: str, csrf: str, *,
 def close_session(connection: Connection, token: str) -> None:
     """End a session."""
     connection.execute(
-        "DELETE FROM sessions WHERE token_hash = %(hash)s OR old_hash = %(hash)s", {"hash": hash_of(token)}
+        "DELETE FROM sessions WHERE token_hash = %(hash)s OR old_hash = %(hash)s",
+        {"hash": hash_of(token)},
     )
 
 
-def rotate(connection: Connection, token: str, new: str, *, second_factor: bool | None = None) -> bool:
+def rotate(
+    connection: Connection, token: str, new: str, *, second_factor: bool | None = None
+) -> bool:
     """Give a session another token, and with `second_factor` more rights; False where it was given one meanwhile."""
     done = connection.execute(
         "UPDATE sessions SET token_hash = %s, old_hash = CASE WHEN %s::boolean IS NULL THEN token_hash END, rotated_at = now(), "
@@ -77,7 +82,9 @@ def find_session(connection: Connection, token: str) -> Session | None:
     if row is None:
         return None
     if row["unseen"]:
-        connection.execute("UPDATE sessions SET seen_at = now() WHERE token_hash = %s", [row["token_hash"]])
+        connection.execute(
+            "UPDATE sessions SET seen_at = now() WHERE token_hash = %s", [row["token_hash"]]
+        )
     who = replace(principal_of(row), second_factor=row["second_factor"])
     return Session(principal=who, csrf=row["csrf"], stale=row["stale"])
 
@@ -117,9 +124,13 @@ def find_key(connection: Connection, token: str) -> Principal | None:
     if row is None:
         return None
     if row["unseen"]:
-        connection.execute("UPDATE api_keys SET last_used_at = now() WHERE id = %s", [row["key_id"]])
+        connection.execute(
+            "UPDATE api_keys SET last_used_at = now() WHERE id = %s", [row["key_id"]]
+        )
     actions = frozenset(Action(name) for name in row["actions"] if name in list(Action))
-    return replace(principal_of(row), key_actions=actions, key_id=row["key_id"], must_change_password=False)
+    return replace(
+        principal_of(row), key_actions=actions, key_id=row["key_id"], must_change_password=False
+    )
 
 
 #: Keys of log-ins whose whole reach lies within a principal's, as `users.list_users` has it.
@@ -137,9 +148,13 @@ _REVOKE_KEY = sql.SQL(
 ).format(_WITHIN)
 
 
-def list_keys(connection: Connection, who: Principal, before: int | None, limit: int) -> list[dict[str, Any]]:
+def list_keys(
+    connection: Connection, who: Principal, before: int | None, limit: int
+) -> list[dict[str, Any]]:
     """List keys of log-ins within a principal's reach, newest first; never their text."""
-    return connection.execute(_LIST_KEYS, {**_reach(who), "before": before, "limit": limit}).fetchall()
+    return connection.execute(
+        _LIST_KEYS, {**_reach(who), "before": before, "limit": limit}
+    ).fetchall()
 
 
 def revoke_key(connection: Connection, key_id: int, who: Principal) -> bool:
@@ -154,7 +169,9 @@ def _reach(who: Principal) -> dict[str, Any]:
 # Log-ins at the bureau's directory ------------------------------------------------------------------------------------
 
 
-def begin_sign_in(connection: Connection, state: str, nonce: str, verifier: str, browser: str) -> None:
+def begin_sign_in(
+    connection: Connection, state: str, nonce: str, verifier: str, browser: str
+) -> None:
     """Note a log-in at the directory that was begun, bound to the browser that began it."""
     connection.execute("DELETE FROM sign_ins WHERE expires_at < now()")
     connection.execute(

@@ -10,7 +10,13 @@ from store.connect import Connection
 
 
 def hold(
-    connection: Connection, alert: dict[str, Any], kind: str, reason: str, until_at: datetime | None, *, actor: str
+    connection: Connection,
+    alert: dict[str, Any],
+    kind: str,
+    reason: str,
+    until_at: datetime | None,
+    *,
+    actor: str,
 ) -> None:
     """Note on an alert's key that it is shelved or out of service; the next alert of that key is held back as well."""
     release(connection, alert, actor=actor)
@@ -60,7 +66,9 @@ def expire(connection: Connection, now: datetime, *, actor: str) -> int:
     return len(rows)
 
 
-def list_held(connection: Connection, estates: tuple[int, ...], classes: frozenset[str]) -> list[dict[str, Any]]:
+def list_held(
+    connection: Connection, estates: tuple[int, ...], classes: frozenset[str]
+) -> list[dict[str, Any]]:
     """List the shelves and out-of-services in force on keys of which an alert within reach is known."""
     return connection.execute(
         "SELECT s.id, s.kind, s.reason, s.until_at, s.made_at, s.made_by, s.detector, a.subject, a.alert_class, e.code AS estate, "
@@ -94,14 +102,22 @@ def add_window(
         "WHERE e.id = %(estate)s AND (%(gateway)s::text IS NULL OR g.id IS NOT NULL) AND (%(device)s::text IS NULL OR d.id IS NOT NULL) "
         "RETURNING id",
         {
-            "estate": estate_id, "kind": kind, "from": from_at, "to": to_at, "reason": reason, "actor": actor, "gateway": gateway,
+            "estate": estate_id,
+            "kind": kind,
+            "from": from_at,
+            "to": to_at,
+            "reason": reason,
+            "actor": actor,
+            "gateway": gateway,
             "device": device,
         },
-    ).fetchone()  # fmt: skip
+    ).fetchone()
     return int(row["id"]) if row else None
 
 
-def end_window(connection: Connection, window_id: int, estates: tuple[int, ...], *, actor: str) -> bool:
+def end_window(
+    connection: Connection, window_id: int, estates: tuple[int, ...], *, actor: str
+) -> bool:
     """End a window before its time; False where there is none within reach."""
     done = connection.execute(
         "UPDATE windows SET ended_at = anju_now(), ended_by = %s WHERE id = %s AND estate_id = ANY(%s) AND ended_at IS NULL",

@@ -22,12 +22,40 @@ from store.copying import copy_in, copy_out
 
 #: Numbers of a unit-day, and those of them that are counts.
 NUMBERS = (
-    "energy_kwh", "energy_cover", "energy_floor_w", "energy_peak_w", "energy_night_kwh", "energy_day_kwh", "energy_plateau_w",
-    "energy_plateau_h", "water_l", "water_cover", "water_trickle_l", "water_least_l_h", "water_hours", "water_hours_known",
-    "water_night_l", "water_peak_l", "energy_samples", "water_samples", "entries", "exits", "residents_seen", "strangers_seen",
-    "residents_nights", "strangers_nights", "lent_passages", "cars_seen", "cars_nights",
-)  # fmt: skip
-INSTANTS = ("water_first_use_at", "water_last_use_at", "water_first_still_at", "water_last_still_at")
+    "energy_kwh",
+    "energy_cover",
+    "energy_floor_w",
+    "energy_peak_w",
+    "energy_night_kwh",
+    "energy_day_kwh",
+    "energy_plateau_w",
+    "energy_plateau_h",
+    "water_l",
+    "water_cover",
+    "water_trickle_l",
+    "water_least_l_h",
+    "water_hours",
+    "water_hours_known",
+    "water_night_l",
+    "water_peak_l",
+    "energy_samples",
+    "water_samples",
+    "entries",
+    "exits",
+    "residents_seen",
+    "strangers_seen",
+    "residents_nights",
+    "strangers_nights",
+    "lent_passages",
+    "cars_seen",
+    "cars_nights",
+)
+INSTANTS = (
+    "water_first_use_at",
+    "water_last_use_at",
+    "water_first_still_at",
+    "water_last_still_at",
+)
 _COUNTS = frozenset(NUMBERS[16:])
 #: Without them a row cannot stand: no cover is no cover, not "not known".
 _ALWAYS = frozenset({"energy_cover", "water_cover", "energy_samples", "water_samples"})
@@ -54,10 +82,13 @@ def day_number(day: date) -> int:
     return (day - _EPOCH).days
 
 
-def save_days(connection: Connection, rows: UnitDays, units: Sequence[int], first: date, last: date) -> None:
+def save_days(
+    connection: Connection, rows: UnitDays, units: Sequence[int], first: date, last: date
+) -> None:
     """Replace the facts of units between two days, both included, with `rows`."""
     connection.execute(
-        "DELETE FROM unit_days WHERE unit_id = ANY(%s) AND day BETWEEN %s AND %s", [list(units), first, last]
+        "DELETE FROM unit_days WHERE unit_id = ANY(%s) AND day BETWEEN %s AND %s",
+        [list(units), first, last],
     )
     if not len(rows):
         return
@@ -66,15 +97,19 @@ def save_days(connection: Connection, rows: UnitDays, units: Sequence[int], firs
     names = (*NUMBERS, *INSTANTS)
     types = ("int4", "int4", *["float8"] * len(names))
     copy_in(
-        connection, "COPY staged_days FROM STDIN (FORMAT binary)", types,
+        connection,
+        "COPY staged_days FROM STDIN (FORMAT binary)",
+        types,
         (rows.unit, rows.day, *(rows.columns[name] for name in names)),
-    )  # fmt: skip
+    )
     if len(rows.token):
         at = rows.token_row
         copy_in(
-            connection, "COPY staged_tokens FROM STDIN (FORMAT binary)", ("int4", "int4", "int8"),
+            connection,
+            "COPY staged_tokens FROM STDIN (FORMAT binary)",
+            ("int4", "int4", "int8"),
             (rows.unit[at], rows.day[at], rows.token),
-        )  # fmt: skip
+        )
     connection.execute(_INSERT)
     if rows.faults:
         connection.execute(
@@ -101,7 +136,10 @@ _STAGE = sql.SQL(
     "CREATE TEMP TABLE IF NOT EXISTS staged_days (unit_id integer, day integer, {}) ON COMMIT DELETE ROWS; "
     "CREATE TEMP TABLE IF NOT EXISTS staged_tokens (unit_id integer, day integer, token bigint) ON COMMIT DELETE ROWS"
 ).format(
-    sql.SQL(", ").join(sql.SQL("{} double precision").format(sql.Identifier(name)) for name in (*NUMBERS, *INSTANTS))
+    sql.SQL(", ").join(
+        sql.SQL("{} double precision").format(sql.Identifier(name))
+        for name in (*NUMBERS, *INSTANTS)
+    )
 )
 _INSERT = sql.SQL(
     "INSERT INTO unit_days (unit_id, day, {}, tokens) SELECT s.unit_id, date '2000-01-01' + s.day, {}, coalesce(t.tokens, '{{}}') "
@@ -114,7 +152,11 @@ _INSERT = sql.SQL(
 
 
 def load_columns(
-    connection: Connection, units: Sequence[int], first: date, days: int, names: Sequence[str] = (*NUMBERS, *INSTANTS)
+    connection: Connection,
+    units: Sequence[int],
+    first: date,
+    days: int,
+    names: Sequence[str] = (*NUMBERS, *INSTANTS),
 ) -> dict[str, NDArray[Any]]:
     """Read facts of units over `days` days from `first` as arrays of shape (units, days); NaN is "not known".
 
@@ -123,7 +165,9 @@ def load_columns(
     number = [name for name in names if name not in INSTANTS]
     instant = [name for name in names if name in INSTANTS]
     columns: dict[str, NDArray[Any]] = {
-        name: np.full((len(units), days), np.nan, dtype=np.float64 if name in INSTANTS else np.float32)
+        name: np.full(
+            (len(units), days), np.nan, dtype=np.float64 if name in INSTANTS else np.float32
+        )
         for name in names
     }
     query = sql.SQL(
@@ -131,8 +175,14 @@ def load_columns(
         "TO STDOUT (FORMAT binary)"
     ).format(
         sql.SQL(", ").join(
-            [sql.SQL("coalesce({}::float4, 'NaN'::float4)").format(sql.Identifier(name)) for name in number]
-            + [sql.SQL("coalesce({}, '-infinity'::timestamptz)").format(sql.Identifier(name)) for name in instant]
+            [
+                sql.SQL("coalesce({}::float4, 'NaN'::float4)").format(sql.Identifier(name))
+                for name in number
+            ]
+            + [
+                sql.SQL("coalesce({}, '-infinity'::timestamptz)").format(sql.Identifier(name))
+                for name in instant
+            ]
         )
     )
     types = ("int4", "int4", *["float4"] * len(number), *["instant"] * len(instant))
@@ -184,7 +234,10 @@ def _by_key(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.broken and connection.info.transaction_status == TransactionStatus.INTRANS:
+        if (
+            not connection.broken
+            and connection.info.transaction_status == TransactionStatus.INTRANS
+        ):
             connection.execute("SELECT set_config('enable_seqscan', 'on', true)")
 
 
@@ -217,11 +270,14 @@ def span_of(connection: Connection, units: Sequence[int]) -> tuple[date, date] |
     return (row["first"], row["last"]) if row and row["first"] else None
 
 
-def list_unit_days(connection: Connection, unit_id: int, first: date, last: date) -> list[dict[str, Any]]:
+def list_unit_days(
+    connection: Connection, unit_id: int, first: date, last: date
+) -> list[dict[str, Any]]:
     """Read one unit's facts between two days, for a chart or an answer; tokens stay inside."""
     query = sql.SQL(
         "SELECT unit_id, day, {}, faults FROM unit_days WHERE unit_id = %s AND day BETWEEN %s AND %s ORDER BY day"
     )
     return connection.execute(
-        query.format(sql.SQL(", ").join(map(sql.Identifier, (*NUMBERS, *INSTANTS)))), [unit_id, first, last]
+        query.format(sql.SQL(", ").join(map(sql.Identifier, (*NUMBERS, *INSTANTS)))),
+        [unit_id, first, last],
     ).fetchall()

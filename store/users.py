@@ -39,7 +39,14 @@ def add_user(
     """Make a log-in that reaches nothing yet; returns its id."""
     row = connection.execute(
         "INSERT INTO users (name, password_hash, role, must_change_password, issuer, subject) VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
-        [name, password_hash, role, must_change_password and password_hash is not None, issuer, subject],
+        [
+            name,
+            password_hash,
+            role,
+            must_change_password and password_hash is not None,
+            issuer,
+            subject,
+        ],
     ).fetchone()
     assert row is not None
     return int(row["id"])
@@ -64,7 +71,9 @@ def grant(
     return done.rowcount == 1
 
 
-def estates_of(connection: Connection, jurisdiction: str | None, estate: str | None) -> list[int] | None:
+def estates_of(
+    connection: Connection, jurisdiction: str | None, estate: str | None
+) -> list[int] | None:
     """Return the estates of a reach; None where its jurisdiction or estate is not known within the reader's."""
     row = connection.execute(
         "SELECT estates_under(j.id, e.id) AS estates FROM (SELECT) AS one LEFT JOIN jurisdictions j ON j.code = %(j)s "
@@ -95,14 +104,17 @@ def find_user(connection: Connection, name: str) -> dict[str, Any] | None:
 def find_by_subject(connection: Connection, issuer: str, subject: str) -> dict[str, Any] | None:
     """Read a log-in by what the bureau's own directory calls it."""
     return connection.execute(
-        "SELECT * FROM users WHERE issuer = %s AND subject = %s AND disabled_at IS NULL", [issuer, subject]
+        "SELECT * FROM users WHERE issuer = %s AND subject = %s AND disabled_at IS NULL",
+        [issuer, subject],
     ).fetchone()
 
 
 def note_login(connection: Connection, user_id: int, *, success: bool) -> None:
     """Count a wrong password or code towards the lock, or forget those before a right one."""
     if success:
-        connection.execute("UPDATE users SET failures = 0, locked_until = NULL WHERE id = %s", [user_id])
+        connection.execute(
+            "UPDATE users SET failures = 0, locked_until = NULL WHERE id = %s", [user_id]
+        )
         return
     connection.execute(
         "UPDATE users SET failures = CASE WHEN failures + 1 >= %s THEN 0 ELSE failures + 1 END, "
@@ -112,7 +124,9 @@ def note_login(connection: Connection, user_id: int, *, success: bool) -> None:
     )
 
 
-def set_password(connection: Connection, user_id: int, password_hash: str, *, must_change: bool = False) -> None:
+def set_password(
+    connection: Connection, user_id: int, password_hash: str, *, must_change: bool = False
+) -> None:
     """Change a password and end every session of its owner."""
     connection.execute(
         "UPDATE users SET password_hash = %s, must_change_password = %s, failures = 0, locked_until = NULL WHERE id = %s",
@@ -130,7 +144,8 @@ def set_disabled(connection: Connection, user_id: int, *, disabled: bool) -> Non
     if disabled:
         connection.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
         connection.execute(
-            "UPDATE api_keys SET revoked_at = now() WHERE user_id = %s AND revoked_at IS NULL", [user_id]
+            "UPDATE api_keys SET revoked_at = now() WHERE user_id = %s AND revoked_at IS NULL",
+            [user_id],
         )
 
 
@@ -146,14 +161,16 @@ def set_role(connection: Connection, user_id: int, role: Role) -> None:
 def offer_totp(connection: Connection, user_id: int, sealed: bytes) -> None:
     """Keep a new sealed TOTP secret that counts once a code was shown for it."""
     connection.execute(
-        "UPDATE users SET totp_sealed = %s, totp_confirmed = false, totp_step = 0 WHERE id = %s", [sealed, user_id]
+        "UPDATE users SET totp_sealed = %s, totp_confirmed = false, totp_step = 0 WHERE id = %s",
+        [sealed, user_id],
     )
 
 
 def use_totp_step(connection: Connection, user_id: int, step: int) -> bool:
     """Use up a code's time step; False where it, or a later one, was used before (RFC 6238, 5.2)."""
     done = connection.execute(
-        "UPDATE users SET totp_step = %s, totp_confirmed = true WHERE id = %s AND totp_step < %s", [step, user_id, step]
+        "UPDATE users SET totp_step = %s, totp_confirmed = true WHERE id = %s AND totp_step < %s",
+        [step, user_id, step],
     )
     return done.rowcount == 1
 
@@ -161,7 +178,8 @@ def use_totp_step(connection: Connection, user_id: int, step: int) -> bool:
 def clear_totp(connection: Connection, user_id: int) -> None:
     """Forget a second factor, of a person who lost the device."""
     connection.execute(
-        "UPDATE users SET totp_sealed = NULL, totp_confirmed = false, totp_step = 0 WHERE id = %s", [user_id]
+        "UPDATE users SET totp_sealed = NULL, totp_confirmed = false, totp_step = 0 WHERE id = %s",
+        [user_id],
     )
 
 
@@ -174,7 +192,9 @@ def find_principal(connection: Connection, name: str) -> Principal | None:
     return principal_of(row) if row else None
 
 
-_BY_NAME = sql.SQL("SELECT {} FROM users u WHERE u.name = %s AND u.disabled_at IS NULL").format(PRINCIPAL)
+_BY_NAME = sql.SQL("SELECT {} FROM users u WHERE u.name = %s AND u.disabled_at IS NULL").format(
+    PRINCIPAL
+)
 
 
 def principal_of(row: dict[str, Any]) -> Principal:

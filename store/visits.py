@@ -39,9 +39,19 @@ def record_visit(
     row = connection.execute(
         "INSERT INTO visits (code, unit_id, list_id, reason, visited_on, outcome, kind, began_on, note, recorded_by) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (code) DO NOTHING RETURNING id",
-        [visit.code, visit.unit_id, visit.list_id, visit.reason, visit.visited_on, visit.outcome, visit.kind,
-         visit.began_on, visit.note, actor],
-    ).fetchone()  # fmt: skip
+        [
+            visit.code,
+            visit.unit_id,
+            visit.list_id,
+            visit.reason,
+            visit.visited_on,
+            visit.outcome,
+            visit.kind,
+            visit.began_on,
+            visit.note,
+            actor,
+        ],
+    ).fetchone()
     if row is None:
         held = connection.execute("SELECT * FROM visits WHERE code = %s", [visit.code]).fetchone()
         assert held is not None
@@ -61,7 +71,11 @@ def record_visit(
 
 
 def list_visits(
-    connection: Connection, estates: Sequence[int], *, before_id: int | None = None, limit: int = 100
+    connection: Connection,
+    estates: Sequence[int],
+    *,
+    before_id: int | None = None,
+    limit: int = 100,
 ) -> list[dict[str, Any]]:
     """List visits within a scope, newest first, with the detectors that they put to the test."""
     return connection.execute(
@@ -100,7 +114,9 @@ def outcomes_of(connection: Connection, estates: Sequence[int]) -> list[dict[str
     ).fetchall()
 
 
-def let_homes(connection: Connection, estates: Sequence[int], on: date) -> list[tuple[int, str, str]]:
+def let_homes(
+    connection: Connection, estates: Sequence[int], on: date
+) -> list[tuple[int, str, str]]:
     """List the homes (id, unit, estate) that are let on a day and were not visited in the half year before it."""
     rows = connection.execute(
         "SELECT u.id, u.code, e.code AS estate FROM units u JOIN estates e ON e.id = u.estate_id WHERE u.estate_id = ANY(%s) "

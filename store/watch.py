@@ -43,7 +43,9 @@ def take(connection: Connection, *, urgent: bool, limit: int = 200) -> list[dict
     ).fetchall()
 
 
-def ended_since(connection: Connection, device_id: int, kind: str, word: str, at: datetime) -> datetime | None:
+def ended_since(
+    connection: Connection, device_id: int, kind: str, word: str, at: datetime
+) -> datetime | None:
     """Return when a condition that began at `at` was over, where that is stored already: a gateway sends its newest first."""
     row = connection.execute(
         "SELECT min(at) AS at FROM events WHERE device_id = %s AND kind = %s AND at > %s AND data->>'state' = 'off' "
@@ -112,7 +114,9 @@ def set_timers(connection: Connection, timers: Sequence[Timer], gone: Sequence[K
             )
 
 
-def take_due(connection: Connection, now: datetime, behind_gateway: Sequence[str], limit: int = 500) -> list[Timer]:
+def take_due(
+    connection: Connection, now: datetime, behind_gateway: Sequence[str], limit: int = 500
+) -> list[Timer]:
     """Take timers that are due, inside the transaction that acts on them.
 
     Those of detectors `behind_gateway` wait on while their device's gateway is silent: its one alert speaks for them.
@@ -129,7 +133,9 @@ def take_due(connection: Connection, now: datetime, behind_gateway: Sequence[str
 
 def _timer(row: dict[str, Any]) -> Timer:
     key = (row["detector"], row["subject_kind"], row["subject_id"])
-    return Timer(key=key, turns=row["turns"], at=row["at"], due_at=row["due_at"], source=row["source"])
+    return Timer(
+        key=key, turns=row["turns"], at=row["at"], due_at=row["due_at"], source=row["source"]
+    )
 
 
 # What is asked for, not told -----------------------------------------------------------------------------------------
@@ -157,7 +163,9 @@ def refusals(connection: Connection, since: datetime) -> dict[int, tuple[int, in
     return {row["id"]: (row["refused"], row["revoked"]) for row in rows}
 
 
-def last_values(connection: Connection, points: Sequence[str], since: datetime) -> list[dict[str, Any]]:
+def last_values(
+    connection: Connection, points: Sequence[str], since: datetime
+) -> list[dict[str, Any]]:
     """List the last values of points by name that are not older than `since`, with their device and where it is mounted."""
     return connection.execute(
         "SELECT p.id AS point_id, p.name AS point, v.at, v.value, d.id AS device_id, d.code AS device, d.kind, d.estate_id, m.unit_id, "

@@ -62,7 +62,9 @@ def add_watch(
     return int(row["id"]) if row else None
 
 
-def end_watch(connection: Connection, watch_id: int, estates: tuple[int, ...], *, actor: str) -> bool:
+def end_watch(
+    connection: Connection, watch_id: int, estates: tuple[int, ...], *, actor: str
+) -> bool:
     """Note that a watch is over; False where there is none within reach."""
     done = connection.execute(
         "UPDATE welfare_watches w SET ended_at = anju_now(), ended_by = %s FROM units u WHERE w.id = %s AND u.id = w.unit_id "

@@ -65,13 +65,19 @@ def _shops(frame: Frame, params: Params) -> list[Finding]:
 def _dormitories(frame: Frame, params: Params) -> list[Finding]:
     staying = strangers.read(frame).staying
     with np.errstate(invalid="ignore"):
-        crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * np.maximum(frame.members, 1)
+        crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * np.maximum(
+            frame.members, 1
+        )
     sleeps = np.where(crowd, 1.0, 0.5)
-    evidence = np.where(staying >= params["extra_sleepers"], sleeps, np.where(staying < 2, -1.0, 0.0))
+    evidence = np.where(
+        staying >= params["extra_sleepers"], sleeps, np.where(staying < 2, -1.0, 0.0)
+    )
     found = []
     for e in _episodes(frame, params, evidence):
         agrees = np.mean(crowd[e.unit, e.span(frame.days)]) >= 0.5
-        found.append(_finding(frame, e, ("dormitory", "water_agrees") if agrees else ("dormitory",)))
+        found.append(
+            _finding(frame, e, ("dormitory", "water_agrees") if agrees else ("dormitory",))
+        )
     return found
 
 
@@ -92,13 +98,19 @@ _FAMILY = {
 def _finding(frame: Frame, e: Episode, reasons: tuple[str, ...]) -> Finding:
     u, kwh, span = e.unit, frame["energy_kwh"], e.span(frame.days)
     return over_days(
-        frame, u, e.start, e.last,
+        frame,
+        u,
+        e.start,
+        e.last,
         # Of one family it is a guess; each further one makes it likely.
-        score=(0.55 if "dormitory" in reasons else 0.35) + 0.25 * (len({_FAMILY[r] for r in reasons}) - 1),
+        score=(0.55 if "dormitory" in reasons else 0.35)
+        + 0.25 * (len({_FAMILY[r] for r in reasons}) - 1),
         reasons=reasons,
         evidence={
             "families": sorted({_FAMILY[r] for r in reasons}),
-            "day_share": mean_of(frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01), 2),
+            "day_share": mean_of(
+                frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01), 2
+            ),
             "callers_per_day": mean_of(frame["strangers_seen"][u, span], 2),
             "sleepers_per_night": mean_of(strangers.read(frame).staying[u, span], 2),
             "l_per_day": mean_of(frame["water_l"][u, span], 2),
@@ -106,7 +118,7 @@ def _finding(frame: Frame, e: Episode, reasons: tuple[str, ...]) -> Finding:
         },
         known=~np.isnan(kwh) | ~np.isnan(frame["entries"]),
         between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
-    )  # fmt: skip
+    )
 
 
 DETECTOR = Detector(

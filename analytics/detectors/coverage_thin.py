@@ -24,14 +24,20 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             days = cover[e.unit, e.span(frame.days)]
             found.append(
                 over_days(
-                    frame, e.unit, e.start, e.last, score=0.99, reasons=(f"{family}_meter_silent",),
+                    frame,
+                    e.unit,
+                    e.start,
+                    e.last,
+                    score=0.99,
+                    reasons=(f"{family}_meter_silent",),
                     evidence={
-                        "families": ["meter"], "supply": family,
+                        "families": ["meter"],
+                        "supply": family,
                         "cover": round(float(np.nansum(days)) / len(days), 2),
                     },
                     known=None,
                 )
-            )  # fmt: skip
+            )
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 

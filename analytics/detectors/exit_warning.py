@@ -33,13 +33,20 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         doors = int((~np.isnan(seen)).sum())
         found.append(
             over_days(
-                frame, u, start, None,
+                frame,
+                u,
+                start,
+                None,
                 score=max(params[kind] for _, kind in kinds),
                 reasons=tuple(sorted({kind for _, kind in kinds})),
-                evidence={"families": ["outside"], "days_seen": int(np.nansum(seen > 0)) if doors else None, "doors": doors},
+                evidence={
+                    "families": ["outside"],
+                    "days_seen": int(np.nansum(seen > 0)) if doors else None,
+                    "doors": doors,
+                },
                 known=None,
             )
-        )  # fmt: skip
+        )
     return found, []
 
 

@@ -48,19 +48,31 @@ def _energy(frame: Frame, params: Params, p: Presence) -> list[Finding]:
         known = frame["energy_cover"] >= params["min_cover"]
         still = frame["energy_kwh"] <= params["still_kwh"]
     signs = np.where(p.water_used, 1.0, np.where(p.water_quiet, -0.2, 0.0))
-    return _findings(frame, params, "electricity", np.where(known, np.where(still, signs, -3.0), 0.0))
+    return _findings(
+        frame, params, "electricity", np.where(known, np.where(still, signs, -3.0), 0.0)
+    )
 
 
-def _findings(frame: Frame, params: Params, supply: str, evidence: NDArray[np.float64]) -> list[Finding]:
+def _findings(
+    frame: Frame, params: Params, supply: str, evidence: NDArray[np.float64]
+) -> list[Finding]:
     with np.errstate(invalid="ignore"):
-        known = (frame["water_cover"] >= params["min_cover"]) | (frame["energy_cover"] >= params["min_cover"])
+        known = (frame["water_cover"] >= params["min_cover"]) | (
+            frame["energy_cover"] >= params["min_cover"]
+        )
     return [
         over_days(
-            frame, e.unit, e.start, e.last, score=0.9, reasons=(f"{supply}_stuck",),
-            evidence={"families": ["meter"], "supply": supply, "lived_days": int(e.height)}, known=known,
+            frame,
+            e.unit,
+            e.start,
+            e.last,
+            score=0.9,
+            reasons=(f"{supply}_stuck",),
+            evidence={"families": ["meter"], "supply": supply, "lived_days": int(e.height)},
+            known=known,
         )
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"])
-    ]  # fmt: skip
+    ]
 
 
 DETECTOR = Detector(

@@ -24,15 +24,22 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     evidence = np.where(over[some], 1.0, np.where(below, -0.2, 0.0))
     found = [
         over_days(
-            frame, e.unit, e.start, e.last, score=0.5, reasons=("power_at_the_limit",),
+            frame,
+            e.unit,
+            e.start,
+            e.last,
+            score=0.5,
+            reasons=("power_at_the_limit",),
             evidence={
                 "families": ["electricity"],
-                "peak_w": round(float(np.nanmax(frame["energy_peak_w"][e.unit, e.span(frame.days)]))),
+                "peak_w": round(
+                    float(np.nanmax(frame["energy_peak_w"][e.unit, e.span(frame.days)]))
+                ),
             },
             known=~np.isnan(frame["energy_peak_w"]),
         )
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some)
-    ]  # fmt: skip
+    ]
     return found, []
 
 

@@ -46,7 +46,9 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
         early = frame["water_first_use_at"] < (frame.day_starts[:-1] + 7.5 * _HOUR_MS)
         late = frame["water_last_use_at"] > (frame.day_starts[:-1] + 20 * _HOUR_MS)
         kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.nan)
-        usual = np.where(np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh)[:, None]
+        usual = np.where(
+            np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh
+        )[:, None]
         powered = (kwh > params["lived_share"] * usual) & ~p.energy_even
         dark = kwh <= 0.5 * params["lived_share"] * usual
         slept = (frame["strangers_nights"] > 0) & frame.fitted["lock"]
@@ -85,7 +87,11 @@ def _unlet(frame: Frame, params: Params) -> _Unlet:
         few, unlet = frame.of(some), unlet[some]
         p = presence.read(frame, params).of(some)
         with np.errstate(invalid="ignore"):
-            known = ~np.isnan(p.used_l) | (few["energy_cover"] > 0) | (few.fitted["lock"] & ~np.isnan(few["entries"]))
+            known = (
+                ~np.isnan(p.used_l)
+                | (few["energy_cover"] > 0)
+                | (few.fitted["lock"] & ~np.isnan(few["entries"]))
+            )
         weight = np.where(unlet, _evidence(few, params, p), np.float32(OUTSIDE))
         frame.derived[key] = _Unlet(frame=few, p=p, unlet=unlet, known=known, weight=weight)
     found: _Unlet = frame.derived[key]
@@ -159,7 +165,10 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
     families = {"water_used": "water", "electricity_used": "electricity", "nights_spent": "access"}
     litres = frame["water_l"][u, span]
     return over_days(
-        frame, u, start, last,
+        frame,
+        u,
+        start,
+        last,
         score=1.0 - 0.08 * 0.4 ** (len(reasons) - 1),
         reasons=tuple(reasons),
         evidence={
@@ -169,8 +178,11 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
             "nights": int(nights),
         },
         known=known,
-        between=(max(0, start) if ended else max(0, episode.start - 1), max(0, start) if ended else episode.start + 1),
-    )  # fmt: skip
+        between=(
+            max(0, start) if ended else max(0, episode.start - 1),
+            max(0, start) if ended else episode.start + 1,
+        ),
+    )
 
 
 UNAUTHORISED = Detector(

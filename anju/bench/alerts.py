@@ -60,7 +60,9 @@ class Site:
     seen: dict[int, float]
 
 
-def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, events: int, every_s: float) -> Told:
+def measure(
+    admin_dsn: str, level: Level, home: Path, *, rate: int, events: int, every_s: float
+) -> Told:
     """Send smoke events beside `rate` readings a second and note when each is in the stream."""
     with _site(admin_dsn, level, home, {ESTATE: [(MARKER, events)]}) as site:
         load = Load(port=site.port, messages=int(rate * (events * every_s + 6)), rate=rate)
@@ -120,10 +122,16 @@ def _storm(estates: dict[str, list[tuple[str, int]]]) -> Iterator[bytes]:
                     for n in range(first, min(first + TOGETHER, count))
                 )
                 yield packet(
-                    wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(mid, now, items), mid % 65_535 + 1
+                    wire.up_topic(estate, gateway, wire.Up.EVENTS),
+                    _message(mid, now, items),
+                    mid % 65_535 + 1,
                 )
             state = {"v": 1, "boot": "storm", "online": False, "at": now}
-            yield packet(wire.up_topic(estate, gateway, wire.Up.STATE), json.dumps(state).encode(), mid % 65_535 + 1)
+            yield packet(
+                wire.up_topic(estate, gateway, wire.Up.STATE),
+                json.dumps(state).encode(),
+                mid % 65_535 + 1,
+            )
 
 
 def _publish_smoke(
@@ -131,7 +139,9 @@ def _publish_smoke(
 ) -> None:
     at = int(time.time() * 1000)
     item = f'{{"device":"{_device(gateway, device)}","at":{at},"id":"s{device}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}'
-    raw = packet(wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(seq, at, item), seq % 65_535 + 1)
+    raw = packet(
+        wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(seq, at, item), seq % 65_535 + 1
+    )
     sent[f"s{device}"] = time.monotonic()
     line.sendall(raw)
 
@@ -170,7 +180,10 @@ def _collect(site: Site, sent: dict[str, float]) -> Told:
                 break
             time.sleep(0.5)
     seen = {event: site.seen[alert] for event, alert in found.items() if alert in site.seen}
-    return Told(spans=[seen[event] - at for event, at in sent.items() if event in seen], missing=len(sent) - len(seen))
+    return Told(
+        spans=[seen[event] - at for event, at in sent.items() if event in seen],
+        missing=len(sent) - len(seen),
+    )
 
 
 def _wait_quiet(look: Connection, site: Site) -> None:
@@ -190,7 +203,9 @@ def _everything(look: Connection, detector: str | None = None) -> Wanted:
 
 
 @contextmanager
-def _site(admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tuple[str, int]]]) -> Iterator[Site]:
+def _site(
+    admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tuple[str, int]]]
+) -> Iterator[Site]:
     """Start every part, and a client that listens."""
     home.mkdir(parents=True, exist_ok=True)
     broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
@@ -204,12 +219,17 @@ def _site(admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tupl
             settings = {"ANJU_DSN": dsn, "ANJU_API_PORT": str(port), **more}
             children = [
                 *ingest,
-                *(start_anju(name, [name], home / f"{name}.log", settings) for name in ("analytics", "api")),
+                *(
+                    start_anju(name, [name], home / f"{name}.log", settings)
+                    for name in ("analytics", "api")
+                ),
             ]
             wait_for(lambda: answers(port), children[-1])
             seen: dict[int, float] = {}
             listening = threading.Event()
-            threading.Thread(target=_listen, args=(port, password, seen, listening), daemon=True).start()
+            threading.Thread(
+                target=_listen, args=(port, password, seen, listening), daemon=True
+            ).start()
             if not listening.wait(20):
                 raise BenchFailed("the stream did not open")
             time.sleep(2)
@@ -225,12 +245,25 @@ def _register(dsn: str, estates: dict[str, list[tuple[str, int]]]) -> str:
     with connect(dsn) as connection:
         for estate, gateways in estates.items():
             devices = [
-                {"estate": estate, "gateway": gateway, "code": _device(gateway, n), "kind": "detector", "profile": "smoke-detector"}
-                for gateway, count in gateways for n in range(count)
-            ]  # fmt: skip
-            sheets = {"gateways": [{"estate": estate, "code": gateway} for gateway, _ in gateways], "devices": devices}
+                {
+                    "estate": estate,
+                    "gateway": gateway,
+                    "code": _device(gateway, n),
+                    "kind": "detector",
+                    "profile": "smoke-detector",
+                }
+                for gateway, count in gateways
+                for n in range(count)
+            ]
+            sheets = {
+                "gateways": [{"estate": estate, "code": gateway} for gateway, _ in gateways],
+                "devices": devices,
+            }
             if estate != ESTATE:
-                sheets = {"estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}], **sheets}
+                sheets = {
+                    "estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}],
+                    **sheets,
+                }
             report = import_rows(connection, sheets)
             if report.errors:
                 raise BenchFailed(str(report.errors[0]))
@@ -243,9 +276,13 @@ def _listen(port: int, password: str, seen: dict[int, float], listening: threadi
     """Hold a stream open, and note when each alert was first in it."""
     home = f"http://127.0.0.1:{port}/api/v1"
     with httpx2.Client(timeout=None, trust_env=False) as client:
-        token = client.post(f"{home}/session", json={"name": "bench", "password": password}).json()["token"]
+        token = client.post(f"{home}/session", json={"name": "bench", "password": password}).json()[
+            "token"
+        ]
         try:
-            with client.stream("GET", f"{home}/stream", headers={"Authorization": f"Bearer {token}"}) as answer:
+            with client.stream(
+                "GET", f"{home}/stream", headers={"Authorization": f"Bearer {token}"}
+            ) as answer:
                 for line in answer.iter_lines():
                     if line.startswith("event: hello"):
                         listening.set()

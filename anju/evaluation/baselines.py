@@ -13,7 +13,10 @@ from analytics.frame import Frame, Mask, runs_of
 def changed_consumption(frame: Frame) -> NDArray[np.float64]:
     """Rank subletting by consumption alone: how far the last eight weeks' water and power lie from the half year before them."""
     score = np.zeros(len(frame.units))
-    now, past = slice(max(0, frame.days - 56), frame.days), slice(max(0, frame.days - 238), max(1, frame.days - 56))
+    now, past = (
+        slice(max(0, frame.days - 56), frame.days),
+        slice(max(0, frame.days - 238), max(1, frame.days - 56)),
+    )
     with np.errstate(all="ignore"):
         for name in ("water_l", "energy_kwh"):
             values = frame[name]

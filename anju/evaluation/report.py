@@ -38,8 +38,11 @@ def evaluate_cities(
         "detectors": [_row(key, total, years) for key, total in totals.items()],
         "subletting": {k: asdict(v) if isinstance(v, Rate) else v for k, v in ranked.items()},
         "threshold": _row("threshold", threshold, years),
-        "seeds": [{"seed": c.seed, "visits": r.visits, "hits": r.hits, "sublets": r.sublets} for c, r in zip(cities, rankings, strict=True)],
-    }  # fmt: skip
+        "seeds": [
+            {"seed": c.seed, "visits": r.visits, "hits": r.hits, "sublets": r.sublets}
+            for c, r in zip(cities, rankings, strict=True)
+        ],
+    }
 
 
 def _add(total: Tally, more: Tally) -> None:
@@ -55,8 +58,14 @@ def _add(total: Tally, more: Tally) -> None:
 def _row(key: str, t: Tally, years: float) -> dict[str, Any]:
     wrong = t.leads - t.right
     return {
-        "detector": key, "leads": t.leads, "precision": asdict(rate(t.right, t.leads)), "truths": t.truths,
-        "recall": asdict(rate(t.found, t.truths)), "start_within_2": score.within(t.start_errors, 2) if t.start_errors else None,
-        "delay": float(np.median(t.delays)) if t.delays else None, "abstained": t.abstained,
-        "false_per_1000_year": 1000 * wrong / years, "false_per_10000_month": 10_000 * wrong / years / 12,
-    }  # fmt: skip
+        "detector": key,
+        "leads": t.leads,
+        "precision": asdict(rate(t.right, t.leads)),
+        "truths": t.truths,
+        "recall": asdict(rate(t.found, t.truths)),
+        "start_within_2": score.within(t.start_errors, 2) if t.start_errors else None,
+        "delay": float(np.median(t.delays)) if t.delays else None,
+        "abstained": t.abstained,
+        "false_per_1000_year": 1000 * wrong / years,
+        "false_per_10000_month": 10_000 * wrong / years / 12,
+    }

@@ -13,7 +13,17 @@ from functools import partial
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from casework.notices.rules import CALLING, Apprise, Bot, Email, Notices, Push, Rule, Template, Webhook
+from casework.notices.rules import (
+    CALLING,
+    Apprise,
+    Bot,
+    Email,
+    Notices,
+    Push,
+    Rule,
+    Template,
+    Webhook,
+)
 from domain.access import CLASSES_OF, Role
 from domain.alerting import AlertClass, Severity
 from store import deliveries, push
@@ -47,7 +57,9 @@ def plan_all(connection: Connection, notices: Notices, say: Say, now: datetime) 
             wanted = [
                 message
                 for change in changes
-                for message in plan(change, notices, say, now, partial(push.list_browsers, connection))
+                for message in plan(
+                    change, notices, say, now, partial(push.list_browsers, connection)
+                )
             ]
             deliveries.add_deliveries(connection, wanted)
         made += len(wanted)
@@ -56,7 +68,11 @@ def plan_all(connection: Connection, notices: Notices, say: Say, now: datetime) 
 
 
 def plan(
-    change: dict[str, Any], notices: Notices, say: Say, now: datetime, browsers: Browsers = lambda _role, _estate: []
+    change: dict[str, Any],
+    notices: Notices,
+    say: Say,
+    now: datetime,
+    browsers: Browsers = lambda _role, _estate: [],
 ) -> list[Delivery]:
     """Say which messages a change asks for; `change` is its row with its alert's columns, the estate's code and time zone."""
     made = []
@@ -80,11 +96,20 @@ def plan(
             subject, body = _words(channel, change, say, message_id)
             made.append(
                 Delivery(
-                    message_id=message_id, channel=rule.channel, rule=rule.name, recipient=recipient, alert_id=change["id"],
-                    seq=change["seq"], urgent=change["alert_class"] == AlertClass.LIFE_SAFETY, unless=_unless(rule, machine=machine),
-                    subject=subject, body=body, made_at=now, due_at=due_at,
+                    message_id=message_id,
+                    channel=rule.channel,
+                    rule=rule.name,
+                    recipient=recipient,
+                    alert_id=change["id"],
+                    seq=change["seq"],
+                    urgent=change["alert_class"] == AlertClass.LIFE_SAFETY,
+                    unless=_unless(rule, machine=machine),
+                    subject=subject,
+                    body=body,
+                    made_at=now,
+                    due_at=due_at,
                 )
-            )  # fmt: skip
+            )
     return made
 
 
@@ -92,10 +117,14 @@ def again(sent: dict[str, Any], rule: Rule, now: datetime) -> Delivery:
     """Make the next message of a rule that repeats until somebody has acknowledged."""
     number = int(sent["message_id"].rpartition("-")[2]) + 1
     kept = {name: sent[name] for name in Delivery.__slots__}
-    return Delivery(**{
-        **kept, "message_id": f"{sent['message_id'].rpartition('-')[0]}-{number}", "made_at": now,
-        "due_at": now + timedelta(seconds=rule.repeat_s),
-    })  # fmt: skip
+    return Delivery(
+        **{
+            **kept,
+            "message_id": f"{sent['message_id'].rpartition('-')[0]}-{number}",
+            "made_at": now,
+            "due_at": now + timedelta(seconds=rule.repeat_s),
+        }
+    )
 
 
 def when(rule: Rule, change: dict[str, Any], now: datetime) -> datetime | None:
@@ -139,7 +168,13 @@ def _asks(rule: Rule, change: dict[str, Any], *, seen: frozenset[str], machine: 
 def _unless(rule: Rule, *, machine: bool) -> str:
     if machine:
         return "never"
-    return "acknowledged" if rule.after_s or rule.repeat_s else "over" if rule.digest_min or rule.quiet else "never"
+    return (
+        "acknowledged"
+        if rule.after_s or rule.repeat_s
+        else "over"
+        if rule.digest_min or rule.quiet
+        else "never"
+    )
 
 
 def _id(seq: int, rule: str, recipient: str, number: int) -> str:
@@ -148,19 +183,38 @@ def _id(seq: int, rule: str, recipient: str, number: int) -> str:
 
 
 def _words(
-    channel: Email | Bot | Template | Webhook | Push | Apprise, change: dict[str, Any], say: Say, message_id: str
+    channel: Email | Bot | Template | Webhook | Push | Apprise,
+    change: dict[str, Any],
+    say: Say,
+    message_id: str,
 ) -> tuple[str, str]:
     said = say(change, channel.language)
     if isinstance(channel, Webhook):
         return said.title, _cloud_event(change, said, message_id)
     mark = {"zh": "【演练】", "en": "[drill] "}[channel.language] if change["drill"] else ""
-    return f"{mark}{said.title} · {change['estate']} · {change['subject']}", f"{said.sentence}\n{said.advice}"
+    return (
+        f"{mark}{said.title} · {change['estate']} · {change['subject']}",
+        f"{said.sentence}\n{said.advice}",
+    )
 
 
 def _cloud_event(change: dict[str, Any], said: Said, message_id: str) -> str:
     """Word a change as a CloudEvent 1.0 in JSON (cloudevents.io, spec 1.0.2)."""
-    shown = ("id", "estate", "detector", "subject_kind", "subject", "alert_class", "severity", "condition", "acknowledgement",
-             "suppression", "drill", "occurrences", "version")  # fmt: skip
+    shown = (
+        "id",
+        "estate",
+        "detector",
+        "subject_kind",
+        "subject",
+        "alert_class",
+        "severity",
+        "condition",
+        "acknowledgement",
+        "suppression",
+        "drill",
+        "occurrences",
+        "version",
+    )
     at = {
         name: None if change[name] is None else change[name].isoformat()
         for name in ("since_at", "raised_at", "ended_at")
@@ -172,8 +226,17 @@ def _cloud_event(change: dict[str, Any], said: Said, message_id: str) -> str:
         "seq": change["seq"],
         **said._asdict(),
     }
-    return json.dumps({
-        "specversion": "1.0", "id": message_id, "source": f"/anju/{change['estate']}", "type": f"anju.alert.{change['step']}",
-        "subject": f"alerts/{change['id']}", "time": change["changed_at"].isoformat(), "datacontenttype": "application/json",
-        "data": data,
-    }, ensure_ascii=False, separators=(",", ":"))  # fmt: skip
+    return json.dumps(
+        {
+            "specversion": "1.0",
+            "id": message_id,
+            "source": f"/anju/{change['estate']}",
+            "type": f"anju.alert.{change['step']}",
+            "subject": f"alerts/{change['id']}",
+            "time": change["changed_at"].isoformat(),
+            "datacontenttype": "application/json",
+            "data": data,
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )

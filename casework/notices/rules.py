@@ -57,7 +57,9 @@ class Bot(_Channel):
     kind: Literal["wecom", "dingtalk", "feishu"]
     key: str
     secret: str | None = None
-    url: str | None = Field(None, description="its address without the key, where it is not the provider's own")
+    url: str | None = Field(
+        None, description="its address without the key, where it is not the provider's own"
+    )
     per_minute: int = Field(18, ge=1, le=100)
 
 
@@ -69,7 +71,9 @@ class Template(_Channel):
     headers: dict[str, str] = Field(default_factory=dict)
     body: dict[str, Any]
     form: bool = Field(False, description="send the body as a form and not as JSON")
-    ok: dict[str, Any] = Field(default_factory=dict, description="fields of a good answer, such as {Code = 'OK'}")
+    ok: dict[str, Any] = Field(
+        default_factory=dict, description="fields of a good answer, such as {Code = 'OK'}"
+    )
     to: list[str] = Field(min_length=1)
 
 
@@ -114,9 +118,15 @@ class Rule(_Table):
     hours: tuple[time, time] | None = Field(
         None, description="local hours in which this rule is in force, such as ['08:00', '18:00']"
     )
-    after_s: float = Field(0, ge=0, le=86_400, description="only if it is still unacknowledged so long after")
-    repeat_s: float = Field(0, ge=0, le=86_400, description="again every so often, until it is acknowledged")
-    digest_min: int = Field(0, ge=0, le=1_440, description="gathered and sent together every so many minutes")
+    after_s: float = Field(
+        0, ge=0, le=86_400, description="only if it is still unacknowledged so long after"
+    )
+    repeat_s: float = Field(
+        0, ge=0, le=86_400, description="again every so often, until it is acknowledged"
+    )
+    digest_min: int = Field(
+        0, ge=0, le=1_440, description="gathered and sent together every so many minutes"
+    )
     quiet: tuple[time, time] | None = Field(
         None, description="local hours in which what can wait waits; a life never does"
     )
@@ -148,9 +158,15 @@ class Notices(_Table):
                 raise ValueError(
                     f"rule {rule.name!r} names the channel {rule.channel!r}, which is none of {sorted(self.channels)}"
                 )
-            unseen = sorted(set(rule.classes) - CLASSES_OF[channel.role]) if "classes" in rule.model_fields_set else []
+            unseen = (
+                sorted(set(rule.classes) - CLASSES_OF[channel.role])
+                if "classes" in rule.model_fields_set
+                else []
+            )
             if unseen:
-                raise ValueError(f"rule {rule.name!r}: the role {channel.role} of its channel does not see {unseen}")
+                raise ValueError(
+                    f"rule {rule.name!r}: the role {channel.role} of its channel does not see {unseen}"
+                )
         return self
 
 
@@ -164,7 +180,10 @@ def load_notices(path: Path | None, environment: Mapping[str, str] = os.environ)
     try:
         table = tomllib.loads(path.read_text("utf-8"))
         table["channels"] = {
-            name: {key: _secret(value, f"channels.{name}.{key}", environment) for key, value in channel.items()}
+            name: {
+                key: _secret(value, f"channels.{name}.{key}", environment)
+                for key, value in channel.items()
+            }
             for name, channel in table.get("channels", {}).items()
         }
         return Notices.model_validate(table)
@@ -173,7 +192,9 @@ def load_notices(path: Path | None, environment: Mapping[str, str] = os.environ)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadNotices(f"{path}: {where}: {str(first['msg']).removeprefix('Value error, ')}") from None
+        raise BadNotices(
+            f"{path}: {where}: {str(first['msg']).removeprefix('Value error, ')}"
+        ) from None
 
 
 def _secret(value: Any, where: str, environment: Mapping[str, str]) -> Any:

@@ -39,7 +39,11 @@ class Sender:
     """Sends what is due on every channel. `carriers` are for tests; by default each channel's own."""
 
     def __init__(
-        self, notices: Notices, *, rng: random.Random | None = None, carriers: Mapping[str, Carrier] | None = None
+        self,
+        notices: Notices,
+        *,
+        rng: random.Random | None = None,
+        carriers: Mapping[str, Carrier] | None = None,
     ) -> None:
         self._notices = notices
         self._rules = {rule.name: rule for rule in notices.rules}
@@ -72,14 +76,18 @@ class Sender:
                 if self._send(connection, name, together, now):
                     sent += len(together)
 
-    def _send(self, connection: Connection, name: str, rows: Sequence[dict[str, Any]], now: datetime) -> bool:
+    def _send(
+        self, connection: Connection, name: str, rows: Sequence[dict[str, Any]], now: datetime
+    ) -> bool:
         ids = [row["id"] for row in rows]
         try:
             self._carriers[name].send(_message(rows, now))
         except Failed as error:
             self._failed(connection, name, rows, error, now)
             return False
-        except Exception as error:  # a bug with one message must not keep a fire alarm from going out
+        except (
+            Exception
+        ) as error:  # a bug with one message must not keep a fire alarm from going out
             log.exception("notice_bug", channel=name, message=rows[0]["message_id"])
             self._failed(connection, name, rows, Failed(f"a bug: {error!r}"), now)
             return False
@@ -93,9 +101,20 @@ class Sender:
         return True
 
     def _failed(
-        self, connection: Connection, name: str, rows: Sequence[dict[str, Any]], error: Failed, now: datetime
+        self,
+        connection: Connection,
+        name: str,
+        rows: Sequence[dict[str, Any]],
+        error: Failed,
+        now: datetime,
     ) -> None:
-        log.warning("notice_failed", channel=name, message=rows[0]["message_id"], why=str(error), messages=len(rows))
+        log.warning(
+            "notice_failed",
+            channel=name,
+            message=rows[0]["message_id"],
+            why=str(error),
+            messages=len(rows),
+        )
         if error.gone:
             deliveries.note_failing(connection, name, now, None)
             deliveries.disable(connection, name, now, str(error))
@@ -116,14 +135,21 @@ class Sender:
         deliveries.put_off(connection, [row["id"] for row in rest], until, str(error))
         since = deliveries.note_failing(connection, name, now, until)
         if now - since > DISABLE:
-            deliveries.disable(connection, name, now, f"failing since {since.isoformat(timespec='minutes')}: {error}")
+            deliveries.disable(
+                connection,
+                name,
+                now,
+                f"failing since {since.isoformat(timespec='minutes')}: {error}",
+            )
 
     def _wait(self, tries: int, longest: timedelta) -> timedelta:
         wait: timedelta = min(FIRST_WAIT * 2 ** min(tries, 20), longest)
         return wait * (1 + self._rng.uniform(-JITTER, JITTER))
 
 
-def _together(due: Sequence[dict[str, Any]], channel: Channel, room: int) -> Sequence[dict[str, Any]]:
+def _together(
+    due: Sequence[dict[str, Any]], channel: Channel, room: int
+) -> Sequence[dict[str, Any]]:
     """Say which messages go as one: the next by itself, or all that a person would otherwise drown in.
 
     To a machine each goes by itself. To people what is urgent does too, as long as the way has room for each of them.
@@ -131,7 +157,11 @@ def _together(due: Sequence[dict[str, Any]], channel: Channel, room: int) -> Seq
     first = due[0]
     if isinstance(channel, Webhook):
         return [first]
-    same = [row for row in due if row["recipient"] == first["recipient"] and row["urgent"] == first["urgent"]]
+    same = [
+        row
+        for row in due
+        if row["recipient"] == first["recipient"] and row["urgent"] == first["urgent"]
+    ]
     if (first["urgent"] and room >= len(same)) or len(same) < BUNDLE_FROM:
         return [first]
     if first["urgent"] and room > 1:

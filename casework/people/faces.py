@@ -28,7 +28,13 @@ class Refused(Exception):
 
 
 def record(
-    connection: Connection, estate_id: int, asked: dict[str, Any], *, actor: str, now: datetime, today: date
+    connection: Connection,
+    estate_id: int,
+    asked: dict[str, Any],
+    *,
+    actor: str,
+    now: datetime,
+    today: date,
 ) -> str:
     """Record a consent; returns its number.
 
@@ -41,20 +47,35 @@ def record(
     if asked["given_at"] > now + timedelta(minutes=5):
         raise Refused("given_at lies ahead")
     if not today < asked["holds_to"] <= today + timedelta(days=MOST_DAYS):
-        raise Refused(f"holds_to: a day after today and within {MOST_DAYS} days; then the person is asked again")
+        raise Refused(
+            f"holds_to: a day after today and within {MOST_DAYS} days; then the person is asked again"
+        )
     if not faces.assessment_holds(connection, estate_id, asked["assessment"], today):
         raise Refused(
             f"there is no impact assessment {asked['assessment']!r} of this estate on file that is not due for review"
         )
     home = faces.find_home_entrance(connection, estate_id, asked["person"], today)
     if home is None:
-        raise Refused(f"{asked['person']!r} lives at no home of this estate now; register the tenancy first")
+        raise Refused(
+            f"{asked['person']!r} lives at no home of this estate now; register the tenancy first"
+        )
     if home["entrance_id"] is None:
-        raise Refused("the home has no entrance in the register: a face is compared at a person's own entrance only")
+        raise Refused(
+            "the home has no entrance in the register: a face is compared at a person's own entrance only"
+        )
     code = faces.new_code()
-    row = {**asked, **home, "code": code, "estate_id": estate_id, "purpose": "entrance", "recorded_by": actor}
+    row = {
+        **asked,
+        **home,
+        "code": code,
+        "estate_id": estate_id,
+        "purpose": "entrance",
+        "recorded_by": actor,
+    }
     if not faces.add_consent(connection, row):
-        raise Refused("this person's consent for this entrance is on record already; withdraw it first, or let it run")
+        raise Refused(
+            "this person's consent for this entrance is on record already; withdraw it first, or let it run"
+        )
     return code
 
 
@@ -69,7 +90,9 @@ def withdraw(connection: Connection, ring: Keyring, code: str, *, actor: str, wh
 def withdraw_again(connection: Connection, ring: Keyring) -> int:
     """End again what a restored backup brought back; returns how many."""
     back = [
-        code for code in faces.standing_codes(connection) if people.was_erased(connection, ring.index("consent", code))
+        code
+        for code in faces.standing_codes(connection)
+        if people.was_erased(connection, ring.index("consent", code))
     ]
     for code in back:
         faces.withdraw(connection, code, actor="restore", why="it had ended before the restore")
@@ -110,11 +133,20 @@ def count_day(connection: Connection, now: datetime, today: date) -> int:
     reached = subjects >= FILE_AT
     due = filing["due_on"].isoformat() if filing is not None else ""
     wanted = Raise(
-        estate_id=estate, detector=DETECTOR, subject_kind="estate", subject_id=estate, subject="faces", dedup_key="filing" if reached else "warning",
-        alert_class=AlertClass.PRIVACY, severity=Severity.HIGH if reached else Severity.MEDIUM, score=1.0,
-        reasons=("filing_due" if reached else "filing_near",), evidence={"subjects": subjects, "limit": FILE_AT, "due_on": due},
-        policy_version="1", since_at=now,
-    )  # fmt: skip
+        estate_id=estate,
+        detector=DETECTOR,
+        subject_kind="estate",
+        subject_id=estate,
+        subject="faces",
+        dedup_key="filing" if reached else "warning",
+        alert_class=AlertClass.PRIVACY,
+        severity=Severity.HIGH if reached else Severity.MEDIUM,
+        score=1.0,
+        reasons=("filing_due" if reached else "filing_near",),
+        evidence={"subjects": subjects, "limit": FILE_AT, "due_on": due},
+        policy_version="1",
+        since_at=now,
+    )
     raised = alerts.raise_alert(connection, wanted, actor="privacy watch")[1]
     if raised:
         audit.append(

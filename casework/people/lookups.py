@@ -47,16 +47,31 @@ def ask(
         raise Refused(f"purpose {purpose!r}: use one of {', '.join(sorted(policy.purposes))}")
     beyond = sorted(set(fields) - set(known.fields))
     if beyond:
-        raise Refused(f"for the purpose {purpose!r} one looks at {', '.join(known.fields)}, not at {', '.join(beyond)}")
+        raise Refused(
+            f"for the purpose {purpose!r} one looks at {', '.join(known.fields)}, not at {', '.join(beyond)}"
+        )
     seen = people.persons_looked_at(connection, who.user_id, now - timedelta(days=1))
     if person["id"] not in seen and len(seen) >= policy.persons_per_day:
-        raise TooMany(f"{policy.persons_per_day} persons a day; this is one more. Ask your privacy officer")
+        raise TooMany(
+            f"{policy.persons_per_day} persons a day; this is one more. Ask your privacy officer"
+        )
     granted = not set(fields) & set(known.second_person)
-    lasts = timedelta(minutes=policy.shown_minutes) if granted else timedelta(hours=policy.waits_hours)
+    lasts = (
+        timedelta(minutes=policy.shown_minutes) if granted else timedelta(hours=policy.waits_hours)
+    )
     made = people.add_lookup(
-        connection, person_id=person["id"], estate_id=person["estate_id"], user_id=who.user_id, asked_by=who.name, role=str(who.role),
-        purpose=purpose, reference=reference, fields=sorted(set(fields)), granted=granted, expires_at=now + lasts,
-    )  # fmt: skip
+        connection,
+        person_id=person["id"],
+        estate_id=person["estate_id"],
+        user_id=who.user_id,
+        asked_by=who.name,
+        role=str(who.role),
+        purpose=purpose,
+        reference=reference,
+        fields=sorted(set(fields)),
+        granted=granted,
+        expires_at=now + lasts,
+    )
     state = "granted" if granted else "asked"
     _record(
         connection,
@@ -125,15 +140,26 @@ def show(
         raise LookupError(f"look-up {lookup_id}")
     if row["state"] != "granted" or row["over"]:
         raise Refused(
-            "this look-up was not granted" if row["state"] != "granted" else "this look-up is over; ask again"
+            "this look-up was not granted"
+            if row["state"] != "granted"
+            else "this look-up is over; ask again"
         )
     person = people.find_person(connection, who.estate_ids, row["code"]) if row["code"] else None
     if person is None:
         raise Refused("this person was erased")
     _record(
-        connection, who, "showPerson", lookup_id, row["code"], row["estate_id"], row["purpose"], row["reference"], "shown", source,
+        connection,
+        who,
+        "showPerson",
+        lookup_id,
+        row["code"],
+        row["estate_id"],
+        row["purpose"],
+        row["reference"],
+        "shown",
+        source,
         row["fields"],
-    )  # fmt: skip
+    )
     people.note_shown(connection, lookup_id)
     try:
         fields = vault.opened(ring, person)
@@ -156,7 +182,16 @@ def _record(
     fields: Sequence[str] = (),
 ) -> None:
     audit.append(
-        connection, actor=who.name, role=str(who.role), action=action, object=f"lookup:{lookup_id}", subject=f"person:{code}",
-        purpose=purpose, reference=reference, result=result, source=source, estate_id=estate_id,
+        connection,
+        actor=who.name,
+        role=str(who.role),
+        action=action,
+        object=f"lookup:{lookup_id}",
+        subject=f"person:{code}",
+        purpose=purpose,
+        reference=reference,
+        result=result,
+        source=source,
+        estate_id=estate_id,
         detail={"fields": list(fields)} if fields else None,
-    )  # fmt: skip
+    )

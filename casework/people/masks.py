@@ -10,7 +10,11 @@ def mask_name(name: str) -> str:
 
 def mask_id_number(number: str) -> str:
     """Keep the first and the last sign."""
-    return number[:1] + "*" * max(1, len(number) - 2) + number[-1:] if len(number) > 2 else "*" * len(number)
+    return (
+        number[:1] + "*" * max(1, len(number) - 2) + number[-1:]
+        if len(number) > 2
+        else "*" * len(number)
+    )
 
 
 def mask_phone(phone: str) -> str:

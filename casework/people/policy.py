@@ -29,13 +29,18 @@ class Purpose(BaseModel):
 FIELDS = ("name", "id_number", "phone")
 _ALL = {"fields": FIELDS}
 DEFAULT_PURPOSES = {
-    "emergency": Purpose(zh="生命安全处置", en="a life-safety alert", fields=("name", "phone"), second_person=()),
+    "emergency": Purpose(
+        zh="生命安全处置", en="a life-safety alert", fields=("name", "phone"), second_person=()
+    ),
     "welfare_check": Purpose(zh="关爱走访", en="looking after somebody who asked for it"),
     "visit": Purpose(zh="入户核查准备", en="preparing a home visit"),
     "rectification": Purpose(zh="整改与退出办理", en="rectification or exit", **_ALL),
     "subject_request": Purpose(zh="本人申请查阅或更正", en="the person's own request", **_ALL),
     "legal_order": Purpose(
-        zh="司法或行政机关依法调取", en="a court's or authority's order", fields=FIELDS, second_person=FIELDS
+        zh="司法或行政机关依法调取",
+        en="a court's or authority's order",
+        fields=FIELDS,
+        second_person=FIELDS,
     ),
 }
 
@@ -61,7 +66,9 @@ class PeoplePolicy(BaseModel):
     keep_deliveries_days: int = Field(180, ge=1)
     keep_quarantine_days: int = Field(30, ge=1)
     keep_lookups_days: int = Field(
-        1095, ge=1095, description="records of who looked are kept three years at least (PIPL art. 56)"
+        1095,
+        ge=1095,
+        description="records of who looked are kept three years at least (PIPL art. 56)",
     )
     #: Homes that a cell of an export for people outside has at least.
     least_homes: int = Field(10, ge=3)
@@ -80,9 +87,13 @@ def load_people_policy(path: Path | None) -> PeoplePolicy:
         raise BadPeoplePolicy(f"{path.name}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadPeoplePolicy(f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BadPeoplePolicy(
+            f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
     for name, purpose in policy.purposes.items():
         odd = (set(purpose.fields) | set(purpose.second_person)) - set(FIELDS)
         if odd:
-            raise BadPeoplePolicy(f"{path.name}: purposes.{name}: {sorted(odd)}: use {', '.join(FIELDS)}")
+            raise BadPeoplePolicy(
+                f"{path.name}: purposes.{name}: {sorted(odd)}: use {', '.join(FIELDS)}"
+            )
     return policy

@@ -40,7 +40,9 @@ def checked(fields: Mapping[str, str]) -> dict[str, str]:
         if name == "id_number":
             text = text.upper()
             if len(text) == 18 and not valid_id_number(text):
-                raise BadPerson("id_number: its check digit is wrong (GB 11643); look at the document again")
+                raise BadPerson(
+                    "id_number: its check digit is wrong (GB 11643); look at the document again"
+                )
         if name == "phone":
             text = re.sub(r"[\s()-]", "", text)
             if not _PHONE.fullmatch(text):
@@ -61,7 +63,14 @@ def _place(code: str, field: str) -> str:
     return f"person|{code}|{field}"
 
 
-def put(connection: Connection, ring: Keyring, code: str, fields: Mapping[str, str], *, collected_for: str) -> bool:
+def put(
+    connection: Connection,
+    ring: Keyring,
+    code: str,
+    fields: Mapping[str, str],
+    *,
+    collected_for: str,
+) -> bool:
     """Keep a resident's fields, sealed under a new key of their own; False where the register knows no such resident.
 
     Raises: BadPerson, also for one who was erased.
@@ -71,10 +80,19 @@ def put(connection: Connection, ring: Keyring, code: str, fields: Mapping[str, s
         raise BadPerson("this resident was erased; take up a new code with a new consent")
     wrapped_by, wrapped = ring.wrap(key, code)
     return people.save_person(
-        connection, code, collected_for=collected_for, wrapped=wrapped, wrapped_by=wrapped_by,
-        sealed={name: seal(ring.scheme, key, known[name].encode(), _place(code, name)) if name in known else None for name in FIELDS},
+        connection,
+        code,
+        collected_for=collected_for,
+        wrapped=wrapped,
+        wrapped_by=wrapped_by,
+        sealed={
+            name: seal(ring.scheme, key, known[name].encode(), _place(code, name))
+            if name in known
+            else None
+            for name in FIELDS
+        },
         indexes={name: ring.index(name, known[name]) if name in known else None for name in FIELDS},
-    )  # fmt: skip
+    )
 
 
 def opened(ring: Keyring, row: Mapping[str, Any]) -> dict[str, str]:
@@ -98,8 +116,16 @@ def masked(ring: Keyring, row: Mapping[str, Any]) -> dict[str, Any]:
         fields = opened(ring, row)
     except NotOpened:
         fields = {}
-    shown: dict[str, Any] = {name: MASKS[name](fields[name]) if name in fields else None for name in FIELDS}
-    return {"code": row["code"], "estate": row["estate"], "unit": row["unit"], "readable": bool(fields), **shown}
+    shown: dict[str, Any] = {
+        name: MASKS[name](fields[name]) if name in fields else None for name in FIELDS
+    }
+    return {
+        "code": row["code"],
+        "estate": row["estate"],
+        "unit": row["unit"],
+        "readable": bool(fields),
+        **shown,
+    }
 
 
 def erase(connection: Connection, ring: Keyring, code: str, *, actor: str, reason: str) -> bool:
@@ -113,7 +139,9 @@ def erase(connection: Connection, ring: Keyring, code: str, *, actor: str, reaso
             f"{len(held)} hold{'s' if len(held) > 1 else ''} stand on this person: {held[0]['reason']}; release it first"
         )
     for consent in faces.withdraw_of_person(connection, code, actor=actor, why=reason):
-        faces.note_ended(connection, ring.index("consent", consent), actor=actor, why="its person was erased")
+        faces.note_ended(
+            connection, ring.index("consent", consent), actor=actor, why="its person was erased"
+        )
     return people.erase(connection, code, ring.index("code", code), actor=actor, reason=reason)
 
 
@@ -125,7 +153,13 @@ def erase_again(connection: Connection, ring: Keyring) -> int:
         if people.was_erased(connection, ring.index("code", row["code"]))
     ]
     for code in back:
-        people.erase(connection, code, ring.index("code", code), actor="restore", reason="erased before the restore")
+        people.erase(
+            connection,
+            code,
+            ring.index("code", code),
+            actor="restore",
+            reason="erased before the restore",
+        )
     return len(back)
 
 
@@ -154,6 +188,8 @@ def _reseal_second_factors(connection: Connection, ring: Keyring) -> int:
             sealed = bytes(row["totp_sealed"])
             if sealed.partition(b"\0")[0] != ring.current.encode():
                 place = f"totp|{row['id']}"
-                people.save_second_factor(connection, row["id"], ring.seal(ring.unseal(sealed, place), place))
+                people.save_second_factor(
+                    connection, row["id"], ring.seal(ring.unseal(sealed, place), place)
+                )
                 done += 1
     return done

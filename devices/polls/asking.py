@@ -26,8 +26,12 @@ class Ask:
 
 def no_command(profile: Profile, name: str, argument: str) -> ValueError:
     """Make the error of a command that a profile does not have."""
-    known = [f"{n} {word}" for n, words in profile.commands.items() for word in words if word != "item"]
-    return ValueError(f"profile {profile.key!r} has no command {name} {argument}; it has {', '.join(known) or 'none'}")
+    known = [
+        f"{n} {word}" for n, words in profile.commands.items() for word in words if word != "item"
+    ]
+    return ValueError(
+        f"profile {profile.key!r} has no command {name} {argument}; it has {', '.join(known) or 'none'}"
+    )
 
 
 def _no_command(profile: Profile, _address: str, name: str, argument: str) -> Ask:
@@ -49,7 +53,9 @@ class Poll:
     address: Callable[[str], str]
     check: Callable[[Profile], None]
     asks: Callable[[Profile, str, bool], list[Ask]]
-    set_clock: Callable[[Profile, str, datetime], Ask | None] = lambda _profile, _address, _now: None
+    set_clock: Callable[[Profile, str, datetime], Ask | None] = lambda _profile, _address, _now: (
+        None
+    )
     command: Callable[[Profile, str, str, str], Ask] = _no_command
     combine: Callable[[Profile, dict[str, Any]], dict[str, Any]] = lambda _profile, fields: fields
 
@@ -57,4 +63,6 @@ class Poll:
 def slow_items(profile: Profile) -> list[str]:
     """Name the items that only alarms need, in the profile's order."""
     fast = {point.item for point in profile.points.values()}
-    return [item for item in dict.fromkeys(alarm.item for alarm in profile.alarms) if item not in fast]
+    return [
+        item for item in dict.fromkeys(alarm.item for alarm in profile.alarms) if item not in fast
+    ]

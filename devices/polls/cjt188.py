@@ -15,8 +15,20 @@ from devices.profiles import Profile
 from devices.protocols import cjt188 as wire
 from domain.rejection import Rejected
 
-_ITEMS = frozenset(("total_m3", "month_m3", "month_kwh", "total_kwh", "power_kw", "flow_m3_h", "supply_c", "return_c", "working_h",
-                    "status"))  # fmt: skip
+_ITEMS = frozenset(
+    (
+        "total_m3",
+        "month_m3",
+        "month_kwh",
+        "total_kwh",
+        "power_kw",
+        "flow_m3_h",
+        "supply_c",
+        "return_c",
+        "working_h",
+        "status",
+    )
+)
 
 
 def _address(text: str) -> str:
@@ -27,14 +39,18 @@ def _address(text: str) -> str:
 
 
 def _options(profile: Profile) -> tuple[int, int]:
-    return int(profile.options.get("meter_type", wire.COLD_WATER)), int(profile.options.get("edition", 2018))
+    return int(profile.options.get("meter_type", wire.COLD_WATER)), int(
+        profile.options.get("edition", 2018)
+    )
 
 
 def _check(profile: Profile) -> None:
     meter_type, edition = _options(profile)
     if not 0x10 <= meter_type <= 0x49 or edition not in (2004, 2018):
         raise ValueError("options: meter_type lies between 0x10 and 0x49, edition is 2004 or 2018")
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         if item not in _ITEMS:
             raise ValueError(f"item {item!r}: use one of {', '.join(sorted(_ITEMS))}")
 
@@ -48,7 +64,9 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG
         found = wire.measured(frame)
         if isinstance(found, Rejected):
             return found
-        fields: dict[str, object] = {name: value for name, value in found.quantities.items() if value is not None}
+        fields: dict[str, object] = {
+            name: value for name, value in found.quantities.items() if value is not None
+        }
         if found.status is not None:
             fields["status"] = found.status
         if found.clock is not None:
@@ -90,5 +108,11 @@ def _command(profile: Profile, address: str, name: str, argument: str) -> Ask:
 
 
 POLL = Poll(
-    name="cjt188", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock, command=_command
+    name="cjt188",
+    codec=wire.CODEC,
+    address=_address,
+    check=_check,
+    asks=_asks,
+    set_clock=_set_clock,
+    command=_command,
 )

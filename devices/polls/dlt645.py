@@ -28,13 +28,19 @@ def _split(item: str) -> tuple[str, int]:
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         identifier, _ = _split(item)
         bytes.fromhex(identifier)
         if len(identifier) not in (4, 8):
-            raise ValueError(f"item {item!r}: an identifier has eight hex digits, or four in the 1997 edition")
+            raise ValueError(
+                f"item {item!r}: an identifier has eight hex digits, or four in the 1997 edition"
+            )
         if identifier not in wire.STATUS_WORDS and wire.item_of(identifier) is None:
-            raise ValueError(f"item {item!r}: identifier {identifier} is not in the table of DL/T 645-2007, annex A")
+            raise ValueError(
+                f"item {item!r}: identifier {identifier} is not in the table of DL/T 645-2007, annex A"
+            )
 
 
 def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
@@ -43,7 +49,10 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
         asks.append(_read(address, identifier))
     if not slow:
         return asks
-    asks += [_read(address, identifier) for identifier in dict.fromkeys(_split(i)[0] for i in slow_items(profile))]
+    asks += [
+        _read(address, identifier)
+        for identifier in dict.fromkeys(_split(i)[0] for i in slow_items(profile))
+    ]
     if profile.options.get("clock", True):
         asks += [_read(address, wire.DATE), _read(address, wire.TIME)]
     if profile.freeze is not None:
@@ -64,7 +73,9 @@ def _read(address: str, identifier: str) -> Ask:
         return _fields(identifier, data)
 
     return Ask(
-        request=wire.WAKE_UP + wire.CODEC.encode(wire.read_request(address, identifier)), read=read, what=identifier
+        request=wire.WAKE_UP + wire.CODEC.encode(wire.read_request(address, identifier)),
+        read=read,
+        what=identifier,
     )
 
 
@@ -77,7 +88,9 @@ def _fields(identifier: str, data: bytes) -> Fields:
     values = wire.values(identifier, data)
     if isinstance(values, Rejected):
         return values
-    fields: dict[str, object] = {f"{identifier}.{n}": value for n, value in enumerate(values) if value is not None}
+    fields: dict[str, object] = {
+        f"{identifier}.{n}": value for n, value in enumerate(values) if value is not None
+    }
     if values[0] is not None:
         fields[identifier] = values[0]
     return fields
@@ -99,10 +112,19 @@ def _combine(profile: Profile, fields: dict[str, object]) -> dict[str, object]:
 
 
 def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:  # noqa: ARG001 (a broadcast)
-    return Ask(request=wire.WAKE_UP + wire.CODEC.encode(wire.set_time(now)), read=None, what="broadcast time")
+    return Ask(
+        request=wire.WAKE_UP + wire.CODEC.encode(wire.set_time(now)),
+        read=None,
+        what="broadcast time",
+    )
 
 
 POLL = Poll(
-    name="dlt645", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock,
+    name="dlt645",
+    codec=wire.CODEC,
+    address=_address,
+    check=_check,
+    asks=_asks,
+    set_clock=_set_clock,
     combine=_combine,
-)  # fmt: skip
+)

@@ -24,9 +24,13 @@ def _address(text: str) -> str:
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         for part in item.split(".")[1:]:
-            if part not in ("maximum", "minimum", "error") and not (part[0] in "stu" and part[1:].isdecimal()):
+            if part not in ("maximum", "minimum", "error") and not (
+                part[0] in "stu" and part[1:].isdecimal()
+            ):
                 raise ValueError(
                     f"item {item!r}: {part!r} is neither s, t or u with a number nor maximum, minimum, error"
                 )

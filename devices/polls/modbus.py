@@ -21,9 +21,16 @@ def register(item: str) -> wire.Register:
     parts = item.split(":")
     table, kind = parts[0], parts[2] if len(parts) > 2 else "uint16"
     order = parts[3] if len(parts) > 3 else "big"
-    if table not in wire.TABLES or kind not in wire.TYPES or order not in ("big", "little") or not 2 <= len(parts) <= 4:
-        raise ValueError(f"item {item!r}: write table:address:type:word order, with a table of {', '.join(wire.TABLES)}, "
-                         f"a type of {', '.join(wire.TYPES)}, the order big or little")  # fmt: skip
+    if (
+        table not in wire.TABLES
+        or kind not in wire.TYPES
+        or order not in ("big", "little")
+        or not 2 <= len(parts) <= 4
+    ):
+        raise ValueError(
+            f"item {item!r}: write table:address:type:word order, with a table of {', '.join(wire.TABLES)}, "
+            f"a type of {', '.join(wire.TYPES)}, the order big or little"
+        )
     address = int(parts[1]) if parts[1].isdecimal() else -1
     if not 0 <= address <= 65_535:
         raise ValueError(f"item {item!r}: the address lies between 0 and 65535")
@@ -38,11 +45,15 @@ def _address(text: str) -> str:
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         register(item)
     for words in profile.commands.values():
         if register(str(words["item"])).table not in ("coil", "holding"):
-            raise ValueError(f"a command writes a coil or a holding register, not {words['item']!r}")
+            raise ValueError(
+                f"a command writes a coil or a holding register, not {words['item']!r}"
+            )
 
 
 def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
@@ -51,7 +62,9 @@ def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
         request = wire.read_request(int(address), where, transaction=where.address)
 
         def read(frame: wire.Frame) -> Fields:
-            if frame.device != request.device or (name == "modbus-tcp" and frame.transaction != request.transaction):
+            if frame.device != request.device or (
+                name == "modbus-tcp" and frame.transaction != request.transaction
+            ):
                 return None
             if frame.pdu[0] & 0x7F != request.pdu[0]:
                 return None
@@ -69,7 +82,9 @@ def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
         if argument not in words or argument == "item":
             raise no_command(profile, word, argument)
         where = register(str(words["item"]))
-        request = wire.write_request(int(address), where, int(words[argument]), transaction=where.address)
+        request = wire.write_request(
+            int(address), where, int(words[argument]), transaction=where.address
+        )
 
         def read(frame: wire.Frame) -> Fields:
             if frame.device != request.device or frame.pdu[0] & 0x7F != request.pdu[0]:

@@ -19,7 +19,15 @@ from domain.rejection import Reason, Rejected
 NAME = "cjt188"
 
 #: Clause 6.1: meter types.
-COLD_WATER, HOT_WATER, DRINKING_WATER, GREY_WATER, HEAT, COOLING, GAS = 0x10, 0x11, 0x12, 0x13, 0x20, 0x21, 0x30
+COLD_WATER, HOT_WATER, DRINKING_WATER, GREY_WATER, HEAT, COOLING, GAS = (
+    0x10,
+    0x11,
+    0x12,
+    0x13,
+    0x20,
+    0x21,
+    0x30,
+)
 #: Clause 6.3: control codes; the meter answers with 80H added, and with C0H added where it refuses.
 READ, READ_ADDRESS, WRITE, WRITE_ADDRESS = 0x01, 0x03, 0x04, 0x15
 REPLY, REFUSAL = 0x80, 0xC0
@@ -92,7 +100,12 @@ def _cut(data: bytes) -> Cut[Frame]:
     fault = end_fault(NAME, data, 0, size)
     if fault is not None:
         return Cut(1, fault)
-    frame = Frame(meter_type=data[1], address=data[8:1:-1].hex().upper(), control=data[9], data=data[11 : size - 2])
+    frame = Frame(
+        meter_type=data[1],
+        address=data[8:1:-1].hex().upper(),
+        control=data[9],
+        data=data[11 : size - 2],
+    )
     return Cut(size, frame)
 
 
@@ -100,7 +113,12 @@ def _encode(frame: Frame) -> bytes:
     address = bytes.fromhex(frame.address)[::-1]
     if len(address) != 7 or len(frame.data) > 255:
         raise ValueError(f"{NAME}: an address has 14 digits and data at most 255 bytes")
-    body = bytes((0x68, frame.meter_type)) + address + bytes((frame.control, len(frame.data))) + frame.data
+    body = (
+        bytes((0x68, frame.meter_type))
+        + address
+        + bytes((frame.control, len(frame.data)))
+        + frame.data
+    )
     return body + bytes((sum(body) & 0xFF, 0x16))
 
 
@@ -125,7 +143,13 @@ def read_request(
 
 
 def write_request(
-    meter_type: int, address: str, identifier: str, value: bytes, *, serial: int = 0, edition: int = 2018
+    meter_type: int,
+    address: str,
+    identifier: str,
+    value: bytes,
+    *,
+    serial: int = 0,
+    edition: int = 2018,
 ) -> Frame:
     """Write one identifier: the clock, the valve."""
     data = identifier_bytes(identifier, edition) + bytes((serial,)) + value
@@ -134,13 +158,23 @@ def write_request(
 
 def reply(request: Frame, meter_type: int, address: str, value: bytes = b"") -> Frame:
     """Answer a request, in its own byte order and with its number."""
-    return Frame(meter_type=meter_type, address=address, control=request.control | REPLY, data=request.data[:3] + value)
+    return Frame(
+        meter_type=meter_type,
+        address=address,
+        control=request.control | REPLY,
+        data=request.data[:3] + value,
+    )
 
 
 def error_reply(request: Frame, meter_type: int, address: str, status: int = 0) -> Frame:
     """Refuse a request."""
     data = bytes((request.serial or 0,)) + status.to_bytes(2, "little")
-    return Frame(meter_type=meter_type, address=address, control=(request.control & 0x3F) | REFUSAL, data=data)
+    return Frame(
+        meter_type=meter_type,
+        address=address,
+        control=(request.control & 0x3F) | REFUSAL,
+        data=data,
+    )
 
 
 def clock_bytes(now: datetime) -> bytes:
@@ -163,11 +197,23 @@ def clock_of(data: bytes) -> datetime | None:
 
 #: Annex A: unit codes, as the factor to kWh, kW, m³ or m³/h.
 _UNITS: dict[int, tuple[str, float]] = {
-    0x02: ("kwh", 1e-3), 0x05: ("kwh", 1.0), 0x08: ("kwh", 1e3), 0x0A: ("kwh", 1e5),
-    0x01: ("kwh", 1 / 3.6e6), 0x0B: ("kwh", 1 / 3600), 0x0E: ("kwh", 1 / 3.6), 0x11: ("kwh", 1000 / 3.6),
-    0x13: ("kwh", 1e5 / 3.6), 0x14: ("kw", 1e-3), 0x17: ("kw", 1.0), 0x1A: ("kw", 1e3),
-    0x29: ("m3", 1e-3), 0x2C: ("m3", 1.0), 0x32: ("m3_h", 1e-3), 0x35: ("m3_h", 1.0),
-}  # fmt: skip
+    0x02: ("kwh", 1e-3),
+    0x05: ("kwh", 1.0),
+    0x08: ("kwh", 1e3),
+    0x0A: ("kwh", 1e5),
+    0x01: ("kwh", 1 / 3.6e6),
+    0x0B: ("kwh", 1 / 3600),
+    0x0E: ("kwh", 1 / 3.6),
+    0x11: ("kwh", 1000 / 3.6),
+    0x13: ("kwh", 1e5 / 3.6),
+    0x14: ("kw", 1e-3),
+    0x17: ("kw", 1.0),
+    0x1A: ("kw", 1e3),
+    0x29: ("m3", 1e-3),
+    0x2C: ("m3", 1.0),
+    0x32: ("m3_h", 1e-3),
+    0x35: ("m3_h", 1.0),
+}
 _CODE_OF = {"kwh": 0x05, "kw": 0x17, "m3": 0x2C, "m3_h": 0x35}
 
 #: 901FH: quantity, its uom, digits after the point; five bytes each with the unit, three for temperatures and hours.
@@ -189,22 +235,31 @@ def measured(frame: Frame) -> Measured | Rejected:
     """
     if frame.control & REFUSAL == REFUSAL:
         word = int.from_bytes(frame.data[1:3], "little")
-        return refused(NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} refuses, status {word:04X}H")
+        return refused(
+            NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} refuses, status {word:04X}H"
+        )
     if frame.control != READ | REPLY or frame.identifier != DATA:
         return refused(
-            NAME, Reason.NOT_UNDERSTOOD, f"control {frame.control:02X}H, {frame.identifier}: no reply to 901FH"
+            NAME,
+            Reason.NOT_UNDERSTOOD,
+            f"control {frame.control:02X}H, {frame.identifier}: no reply to 901FH",
         )
     body, heat = frame.data[3:], frame.meter_type & 0xF0 == HEAT
     layout = _HEAT if heat else _VOLUME
     size = 5 * len(layout) + (9 if heat else 0) + 9
     if not heat and 5 <= len(body) < size:
         # Some makers send the total alone, or the total and the month.
-        amounts = {name: _amount(body[5 * n : 5 * n + 5], uom, decimals)
-                   for n, (name, uom, decimals) in enumerate(layout) if len(body) >= 5 * n + 5}  # fmt: skip
+        amounts = {
+            name: _amount(body[5 * n : 5 * n + 5], uom, decimals)
+            for n, (name, uom, decimals) in enumerate(layout)
+            if len(body) >= 5 * n + 5
+        }
         return Measured(quantities=amounts, clock=None, status=None)
     if len(body) < size:
         return refused(
-            NAME, Reason.BAD_FRAME, f"901FH of type {frame.meter_type:02X}H has {len(body)} bytes, not {size}"
+            NAME,
+            Reason.BAD_FRAME,
+            f"901FH of type {frame.meter_type:02X}H has {len(body)} bytes, not {size}",
         )
     found: dict[str, float | None] = {}
     for n, (name, uom, decimals) in enumerate(layout):
@@ -216,7 +271,9 @@ def measured(frame: Frame) -> Measured | Rejected:
             found[name] = None if digits is None else digits / 10**decimals
         at += 9
     return Measured(
-        quantities=found, clock=clock_of(body[at : at + 7]), status=int.from_bytes(body[at + 7 : at + 9], "little")
+        quantities=found,
+        clock=clock_of(body[at : at + 7]),
+        status=int.from_bytes(body[at + 7 : at + 9], "little"),
     )
 
 
@@ -242,4 +299,8 @@ def measured_bytes(meter_type: int, what: Measured) -> bytes:
         for name, decimals in _HEAT_REST:
             amount = what.quantities.get(name)
             out += b"\xff" * 3 if amount is None else to_bcd(round(amount * 10**decimals), 3)
-    return out + (clock_bytes(what.clock) if what.clock else b"\xff" * 7) + (what.status or 0).to_bytes(2, "little")
+    return (
+        out
+        + (clock_bytes(what.clock) if what.clock else b"\xff" * 7)
+        + (what.status or 0).to_bytes(2, "little")
+    )

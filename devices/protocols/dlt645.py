@@ -87,7 +87,11 @@ def _cut(data: bytes) -> Cut[Frame]:
         return Cut(1, fault)
     return Cut(
         size,
-        Frame(address=data[6:0:-1].hex().upper(), control=data[8], data=data[10 : size - 2].translate(_UNSHIFT)),
+        Frame(
+            address=data[6:0:-1].hex().upper(),
+            control=data[8],
+            data=data[10 : size - 2].translate(_UNSHIFT),
+        ),
     )
 
 
@@ -113,12 +117,16 @@ def read_request(address: str, identifier: str) -> Frame:
 def read_reply(address: str, identifier: str, data: bytes) -> Frame:
     """Answer a read."""
     control = READ_1997 if len(identifier) == 4 else READ
-    return Frame(address=address, control=control | REPLY, data=bytes.fromhex(identifier)[::-1] + data)
+    return Frame(
+        address=address, control=control | REPLY, data=bytes.fromhex(identifier)[::-1] + data
+    )
 
 
 def error_reply(request: Frame, error: int = 0x02) -> Frame:
     """Refuse a request; bit 1 of the error word says that there is no such data (clause 7.1.4)."""
-    return Frame(address=request.address, control=(request.control & 0x1F) | REFUSAL, data=bytes((error,)))
+    return Frame(
+        address=request.address, control=(request.control & 0x1F) | REFUSAL, data=bytes((error,))
+    )
 
 
 def address_request() -> Frame:
@@ -133,7 +141,9 @@ def address_reply(address: str) -> Frame:
 
 def set_time(now: datetime, address: str = BROADCAST) -> Frame:
     """Set the clocks of a whole line (clause 7.1.8): local time; a meter follows once a day, by at most 5 minutes."""
-    return Frame(address=address, control=SET_TIME, data=bytes.fromhex(now.strftime("%y%m%d%H%M%S"))[::-1])
+    return Frame(
+        address=address, control=SET_TIME, data=bytes.fromhex(now.strftime("%y%m%d%H%M%S"))[::-1]
+    )
 
 
 def time_of(frame: Frame) -> datetime | None:
@@ -150,21 +160,35 @@ def value_bytes(frame: Frame) -> bytes | Rejected:
     """
     if frame.control & REFUSAL == REFUSAL:
         word = frame.data[0] if frame.data else 0
-        return refused(NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} refuses: {_error_text(word)}")
+        return refused(
+            NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} refuses: {_error_text(word)}"
+        )
     identifier = frame.identifier
     if not frame.is_reply or identifier is None:
         return refused(
-            NAME, Reason.NOT_UNDERSTOOD, f"control {frame.control:02X}H with {len(frame.data)} bytes is no read reply"
+            NAME,
+            Reason.NOT_UNDERSTOOD,
+            f"control {frame.control:02X}H with {len(frame.data)} bytes is no read reply",
         )
     return frame.data[len(identifier) // 2 :]
 
 
-_ERRORS = ("other error", "no such data", "wrong password or not authorised", "baud rate cannot change",
-           "too many yearly zones", "too many daily periods", "too many tariffs")  # fmt: skip
+_ERRORS = (
+    "other error",
+    "no such data",
+    "wrong password or not authorised",
+    "baud rate cannot change",
+    "too many yearly zones",
+    "too many daily periods",
+    "too many tariffs",
+)
 
 
 def _error_text(word: int) -> str:
-    return ", ".join(text for bit, text in enumerate(_ERRORS) if word >> bit & 1) or f"error {word:02X}H"
+    return (
+        ", ".join(text for bit, text in enumerate(_ERRORS) if word >> bit & 1)
+        or f"error {word:02X}H"
+    )
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -173,7 +197,11 @@ def _error_text(word: int) -> str:
 def item_of(identifier: str) -> Item | None:
     """Return the format of an identifier's values; None where this codec does not know it."""
     if len(identifier) == 4:
-        return _B6.get(identifier[2]) if identifier.startswith("B6") else _ITEMS_1997.get(identifier[:2])
+        return (
+            _B6.get(identifier[2])
+            if identifier.startswith("B6")
+            else _ITEMS_1997.get(identifier[:2])
+        )
     group, kind = identifier[:2], identifier[:4]
     if group == "00":
         return Item(size=4, decimals=2)
@@ -208,10 +236,17 @@ _SINGLE: dict[str, Item] = {
 }
 #: DL/T 645-1997, table of annex A by the first byte: energy, voltage/current/power/power factor by second digit.
 _ITEMS_1997: dict[str, Item] = {
-    "90": Item(size=4, decimals=2), "91": Item(size=4, decimals=2), "94": Item(size=4, decimals=2),
-}  # fmt: skip
-_B6 = {"1": Item(size=2, decimals=0), "2": Item(size=2, decimals=2), "3": Item(size=3, decimals=4),
-       "4": Item(size=2, decimals=2), "5": Item(size=2, decimals=3)}  # fmt: skip
+    "90": Item(size=4, decimals=2),
+    "91": Item(size=4, decimals=2),
+    "94": Item(size=4, decimals=2),
+}
+_B6 = {
+    "1": Item(size=2, decimals=0),
+    "2": Item(size=2, decimals=2),
+    "3": Item(size=3, decimals=4),
+    "4": Item(size=2, decimals=2),
+    "5": Item(size=2, decimals=3),
+}
 
 
 def values(identifier: str, data: bytes) -> list[float | None] | Rejected:
@@ -223,8 +258,15 @@ def values(identifier: str, data: bytes) -> list[float | None] | Rejected:
     if item is None:
         return refused(NAME, Reason.NOT_UNDERSTOOD, f"identifier {identifier} is not in the table")
     if not data or len(data) % item.size:
-        return refused(NAME, Reason.BAD_FRAME, f"{identifier} has {len(data)} bytes, not a multiple of {item.size}")
-    return [_number(data[i : i + (item.digits or item.size)], item) for i in range(0, len(data), item.size)]
+        return refused(
+            NAME,
+            Reason.BAD_FRAME,
+            f"{identifier} has {len(data)} bytes, not a multiple of {item.size}",
+        )
+    return [
+        _number(data[i : i + (item.digits or item.size)], item)
+        for i in range(0, len(data), item.size)
+    ]
 
 
 def _number(data: bytes, item: Item) -> float | None:
@@ -249,7 +291,9 @@ def value_data(identifier: str, *numbers: float) -> bytes:
     for number in numbers:
         if item.digits is not None:
             # The time at which it was reached is not known here: FF, as a meter that has none.
-            out += to_bcd(round(number * 10**item.decimals), item.digits) + b"\xff" * (item.size - item.digits)
+            out += to_bcd(round(number * 10**item.decimals), item.digits) + b"\xff" * (
+                item.size - item.digits
+            )
             continue
         if number < 0 and not item.signed:
             raise ValueError(f"{NAME}: {identifier} has no sign")

@@ -54,13 +54,18 @@ class Codec(Generic[T]):
         if len(frames) == 1 and not stream.trailing:
             return frames[0]
         if len(frames) > 1:
-            return Rejected(reason=Reason.BAD_FRAME, detail=f"{self.name}: {len(frames)} frames where one was expected")
+            return Rejected(
+                reason=Reason.BAD_FRAME,
+                detail=f"{self.name}: {len(frames)} frames where one was expected",
+            )
         if frames:
             return Rejected(reason=Reason.BAD_FRAME, detail=f"{self.name}: bytes follow the frame")
         for item in found:
             if isinstance(item, Rejected):
                 return item
-        return Rejected(reason=Reason.TRUNCATED, detail=f"{self.name}: no frame in {len(data)} bytes")
+        return Rejected(
+            reason=Reason.TRUNCATED, detail=f"{self.name}: no frame in {len(data)} bytes"
+        )
 
 
 class Stream(Generic[T]):
@@ -91,7 +96,11 @@ class Stream(Generic[T]):
             if cut.size == 0:
                 if not ended:
                     break
-                out.append(Rejected(reason=Reason.TRUNCATED, detail=f"{self._codec.name}: the frame breaks off"))
+                out.append(
+                    Rejected(
+                        reason=Reason.TRUNCATED, detail=f"{self._codec.name}: the frame breaks off"
+                    )
+                )
                 at += 1
                 self._noise(1)
                 continue
@@ -137,7 +146,9 @@ def sum_fault(name: str, body: bytes, given: int) -> Rejected | None:
     want = sum(body) & 0xFF
     if want == given:
         return None
-    return refused(name, Reason.BAD_CHECKSUM, f"checksum is {given:02X}H, the bytes add to {want:02X}H")
+    return refused(
+        name, Reason.BAD_CHECKSUM, f"checksum is {given:02X}H, the bytes add to {want:02X}H"
+    )
 
 
 def end_fault(name: str, data: bytes, first: int, size: int) -> Rejected | None:

@@ -128,17 +128,51 @@ class Unit:
 
 
 #: Tables 5 and 6; a part has the first nine.
-STATE_BITS = ("normal", "fire", "fault", "shielded", "supervised", "started", "feedback", "delayed", "power_fault",
-              "backup_power_fault", "bus_fault", "manual", "configuration_changed", "reset")  # fmt: skip
+STATE_BITS = (
+    "normal",
+    "fire",
+    "fault",
+    "shielded",
+    "supervised",
+    "started",
+    "feedback",
+    "delayed",
+    "power_fault",
+    "backup_power_fault",
+    "bus_fault",
+    "manual",
+    "configuration_changed",
+    "reset",
+)
 #: Table 8.
-TRANSMITTER_BITS = ("normal", "fire", "fault", "power_fault", "backup_power_fault", "link_fault", "line_fault")
+TRANSMITTER_BITS = (
+    "normal",
+    "fire",
+    "fault",
+    "power_fault",
+    "backup_power_fault",
+    "link_fault",
+    "line_fault",
+)
 #: Table 9: what an operator did.
-OPERATION_BITS = ("reset", "silence", "manual_alarm", "alarm_cleared", "self_test", "post_confirmed", "test")
+OPERATION_BITS = (
+    "reset",
+    "silence",
+    "manual_alarm",
+    "alarm_cleared",
+    "self_test",
+    "post_confirmed",
+    "test",
+)
 #: Table 7: what an analog value measures, with its resolution: °C, MPa, kPa, %LEL, V, A.
 QUANTITIES: dict[int, tuple[str, float]] = {
-    3: ("temperature_c", 0.1), 4: ("pressure_kpa", 100.0), 5: ("pressure_kpa", 0.1), 6: ("gas_lel_pct", 0.1),
-    8: ("voltage_v", 0.1), 9: ("current_a", 0.1),
-}  # fmt: skip
+    3: ("temperature_c", 0.1),
+    4: ("pressure_kpa", 100.0),
+    5: ("pressure_kpa", 0.1),
+    6: ("gas_lel_pct", 0.1),
+    8: ("voltage_v", 0.1),
+    9: ("current_a", 0.1),
+}
 
 
 def _cut(data: bytes) -> Cut[Frame]:
@@ -153,7 +187,12 @@ def _cut(data: bytes) -> Cut[Frame]:
         return MORE
     length = int.from_bytes(data[24:26], "little")
     if length > LONGEST_UNIT:
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, f"a unit of {length} bytes; the limit is {LONGEST_UNIT}"))
+        return Cut(
+            1,
+            refused(
+                NAME, Reason.BAD_FRAME, f"a unit of {length} bytes; the limit is {LONGEST_UNIT}"
+            ),
+        )
     size = 30 + length
     if len(data) < size:
         return MORE
@@ -165,22 +204,38 @@ def _cut(data: bytes) -> Cut[Frame]:
     return Cut(
         size,
         Frame(
-            serial=int.from_bytes(data[2:4], "little"), version=data[4:6], stamp=data[6:12],
-            source=data[17:11:-1].hex(), destination=data[23:17:-1].hex(), command=data[26], unit=data[27 : size - 3],
+            serial=int.from_bytes(data[2:4], "little"),
+            version=data[4:6],
+            stamp=data[6:12],
+            source=data[17:11:-1].hex(),
+            destination=data[23:17:-1].hex(),
+            command=data[26],
+            unit=data[27 : size - 3],
         ),
-    )  # fmt: skip
+    )
 
 
 def _encode(frame: Frame) -> bytes:
     source, destination = bytes.fromhex(frame.source)[::-1], bytes.fromhex(frame.destination)[::-1]
-    if len(source) != 6 or len(destination) != 6 or len(frame.stamp) != 6 or len(frame.version) != 2:
+    if (
+        len(source) != 6
+        or len(destination) != 6
+        or len(frame.stamp) != 6
+        or len(frame.version) != 2
+    ):
         raise ValueError(f"{NAME}: addresses and times have 6 bytes, a version 2")
     if len(frame.unit) > LONGEST_UNIT:
         raise ValueError(f"{NAME}: a unit has at most {LONGEST_UNIT} bytes")
     body = (
-        frame.serial.to_bytes(2, "little") + frame.version + frame.stamp + source + destination
-        + len(frame.unit).to_bytes(2, "little") + bytes((frame.command,)) + frame.unit
-    )  # fmt: skip
+        frame.serial.to_bytes(2, "little")
+        + frame.version
+        + frame.stamp
+        + source
+        + destination
+        + len(frame.unit).to_bytes(2, "little")
+        + bytes((frame.command,))
+        + frame.unit
+    )
     return b"@@" + body + bytes((sum(body) & 0xFF,)) + b"##"
 
 
@@ -189,38 +244,68 @@ CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST
 # Application units ---------------------------------------------------------------------------------------------------
 
 #: Bytes of one object, by type of the unit.
-_SIZES = {SYSTEM_STATE: 10, PART_STATE: 46, ANALOG: 16, OPERATION: 10, SYSTEM_CLOCK: 8, TRANSMITTER_STATE: 7,
-          TRANSMITTER_OPERATION: 8, TRANSMITTER_CLOCK: 6, SET_CLOCK: 6}  # fmt: skip
+_SIZES = {
+    SYSTEM_STATE: 10,
+    PART_STATE: 46,
+    ANALOG: 16,
+    OPERATION: 10,
+    SYSTEM_CLOCK: 8,
+    TRANSMITTER_STATE: 7,
+    TRANSMITTER_OPERATION: 8,
+    TRANSMITTER_CLOCK: 6,
+    SET_CLOCK: 6,
+}
 
 
 def read_unit(data: bytes) -> Unit | Rejected:
     """Read an application unit: type, number of objects, objects."""
     if len(data) < 2:
-        return refused(NAME, Reason.BAD_FRAME, f"an application unit of {len(data)} bytes has no type and count")
+        return refused(
+            NAME,
+            Reason.BAD_FRAME,
+            f"an application unit of {len(data)} bytes has no type and count",
+        )
     kind, count, body = data[0], data[1], data[2:]
     size = _SIZES.get(kind)
     if size is None:
         return Unit(kind=kind, objects=(Plain(data=body),))
     if len(body) != size * count:
         return refused(
-            NAME, Reason.BAD_FRAME, f"type {kind}: {count} objects have {size * count} bytes, not {len(body)}"
+            NAME,
+            Reason.BAD_FRAME,
+            f"type {kind}: {count} objects have {size * count} bytes, not {len(body)}",
         )
-    return Unit(kind=kind, objects=tuple(_object(kind, body[i : i + size]) for i in range(0, len(body), size)))
+    return Unit(
+        kind=kind,
+        objects=tuple(_object(kind, body[i : i + size]) for i in range(0, len(body), size)),
+    )
 
 
 def _object(kind: int, d: bytes) -> Object:
     if kind == SYSTEM_STATE:
-        return SystemState(system_type=d[0], system=d[1], state=int.from_bytes(d[2:4], "little"), stamp=d[4:10])
+        return SystemState(
+            system_type=d[0], system=d[1], state=int.from_bytes(d[2:4], "little"), stamp=d[4:10]
+        )
     if kind == PART_STATE:
         return PartState(
-            system_type=d[0], system=d[1], part_type=d[2], part=d[3:7].hex(), state=int.from_bytes(d[7:9], "little"),
-            text=_text(d[9:40]), stamp=d[40:46],
-        )  # fmt: skip
+            system_type=d[0],
+            system=d[1],
+            part_type=d[2],
+            part=d[3:7].hex(),
+            state=int.from_bytes(d[7:9], "little"),
+            text=_text(d[9:40]),
+            stamp=d[40:46],
+        )
     if kind == ANALOG:
         return Analog(
-            system_type=d[0], system=d[1], part_type=d[2], part=d[3:7].hex(), quantity=d[7],
-            value=int.from_bytes(d[8:10], "little", signed=True), stamp=d[10:16],
-        )  # fmt: skip
+            system_type=d[0],
+            system=d[1],
+            part_type=d[2],
+            part=d[3:7].hex(),
+            quantity=d[7],
+            value=int.from_bytes(d[8:10], "little", signed=True),
+            stamp=d[10:16],
+        )
     if kind == OPERATION:
         return Operation(system_type=d[0], system=d[1], flags=d[2], operator=d[3], stamp=d[4:10])
     if kind == TRANSMITTER_OPERATION:
@@ -251,7 +336,9 @@ def _object_bytes(o: Object) -> bytes:
         head = bytes((o.system_type, o.system, o.part_type)) + bytes.fromhex(o.part)
         return head + bytes((o.quantity,)) + o.value.to_bytes(2, "little", signed=True) + o.stamp
     if isinstance(o, Operation):
-        head = b"" if o.system_type is None or o.system is None else bytes((o.system_type, o.system))
+        head = (
+            b"" if o.system_type is None or o.system is None else bytes((o.system_type, o.system))
+        )
         return head + bytes((o.flags, o.operator)) + o.stamp
     if isinstance(o, TransmitterState):
         return bytes((o.state,)) + o.stamp
@@ -291,21 +378,39 @@ def clock_of(stamp: bytes) -> datetime | None:
 def confirm(frame: Frame, at: datetime) -> Frame:
     """Confirm a frame: its own serial and addresses the other way round (clause 6.4)."""
     return Frame(
-        serial=frame.serial, version=frame.version, command=CONFIRM, source=frame.destination,
-        destination=frame.source, stamp=stamp_of(at),
-    )  # fmt: skip
+        serial=frame.serial,
+        version=frame.version,
+        command=CONFIRM,
+        source=frame.destination,
+        destination=frame.source,
+        stamp=stamp_of(at),
+    )
 
 
 def set_clock(serial: int, source: str, destination: str, at: datetime) -> Frame:
     """Set the device's clock (type 90)."""
     unit = write_unit(Unit(kind=SET_CLOCK, objects=(Clock(stamp=stamp_of(at)),)))
-    return Frame(serial=serial, command=CONTROL, source=source, destination=destination, stamp=stamp_of(at), unit=unit)
+    return Frame(
+        serial=serial,
+        command=CONTROL,
+        source=source,
+        destination=destination,
+        stamp=stamp_of(at),
+        unit=unit,
+    )
 
 
 def inspect_post(serial: int, source: str, destination: str, at: datetime, minutes: int) -> Frame:
     """Ask whether somebody is at the post (查岗, type 91): to be answered at the device within some minutes."""
     unit = write_unit(Unit(kind=INSPECT_POST, objects=(Plain(data=bytes((minutes,))),)))
-    return Frame(serial=serial, command=CONTROL, source=source, destination=destination, stamp=stamp_of(at), unit=unit)
+    return Frame(
+        serial=serial,
+        command=CONTROL,
+        source=source,
+        destination=destination,
+        stamp=stamp_of(at),
+        unit=unit,
+    )
 
 
 def bits(word: int, names: tuple[str, ...]) -> frozenset[str]:

@@ -96,14 +96,18 @@ def _cut(data: bytes) -> Cut[Frame]:
     fault = end_fault(NAME, data, 4, size)
     if fault is not None:
         return Cut(1, fault)
-    return Cut(size, Frame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2]))
+    return Cut(
+        size, Frame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2])
+    )
 
 
 def _encode(frame: Frame) -> bytes:
     if frame.control is None:
         return b"\xe5"
     if frame.information is None:
-        return bytes((0x10, frame.control, frame.address, (frame.control + frame.address) & 0xFF, 0x16))
+        return bytes(
+            (0x10, frame.control, frame.address, (frame.control + frame.address) & 0xFF, 0x16)
+        )
     body = bytes((frame.control, frame.address, frame.information)) + frame.data
     if len(body) > 255:
         raise ValueError(f"{NAME}: a long frame has at most 252 bytes of data")
@@ -135,8 +139,14 @@ def read_telegram(frame: Frame) -> Telegram | Rejected:
         return _fixed(frame.data, "little" if frame.information == FIXED else "big")
     if frame.information == ERROR:
         number = frame.data[0] if frame.data else 0
-        return refused(NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} reports application error {number}")
-    return refused(NAME, Reason.NOT_UNDERSTOOD, f"control information {frame.information!r} is no answer of a meter")
+        return refused(
+            NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} reports application error {number}"
+        )
+    return refused(
+        NAME,
+        Reason.NOT_UNDERSTOOD,
+        f"control information {frame.information!r} is no answer of a meter",
+    )
 
 
 def _variable(d: bytes, order: str) -> Telegram | Rejected:
@@ -163,9 +173,16 @@ def _variable(d: bytes, order: str) -> Telegram | Rejected:
         at += len(found.block) + len(found.value)
         records.append(found)
     return Telegram(
-        identity=number[::-1].hex().upper(), maker=maker_text(code), version=d[6], medium=d[7], access=d[8], status=d[9],
-        records=tuple(records), more_follow=more, rest=d[at:],
-    )  # fmt: skip
+        identity=number[::-1].hex().upper(),
+        maker=maker_text(code),
+        version=d[6],
+        medium=d[7],
+        access=d[8],
+        status=d[9],
+        records=tuple(records),
+        more_follow=more,
+        rest=d[at:],
+    )
 
 
 _FUNCTIONS = ("instantaneous", "maximum", "minimum", "error")
@@ -180,7 +197,9 @@ def _record(d: bytes, at: int, little: bool) -> Record | Rejected:
     at += 1
     while extended:
         if at >= len(d) or n == 10:
-            return refused(NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its DIFE")
+            return refused(
+                NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its DIFE"
+            )
         dife = d[at]
         storage |= (dife & 0x0F) << (4 * n + 1)
         tariff |= (dife >> 4 & 3) << (2 * n)
@@ -190,7 +209,9 @@ def _record(d: bytes, at: int, little: bool) -> Record | Rejected:
     extended = True
     while extended:
         if at >= len(d) or len(vifs) == 11:
-            return refused(NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its VIF")
+            return refused(
+                NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its VIF"
+            )
         vifs.append(d[at])
         at += 1
         if len(vifs) == 1 and vifs[0] & 0x7F == 0x7C:
@@ -206,14 +227,22 @@ def _record(d: bytes, at: int, little: bool) -> Record | Rejected:
         prefix, length = 1, _variable_length(d[at])
     if at + prefix + length > len(d):
         return refused(
-            NAME, Reason.BAD_FRAME, f"the record at byte {start} has {length} bytes and the frame ends before"
+            NAME,
+            Reason.BAD_FRAME,
+            f"the record at byte {start} has {length} bytes and the frame ends before",
         )
     value = d[at : at + prefix + length]
     unit = unit_of(bytes(vifs), custom)
     return Record(
-        block=d[start:at], value=value, function=_FUNCTIONS[dif >> 4 & 3], storage=storage, tariff=tariff,
-        subunit=subunit, unit=unit, content=_content(coding, value, unit, little),
-    )  # fmt: skip
+        block=d[start:at],
+        value=value,
+        function=_FUNCTIONS[dif >> 4 & 3],
+        storage=storage,
+        tariff=tariff,
+        subunit=subunit,
+        unit=unit,
+        content=_content(coding, value, unit, little),
+    )
 
 
 def _variable_length(lvar: int) -> int:
@@ -225,7 +254,9 @@ def _variable_length(lvar: int) -> int:
     return {0xF5: 48, 0xF6: 64}.get(lvar, 4 * (lvar - 0xEC) if lvar <= 0xF4 else 0)
 
 
-def _content(coding: int, raw: bytes, unit: Unit | None, little: bool) -> float | datetime | str | None:
+def _content(
+    coding: int, raw: bytes, unit: Unit | None, little: bool
+) -> float | datetime | str | None:
     if coding == 0x0D:
         return _variable_content(raw, little)
     value = raw if little else raw[::-1]
@@ -236,7 +267,9 @@ def _content(coding: int, raw: bytes, unit: Unit | None, little: bool) -> float 
     number: float | None
     if coding == 5:
         number = struct.unpack("<f", value)[0]
-        number = None if number is None or number != number or abs(number) == float("inf") else number
+        number = (
+            None if number is None or number != number or abs(number) == float("inf") else number
+        )
     elif coding >= 9:
         number = _signed_bcd(value)
     else:
@@ -287,7 +320,13 @@ def _time(value: bytes) -> datetime | None:
                 return None
             hundreds = value[1] >> 5 & 3
         elif len(value) == 6:
-            second, minute, hour, day, rest = value[0] & 0x3F, value[1] & 0x3F, value[2] & 0x1F, value[3], value[4]
+            second, minute, hour, day, rest = (
+                value[0] & 0x3F,
+                value[1] & 0x3F,
+                value[2] & 0x1F,
+                value[3],
+                value[4],
+            )
             if value[1] & 0x80:
                 return None
         else:
@@ -330,14 +369,25 @@ def _fixed(d: bytes, order: str) -> Telegram | Rejected:
         content = None if digits is None or unit is None else _scaled(digits, unit)
         records.append(
             Record(
-                block=kinds[n : n + 1], value=raw, storage=1 if status & 2 else 0, subunit=n, unit=unit, content=content
+                block=kinds[n : n + 1],
+                value=raw,
+                storage=1 if status & 2 else 0,
+                subunit=n,
+                unit=unit,
+                content=content,
             )
         )
     medium = kinds[0] >> 6 | (kinds[1] >> 6) << 2
     return Telegram(
-        identity=number[::-1].hex().upper(), maker="", version=0, medium=medium, access=d[4], status=status,
-        records=tuple(records), rest=d[16:],
-    )  # fmt: skip
+        identity=number[::-1].hex().upper(),
+        maker="",
+        version=0,
+        medium=medium,
+        access=d[4],
+        status=status,
+        records=tuple(records),
+        rest=d[16:],
+    )
 
 
 def fixed_unit(code: int) -> Unit | None:
@@ -363,14 +413,21 @@ def answer(address: int, telegram: Telegram) -> Frame:
     head = to_bcd(int(telegram.identity), 4) + maker_code(telegram.maker).to_bytes(2, "little")
     head += bytes((telegram.version, telegram.medium, telegram.access, telegram.status)) + b"\0\0"
     body = b"".join(record.block + record.value for record in telegram.records)
-    return Frame(control=ANSWER, address=address, information=VARIABLE, data=head + body + telegram.rest)
+    return Frame(
+        control=ANSWER, address=address, information=VARIABLE, data=head + body + telegram.rest
+    )
 
 
 def bcd_record(vif: bytes, number: int, *, size: int = 4) -> Record:
     """Write a record of BCD digits, as household meters send it: `number` in steps of the VIF's power of ten."""
     coding = {1: 0x09, 2: 0x0A, 3: 0x0B, 4: 0x0C, 6: 0x0E}[size]
     value, unit = to_bcd(number, size), unit_of(vif, "")
-    return Record(block=bytes((coding,)) + vif, value=value, unit=unit, content=_content(coding, value, unit, True))
+    return Record(
+        block=bytes((coding,)) + vif,
+        value=value,
+        unit=unit,
+        content=_content(coding, value, unit, True),
+    )
 
 
 def time_record(at: datetime) -> Record:

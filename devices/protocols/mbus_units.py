@@ -19,40 +19,103 @@ class Unit:
 
 #: Primary VIFs without their low bits: first code, how many, quantity, uom, power of the first.
 _RANGES = (
-    (0x00, 8, "energy", "Wh", -3), (0x08, 8, "energy", "J", 0), (0x10, 8, "volume", "m³", -6),
-    (0x18, 8, "mass", "kg", -3), (0x28, 8, "power", "W", -3), (0x30, 8, "power", "J/h", 0),
-    (0x38, 8, "volume_flow", "m³/h", -6), (0x40, 8, "volume_flow", "m³/min", -7), (0x48, 8, "volume_flow", "m³/s", -9),
-    (0x50, 8, "mass_flow", "kg/h", -3), (0x58, 4, "flow_temperature", "°C", -3), (0x5C, 4, "return_temperature", "°C", -3),
-    (0x60, 4, "temperature_difference", "K", -3), (0x64, 4, "external_temperature", "°C", -3), (0x68, 4, "pressure", "bar", -3),
-)  # fmt: skip
+    (0x00, 8, "energy", "Wh", -3),
+    (0x08, 8, "energy", "J", 0),
+    (0x10, 8, "volume", "m³", -6),
+    (0x18, 8, "mass", "kg", -3),
+    (0x28, 8, "power", "W", -3),
+    (0x30, 8, "power", "J/h", 0),
+    (0x38, 8, "volume_flow", "m³/h", -6),
+    (0x40, 8, "volume_flow", "m³/min", -7),
+    (0x48, 8, "volume_flow", "m³/s", -9),
+    (0x50, 8, "mass_flow", "kg/h", -3),
+    (0x58, 4, "flow_temperature", "°C", -3),
+    (0x5C, 4, "return_temperature", "°C", -3),
+    (0x60, 4, "temperature_difference", "K", -3),
+    (0x64, 4, "external_temperature", "°C", -3),
+    (0x68, 4, "pressure", "bar", -3),
+)
 #: Durations: the low two bits choose seconds, minutes, hours, days.
-_DURATIONS = {0x20: "on_time", 0x24: "operating_time", 0x70: "averaging_duration", 0x74: "actuality_duration"}
+_DURATIONS = {
+    0x20: "on_time",
+    0x24: "operating_time",
+    0x70: "averaging_duration",
+    0x74: "actuality_duration",
+}
 _SECONDS = (1.0, 60.0, 3600.0, 86_400.0)
 #: First extension table (after FDH, table 12): first code, how many, quantity, uom, power of the first.
 _FD_RANGES = (
-    (0x00, 4, "credit", "", -3), (0x04, 4, "debit", "", -3), (0x40, 16, "voltage", "V", -9), (0x50, 16, "current", "A", -12),
-)  # fmt: skip
+    (0x00, 4, "credit", "", -3),
+    (0x04, 4, "debit", "", -3),
+    (0x40, 16, "voltage", "V", -9),
+    (0x50, 16, "current", "A", -12),
+)
 #: Spans of time there: the low two bits choose seconds, minutes, hours, days; in the second table hours, days, months, years.
-_FD_SPANS = {0x24: "storage_interval", 0x30: "tariff_duration", 0x34: "tariff_period", 0x68: "since_cumulation"}
+_FD_SPANS = {
+    0x24: "storage_interval",
+    0x30: "tariff_duration",
+    0x34: "tariff_period",
+    0x68: "since_cumulation",
+}
 _FD_LONG = {0x2C: "since_readout", 0x6C: "battery_time"}
 _LONG = ((3600.0, "s"), (86_400.0, "s"), (1.0, "months"), (1.0, "years"))
-_FD = {0x08: "access_number", 0x09: "medium", 0x0A: "maker", 0x0B: "parameter_set", 0x0C: "model", 0x0D: "hardware_version",
-       0x0E: "firmware_version", 0x0F: "software_version", 0x10: "customer_location", 0x11: "customer", 0x17: "error_flags",
-       0x12: "access_code_user", 0x13: "access_code_operator", 0x14: "access_code_system", 0x15: "access_code_developer",
-       0x16: "password", 0x18: "error_mask", 0x1A: "digital_output", 0x1B: "digital_input", 0x1C: "baud_rate",
-       0x1D: "response_delay", 0x1E: "retry", 0x20: "first_storage", 0x21: "last_storage", 0x22: "storage_size",
-       0x28: "storage_interval_months", 0x29: "storage_interval_years", 0x3A: "dimensionless", 0x3B: "window",
-       0x60: "reset_counter", 0x61: "cumulation_counter", 0x62: "control_signal", 0x63: "day_of_week", 0x64: "week",
-       0x65: "day_change_time", 0x66: "parameter_state", 0x67: "supplier_information"}  # fmt: skip
+_FD = {
+    0x08: "access_number",
+    0x09: "medium",
+    0x0A: "maker",
+    0x0B: "parameter_set",
+    0x0C: "model",
+    0x0D: "hardware_version",
+    0x0E: "firmware_version",
+    0x0F: "software_version",
+    0x10: "customer_location",
+    0x11: "customer",
+    0x17: "error_flags",
+    0x12: "access_code_user",
+    0x13: "access_code_operator",
+    0x14: "access_code_system",
+    0x15: "access_code_developer",
+    0x16: "password",
+    0x18: "error_mask",
+    0x1A: "digital_output",
+    0x1B: "digital_input",
+    0x1C: "baud_rate",
+    0x1D: "response_delay",
+    0x1E: "retry",
+    0x20: "first_storage",
+    0x21: "last_storage",
+    0x22: "storage_size",
+    0x28: "storage_interval_months",
+    0x29: "storage_interval_years",
+    0x3A: "dimensionless",
+    0x3B: "window",
+    0x60: "reset_counter",
+    0x61: "cumulation_counter",
+    0x62: "control_signal",
+    0x63: "day_of_week",
+    0x64: "week",
+    0x65: "day_change_time",
+    0x66: "parameter_state",
+    0x67: "supplier_information",
+}
 _FD_TEXT = frozenset((0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11))
 #: Second extension table (after FBH, table 14).
 _FB_RANGES = (
-    (0x00, 2, "energy", "Wh", 5), (0x08, 2, "energy", "J", 8), (0x10, 2, "volume", "m³", 2), (0x18, 2, "mass", "kg", 5),
-    (0x1A, 2, "humidity", "%", -1), (0x28, 2, "power", "W", 5), (0x30, 2, "power", "J/h", 8),
-    (0x58, 4, "flow_temperature", "°F", -3), (0x5C, 4, "return_temperature", "°F", -3),
-    (0x60, 4, "temperature_difference", "°F", -3), (0x64, 4, "external_temperature", "°F", -3),
-    (0x70, 4, "temperature_limit", "°F", -3), (0x74, 4, "temperature_limit", "°C", -3), (0x78, 8, "power_count", "W", -3),
-)  # fmt: skip
+    (0x00, 2, "energy", "Wh", 5),
+    (0x08, 2, "energy", "J", 8),
+    (0x10, 2, "volume", "m³", 2),
+    (0x18, 2, "mass", "kg", 5),
+    (0x1A, 2, "humidity", "%", -1),
+    (0x28, 2, "power", "W", 5),
+    (0x30, 2, "power", "J/h", 8),
+    (0x58, 4, "flow_temperature", "°F", -3),
+    (0x5C, 4, "return_temperature", "°F", -3),
+    (0x60, 4, "temperature_difference", "°F", -3),
+    (0x64, 4, "external_temperature", "°F", -3),
+    (0x70, 4, "temperature_limit", "°F", -3),
+    (0x74, 4, "temperature_limit", "°C", -3),
+    (0x78, 8, "power_count", "W", -3),
+)
 
 
 def unit_of(vifs: bytes, custom: str) -> Unit | None:
@@ -86,7 +149,9 @@ def _primary(code: int) -> Unit | None:
         return Unit(quantity="heat_cost_allocation", uom="")
     if code in (0x78, 0x79, 0x7A):
         return Unit(
-            quantity=("fabrication_number", "identification", "address")[code - 0x78], uom="", is_text=code != 0x7A
+            quantity=("fabrication_number", "identification", "address")[code - 0x78],
+            uom="",
+            is_text=code != 0x7A,
         )
     return Unit(quantity="manufacturer", uom="") if code == 0x7F else None
 

@@ -91,7 +91,12 @@ def _rtu_cut(decoder: DecodePDU, data: bytes) -> Cut[Frame]:
     if size < 4:
         return Cut(1)
     if int.from_bytes(data[size - 2 : size], "big") != _CRC.compute_CRC(data[: size - 2]):
-        return Cut(1, refused(NAME, Reason.BAD_CHECKSUM, f"CRC of {size} bytes from device {data[0]} is wrong"))
+        return Cut(
+            1,
+            refused(
+                NAME, Reason.BAD_CHECKSUM, f"CRC of {size} bytes from device {data[0]} is wrong"
+            ),
+        )
     return Cut(size, Frame(device=data[0], pdu=data[1 : size - 2]))
 
 
@@ -108,7 +113,12 @@ def _tcp_cut(data: bytes) -> Cut[Frame]:
         return Cut(1)
     if len(data) < 6 + length:
         return MORE
-    return Cut(6 + length, Frame(transaction=int.from_bytes(data[:2], "big"), device=data[6], pdu=data[7 : 6 + length]))
+    return Cut(
+        6 + length,
+        Frame(
+            transaction=int.from_bytes(data[:2], "big"), device=data[6], pdu=data[7 : 6 + length]
+        ),
+    )
 
 
 def _tcp_encode(frame: Frame) -> bytes:
@@ -120,10 +130,16 @@ def _tcp_encode(frame: Frame) -> bytes:
 
 #: What devices answer on an RTU line, what a master asks there, and either over TCP.
 RTU: Codec[Frame] = Codec(
-    name="modbus-rtu", cut=lambda data: _rtu_cut(_RESPONSES, data), encode=_rtu_encode, longest=LONGEST_RTU
+    name="modbus-rtu",
+    cut=lambda data: _rtu_cut(_RESPONSES, data),
+    encode=_rtu_encode,
+    longest=LONGEST_RTU,
 )
 RTU_REQUESTS: Codec[Frame] = Codec(
-    name="modbus-rtu-requests", cut=lambda data: _rtu_cut(_REQUESTS, data), encode=_rtu_encode, longest=LONGEST_RTU
+    name="modbus-rtu-requests",
+    cut=lambda data: _rtu_cut(_REQUESTS, data),
+    encode=_rtu_encode,
+    longest=LONGEST_RTU,
 )
 TCP: Codec[Frame] = Codec(name="modbus-tcp", cut=_tcp_cut, encode=_tcp_encode, longest=LONGEST_TCP)
 
@@ -137,14 +153,20 @@ def _frame(message: ModbusPDU, device: int, transaction: int) -> Frame:
 
 def read_request(device: int, where: Register, transaction: int = 0) -> Frame:
     """Ask for one value."""
-    return _frame(TABLES[where.table](address=where.address, count=where.count), device, transaction)
+    return _frame(
+        TABLES[where.table](address=where.address, count=where.count), device, transaction
+    )
 
 
 def write_request(device: int, where: Register, value: int, transaction: int = 0) -> Frame:
     """Write one coil or one holding register."""
     if where.table == "coil":
-        return _frame(WriteSingleCoilRequest(address=where.address, bits=[bool(value)]), device, transaction)
-    return _frame(WriteSingleRegisterRequest(address=where.address, registers=[value]), device, transaction)
+        return _frame(
+            WriteSingleCoilRequest(address=where.address, bits=[bool(value)]), device, transaction
+        )
+    return _frame(
+        WriteSingleRegisterRequest(address=where.address, registers=[value]), device, transaction
+    )
 
 
 def read_reply(request: Frame, where: Register, value: float) -> Frame:
@@ -153,11 +175,17 @@ def read_reply(request: Frame, where: Register, value: float) -> Frame:
     Raises: ValueError for a value that does not fit the type.
     """
     if where.table in ("coil", "discrete"):
-        return _frame(_ANSWERS[where.table](bits=[bool(value)] + [False] * 7), request.device, request.transaction)
+        return _frame(
+            _ANSWERS[where.table](bits=[bool(value)] + [False] * 7),
+            request.device,
+            request.transaction,
+        )
     kind = TYPES[where.type]
     number = float(value) if kind.name.startswith("FLOAT") else round(value)
     try:
-        registers = ModbusClientMixin.convert_to_registers(number, kind, word_order=where.word_order)  # type: ignore[arg-type]
+        registers = ModbusClientMixin.convert_to_registers(
+            number, kind, word_order=where.word_order
+        )  # type: ignore[arg-type]
     except (struct.error, ModbusException, OverflowError) as error:
         raise ValueError(f"{NAME}: {value} does not fit {where.type}: {error}") from None
     return _frame(_ANSWERS[where.table](registers=registers), request.device, request.transaction)
@@ -165,7 +193,9 @@ def read_reply(request: Frame, where: Register, value: float) -> Frame:
 
 def exception_reply(request: Frame, code: int = 2) -> Frame:
     """Refuse a request; 2 is an address that the device does not have."""
-    return _frame(ExceptionResponse(request.pdu[0] & 0x7F, code), request.device, request.transaction)
+    return _frame(
+        ExceptionResponse(request.pdu[0] & 0x7F, code), request.device, request.transaction
+    )
 
 
 def request_of(frame: Frame) -> Any:
@@ -182,14 +212,22 @@ def value_of(frame: Frame, where: Register) -> float | Rejected | None:
     if isinstance(message, Rejected):
         return message
     if isinstance(message, ExceptionResponse):
-        return refused(NAME, Reason.DEVICE_REFUSED, f"device {frame.device} answers exception {message.exception_code}")
+        return refused(
+            NAME,
+            Reason.DEVICE_REFUSED,
+            f"device {frame.device} answers exception {message.exception_code}",
+        )
     if not isinstance(message, _ANSWERS[where.table]):
-        return refused(NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device} answers function {frame.pdu[0]}")
+        return refused(
+            NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device} answers function {frame.pdu[0]}"
+        )
     if where.table in ("coil", "discrete"):
         return float(message.bits[0]) if message.bits else None
     if len(message.registers) != where.count:
         return refused(
-            NAME, Reason.BAD_FRAME, f"device {frame.device}: {len(message.registers)} registers, not {where.count}"
+            NAME,
+            Reason.BAD_FRAME,
+            f"device {frame.device}: {len(message.registers)} registers, not {where.count}",
         )
     try:
         number = ModbusClientMixin.convert_from_registers(
@@ -212,7 +250,9 @@ def _decode(decoder: DecodePDU, frame: Frame) -> Any:
             kind = decoder.lookupPduClass(b"\0" + frame.pdu)
             if kind is None:
                 return refused(
-                    NAME, Reason.NOT_UNDERSTOOD, f"device {frame.device}: function {frame.pdu[0]} is not read"
+                    NAME,
+                    Reason.NOT_UNDERSTOOD,
+                    f"device {frame.device}: function {frame.pdu[0]} is not read",
                 )
             message = kind()
         message.decode(frame.pdu[1:])

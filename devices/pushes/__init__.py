@@ -4,13 +4,30 @@
 numbers, passwords and pictures are dropped by every parser; cards and plates become tokens before they leave it.
 """
 
-from devices.pushes import access, chirpstack, ctwing, dahua, edge, gat1400, gb28181, hikvision, plates
+from devices.pushes import (
+    access,
+    chirpstack,
+    ctwing,
+    dahua,
+    edge,
+    gat1400,
+    gb28181,
+    hikvision,
+    plates,
+)
 from devices.pushes.body import Push
 
 PUSHES: dict[str, Push] = {
     push.name: push
     for push in (
-        hikvision.PUSH, dahua.PUSH, plates.PUSH, ctwing.PUSH, chirpstack.PUSH, edge.PUSH, access.PUSH, gat1400.PUSH,
+        hikvision.PUSH,
+        dahua.PUSH,
+        plates.PUSH,
+        ctwing.PUSH,
+        chirpstack.PUSH,
+        edge.PUSH,
+        access.PUSH,
+        gat1400.PUSH,
         gb28181.PUSH,
     )
-}  # fmt: skip
+}

@@ -14,7 +14,16 @@ from typing import Any
 import msgspec
 
 from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, dumped, event_id, instant, not_understood, number, read_body, text_of
+from devices.pushes.body import (
+    Push,
+    dumped,
+    event_id,
+    instant,
+    not_understood,
+    number,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 from domain.wire import Direction, Method, Outcome
 
@@ -22,9 +31,17 @@ NAME = "access"
 
 #: Ways to open a door as the community platforms number them.
 _CODES = {
-    "100101": Method.CARD, "100201": Method.FACE, "100301": Method.PHONE, "100302": Method.PHONE, "100303": Method.REMOTE,
-    "100401": Method.BUTTON, "100402": Method.CODE, "100501": Method.ID_CARD, "100601": Method.REMOTE, "100701": Method.QR,
-}  # fmt: skip
+    "100101": Method.CARD,
+    "100201": Method.FACE,
+    "100301": Method.PHONE,
+    "100302": Method.PHONE,
+    "100303": Method.REMOTE,
+    "100401": Method.BUTTON,
+    "100402": Method.CODE,
+    "100501": Method.ID_CARD,
+    "100601": Method.REMOTE,
+    "100701": Method.QR,
+}
 MAX_LIST = 500
 
 
@@ -44,7 +61,11 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         return not_understood(NAME, f"{len(rows)} passages; the limit is {MAX_LIST}")
     heard: list[Heard] = []
     for row in rows:
-        item = _passage(row, tokens) if isinstance(row, dict) else not_understood(NAME, "an entry is no object")
+        item = (
+            _passage(row, tokens)
+            if isinstance(row, dict)
+            else not_understood(NAME, "an entry is no object")
+        )
         if isinstance(item, Rejected):
             return item
         heard.append(item)
@@ -63,10 +84,17 @@ def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
         return not_understood(NAME, f"method {word!r}; use one of {', '.join(Method)}")
     number_of_it = text_of(row.get("id"))
     if not number_of_it:
-        return not_understood(NAME, f"a passage at {native} has no `id`; without one a repeat cannot be told")
-    outcome, direction = text_of(row.get("outcome")) or "unknown", text_of(row.get("direction")) or "unknown"
+        return not_understood(
+            NAME, f"a passage at {native} has no `id`; without one a repeat cannot be told"
+        )
+    outcome, direction = (
+        text_of(row.get("outcome")) or "unknown",
+        text_of(row.get("direction")) or "unknown",
+    )
     if outcome not in list(Outcome) or direction not in list(Direction):
-        return not_understood(NAME, f"outcome {outcome!r} or direction {direction!r} is no word of the contract")
+        return not_understood(
+            NAME, f"outcome {outcome!r} or direction {direction!r} is no word of the contract"
+        )
     data: dict[str, Any] = {"method": str(method), "outcome": outcome, "direction": direction}
     for name, kind in (("person", "person"), ("credential", "card")):
         if text_of(row.get(name)):
@@ -76,7 +104,9 @@ def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
         data["similarity"] = similarity
     # With its time, since a reader that was reset counts from one again.
     number_of_it = event_id(number_of_it, text_of(row.get("time")))
-    return HeardEvent(native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data)
+    return HeardEvent(
+        native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data
+    )
 
 
 def render(heard: Heard) -> tuple[str, bytes]:
@@ -90,7 +120,9 @@ def render(heard: Heard) -> tuple[str, bytes]:
         raise ValueError(f"{NAME}: a reader sends passages only")
     time = heard.at if isinstance(heard.at, int) or heard.at is None else heard.at.isoformat()
     number_of_it = heard.id if time is None else heard.id.removesuffix(f"-{time}")
-    return "application/json", dumped({"device": heard.native, "id": number_of_it, "time": time, **heard.data})
+    return "application/json", dumped(
+        {"device": heard.native, "id": number_of_it, "time": time, **heard.data}
+    )
 
 
 PUSH = Push(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)

@@ -38,7 +38,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if isinstance(found.get("object"), dict):
         fields = flat(found["object"])
         heard_by = found.get("rxInfo")
-        strengths = [number(inside(r, "rssi")) for r in heard_by] if isinstance(heard_by, list) else []
+        strengths = (
+            [number(inside(r, "rssi")) for r in heard_by] if isinstance(heard_by, list) else []
+        )
         best = max((s for s in strengths if s is not None), default=None)
         if best is not None:
             fields["rssi"] = best
@@ -62,8 +64,13 @@ def render(heard: Heard) -> tuple[str, bytes]:
     fields = dict(heard.fields)
     rssi = fields.pop("rssi", None)
     body: dict[str, Any] = {
-        "deduplicationId": heard.id, "time": heard.at, "deviceInfo": info, "fCnt": 1, "fPort": 2, "object": fields,
-    }  # fmt: skip
+        "deduplicationId": heard.id,
+        "time": heard.at,
+        "deviceInfo": info,
+        "fCnt": 1,
+        "fPort": 2,
+        "object": fields,
+    }
     if rssi is not None:
         body["rxInfo"] = [{"gatewayId": "0016c001ff10a235", "rssi": rssi, "snr": 7.5}]
     return "application/json", dumped(body)

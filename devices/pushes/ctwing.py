@@ -12,7 +12,17 @@ from typing import Any
 
 from devices.heard import Heard, HeardAlive, HeardFields, Tokens
 from devices.protocols import cjt188
-from devices.pushes.body import Push, dumped, event_id, flat, inside, instant, not_understood, read_body, text_of
+from devices.pushes.body import (
+    Push,
+    dumped,
+    event_id,
+    flat,
+    inside,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 
 NAME = "ctwing"
@@ -59,7 +69,9 @@ def _bytes(text: str) -> dict[str, Any] | Rejected:
     measured = cjt188.measured(frame)
     if isinstance(measured, Rejected):
         return measured
-    fields: dict[str, Any] = {name: value for name, value in measured.quantities.items() if value is not None}
+    fields: dict[str, Any] = {
+        name: value for name, value in measured.quantities.items() if value is not None
+    }
     return fields if measured.status is None else {**fields, "status": measured.status}
 
 
@@ -69,15 +81,22 @@ def render(heard: Heard) -> tuple[str, bytes]:
     Raises: ValueError for what it cannot say.
     """
     if isinstance(heard, HeardAlive):
-        return "application/json", dumped({"messageType": "deviceOnlineOfflineReport", "IMEI": heard.native})
+        return "application/json", dumped(
+            {"messageType": "deviceOnlineOfflineReport", "IMEI": heard.native}
+        )
     if not isinstance(heard, HeardFields) or not isinstance(heard.at, int):
         raise ValueError(f"{NAME}: the platform sends fields with a time")
     nested: dict[str, Any] = dict(heard.fields)
     body = {
-        "messageType": "dataReport", "IMEI": heard.native, "deviceId": heard.native, "timestamp": heard.at,
-        "upDataSN": int(heard.id.rsplit("-", 1)[1]), "protocol": "lwm2m", "tenantId": "10000000",
+        "messageType": "dataReport",
+        "IMEI": heard.native,
+        "deviceId": heard.native,
+        "timestamp": heard.at,
+        "upDataSN": int(heard.id.rsplit("-", 1)[1]),
+        "protocol": "lwm2m",
+        "tenantId": "10000000",
         "payload": {"serviceId": 1, "serviceData": nested},
-    }  # fmt: skip
+    }
     return "application/json", dumped(body)
 
 

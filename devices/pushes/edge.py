@@ -9,24 +9,50 @@ from __future__ import annotations
 from typing import Any
 
 from devices.heard import Heard, HeardAlive, HeardEvent, HeardFields, Tokens
-from devices.pushes.body import Push, dumped, event_id, flat, instant, not_understood, number, read_body, text_of
+from devices.pushes.body import (
+    Push,
+    dumped,
+    event_id,
+    flat,
+    instant,
+    not_understood,
+    number,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 from domain.wire import Hazard
 
 NAME = "edge"
 
-_NATIVE = ("deviceId", "device_id", "deviceSn", "device", "sn", "cameraId", "camera_id", "channelId")
+_NATIVE = (
+    "deviceId",
+    "device_id",
+    "deviceSn",
+    "device",
+    "sn",
+    "cameraId",
+    "camera_id",
+    "channelId",
+)
 _WORD = ("alarmType", "alarm_type", "eventType", "event_type", "event", "type")
 _TIME = ("alarmTime", "alarm_time", "eventTime", "timestamp", "time", "dateTime", "ts")
 _ID = ("alarmId", "alarm_id", "eventId", "event_id", "uuid", "id")
 _SCORE = ("confidence", "score", "conf")
 _HAZARDS: dict[str, Hazard] = {
-    "accesselevatoralarm": Hazard.EBIKE_IN_LIFT, "ebikeinelevator": Hazard.EBIKE_IN_LIFT, "ebike_in_lift": Hazard.EBIKE_IN_LIFT,
-    "abnormalparkingdetection": Hazard.FIRE_LANE_BLOCKED, "firelaneoccupied": Hazard.FIRE_LANE_BLOCKED,
-    "fire_lane_blocked": Hazard.FIRE_LANE_BLOCKED, "channelblockagedetection": Hazard.EXIT_BLOCKED,
-    "exit_blocked": Hazard.EXIT_BLOCKED, "smokeandfiredetectionevent": Hazard.FIRE, "highthrow": Hazard.FALLING_OBJECT,
-    "highaltitudeparabolic": Hazard.FALLING_OBJECT, "falling_object": Hazard.FALLING_OBJECT,
-}  # fmt: skip
+    "accesselevatoralarm": Hazard.EBIKE_IN_LIFT,
+    "ebikeinelevator": Hazard.EBIKE_IN_LIFT,
+    "ebike_in_lift": Hazard.EBIKE_IN_LIFT,
+    "abnormalparkingdetection": Hazard.FIRE_LANE_BLOCKED,
+    "firelaneoccupied": Hazard.FIRE_LANE_BLOCKED,
+    "fire_lane_blocked": Hazard.FIRE_LANE_BLOCKED,
+    "channelblockagedetection": Hazard.EXIT_BLOCKED,
+    "exit_blocked": Hazard.EXIT_BLOCKED,
+    "smokeandfiredetectionevent": Hazard.FIRE,
+    "highthrow": Hazard.FALLING_OBJECT,
+    "highaltitudeparabolic": Hazard.FALLING_OBJECT,
+    "falling_object": Hazard.FALLING_OBJECT,
+}
 _OVER = frozenset({"0", "off", "end", "stop", "inactive", "returned", "clear", "false"})
 
 
@@ -37,7 +63,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         return found
     native = _first(found, _NATIVE).lower()
     if not native:
-        return not_understood(NAME, f"no field names the device; one of {', '.join(_NATIVE)} is needed")
+        return not_understood(
+            NAME, f"no field names the device; one of {', '.join(_NATIVE)} is needed"
+        )
     word = _first(found, _WORD)
     if word.lower() in ("heartbeat", "keepalive"):
         return [HeardAlive(native=native)]
@@ -71,9 +99,12 @@ def render(heard: Heard) -> tuple[str, bytes]:
         raise ValueError(f"{NAME}: a box sends hazards with a time")
     names = {hazard: word for word, hazard in _HAZARDS.items()}
     body: dict[str, Any] = {
-        "deviceId": heard.native, "alarmType": names[Hazard(heard.data["hazard"])], "alarmTime": heard.at,
-        "alarmId": heard.id.rsplit("-", 1)[0], "state": heard.data["state"],
-    }  # fmt: skip
+        "deviceId": heard.native,
+        "alarmType": names[Hazard(heard.data["hazard"])],
+        "alarmTime": heard.at,
+        "alarmId": heard.id.rsplit("-", 1)[0],
+        "state": heard.data["state"],
+    }
     if "confidence" in heard.data:
         body["confidence"] = heard.data["confidence"]
     return "application/json", dumped(body)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, dumped, event_id, inside, instant, not_understood, read_body, text_of
+from devices.pushes.body import (
+    Push,
+    dumped,
+    event_id,
+    inside,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 
 NAME = "gat1400"
@@ -26,23 +35,34 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     heard: list[Heard] = []
     known = False
     for outer, inner, make in (
-        ("FaceListObject", "FaceObject", _face), ("MotorVehicleListObject", "MotorVehicleObject", _vehicle),
-    ):  # fmt: skip
+        ("FaceListObject", "FaceObject", _face),
+        ("MotorVehicleListObject", "MotorVehicleObject", _vehicle),
+    ):
         rows = inside(found, outer, inner)
         if rows is None:
             rows = inside(found, inner)
         if rows is None:
             continue
         known = True
-        heard += [make(row, tokens) for row in (rows if isinstance(rows, list) else [rows]) if isinstance(row, dict)]
-    return heard if known else not_understood(NAME, "neither faces nor vehicles; other objects are not read")
+        heard += [
+            make(row, tokens)
+            for row in (rows if isinstance(rows, list) else [rows])
+            if isinstance(row, dict)
+        ]
+    return (
+        heard
+        if known
+        else not_understood(NAME, "neither faces nor vehicles; other objects are not read")
+    )
 
 
 def _face(row: dict[str, Any], tokens: Tokens) -> Heard:  # noqa: ARG001 (a face without a name has no token)
     data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
     at = instant(row.get("ShotTime")) or instant(row.get("FaceAppearTime"))
     number = event_id("f", text_of(row.get("FaceID")), text_of(row.get("ShotTime")))
-    return HeardEvent(native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data)
+    return HeardEvent(
+        native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data
+    )
 
 
 def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
@@ -52,7 +72,9 @@ def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
         data["plate"] = tokens("plate", plate)
     at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
     number = event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime")))
-    return HeardEvent(native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data)
+    return HeardEvent(
+        native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data
+    )
 
 
 def render(heard: Heard) -> tuple[str, bytes]:
@@ -64,7 +86,11 @@ def render(heard: Heard) -> tuple[str, bytes]:
         return "application/viid+json", dumped({"KeepaliveObject": {"DeviceID": heard.native}})
     if not isinstance(heard, HeardEvent):
         raise ValueError(f"{NAME}: a camera sends faces and vehicles only")
-    at = heard.at.strftime("%Y%m%d%H%M%S") if heard.at is not None and not isinstance(heard.at, int) else heard.at
+    at = (
+        heard.at.strftime("%Y%m%d%H%M%S")
+        if heard.at is not None and not isinstance(heard.at, int)
+        else heard.at
+    )
     number = heard.id.split("-")[1]
     if heard.kind == "passage":
         face: dict[str, Any] = {
@@ -80,10 +106,16 @@ def render(heard: Heard) -> tuple[str, bytes]:
         "PassTime": at,
         "PlateNo": heard.data.get("plate", ""),
     }
-    return "application/viid+json", dumped({"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}})
+    return "application/viid+json", dumped(
+        {"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}}
+    )
 
 
 PUSH = Push(
-    name=NAME, title="Video image library (GA/T 1400)", parse=parse, render=render, answer_type="application/viid+json",
+    name=NAME,
+    title="Video image library (GA/T 1400)",
+    parse=parse,
+    render=render,
+    answer_type="application/viid+json",
     answer=b'{"ResponseStatusListObject":{"ResponseStatusObject":[{"StatusCode":"0","StatusString":"OK"}]}}',
-)  # fmt: skip
+)

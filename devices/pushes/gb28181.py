@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, event_id, inside, instant, not_understood, read_body, text_of, whole
+from devices.pushes.body import (
+    Push,
+    event_id,
+    inside,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+    whole,
+)
 from domain.rejection import Rejected
 
 NAME = "gb28181"
@@ -27,7 +36,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         return not_understood(NAME, f"CmdType {kind!r} is not read")
     method = whole(notify.get("AlarmMethod")) or 0
     kind_of_it = whole(inside(notify, "Info", "AlarmType")) or whole(notify.get("AlarmType")) or 0
-    condition = "fault" if method == 6 else _BY_TYPE.get(kind_of_it, "other") if method == 2 else "other"
+    condition = (
+        "fault" if method == 6 else _BY_TYPE.get(kind_of_it, "other") if method == 2 else "other"
+    )
     data = {
         "condition": condition,
         "state": "on",
@@ -50,7 +61,11 @@ def render(heard: Heard) -> tuple[str, bytes]:
         body = f"<Notify><CmdType>Keepalive</CmdType><SN>1</SN><DeviceID>{heard.native}</DeviceID></Notify>"
     elif isinstance(heard, HeardEvent) and heard.kind == "device":
         _, serial, time = heard.id.split("-", 2)
-        info = f"<Info><AlarmType>{heard.data['type']}</AlarmType></Info>" if "type" in heard.data else ""
+        info = (
+            f"<Info><AlarmType>{heard.data['type']}</AlarmType></Info>"
+            if "type" in heard.data
+            else ""
+        )
         body = (
             f"<Notify><CmdType>Alarm</CmdType><SN>{serial}</SN><DeviceID>{heard.native}</DeviceID>"
             f"<AlarmPriority>{heard.data['priority']}</AlarmPriority><AlarmMethod>{heard.data['method']}</AlarmMethod>"
@@ -61,4 +76,6 @@ def render(heard: Heard) -> tuple[str, bytes]:
     return "application/xml", f'<?xml version="1.0" encoding="GB2312"?>\n{body}'.encode("gb18030")
 
 
-PUSH = Push(name=NAME, title="GB/T 28181 alarm", parse=parse, render=render, answer_type="text/plain")
+PUSH = Push(
+    name=NAME, title="GB/T 28181 alarm", parse=parse, render=render, answer_type="text/plain"
+)

@@ -80,16 +80,26 @@ def render(heard: Heard) -> tuple[str, bytes]:
         raise ValueError(f"{NAME}: a camera sends plates only")
     whole_number = whole(heard.id.split("-")[1])
     result = {
-        "license": heard.data.get("plate", "_无_"), "plateid": whole_number,
+        "license": heard.data.get("plate", "_无_"),
+        "plateid": whole_number,
         "timeStamp": {"Timeval": {"sec": heard.at // 1000, "usec": 0}},
-    }  # fmt: skip
+    }
     if "confidence" in heard.data:
         result["confidence"] = heard.data["confidence"]
-    body = {"AlarmInfoPlate": {"serialno": heard.native, "channel": 0, "result": {"PlateResult": result}}}
+    body = {
+        "AlarmInfoPlate": {
+            "serialno": heard.native,
+            "channel": 0,
+            "result": {"PlateResult": result},
+        }
+    }
     return "application/json", dumped(body)
 
 
 PUSH = Push(
-    name=NAME, title="Number-plate camera", parse=parse, render=render,
+    name=NAME,
+    title="Number-plate camera",
+    parse=parse,
+    render=render,
     answer=b'{"Response_AlarmInfoPlate":{"info":"","channelNum":0}}',
-)  # fmt: skip
+)

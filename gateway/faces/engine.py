@@ -55,7 +55,10 @@ class Engine(Protocol):
 
 
 def make(
-    kind: str, detector: Path | None = None, recogniser: Path | None = None, sums: tuple[str, str] = ("", "")
+    kind: str,
+    detector: Path | None = None,
+    recogniser: Path | None = None,
+    sums: tuple[str, str] = ("", ""),
 ) -> Engine:
     """Make an engine: `dlib`, or `onnx` with a site's files and their SHA-256.
 

@@ -49,18 +49,23 @@ class Answer:
     frames: int = 0
 
 
-def decide(frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds) -> Answer:
+def decide(
+    frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds
+) -> Answer:
     """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per subject.
 
     Raises: ValueError for a gallery that is not few.
     """
     if len(gallery) > MOST_SUBJECTS:
-        raise ValueError(f"{len(gallery)} subjects at one entrance; one against few ends at {MOST_SUBJECTS}")
+        raise ValueError(
+            f"{len(gallery)} subjects at one entrance; one against few ends at {MOST_SUBJECTS}"
+        )
     if not frames:
         return Answer(verdict=Verdict.UNDECIDED)
     if not gallery:
         return Answer(
-            verdict=Verdict.UNKNOWN if len(frames) >= thresholds.frames else Verdict.UNDECIDED, frames=len(frames)
+            verdict=Verdict.UNKNOWN if len(frames) >= thresholds.frames else Verdict.UNDECIDED,
+            frames=len(frames),
         )
     probe = np.stack(frames)
     fused = {subject: _fused(probe, known) for subject, known in gallery.items()}

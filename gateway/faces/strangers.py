@@ -38,13 +38,23 @@ class Regulars:
     ) -> tuple[str | None, Entry]:
         """Return the pseudonym of an unknown face and what must be put down with it; None where it cannot be told from another."""
         known = self._known(now_ms)
-        gallery = {token: held for token in known if (held := self.vault.templates(token, engine)) is not None}
+        gallery = {
+            token: held
+            for token in known
+            if (held := self.vault.templates(token, engine)) is not None
+        }
         answer = decide(frames, gallery, thresholds)
         if answer.verdict is Verdict.UNDECIDED:
             return None, Entry()
-        token = answer.subject if answer.verdict is Verdict.MATCH and answer.subject else f"q-{secrets.token_hex(8)}"
+        token = (
+            answer.subject
+            if answer.verdict is Verdict.MATCH and answer.subject
+            else f"q-{secrets.token_hex(8)}"
+        )
         if token not in known:
-            self.vault.keep(token, [np.mean(np.stack(frames), axis=0).astype(np.float32)], engine=engine)
+            self.vault.keep(
+                token, [np.mean(np.stack(frames), axis=0).astype(np.float32)], engine=engine
+            )
             known[token] = now_ms
         while len(known) > MOST:
             oldest = min(known, key=lambda one: known[one])
@@ -58,7 +68,11 @@ class Regulars:
 
     def _known(self, now_ms: int) -> dict[str, int]:
         known: dict[str, int] = json.loads(self.outbox.recall(self._key) or "{}")
-        return {token: began for token, began in known.items() if now_ms - began < self.life_days * DAY_MS}
+        return {
+            token: began
+            for token, began in known.items()
+            if now_ms - began < self.life_days * DAY_MS
+        }
 
     def expire(self, now_ms: int) -> Entry:
         """Destroy whose life is over."""

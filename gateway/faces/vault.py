@@ -57,7 +57,9 @@ class Vault:
 
     def __init__(self, folder: Path, key: bytes, *, list_days: float = 7.0) -> None:
         self._folder, self._key, self._list_ms = folder, key, list_days * DAY_MS
-        self._scheme = Scheme.SM4_GCM if len(key) == Scheme.SM4_GCM.key_bytes else Scheme.AES_256_GCM
+        self._scheme = (
+            Scheme.SM4_GCM if len(key) == Scheme.SM4_GCM.key_bytes else Scheme.AES_256_GCM
+        )
         for name in ("keys", "templates", "gone", "lists"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -71,7 +73,9 @@ class Vault:
         consents = msgspec.convert(rows, list[Consent])
         gone = set(_names(self._folder / "gone"))
         refused = sorted(one.consent for one in consents if one.consent in gone)
-        kept = [one for one in consents if one.consent not in gone and _SUBJECT.fullmatch(one.consent)][:MOST_SUBJECTS]
+        kept = [
+            one for one in consents if one.consent not in gone and _SUBJECT.fullmatch(one.consent)
+        ][:MOST_SUBJECTS]
         body = {"heard_ms": now_ms, "consents": msgspec.to_builtins(kept)}
         self._write(self._folder / "lists" / f"{door}.json", json.dumps(body).encode())
         destroyed = self._settle()
@@ -86,8 +90,16 @@ class Vault:
         return self._settle()
 
     def _settle(self) -> list[str]:
-        allowed = {one.consent for path in (self._folder / "lists").glob("*.json") for one in self._list(path.stem)[1]}
-        over = [subject for subject in self._subjects() if subject.startswith("k-") and subject not in allowed]
+        allowed = {
+            one.consent
+            for path in (self._folder / "lists").glob("*.json")
+            for one in self._list(path.stem)[1]
+        }
+        over = [
+            subject
+            for subject in self._subjects()
+            if subject.startswith("k-") and subject not in allowed
+        ]
         for subject in over:
             self.destroy(subject)
         return over
@@ -133,14 +145,26 @@ class Vault:
         if not _SUBJECT.fullmatch(subject) or subject in _names(self._folder / "gone"):
             raise NotConsented(f"{subject}: this consent has ended; a new one has another number")
         before = self.templates(subject, engine)
-        stack = np.concatenate([before, np.stack(list(encodings))]) if before is not None else np.stack(list(encodings))
+        stack = (
+            np.concatenate([before, np.stack(list(encodings))])
+            if before is not None
+            else np.stack(list(encodings))
+        )
         stack = stack[-MOST_TEMPLATES:].astype(np.float32)
         key = self._subject_key(subject)
         if key is None:
             key = os.urandom(self._scheme.key_bytes)
-            self._write(self._folder / "keys" / subject, seal(self._scheme, self._key, key, f"key|{subject}"))
-        plain = msgspec.json.encode({"engine": engine, "shape": stack.shape, "body": stack.tobytes()})
-        self._write(self._folder / "templates" / subject, seal(self._scheme, key, plain, f"template|{subject}"))
+            self._write(
+                self._folder / "keys" / subject,
+                seal(self._scheme, self._key, key, f"key|{subject}"),
+            )
+        plain = msgspec.json.encode(
+            {"engine": engine, "shape": stack.shape, "body": stack.tobytes()}
+        )
+        self._write(
+            self._folder / "templates" / subject,
+            seal(self._scheme, key, plain, f"template|{subject}"),
+        )
         return len(stack)
 
     def templates(self, subject: str, engine: str) -> Encodings | None:
@@ -153,11 +177,17 @@ class Vault:
             held = msgspec.json.decode(unseal(key, sealed, f"template|{subject}"), type=_Held)
         except (OSError, NotOpened, msgspec.DecodeError):
             return None
-        return np.frombuffer(held.body, np.float32).reshape(held.shape) if held.engine == engine else None
+        return (
+            np.frombuffer(held.body, np.float32).reshape(held.shape)
+            if held.engine == engine
+            else None
+        )
 
     def _subject_key(self, subject: str) -> bytes | None:
         try:
-            return unseal(self._key, (self._folder / "keys" / subject).read_bytes(), f"key|{subject}")
+            return unseal(
+                self._key, (self._folder / "keys" / subject).read_bytes(), f"key|{subject}"
+            )
         except (OSError, NotOpened):
             return None
 

@@ -41,7 +41,11 @@ class Watcher:
 
     def see(self, t: float, picture: Picture, now: datetime) -> list[Sighting]:
         """Look at a picture (grey or BGR, uint8) taken at `t` seconds; `now` is local time, for a burnt-in clock."""
-        grey = picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+        grey = (
+            picture
+            if picture.ndim == 2
+            else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+        )
         found = self.health.see(t, grey)
         moved = [one for one in found if one.detail == "moved" and one.state == "off"]
         for detector in self._detectors:
@@ -56,7 +60,9 @@ class Watcher:
 
     def finish(self) -> list[Sighting]:
         """Judge what is under way when a recording ends."""
-        return [seen for one in self._detectors if isinstance(one, Falling) for seen in one.finish()]
+        return [
+            seen for one in self._detectors if isinstance(one, Falling) for seen in one.finish()
+        ]
 
     def saved(self) -> dict[str, NDArray[Any]]:
         """What must survive a restart."""
@@ -72,5 +78,9 @@ class Watcher:
         for i, one in enumerate(self._detectors):
             if isinstance(one, LaneWatch):
                 one.restore(
-                    {name.partition(".")[2]: array for name, array in saved.items() if name.startswith(f"{i}.")}
+                    {
+                        name.partition(".")[2]: array
+                        for name, array in saved.items()
+                        if name.startswith(f"{i}.")
+                    }
                 )

@@ -22,9 +22,11 @@ def _dlt645(meter: Meter, frame: dlt645.Frame, now_ms: int) -> dlt645.Frame | No
     identifier = frame.identifier
     if frame.address != meter.address or identifier is None or frame.is_reply:
         return None
-    return dlt645.read_reply(meter.address, identifier, data) if (data := _value(meter, identifier, now_ms)) else (
-        dlt645.error_reply(frame)
-    )  # fmt: skip
+    return (
+        dlt645.read_reply(meter.address, identifier, data)
+        if (data := _value(meter, identifier, now_ms))
+        else (dlt645.error_reply(frame))
+    )
 
 
 def _value(meter: Meter, identifier: str, now_ms: int) -> bytes | None:
@@ -43,7 +45,9 @@ def _value(meter: Meter, identifier: str, now_ms: int) -> bytes | None:
     if identifier == "05060101":
         return dlt645.value_data("05060101", meter.shown(now_ms))
     load = 230.0 + (now_ms // HOUR_MS) % 7
-    fixed = {"02010100": load, "02020100": 1.234, "02030000": 0.2871, "02060000": 0.987}.get(identifier)
+    fixed = {"02010100": load, "02020100": 1.234, "02030000": 0.2871, "02060000": 0.987}.get(
+        identifier
+    )
     return None if fixed is None else dlt645.value_data(identifier, fixed)
 
 
@@ -54,7 +58,9 @@ def _cjt188(meter: Meter, frame: cjt188.Frame, now_ms: int) -> cjt188.Frame | No
     if frame.identifier == cjt188.DATA:
         status = (0 if meter.valve_open else 1) | (4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0)
         what = cjt188.Measured(
-            quantities={"total_m3": meter.read(now_ms), "month_m3": 0.0}, clock=meter.clock(now_ms), status=status
+            quantities={"total_m3": meter.read(now_ms), "month_m3": 0.0},
+            clock=meter.clock(now_ms),
+            status=status,
         )
         return cjt188.reply(frame, kind, meter.address, cjt188.measured_bytes(kind, what))
     if frame.control == cjt188.WRITE and frame.identifier == cjt188.VALVE:
@@ -69,17 +75,25 @@ def _cjt188(meter: Meter, frame: cjt188.Frame, now_ms: int) -> cjt188.Frame | No
 
 
 def _mbus(meter: Meter, frame: mbus.Frame, now_ms: int) -> mbus.Frame | None:
-    if frame.address != int(meter.address) or frame.control not in (mbus.ASK, mbus.ASK_TOGGLED, mbus.INITIALISE):
+    if frame.address != int(meter.address) or frame.control not in (
+        mbus.ASK,
+        mbus.ASK_TOGGLED,
+        mbus.INITIALISE,
+    ):
         return None
     if frame.control == mbus.INITIALISE:
         return mbus.ACK
     serial = "99999999" if meter.has(Fault.SWAPPED, now_ms) else meter.serial
     litres = round(meter.read(now_ms) * 1000)
     telegram = mbus.Telegram(
-        identity=serial, maker="ANJ", version=1, medium=7, access=meter.asked % 256,
+        identity=serial,
+        maker="ANJ",
+        version=1,
+        medium=7,
+        access=meter.asked % 256,
         status=4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0,
         records=(mbus.bcd_record(b"\x13", litres), mbus.time_record(meter.clock(now_ms))),
-    )  # fmt: skip
+    )
     return mbus.answer(frame.address, telegram)
 
 
@@ -100,7 +114,9 @@ def _modbus(meter: Meter, frame: modbus.Frame, now_ms: int) -> modbus.Frame | No
         where = modbus.Register(table="holding", address=4)
         return modbus.read_reply(frame, where, 1.0 if meter.has(Fault.LOW_BATTERY, now_ms) else 0.0)
     if table == "coil" and asked.address == 0:
-        return modbus.read_reply(frame, modbus.Register(table="coil", address=0), float(meter.valve_open))
+        return modbus.read_reply(
+            frame, modbus.Register(table="coil", address=0), float(meter.valve_open)
+        )
     return modbus.exception_reply(frame)
 
 

@@ -32,13 +32,23 @@ class FireHost:
 
     def local(self) -> datetime:
         """Return the device's own local time."""
-        return datetime.fromtimestamp((self.now() + self.clock_ms) / 1000, ZONE).replace(tzinfo=None)
+        return datetime.fromtimestamp((self.now() + self.clock_ms) / 1000, ZONE).replace(
+            tzinfo=None
+        )
 
-    def part(self, part: str, state: int, text: str, *, system: int = 1, part_type: int = 40) -> None:
+    def part(
+        self, part: str, state: int, text: str, *, system: int = 1, part_type: int = 40
+    ) -> None:
         """Let a part change its state."""
         stamp = wire.stamp_of(self.local())
         thing = wire.PartState(
-            system_type=1, system=system, part_type=part_type, part=part, state=state, text=text, stamp=stamp
+            system_type=1,
+            system=system,
+            part_type=part_type,
+            part=part,
+            state=state,
+            text=text,
+            stamp=stamp,
         )
         self._queue(wire.Unit(kind=wire.PART_STATE, objects=(thing,)))
 
@@ -50,9 +60,13 @@ class FireHost:
     def _queue(self, unit: wire.Unit) -> None:
         self._serial = (self._serial + 1) & 0xFFFF
         self.pending[self._serial] = wire.Frame(
-            serial=self._serial, command=wire.SEND, source=self.source, destination=self.centre,
-            stamp=wire.stamp_of(self.local()), unit=wire.write_unit(unit),
-        )  # fmt: skip
+            serial=self._serial,
+            command=wire.SEND,
+            source=self.source,
+            destination=self.centre,
+            stamp=wire.stamp_of(self.local()),
+            unit=wire.write_unit(unit),
+        )
 
     async def run(self) -> None:
         """Connect and talk until cancelled; a lost connection is made again."""
@@ -85,7 +99,10 @@ class FireHost:
             for answer in stream.feed(data):
                 if isinstance(answer, Rejected):
                     continue
-                if answer.command == wire.CONFIRM and self.pending.pop(answer.serial, None) is not None:
+                if (
+                    answer.command == wire.CONFIRM
+                    and self.pending.pop(answer.serial, None) is not None
+                ):
                     self.confirmed += 1
                 elif answer.command == wire.CONTROL and answer.unit[:1] == bytes((wire.SET_CLOCK,)):
                     self.clock_ms, self.clock_set = 0, self.clock_set + 1

@@ -77,7 +77,9 @@ class Meter:
             self._hour, self._began = hour, now_ms
         while self._hour < hour:
             self._hour += 1
-            used = self.per_hour * (0.5 + random.Random(f"{self.seed}/{self.device}/{self._hour}").random())  # noqa: S311
+            used = self.per_hour * (
+                0.5 + random.Random(f"{self.seed}/{self.device}/{self._hour}").random()
+            )  # noqa: S311
             used = max(self.step, round(used / self.step) * self.step)
             if self.has(Fault.REVERSED, self._hour * HOUR_MS):
                 used = -used
@@ -94,7 +96,9 @@ class Meter:
             off += int((now_ms - self.faults[Fault.CLOCK_DRIFT][0]) * 180 / 86_400)
         if self.has(Fault.CLOCK_JUMP, now_ms):
             off -= 26 * 365 * 86_400_000
-        return datetime.fromtimestamp(0, ZONE).replace(tzinfo=None) + timedelta(milliseconds=now_ms + off)
+        return datetime.fromtimestamp(0, ZONE).replace(tzinfo=None) + timedelta(
+            milliseconds=now_ms + off
+        )
 
     def set_clock(self, to: datetime, now_ms: int) -> None:
         """Take a time that was sent; a fault of the clock is over with it."""

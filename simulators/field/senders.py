@@ -40,7 +40,9 @@ class Sender:
                 kind, body = push.render(self.waiting[0])
                 answer = None
                 with contextlib.suppress(httpx2.HTTPError, OSError):
-                    answer = await client.post(self.url, content=body, headers={"Content-Type": kind})
+                    answer = await client.post(
+                        self.url, content=body, headers={"Content-Type": kind}
+                    )
                 if answer is None or answer.status_code != 200:
                     await asyncio.sleep(self.pause_s)
                     continue

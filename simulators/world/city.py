@@ -35,14 +35,91 @@ class Fitting:
 
 
 FITTINGS: tuple[tuple[float, Fitting], ...] = (
-    (0.34, Fitting(name="lock-and-meters", water_min=60, energy_min=60, lock=True, terminal=False, logs_out=0.15, logs_in=0.95)),
-    (0.13, Fitting(name="lock-both-ways", water_min=60, energy_min=60, lock=True, terminal=False, logs_out=0.85, logs_in=0.95)),
-    (0.26, Fitting(name="terminal-and-meters", water_min=60, energy_min=60, lock=False, terminal=True, logs_out=0.3, logs_in=0.7)),
-    (0.08, Fitting(name="water-only", water_min=60, energy_min=0, lock=False, terminal=False, logs_out=0.0, logs_in=0.0)),
-    (0.07, Fitting(name="daily-water-and-terminal", water_min=1440, energy_min=0, lock=False, terminal=True, logs_out=0.2, logs_in=0.7)),
-    (0.07, Fitting(name="power-and-terminal", water_min=0, energy_min=60, lock=False, terminal=True, logs_out=0.3, logs_in=0.7)),
-    (0.05, Fitting(name="lock-only", water_min=0, energy_min=0, lock=True, terminal=False, logs_out=0.2, logs_in=0.95)),
-)  # fmt: skip
+    (
+        0.34,
+        Fitting(
+            name="lock-and-meters",
+            water_min=60,
+            energy_min=60,
+            lock=True,
+            terminal=False,
+            logs_out=0.15,
+            logs_in=0.95,
+        ),
+    ),
+    (
+        0.13,
+        Fitting(
+            name="lock-both-ways",
+            water_min=60,
+            energy_min=60,
+            lock=True,
+            terminal=False,
+            logs_out=0.85,
+            logs_in=0.95,
+        ),
+    ),
+    (
+        0.26,
+        Fitting(
+            name="terminal-and-meters",
+            water_min=60,
+            energy_min=60,
+            lock=False,
+            terminal=True,
+            logs_out=0.3,
+            logs_in=0.7,
+        ),
+    ),
+    (
+        0.08,
+        Fitting(
+            name="water-only",
+            water_min=60,
+            energy_min=0,
+            lock=False,
+            terminal=False,
+            logs_out=0.0,
+            logs_in=0.0,
+        ),
+    ),
+    (
+        0.07,
+        Fitting(
+            name="daily-water-and-terminal",
+            water_min=1440,
+            energy_min=0,
+            lock=False,
+            terminal=True,
+            logs_out=0.2,
+            logs_in=0.7,
+        ),
+    ),
+    (
+        0.07,
+        Fitting(
+            name="power-and-terminal",
+            water_min=0,
+            energy_min=60,
+            lock=False,
+            terminal=True,
+            logs_out=0.3,
+            logs_in=0.7,
+        ),
+    ),
+    (
+        0.05,
+        Fitting(
+            name="lock-only",
+            water_min=0,
+            energy_min=0,
+            lock=True,
+            terminal=False,
+            logs_out=0.2,
+            logs_in=0.95,
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

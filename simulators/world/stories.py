@@ -81,9 +81,15 @@ def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> 
         child = n >= 2 and work in (Work.SCHOOL, Work.HOME)
         carries = float(rng.beta(2, 4)) if child else float(rng.beta(6, 2))
         home.people.append(
-            Person(token=f"p-{index:06d}-{n}", here=np.ones(days, dtype=bool), work=work, role="member" if n else "tenant",
-                   known_from=-400, carries=carries)
-        )  # fmt: skip
+            Person(
+                token=f"p-{index:06d}-{n}",
+                here=np.ones(days, dtype=bool),
+                work=work,
+                role="member" if n else "tenant",
+                known_from=-400,
+                carries=carries,
+            )
+        )
     home.tenancies.append((home.household, -int(rng.integers(60, 1500)), None))
     return home
 
@@ -153,7 +159,9 @@ def _carer(home: Home) -> None:
     patient = home.people[0]
     if home.rng.random() < 0.5:
         patient.work = Work.BEDRIDDEN
-    carer = home.stranger("carer", stay & (home.rng.random(home.days) < 0.9), Work.HOME, role="carer", carries=0.9)
+    carer = home.stranger(
+        "carer", stay & (home.rng.random(home.days) < 0.9), Work.HOME, role="carer", carries=0.9
+    )
     if home.rng.random() < 0.4:
         carer.known_from = start + int(home.rng.integers(0, 60))
 
@@ -182,17 +190,24 @@ def _weekend_guests(home: Home) -> None:
 def _summer_guests(home: Home) -> None:
     start = int(home.rng.integers(0, home.days))
     for n in range(int(home.rng.integers(1, 4))):
-        home.stranger(f"summer{n}", spell(home.days, start, start + int(home.rng.integers(5, 26))), Work.HOME)
+        home.stranger(
+            f"summer{n}", spell(home.days, start, start + int(home.rng.integers(5, 26))), Work.HOME
+        )
 
 
 def _helper(home: Home) -> None:
-    often = np.isin(weekdays(home.first, home.days), home.rng.choice(7, int(home.rng.integers(1, 5)), replace=False))
+    often = np.isin(
+        weekdays(home.first, home.days),
+        home.rng.choice(7, int(home.rng.integers(1, 5)), replace=False),
+    )
     home.stranger("helper", often, Work.HOME, caller=True)
 
 
 def _minding_grandparents(home: Home) -> None:
     weekday = weekdays(home.first, home.days) < 5
-    home.stranger("nanny", weekday & (home.rng.random(home.days) < 0.9), Work.HOME, caller=True, carries=0.9)
+    home.stranger(
+        "nanny", weekday & (home.rng.random(home.days) < 0.9), Work.HOME, caller=True, carries=0.9
+    )
 
 
 def _lost_card(home: Home) -> None:
@@ -215,10 +230,21 @@ def _moves_out_one(home: Home) -> None:
 
 
 _ODDITIES = (
-    (0.04, _weekends_elsewhere), (0.02, _weekdays_elsewhere), (0.02, _hospital), (0.08, _student), (0.006, _carer), (0.012, _newborn),
-    (0.012, _partner), (0.04, _weekend_guests), (0.05, _summer_guests), (0.06, _helper), (0.04, _minding_grandparents),
-    (0.012, _lost_card), (0.03, _new_ways), (0.02, _moves_out_one),
-)  # fmt: skip
+    (0.04, _weekends_elsewhere),
+    (0.02, _weekdays_elsewhere),
+    (0.02, _hospital),
+    (0.08, _student),
+    (0.006, _carer),
+    (0.012, _newborn),
+    (0.012, _partner),
+    (0.04, _weekend_guests),
+    (0.05, _summer_guests),
+    (0.06, _helper),
+    (0.04, _minding_grandparents),
+    (0.012, _lost_card),
+    (0.03, _new_ways),
+    (0.02, _moves_out_one),
+)
 
 
 def empty_spells(home: Home) -> None:
@@ -269,7 +295,9 @@ def _gone(home: Home, start: int, end: int) -> list[Person]:
 
 def _tip(home: Home, start: int) -> None:
     if home.rng.random() < 0.15:
-        home.tips.append((min(home.days - 1, start + int(home.rng.integers(20, 150))), "subletting"))
+        home.tips.append(
+            (min(home.days - 1, start + int(home.rng.integers(20, 150))), "subletting")
+        )
 
 
 def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[Person]:
@@ -280,8 +308,12 @@ def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[P
     found = []
     for n in range(count):
         here = spell(home.days, start, end) & (rng.random(home.days) < 0.96)
-        person = home.stranger(f"{tag}{n}", here, Work(str(rng.choice(["day", "night", "home"], p=[0.8, 0.08, 0.12]))),
-                               carries=float(rng.beta(6, 2)))  # fmt: skip
+        person = home.stranger(
+            f"{tag}{n}",
+            here,
+            Work(str(rng.choice(["day", "night", "home"], p=[0.8, 0.08, 0.12]))),
+            carries=float(rng.beta(6, 2)),
+        )
         if way == "card":
             person.card = cards[n % len(cards)]
         elif way == "code":
@@ -291,7 +323,11 @@ def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[P
 
 
 def _end(home: Home, start: int) -> int:
-    return home.days if home.rng.random() < 0.85 else min(home.days, start + int(home.rng.integers(90, 220)))
+    return (
+        home.days
+        if home.rng.random() < 0.85
+        else min(home.days, start + int(home.rng.integers(90, 220)))
+    )
 
 
 def _sublet_whole(home: Home) -> None:
@@ -334,7 +370,10 @@ def _sublet_short(home: Home) -> None:
         if home.rng.random() < 0.75:
             for guest in range(int(home.rng.integers(1, 5))):
                 person = home.stranger(
-                    f"g{n}-{guest}", spell(home.days, day, min(end, day + stay)), Work.HOME, carries=0.9
+                    f"g{n}-{guest}",
+                    spell(home.days, day, min(end, day + stay)),
+                    Work.HOME,
+                    carries=0.9,
                 )
                 if code:
                     person.token = None
@@ -356,7 +395,11 @@ def _lent(home: Home) -> None:
 
 def _left(home: Home) -> None:
     start = _start(home, 0.05, 0.85)
-    end = home.days if home.rng.random() < 0.6 else min(home.days, start + int(home.rng.integers(32, 250)))
+    end = (
+        home.days
+        if home.rng.random() < 0.6
+        else min(home.days, start + int(home.rng.integers(32, 250)))
+    )
     mine = _gone(home, start, end)
     way = str(home.rng.choice(["none", "airing", "gamer", "mail"], p=[0.6, 0.17, 0.1, 0.13]))
     if way == "airing":
@@ -379,9 +422,20 @@ def _left(home: Home) -> None:
 def _calls(home: Home, person: Person, day: int) -> None:
     """Let somebody look in for an hour."""
     if not any(p.caller and p.token == person.token for p in home.people):
-        home.people.append(Person(token=person.token, here=np.zeros(home.days, dtype=bool), work=Work.HOME, caller=True,
-                                  known_from=person.known_from, role=person.role, carries=0.9))  # fmt: skip
-    next(p for p in home.people if p.caller and p.token == person.token).here[min(day, home.days - 1)] = True
+        home.people.append(
+            Person(
+                token=person.token,
+                here=np.zeros(home.days, dtype=bool),
+                work=Work.HOME,
+                caller=True,
+                known_from=person.known_from,
+                role=person.role,
+                carries=0.9,
+            )
+        )
+    next(p for p in home.people if p.caller and p.token == person.token).here[
+        min(day, home.days - 1)
+    ] = True
 
 
 def _unlet(home: Home) -> None:
@@ -393,8 +447,11 @@ def _unlet(home: Home) -> None:
         start = _start(home, 0.05, 0.8)
         end = min(home.days, start + int(home.rng.integers(40, 300)))
         for n in range(int(home.rng.integers(1, 4))):
-            home.stranger(f"squat{n}", spell(home.days, start, end) & (home.rng.random(home.days) < 0.93),
-                          Work(str(home.rng.choice(["day", "home"]))))  # fmt: skip
+            home.stranger(
+                f"squat{n}",
+                spell(home.days, start, end) & (home.rng.random(home.days) < 0.93),
+                Work(str(home.rng.choice(["day", "home"]))),
+            )
         home.truths.append(Truth(kind="unauthorised", start=start, end=end))
     elif draw < 0.25:
         start = _start(home, 0.0, 0.8)
@@ -406,8 +463,15 @@ def _unlet(home: Home) -> None:
         start = _start(home, 0.1, 0.9)
         late = int(home.rng.integers(0, 6))
         for n in range(int(home.rng.integers(1, 5))):
-            home.people.append(Person(token=f"n-{home.index:06d}-{n}", here=spell(home.days, start, home.days), work=Work.DAY,
-                                      known_from=start + late, role="member" if n else "tenant"))  # fmt: skip
+            home.people.append(
+                Person(
+                    token=f"n-{home.index:06d}-{n}",
+                    here=spell(home.days, start, home.days),
+                    work=Work.DAY,
+                    known_from=start + late,
+                    role="member" if n else "tenant",
+                )
+            )
         home.tenancies.append((f"{home.household}-b", start + int(home.rng.integers(0, 3)), None))
 
 
@@ -427,8 +491,15 @@ def _ended(home: Home) -> None:
     if gone < home.days - 60 and home.rng.random() < 0.5:
         again = gone + int(home.rng.integers(15, 60))
         for n in range(int(home.rng.integers(1, 4))):
-            home.people.append(Person(token=f"n-{home.index:06d}-{n}", here=spell(home.days, again, home.days), work=Work.DAY,
-                                      known_from=again, role="member" if n else "tenant"))  # fmt: skip
+            home.people.append(
+                Person(
+                    token=f"n-{home.index:06d}-{n}",
+                    here=spell(home.days, again, home.days),
+                    work=Work.DAY,
+                    known_from=again,
+                    role="member" if n else "tenant",
+                )
+            )
         home.tenancies.append((f"{home.household}-b", again, None))
 
 
@@ -449,19 +520,34 @@ def _shop(home: Home) -> None:
 def _dormitory(home: Home) -> None:
     start = _start(home)
     for n in range(int(home.rng.integers(5, 10))):
-        home.stranger(f"bunk{n}", spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.93), Work.DAY)
+        home.stranger(
+            f"bunk{n}",
+            spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.93),
+            Work.DAY,
+        )
     home.truths.append(Truth(kind="change_of_use", start=start, end=home.days, detail="dormitory"))
 
 
 def _crowded(home: Home) -> None:
     start = _start(home)
     for n in range(int(home.rng.integers(3, 5))):
-        home.stranger(f"kin{n}", spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.95), Work.HOME)
+        home.stranger(
+            f"kin{n}",
+            spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.95),
+            Work.HOME,
+        )
     home.truths.append(Truth(kind="over_occupancy", start=start, end=home.days))
 
 
 _FATES = (
-    (SUBLET_SHARE * 0.42, _sublet_whole), (SUBLET_SHARE * 0.2, _sublet_rooms), (SUBLET_SHARE * 0.16, _sublet_short),
-    (SUBLET_SHARE * 0.22, _lent), (0.025, _left), (0.03, _unlet), (0.012, _ended), (0.001, _shop), (0.0007, _dormitory),
+    (SUBLET_SHARE * 0.42, _sublet_whole),
+    (SUBLET_SHARE * 0.2, _sublet_rooms),
+    (SUBLET_SHARE * 0.16, _sublet_short),
+    (SUBLET_SHARE * 0.22, _lent),
+    (0.025, _left),
+    (0.03, _unlet),
+    (0.012, _ended),
+    (0.001, _shop),
+    (0.0007, _dormitory),
     (0.0015, _crowded),
-)  # fmt: skip
+)

@@ -47,17 +47,30 @@ def test_nights_say_what_was_known_and_only_once(connection: Connection) -> None
     report = run_nights(connection, policy, {}, FIRST, last)
     assert report.nights == 23
     (lead,) = leads.standing(connection, policy, scope, last, night_clock(last, zone), zone)
-    assert lead["kind"] == "unoccupied" and lead["start_day"] == (FIRST + timedelta(days=50)).isoformat()
+    assert (
+        lead["kind"] == "unoccupied"
+        and lead["start_day"] == (FIRST + timedelta(days=50)).isoformat()
+    )
     raised = date.fromisoformat(lead["raised_day"])
     assert timedelta(days=79) <= raised - FIRST <= timedelta(days=81)
-    assert leads.standing(connection, policy, scope, raised - timedelta(days=1), night_clock(last, zone), zone) == []
+    assert (
+        leads.standing(
+            connection, policy, scope, raised - timedelta(days=1), night_clock(last, zone), zone
+        )
+        == []
+    )
     assert set(lead["why"]) == set(LANGUAGES) and lead["window"][1] == last.isoformat()
     before = all_facts(connection)
-    assert run_nights(connection, policy, {}, FIRST, last).nights == 0 and all_facts(connection) == before
+    assert (
+        run_nights(connection, policy, {}, FIRST, last).nights == 0
+        and all_facts(connection) == before
+    )
     week = leads.week(connection, policy, scope, 5, last, night_clock(last, zone), zone)
     assert week.visits[0].unit == lead["unit"] and not week.visits[0].control
     assert lessons.lessons(connection, scope)["hit_rates"] == []
-    tried = rehearsal.rehearse(connection, policy, unoccupied.DETECTOR, {"warn_days": 40.0}, scope, FIRST, last, 1)
+    tried = rehearsal.rehearse(
+        connection, policy, unoccupied.DETECTOR, {"warn_days": 40.0}, scope, FIRST, last, 1
+    )
     assert tried["raised"] == 1 and tried["leads"][0]["raised_day"] > raised
 
 
@@ -81,18 +94,34 @@ def test_a_history_that_grows_is_the_one_that_is_read_anew(connection: Connectio
 
 
 def test_every_reason_not_to_judge_has_a_cure() -> None:
-    said = {a.reason for path in CASES for a in run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))[1]}
+    said = {
+        a.reason
+        for path in CASES
+        for a in run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))[1]
+    }
     assert len(said) >= 5 and said <= set(cures.CURES)
     counts = [
         {"detector": "a", "reason": "no_door", "units": 3},
         {"detector": "b", "reason": "no_door", "units": 5},
         {"detector": "b", "reason": "no_data", "units": 4},
     ]
-    assert [(c["reason"], c["units"]) for c in cures.shopping_list(counts)] == [("no_door", 5), ("no_data", 4)]
+    assert [(c["reason"], c["units"]) for c in cures.shopping_list(counts)] == [
+        ("no_door", 5),
+        ("no_data", 4),
+    ]
     assert cures.cure_of("no_door")["en"]
 
 
 def test_detectors_are_named_once_and_read_what_exists() -> None:
     keys = [d.key for d in DETECTORS]
-    assert len(set(keys)) == len(keys) and {d.family for d in DETECTORS} == {"compliance", "hazard", "data"}
-    assert set(DEFAULT_BOUNDS) == {Supply.WATER, Supply.ELECTRICITY} and [w.value for w in Who] == [0, 1, 2, 3]
+    assert len(set(keys)) == len(keys) and {d.family for d in DETECTORS} == {
+        "compliance",
+        "hazard",
+        "data",
+    }
+    assert set(DEFAULT_BOUNDS) == {Supply.WATER, Supply.ELECTRICITY} and [w.value for w in Who] == [
+        0,
+        1,
+        2,
+        3,
+    ]

@@ -21,8 +21,13 @@ def row(outcome: str, kind: str | None = None, month: str = "2026-01") -> dict[s
 
 
 def test_a_hit_is_what_the_detector_said_and_inconclusive_visits_count_beside_it() -> None:
-    rows = [row("confirmed", "subletting"), row("confirmed", "unoccupied"), row("unfounded"), row("inconclusive"),
-            row("confirmed", "subletting", "2026-02")]  # fmt: skip
+    rows = [
+        row("confirmed", "subletting"),
+        row("confirmed", "unoccupied"),
+        row("unfounded"),
+        row("inconclusive"),
+        row("confirmed", "subletting", "2026-02"),
+    ]
     january, february = learning.hit_rates(rows)
     assert (january["hits"], january["visits"], january["inconclusive"]) == (1, 3, 1)
     assert (february["hits"], february["visits"]) == (1, 1)
@@ -48,9 +53,16 @@ def lead(unit: int, score: float) -> dict[str, object]:
 
 def test_the_list_ranks_homes_once_each_and_draws_controls_among_the_others() -> None:
     homes = [(n, f"u-{n}", "es") for n in range(100)]
-    leads = [lead(1, 0.9), lead(1, 0.4), lead(2, 0.95), *[lead(n, 0.5 - n / 1000) for n in range(3, 40)]]
+    leads = [
+        lead(1, 0.9),
+        lead(1, 0.4),
+        lead(2, 0.95),
+        *[lead(n, 0.5 - n / 1000) for n in range(3, 40)],
+    ]
     made = make_list(leads, homes, visits=20, base_rate=0.0035, seed=5)
-    assert len(made.visits) == 20 and made.controls == controls_of(20) == 2 and made.drawn_from == 61
+    assert (
+        len(made.visits) == 20 and made.controls == controls_of(20) == 2 and made.drawn_from == 61
+    )
     assert [v.unit_id for v in made.visits[:2]] == [2, 1] and len(made.visits[1].leads) == 2
     assert all(v.unit_id >= 40 or v.unit_id == 0 for v in made.visits if v.control)
     assert made == make_list(leads, homes, visits=20, base_rate=0.0035, seed=5)

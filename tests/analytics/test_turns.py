@@ -38,7 +38,9 @@ def expected(said: list[tuple[int, bool]], on_delay: int, off_delay: int, now: i
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_an_alert_stands_exactly_while_its_condition_has_lasted(connection: Connection, seed: int) -> None:
+def test_an_alert_stands_exactly_while_its_condition_has_lasted(
+    connection: Connection, seed: int
+) -> None:
     rng = random.Random(seed)
     estate_id = estate(connection)
     on_delay, off_delay = rng.choice([0, 60]), rng.choice([0, 30])
@@ -65,11 +67,22 @@ def test_an_alert_stands_exactly_while_its_condition_has_lasted(connection: Conn
             turns.apply(connection, [turn(key, at, on, shown, estate_id) for at, on in batch], now)
         with connection.transaction():
             turns.ring(connection, watch.take_due(connection, now, []), now)
-        row = connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone()
-        assert row is not None and bool(row["n"]) == expected(said, on_delay, off_delay, clock), (said, clock)
+        row = connection.execute(
+            "SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL"
+        ).fetchone()
+        assert row is not None and bool(row["n"]) == expected(said, on_delay, off_delay, clock), (
+            said,
+            clock,
+        )
 
 
 def turn(key: watch.Key, at: int, on: bool, shown: Shown, estate_id: int) -> Turn:
     when = START + timedelta(seconds=at)
-    values: dict[str, Any] = {"alert_class": AlertClass.DATA, "severity": Severity.LOW, "since_at": when}
-    return Turn(key=key, at=when, shown=shown, source={}, wanted=wanted(estate_id, **values) if on else None)
+    values: dict[str, Any] = {
+        "alert_class": AlertClass.DATA,
+        "severity": Severity.LOW,
+        "since_at": when,
+    }
+    return Turn(
+        key=key, at=when, shown=shown, source={}, wanted=wanted(estate_id, **values) if on else None
+    )

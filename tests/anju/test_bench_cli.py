@@ -19,11 +19,15 @@ def test_the_whole_bench_runs_small() -> None:
     if embedded.find_program("mosquitto") is None:
         pytest.skip("mosquitto is not on this machine")
     done = CliRunner().invoke(
-        app, ["bench", "ingest", "--rounds", "1", "--messages", "6000", "--dense", "2000"], env={"COLUMNS": "200"}
+        app,
+        ["bench", "ingest", "--rounds", "1", "--messages", "6000", "--dense", "2000"],
+        env={"COLUMNS": "200"},
     )
     assert done.exit_code == 0, (done.output, done.exception)
     assert "of the lower limit" in done.output and "acknowledge" in done.output
-    done = CliRunner().invoke(app, ["bench", "latency", "--rate", "500", "--seconds", "6"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(
+        app, ["bench", "latency", "--rate", "500", "--seconds", "6"], env={"COLUMNS": "200"}
+    )
     assert done.exit_code == 0, (done.output, done.exception)
     assert re.search(r"to the row .* ms", done.output)
 

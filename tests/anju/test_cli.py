@@ -38,13 +38,17 @@ def anju(dsn: str, broker: Broker) -> Any:
 
 def test_a_register_is_tried_written_and_then_known(anju: Any, tmp_path: Path) -> None:
     anju("simulate", "write", str(tmp_path / "register"), "--units", "24")
-    assert "nothing was written. Run it again with --apply" in anju("register", "import", str(tmp_path / "register"))
+    assert "nothing was written. Run it again with --apply" in anju(
+        "register", "import", str(tmp_path / "register")
+    )
     assert "written" in anju("register", "import", str(tmp_path / "register"), "--apply")
     again = anju("register", "import", str(tmp_path / "register"), "--apply")
     units = next(line for line in again.splitlines() if "│ units" in line)
     assert [cell.strip() for cell in units.split("│")[2:6]] == ["24", "0", "0", "24"]
     units_file = tmp_path / "register" / "units.csv"
-    units_file.write_text(units_file.read_text("utf-8-sig").replace("01-1-101", "01 1 101", 1), "utf-8")
+    units_file.write_text(
+        units_file.read_text("utf-8-sig").replace("01-1-101", "01 1 101", 1), "utf-8"
+    )
     wrong = anju("register", "import", str(tmp_path / "register"), "--apply", code=2)
     assert "units.csv:2: code '01 1 101': must be" in wrong and "nothing was written" in wrong
     assert "0 leads" in anju("leads") and "open: none" in anju("quarantine", "list")
@@ -89,7 +93,11 @@ def test_a_small_file_is_replayed_and_known_the_second_time(
         "ingest",
         ["ingest"],
         tmp_path / "log",
-        {"ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_INGEST_NAME": "ingest-cli"},
+        {
+            "ANJU_DSN": dsn,
+            "ANJU_BROKER_PORT": str(broker.address.port),
+            "ANJU_INGEST_NAME": "ingest-cli",
+        },
     )
     try:
         assert "144 new, 0 known already, 0 quarantined" in anju(*arguments, "--register")

@@ -33,7 +33,9 @@ def filled(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
         for number in range(ESTATES):
             fill_estate(dsn, connection, number, HOMES, TODAY)
         connection.execute("CREATE TABLE kept_spans AS TABLE dirty_spans")
-        connection.execute("CREATE TABLE kept_days AS SELECT * FROM unit_days WHERE day > %s::date - 30", [TODAY])
+        connection.execute(
+            "CREATE TABLE kept_days AS SELECT * FROM unit_days WHERE day > %s::date - 30", [TODAY]
+        )
     return dsn
 
 
@@ -60,7 +62,10 @@ def forget(connection: Connection) -> None:
     connection.execute(
         "INSERT INTO dirty_spans (estate_id, devices, from_ms, to_ms, received_at) SELECT estate_id, devices, from_ms, to_ms, received_at FROM kept_spans"
     )
-    connection.execute("UPDATE judged_days SET day = %s, clock_at = %s", [TODAY, night_clock(date(2026, 2, 28), ZONE)])
+    connection.execute(
+        "UPDATE judged_days SET day = %s, clock_at = %s",
+        [TODAY, night_clock(date(2026, 2, 28), ZONE)],
+    )
     connection.commit()
 
 
@@ -68,10 +73,17 @@ def run(dsn: str, engine: Engine, jobs: int = ESTATES, **more: Any) -> list[Any]
     with connect(dsn) as connection, crew(engine, dsn, **more) as spread:
         seen: list[tuple[int, int]] = []
         report = run_all(
-            connection, load_policy(), {}, CLOCK, spread=spread, progress=lambda done, of: seen.append((done, of))
+            connection,
+            load_policy(),
+            {},
+            CLOCK,
+            spread=spread,
+            progress=lambda done, of: seen.append((done, of)),
         )
         each = ESTATES // jobs
-        assert report.units == ESTATES * HOMES and seen == [(each * (n + 1), ESTATES) for n in range(jobs)]
+        assert report.units == ESTATES * HOMES and seen == [
+            (each * (n + 1), ESTATES) for n in range(jobs)
+        ]
         # Run again at once, nothing is done twice.
         assert run_all(connection, load_policy(), {}, CLOCK, spread=spread).units == 0
         found = said(connection)
@@ -81,11 +93,18 @@ def run(dsn: str, engine: Engine, jobs: int = ESTATES, **more: Any) -> list[Any]
 
 @pytest.fixture
 def cluster(filled: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed", reason="dask is not installed: pip install anju[cluster]")
+    distributed = pytest.importorskip(
+        "distributed", reason="dask is not installed: pip install anju[cluster]"
+    )
     monkeypatch.setenv("ANJU_DSN", filled)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, worker_dashboard_address=None
-    ) as local:  # fmt: skip
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        worker_dashboard_address=None,
+    ) as local:
         yield local
 
 

@@ -20,8 +20,25 @@ pytestmark = [pytest.mark.real, pytest.mark.long]
 
 
 def begin(home: Path, port: int) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-u", "-m", "anju", "demo", "--home", str(home), "--units", "120", "--port", str(port)],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)  # fmt: skip
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-u",
+            "-m",
+            "anju",
+            "demo",
+            "--home",
+            str(home),
+            "--units",
+            "120",
+            "--port",
+            str(port),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def read_until(process: subprocess.Popen[str], wanted: str, seconds: float) -> str:
@@ -42,7 +59,8 @@ def test_from_nothing_to_a_page_and_again(tmp_path: Path) -> None:
     try:
         text = read_until(first, "ready after", 240)
         hits = re.search(
-            r"(\d+) of (\d+) leads are true, (\d+) of (\d+) left or sublet homes are missed; (\d+) of (\d+) leak", text
+            r"(\d+) of (\d+) leads are true, (\d+) of (\d+) left or sublet homes are missed; (\d+) of (\d+) leak",
+            text,
         )
         assert hits is not None, text
         true, said, missed, left, leak_true, leaks = map(int, hits.groups())

@@ -37,7 +37,11 @@ def test_a_broker_with_its_default_configuration_is_refused(tmp_path: Path, dsn:
 
 def test_what_does_not_answer_is_named(tmp_path: Path) -> None:
     port = free_port()
-    found = checks(dsn=f"postgresql://127.0.0.1:{port}/anju", broker_port=port, redis_url=f"redis://127.0.0.1:{port}/0")
+    found = checks(
+        dsn=f"postgresql://127.0.0.1:{port}/anju",
+        broker_port=port,
+        redis_url=f"redis://127.0.0.1:{port}/0",
+    )
     assert found["database"].verdict is found["broker"].verdict is Verdict.REFUSES
     assert "ANJU_DSN" in found["database"].says and "does not answer" in found["broker"].says
     assert found["Redis"].verdict is Verdict.WARNS

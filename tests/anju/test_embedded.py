@@ -43,7 +43,9 @@ def test_amqtt_and_fakeredis_carry_the_product_where_nothing_is_installed(
             time.sleep(1)
             now = int(time.time() * 1000)
             for i in range(30):
-                uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+                uplink.send_readings(
+                    [ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})]
+                )
             uplink.drain(60)
         with connect(dsn) as connection:
             assert ingest_log.read_tallies(connection)["es/gw", "readings"].stored == 30
@@ -98,8 +100,18 @@ def test_an_ordinary_user_starts_it_too_and_with_a_relative_path(tmp_path: Path)
 
     def run(python: str, code: str) -> subprocess.CompletedProcess[str] | None:
         try:
-            return subprocess.run([python, "-c", code], user=user, group=user, extra_groups=None if user is None else [], cwd=place,
-                                  capture_output=True, text=True, timeout=120, check=False, env=environment)  # fmt: skip
+            return subprocess.run(
+                [python, "-c", code],
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+                cwd=place,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+                env=environment,
+            )
         except OSError:
             return None
 
@@ -108,7 +120,11 @@ def test_an_ordinary_user_starts_it_too_and_with_a_relative_path(tmp_path: Path)
             os.chown(place, user, user)
         # Root's own interpreter may be out of reach; Debian's serves where it is of the same version.
         pythons = [sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"]
-        able = [p for p in pythons if (done := run(p, "import anju, psycopg")) is not None and done.returncode == 0]
+        able = [
+            p
+            for p in pythons
+            if (done := run(p, "import anju, psycopg")) is not None and done.returncode == 0
+        ]
         if not able:
             pytest.skip("another user reaches neither this checkout nor a Python for it")
         done = run(able[0], script)
@@ -121,7 +137,8 @@ def test_register_files_in_either_encoding_and_with_other_headings(tmp_path: Pat
     (tmp_path / "units.csv").write_bytes("房号,楼层\nb1-101,1\n".encode("gb18030"))
     mapping = tmp_path / "mapping.toml"
     mapping.write_text(
-        '[units.columns]\n"房号" = "code"\n"楼层" = "floor"\n[units.constants]\nestate = "es"\n', "utf-8"
+        '[units.columns]\n"房号" = "code"\n"楼层" = "floor"\n[units.constants]\nestate = "es"\n',
+        "utf-8",
     )
     sheet = read_directory(tmp_path, mapping)["units"]
     assert sheet.headings == ["estate", "code", "floor"] and list(sheet.rows) == [

@@ -6,6 +6,14 @@ from anju import faces_cli
 
 
 def test_every_command_says_what_it_does() -> None:
-    names = {command.callback.__name__ for command in faces_cli.faces_app.registered_commands if command.callback}
+    names = {
+        command.callback.__name__
+        for command in faces_cli.faces_app.registered_commands
+        if command.callback
+    }
     assert names == {"key", "quality", "enrol", "check", "roc"}
-    assert all(command.callback.__doc__ for command in faces_cli.faces_app.registered_commands if command.callback)
+    assert all(
+        command.callback.__doc__
+        for command in faces_cli.faces_app.registered_commands
+        if command.callback
+    )

@@ -32,14 +32,21 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def anju(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "anju", *args], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "anju", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
 def test_from_a_key_to_an_erasure(site: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, people = site / "keys.toml", site / "people.csv"
     monkeypatch.delenv("ANJU_KEYS_FILE")
-    assert anju("keys", "make", str(keys)).returncode == 0 and anju("keys", "make", str(keys)).returncode == 2
+    assert (
+        anju("keys", "make", str(keys)).returncode == 0
+        and anju("keys", "make", str(keys)).returncode == 2
+    )
     assert "ANJU_KEYS_FILE" in anju("keys", "show").stderr
     monkeypatch.setenv("ANJU_KEYS_FILE", str(keys))
     people.write_text(
@@ -47,13 +54,24 @@ def test_from_a_key_to_an_erasure(site: Path, dsn: str, monkeypatch: pytest.Monk
         "utf-8",
     )
     refused = anju("people", "import", str(people), "--collected-for", "tenancy", "--apply")
-    assert refused.returncode == 2 and "line 3: code" in refused.stderr and "nothing was written" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and "line 3: code" in refused.stderr
+        and "nothing was written" in refused.stderr
+    )
     assert "李四" not in refused.stderr + refused.stdout and "赵六" not in refused.stderr
     people.write_text(
-        f"\ufeffcode,name,id_number,phone\nr-1,王小明,{number_for(1)},139 0000 0000\nr-2,赵六,,\n", "utf-8"
+        f"\ufeffcode,name,id_number,phone\nr-1,王小明,{number_for(1)},139 0000 0000\nr-2,赵六,,\n",
+        "utf-8",
     )
-    assert "nothing was written" in anju("people", "import", str(people), "--collected-for", "tenancy").stdout
-    assert "2 people taken in" in anju("people", "import", str(people), "--collected-for", "tenancy", "--apply").stdout
+    assert (
+        "nothing was written"
+        in anju("people", "import", str(people), "--collected-for", "tenancy").stdout
+    )
+    assert (
+        "2 people taken in"
+        in anju("people", "import", str(people), "--collected-for", "tenancy", "--apply").stdout
+    )
     first = load_keyring(keys).current
     assert "1 old keys taken out" in anju("keys", "rotate").stdout
     assert load_keyring(keys).current != first and first not in load_keyring(keys).keys
@@ -67,15 +85,21 @@ def test_from_a_key_to_an_erasure(site: Path, dsn: str, monkeypatch: pytest.Monk
     assert anju("keys", "rotate", "--scheme", "rot13").returncode == 2
 
 
-def test_the_chain_is_checked_here_and_elsewhere(site: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chain_is_checked_here_and_elsewhere(
+    site: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ANJU_KEYS_FILE")
     with connect(dsn) as connection:
         for n in range(5):
             audit.append(connection, actor="w", action="a", object=str(n))
     assert "5 entries, every link whole" in anju("audit", "verify").stdout
     file = site / "audit.jsonl"
-    assert "5 entries" in anju("audit", "export", str(file)).stdout and people_cli.verify_lines(file) == (5, None)
-    file.write_text(file.read_text("utf-8").replace('\\"actor\\": \\"w\\"', '\\"actor\\": \\"x\\"', 1), "utf-8")
+    assert "5 entries" in anju("audit", "export", str(file)).stdout and people_cli.verify_lines(
+        file
+    ) == (5, None)
+    file.write_text(
+        file.read_text("utf-8").replace('\\"actor\\": \\"w\\"', '\\"actor\\": \\"x\\"', 1), "utf-8"
+    )
     told = anju("audit", "verify", str(file))
     assert told.returncode == 1 and "entry 1" in told.stderr
     with connect(dsn) as connection:
@@ -85,7 +109,11 @@ def test_the_chain_is_checked_here_and_elsewhere(site: Path, dsn: str, monkeypat
     assert told.returncode == 1 and "entry 5" in told.stderr
 
 
-def test_the_first_start_makes_an_administrator(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_start_makes_an_administrator(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ANJU_KEYS_FILE")
     told = anju("migrate").stdout
-    assert "first start: log in as admin with" in told and "first start" not in anju("migrate").stdout
+    assert (
+        "first start: log in as admin with" in told and "first start" not in anju("migrate").stdout
+    )

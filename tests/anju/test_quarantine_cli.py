@@ -38,7 +38,10 @@ def look(dsn: str) -> Connection:
         register(connection)
     book = Book(dsn)
     book.write(
-        [message([reading(0, 1.0, "wm-9"), reading(0, 1.0, "wm-10")]), (b"anju/v1/es/gw/up/readings", b"\xff{", 0)]
+        [
+            message([reading(0, 1.0, "wm-9"), reading(0, 1.0, "wm-10")]),
+            (b"anju/v1/es/gw/up/readings", b"\xff{", 0),
+        ]
     )
     book.ledger.close()
     return connect(dsn, autocommit=True)
@@ -53,7 +56,10 @@ def test_a_device_registered_later_is_served(anju: Anju, look: Connection) -> No
         "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
     )
     assert "2 tried again, 1 came back" in anju("replay", "--reason", "unknown_device")
-    assert quarantine.count_open(look) == {"unknown_device": 1, "unreadable": 1} and count(look, "readings") == 1
+    assert (
+        quarantine.count_open(look) == {"unknown_device": 1, "unreadable": 1}
+        and count(look, "readings") == 1
+    )
     assert "1 tried again, 1 came back" in anju("replay", "--reason", "unknown_device")
     assert count(look, "readings") == 1
 
@@ -66,20 +72,28 @@ def test_what_was_called_by_another_name_is_mended(anju: Anju, look: Connection)
         "SELECT d.code FROM readings r JOIN points p ON p.id = r.point_id JOIN devices d ON d.id = p.device_id"
     ).fetchone()
     assert row == {"code": "wm-1"}
-    resolved = look.execute("SELECT resolution, payload FROM quarantine WHERE resolution IS NOT NULL").fetchall()
-    assert [r["resolution"] for r in resolved] == ["repaired"] and b"wm-10" in bytes(resolved[0]["payload"]), (
-        "the original is gone"
-    )
+    resolved = look.execute(
+        "SELECT resolution, payload FROM quarantine WHERE resolution IS NOT NULL"
+    ).fetchall()
+    assert [r["resolution"] for r in resolved] == ["repaired"] and b"wm-10" in bytes(
+        resolved[0]["payload"]
+    ), "the original is gone"
 
 
 def test_bytes_are_replaced_by_a_person(anju: Anju, look: Connection, tmp_path: Path) -> None:
     number = str(ids(look)["\xff{"])
     assert "unreadable" in anju("show", number) and "\\xff{" in anju("show", number)
     still = tmp_path / "still.json"
-    still.write_text('{"v": 1, "items": [{"device": "wm-1", "at": 5, "values": {"water_m3": 1}}]}', "utf-8")
+    still.write_text(
+        '{"v": 1, "items": [{"device": "wm-1", "at": 5, "values": {"water_m3": 1}}]}', "utf-8"
+    )
     assert "still does not fit" in anju("repair", number, "--payload", str(still), code=2)
-    mended = json.dumps({"v": 1, "items": [{"device": "wm-1", "at": NOW, "values": {"water_m3": 3}}]}).encode()
-    assert "1 mended and tried again, 0 came back" in anju("repair", number, "--payload", "-", given=mended)
+    mended = json.dumps(
+        {"v": 1, "items": [{"device": "wm-1", "at": NOW, "values": {"water_m3": 3}}]}
+    ).encode()
+    assert "1 mended and tried again, 0 came back" in anju(
+        "repair", number, "--payload", "-", given=mended
+    )
     assert count(look, "readings") == 1 and "repaired" in anju("show", number)
 
 

@@ -18,12 +18,26 @@ from gateway.faces.vault import Vault
 
 def anju(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "anju", *arguments], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-m", "anju", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
 
 
 def test_a_scene_and_its_trial(tmp_path: Path) -> None:
-    made = anju("vision", "scene", "facade", "--seed", "3", "--seconds", "20", "--into", str(tmp_path / "scene"))
+    made = anju(
+        "vision",
+        "scene",
+        "facade",
+        "--seed",
+        "3",
+        "--seconds",
+        "20",
+        "--into",
+        str(tmp_path / "scene"),
+    )
     assert made.returncode == 0, made.stderr
     truth = json.loads((tmp_path / "scene" / "truth.json").read_text())
     arguments = [
@@ -51,11 +65,21 @@ def test_a_scene_and_its_trial(tmp_path: Path) -> None:
         ("rules: []\n", "http://x/y", "use rtsp"),
     ],
 )
-def test_what_cannot_be_tried_is_told_in_a_line(tmp_path: Path, rule: str, video: str, told: str) -> None:
+def test_what_cannot_be_tried_is_told_in_a_line(
+    tmp_path: Path, rule: str, video: str, told: str
+) -> None:
     (tmp_path / "rule.yaml").write_text(rule)
     (tmp_path / "film.mp4").write_bytes(b"no film")
     name = video if "://" in video else str(tmp_path / video)
-    done = anju("vision", "try", name, "--rule", str(tmp_path / "rule.yaml"), "--into", str(tmp_path / "out"))
+    done = anju(
+        "vision",
+        "try",
+        name,
+        "--rule",
+        str(tmp_path / "rule.yaml"),
+        "--into",
+        str(tmp_path / "out"),
+    )
     assert (
         done.returncode == 2
         and told in done.stderr
@@ -65,9 +89,14 @@ def test_what_cannot_be_tried_is_told_in_a_line(tmp_path: Path, rule: str, video
 
 
 def test_faces_without_and_with_a_configuration(tmp_path: Path) -> None:
-    assert len(anju("faces", "key").stdout.strip()) == 64 and len(anju("faces", "key", "--sm4").stdout.strip()) == 32
+    assert (
+        len(anju("faces", "key").stdout.strip()) == 64
+        and len(anju("faces", "key", "--sm4").stdout.strip()) == 32
+    )
     (tmp_path / "gateway.toml").write_text('estate = "es"\ngateway = "gw"\n')
-    assert "faces are off" in anju("faces", "check", "--config", str(tmp_path / "gateway.toml")).stderr
+    assert (
+        "faces are off" in anju("faces", "check", "--config", str(tmp_path / "gateway.toml")).stderr
+    )
     (tmp_path / "key").write_text("ab" * 32)
     (tmp_path / "token").write_text("a-token-of-sixteen-characters")
     (tmp_path / "gateway.toml").write_text(
@@ -77,12 +106,18 @@ def test_faces_without_and_with_a_configuration(tmp_path: Path) -> None:
     told = anju("faces", "check", "--config", str(tmp_path / "gateway.toml"))
     assert told.returncode == 0 and "nobody is matched" in told.stdout, told.stderr
     assert Vault(tmp_path / FOLDER, bytes(32)).held() == []
-    (tmp_path / "gateway.toml").write_text((tmp_path / "gateway.toml").read_text().replace('["card"]', "[]"))
-    assert "never be the only one" in anju("faces", "check", "--config", str(tmp_path / "gateway.toml")).stderr
+    (tmp_path / "gateway.toml").write_text(
+        (tmp_path / "gateway.toml").read_text().replace('["card"]', "[]")
+    )
+    assert (
+        "never be the only one"
+        in anju("faces", "check", "--config", str(tmp_path / "gateway.toml")).stderr
+    )
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("face_recognition") is None, reason="the faces extra is not installed: `make faces`"
+    importlib.util.find_spec("face_recognition") is None,
+    reason="the faces extra is not installed: `make faces`",
 )
 def test_quality_and_errors_of_an_engine(tmp_path: Path) -> None:
     from PIL import Image
@@ -99,4 +134,6 @@ def test_quality_and_errors_of_an_engine(tmp_path: Path) -> None:
     (tmp_path / "people" / "one" / "b.jpg").write_bytes(jpeg((face * 0.7).astype("uint8"), 60))
     (tmp_path / "people" / "two" / "a.jpg").write_bytes(jpeg(face[:, ::-1]))
     told = anju("faces", "roc", str(tmp_path / "people"))
-    assert told.returncode == 0 and "pictures/s" in told.stdout and "too few" in told.stdout, told.stderr
+    assert told.returncode == 0 and "pictures/s" in told.stdout and "too few" in told.stdout, (
+        told.stderr
+    )

@@ -25,7 +25,10 @@ def test_whatever_name_is_asked_for_the_one_that_is_told_is_signed(folder: Path)
     _, request = make_request("other/gw")
     issued = ours.sign(request.decode(), "es/gw", NOW)
     certificate = x509.load_pem_x509_certificate(issued.certificate.encode())
-    assert authority.common_name(certificate) == "es/gw" and certificate.not_valid_after_utc == NOW + authority.LIFE
+    assert (
+        authority.common_name(certificate) == "es/gw"
+        and certificate.not_valid_after_utc == NOW + authority.LIFE
+    )
     certificate.verify_directly_issued_by(ours.certificate)
     for bad in ("nonsense", request.decode().replace("M", "N", 3), request.decode() + "ü"):
         with pytest.raises(authority.BadRequest):
@@ -42,7 +45,10 @@ def test_an_estate_may_have_its_own(folder: Path) -> None:
     )
     assert (folder / "es.key").stat().st_mode & 0o077 == 0
     path = folder / "revoked.pem"
-    rows = [{"serial": "a1", "revoked_at": NOW, "estate": "es"}, {"serial": "b2", "revoked_at": NOW, "estate": "other"}]
+    rows = [
+        {"serial": "a1", "revoked_at": NOW, "estate": "es"},
+        {"serial": "b2", "revoked_at": NOW, "estate": "other"},
+    ]
     authority.write_revocations(folder, path, rows, NOW)
     lists = [
         x509.load_pem_x509_crl(f"{part}-----END X509 CRL-----\n".encode())
@@ -67,5 +73,9 @@ def test_a_renewal_needs_a_certificate_of_ours_that_holds_and_its_key(folder: Pa
     authority.make_authority(folder, "es", NOW)
     with pytest.raises(authority.BadRequest, match="not proven"):
         authority.proven(
-            issued.certificate, request.decode(), b"", authority.load_authority(folder, "es"), NOW + timedelta(days=1)
+            issued.certificate,
+            request.decode(),
+            b"",
+            authority.load_authority(folder, "es"),
+            NOW + timedelta(days=1),
         )

@@ -17,7 +17,9 @@ from tests.store.test_alerts import estate, wanted
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.floats(0, 0.4))
-def test_nothing_below_the_safe_number_is_ever_missing(seed: int, count: int, rolled_back: float) -> None:
+def test_nothing_below_the_safe_number_is_ever_missing(
+    seed: int, count: int, rolled_back: float
+) -> None:
     """A simulated database: numbers are drawn in order, transactions commit in any order or roll back, looks come at any time."""
     rng = random.Random(seed)
     under_way: dict[int, int] = {}
@@ -40,7 +42,9 @@ def test_nothing_below_the_safe_number_is_ever_missing(seed: int, count: int, ro
         assert {n for n in range(1, gaps.safe(high) + 1) if n not in will_never} <= told
     for _ in range(4):
         now += 2
-        high = gaps.note(high, sorted(n for n in visible if n > high or n in gaps.open), xid + 1, xid + 1, now)
+        high = gaps.note(
+            high, sorted(n for n in visible if n > high or n in gaps.open), xid + 1, xid + 1, now
+        )
     assert gaps.open == {} and gaps.safe(high) == high
 
 
@@ -60,7 +64,9 @@ def test_a_change_that_commits_late_is_handed_over(dsn: str, connection: Connect
         hub._hand_over = kept.extend  # type: ignore[assignment]
         look = lambda: [row["seq"] for row in _look(hub)]  # noqa: E731
         first = look()
-        assert len(first) == 1 and safe(hub) == before, "the slow one's number is below it and still out"
+        assert len(first) == 1 and safe(hub) == before, (
+            "the slow one's number is below it and still out"
+        )
         threading.Event().wait(1.1)
         assert look() == [] and look() == [] and safe(hub) == before
         slow.commit()
@@ -74,7 +80,9 @@ def safe(hub: Hub) -> int:
 
 
 @pytest.mark.real
-def test_what_a_change_carries_as_safe_has_been_told_with_it(dsn: str, connection: Connection) -> None:
+def test_what_a_change_carries_as_safe_has_been_told_with_it(
+    dsn: str, connection: Connection
+) -> None:
     """Of a batch only the last may say that all of it is safe: whoever leaves in the middle comes back for the rest."""
     import asyncio
 
@@ -108,6 +116,10 @@ def _look(hub: Hub) -> list[dict[str, Any]]:
     import time
 
     hub._high = hub._gaps.note(
-        hub._high, [r["seq"] for r in found.rows], found.oldest_xid, found.next_xid, time.monotonic()
+        hub._high,
+        [r["seq"] for r in found.rows],
+        found.oldest_xid,
+        found.next_xid,
+        time.monotonic(),
     )
     return found.rows

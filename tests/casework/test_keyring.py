@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casework.keyring import BadKeyring, KeyFile, Keyring, load_keyring, normal, save_keyring, with_new_key
+from casework.keyring import (
+    BadKeyring,
+    KeyFile,
+    Keyring,
+    load_keyring,
+    normal,
+    save_keyring,
+    with_new_key,
+)
 from seals.values import NotOpened, Scheme, seal, unseal
 
 
@@ -38,7 +46,10 @@ def test_sm4_gcm_is_the_standards() -> None:
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
     from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 
-    key, nonce = bytes.fromhex("0123456789abcdeffedcba9876543210"), bytes.fromhex("00001234567800000000abcd")
+    key, nonce = (
+        bytes.fromhex("0123456789abcdeffedcba9876543210"),
+        bytes.fromhex("00001234567800000000abcd"),
+    )
     plain = bytes.fromhex(
         "aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccddddddddddddddddeeeeeeeeeeeeeeeeffffffffffffffffeeeeeeeeeeeeeeeeaaaaaaaaaaaaaaaa"
     )
@@ -84,10 +95,17 @@ def test_a_ring_grows_is_saved_and_read_anew_while_it_is_in_use(tmp_path: Path) 
     sealed = file.ring().seal(b"secret", "totp|1")
     second = with_new_key(first, Scheme.SM4_GCM)
     save_keyring(path, second)
-    assert file.ring().current == second.current != first.current and set(second.keys) > set(first.keys)
-    assert file.ring().unseal(sealed, "totp|1") == b"secret" and file.ring().index_key == first.index_key
+    assert file.ring().current == second.current != first.current and set(second.keys) > set(
+        first.keys
+    )
+    assert (
+        file.ring().unseal(sealed, "totp|1") == b"secret"
+        and file.ring().index_key == first.index_key
+    )
     gone = Keyring(
-        current=second.current, keys={second.current: second.keys[second.current]}, index_key=second.index_key
+        current=second.current,
+        keys={second.current: second.keys[second.current]},
+        index_key=second.index_key,
     )
     with pytest.raises(NotOpened, match="not in the key file"):
         gone.unseal(sealed, "totp|1")
@@ -100,9 +118,15 @@ def test_a_ring_grows_is_saved_and_read_anew_while_it_is_in_use(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "current = 1", 'current = "a"\nindex_key = "AA=="\n[keys.a]\nscheme = "aes-256-gcm"\nkey = "AA=="', "[[[", 'current = "a"',
-     'current = "a"\nindex_key = "' + "A" * 44 + '"\n[keys.a]\nscheme = "rot13"\nkey = "AA=="'],
-)  # fmt: skip
+    [
+        "",
+        "current = 1",
+        'current = "a"\nindex_key = "AA=="\n[keys.a]\nscheme = "aes-256-gcm"\nkey = "AA=="',
+        "[[[",
+        'current = "a"',
+        'current = "a"\nindex_key = "' + "A" * 44 + '"\n[keys.a]\nscheme = "rot13"\nkey = "AA=="',
+    ],
+)
 def test_a_bad_key_file_is_named_and_never_printed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys.toml"
     path.write_text(text, "utf-8")

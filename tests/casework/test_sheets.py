@@ -16,7 +16,12 @@ from tests.conftest import SEED
 
 
 @given(
-    st.lists(st.dictionaries(st.just("c"), st.text() | st.integers() | st.none(), min_size=1, max_size=1), max_size=8)
+    st.lists(
+        st.dictionaries(
+            st.just("c"), st.text() | st.integers() | st.none(), min_size=1, max_size=1
+        ),
+        max_size=8,
+    )
 )
 @settings(max_examples=400, deadline=None)
 def test_no_cell_is_a_formula_and_the_text_comes_back(rows: list[dict[str, Any]]) -> None:
@@ -26,7 +31,9 @@ def test_no_cell_is_a_formula_and_the_text_comes_back(rows: list[dict[str, Any]]
     for row, (cell,) in zip(rows, [line or [""] for line in back[1:]], strict=True):
         value = row["c"]
         if isinstance(value, str):
-            assert not cell.startswith(tuple(sheets.TRIGGERS)) and not cell.lstrip().startswith(tuple(sheets.TRIGGERS))
+            assert not cell.startswith(tuple(sheets.TRIGGERS)) and not cell.lstrip().startswith(
+                tuple(sheets.TRIGGERS)
+            )
             plain = value.replace("\x00", "")
             assert cell in (plain, "'" + plain)
         else:
@@ -34,7 +41,17 @@ def test_no_cell_is_a_formula_and_the_text_comes_back(rows: list[dict[str, Any]]
 
 
 def test_known_attacks_are_text() -> None:
-    for attack in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1", " =HYPERLINK(1)", "\n@x"):
+    for attack in (
+        "=1+1",
+        "+cmd|' /C calc'!A0",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "＝1",
+        " =HYPERLINK(1)",
+        "\n@x",
+    ):
         assert str(sheets.neutral(attack)).startswith("'"), attack
     assert sheets.neutral(-5) == -5 and sheets.neutral("a=b") == "a=b"
 
@@ -44,9 +61,16 @@ def test_no_cell_can_be_worked_out() -> None:
     rng = random.Random(SEED)
     for _ in range(400):
         rows = [
-            {"estate": f"e{e}", "building": f"b{b}", "homes": (n := rng.choice([3, 8, 12, 40, 90])), "let": rng.randint(0, n), "leads": rng.randint(0, n)}
-            for e in range(rng.randint(1, 3)) for b in range(rng.randint(1, 5))
-        ]  # fmt: skip
+            {
+                "estate": f"e{e}",
+                "building": f"b{b}",
+                "homes": (n := rng.choice([3, 8, 12, 40, 90])),
+                "let": rng.randint(0, n),
+                "leads": rng.randint(0, n),
+            }
+            for e in range(rng.randint(1, 3))
+            for b in range(rng.randint(1, 5))
+        ]
         out = sheets.suppress(rows, group="estate", size="homes", counts=("let", "leads"), least=10)
         for before, after in zip(rows, out, strict=True):
             assert (after["homes"] is None) == (before["homes"] < 10)
@@ -54,7 +78,9 @@ def test_no_cell_can_be_worked_out() -> None:
                 if after[name] is not None:
                     assert after[name] == before[name] and (after[name] == 0 or after[name] >= 10)
                     assert before["homes"] - after[name] == 0 or before["homes"] - after[name] >= 10
-        for (_, group), name in itertools.product(itertools.groupby(out, key=lambda r: r["estate"]), ("let",)):
+        for (_, group), name in itertools.product(
+            itertools.groupby(out, key=lambda r: r["estate"]), ("let",)
+        ):
             members = list(group)
             blanks = sum(1 for r in members if r[name] is None)
             assert blanks != 1 or len(members) == 1

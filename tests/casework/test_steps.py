@@ -25,5 +25,7 @@ def test_steps_are_legal_and_on_record(site: dict[str, Any]) -> None:  # noqa: F
             acknowledge(connection, who, site["alerts"]["lead"], version=None, note=None)
         with pytest.raises(Unknown):
             comment(connection, who, site["alerts"]["far"], "x")
-        steps = [(h["actor"], h["step"]) for h in alerts.history(connection, site["alerts"]["lead"])]
+        steps = [
+            (h["actor"], h["step"]) for h in alerts.history(connection, site["alerts"]["lead"])
+        ]
     assert steps == [("test", "raised"), ("wang", "comment"), ("wang", "acknowledged")]

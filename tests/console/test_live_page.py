@@ -30,7 +30,9 @@ from tests.api.conftest import site  # noqa: F401
 #: Where pictures of the page are put for a person to look at; nowhere by default.
 SHOTS = Path(os.environ["ANJU_TEST_SHOTS"]) if "ANJU_TEST_SHOTS" in os.environ else None
 pytestmark = pytest.mark.real
-CHROMIUM = find_program("chromium") or find_program("chromium-browser") or find_program("google-chrome")
+CHROMIUM = (
+    find_program("chromium") or find_program("chromium-browser") or find_program("google-chrome")
+)
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -50,7 +52,9 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
     pool, port = open_pool(site["dsn"], size=6), free_port()
     app = create_app(pool, LiveBus(redis.url), load_policy())
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -61,7 +65,10 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
         opened = browser.new_page(locale="zh-CN")
         opened.faults, opened.app = [], app
         opened.on(
-            "console", lambda m: opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None
+            "console",
+            lambda m: (
+                opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None
+            ),
         )
         opened.on("pageerror", lambda e: opened.faults.append(str(e)))
         opened.goto(f"http://127.0.0.1:{port}/")
@@ -87,7 +94,11 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
         assert row is not None
         at = to_ms(datetime.now(UTC))
         event = EventRow(
-            device_id=row["id"], at_ms=at, event_id=f"{at}", kind="hazard", data={"hazard": "gas", "state": state}
+            device_id=row["id"],
+            at_ms=at,
+            event_id=f"{at}",
+            kind="hazard",
+            data={"hazard": "gas", "state": state},
         )
         ingest_log.queue_for_watch(connection, [event])
         connection.commit()
@@ -98,7 +109,9 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
     return stored
 
 
-def test_an_alert_comes_by_itself_and_is_acknowledged(page: Any, site: dict[str, Any], redis: Redis) -> None:  # noqa: F811
+def test_an_alert_comes_by_itself_and_is_acknowledged(
+    page: Any, site: dict[str, Any], redis: Redis
+) -> None:  # noqa: F811
     log_in(page, site, "compliance")
     assert page.locator(".leads .card").count() == 1 and page.locator(".leads svg").count() == 1
     assert page.locator(".safety .card").count() == 1
@@ -117,10 +130,14 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Any, site: dict[str,
     assert page.faults == []
 
 
-def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dict[str, Any], redis: Redis) -> None:  # noqa: F811
+def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
+    page: Any, site: dict[str, Any], redis: Redis
+) -> None:  # noqa: F811
     log_in(page, site, "compliance")
     with connect(site["dsn"]) as connection:
-        row = connection.execute("SELECT id, estate_id FROM devices WHERE code = 'door-1'").fetchone()
+        row = connection.execute(
+            "SELECT id, estate_id FROM devices WHERE code = 'door-1'"
+        ).fetchone()
         assert row is not None
         policy, now = load_policy(), datetime.now(UTC)
         for n in range(30):
@@ -129,7 +146,16 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dic
             assert shown is not None
             raise_alert(
                 connection,
-                watch.wish(policy, shown, row["estate_id"], key, f"em-{n}", now, reasons=("tamper",), evidence={}),
+                watch.wish(
+                    policy,
+                    shown,
+                    row["estate_id"],
+                    key,
+                    f"em-{n}",
+                    now,
+                    reasons=("tamper",),
+                    evidence={},
+                ),
                 actor="test",
             )
         camera = policy.for_event("hazard", "ebike_in_lift")
@@ -137,7 +163,16 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dic
         key = ("hazard:ebike_in_lift", "device", row["id"])
         raise_alert(
             connection,
-            watch.wish(policy, camera, row["estate_id"], key, "lift 3", now, reasons=("ebike_in_lift",), evidence={}),
+            watch.wish(
+                policy,
+                camera,
+                row["estate_id"],
+                key,
+                "lift 3",
+                now,
+                reasons=("ebike_in_lift",),
+                evidence={},
+            ),
             actor="test",
         )
         connection.commit()
@@ -168,11 +203,15 @@ def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, A
     page.screenshot(path=str(SHOTS / "clip.png")) if SHOTS else None
     page.click(".safety .card button.clip")
     page.wait_for_selector(".safety .pictures:has-text('未配置')")
-    page.app.state.clips = {"es": clips.ClipPlace(url="http://10.0.0.1:8911", key="a key of sixteen characters")}
+    page.app.state.clips = {
+        "es": clips.ClipPlace(url="http://10.0.0.1:8911", key="a key of sixteen characters")
+    }
     page.reload()
     page.click(".safety .card button.clip")
     page.wait_for_selector(".safety .pictures a:has-text('录像')")
-    still, clip = (page.get_attribute(f".safety .pictures a:nth-child({n})", "href") for n in (1, 2))
+    still, clip = (
+        page.get_attribute(f".safety .pictures a:nth-child({n})", "href") for n in (1, 2)
+    )
     assert (
         still.startswith("http://10.0.0.1:8911/clips/cam-1/20261122t011027-b434ac8e82f9.jpg?until=")
         and ".webp?" in clip
@@ -187,7 +226,10 @@ def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str
     assert page.evaluate("() => window.__pwned === undefined")
     page.click("text=English")
     page.wait_for_selector("text=Leads, likeliest first")
-    assert "Possibly unoccupied" in page.inner_text(".leads") and page.get_attribute("html", "lang") == "en"
+    assert (
+        "Possibly unoccupied" in page.inner_text(".leads")
+        and page.get_attribute("html", "lang") == "en"
+    )
     page.click("text=Log out")
     page.wait_for_selector("[name=password]")
     page.fill("[name=name]", "guard")

@@ -48,8 +48,14 @@ def test_frame(path: Path) -> None:
 @pytest.mark.parametrize("path", of("pushes"), ids=name)
 def test_push(path: Path) -> None:
     case = load(path)
-    body = bytes.fromhex(case["hex"]) if "hex" in case else case["body"].encode(case.get("encoding", "utf-8"))
-    found = PUSHES[path.parent.name].parse(case["content_type"], body, lambda kind, value: f"<{kind} {value}>")
+    body = (
+        bytes.fromhex(case["hex"])
+        if "hex" in case
+        else case["body"].encode(case.get("encoding", "utf-8"))
+    )
+    found = PUSHES[path.parent.name].parse(
+        case["content_type"], body, lambda kind, value: f"<{kind} {value}>"
+    )
     if isinstance(found, Rejected):
         assert case.get("refused") == str(found.reason), found.detail
         return

@@ -13,7 +13,11 @@ def reading(n: int) -> ReadingItem:
 
 def event(n: int) -> EventItem:
     return EventItem(
-        device="d-1", at=1_700_000_000_000 + n, id=str(n), kind="hazard", data={"hazard": "smoke", "state": "on"}
+        device="d-1",
+        at=1_700_000_000_000 + n,
+        id=str(n),
+        kind="hazard",
+        data={"hazard": "smoke", "state": "on"},
     )
 
 
@@ -59,5 +63,7 @@ def test_what_the_server_misses_goes_at_once() -> None:
     outbox, sender = make()
     outbox.put([Entry(items=[event(1)])])
     (sent,) = sender.due(100.0)
-    assert sender.asked_again(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [sent]
+    assert sender.asked_again(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [
+        sent
+    ]
     assert sender.asked_again(Backfill(v=1, kind="events", boot="other", missing=[1]), 101.0) == []

@@ -32,9 +32,19 @@ def test_changes_are_told_by_device_and_hour_of_arrival() -> None:
     placement.device_of[[1, 2]] = [10, 20]
     placement.estate_of[[1, 2]] = 7
     hour = 3_600_000
-    batch = Readings(at=np.array([5, 3, 9, 4]), point=np.array([1, 1, 1, 2], dtype=np.int32), value=np.zeros(4))
+    batch = Readings(
+        at=np.array([5, 3, 9, 4]), point=np.array([1, 1, 1, 2], dtype=np.int32), value=np.zeros(4)
+    )
     spans = changed(placement, batch, np.array([hour, hour + 5, 3 * hour, hour]))
     rows = sorted(
-        zip(spans.device.tolist(), spans.low.tolist(), spans.high.tolist(), spans.received.tolist(), strict=True)
+        zip(
+            spans.device.tolist(),
+            spans.low.tolist(),
+            spans.high.tolist(),
+            spans.received.tolist(),
+            strict=True,
+        )
     )
-    assert rows == [(10, 3, 5, hour + 5), (10, 9, 9, 3 * hour), (20, 4, 4, hour)] and set(spans.estate.tolist()) == {7}
+    assert rows == [(10, 3, 5, hour + 5), (10, 9, 9, 3 * hour), (20, 4, 4, hour)] and set(
+        spans.estate.tolist()
+    ) == {7}

@@ -36,28 +36,43 @@ def shipped(tmp_path: Path) -> Iterator[tuple[BrokerAddress, int]]:
         anonymous=True,
     )
     address = BrokerAddress(
-        host="localhost", port=broker.ports[8885], username="ingest", password=broker.password("ingest_password"),
+        host="localhost",
+        port=broker.ports[8885],
+        username="ingest",
+        password=broker.password("ingest_password"),
         ca_file=str(broker.secrets / "ca.crt"),
-    )  # fmt: skip
+    )
     yield address, plain
     broker.child.stop()
 
 
 def register(dsn: str) -> None:
     with connect(dsn) as connection:
-        import_rows(connection, {
-            "estates": [{"code": "bench", "name": "bench", "timezone": "Asia/Shanghai"}],
-            "gateways": [{"estate": "bench", "code": gateway_code(n)} for n in range(GATEWAYS)],
-            "devices": [
-                {"estate": "bench", "gateway": gateway_code(n // 500), "code": device_code(n), "kind": "electricity_meter", "profile": "electricity-1p-100a"}
-                for n in range(GATEWAYS * 500)
-            ],
-        })  # fmt: skip
+        import_rows(
+            connection,
+            {
+                "estates": [{"code": "bench", "name": "bench", "timezone": "Asia/Shanghai"}],
+                "gateways": [{"estate": "bench", "code": gateway_code(n)} for n in range(GATEWAYS)],
+                "devices": [
+                    {
+                        "estate": "bench",
+                        "gateway": gateway_code(n // 500),
+                        "code": device_code(n),
+                        "kind": "electricity_meter",
+                        "profile": "electricity-1p-100a",
+                    }
+                    for n in range(GATEWAYS * 500)
+                ],
+            },
+        )
 
 
 @pytest.mark.timeout(240)
 def test_a_burst_of_sixty_thousand_loses_nothing(
-    dsn: str, shipped: tuple[BrokerAddress, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dsn: str,
+    shipped: tuple[BrokerAddress, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Without an outbox behind it: every message is sent once, by a device that would not send it again."""
     address, plain = shipped
@@ -69,7 +84,9 @@ def test_a_burst_of_sixty_thousand_loses_nothing(
         with connect(dsn, autocommit=True) as connection:
             row = "SELECT coalesce(sum(received), 0)::bigint AS n, coalesce(sum(stored), 0)::bigint AS s FROM tallies"
             until(lambda: connection.execute(row).fetchone() == {"n": BURST, "s": BURST}, 90)
-            assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": BURST}
+            assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {
+                "n": BURST
+            }
             assert connection.execute("SELECT count(*) AS n FROM gaps").fetchone() == {"n": 0}
     with capsys.disabled():
         print(f"\n{BURST} messages sent in {took:.1f} s, every one stored")
@@ -90,7 +107,12 @@ def test_the_same_while_nobody_reads(
         running(Worker(dsn=dsn, broker=address, bus=LiveBus(None), name="w-second")),
         connect(dsn, autocommit=True) as connection,
     ):
-        until(lambda: connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": BURST}, 60)
+        until(
+            lambda: (
+                connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": BURST}
+            ),
+            60,
+        )
 
 
 def test_the_doctor_finds_the_shipped_broker_fit(
@@ -109,6 +131,9 @@ def test_threads_end(shipped: tuple[BrokerAddress, int], dsn: str) -> None:
     with running(Worker(dsn=dsn, broker=address, bus=LiveBus(None), name="w-end")):
         assert any(thread.name.startswith("lane-") for thread in threading.enumerate())
     deadline = time.monotonic() + 5
-    while any(thread.name.startswith("lane-") for thread in threading.enumerate()) and time.monotonic() < deadline:
+    while (
+        any(thread.name.startswith("lane-") for thread in threading.enumerate())
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert not any(thread.name.startswith("lane-") for thread in threading.enumerate())

@@ -36,11 +36,21 @@ def work(ledger: LaneLedger, dice: random.Random, gateway: int, device: int) -> 
         at, point, value = (np.array(column) for column in zip(*rows, strict=True))
         batch = Readings(at=at, point=point.astype(np.int32), value=value.astype(float))
         told = [
-            EventRow(device_id=device, at_ms=AT + n % 3, event_id=str(n), kind="hazard", data={"n": n % 2})
+            EventRow(
+                device_id=device,
+                at_ms=AT + n % 3,
+                event_id=str(n),
+                kind="hazard",
+                data={"n": n % 2},
+            )
             for n in [dice.randrange(9)]
         ]
         refused = [
-            Refused(topic="t", payload=b"%d" % dice.randrange(9), why=Rejected(reason=Reason.BAD_ID, detail="x"))
+            Refused(
+                topic="t",
+                payload=b"%d" % dice.randrange(9),
+                why=Rejected(reason=Reason.BAD_ID, detail="x"),
+            )
         ] * dice.randrange(3)
         low = dice.randrange(1, 40)
         merge, undone = dice.random() < 0.7, dice.random() < 0.2
@@ -48,11 +58,20 @@ def work(ledger: LaneLedger, dice: random.Random, gateway: int, device: int) -> 
             with ledger.batch(10.0):
                 written = ledger.write_readings(batch, merge=merge)
                 events = ledger.write_events(told)
-                said.append((written.fresh.sum(), sorted(written.conflicts), events.fresh.tolist(), events.conflicts))
+                said.append(
+                    (
+                        written.fresh.sum(),
+                        sorted(written.conflicts),
+                        events.fresh.tolist(),
+                        events.conflicts,
+                    )
+                )
                 said.append(ledger.keep_refused(refused))
                 said.append(
                     sorted(
-                        ledger.note_seen({(gateway, "readings", "b1"): sequence.runs([low, low + 1, low + 5])}).values()
+                        ledger.note_seen(
+                            {(gateway, "readings", "b1"): sequence.runs([low, low + 1, low + 5])}
+                        ).values()
                     )
                 )
                 ledger.add_tallies({("es/gw", "readings"): Tally(received=1, stored=1)})
@@ -75,7 +94,9 @@ def test_both_ledgers_say_the_same(dsn: str, seed: int) -> None:
         ).fetchone()
     assert row is not None
     real, simulated = Ledger.open(dsn), SimLedger(Database(World(0), 2, 3))
-    answers = [work(ledger, random.Random(seed), row["g"], row["d"]) for ledger in (real, simulated)]
+    answers = [
+        work(ledger, random.Random(seed), row["g"], row["d"]) for ledger in (real, simulated)
+    ]
     real.close()
     assert answers[0] == answers[1]
     assert "there already" in answers[0] and "undone" in answers[0]

@@ -11,9 +11,13 @@ from store.ingest_log import Tally
 
 def outcome(**refused: tuple[int, int]) -> Outcome:
     """Make an outcome: for each source how many it sent, and how many were refused."""
-    return Outcome(registered=set(refused), tallies={
-        (source, "readings"): Tally(received=sent, stored=sent - bad, quarantined=bad) for source, (sent, bad) in refused.items()
-    })  # fmt: skip
+    return Outcome(
+        registered=set(refused),
+        tallies={
+            (source, "readings"): Tally(received=sent, stored=sent - bad, quarantined=bad)
+            for source, (sent, bad) in refused.items()
+        },
+    )
 
 
 def test_one_gateway_may_talk_nonsense_for_ever() -> None:

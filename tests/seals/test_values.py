@@ -15,7 +15,9 @@ from seals.values import NotOpened, Scheme, seal, unseal
     scheme=st.sampled_from(Scheme),
     flip=st.integers(0, 10_000),
 )
-def test_only_the_key_and_the_place_open_it(plain: bytes, place: str, scheme: Scheme, flip: int) -> None:
+def test_only_the_key_and_the_place_open_it(
+    plain: bytes, place: str, scheme: Scheme, flip: int
+) -> None:
     key, other = b"\x01" * scheme.key_bytes, b"\x02" * scheme.key_bytes
     sealed = seal(scheme, key, plain, place)
     assert unseal(key, sealed, place) == plain

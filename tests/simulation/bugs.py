@@ -71,7 +71,9 @@ def gateway_trusts_the_broker(patch: pytest.MonkeyPatch) -> None:
         real(self, kind, payload)
         seen = json.loads(payload)
         if self.broker.up and not self.cut:
-            self.sender.acknowledged(Ack(v=1, kind=kind, boot=seen["boot"], upto=0, also=[seen["seq"]]))
+            self.sender.acknowledged(
+                Ack(v=1, kind=kind, boot=seen["boot"], upto=0, also=[seen["seq"]])
+            )
 
     patch.setattr(estate.SimGateway, "send", send)
 
@@ -88,7 +90,9 @@ def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
                 body = json.loads(message.payload)
                 for item in body["items"]:
                     item["at"] += 1
-                message = Sealed(id=message.id, kind=message.kind, payload=json.dumps(body).encode())
+                message = Sealed(
+                    id=message.id, kind=message.kind, payload=json.dumps(body).encode()
+                )
             found.append(message)
         return found
 
@@ -212,7 +216,9 @@ def progress_of_another_is_overwritten(patch: pytest.MonkeyPatch) -> None:
         found = real(self, seen)
         self._pending.pop()
         for key, runs in seen.items():
-            own[key] = sequence.runs(n for low, high in [*own.get(key, []), *runs] for n in range(low, high))
+            own[key] = sequence.runs(
+                n for low, high in [*own.get(key, []), *runs] for n in range(low, high)
+            )
         mine = {key: own[key] for key in seen}
         self._pending.append(lambda: self.db.tables.progress.update(mine))
         return mine | {key: mine[key] for key in found}
@@ -227,7 +233,9 @@ def hazards_are_told_again(patch: pytest.MonkeyPatch) -> None:
     def store(self: _Batch) -> None:
         real(self)
         self.ledger.queue_for_watch(
-            [row for row in self.events if row.kind == "hazard"][:1] if not self.out.to_watch else []
+            [row for row in self.events if row.kind == "hazard"][:1]
+            if not self.out.to_watch
+            else []
         )
 
     patch.setattr(_Batch, "_store_events", store)
@@ -257,7 +265,9 @@ def cap_forgets_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
 
     def acknowledge(self: Outbox, kind: Up, boot: str, upto: int, also: Any) -> list[int]:
         gone = real(self, kind, boot, upto, also)
-        boots = [row[0] for row in self._db.execute("SELECT DISTINCT boot FROM messages").fetchall()]
+        boots = [
+            row[0] for row in self._db.execute("SELECT DISTINCT boot FROM messages").fetchall()
+        ]
         for other in boots:
             gone += real(self, kind, other, upto, also)
         return gone
@@ -280,10 +290,25 @@ def writer_swallows_what_it_cannot_place(patch: pytest.MonkeyPatch) -> None:
 BUGS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
-        acknowledge_before_commit, puback_on_receipt, no_generation_guard, gateway_trusts_the_broker, retry_stamps_the_time_anew,
-        unbounded_queue, no_bisect, clean_start, watermark_off_by_one, quarantined_is_not_acknowledged, never_sent_again,
-        dead_worker_keeps_its_seats, duplicates_count_as_stored, progress_before_the_data, progress_of_another_is_overwritten,
-        hazards_are_told_again, latest_is_what_came_last, points_of_an_undone_batch, cap_forgets_what_is_on_its_way,
+        acknowledge_before_commit,
+        puback_on_receipt,
+        no_generation_guard,
+        gateway_trusts_the_broker,
+        retry_stamps_the_time_anew,
+        unbounded_queue,
+        no_bisect,
+        clean_start,
+        watermark_off_by_one,
+        quarantined_is_not_acknowledged,
+        never_sent_again,
+        dead_worker_keeps_its_seats,
+        duplicates_count_as_stored,
+        progress_before_the_data,
+        progress_of_another_is_overwritten,
+        hazards_are_told_again,
+        latest_is_what_came_last,
+        points_of_an_undone_batch,
+        cap_forgets_what_is_on_its_way,
         writer_swallows_what_it_cannot_place,
     )
-}  # fmt: skip
+}

@@ -45,9 +45,13 @@ class Database:
 
     def __init__(self, world: World, gateways: int, devices: int) -> None:
         self.world, self.tables, self.up = world, Tables(), True
-        self.gateways = {("es", f"gw-{g}"): PlacedGateway(id=g + 1, estate_id=1) for g in range(gateways)}
+        self.gateways = {
+            ("es", f"gw-{g}"): PlacedGateway(id=g + 1, estate_id=1) for g in range(gateways)
+        }
         self.devices = {
-            (1, f"d-{g}-{d}"): (g * devices + d + 1, g + 1) for g in range(gateways) for d in range(devices)
+            (1, f"d-{g}-{d}"): (g * devices + d + 1, g + 1)
+            for g in range(gateways)
+            for d in range(devices)
         }
         self.last_point = 0
         self.fail = 0.0
@@ -109,13 +113,17 @@ class SimLedger:
     def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
         return self.db.gateways.get((estate, code))
 
-    def find_devices(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], PlacedDevice]:
+    def find_devices(
+        self, wanted: Iterable[tuple[int, str]]
+    ) -> dict[tuple[int, str], PlacedDevice]:
         found = {}
         for key in wanted:
             if key in self.db.devices:
                 number, gateway = self.db.devices[key]
                 known = self.db.tables.points | self._points
-                points = {name: point for (device, name), point in known.items() if device == number}
+                points = {
+                    name: point for (device, name), point in known.items() if device == number
+                }
                 found[key] = PlacedDevice(id=number, estate_id=1, gateway_id=gateway, points=points)
         return found
 
@@ -131,7 +139,9 @@ class SimLedger:
 
     def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:
         codes = {number: code for (_, code), (number, _) in self.db.devices.items()}
-        return {point: (codes[device], name) for (device, name), point in self.db.tables.points.items()}
+        return {
+            point: (codes[device], name) for (device, name), point in self.db.tables.points.items()
+        }
 
     # What a batch changes
 
@@ -141,7 +151,13 @@ class SimLedger:
     def write_readings(self, batch: Readings, *, merge: bool) -> Written:
         self.db.break_sometimes("readings")
         held = self.db.tables.readings
-        rows = list(zip(zip(batch.at.tolist(), batch.point.tolist(), strict=True), batch.value.tolist(), strict=True))
+        rows = list(
+            zip(
+                zip(batch.at.tolist(), batch.point.tolist(), strict=True),
+                batch.value.tolist(),
+                strict=True,
+            )
+        )
         keys = [key for key, _ in rows]
         if any(value == 666.0 for _, value in rows):
             raise psycopg.DataError("simulated: this cannot be stored")
@@ -193,14 +209,20 @@ class SimLedger:
         for item in refused:
             told.append(item.digest not in self.db.tables.quarantine and item.digest not in new)
             new.setdefault(item.digest, item)
-        self._pending.append(lambda: [self.db.tables.quarantine.setdefault(k, v) for k, v in new.items()])
+        self._pending.append(
+            lambda: [self.db.tables.quarantine.setdefault(k, v) for k, v in new.items()]
+        )
         return told
 
     def note_seen(self, seen: dict[ProgressKey, list[Run]]) -> dict[ProgressKey, list[Run]]:
         self.db.break_sometimes("progress")
         found = {}
         for key, runs in seen.items():
-            numbers = [n for low, high in [*self.db.tables.progress.get(key, []), *runs] for n in range(low, high)]
+            numbers = [
+                n
+                for low, high in [*self.db.tables.progress.get(key, []), *runs]
+                for n in range(low, high)
+            ]
             found[key] = sequence.runs(numbers)
             assert len(found[key]) <= MAX_RUNS
         self._pending.append(lambda: self.db.tables.progress.update(found))

@@ -20,7 +20,9 @@ ALL = frozenset(str(c) for c in AlertClass)
 
 
 def estate(connection: Connection) -> int:
-    row = connection.execute("INSERT INTO estates (code, name) VALUES ('es', 'es') RETURNING id").fetchone()
+    row = connection.execute(
+        "INSERT INTO estates (code, name) VALUES ('es', 'es') RETURNING id"
+    ).fetchone()
     connection.commit()
     assert row is not None
     return int(row["id"])
@@ -28,14 +30,26 @@ def estate(connection: Connection) -> int:
 
 def wanted(estate_id: int, **changes: object) -> Raise:
     values = {
-        "estate_id": estate_id, "detector": "hazard:smoke", "subject_kind": "device", "subject_id": 7, "subject": "smoke-1",
-        "alert_class": AlertClass.LIFE_SAFETY, "severity": Severity.CRITICAL, "score": 1.0, "reasons": ("smoke",),
-        "evidence": {}, "policy_version": "1", "since_at": datetime(2026, 1, 1, tzinfo=UTC), **changes,
-    }  # fmt: skip
+        "estate_id": estate_id,
+        "detector": "hazard:smoke",
+        "subject_kind": "device",
+        "subject_id": 7,
+        "subject": "smoke-1",
+        "alert_class": AlertClass.LIFE_SAFETY,
+        "severity": Severity.CRITICAL,
+        "score": 1.0,
+        "reasons": ("smoke",),
+        "evidence": {},
+        "policy_version": "1",
+        "since_at": datetime(2026, 1, 1, tzinfo=UTC),
+        **changes,
+    }
     return Raise(**values)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("threads", "times"), [(8, 200), pytest.param(64, 10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("threads", "times"), [(8, 200), pytest.param(64, 10_000, marks=pytest.mark.long)]
+)
 def test_however_many_raise_it_at_once_it_is_one_alert_and_a_count(
     dsn: str, connection: Connection, threads: int, times: int
 ) -> None:
@@ -46,14 +60,19 @@ def test_however_many_raise_it_at_once_it_is_one_alert_and_a_count(
         share = times // threads + (number < times % threads)
         with connect(dsn, autocommit=True) as own:
             begin.wait()
-            return {alerts.raise_alert(own, wanted(estate_id), actor="test", source={"n": n})[0] for n in range(share)}
+            return {
+                alerts.raise_alert(own, wanted(estate_id), actor="test", source={"n": n})[0]
+                for n in range(share)
+            }
 
     with ThreadPoolExecutor(threads) as pool:
         ids = set().union(*pool.map(raise_many, range(threads)))
     assert len(ids) == 1
     (row,) = connection.execute("SELECT occurrences, version, ended_at FROM alerts").fetchall()
     assert row == {"occurrences": times, "version": 1, "ended_at": None}
-    assert connection.execute("SELECT count(*) AS n FROM alert_occurrences").fetchone() == {"n": times}
+    assert connection.execute("SELECT count(*) AS n FROM alert_occurrences").fetchone() == {
+        "n": times
+    }
     assert [step["step"] for step in alerts.history(connection, ids.pop())] == ["raised"]
 
 
@@ -64,9 +83,18 @@ def test_of_two_people_one_is_told(connection: Connection) -> None:
     row = alerts.get_alert(connection, alert_id, (estate_id,), ALL)
     assert row is not None
     state = acknowledged(alerts.state_of(row))
-    alerts.set_state(connection, alert_id, state, actor="a", step="acknowledged", expected_version=row["version"])
+    alerts.set_state(
+        connection, alert_id, state, actor="a", step="acknowledged", expected_version=row["version"]
+    )
     with pytest.raises(Stale):
-        alerts.set_state(connection, alert_id, state, actor="b", step="acknowledged", expected_version=row["version"])
+        alerts.set_state(
+            connection,
+            alert_id,
+            state,
+            actor="b",
+            step="acknowledged",
+            expected_version=row["version"],
+        )
 
 
 def test_a_recurrence_after_its_return_wants_to_be_seen_again(connection: Connection) -> None:
@@ -74,11 +102,17 @@ def test_a_recurrence_after_its_return_wants_to_be_seen_again(connection: Connec
     alert_id, _ = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
     row = alerts.find_open(connection, "hazard:smoke", "device", 7)
     assert row is not None
-    alerts.set_state(connection, alert_id, returned(alerts.state_of(row)), actor="watch", step="returned")
+    alerts.set_state(
+        connection, alert_id, returned(alerts.state_of(row)), actor="watch", step="returned"
+    )
     again, new = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
     assert again == alert_id and not new
     row = alerts.get_alert(connection, alert_id, (estate_id,), ALL)
-    assert row is not None and row["acknowledgement"] == Acknowledgement.UNACKNOWLEDGED and row["condition"] == "active"
+    assert (
+        row is not None
+        and row["acknowledgement"] == Acknowledgement.UNACKNOWLEDGED
+        and row["condition"] == "active"
+    )
 
 
 def test_scope_and_class_cut_every_list(connection: Connection) -> None:
@@ -86,7 +120,12 @@ def test_scope_and_class_cut_every_list(connection: Connection) -> None:
     alerts.raise_alert(connection, wanted(estate_id), actor="watch")
     assert len(alert_lists.list_alerts(connection, Wanted(estates=(estate_id,), classes=ALL))) == 1
     assert alert_lists.list_alerts(connection, Wanted(estates=(estate_id + 1,), classes=ALL)) == []
-    assert alert_lists.list_alerts(connection, Wanted(estates=(estate_id,), classes=frozenset({"compliance"}))) == []
+    assert (
+        alert_lists.list_alerts(
+            connection, Wanted(estates=(estate_id,), classes=frozenset({"compliance"}))
+        )
+        == []
+    )
     assert alert_lists.changes_after(connection, 0, (), ALL) == []
     assert len(alert_lists.changes_after(connection, 0, (estate_id,), ALL)) == 1
     assert alert_lists.last_change(connection) > 0
@@ -103,7 +142,9 @@ def test_a_wrong_password_locks_for_a_while(connection: Connection) -> None:
     from domain.access import Role
 
     estate(connection)
-    assert users.grant(connection, users.add_user(connection, "wang", "hash", Role.GUARD), by="test")
+    assert users.grant(
+        connection, users.add_user(connection, "wang", "hash", Role.GUARD), by="test"
+    )
     row = users.find_user(connection, "wang")
     assert row is not None and not row["locked"] and users.count_users(connection) == 1
     for _ in range(users.MAX_FAILURES):

@@ -85,7 +85,7 @@ FORGERIES = {
             FOR r IN SELECT * FROM audit_log WHERE seq >= 5 ORDER BY seq LOOP
                 UPDATE audit_log SET prev = p, hash = audit_hash(p, r.seq, r.estate_id, r.entry) WHERE seq = r.seq RETURNING hash INTO p;
             END LOOP; END $$""",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", list(FORGERIES))
@@ -142,12 +142,16 @@ def test_a_search_pages_by_key(connection: Connection) -> None:
     fill(connection)
     who = Principal(user_id=1, name="x", role=Role.AUDITOR, estate_ids=(), everywhere=True)
     first = audit.list_entries(connection, who, audit.Search(actor="w1", limit=2))
-    rest = audit.list_entries(connection, who, audit.Search(actor="w1", limit=9, before=first[-1]["seq"]))
+    rest = audit.list_entries(
+        connection, who, audit.Search(actor="w1", limit=9, before=first[-1]["seq"])
+    )
     assert [r["seq"] for r in [*first, *rest]] == [11, 8, 5, 2]
     assert audit.list_entries(connection, who, audit.Search(subject="person:r-2")) == []
     assert (
         audit.list_entries(
-            connection, Principal(user_id=1, name="x", role=Role.AUDITOR, estate_ids=(1,)), audit.Search()
+            connection,
+            Principal(user_id=1, name="x", role=Role.AUDITOR, estate_ids=(1,)),
+            audit.Search(),
         )
         == []
     )

@@ -34,14 +34,29 @@ def prepare(c: Connection) -> None:
     c.execute(
         "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 3) i"
     )
-    c.execute("INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE code = 'es'")
-    c.execute("INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM buildings")
+    c.execute(
+        "INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE code = 'es'"
+    )
+    c.execute(
+        "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM buildings"
+    )
     c.execute("UPDATE units SET entrance_id = (SELECT id FROM entrances) WHERE code = 'u-1'")
     c.execute(
         "INSERT INTO mounts (code, device_id, entrance_id, valid_from) SELECT 'm-door', d.id, n.id, '2020-01-01' FROM devices d, entrances n WHERE d.code = 'door-1'"
     )
-    faces.add_assessment(c, {"code": "PIA-2026-001", "estate_id": estate(c), "title": "faces", "done_on": TODAY - timedelta(days=9),
-                             "review_by": TODAY + timedelta(days=300), "approved_by": "somebody", "document_sha256": "0" * 64, "made_by": "x"})  # fmt: skip
+    faces.add_assessment(
+        c,
+        {
+            "code": "PIA-2026-001",
+            "estate_id": estate(c),
+            "title": "faces",
+            "done_on": TODAY - timedelta(days=9),
+            "review_by": TODAY + timedelta(days=300),
+            "approved_by": "somebody",
+            "document_sha256": "0" * 64,
+            "made_by": "x",
+        },
+    )
 
 
 @pytest.fixture
@@ -57,8 +72,19 @@ def estate(c: Connection) -> int:
 
 
 def asked(**more: Any) -> dict[str, Any]:
-    return {"person": "r-1", "text_version": "1", "text_sha256": "0" * 64, "assessment": "PIA-2026-001", "other_way": "card", "under_14": False,
-            "guardian": None, "kept_at": "gateway", "given_at": NOW, "holds_to": TODAY + timedelta(days=100), **more}  # fmt: skip
+    return {
+        "person": "r-1",
+        "text_version": "1",
+        "text_sha256": "0" * 64,
+        "assessment": "PIA-2026-001",
+        "other_way": "card",
+        "under_14": False,
+        "guardian": None,
+        "kept_at": "gateway",
+        "given_at": NOW,
+        "holds_to": TODAY + timedelta(days=100),
+        **more,
+    }
 
 
 def record(c: Connection, **more: Any) -> str:
@@ -68,10 +94,14 @@ def record(c: Connection, **more: Any) -> str:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"under_14": True}, "guardian"), ({"given_at": NOW + timedelta(days=1)}, "ahead"), ({"holds_to": TODAY}, "holds_to"),
-        ({"holds_to": TODAY + timedelta(days=900)}, "asked again"), ({"assessment": "PIA-0"}, "no impact assessment"), ({"person": "r-99"}, "lives at no home"),
+        ({"under_14": True}, "guardian"),
+        ({"given_at": NOW + timedelta(days=1)}, "ahead"),
+        ({"holds_to": TODAY}, "holds_to"),
+        ({"holds_to": TODAY + timedelta(days=900)}, "asked again"),
+        ({"assessment": "PIA-0"}, "no impact assessment"),
+        ({"person": "r-99"}, "lives at no home"),
     ],
-)  # fmt: skip
+)
 def test_what_the_law_asks_for(site: Connection, change: dict[str, Any], told: str) -> None:
     with pytest.raises(law.Refused, match=told):
         record(site, **change)
@@ -102,11 +132,14 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
 
     answer([first], [], NOW)
     assert faces.count_subjects(site) == 1
-    assert law.withdraw(site, ring, first, actor="desk", why="the person asks") and not law.withdraw(
-        site, ring, first, actor="desk", why="x"
-    )
+    assert law.withdraw(
+        site, ring, first, actor="desk", why="the person asks"
+    ) and not law.withdraw(site, ring, first, actor="desk", why="x")
     consent = faces.find_consent(site, [estate(site)], first)
-    assert consent is not None and law.state_of(consent, faces.proofs(site, consent["id"]), TODAY) == "withdrawn"
+    assert (
+        consent is not None
+        and law.state_of(consent, faces.proofs(site, consent["id"]), TODAY) == "withdrawn"
+    )
     assert renew_face_lists(site, NOW) >= 1, "the shorter list goes at once"
     assert first not in {row["consent"] for row in faces.lists(site, TODAY)[door]}
     answer([], [], NOW + timedelta(seconds=5))
@@ -142,22 +175,34 @@ def test_a_list_is_told_again_when_it_must_be(site: Connection) -> None:
     assert row is not None
     commands.note_result(site, door, row["code"], "done", "", NOW)
     assert door not in faces.stale(site, doors, NOW)
-    assert door in faces.stale(site, doors, NOW + timedelta(hours=25)), "a day later, so that it stays fresh"
+    assert door in faces.stale(site, doors, NOW + timedelta(hours=25)), (
+        "a day later, so that it stays fresh"
+    )
     site.execute(
         "INSERT INTO births (gateway_id, boot, at, devices) VALUES (%s, 'b2', %s, '[]')",
         [row["gateway_id"], NOW + timedelta(seconds=1)],
     )
-    assert door in faces.stale(site, doors, NOW), "its gateway started since: it may hold what a backup held"
-    site.execute("UPDATE commands SET result = 'expired', result_at = %s WHERE code = %s", [NOW, row["code"]])
+    assert door in faces.stale(site, doors, NOW), (
+        "its gateway started since: it may hold what a backup held"
+    )
+    site.execute(
+        "UPDATE commands SET result = 'expired', result_at = %s WHERE code = %s", [NOW, row["code"]]
+    )
     assert door in faces.stale(site, doors, NOW), "it was off line for long"
-    site.execute("UPDATE commands SET result = 'failed', result_at = %s WHERE code = %s", [NOW, row["code"]])
-    assert door not in faces.stale(site, doors, NOW) and door in faces.stale(site, doors, NOW + timedelta(minutes=2))
+    site.execute(
+        "UPDATE commands SET result = 'failed', result_at = %s WHERE code = %s", [NOW, row["code"]]
+    )
+    assert door not in faces.stale(site, doors, NOW) and door in faces.stale(
+        site, doors, NOW + timedelta(minutes=2)
+    )
 
 
 def test_moving_out_and_being_erased_end_it(site: Connection, ring: Keyring) -> None:
     code = record(site)
     assert any(rows for rows in faces.lists(site, TODAY).values())
-    assert not any(rows for rows in faces.lists(site, TODAY + timedelta(days=101)).values()), "its day is over"
+    assert not any(rows for rows in faces.lists(site, TODAY + timedelta(days=101)).values()), (
+        "its day is over"
+    )
     vault.put(site, ring, "r-1", {"name": "张三"}, collected_for="tenancy")
     vault.erase(site, ring, "r-1", actor="x", reason="asked for it")
     assert code not in faces.standing_codes(site) and was_erased(site, ring.index("consent", code))

@@ -15,7 +15,10 @@ def test_a_claim_is_stored_as_a_hash_and_a_retired_gateway_has_none(connection: 
     assert found is not None and gateways.find_gateway(connection, "es", "nobody") is None
     later = datetime.now(UTC) + timedelta(hours=1)
     gateways.add_claim(connection, found["id"], "es.gw.secret-of-all", later, "test")
-    assert b"secret" not in connection.execute("SELECT code_hash FROM gateway_claims").fetchone()["code_hash"]  # type: ignore[index]
+    assert (
+        b"secret"
+        not in connection.execute("SELECT code_hash FROM gateway_claims").fetchone()["code_hash"]
+    )  # type: ignore[index]
     connection.execute("UPDATE gateways SET retired_on = '2026-01-01' WHERE code = 'gw'")
     assert gateways.use_claim(connection, "es.gw.secret-of-all") is None
     connection.execute("UPDATE gateways SET retired_on = NULL WHERE code = 'gw'")

@@ -37,7 +37,9 @@ def test_from_every_earlier_version_comes_the_same(postgres: Postgres, tmp_path:
     wanted = shape(whole)
     assert wanted
     for version in sorted({m.version for m in list_migrations()})[:-1]:
-        dsn = embedded.make_database(postgres, f"from_{version}_{tmp_path.name[-4:].replace('-', '_')}")
+        dsn = embedded.make_database(
+            postgres, f"from_{version}_{tmp_path.name[-4:].replace('-', '_')}"
+        )
         migrate(dsn, level=Level.PLAIN, upto=version)
         migrate(dsn, level=Level.PLAIN)
         migrate(dsn)
@@ -49,7 +51,9 @@ def test_both_levels_have_the_same_tables(dsn: str, timescale_dsn: str) -> None:
     tables = [{(row[0], row[1], row[2]) for row in shape(d) if len(row) == 5} for d in (dsn, other)]
     with connect(other) as connection:
         assert level_of(connection) is Level.TIMESCALE
-        hypertables = connection.execute("SELECT hypertable_name FROM timescaledb_information.hypertables").fetchall()
+        hypertables = connection.execute(
+            "SELECT hypertable_name FROM timescaledb_information.hypertables"
+        ).fetchall()
     assert {row["hypertable_name"] for row in hypertables} == {"readings", "events"}
     # With the community licence there is one more, the hourly aggregate.
     assert tables[0] == {row for row in tables[1] if row[0] != "readings_hourly"}
@@ -57,7 +61,12 @@ def test_both_levels_have_the_same_tables(dsn: str, timescale_dsn: str) -> None:
 
 def test_a_changed_file_is_drift(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = list_migrations()[0]
-    changed = Migration(version=first.version, name=first.name, flavour=first.flavour, sql=first.sql + "\n-- changed")
+    changed = Migration(
+        version=first.version,
+        name=first.name,
+        flavour=first.flavour,
+        sql=first.sql + "\n-- changed",
+    )
     monkeypatch.setattr("store.migrate.list_migrations", lambda: [changed])
     with pytest.raises(MigrationError, match="was changed after this database applied it"):
         migrate(dsn)
@@ -71,11 +80,17 @@ def test_a_level_that_is_not_there_is_refused(postgres: Postgres, dsn: str) -> N
         migrate(empty, level=Level.TIMESCALE)
 
 
-def test_a_migration_killed_half_way_starts_again_clean(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_killed_half_way_starts_again_clean(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dsn = embedded.make_database(postgres, "half_way")
     whole = list_migrations()
-    broken = Migration(version=3, name="broken", flavour=None, sql="CREATE TABLE half (id int); SELECT 1 / 0;")
-    monkeypatch.setattr("store.migrate.list_migrations", lambda: [m for m in whole if m.version < 3] + [broken])
+    broken = Migration(
+        version=3, name="broken", flavour=None, sql="CREATE TABLE half (id int); SELECT 1 / 0;"
+    )
+    monkeypatch.setattr(
+        "store.migrate.list_migrations", lambda: [m for m in whole if m.version < 3] + [broken]
+    )
     with pytest.raises(Exception, match="division by zero"):
         migrate(dsn)
     monkeypatch.setattr("store.migrate.list_migrations", lambda: whole)
@@ -99,8 +114,14 @@ def test_a_server_that_refuses_the_accelerator_is_served_without_it(
     monkeypatch.setattr("store.migrate._flavours", lambda *_: ["timescale", COMMUNITY])
     assert migrate(timescale_dsn) is Level.TIMESCALE
     with connect(timescale_dsn) as connection:
-        licence = connection.execute("SELECT current_setting('timescaledb.license') AS l").fetchone()
+        licence = connection.execute(
+            "SELECT current_setting('timescaledb.license') AS l"
+        ).fetchone()
         applied = connection.execute(
             "SELECT count(*) AS n FROM schema_migrations WHERE flavour = %s", [COMMUNITY]
         ).fetchone()
-    assert licence is not None and applied is not None and applied["n"] == (1 if licence["l"] == "timescale" else 0)
+    assert (
+        licence is not None
+        and applied is not None
+        and applied["n"] == (1 if licence["l"] == "timescale" else 0)
+    )

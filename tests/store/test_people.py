@@ -39,12 +39,18 @@ def test_occupancy_counts_each_building(connection: Connection) -> None:
 
 def test_an_answer_is_kept_for_a_day(connection: Connection) -> None:
     mine = user(connection)
-    assert given_answers.claim(connection, mine, "k", b"d") == given_answers.Given(status=None, answer=None)
+    assert given_answers.claim(connection, mine, "k", b"d") == given_answers.Given(
+        status=None, answer=None
+    )
     given_answers.keep(connection, mine, "k", 201, {"id": 1})
-    assert given_answers.claim(connection, mine, "k", b"d") == given_answers.Given(status=201, answer={"id": 1})
+    assert given_answers.claim(connection, mine, "k", b"d") == given_answers.Given(
+        status=201, answer={"id": 1}
+    )
     assert given_answers.claim(connection, mine, "k", b"other") is None
     connection.execute("UPDATE given_answers SET made_at = now() - interval '25 hours'")
-    assert given_answers.claim(connection, mine, "k", b"other") == given_answers.Given(status=None, answer=None)
+    assert given_answers.claim(connection, mine, "k", b"other") == given_answers.Given(
+        status=None, answer=None
+    )
 
 
 def test_a_resident_without_a_home_is_nobody_here(connection: Connection) -> None:
@@ -55,9 +61,17 @@ def test_a_resident_without_a_home_is_nobody_here(connection: Connection) -> Non
     )
     nothing: dict[str, bytes | None] = dict.fromkeys(("name", "id_number", "phone"))
     assert not people.save_person(
-        connection, "r-9", sealed=nothing, indexes=nothing, wrapped=b"w", wrapped_by="k", collected_for="x"
+        connection,
+        "r-9",
+        sealed=nothing,
+        indexes=nothing,
+        wrapped=b"w",
+        wrapped_by="k",
+        collected_for="x",
     )
-    assert people.due(connection, date(2026, 1, 1), 0) == [] and people.keys_in_use(connection) == {}
+    assert (
+        people.due(connection, date(2026, 1, 1), 0) == [] and people.keys_in_use(connection) == {}
+    )
 
 
 def test_reaches_begin_and_end(connection: Connection) -> None:

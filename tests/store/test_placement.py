@@ -29,7 +29,9 @@ def test_what_is_new_is_known_at_once_and_what_changed_soon(dsn: str) -> None:
         )
         placement.learn(ledger, keys)
         known = [placement.device(*key) is not None for key in keys]
-        assert known == [True, True, False], "what is new is known at once, an absence is remembered for a moment"
+        assert known == [True, True, False], (
+            "what is new is known at once, an absence is remembered for a moment"
+        )
         now[0] = 3.0
         placement.refresh(ledger)
         placement.learn(ledger, keys)
@@ -57,11 +59,17 @@ def test_points_are_made_once_and_carry_their_bounds(dsn: str) -> None:
     placement.learn(ledger, [(gateway.estate_id, "wm-1")])
     device = placement.device(gateway.estate_id, "wm-1")
     assert device is not None and device.points == {}
-    placement.make_points(ledger, [(device, "water_m3"), (device, "water_m3"), (device, "odd_thing")])
+    placement.make_points(
+        ledger, [(device, "water_m3"), (device, "water_m3"), (device, "odd_thing")]
+    )
     ledger.commit()
     water, odd = device.points["water_m3"], device.points["odd_thing"]
-    assert (placement.low[water], placement.high[water]) == (0.0, 1e8) and np.isinf(placement.high[odd])
-    assert placement.device_of[water] == device.id and ledger.point_names([water]) == {water: ("wm-1", "water_m3")}
+    assert (placement.low[water], placement.high[water]) == (0.0, 1e8) and np.isinf(
+        placement.high[odd]
+    )
+    assert placement.device_of[water] == device.id and ledger.point_names([water]) == {
+        water: ("wm-1", "water_m3")
+    }
     again = Placement(clock=lambda: 0.0)
     again.learn(ledger, [(gateway.estate_id, "wm-1")])
     learnt = again.device(gateway.estate_id, "wm-1")

@@ -21,7 +21,9 @@ def test_what_is_old_is_gone_and_what_is_not_is_there(any_connection: Connection
     partitions = Partitions(any_connection)
     any_connection.commit()
     partitions.cover(any_connection, from_ms(int(at[0])), from_ms(int(at[-1])))
-    write_readings(any_connection, Readings(at=at, point=np.ones(200, dtype=np.int32), value=np.zeros(200)))
+    write_readings(
+        any_connection, Readings(at=at, point=np.ones(200, dtype=np.int32), value=np.zeros(200))
+    )
     any_connection.commit()
     cutoff = datetime(2025, 4, 10, tzinfo=UTC)
     assert len(drop_before(any_connection, "readings", cutoff)) >= 3
@@ -45,5 +47,9 @@ def test_a_month_that_was_dropped_is_made_again_for_late_data(connection: Connec
     partitions = Partitions(connection)
     connection.commit()
     partitions.cover(connection, at, at)
-    one = Readings(at=np.array([int(at.timestamp() * 1000)]), point=np.ones(1, dtype=np.int32), value=np.zeros(1))
+    one = Readings(
+        at=np.array([int(at.timestamp() * 1000)]),
+        point=np.ones(1, dtype=np.int32),
+        value=np.zeros(1),
+    )
     assert write_readings(connection, one).fresh.all()

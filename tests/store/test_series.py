@@ -38,11 +38,16 @@ def told(written: Written) -> tuple[int, int, list[int]]:
 
 
 batches = st.lists(
-    st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3), st.sampled_from([1.0, 2.0])), max_size=12), max_size=5
+    st.lists(
+        st.tuples(st.integers(0, 6), st.integers(1, 3), st.sampled_from([1.0, 2.0])), max_size=12
+    ),
+    max_size=5,
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(batches)
 def test_readings_are_stored_once(
     any_connection: Connection, given_batches: list[list[tuple[int, int, float]]]
@@ -63,13 +68,26 @@ def test_readings_are_stored_once(
                 clash.append(i)
         written = write_readings(any_connection, columns(rows), merge=True) if rows else None
         assert written is None or told(written) == (new, known, clash)
-    back = read_readings(any_connection, [1, 2, 3], from_ms(START), from_ms(START + 10_000), from_ms(START + 10_000))
-    assert dict(zip(zip(back.at.tolist(), back.point.tolist(), strict=True), back.value.tolist(), strict=True)) == model
+    back = read_readings(
+        any_connection, [1, 2, 3], from_ms(START), from_ms(START + 10_000), from_ms(START + 10_000)
+    )
+    assert (
+        dict(
+            zip(
+                zip(back.at.tolist(), back.point.tolist(), strict=True),
+                back.value.tolist(),
+                strict=True,
+            )
+        )
+        == model
+    )
     any_connection.rollback()
 
 
 def event(device: int, at: int, name: str, data: dict[str, object] | None = None) -> EventRow:
-    return EventRow(device_id=device, at_ms=START + at, event_id=name, kind="passage", data=data or {"x": 1})
+    return EventRow(
+        device_id=device, at_ms=START + at, event_id=name, kind="passage", data=data or {"x": 1}
+    )
 
 
 def test_an_event_is_known_by_its_device_and_id(any_connection: Connection) -> None:
@@ -81,16 +99,23 @@ def test_an_event_is_known_by_its_device_and_id(any_connection: Connection) -> N
 
 
 def test_months_are_made_as_needed(connection: Connection) -> None:
-    assert months_between(from_ms(1_703_980_800_000), from_ms(1_704_067_200_000)) == [(2023, 12), (2024, 1)]
+    assert months_between(from_ms(1_703_980_800_000), from_ms(1_704_067_200_000)) == [
+        (2023, 12),
+        (2024, 1),
+    ]
     with pytest.raises(ValueError, match=str(MAX_MONTHS)):
         months_between(from_ms(0), from_ms(4_000_000_000_000))
     partitions = prepare(connection)
     partitions.cover(connection, from_ms(START), from_ms(START + 90 * 86_400_000))
-    made = connection.execute("SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'readings'::regclass").fetchone()
+    made = connection.execute(
+        "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'readings'::regclass"
+    ).fetchone()
     assert made is not None and made["n"] == 4
 
 
-def test_a_batch_of_new_keys_goes_straight_in_and_any_other_fails_whole(any_connection: Connection) -> None:
+def test_a_batch_of_new_keys_goes_straight_in_and_any_other_fails_whole(
+    any_connection: Connection,
+) -> None:
     prepare(any_connection)
     rows = [(START + i, 1, 1.0) for i in range(5)]
     assert told(write_readings(any_connection, columns(rows))) == (5, 0, [])

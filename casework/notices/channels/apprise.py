@@ -19,7 +19,9 @@ class Apprise:
         try:
             library = import_module("apprise")
         except ImportError:
-            raise Failed("the library apprise is not installed: pip install 'anju[notify]'", gone=True) from None
+            raise Failed(
+                "the library apprise is not installed: pip install 'anju[notify]'", gone=True
+            ) from None
         ways = library.Apprise()
         if not ways.add(self._table.url):
             raise Failed("apprise does not know this URL", gone=True)

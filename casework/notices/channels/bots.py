@@ -42,7 +42,9 @@ class _Bot:
             said = answer.json()
             code = int(said.get(self.code, 0))
         except (ValueError, AttributeError, TypeError):
-            raise Failed(f"the bot's answer is not understood: {answer.text[:80]!r}", hold=AWAY) from None
+            raise Failed(
+                f"the bot's answer is not understood: {answer.text[:80]!r}", hold=AWAY
+            ) from None
         if code != 0:
             why = f"the bot refused ({code}): {str(said.get('errmsg') or said.get('msg'))[:120]}"
             raise Failed(why, hold=self.limits.get(code))
@@ -59,21 +61,28 @@ class WeCom(_Bot):
 
     def _request(self, url: str, message: Message) -> tuple[str, dict[str, Any]]:
         text = clip(f"**{message.subject}**\n{message.body}", 4_096)
-        return f"{url}?{urlencode({'key': self._table.key})}", {"msgtype": "markdown", "markdown": {"content": text}}
+        return f"{url}?{urlencode({'key': self._table.key})}", {
+            "msgtype": "markdown",
+            "markdown": {"content": text},
+        }
 
 
 class DingTalk(_Bot):
     """钉钉 custom robot."""
 
     home = "https://oapi.dingtalk.com/robot/send"
-    limits = MappingProxyType({130101: timedelta(minutes=10), 410100: timedelta(minutes=10), -1: AWAY})
+    limits = MappingProxyType(
+        {130101: timedelta(minutes=10), 410100: timedelta(minutes=10), -1: AWAY}
+    )
 
     def _request(self, url: str, message: Message) -> tuple[str, dict[str, Any]]:
         query = {"access_token": self._table.key}
         if self._table.secret:
             stamp = str(int(message.sent_at.timestamp() * 1000))
             digest = hmac.new(
-                self._table.secret.encode(), f"{stamp}\n{self._table.secret}".encode(), hashlib.sha256
+                self._table.secret.encode(),
+                f"{stamp}\n{self._table.secret}".encode(),
+                hashlib.sha256,
             ).digest()
             query |= {"timestamp": stamp, "sign": base64.b64encode(digest).decode()}
         text = clip(f"### {message.subject}\n{message.body}".replace("\n", "\n\n"), 18_000)
@@ -94,6 +103,8 @@ class Feishu(_Bot):
         body: dict[str, Any] = {"msg_type": "text", "content": content}
         if self._table.secret:
             stamp = str(int(message.sent_at.timestamp()))
-            digest = hmac.new(f"{stamp}\n{self._table.secret}".encode(), b"", hashlib.sha256).digest()
+            digest = hmac.new(
+                f"{stamp}\n{self._table.secret}".encode(), b"", hashlib.sha256
+            ).digest()
             body |= {"timestamp": stamp, "sign": base64.b64encode(digest).decode()}
         return f"{url}/{self._table.key}", body

@@ -27,7 +27,12 @@ class Failed(Exception):
     """
 
     def __init__(
-        self, why: str, *, hold: timedelta | None = None, gone: bool = False, recipient_gone: bool = False
+        self,
+        why: str,
+        *,
+        hold: timedelta | None = None,
+        gone: bool = False,
+        recipient_gone: bool = False,
     ) -> None:
         super().__init__(why)
         self.hold, self.gone, self.recipient_gone = hold, gone, recipient_gone

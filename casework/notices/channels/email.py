@@ -28,9 +28,13 @@ class Smtp:
             why = f"{self._table.host} answered {error.smtp_code}: {str(error.smtp_error)[:120]}"
             raise Failed(why, hold=AWAY if error.smtp_code // 100 == 4 else None) from None
         except smtplib.SMTPRecipientsRefused as error:
-            raise Failed(f"{self._table.host} refused every reader: {str(error.recipients)[:120]}") from None
+            raise Failed(
+                f"{self._table.host} refused every reader: {str(error.recipients)[:120]}"
+            ) from None
         except (smtplib.SMTPException, OSError) as error:
-            raise Failed(f"{self._table.host}: {type(error).__name__}: {str(error)[:120]}", hold=AWAY) from None
+            raise Failed(
+                f"{self._table.host}: {type(error).__name__}: {str(error)[:120]}", hold=AWAY
+            ) from None
 
     def mail(self, message: Message) -> EmailMessage:
         """Write the mail."""
@@ -49,7 +53,9 @@ class Smtp:
         table = self._table
         context = ssl.create_default_context()
         if table.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(table.host, table.port, timeout=TIMEOUT_S, context=context)
+            server: smtplib.SMTP = smtplib.SMTP_SSL(
+                table.host, table.port, timeout=TIMEOUT_S, context=context
+            )
         else:
             server = smtplib.SMTP(table.host, table.port, timeout=TIMEOUT_S)
             if table.security == "starttls":

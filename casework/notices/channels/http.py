@@ -28,7 +28,9 @@ def resolve(url: str, *, allow_private: bool) -> tuple[str, str]:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
-        raise Failed(f"{parts.scheme or 'no scheme'}: the address must begin with https://", gone=True)
+        raise Failed(
+            f"{parts.scheme or 'no scheme'}: the address must begin with https://", gone=True
+        )
     try:
         found = socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -37,12 +39,15 @@ def resolve(url: str, *, allow_private: bool) -> tuple[str, str]:
     private = [address for address in addresses if not address.is_global or address.is_multicast]
     if private and not allow_private:
         raise Failed(
-            f"{host} is {private[0]}, an address of a private network; set allow_private if that is meant", gone=True
+            f"{host} is {private[0]}, an address of a private network; set allow_private if that is meant",
+            gone=True,
         )
     return host, str(addresses[0])
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> httpx2.Response:
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool
+) -> httpx2.Response:
     """Send a body and return a good answer.
 
     Raises: Failed.
@@ -54,7 +59,10 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
     try:
         with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             answer = client.post(
-                pinned, content=body, headers={**headers, "Host": authority}, extensions={"sni_hostname": host}
+                pinned,
+                content=body,
+                headers={**headers, "Host": authority},
+                extensions={"sni_hostname": host},
             )
     except (httpx2.HTTPError, OSError) as error:
         raise Failed(f"{host}: {type(error).__name__}: {str(error)[:120]}", hold=AWAY) from None

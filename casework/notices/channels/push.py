@@ -29,24 +29,35 @@ class Push:
         try:
             library: Any = import_module("pywebpush")
         except ImportError:
-            raise Failed("the library pywebpush is not installed: pip install 'anju[notify]'", gone=True) from None
+            raise Failed(
+                "the library pywebpush is not installed: pip install 'anju[notify]'", gone=True
+            ) from None
         subscription = json.loads(message.recipient)
         try:
             # The address came from a browser, so it is looked at like any other; it is the browser's own, not the site's.
             http.resolve(subscription["endpoint"], allow_private=self._table.allow_private)
         except Failed as error:
             raise Failed(str(error), hold=error.hold) from None
-        data = json.dumps({"title": message.subject, "body": message.body, "tag": message.id}, ensure_ascii=False)
+        data = json.dumps(
+            {"title": message.subject, "body": message.body, "tag": message.id}, ensure_ascii=False
+        )
         try:
             library.webpush(
-                subscription, data, vapid_private_key=self._table.private_key, vapid_claims={"sub": self._table.contact},
-                timeout=TIMEOUT_S, ttl=TTL_S, headers={"Urgency": "high" if message.urgent else "normal"},
-            )  # fmt: skip
+                subscription,
+                data,
+                vapid_private_key=self._table.private_key,
+                vapid_claims={"sub": self._table.contact},
+                timeout=TIMEOUT_S,
+                ttl=TTL_S,
+                headers={"Urgency": "high" if message.urgent else "normal"},
+            )
         except library.WebPushException as error:
             status = error.response.status_code if error.response is not None else 0
             away = status == 429 or status >= 500
             why = f"the push service answered {status}"
-            raise Failed(why, hold=AWAY if away else None, recipient_gone=status in (404, 410)) from None
+            raise Failed(
+                why, hold=AWAY if away else None, recipient_gone=status in (404, 410)
+            ) from None
         except OSError as error:
             raise Failed(f"the push service: {type(error).__name__}", hold=AWAY) from None
 
@@ -63,7 +74,9 @@ def public_key(private_key: str) -> str:
 
     raw = base64.urlsafe_b64decode(private_key + "=" * (-len(private_key) % 4))
     if len(raw) != 32:
-        raise ValueError("the VAPID key is the base64url of 32 bytes; make one by `anju notices vapid`")
+        raise ValueError(
+            "the VAPID key is the base64url of 32 bytes; make one by `anju notices vapid`"
+        )
     key = ec.derive_private_key(int.from_bytes(raw, "big"), ec.SECP256R1())
     point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return base64.urlsafe_b64encode(point).rstrip(b"=").decode()

@@ -33,7 +33,10 @@ class Template:
         if table.form:
             raw, kind = urlencode(body).encode(), "application/x-www-form-urlencoded"
         else:
-            raw, kind = json.dumps(body, ensure_ascii=False).encode(), "application/json; charset=utf-8"
+            raw, kind = (
+                json.dumps(body, ensure_ascii=False).encode(),
+                "application/json; charset=utf-8",
+            )
         headers = {**table.headers, "Content-Type": kind}
         answer = http.post(table.url, raw, headers, allow_private=table.allow_private)
         if table.ok:
@@ -41,7 +44,9 @@ class Template:
                 said = answer.json()
             except ValueError:
                 said = {}
-            if not isinstance(said, dict) or any(said.get(key) != value for key, value in table.ok.items()):
+            if not isinstance(said, dict) or any(
+                said.get(key) != value for key, value in table.ok.items()
+            ):
                 raise Failed(f"the provider refused: {answer.text[:120]!r}")
 
 
@@ -55,7 +60,9 @@ def fill(value: Any, words: dict[str, str]) -> Any:
         return value
     parts, rest = [], value
     while rest:
-        at, name = min(((rest.find(f"{{{n}}}"), n) for n in words if f"{{{n}}}" in rest), default=(-1, ""))
+        at, name = min(
+            ((rest.find(f"{{{n}}}"), n) for n in words if f"{{{n}}}" in rest), default=(-1, "")
+        )
         if at < 0:
             break
         parts += [rest[:at], words[name]]

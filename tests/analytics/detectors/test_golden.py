@@ -62,7 +62,10 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
         let_since=np.full((units, days), -400.0, dtype=np.float32),
         ended=ended,
         members=np.full((units, days), 2.0, dtype=np.float32),
-        fitted={name: np.full((units, days), name in fitted) for name in ("water", "energy", "door", "lock")},
+        fitted={
+            name: np.full((units, days), name in fitted)
+            for name in ("water", "energy", "door", "lock")
+        },
         tokens=tokens_of(case, units),
         told=tuple(Told(unit=u, **told) for u in range(units) for told in case.get("told", [])),
     )
@@ -77,10 +80,16 @@ def tokens_of(case: dict[str, Any], units: int) -> Tokens:
                 if i % t["every"] == 0:
                     rows += [(u, d, t["token"], t["who"], t["night"]) for u in range(units)]
             if span.get("residents_seen", span.get("entries", 0)):
-                rows += [(u, d, 1000 + n, 0, True) for n in range(case.get("people", 2)) for u in range(units)]
+                rows += [
+                    (u, d, 1000 + n, 0, True)
+                    for n in range(case.get("people", 2))
+                    for u in range(units)
+                ]
             d += 1
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
-    return in_order(table[:, 0], table[:, 1], table[:, 2] * 8, table[:, 3].astype(np.int8), table[:, 4] == 1)
+    return in_order(
+        table[:, 0], table[:, 1], table[:, 2] * 8, table[:, 3].astype(np.int8), table[:, 4] == 1
+    )
 
 
 def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any]) -> None:
@@ -100,7 +109,13 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns["water_l"][:, d] = litres[water]
         if water != "daily":
             columns["water_hours_known"][:, d] = 24.0
-            columns["water_hours"][:, d] = {"used": 12.0, "quiet": 0.0, "flows": 24.0, "tap": 1.0, "by_day": 6.0}[water]
+            columns["water_hours"][:, d] = {
+                "used": 12.0,
+                "quiet": 0.0,
+                "flows": 24.0,
+                "tap": 1.0,
+                "by_day": 6.0,
+            }[water]
         columns["water_least_l_h"][:, d] = {"flows": 9.0, "daily": np.nan}.get(water, 0.0)
     if water in ("used", "flows", "daily", "tap", "by_day"):
         first, last = {"used": (6, 22), "tap": (14, 15), "by_day": (9, 18)}.get(water, (0, 24))
@@ -138,7 +153,10 @@ def test_golden(path: Path) -> None:
     for finding, want in zip(found, expected, strict=True):
         assert abs((finding.since_ms - START) / DAY_MS - want["since_day"]) <= 1, finding
         if "until_day" in want:
-            assert finding.until_ms is not None and abs((finding.until_ms - START) / DAY_MS - want["until_day"]) <= 1
+            assert (
+                finding.until_ms is not None
+                and abs((finding.until_ms - START) / DAY_MS - want["until_day"]) <= 1
+            )
         else:
             assert finding.until_ms is None
         assert finding.frozen is want.get("frozen", False)
@@ -180,10 +198,19 @@ def test_every_finding_can_be_said_in_both_languages(path: Path) -> None:
     """Each reason has its clause, and each clause the numbers that it names."""
     found, _ = run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))
     for f in found:
-        row = {"detector": path.parent.name, "evidence": f.evidence, "reasons": list(f.reasons), "timezone": "Asia/Shanghai", "subject": "u-1",
-               "since_at": from_ms(f.since_ms)}  # fmt: skip
+        row = {
+            "detector": path.parent.name,
+            "evidence": f.evidence,
+            "reasons": list(f.reasons),
+            "timezone": "Asia/Shanghai",
+            "subject": "u-1",
+            "since_at": from_ms(f.since_ms),
+        }
         for language in LANGUAGES:
             text = POLICY.sentence(row, language)
             assert text and "{" not in text
-            assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (text, f.reasons)
+            assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (
+                text,
+                f.reasons,
+            )
         assert POLICY.for_finding(path.parent.name, {**f.evidence, "score": f.score})

@@ -32,7 +32,9 @@ NOT_ASKED = {
 def test_every_route_is_asked(dsn: str) -> None:
     pool = open_pool(dsn, size=1)
     routes = {
-        r.operation_id for r in api_routes(create_app(pool, LiveBus(None), load_policy())) if "GET" in (r.methods or ())
+        r.operation_id
+        for r in api_routes(create_app(pool, LiveBus(None), load_policy()))
+        if "GET" in (r.methods or ())
     }
     pool.close()
     asked = {name.partition(",")[0] for name in bench.ROUTES} - {"live page"}

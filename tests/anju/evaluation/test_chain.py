@@ -29,7 +29,9 @@ CITY = WorldCity(seed=31, units=3 * PER_BUILDING, first=date(2024, 9, 1), days=5
 
 def store_all(dsn: str, connection: Connection, homes: list[Any]) -> None:
     """Store a city's register and every message of its gateways, as ingest would."""
-    assert not import_rows(connection, register_rows(CITY, [(home, seen) for home, _, seen in homes])).errors
+    assert not import_rows(
+        connection, register_rows(CITY, [(home, seen) for home, _, seen in homes])
+    ).errors
     connection.commit()
     device = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM devices")}
     values: list[tuple[int, str, int, float]] = []
@@ -39,10 +41,21 @@ def store_all(dsn: str, connection: Connection, homes: list[Any]) -> None:
             sent = line["payload"]["sent_at"]
             for item in line["payload"]["items"]:
                 if "kind" in item:
-                    events.append(series.EventRow(device_id=device[item["device"]], at_ms=item["at"], event_id=item["id"], kind=item["kind"],
-                                                  data=item["data"], received_ms=sent))  # fmt: skip
+                    events.append(
+                        series.EventRow(
+                            device_id=device[item["device"]],
+                            at_ms=item["at"],
+                            event_id=item["id"],
+                            kind=item["kind"],
+                            data=item["data"],
+                            received_ms=sent,
+                        )
+                    )
                 else:
-                    values += [(device[item["device"]], name, item["at"], v) for name, v in item["values"].items()]
+                    values += [
+                        (device[item["device"]], name, item["at"], v)
+                        for name, v in item["values"].items()
+                    ]
     ledger = Ledger.open(dsn)
     points = ledger.make_points(sorted({(d, name) for d, name, _, _ in values}))
     ledger.commit()
@@ -73,7 +86,9 @@ def from_store(connection: Connection, names: list[str]) -> Frame:
     return history.frame(connection)
 
 
-def test_the_frame_in_memory_is_the_one_from_the_store(any_connection: Connection, any_dsn: str) -> None:
+def test_the_frame_in_memory_is_the_one_from_the_store(
+    any_connection: Connection, any_dsn: str
+) -> None:
     fittings = [CITY.fitting(i) for i in range(0, CITY.units, PER_BUILDING)]
     assert {f.lock for f in fittings} == {True, False} == {f.terminal for f in fittings}
     assert sum(CITY.gated(i) for i in range(0, CITY.units, PER_BUILDING)) >= 2
@@ -84,7 +99,12 @@ def test_the_frame_in_memory_is_the_one_from_the_store(any_connection: Connectio
     assert stored.first == mine.first and np.array_equal(stored.day_starts, mine.day_starts)
     for name, column in mine.columns.items():
         differ = ~np.isclose(column, stored[name], rtol=1e-5, atol=1e-3, equal_nan=True)
-        assert not differ.any(), (name, np.argwhere(differ)[:5], column[differ][:5], stored[name][differ][:5])
+        assert not differ.any(), (
+            name,
+            np.argwhere(differ)[:5],
+            column[differ][:5],
+            stored[name][differ][:5],
+        )
     for name in ("let", "declared", "spoken_for", "members", "let_since", "ended"):
         assert np.array_equal(getattr(mine, name), getattr(stored, name), equal_nan=True), name
     for family, mask in mine.fitted.items():
@@ -92,7 +112,9 @@ def test_the_frame_in_memory_is_the_one_from_the_store(any_connection: Connectio
     assert (mine["cars_seen"] > 0).sum() > 100 and (mine["residents_nights"] > 0).sum() > 500
 
 
-def test_who_was_seen_is_the_same_in_memory_and_in_the_store(any_connection: Connection, any_dsn: str) -> None:
+def test_who_was_seen_is_the_same_in_memory_and_in_the_store(
+    any_connection: Connection, any_dsn: str
+) -> None:
     homes = [made(CITY, i) for i in range(CITY.units)]
     store_all(any_dsn, any_connection, homes)
     stored = from_store(any_connection, [CITY.unit(i) for i in range(CITY.units)]).tokens

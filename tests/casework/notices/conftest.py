@@ -23,7 +23,10 @@ class Receiver:
 
     url: str = ""
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    answer: Callable[[int], tuple[int, bytes]] = lambda _n: (200, b'{"errcode": 0, "code": 0, "Code": "OK"}')
+    answer: Callable[[int], tuple[int, bytes]] = lambda _n: (
+        200,
+        b'{"errcode": 0, "code": 0, "Code": "OK"}',
+    )
 
 
 @pytest.fixture
@@ -72,14 +75,26 @@ def raise_one(
 ) -> int:
     """Raise an alert and set the time of its change to the simulated clock."""
     wanted = Raise(
-        estate_id=estate_id, detector="hazard:smoke", subject_kind="device", subject_id=subject, subject=f"smoke-{subject}",
-        alert_class=alert_class, severity=severity, score=1.0, reasons=("smoke",), evidence={}, policy_version="1", since_at=at,
-    )  # fmt: skip
+        estate_id=estate_id,
+        detector="hazard:smoke",
+        subject_kind="device",
+        subject_id=subject,
+        subject=f"smoke-{subject}",
+        alert_class=alert_class,
+        severity=severity,
+        score=1.0,
+        reasons=("smoke",),
+        evidence={},
+        policy_version="1",
+        since_at=at,
+    )
     alert_id, _ = alerts.raise_alert(connection, wanted, actor="watch")
     set_clock(connection, at)
     return alert_id
 
 
 def set_clock(connection: Connection, at: datetime) -> None:
-    connection.execute("UPDATE alert_changes SET at = %s WHERE seq IN (SELECT seq FROM notice_queue)", [at])
+    connection.execute(
+        "UPDATE alert_changes SET at = %s WHERE seq IN (SELECT seq FROM notice_queue)", [at]
+    )
     connection.commit()

@@ -23,12 +23,32 @@ def say(row: dict[str, Any], language: str) -> Said:
 
 def change(**values: Any) -> dict[str, Any]:
     return {
-        "seq": 7, "step": "raised", "actor": "watch", "note": None, "changed_at": NOON, "id": 3, "estate": "es", "estate_id": 1,
-        "timezone": "Asia/Shanghai", "detector": "hazard:smoke", "subject_kind": "device", "subject_id": 1, "subject": "smoke-1",
-        "alert_class": "life_safety", "severity": "critical", "condition": "active", "acknowledgement": "unacknowledged",
-        "suppression": "none", "drill": False, "occurrences": 1, "version": 1, "since_at": NOON, "raised_at": NOON, "ended_at": None,
+        "seq": 7,
+        "step": "raised",
+        "actor": "watch",
+        "note": None,
+        "changed_at": NOON,
+        "id": 3,
+        "estate": "es",
+        "estate_id": 1,
+        "timezone": "Asia/Shanghai",
+        "detector": "hazard:smoke",
+        "subject_kind": "device",
+        "subject_id": 1,
+        "subject": "smoke-1",
+        "alert_class": "life_safety",
+        "severity": "critical",
+        "condition": "active",
+        "acknowledgement": "unacknowledged",
+        "suppression": "none",
+        "drill": False,
+        "occurrences": 1,
+        "version": 1,
+        "since_at": NOON,
+        "raised_at": NOON,
+        "ended_at": None,
         **values,
-    }  # fmt: skip
+    }
 
 
 def notices(*rules: dict[str, Any]) -> Notices:
@@ -48,10 +68,18 @@ def notices(*rules: dict[str, Any]) -> Notices:
             "secret": "whsec_x",
             "language": "en",
         },
-        "browsers": {"kind": "push", "role": "guard", "private_key": "k", "contact": "mailto:a@b.c"},
+        "browsers": {
+            "kind": "push",
+            "role": "guard",
+            "private_key": "k",
+            "contact": "mailto:a@b.c",
+        },
     }
     return Notices.model_validate(
-        {"channels": channels, "rules": [{"name": "rule", "channel": "guards", **rule} for rule in rules]}
+        {
+            "channels": channels,
+            "rules": [{"name": "rule", "channel": "guards", **rule} for rule in rules],
+        }
     )
 
 
@@ -62,7 +90,12 @@ def planned(config: Notices, now: datetime = NOON, **values: Any) -> list[delive
 def test_a_person_is_told_of_what_calls_and_a_machine_of_everything() -> None:
     person, machine = notices({}), notices({"channel": "bureau"})
     (told,) = planned(person)
-    assert told.urgent and told.subject == "烟雾 · es · smoke-1" and told.unless == "never" and told.due_at == NOON
+    assert (
+        told.urgent
+        and told.subject == "烟雾 · es · smoke-1"
+        and told.unless == "never"
+        and told.due_at == NOON
+    )
     for values in (
         {"step": "acknowledged"},
         {"suppression": "shelved"},
@@ -71,25 +104,46 @@ def test_a_person_is_told_of_what_calls_and_a_machine_of_everything() -> None:
     ):
         assert planned(person, **values) == []
     assert [
-        d.unless for d in planned(machine, step="acknowledged", suppression="shelved", alert_class="compliance")
+        d.unless
+        for d in planned(
+            machine, step="acknowledged", suppression="shelved", alert_class="compliance"
+        )
     ] == ["never"]
-    assert planned(machine, drill=True) == [] and len(planned(notices({"drills": True}), drill=True)) == 1
     assert (
-        planned(notices({"min_severity": "high", "classes": ["hazard"]}), alert_class="hazard", severity="medium") == []
+        planned(machine, drill=True) == []
+        and len(planned(notices({"drills": True}), drill=True)) == 1
+    )
+    assert (
+        planned(
+            notices({"min_severity": "high", "classes": ["hazard"]}),
+            alert_class="hazard",
+            severity="medium",
+        )
+        == []
     )
     assert planned(notices({"estates": ["other"]})) == []
 
 
 def test_what_is_old_is_news_to_nobody_but_a_machine() -> None:
     late = NOON + timedelta(hours=25)
-    assert planned(notices({}), late) == [] and len(planned(notices({"channel": "bureau"}), late)) == 1
+    assert (
+        planned(notices({}), late) == [] and len(planned(notices({"channel": "bureau"}), late)) == 1
+    )
 
 
 def test_each_number_and_each_browser_is_a_message_of_its_own() -> None:
     assert [d.recipient for d in planned(notices({"channel": "night"}))] == ["1", "2"]
     assert [d.recipient for d in planned(notices({"channel": "browsers"}))] == ["guard@1"]
     assert (
-        len({d.message_id for d in planned(notices({"channel": "night"}, {"name": "second", "channel": "night"}))}) == 4
+        len(
+            {
+                d.message_id
+                for d in planned(
+                    notices({"channel": "night"}, {"name": "second", "channel": "night"})
+                )
+            }
+        )
+        == 4
     )
 
 
@@ -102,7 +156,11 @@ def test_a_cloud_event_says_what_happened() -> None:
         "source": "/anju/es",
         "subject": "alerts/3",
     }.items() <= event.items()
-    assert event["id"] == made.message_id and event["data"]["title"] == "Smoke" and "evidence" not in event["data"]
+    assert (
+        event["id"] == made.message_id
+        and event["data"]["title"] == "Smoke"
+        and "evidence" not in event["data"]
+    )
 
 
 def test_escalation_waits_and_repeats_until_somebody_has_seen_it() -> None:
@@ -111,7 +169,11 @@ def test_escalation_waits_and_repeats_until_somebody_has_seen_it() -> None:
     assert made.due_at == NOON + timedelta(minutes=2) and made.unless == "acknowledged"
     row = {name: getattr(made, name) for name in deliveries.Delivery.__slots__}
     second = again(row, config.rules[0], NOON)
-    third = again({name: getattr(second, name) for name in deliveries.Delivery.__slots__}, config.rules[0], NOON)
+    third = again(
+        {name: getattr(second, name) for name in deliveries.Delivery.__slots__},
+        config.rules[0],
+        NOON,
+    )
     assert [d.message_id[-2:] for d in (made, second, third)] == ["-0", "-1", "-2"]
     assert second.due_at == NOON + timedelta(minutes=5)
 
@@ -183,5 +245,8 @@ def test_each_change_is_planned_once_also_when_planning_dies(connection: Connect
     with pytest.raises(Died):
         plan_all(connection, config, dies, NOON)
     connection.rollback()
-    assert plan_all(connection, config, say, NOON) == 10 and plan_all(connection, config, say, NOON) == 0
+    assert (
+        plan_all(connection, config, say, NOON) == 10
+        and plan_all(connection, config, say, NOON) == 0
+    )
     assert connection.execute("SELECT count(*) AS n FROM deliveries").fetchone() == {"n": 10}

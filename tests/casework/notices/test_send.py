@@ -45,8 +45,17 @@ class Recorder:
 
 
 def webhook(url: str, **values: Any) -> Notices:
-    table = {"kind": "webhook", "role": "compliance", "url": url, "secret": SECRET, "allow_private": True, **values}
-    return Notices.model_validate({"channels": {"bureau": table}, "rules": [{"name": "all", "channel": "bureau"}]})
+    table = {
+        "kind": "webhook",
+        "role": "compliance",
+        "url": url,
+        "secret": SECRET,
+        "allow_private": True,
+        **values,
+    }
+    return Notices.model_validate(
+        {"channels": {"bureau": table}, "rules": [{"name": "all", "channel": "bureau"}]}
+    )
 
 
 def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order_signed_and_once(
@@ -71,7 +80,13 @@ def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order_signed_and
             if minute >= 40:
                 row = alerts.find_open(connection, "hazard:smoke", "device", subject)
                 assert row is not None
-                alerts.set_state(connection, alert_id, returned(alerts.state_of(row)), actor="watch", step="returned")
+                alerts.set_state(
+                    connection,
+                    alert_id,
+                    returned(alerts.state_of(row)),
+                    actor="watch",
+                    step="returned",
+                )
                 set_clock(connection, now)
                 told.append((alert_id, "returned"))
         plan_all(connection, config, say, now)
@@ -104,9 +119,16 @@ def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order_signed_and
     assert taken == {a: [s for b, s in told if b == a] for a in {a for a, _ in told}}
     assert tries - 60 <= 30, "a receiver that is down is not hammered"
     assert deliveries.count_by_channel(connection, now)[0] | {"late_s": None} == {
-        "channel": "bureau", "waiting": 0, "sent": 60, "dropped": 0, "failed": 0, "late_s": None, "failing_since": None,
-        "disabled_at": None, "disabled_why": None,
-    }  # fmt: skip
+        "channel": "bureau",
+        "waiting": 0,
+        "sent": 60,
+        "dropped": 0,
+        "failed": 0,
+        "late_s": None,
+        "failing_since": None,
+        "disabled_at": None,
+        "disabled_why": None,
+    }
 
 
 def _send_for_ever(dsn: str, url: str) -> None:
@@ -128,7 +150,10 @@ def test_a_sender_that_is_killed_loses_nothing_and_repeats_under_the_same_id(
     kills = 0
     context = multiprocessing.get_context("spawn")
     while len(receiver.got) < 240:
-        children = [context.Process(target=_send_for_ever, args=(dsn, receiver.url), daemon=True) for _ in range(2)]
+        children = [
+            context.Process(target=_send_for_ever, args=(dsn, receiver.url), daemon=True)
+            for _ in range(2)
+        ]
         for child in children:
             child.start()
         before, deadline = len(receiver.got), time.monotonic() + 60
@@ -146,10 +171,14 @@ def test_a_sender_that_is_killed_loses_nothing_and_repeats_under_the_same_id(
             pass
     ids = Counter(headers["webhook-id"] for _, headers, _ in receiver.got)
     assert len(ids) == 300
-    assert sum(ids.values()) - 300 <= kills, "at most what was under way at a kill comes twice, under one id"
+    assert sum(ids.values()) - 300 <= kills, (
+        "at most what was under way at a kill comes twice, under one id"
+    )
 
 
-def planned(connection: Connection, config: Notices, count: int, now: datetime = NOON, **values: Any) -> None:
+def planned(
+    connection: Connection, config: Notices, count: int, now: datetime = NOON, **values: Any
+) -> None:
     estate_id = estate(connection)
     for subject in range(count):
         raise_one(connection, estate_id, subject, at=now, **values)
@@ -157,7 +186,9 @@ def planned(connection: Connection, config: Notices, count: int, now: datetime =
     connection.commit()
 
 
-def test_what_can_wait_is_bundled_and_a_life_goes_by_itself_while_there_is_room(connection: Connection) -> None:
+def test_what_can_wait_is_bundled_and_a_life_goes_by_itself_while_there_is_room(
+    connection: Connection,
+) -> None:
     config, recorder = notices({}), Recorder()
     sender = Sender(config, carriers=dict.fromkeys(config.channels, recorder))
     planned(connection, config, 30, alert_class=AlertClass.HAZARD, severity=Severity.MEDIUM)
@@ -177,7 +208,9 @@ def test_what_can_wait_is_bundled_and_a_life_goes_by_itself_while_there_is_room(
     assert len(recorder.got) <= limit - 4 and recorder.got[-1].subject.endswith("+46)"), (
         "more than fit go as one, and none is kept back"
     )
-    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE result IS NULL").fetchone() == {"n": 0}
+    assert connection.execute(
+        "SELECT count(*) AS n FROM deliveries WHERE result IS NULL"
+    ).fetchone() == {"n": 0}
 
 
 def test_who_has_seen_it_is_not_called_again(connection: Connection) -> None:
@@ -187,25 +220,35 @@ def test_who_has_seen_it_is_not_called_again(connection: Connection) -> None:
     estate_id = connection.execute("SELECT id FROM estates").fetchone()["id"]  # type: ignore[index]
     assert sender.run(connection, NOON + timedelta(seconds=60)) == 0
     first = connection.execute("SELECT min(id) AS id FROM alerts").fetchone()["id"]  # type: ignore[index]
-    acknowledge(connection, Principal(user_id=1, name="w", role=Role.GUARD, estate_ids=(estate_id,)), first)
+    acknowledge(
+        connection, Principal(user_id=1, name="w", role=Role.GUARD, estate_ids=(estate_id,)), first
+    )
     for minute in range(2, 15):
         sender.run(connection, NOON + timedelta(minutes=minute, seconds=1))
     assert [m.subject[-7:] for m in recorder.got] == ["smoke-1"] * 3
-    kept = connection.execute("SELECT result, detail FROM deliveries WHERE alert_id = %s", [first]).fetchall()
+    kept = connection.execute(
+        "SELECT result, detail FROM deliveries WHERE alert_id = %s", [first]
+    ).fetchall()
     assert kept == [{"result": "dropped", "detail": "acknowledged"}]
 
 
-def test_one_refused_message_does_not_hold_up_the_rest_and_a_closed_way_is_not_used(connection: Connection) -> None:
+def test_one_refused_message_does_not_hold_up_the_rest_and_a_closed_way_is_not_used(
+    connection: Connection,
+) -> None:
     config = notices({})
     recorder = Recorder(Failed("no such template"))
     sender = Sender(config, carriers=dict.fromkeys(config.channels, recorder), rng=random.Random(1))
     planned(connection, config, 3)
     assert sender.run(connection, NOON) == 0
-    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE attempts = 1").fetchone() == {"n": 3}
+    assert connection.execute(
+        "SELECT count(*) AS n FROM deliveries WHERE attempts = 1"
+    ).fetchone() == {"n": 3}
     recorder.fail = Failed("away", hold=AWAY)
     for hour in range(1, 30):
         sender.run(connection, NOON + timedelta(hours=hour))
-    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE result = 'failed'").fetchone() == {"n": 3}
+    assert connection.execute(
+        "SELECT count(*) AS n FROM deliveries WHERE result = 'failed'"
+    ).fetchone() == {"n": 3}
     later = NOON + timedelta(hours=30)
     assert deliveries.replay(connection, "guards", NOON, later, failed_only=True) == 3
     recorder.fail = None
@@ -233,7 +276,9 @@ def test_a_way_that_fails_for_days_is_disabled(connection: Connection) -> None:
     assert deliveries.read_state(connection, "bureau")["disabled_at"] is not None
 
 
-def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(connection: Connection) -> None:
+def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(
+    connection: Connection,
+) -> None:
     config = notices({"channel": "browsers"})
     estate_id = estate(connection)
     users.grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
@@ -247,8 +292,12 @@ def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(connectio
     plan_all(connection, config, say, NOON)
     assert sender.run(connection, NOON) == 0
     assert connection.execute("SELECT count(*) AS n FROM push_subscriptions").fetchone() == {"n": 0}
-    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE result = 'failed'").fetchone() == {"n": 2}
+    assert connection.execute(
+        "SELECT count(*) AS n FROM deliveries WHERE result = 'failed'"
+    ).fetchone() == {"n": 2}
     connection.execute("UPDATE deliveries SET result = NULL")
     recorder.fail = ZeroDivisionError("planted")  # type: ignore[assignment]
     assert sender.run(connection, NOON) == 0
-    assert connection.execute("SELECT count(*) AS n FROM deliveries WHERE detail LIKE 'a bug%'").fetchone() == {"n": 2}
+    assert connection.execute(
+        "SELECT count(*) AS n FROM deliveries WHERE detail LIKE 'a bug%'"
+    ).fetchone() == {"n": 2}

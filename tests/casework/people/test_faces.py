@@ -24,12 +24,15 @@ def gateway(held: bool = False, proven: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("row", "gateways", "state"),
     [
-        (consent(), [gateway(held=True)], "holds"), (consent(holds_to=date(2026, 11, 20)), [], "over"),
-        (consent(withdrawn_at=AT, held_at=1), [gateway(held=True)], "withdrawn"), (consent(withdrawn_at=AT), [gateway()], "withdrawn"),
-        (consent(withdrawn_at=AT), [gateway(proven=True), gateway()], "withdrawn"), (consent(withdrawn_at=AT), [gateway(proven=True)], "deleted"),
+        (consent(), [gateway(held=True)], "holds"),
+        (consent(holds_to=date(2026, 11, 20)), [], "over"),
+        (consent(withdrawn_at=AT, held_at=1), [gateway(held=True)], "withdrawn"),
+        (consent(withdrawn_at=AT), [gateway()], "withdrawn"),
+        (consent(withdrawn_at=AT), [gateway(proven=True), gateway()], "withdrawn"),
+        (consent(withdrawn_at=AT), [gateway(proven=True)], "deleted"),
         (consent(withdrawn_at=AT), [gateway(proven=True, held=True)], "withdrawn"),
     ],
-)  # fmt: skip
+)
 def test_deleted_is_said_when_every_gateway_has_said_so(
     row: dict[str, Any], gateways: list[dict[str, Any]], state: str
 ) -> None:

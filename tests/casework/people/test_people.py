@@ -72,7 +72,13 @@ def ask(connection: Connection, who: Principal, code: str = "r-1", **more: Any) 
 
 
 def test_masks() -> None:
-    assert [masks.mask_name(n) for n in ("王小明", "王五", "欧阳小小明", "J", "")] == ["王**", "王*", "欧***", "J*", ""]
+    assert [masks.mask_name(n) for n in ("王小明", "王五", "欧阳小小明", "J", "")] == [
+        "王**",
+        "王*",
+        "欧***",
+        "J*",
+        "",
+    ]
     assert (
         masks.mask_phone("13900001234") == "139****1234"
         and masks.mask_phone("88812") == "***12"
@@ -85,7 +91,9 @@ def test_masks() -> None:
 
 def test_numbers_are_checked_and_never_repeated_in_an_error() -> None:
     assert (
-        vault.checked({"id_number": number_for(7).lower(), "phone": "(0731) 8888-0000", "name": " 王 "})["phone"]
+        vault.checked(
+            {"id_number": number_for(7).lower(), "phone": "(0731) 8888-0000", "name": " 王 "}
+        )["phone"]
         == "073188880000"
     )
     for field, value in (
@@ -112,7 +120,11 @@ def test_nothing_plain_stands_in_the_database(town: Connection, ring: Keyring) -
         assert value not in str(row) and value.encode() not in b"".join(
             bytes(v) for v in row.values() if isinstance(v, bytes)
         )
-    assert vault.opened(ring, row) == {"name": "王小明", "id_number": number_for(1), "phone": "13900000000"}
+    assert vault.opened(ring, row) == {
+        "name": "王小明",
+        "id_number": number_for(1),
+        "phone": "13900000000",
+    }
     shown = vault.masked(ring, row)
     assert (
         shown["name"] == "王**"
@@ -139,8 +151,15 @@ def _all(connection: Connection) -> list[int]:
 @pytest.mark.real
 def test_somebody_is_found_by_what_is_known_in_full_only(town: Connection, ring: Keyring) -> None:
     put(town, ring)
-    find = lambda kind, text: [r["code"] for r in people.find_by_index(town, _all(town), ring.index(kind, text))]  # noqa: E731
-    assert find("phone", "１３９ 0000 0000") == ["r-1"] == find("name", "王小明") == find("id_number", number_for(1))
+    find = lambda kind, text: [
+        r["code"] for r in people.find_by_index(town, _all(town), ring.index(kind, text))
+    ]  # noqa: E731
+    assert (
+        find("phone", "１３９ 0000 0000")
+        == ["r-1"]
+        == find("name", "王小明")
+        == find("id_number", number_for(1))
+    )
     assert (
         find("phone", "1390000000") == [] == find("name", "王")
         and people.find_by_index(town, [], ring.index("name", "王小明")) == []
@@ -148,16 +167,24 @@ def test_somebody_is_found_by_what_is_known_in_full_only(town: Connection, ring:
 
 
 @pytest.mark.real
-def test_a_look_has_a_purpose_a_measure_and_where_policy_says_a_second_person(town: Connection, ring: Keyring) -> None:
+def test_a_look_has_a_purpose_a_measure_and_where_policy_says_a_second_person(
+    town: Connection, ring: Keyring
+) -> None:
     put(town, ring)
-    officer, other = principal(town, "li", Role.COMPLIANCE), principal(town, "zhao", Role.PRIVACY_OFFICER)
+    officer, other = (
+        principal(town, "li", Role.COMPLIANCE),
+        principal(town, "zhao", Role.PRIVACY_OFFICER),
+    )
     with pytest.raises(lookups.Refused, match="use one of"):
         ask(town, officer, purpose="curiosity")
     with pytest.raises(lookups.Refused, match="not at id_number"):
         ask(town, officer, purpose="visit", fields=["id_number"])
     made, state = ask(town, officer, fields=["name", "phone"])
     assert state == "granted"
-    assert lookups.show(town, officer, made, ring, source="t") == {"name": "王小明", "phone": "13900000000"}
+    assert lookups.show(town, officer, made, ring, source="t") == {
+        "name": "王小明",
+        "phone": "13900000000",
+    }
     with pytest.raises(LookupError):
         lookups.show(town, other, made, ring, source="t")
     made, state = ask(town, officer, purpose="legal_order", fields=["id_number", "name"])
@@ -165,10 +192,22 @@ def test_a_look_has_a_purpose_a_measure_and_where_policy_says_a_second_person(to
     with pytest.raises(lookups.Refused, match="not granted"):
         lookups.show(town, officer, made, ring, source="t")
     with pytest.raises(lookups.Refused, match="another person"):
-        lookups.decide(town, officer, made, grant=True, policy=PeoplePolicy(), now=datetime.now(UTC), source="t")
-    lookups.decide(town, other, made, grant=True, policy=PeoplePolicy(), now=datetime.now(UTC), source="t")
+        lookups.decide(
+            town,
+            officer,
+            made,
+            grant=True,
+            policy=PeoplePolicy(),
+            now=datetime.now(UTC),
+            source="t",
+        )
+    lookups.decide(
+        town, other, made, grant=True, policy=PeoplePolicy(), now=datetime.now(UTC), source="t"
+    )
     with pytest.raises(lookups.Refused, match="already"):
-        lookups.decide(town, other, made, grant=False, policy=PeoplePolicy(), now=datetime.now(UTC), source="t")
+        lookups.decide(
+            town, other, made, grant=False, policy=PeoplePolicy(), now=datetime.now(UTC), source="t"
+        )
     assert lookups.show(town, officer, made, ring, source="t")["id_number"] == number_for(1)
     town.execute("UPDATE people.lookups SET expires_at = now() - interval '1 second'")
     with pytest.raises(lookups.Refused, match="over"):
@@ -194,7 +233,9 @@ def test_a_day_has_so_many_persons(town: Connection, ring: Keyring) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("what", ["many_persons", "at_night", "same_person", "many_homes"])
-def test_unusual_looks_are_told_once_and_to_nobody_else(town: Connection, ring: Keyring, what: str) -> None:
+def test_unusual_looks_are_told_once_and_to_nobody_else(
+    town: Connection, ring: Keyring, what: str
+) -> None:
     officer = principal(town, "li", Role.COMPLIANCE)
     es = _all(town)[0]
     put(town, ring)
@@ -203,7 +244,14 @@ def test_unusual_looks_are_told_once_and_to_nobody_else(town: Connection, ring: 
     assert person is not None
     if what == "many_homes":
         for i in range(300):
-            audit.append(town, actor="li", action="listUnitDays", object="x", subject=f"unit:es/u-{i}", estate_id=es)
+            audit.append(
+                town,
+                actor="li",
+                action="listUnitDays",
+                object="x",
+                subject=f"unit:es/u-{i}",
+                estate_id=es,
+            )
         now = datetime.now(UTC)
     counts = {"many_persons": 20, "at_night": 5, "same_person": 6, "many_homes": 0}
     for i in range(counts[what]):
@@ -211,8 +259,14 @@ def test_unusual_looks_are_told_once_and_to_nobody_else(town: Connection, ring: 
         if what == "many_persons" and i:
             put(town, ring, code)
         made, _ = ask(town, officer, code)
-        town.execute("UPDATE people.lookups SET asked_at = %s WHERE id = %s", [now - timedelta(minutes=5 + i), made])
-    assert unusual.check(town, PeoplePolicy(), now) == 1 and unusual.check(town, PeoplePolicy(), now) == 0
+        town.execute(
+            "UPDATE people.lookups SET asked_at = %s WHERE id = %s",
+            [now - timedelta(minutes=5 + i), made],
+        )
+    assert (
+        unusual.check(town, PeoplePolicy(), now) == 1
+        and unusual.check(town, PeoplePolicy(), now) == 0
+    )
     row = town.execute("SELECT alert_class, reasons, subject FROM alerts").fetchone()
     assert row == {"alert_class": "privacy", "reasons": [what], "subject": "li"}
     assert unusual.check(town, PeoplePolicy(), now + timedelta(days=40)) == 0
@@ -238,7 +292,12 @@ def test_erasing_waits_for_holds_and_outlives_a_restore(town: Connection, ring: 
         town, ring, "nobody", actor="z", reason="x"
     )
     after = people.find_person(town, _all(town), "r-1")
-    assert after is not None and after["name"] is None and after["wrapped"] is None and vault.opened(ring, after) == {}
+    assert (
+        after is not None
+        and after["name"] is None
+        and after["wrapped"] is None
+        and vault.opened(ring, after) == {}
+    )
     assert people.find_by_index(town, _all(town), ring.index("name", "王小明"))[0]["code"] == "r-2"
     with pytest.raises(vault.BadPerson, match="erased"):
         vault.put(town, ring, "r-1", {"name": "王小明"}, collected_for="x")
@@ -296,7 +355,9 @@ def test_a_rotation_that_is_killed_goes_on(dsn: str, town: Connection, ring: Key
         assert all(vault.opened(new, row)["name"] == "王小明" for row in every if row)
         assert vault.rewrap(worker, new, batch=5) == 16
         assert people.keys_in_use(worker) == {new.current: 31}
-        alone = Keyring(current=new.current, keys={new.current: new.keys[new.current]}, index_key=new.index_key)
+        alone = Keyring(
+            current=new.current, keys={new.current: new.keys[new.current]}, index_key=new.index_key
+        )
         every = [people.find_person(worker, _all(worker), f"r-{i}") for i in range(1, 31)]
         assert all(vault.opened(alone, row)["name"] == "王小明" for row in every if row)
         with pytest.raises(NotOpened):
@@ -310,16 +371,25 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
     put(town, ring)
     put(town, ring, "r-2")
     town.execute("UPDATE residents SET valid_to = '2025-01-01' WHERE code = 'r-1'")
-    town.execute("INSERT INTO deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at, result, result_at) "
-                 "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - interval '200 days' WHERE false")  # fmt: skip
+    town.execute(
+        "INSERT INTO deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at, result, result_at) "
+        "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - interval '200 days' WHERE false"
+    )
     town.execute("INSERT INTO sign_ins VALUES ('s', 'n', 'v', 'b', now() - interval '1 day')")
     audit.append(town, actor="x", action="y", object="z")
     town.commit()
     save_keyring(tmp_path / "keys.toml", ring)
     with connect(dsn, autocommit=True) as worker:
-        done = keeping.daily(worker, PeoplePolicy(), KeyFile(tmp_path / "keys.toml"), datetime.now(UTC))
+        done = keeping.daily(
+            worker, PeoplePolicy(), KeyFile(tmp_path / "keys.toml"), datetime.now(UTC)
+        )
         assert done["persons"] == 1 and done["sign_ins"] == 1 and done["audit_seq"] >= 1
-        assert keeping.daily(worker, PeoplePolicy(), KeyFile(tmp_path / "keys.toml"), datetime.now(UTC))["persons"] == 0
+        assert (
+            keeping.daily(
+                worker, PeoplePolicy(), KeyFile(tmp_path / "keys.toml"), datetime.now(UTC)
+            )["persons"]
+            == 0
+        )
         assert people.find_person(worker, _all(worker), "r-1")["wrapped"] is None  # type: ignore[index]
         assert people.find_person(worker, _all(worker), "r-2")["wrapped"] is not None  # type: ignore[index]
         assert audit.last_check(worker)["broken_at"] is None  # type: ignore[index]
@@ -331,12 +401,21 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
 
 def test_a_sites_policy_is_checked(tmp_path: Path) -> None:
     file = tmp_path / "people.toml"
-    file.write_text('persons_per_day = 10\n[purposes.visit]\nzh = "走访"\nen = "visit"\nfields = ["name"]\n', "utf-8")
-    assert (
-        load_people_policy(file).persons_per_day == 10 and load_people_policy(None).purposes == policy.DEFAULT_PURPOSES
+    file.write_text(
+        'persons_per_day = 10\n[purposes.visit]\nzh = "走访"\nen = "visit"\nfields = ["name"]\n',
+        "utf-8",
     )
-    for text, word in (("persons_per_day = 0", "persons_per_day"), ("nonsense = 1", "nonsense"), ("[[", "people.toml"),
-                       ('[purposes.x]\nzh = "x"\nen = "x"\nfields = ["face"]', "face"), ("keep_lookups_days = 30", "keep_lookups_days")):  # fmt: skip
+    assert (
+        load_people_policy(file).persons_per_day == 10
+        and load_people_policy(None).purposes == policy.DEFAULT_PURPOSES
+    )
+    for text, word in (
+        ("persons_per_day = 0", "persons_per_day"),
+        ("nonsense = 1", "nonsense"),
+        ("[[", "people.toml"),
+        ('[purposes.x]\nzh = "x"\nen = "x"\nfields = ["face"]', "face"),
+        ("keep_lookups_days = 30", "keep_lookups_days"),
+    ):
         file.write_text(text, "utf-8")
         with pytest.raises(BadPeoplePolicy, match=word):
             load_people_policy(file)

@@ -30,7 +30,9 @@ def encoding() -> np.ndarray:
 
 def traces(folder: Path, *wanted: bytes) -> list[str]:
     return [
-        str(path) for path in folder.rglob("*") if path.is_file() and any(one in path.read_bytes() for one in wanted)
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and any(one in path.read_bytes() for one in wanted)
     ]
 
 
@@ -42,10 +44,22 @@ def test_from_a_list_to_nothing(tmp_path: Path, key: bytes) -> None:
     vault.take_list("door-1", [row(A), row(B, "r-2")], NOW)
     mine = encoding()
     assert vault.enrol(A, [mine], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY) == 1
-    assert vault.enrol(A, [encoding() for _ in range(20)], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY) == 8
+    assert (
+        vault.enrol(
+            A,
+            [encoding() for _ in range(20)],
+            engine="e",
+            now_ms=NOW,
+            doors=["door-1"],
+            today=TODAY,
+        )
+        == 8
+    )
     vault.enrol(B, [encoding()], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY)
     assert vault.held() == [A, B] and vault.consents("door-1", NOW, TODAY) == {A: "r-1", B: "r-2"}
-    assert vault.templates(A, "e").shape == (8, 128) and vault.templates(A, "another engine") is None
+    assert (
+        vault.templates(A, "e").shape == (8, 128) and vault.templates(A, "another engine") is None
+    )
     assert not traces(tmp_path, mine.tobytes()[:32]), "sealed"
     wrapped = (tmp_path / "keys" / A).read_bytes()
     settled = vault.take_list("door-1", [row(B, "r-2")], NOW + 1)
@@ -55,7 +69,9 @@ def test_from_a_list_to_nothing(tmp_path: Path, key: bytes) -> None:
     assert again.refused == [A] and vault.consents("door-1", NOW + 2, TODAY) == {B: "r-2"}
     with pytest.raises(NotConsented):
         vault.enrol(A, [encoding()], engine="e", now_ms=NOW + 2, doors=["door-1"], today=TODAY)
-    assert Vault(tmp_path, bytes(len(key))).templates(B, "e") is None, "another gateway's key opens nothing"
+    assert Vault(tmp_path, bytes(len(key))).templates(B, "e") is None, (
+        "another gateway's key opens nothing"
+    )
 
 
 def test_an_old_list_matches_nobody_and_days_end(tmp_path: Path) -> None:
@@ -65,7 +81,9 @@ def test_an_old_list_matches_nobody_and_days_end(tmp_path: Path) -> None:
         "door-1", NOW + 7 * DAY_MS + 1, TODAY
     )
     assert not vault.consents("door-1", NOW - 1, TODAY), "a clock that ran back has no fresh list"
-    assert not vault.consents("door-1", NOW, "2026-11-21") and not vault.consents("door-2", NOW, TODAY)
+    assert not vault.consents("door-1", NOW, "2026-11-21") and not vault.consents(
+        "door-2", NOW, TODAY
+    )
 
 
 def test_a_gateway_restored_from_a_backup_is_settled_by_the_next_list(tmp_path: Path) -> None:
@@ -84,14 +102,21 @@ def test_lists_of_several_doors_and_of_doors_that_are_no_more(tmp_path: Path) ->
     vault.take_list("door-1", [row(A)], NOW)
     vault.take_list("door-2", [row(A), row(B)], NOW)
     for one in (A, B):
-        vault.enrol(one, [encoding()], engine="e", now_ms=NOW, doors=["door-1", "door-2"], today=TODAY)
+        vault.enrol(
+            one, [encoding()], engine="e", now_ms=NOW, doors=["door-1", "door-2"], today=TODAY
+        )
     assert vault.take_list("door-1", [], NOW).destroyed == [], "the other door still has it"
     assert vault.keep_doors(["door-1"]) == [A, B]
     with pytest.raises(ValueError):
         take_faces(vault, {"door-1"}, "door-1", {"consents": "all"}, NOW)
     with pytest.raises(ValueError, match="cannot be read"):
         take_faces(vault, {"door-1"}, "door-1", {"consents": [{"consent": 7}]}, NOW)
-    assert take_faces(vault, {"door-1"}, "door-1", {"consents": [row("k-../../etc/passwd")]}, NOW)["held"] == []
+    assert (
+        take_faces(vault, {"door-1"}, "door-1", {"consents": [row("k-../../etc/passwd")]}, NOW)[
+            "held"
+        ]
+        == []
+    )
 
 
 def test_a_list_for_a_device_that_is_no_door_here_is_not_kept(tmp_path: Path) -> None:
@@ -114,7 +139,10 @@ def test_turned_off_is_destroyed(tmp_path: Path) -> None:
 
 def test_the_same_stranger_keeps_a_pseudonym_for_a_while(tmp_path: Path) -> None:
     vault, outbox = Vault(tmp_path / "v", bytes(32)), Outbox(None, "b")
-    regulars, limits = Regulars("door-1", vault, outbox, 14.0), Thresholds(match=0.5, unknown=0.7, margin=0.05)
+    regulars, limits = (
+        Regulars("door-1", vault, outbox, 14.0),
+        Thresholds(match=0.5, unknown=0.7, margin=0.05),
+    )
     face, other = encoding(), encoding()
 
     def seen(who: np.ndarray, at: int) -> str | None:
@@ -124,7 +152,9 @@ def test_the_same_stranger_keeps_a_pseudonym_for_a_while(tmp_path: Path) -> None
 
     first = seen(face, NOW)
     assert first is not None and first.startswith("q-")
-    assert {seen(face, NOW + night * DAY_MS) for night in range(1, 10)} == {first}, "the same person on nine nights"
+    assert {seen(face, NOW + night * DAY_MS) for night in range(1, 10)} == {first}, (
+        "the same person on nine nights"
+    )
     assert seen(other, NOW) != first
     outbox.put([regulars.expire(NOW + 15 * DAY_MS)])
     assert vault.strangers() == [] and vault.held() == []
@@ -137,11 +167,15 @@ def test_the_same_stranger_keeps_a_pseudonym_for_a_while(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"other_ways": []}, "never be the only one"), ({"assessment": " "}, "impact assessment"), ({"list_days": 90.0}, "list_days"),
+        ({"other_ways": []}, "never be the only one"),
+        ({"assessment": " "}, "impact assessment"),
+        ({"list_days": 90.0}, "list_days"),
         ({"doors": [FaceDoorTable(device="door-1", token_file="token", match=0.5)]}, "go together"),
     ],
-)  # fmt: skip
-def test_the_laws_conditions_are_the_configurations(tmp_path: Path, change: dict[str, object], told: str) -> None:
+)
+def test_the_laws_conditions_are_the_configurations(
+    tmp_path: Path, change: dict[str, object], told: str
+) -> None:
     (tmp_path / "key").write_text("0" * 64)
     (tmp_path / "token").write_text("a-token-of-sixteen-characters")
     good: dict[str, object] = {

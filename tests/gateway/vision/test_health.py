@@ -9,7 +9,9 @@ import pytest
 from gateway.vision.health import CONDITIONS, Health
 
 random = np.random.default_rng(2)
-SCENE = cv2.GaussianBlur(np.kron(random.integers(20, 235, (18, 32)), np.ones((20, 20))).astype(np.float32), (0, 0), 1)
+SCENE = cv2.GaussianBlur(
+    np.kron(random.integers(20, 235, (18, 32)), np.ones((20, 20))).astype(np.float32), (0, 0), 1
+)
 SCENE += random.normal(0, 8, SCENE.shape).astype(np.float32)
 
 
@@ -18,7 +20,11 @@ def shot(scene: np.ndarray = SCENE, light: float = 1.0) -> np.ndarray:
 
 
 def run(health: Health, make: object, start: int, seconds: int) -> list[tuple[str, str]]:
-    return [(str(s.detail), s.state) for t in range(start, start + seconds) for s in health.see(float(t), make())]  # type: ignore[operator]
+    return [
+        (str(s.detail), s.state)
+        for t in range(start, start + seconds)
+        for s in health.see(float(t), make())
+    ]  # type: ignore[operator]
 
 
 WRONG = {
@@ -36,7 +42,9 @@ def test_it_is_told_and_told_as_over(what: str) -> None:
     assert run(health, WRONG[what], 120, 10) == [], "a moment is nothing"
     assert run(health, shot, 130, 20) == []
     assert (
-        run(health, WRONG[what], 150, 60) == [(what, "on")] and health.blind and CONDITIONS[what] in ("tamper", "fault")
+        run(health, WRONG[what], 150, 60) == [(what, "on")]
+        and health.blind
+        and CONDITIONS[what] in ("tamper", "fault")
     )
     assert run(health, shot, 210, 40) == [(what, "off")] and not health.blind
 

@@ -19,8 +19,16 @@ FOREVER = 2**62
 
 
 def meter(**changes: object) -> Meter:
-    values = {"device": "m", "protocol": "dlt645", "address": "000000000001", "point": "energy_kwh", "step": 0.01, "register": 100.0,
-              "per_hour": 0.4, **changes}  # fmt: skip
+    values = {
+        "device": "m",
+        "protocol": "dlt645",
+        "address": "000000000001",
+        "point": "energy_kwh",
+        "step": 0.01,
+        "register": 100.0,
+        "per_hour": 0.4,
+        **changes,
+    }
     return Meter(**values)  # type: ignore[arg-type]
 
 
@@ -67,10 +75,16 @@ def test_who_is_not_asked_keeps_silent(protocol: str) -> None:
     address = {"dlt645": "1".zfill(12), "cjt188": "1".zfill(14)}.get(protocol, "1")
     one = meter(protocol=protocol, address=address)
     asked = {
-        "dlt645": dlt645.read_request("2".zfill(12), "00010000"), "cjt188": cjt188.read_request(0x10, "2".zfill(14)),
-        "mbus": mbus.ask(2), "modbus-rtu": modbus.read_request(2, modbus.Register(table="holding", address=0, type="uint32")),
-        "modbus-tcp": modbus.read_request(2, modbus.Register(table="holding", address=0, type="uint32")),
-    }[protocol]  # fmt: skip
+        "dlt645": dlt645.read_request("2".zfill(12), "00010000"),
+        "cjt188": cjt188.read_request(0x10, "2".zfill(14)),
+        "mbus": mbus.ask(2),
+        "modbus-rtu": modbus.read_request(
+            2, modbus.Register(table="holding", address=0, type="uint32")
+        ),
+        "modbus-tcp": modbus.read_request(
+            2, modbus.Register(table="holding", address=0, type="uint32")
+        ),
+    }[protocol]
     (frame,) = Stream(requests).feed(requests.encode(asked))
     assert respond(one, frame, T0) is None and one.given == set()
 
@@ -103,11 +117,16 @@ def test_faults_show_on_the_wire() -> None:
 
     def answer(*meters: Meter) -> list[dlt645.Frame | Rejected]:
         stream = Stream(dlt645.CODEC)
-        return stream.feed(ask(Line(protocol="dlt645", meters=list(meters), now=lambda: T0), request)) + stream.flush()
+        return (
+            stream.feed(ask(Line(protocol="dlt645", meters=list(meters), now=lambda: T0), request))
+            + stream.flush()
+        )
 
     assert len(answer(meter())) == 1
     assert answer(meter(faults={Fault.SILENT: (0, FOREVER)})) == []
-    assert len([f for f in answer(meter(), meter(register=5.0)) if not isinstance(f, Rejected)]) == 2
+    assert (
+        len([f for f in answer(meter(), meter(register=5.0)) if not isinstance(f, Rejected)]) == 2
+    )
     bent = [answer(meter(faults={Fault.BAD_CHECKSUM: (0, FOREVER)}))[0] for _ in range(1)]
     assert bent
 
@@ -115,7 +134,13 @@ def test_faults_show_on_the_wire() -> None:
 def test_an_estate_is_the_same_from_the_same_seed() -> None:
     def make(seed: int) -> list[tuple[str, str, float]]:
         field = estate.Field(
-            now=lambda: T0, meters=40, doors=2, lines=4, push_url="http://127.0.0.1:9", fire_port=9, seed=seed
+            now=lambda: T0,
+            meters=40,
+            doors=2,
+            lines=4,
+            push_url="http://127.0.0.1:9",
+            fire_port=9,
+            seed=seed,
         )
         return [(m.device, m.address, m.register) for line in field.lines for m in line.meters]
 

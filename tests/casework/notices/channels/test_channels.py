@@ -25,24 +25,51 @@ from casework.notices.channels.contract import AWAY, Failed, Message, clip
 from tests.casework.notices.conftest import Receiver
 
 AT = datetime(2026, 3, 4, 4, 0, tzinfo=UTC)
-MESSAGE = Message(id="msg_1", recipient="13800000000", subject="烟雾 · es", body="3栋\n去看", sent_at=AT, urgent=True)
+MESSAGE = Message(
+    id="msg_1",
+    recipient="13800000000",
+    subject="烟雾 · es",
+    body="3栋\n去看",
+    sent_at=AT,
+    urgent=True,
+)
 
 
 def bot(kind: str, receiver: Receiver, **values: Any) -> rules.Bot:
     return rules.Bot.model_validate(
-        {"kind": kind, "role": "guard", "key": "the-key", "url": receiver.url, "allow_private": True, **values}
+        {
+            "kind": kind,
+            "role": "guard",
+            "key": "the-key",
+            "url": receiver.url,
+            "allow_private": True,
+            **values,
+        }
     )
 
 
 def test_every_kind_of_a_channel_has_its_carrier() -> None:
-    assert set(CHANNELS) == {"email", "wecom", "dingtalk", "feishu", "sms", "voice", "webhook", "push", "apprise"}
+    assert set(CHANNELS) == {
+        "email",
+        "wecom",
+        "dingtalk",
+        "feishu",
+        "sms",
+        "voice",
+        "webhook",
+        "push",
+        "apprise",
+    }
 
 
 def test_wecom_posts_markdown_with_its_key(receiver: Receiver) -> None:
     bots.WeCom(bot("wecom", receiver)).send(MESSAGE)
     path, _, body = receiver.got[0]
     assert parse_qs(urlsplit(path).query) == {"key": ["the-key"]}
-    assert json.loads(body) == {"msgtype": "markdown", "markdown": {"content": "**烟雾 · es**\n3栋\n去看"}}
+    assert json.loads(body) == {
+        "msgtype": "markdown",
+        "markdown": {"content": "**烟雾 · es**\n3栋\n去看"},
+    }
     receiver.answer = lambda _n: (200, b'{"errcode": 45009, "errmsg": "api freq out of limit"}')
     with pytest.raises(Failed, match="45009") as failed:
         bots.WeCom(bot("wecom", receiver)).send(MESSAGE)
@@ -54,7 +81,9 @@ def test_dingtalk_signs_and_is_left_alone_after_its_limit(receiver: Receiver) ->
     path, _, body = receiver.got[0]
     query = {k: v[0] for k, v in parse_qs(urlsplit(path).query).items()}
     stamp = str(int(AT.timestamp() * 1000))
-    expected = base64.b64encode(hmac.new(b"SECx", f"{stamp}\nSECx".encode(), hashlib.sha256).digest()).decode()
+    expected = base64.b64encode(
+        hmac.new(b"SECx", f"{stamp}\nSECx".encode(), hashlib.sha256).digest()
+    ).decode()
     assert query == {"access_token": "the-key", "timestamp": stamp, "sign": expected}
     assert json.loads(body)["at"] == {"isAtAll": True}
     receiver.answer = lambda _n: (200, b'{"errcode": 130101, "errmsg": "send too fast"}')
@@ -67,7 +96,9 @@ def test_feishu_signs_in_its_own_way(receiver: Receiver) -> None:
     bots.Feishu(bot("feishu", receiver, secret="s")).send(MESSAGE)
     path, _, body = receiver.got[0]
     stamp = str(int(AT.timestamp()))
-    expected = base64.b64encode(hmac.new(f"{stamp}\ns".encode(), b"", hashlib.sha256).digest()).decode()
+    expected = base64.b64encode(
+        hmac.new(f"{stamp}\ns".encode(), b"", hashlib.sha256).digest()
+    ).decode()
     said = json.loads(body)
     assert path.endswith("/the-key") and (said["timestamp"], said["sign"]) == (stamp, expected)
     receiver.answer = lambda _n: (200, b'{"code": 19021, "msg": "sign match fail"}')
@@ -79,11 +110,24 @@ def test_feishu_signs_in_its_own_way(receiver: Receiver) -> None:
         bots.Feishu(bot("feishu", receiver)).send(MESSAGE)
 
 
-def test_a_template_is_filled_and_its_answer_believed_only_when_it_says_ok(receiver: Receiver) -> None:
-    table = rules.Template.model_validate({
-        "kind": "sms", "role": "guard", "url": receiver.url, "allow_private": True, "to": ["1"], "ok": {"Code": "OK"},
-        "headers": {"X-Key": "k"}, "body": {"PhoneNumbers": "{phone}", "Param": {"t": "{title}|{text}", "n": 3, "odd": "{braces}"}},
-    })  # fmt: skip
+def test_a_template_is_filled_and_its_answer_believed_only_when_it_says_ok(
+    receiver: Receiver,
+) -> None:
+    table = rules.Template.model_validate(
+        {
+            "kind": "sms",
+            "role": "guard",
+            "url": receiver.url,
+            "allow_private": True,
+            "to": ["1"],
+            "ok": {"Code": "OK"},
+            "headers": {"X-Key": "k"},
+            "body": {
+                "PhoneNumbers": "{phone}",
+                "Param": {"t": "{title}|{text}", "n": 3, "odd": "{braces}"},
+            },
+        }
+    )
     template.Template(table).send(MESSAGE)
     _, headers, body = receiver.got[0]
     assert json.loads(body) == {
@@ -91,24 +135,36 @@ def test_a_template_is_filled_and_its_answer_believed_only_when_it_says_ok(recei
         "Param": {"t": "烟雾 · es|3栋", "n": 3, "odd": "{braces}"},
     }
     assert headers["x-key"] == "k"
-    template.Template(table.model_copy(update={"form": True, "body": {"to": "{phone}"}})).send(MESSAGE)
+    template.Template(table.model_copy(update={"form": True, "body": {"to": "{phone}"}})).send(
+        MESSAGE
+    )
     assert receiver.got[1][2] == b"to=13800000000"
     receiver.answer = lambda _n: (200, b'{"Code": "isv.BUSINESS_LIMIT_CONTROL"}')
     with pytest.raises(Failed, match="LIMIT"):
         template.Template(table).send(MESSAGE)
-    assert template.fill(["{title}{text}"], {"title": "{text}", "text": "x"}) == ["{text}x"], "a word is no template"
+    assert template.fill(["{title}{text}"], {"title": "{text}", "text": "x"}) == ["{text}x"], (
+        "a word is no template"
+    )
 
 
 def hook(url: str, **values: Any) -> webhook.Webhook:
     secret = "whsec_" + base64.b64encode(b"0" * 32).decode()
     return webhook.Webhook(
-        rules.Webhook.model_validate({"kind": "webhook", "role": "compliance", "url": url, "secret": secret, **values})
+        rules.Webhook.model_validate(
+            {"kind": "webhook", "role": "compliance", "url": url, "secret": secret, **values}
+        )
     )
 
 
 @pytest.mark.parametrize(
     ("status", "hold", "gone"),
-    [(400, None, False), (410, None, True), (429, AWAY, False), (500, AWAY, False), (302, None, False)],
+    [
+        (400, None, False),
+        (410, None, True),
+        (429, AWAY, False),
+        (500, AWAY, False),
+        (302, None, False),
+    ],
 )
 def test_what_a_receiver_answers_decides_what_is_done(
     receiver: Receiver, status: int, hold: timedelta | None, gone: bool
@@ -121,15 +177,28 @@ def test_what_a_receiver_answers_decides_what_is_done(
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "10.0.0.8", "192.168.1.1", "169.254.169.254", "[::1]", "[fd00::1]", "0.0.0.0", "100.64.0.1", "[::ffff:10.0.0.1]"],
-)  # fmt: skip
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.8",
+        "192.168.1.1",
+        "169.254.169.254",
+        "[::1]",
+        "[fd00::1]",
+        "0.0.0.0",
+        "100.64.0.1",
+        "[::ffff:10.0.0.1]",
+    ],
+)
 def test_addresses_of_this_network_are_refused(host: str) -> None:
     with pytest.raises(Failed, match="private|not known") as failed:
         hook(f"https://{host}/in").send(MESSAGE)
     assert failed.value.gone or failed.value.hold is not None
 
 
-def test_a_name_that_changes_its_mind_leads_nowhere(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_changes_its_mind_leads_nowhere(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The address that was looked at is the one that is connected to: what the name says a moment later does not count."""
     port = urlsplit(receiver.url).port
     answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("203.0.113.7", port))]])
@@ -187,15 +256,26 @@ def test_a_mail_has_one_id_and_a_server_that_is_busy_is_tried_again() -> None:
         server.daemon_threads = True
         server.mails, server.refuse = [], b""  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        table = rules.Email.model_validate({
-            "kind": "email", "role": "guard", "host": "127.0.0.1", "port": server.server_address[1], "security": "none",
-            "sender": "anju@example.org", "to": ["a@example.org", "b@example.org"],
-        })  # fmt: skip
+        table = rules.Email.model_validate(
+            {
+                "kind": "email",
+                "role": "guard",
+                "host": "127.0.0.1",
+                "port": server.server_address[1],
+                "security": "none",
+                "sender": "anju@example.org",
+                "to": ["a@example.org", "b@example.org"],
+            }
+        )
         way = email.Smtp(table)
         way.send(MESSAGE)
         way.send(MESSAGE)
         first, second = (mail.replace(b"\r\n", b"\n") for mail in server.mails)  # type: ignore[attr-defined]
-        assert first == second and b"Message-ID: <msg_1@example.org>" in first and b"X-Priority: 1" in first
+        assert (
+            first == second
+            and b"Message-ID: <msg_1@example.org>" in first
+            and b"X-Priority: 1" in first
+        )
         for answer, hold in ((b"451 later\r\n", AWAY), (b"550 never\r\n", None)):
             server.refuse = answer  # type: ignore[attr-defined]
             with pytest.raises(Failed) as failed:
@@ -205,7 +285,9 @@ def test_a_mail_has_one_id_and_a_server_that_is_busy_is_tried_again() -> None:
     with pytest.raises(Failed) as failed:
         way.send(MESSAGE)
     assert failed.value.hold == AWAY
-    header = email.Smtp(table).mail(Message(id="m", recipient="", subject="a\r\nBcc: x@y.z", body="", sent_at=AT))
+    header = email.Smtp(table).mail(
+        Message(id="m", recipient="", subject="a\r\nBcc: x@y.z", body="", sent_at=AT)
+    )
     assert header["Bcc"] is None and smtplib is not None
 
 
@@ -225,15 +307,26 @@ def test_web_push_is_read_by_that_browser_only(receiver: Receiver) -> None:
         }
     )
     receiver.answer = lambda _n: (201, b"")
-    subscription = json.dumps({"endpoint": receiver.url, "keys": {"p256dh": text(point), "auth": text(auth)}})
-    push.Push(table).send(Message(id="m", recipient=subscription, subject="烟雾", body="去看", sent_at=AT, urgent=True))
+    subscription = json.dumps(
+        {"endpoint": receiver.url, "keys": {"p256dh": text(point), "auth": text(auth)}}
+    )
+    push.Push(table).send(
+        Message(
+            id="m", recipient=subscription, subject="烟雾", body="去看", sent_at=AT, urgent=True
+        )
+    )
     _, headers, body = receiver.got[0]
     clear = http_ece.decrypt(body, private_key=browser, auth_secret=auth, version="aes128gcm")
-    assert json.loads(clear) == {"title": "烟雾", "body": "去看", "tag": "m"} and headers["urgency"] == "high"
+    assert (
+        json.loads(clear) == {"title": "烟雾", "body": "去看", "tag": "m"}
+        and headers["urgency"] == "high"
+    )
     assert f"k={push.public_key(private)}" in headers["authorization"]
     receiver.answer = lambda _n: (410, b"")
     with pytest.raises(Failed, match="410") as failed:
-        push.Push(table).send(Message(id="m", recipient=subscription, subject="x", body="y", sent_at=AT))
+        push.Push(table).send(
+            Message(id="m", recipient=subscription, subject="x", body="y", sent_at=AT)
+        )
     assert failed.value.recipient_gone and not failed.value.gone, (
         "one browser that is gone closes the way for nobody else"
     )
@@ -242,13 +335,19 @@ def test_web_push_is_read_by_that_browser_only(receiver: Receiver) -> None:
 @pytest.mark.filterwarnings("ignore:'imghdr'")
 def test_apprise_carries_what_it_knows(receiver: Receiver) -> None:
     url = receiver.url.replace("http://", "json://")
-    apprise.Apprise(rules.Apprise.model_validate({"kind": "apprise", "role": "guard", "url": url})).send(MESSAGE)
+    apprise.Apprise(
+        rules.Apprise.model_validate({"kind": "apprise", "role": "guard", "url": url})
+    ).send(MESSAGE)
     assert json.loads(receiver.got[0][2])["title"] == "烟雾 · es"
     with pytest.raises(Failed, match="does not know"):
-        apprise.Apprise(rules.Apprise.model_validate({"kind": "apprise", "role": "guard", "url": "nosuch://x"})).send(
-            MESSAGE
-        )
+        apprise.Apprise(
+            rules.Apprise.model_validate({"kind": "apprise", "role": "guard", "url": "nosuch://x"})
+        ).send(MESSAGE)
 
 
 def test_a_text_is_cut_at_a_character() -> None:
-    assert clip("烟雾", 6) == "烟雾" and clip("烟雾报警", 9) == "烟雾…" and len(clip("烟" * 50, 40).encode()) <= 40
+    assert (
+        clip("烟雾", 6) == "烟雾"
+        and clip("烟雾报警", 9) == "烟雾…"
+        and len(clip("烟" * 50, 40).encode()) <= 40
+    )
