@@ -47,7 +47,7 @@ class Tokens:
 
 
 def unpack(unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64]) -> Tokens:
-    """Read packed tokens (see store.unit_days) at their units' rows and days' columns."""
+    """Read packed tokens (see store.series.unit_days) at their units' rows and days' columns."""
     who, night = (token >> 1 & 3).astype(np.int8), (token & 1) == 1
     return in_order(unit, day, token & ~7, who, night)
 
@@ -73,7 +73,7 @@ def no_tokens() -> Tokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class OutsideReport:
     """Something that somebody told of a unit: a tip-off, a fact of another office, a fault of its meter."""
 
     unit: int
@@ -83,7 +83,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class UnitDayFrame:
     """Facts as arrays of shape (units, days); NaN is "not known", never zero.
 
     `units` are ids, `first` is the local day of column 0, and `day_starts` (days + 1, ms UTC) are its bounds. Instants
@@ -108,7 +108,7 @@ class Frame:
     tokens: Tokens = field(default_factory=no_tokens)
     #: The last day is not over: `day_starts` ends where what is known ends, and cover is a share of the time that has passed.
     partial: bool = False
-    told: tuple[Told, ...] = ()
+    told: tuple[OutsideReport, ...] = ()
     #: What several detectors derive from the columns alike, kept while the frame lives; never what one of them concludes.
     derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -124,7 +124,7 @@ class Frame:
         """Return the local day of a column."""
         return self.first + timedelta(days=index)
 
-    def until(self, days: int) -> Frame:
+    def until(self, days: int) -> UnitDayFrame:
         """Return the first days of the frame, as it was when they were over."""
         t = self.tokens
         return replace(
@@ -144,7 +144,7 @@ class Frame:
             derived={},
         )
 
-    def of(self, rows: NDArray[np.int64]) -> Frame:
+    def of(self, rows: NDArray[np.int64]) -> UnitDayFrame:
         """Return the frame of some of its units, by their rows in rising order."""
         place = {int(row): i for i, row in enumerate(rows)}
         t = self.tokens

@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Tokens, Told, unpack
+from analytics.frame import OutsideReport, Tokens, UnitDayFrame, unpack
 from domain.calendar import day_start, day_starts_ms
-from store import homes, unit_days
-from store.connect import Connection
-from store.homes import Homes
+from store.database.connection import Connection
+from store.register import homes
+from store.register.homes import Homes
+from store.series import unit_days
 
 #: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
 #: judged it shows all that there is.
@@ -121,7 +122,7 @@ class History:
         self._tokens["day"] = self._tokens["day"] - days
         self._faults = {(u, d - days): words for (u, d), words in self._faults.items() if d >= days}
 
-    def frame(self, connection: Connection, known: date | None = None) -> Frame:
+    def frame(self, connection: Connection, known: date | None = None) -> UnitDayFrame:
         """Make the frame of what was read last, with what the register knew on its last day, or on another."""
         assert self.first is not None
         days = self._days
@@ -148,7 +149,7 @@ def make_frame(
     *,
     tokens: Tokens,
     faults: dict[tuple[int, int], list[str]],
-) -> Frame:
+) -> UnitDayFrame:
     """Lay what the register knows over the days of facts."""
     shape = next(iter(columns.values())).shape
     days = shape[1]
@@ -191,15 +192,15 @@ def make_frame(
         if family == "lock":
             masks["door"][row_of[unit], a:b] = True
     told = [
-        Told(unit=row_of[u], day=(day - first).days, source=source, kind=kind)
+        OutsideReport(unit=row_of[u], day=(day - first).days, source=source, kind=kind)
         for u, source, kind, day in known.told
     ]
     told += [
-        Told(unit=u, day=d, source="meter", kind=word)
+        OutsideReport(unit=u, day=d, source="meter", kind=word)
         for (u, d), words in sorted(faults.items())
         for word in words
     ]
-    return Frame(
+    return UnitDayFrame(
         units=np.array(units, dtype=np.int32),
         first=first,
         day_starts=np.array(day_starts_ms(first, days, zone), dtype=np.float64),
@@ -216,13 +217,13 @@ def make_frame(
     )
 
 
-def until(frame: Frame, day: date) -> Frame | None:
+def until(frame: UnitDayFrame, day: date) -> UnitDayFrame | None:
     """Cut a frame off after a day; None where it begins later."""
     days = (day - frame.first).days + 1
     return frame.until(min(days, frame.days)) if days >= 1 else None
 
 
-def running(frame: Frame, clock: datetime) -> Frame:
+def running(frame: UnitDayFrame, clock: datetime) -> UnitDayFrame:
     """Return the frame whose last day is the clock's own, as far as anything is known of it; without it before that is hours.
 
     What is known of a day that is not over ends with the latest reading of anybody, and a unit's cover is its share of that.

@@ -7,15 +7,16 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from analytics.cures import cure_of
 from analytics.detectors import DETECTORS
 from analytics.fusion import BASE_RATE
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
 from analytics.policy import LANGUAGES, Policy
+from analytics.remedies import cure_of
 from analytics.visit_list import VisitList, make_list
-from store import findings, visits
-from store.connect import Connection
+from store.analytics import findings
+from store.casework import visits
+from store.database.connection import Connection
 
 #: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells need no visit.
 KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from analytics import turns
+from analytics import transitions
 from analytics.policy import Limit, Policy
-from analytics.turns import Turn
+from analytics.transitions import ConditionTransition
 from analytics.watch import wish
-from store import alerts, watch
-from store.connect import Connection
-from store.watch import Key
+from store.alerts import alerts
+from store.analytics import watch
+from store.analytics.watch import Key
+from store.database.connection import Connection
 
 FRESH = timedelta(days=1)
 
@@ -34,10 +35,12 @@ def check_gauges(connection: Connection, policy: Policy, now: datetime) -> int:
         if (turn := _gauge(limit, row, policy, known)) is not None
     ]
     with connection.transaction():
-        return turns.apply(connection, said, now)
+        return transitions.apply(connection, said, now)
 
 
-def _gauge(limit: Limit, row: dict[str, Any], policy: Policy, known: _Known) -> Turn | None:
+def _gauge(
+    limit: Limit, row: dict[str, Any], policy: Policy, known: _Known
+) -> ConditionTransition | None:
     if row["point"] != limit.point or (limit.kinds and row["kind"] not in limit.kinds):
         return None
     key = (f"limit:{limit.key}", "device", row["device_id"])
@@ -100,7 +103,7 @@ class Flows:
             )
             said += [turn] if turn is not None else []
         with connection.transaction():
-            return turns.apply(connection, said, now)
+            return transitions.apply(connection, said, now)
 
 
 class _Known:
@@ -122,7 +125,7 @@ def _turn(
     under: bool,
     since_at: datetime,
     evidence: dict[str, Any],
-) -> Turn | None:
+) -> ConditionTransition | None:
     """Say what a value means for its key; None where it changes nothing. What waits is off below the limit, what stands well below."""
     stands = key in known.standing
     place = row["place"] or "?"
@@ -138,7 +141,9 @@ def _turn(
             reasons=(limit.key,),
             evidence={"device": row["device"], "place": place, **evidence},
         )
-        return Turn(key=key, at=since_at, shown=limit.shown, source=source, wanted=wanted)
+        return ConditionTransition(
+            key=key, at=since_at, shown=limit.shown, source=source, wanted=wanted
+        )
     if (under and stands) or (not over and key in known.waiting):
-        return Turn(key=key, at=row["at"], shown=limit.shown, source=source)
+        return ConditionTransition(key=key, at=row["at"], shown=limit.shown, source=source)
     return None

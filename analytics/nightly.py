@@ -21,15 +21,18 @@ import structlog
 from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.facts import BoundsOf, update_facts
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 from analytics.history import WHOLE, WINDOW, History, last_whole_day, running, until
 from analytics.policy import Policy
-from domain.alerting import Condition, Severity, returned, worsened
+from domain.alerting import AlertCondition, Severity, returned, worsened
 from domain.calendar import day_of, from_ms
-from store import alerts, facts, findings, nights, places, unit_days
-from store.alerts import Raise
-from store.connect import Connection
-from store.findings import AbstentionRow, Current, FindingRow, Source
+from store.alerts import alerts
+from store.alerts.alerts import NewAlert
+from store.analytics import findings, nights
+from store.analytics.findings import AbstentionRow, Current, FindingRow, Source
+from store.database.connection import Connection
+from store.register import places
+from store.series import fact_inputs, unit_days
 
 log = structlog.get_logger()
 
@@ -85,14 +88,14 @@ def run_all(
 ) -> RunReport:
     """Work off everything that is dirty in every estate, and judge all units once in each local day, if need be by several workers."""
     total = RunReport()
-    today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
-    due = dict(facts.estates_to_judge(connection, today))
+    today = {zone: day_of(now, ZoneInfo(zone)) for zone in fact_inputs.estate_zones(connection)}
+    due = dict(fact_inputs.estates_to_judge(connection, today))
     dirty = {
         estate_id: zone
-        for estate_id, zone in facts.dirty_estates(connection)
+        for estate_id, zone in fact_inputs.dirty_estates(connection)
         if estate_id not in due
     }
-    homes = facts.count_units(connection)
+    homes = fact_inputs.count_units(connection)
     for zone, estates in together(dirty, homes):
         done = run_estates(connection, estates, ZoneInfo(zone), policy, bounds, now)
         log.info(
@@ -146,7 +149,7 @@ def judge_estates(
     with ExitStack() as kept:
         for estate_id in estates:
             kept.enter_context(nights.held(connection, estate_id))
-        judged = {estate_id: facts.judged_day(connection, estate_id) for estate_id in estates}
+        judged = {estate_id: fact_inputs.judged_day(connection, estate_id) for estate_id in estates}
         due = [estate_id for estate_id, day in judged.items() if day is None or day < today]
         connection.commit()
         with connection.transaction():
@@ -155,12 +158,12 @@ def judge_estates(
         for estate_id in due:
             with connection.transaction():
                 nights.set_clock(connection, now)
-                for block in blocks(facts.units_of(connection, estate_id)):
+                for block in blocks(fact_inputs.units_of(connection, estate_id)):
                     done += replace(
                         judge_units(connection, estate_id, block, local, policy, now),
                         units=len(block),
                     )
-                facts.note_judged(connection, estate_id, today, now)
+                fact_inputs.note_judged(connection, estate_id, today, now)
                 done += RunReport(nights=1)
     return done
 
@@ -220,7 +223,7 @@ def _work_off(
     done = Worked()
     today, last = day_of(known_at, zone), 0
     while True:
-        ids, dirty = facts.take_dirty(connection, estates, known_at, after=last)
+        ids, dirty = fact_inputs.take_dirty(connection, estates, known_at, after=last)
         if not ids:
             break
         last = ids[-1]
@@ -234,8 +237,8 @@ def _work_off(
         done.rows += rows
         for unit, (first, _) in touched.items():
             done.first[unit] = min(first, done.first.get(unit, first))
-        facts.clear_dirty(connection, ids, known_at)
-        if len(ids) < facts.SPANS_AT_ONCE:
+        fact_inputs.clear_dirty(connection, ids, known_at)
+        if len(ids) < fact_inputs.SPANS_AT_ONCE:
             # What comes in meanwhile is the next pass's: a busy estate must not keep this one for ever.
             break
     return done
@@ -298,11 +301,11 @@ def run_estate_nights(
     """Run the nights of one estate that were not run, each in a transaction of its own."""
     total, local = RunReport(), ZoneInfo(zone)
     with nights.held(connection, estate_id):
-        judged = facts.judged_day(connection, estate_id)
+        judged = fact_inputs.judged_day(connection, estate_id)
         begin = first if judged is None else max(first, judged)
         histories = [
             History(units=block, zone=local)
-            for block in blocks(facts.units_of(connection, estate_id))
+            for block in blocks(fact_inputs.units_of(connection, estate_id))
         ]
         connection.commit()
         for n in range((last - begin).days + 1):
@@ -334,7 +337,7 @@ def _run_night(
                 connection, day + timedelta(days=1), min(worked.first.values(), default=day)
             )
             done += _judge(connection, estate_id, history, policy, clock)
-        facts.note_judged(connection, estate_id, day + timedelta(days=1), clock)
+        fact_inputs.note_judged(connection, estate_id, day + timedelta(days=1), clock)
     return done
 
 
@@ -351,7 +354,7 @@ def judge_units(
     detectors: Sequence[Detector] = DETECTORS,
 ) -> RunReport:
     """Judge units by all that is known of them up to the last whole day; what is hourly sees the clock's own day, too."""
-    first_time = facts.judged_day(connection, estate_id) is None
+    first_time = fact_inputs.judged_day(connection, estate_id) is None
     history = History(units=units, zone=zone, window=WHOLE if first_time else WINDOW)
     if not history.read(connection, day_of(clock, zone)):
         return RunReport()
@@ -391,7 +394,7 @@ def _judge(
 def store_said(
     connection: Connection,
     current: Current,
-    frame: Frame,
+    frame: UnitDayFrame,
     detector: Detector,
     policy: Policy,
     said: Iterable[Finding],
@@ -485,7 +488,7 @@ def blocks(units: list[int]) -> list[list[int]]:
 
 
 def _bring_up_to_date(
-    connection: Connection, wanted: Raise, finding: Finding, match: dict[str, Any] | None
+    connection: Connection, wanted: NewAlert, finding: Finding, match: dict[str, Any] | None
 ) -> int:
     over = finding.until_ms is not None
     if match is None:
@@ -523,16 +526,16 @@ def _bring_up_to_date(
 
 def _wanted(
     estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy
-) -> Raise:
+) -> NewAlert:
     shown = policy.for_finding(detector.key, {**finding.evidence, "score": finding.score})
     condition = (
-        Condition.RETURNED
+        AlertCondition.RETURNED
         if finding.until_ms is not None
-        else Condition.NOT_EVALUABLE
+        else AlertCondition.NOT_EVALUABLE
         if finding.frozen
-        else Condition.ACTIVE
+        else AlertCondition.ACTIVE
     )
-    return Raise(
+    return NewAlert(
         estate_id=estate_id,
         detector=detector.key,
         subject_kind="unit",

@@ -35,7 +35,7 @@ class BadPolicy(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class DisplayRule:
     """How something is to be shown."""
 
     alert_class: AlertClass
@@ -56,7 +56,7 @@ class Limit:
     kinds: tuple[str, ...]
     above: float
     below: float
-    shown: Shown
+    shown: DisplayRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,21 +126,21 @@ class Policy:
         """Say whether a finding is likely enough to be told to anyone."""
         return score >= float(self._table[detector].get("tell_from", 0.0))
 
-    def for_finding(self, detector: str, evidence: dict[str, Any]) -> Shown:
+    def for_finding(self, detector: str, evidence: dict[str, Any]) -> DisplayRule:
         """Say how a finding is shown: the severity steps with the evidence."""
         entry = self._table[detector]
         severity = entry["steps"][0]["severity"]
         for step in entry["steps"]:
             if float(evidence.get(entry["step_on"]) or 0) >= step["at_least"]:
                 severity = step["severity"]
-        return Shown(alert_class=AlertClass(entry["class"]), severity=Severity(severity))
+        return DisplayRule(alert_class=AlertClass(entry["class"]), severity=Severity(severity))
 
-    def for_event(self, kind: str, word: str) -> Shown | None:
+    def for_event(self, kind: str, word: str) -> DisplayRule | None:
         """Say how a hazard or a device's condition is shown; None where it is not."""
         entry = self._table["hazards" if kind == "hazard" else "conditions"].get(word)
         return _shown(entry) if entry else None
 
-    def for_watch(self, word: str) -> Shown:
+    def for_watch(self, word: str) -> DisplayRule:
         """Say how something that watch finds by itself is shown: one of WATCH_ALERTS."""
         return _shown(self._table[word])
 
@@ -197,9 +197,9 @@ class Policy:
         return dict(self._table[family])
 
 
-def _shown(entry: dict[str, Any]) -> Shown:
+def _shown(entry: dict[str, Any]) -> DisplayRule:
     alert_class = AlertClass(entry["class"])
-    return Shown(
+    return DisplayRule(
         alert_class=alert_class,
         severity=Severity(entry.get("severity", "low")),
         on_delay=timedelta(seconds=entry.get("on_delay_s", 0)),

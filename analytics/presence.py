@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Mask, often, rolling
+from analytics.frame import Mask, UnitDayFrame, often, rolling
 
 Params = dict[str, float]
 #: Pairs of days of a fortnight that must be known before it can be called even.
@@ -63,7 +63,7 @@ class Presence:
         return Presence(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def read(frame: Frame, params: Params) -> Presence:
+def read(frame: UnitDayFrame, params: Params) -> Presence:
     """Classify every day of every unit; detectors with the same parameters share it."""
     key = ("presence", *(params[name] for name in sorted(DEFAULTS)))
     if key not in frame.derived:
@@ -72,7 +72,7 @@ def read(frame: Frame, params: Params) -> Presence:
     return found
 
 
-def _read(frame: Frame, params: Params) -> Presence:
+def _read(frame: UnitDayFrame, params: Params) -> Presence:
     # A register that says the same after a gap as before it did not run in between: that is a reading, not silence.
     stood_still = (frame["water_cover"] == 0) & (frame["water_l"] == 0)
     covered = (frame["water_cover"] >= params["min_cover"]) | stood_still
@@ -171,7 +171,7 @@ def as_even_as_a_machine(kwh: NDArray[Any], same: float) -> Mask:
 
 
 def _visits(
-    frame: Frame,
+    frame: UnitDayFrame,
     params: Params,
     drawn: Mask,
     covered: Mask,

@@ -13,13 +13,14 @@ from typing import Any
 
 import structlog
 
-from analytics import turns
-from analytics.policy import Policy, Shown
-from analytics.turns import ACTOR, Turn
+from analytics import transitions
+from analytics.policy import DisplayRule, Policy
+from analytics.transitions import ACTOR, ConditionTransition
 from domain.wire import HazardState
-from store import alerts, suppressions, watch
-from store.alerts import Raise
-from store.connect import Connection
+from store.alerts import alerts, suppressions
+from store.alerts.alerts import NewAlert
+from store.analytics import watch
+from store.database.connection import Connection
 
 log = structlog.get_logger()
 
@@ -37,7 +38,7 @@ def step(
     while True:
         with connection.transaction():
             taken = watch.take(connection, urgent=urgent)
-            changed = turns.apply(connection, _turns(taken, policy), now)
+            changed = transitions.apply(connection, _turns(taken, policy), now)
         if not taken:
             return total
         total += changed
@@ -51,14 +52,14 @@ def tick(connection: Connection, policy: Policy, now: datetime) -> int:
     while True:
         with connection.transaction():
             due = watch.take_due(connection, now, policy.behind_gateway)
-            changed += turns.ring(connection, due, now)
+            changed += transitions.ring(connection, due, now)
         if not due:
             break
     with connection.transaction():
         return changed + suppressions.expire(connection, now, actor=ACTOR)
 
 
-def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[Turn]:
+def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[ConditionTransition]:
     for event in events:
         data = event["data"]
         word = str(data.get("hazard") if event["kind"] == "hazard" else data.get("condition"))
@@ -93,7 +94,7 @@ def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[Turn]:
                 reasons=(word,),
                 evidence=evidence,
             )
-        yield Turn(
+        yield ConditionTransition(
             key=(detector, "device", event["device_id"]),
             at=event["at"],
             shown=shown,
@@ -104,7 +105,7 @@ def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[Turn]:
 
 def wish(
     policy: Policy,
-    shown: Shown,
+    shown: DisplayRule,
     estate_id: int,
     key: watch.Key,
     subject: str,
@@ -112,9 +113,9 @@ def wish(
     *,
     reasons: tuple[str, ...],
     evidence: dict[str, Any],
-) -> Raise:
+) -> NewAlert:
     """Say which alert is wanted for something that was seen and not reckoned: its likelihood is 1."""
-    return Raise(
+    return NewAlert(
         estate_id=estate_id,
         detector=key[0],
         subject_kind=key[1],
@@ -152,7 +153,7 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
     """
     standing = alerts.standing_of(connection, ["gateway_silent", "clock_skew", "gateway_suspect"])
     waiting = watch.waiting_keys(connection, ["gateway_silent", "clock_skew", "gateway_suspect"])
-    said: list[Turn] = []
+    said: list[ConditionTransition] = []
     span = timedelta(seconds=policy.number("gateway_suspect", "window_s"))
     refused = watch.refusals(connection, now - span)
     for row in watch.gateways(connection):
@@ -186,7 +187,7 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
                     evidence=evidence,
                 )
             said.append(
-                Turn(
+                ConditionTransition(
                     key=key,
                     at=min(row["at"], now),
                     shown=policy.for_watch(detector),
@@ -195,4 +196,4 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
                 )
             )
     with connection.transaction():
-        return turns.apply(connection, said, now)
+        return transitions.apply(connection, said, now)

@@ -16,7 +16,7 @@ from domain import wire
 from domain.ids import EVENT_ID_PATTERN, ID_PATTERN, POINT_PATTERN
 from domain.wire import (
     CommandResult,
-    Condition,
+    DeviceCondition,
     Direction,
     EventKind,
     Hazard,
@@ -24,7 +24,7 @@ from domain.wire import (
     Method,
     Outcome,
 )
-from store.register_sheets import SHEETS
+from store.register.sheets import SHEETS
 
 _MESSAGES: dict[str, tuple[type, str]] = {
     "readings": (wire.Readings, "Values of devices at instants; registers are cumulative."),
@@ -114,7 +114,7 @@ def _event_rules() -> list[dict[str, Any]]:
             ["hazard", "state"],
         ),
         EventKind.DEVICE: (
-            {"condition": words(Condition), "state": words(HazardState)},
+            {"condition": words(DeviceCondition), "state": words(HazardState)},
             ["condition", "state"],
         ),
         EventKind.COMMAND: (

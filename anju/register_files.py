@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from store.connect import Connection
-from store.register_sheets import SHEET_OF
-from store.registers import ImportReport, SheetInput, import_sheets
+from store.database.connection import Connection
+from store.register.imports import ImportReport, SheetInput, import_sheets
+from store.register.sheets import SHEET_OF
 
 #: A register file larger than this is refused: a city's is 50 MB.
 MAX_BYTES = 512 * 1024 * 1024

@@ -13,8 +13,9 @@ from domain.calendar import from_ms
 from domain.measures import Supply
 from gateway.replay import Layout, ReplayFile
 from gateway.uplink import Uplink
-from store import ingest_log, places
-from store.connect import Connection, connect
+from store.database.connection import Connection, connect
+from store.ingest import log
+from store.register import places
 
 _HOURLY = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
 _DAILY = {Supply.WATER: "water-daily", Supply.ELECTRICITY: "electricity-daily"}
@@ -45,8 +46,8 @@ def run_replay(
                 f"anju: --estate {estate!r} is not in the register: import it, or add --register"
             )
             return 2
-        before = ingest_log.read_tallies(connection).get(
-            (f"{estate}/{gateway}", "readings"), ingest_log.Tally()
+        before = log.read_tallies(connection).get(
+            (f"{estate}/{gateway}", "readings"), log.IngestTally()
         )
         source = ReplayFile(path=file, layout=layout)
         with (
@@ -60,7 +61,7 @@ def run_replay(
                 bar.advance(task)
             uplink.drain()
         connection.rollback()
-        after = ingest_log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
+        after = log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
     out.print(
         f"{source.rows} rows of {len(source.devices)} meters in {count} messages, all acknowledged: "
         f"{after.stored - before.stored} new, {after.duplicates - before.duplicates} known already, "

@@ -22,20 +22,20 @@ from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.memory import kept_memory
 from anju.settings import Settings
-from casework.keeping import Keeping
-from casework.keyring import KeyFile
-from casework.notices.plan import Said, plan_all
-from casework.notices.rules import load_notices
-from casework.notices.send import Sender
-from casework.people.policy import load_people_policy
 from devices.profiles import load_profiles
 from domain.ids import slug
 from ingest.bulk import StockClient, new_client
 from ingest.worker import Worker
-from store import retention
-from store import watch as store_watch
-from store.connect import Connection, Unavailable, connect
-from store.live import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
+from notices.plan import PlannedNotice, plan_all
+from notices.rules import load_notices
+from notices.send import NoticeSender
+from privacy.keyring import KeyFile
+from privacy.purposes import load_people_policy
+from privacy.retention import RetentionTasks
+from store.analytics import watch as store_watch
+from store.database import retention
+from store.database.connection import Connection, Unavailable, connect
+from store.live.bus import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
 
 log = structlog.get_logger()
 
@@ -190,14 +190,14 @@ def run_casework(settings: Settings) -> None:
     stopping = threading.Event()
     on_stop(stopping.set)
 
-    def say(row: dict[str, Any], language: str) -> Said:
-        return Said(
+    def say(row: dict[str, Any], language: str) -> PlannedNotice:
+        return PlannedNotice(
             policy.title(row, language),
             policy.sentence(row, language),
             policy.advice(row, language),
         )
 
-    sender = Sender(notices)
+    sender = NoticeSender(notices)
 
     def carry(name: str) -> Callable[[Connection], object]:
         return lambda connection: sender.run_channel(connection, name, datetime.now(UTC))
@@ -206,7 +206,7 @@ def run_casework(settings: Settings) -> None:
         name: partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, carry(name))
         for name in notices.channels
     }
-    keeping = Keeping(
+    keeping = RetentionTasks(
         load_people_policy(settings.people_policy_file),
         KeyFile(settings.keys_file) if settings.keys_file else None,
     )

@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.broker import BrokerAddress
-from store.connect import dsn_fault, with_password
-from store.migrate import Level
+from store.database.connection import dsn_fault, with_password
+from store.database.migration import Level
 
 PREFIX = "ANJU_"
 #: Variables that begin with the prefix and are read elsewhere (tests, deployment files).

@@ -17,10 +17,10 @@ from fastapi import Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 
 from api.problems import Problem
-from casework.keyring import BadKeyring, Keyring
 from domain.access import NEEDS_SECOND_FACTOR, Action, Principal
-from store import audit, scope, sessions
-from store.connect import Connection
+from privacy.keyring import BadKeyring, Keyring
+from store.access import audit, scope, sessions
+from store.database.connection import Connection
 
 COOKIE = "anju_session"
 KEY_PREFIX = "anju_"

@@ -11,14 +11,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from api.access import Db, KeepsWelfare, Plans, SeesAlerts
 from api.estates import find_estate, find_unit
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
 from domain.ids import ID_PATTERN
-from store import alarm_figures, suppressions, welfare
-from store.connect import AlreadyThere
+from store.alerts import suppressions, welfare
+from store.alerts.figures import count_seats, read_figures
+from store.database.connection import DuplicateKey
 
-router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=IdempotentRoute)
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 #: The longest window of announced work: longer work is announced anew, so that it is not forgotten.
@@ -30,7 +31,7 @@ def figures_of(
 ) -> dict[str, Any]:
     """Read the figures of the last hours and judge them by the policy's limits."""
     alarms, now = request.app.state.policy.alarms, datetime.now(UTC)
-    found = alarm_figures.read_figures(
+    found = read_figures(
         connection,
         estates,
         who.classes,
@@ -41,7 +42,7 @@ def figures_of(
         chatter_s=alarms.chatter_s,
         stale_h=alarms.stale_h,
     )
-    seats = alarm_figures.count_seats(connection, estates)
+    seats = count_seats(connection, estates)
     rate = found["raised"] / hours / seats
     flood_now = bool(found["floods"]) and now - found["floods"][0]["at"] <= timedelta(minutes=10)
     return {
@@ -56,7 +57,7 @@ def figures_of(
 
 
 @router.get("/alarms/figures", operation_id="getAlarmFigures")
-def figures(
+def get_figures(
     request: HttpRequest,
     who: SeesAlerts,
     connection: Db,
@@ -173,7 +174,7 @@ def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[s
             consented_at=body.consented_at,
             actor=who.name,
         )
-    except AlreadyThere:
+    except DuplicateKey:
         raise Problem(
             409, "already_watched", "this home is looked after already; end that first"
         ) from None

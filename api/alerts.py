@@ -12,17 +12,18 @@ from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Re
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import Db, SeesAlerts, SeesLeads, StepsOnAlerts, look
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework import steps
-from casework.steps import Unknown
+from casework import alert_steps
+from casework.alert_steps import UnknownAlert
 from domain.access import Action, Principal
 from domain.alerting import AlertClass, NotAllowed, Severity
 from domain.ids import ID_PATTERN
-from store import alert_lists, alerts, unit_days
-from store.alert_lists import Wanted
+from store.alerts import alerts, lists
+from store.alerts.lists import AlertFilter
+from store.series import unit_days
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 #: Days before a lead's start that its evidence shows, so that the change can be seen.
 BEFORE_DAYS = 30
 #: Alerts that one bulk step touches at most.
@@ -45,11 +46,11 @@ class StepName(StrEnum):
 
 
 _PLAIN: dict[StepName, Callable[..., int]] = {
-    StepName.ACKNOWLEDGE: steps.acknowledge,
-    StepName.CONFIRM: steps.confirm,
-    StepName.DISMISS: steps.dismiss,
-    StepName.OUT_OF_SERVICE: steps.take_out_of_service,
-    StepName.RESTORE: steps.restore,
+    StepName.ACKNOWLEDGE: alert_steps.acknowledge,
+    StepName.CONFIRM: alert_steps.confirm,
+    StepName.DISMISS: alert_steps.dismiss,
+    StepName.OUT_OF_SERVICE: alert_steps.take_out_of_service,
+    StepName.RESTORE: alert_steps.restore,
 }
 
 _SHOWN = (
@@ -95,7 +96,7 @@ def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, 
     }
 
 
-class Filter(BaseModel):
+class AlertQuery(BaseModel):
     """Which alerts are meant."""
 
     model_config = ConfigDict(extra="forbid")
@@ -110,9 +111,9 @@ class Filter(BaseModel):
     assignee: str | None = Field(None, max_length=60, pattern=r"^[^\x00]*$")
     unacknowledged: bool = False
 
-    def wanted(self, who: Principal, before: int | None = None) -> Wanted:
+    def wanted(self, who: Principal, before: int | None = None) -> AlertFilter:
         """Make it a question to the store, within a principal's reach."""
-        return Wanted(
+        return AlertFilter(
             estates=who.estate_ids,
             classes=who.classes,
             open_only=self.open,
@@ -127,13 +128,13 @@ class Filter(BaseModel):
         )
 
 
-class InWords(Filter):
+class AlertLanguageQuery(AlertQuery):
     """Which alerts are meant, and in which language."""
 
     lang: str = Field("zh", pattern="^(zh|en)$")
 
 
-class Page(InWords):
+class AlertPageQuery(AlertLanguageQuery):
     """Which alerts to list, and how many."""
 
     before: int | None = Field(None, ge=1, le=2**62)
@@ -143,11 +144,11 @@ class Page(InWords):
 
 @router.get("/alerts", operation_id="listAlerts")
 def list_alerts(
-    request: Request, who: SeesAlerts, connection: Db, page: Annotated[Page, Query()]
+    request: Request, who: SeesAlerts, connection: Db, page: Annotated[AlertPageQuery, Query()]
 ) -> dict[str, Any]:
     """List alerts within your reach, newest first; `next` is the `before` of the following page."""
     fold_from = request.app.state.policy.alarms.fold_from if page.fold else None
-    rows = alert_lists.list_alerts(
+    rows = lists.list_alerts(
         connection, page.wanted(who, page.before), limit=page.limit, fold_from=fold_from
     )
     return {
@@ -158,10 +159,10 @@ def list_alerts(
 
 @router.get("/alerts/folds", operation_id="listFolds")
 def list_folds(
-    request: Request, who: SeesAlerts, connection: Db, asked: Annotated[InWords, Query()]
+    request: Request, who: SeesAlerts, connection: Db, asked: Annotated[AlertLanguageQuery, Query()]
 ) -> dict[str, Any]:
     """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
-    rows = alert_lists.list_folds(
+    rows = lists.list_folds(
         connection, asked.wanted(who), request.app.state.policy.alarms.fold_from
     )
     return {
@@ -182,7 +183,7 @@ def list_leads(
     return {
         "items": [
             describe(request, row, lang)
-            for row in alert_lists.list_leads(connection, who.estate_ids, estate, visits)
+            for row in lists.list_leads(connection, who.estate_ids, estate, visits)
         ]
     }
 
@@ -194,7 +195,7 @@ def find(connection: Any, who: Principal, alert_id: int) -> dict[str, Any]:
     """
     row = alerts.get_alert(connection, alert_id, who.estate_ids, who.classes)
     if row is None:
-        raise Unknown(f"alert {alert_id}")
+        raise UnknownAlert(f"alert {alert_id}")
     return row
 
 
@@ -240,7 +241,7 @@ def get_alert(
     }
 
 
-class Step(BaseModel):
+class AlertStepRequest(BaseModel):
     """A step on an alert. `hours` and `assignee` are for the steps that need them."""
 
     model_config = ConfigDict(extra="forbid")
@@ -256,23 +257,23 @@ class Step(BaseModel):
     )
 
 
-class Bulk(Step):
+class BulkStepRequest(AlertStepRequest):
     """One step on many alerts: by their ids, or all that a filter means."""
 
     step: StepName
     ids: list[Annotated[int, Field(strict=True, ge=1, le=2**62)]] | None = Field(
         None, max_length=MAX_BULK
     )
-    where: Filter | None = None
+    where: AlertQuery | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Bulk:
+    def _one_of_both(self) -> BulkStepRequest:
         if (self.ids is None) == (self.where is None):
             raise ValueError("give either `ids` or `where`")
         return self
 
 
-class Remark(BaseModel):
+class CommentRequest(BaseModel):
     """A remark."""
 
     model_config = ConfigDict(extra="forbid")
@@ -280,7 +281,12 @@ class Remark(BaseModel):
 
 
 def take_step(
-    connection: Any, who: Principal, name: StepName, alert_id: int, body: Step, version: int | None
+    connection: Any,
+    who: Principal,
+    name: StepName,
+    alert_id: int,
+    body: AlertStepRequest,
+    version: int | None,
 ) -> int:
     """Take a person's step on an alert; returns its new version.
 
@@ -289,23 +295,29 @@ def take_step(
     if name is StepName.SHELVE:
         now = datetime.now(UTC)
         until = now + timedelta(hours=body.hours or 8)
-        return steps.shelve(
+        return alert_steps.shelve(
             connection, who, alert_id, until_at=until, now=now, note=body.note, version=version
         )
     if name is StepName.ASSIGN:
-        return steps.assign(connection, who, alert_id, assignee=body.assignee, version=version)
+        return alert_steps.assign(
+            connection, who, alert_id, assignee=body.assignee, version=version
+        )
     return _PLAIN[name](connection, who, alert_id, version=version, note=body.note)
 
 
 @router.post("/alerts/bulk", operation_id="stepOnManyAlerts")
 def bulk(
-    body: Bulk, who: StepsOnAlerts, connection: Db, request: Request, after: BackgroundTasks
+    body: BulkStepRequest,
+    who: StepsOnAlerts,
+    connection: Db,
+    request: Request,
+    after: BackgroundTasks,
 ) -> dict[str, Any]:
     """Take one step on many alerts. Each stands for itself: what could not be done is told with its reason, the rest is done."""
     ids = body.ids
     if ids is None:
         assert body.where is not None
-        rows = alert_lists.list_alerts(connection, body.where.wanted(who), limit=MAX_BULK)
+        rows = lists.list_alerts(connection, body.where.wanted(who), limit=MAX_BULK)
         ids = [row["id"] for row in rows]
     done, refused = [], []
     for alert_id in dict.fromkeys(ids):
@@ -316,13 +328,13 @@ def bulk(
                     "version": take_step(connection, who, body.step, alert_id, body, None),
                 }
             )
-        except Unknown:
+        except UnknownAlert:
             refused.append(
                 {"id": alert_id, "code": "unknown", "problem": "no such alert within your reach"}
             )
         except NotAllowed as error:
             refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
-        except alerts.Stale as error:
+        except alerts.StaleVersion as error:
             refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
     after.add_task(request.app.state.hub.look)
     return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
@@ -330,10 +342,10 @@ def bulk(
 
 @router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
 def comment_alert(
-    alert_id: AlertId, body: Remark, who: StepsOnAlerts, connection: Db
+    alert_id: AlertId, body: CommentRequest, who: StepsOnAlerts, connection: Db
 ) -> dict[str, Any]:
     """Add a remark to an alert's record."""
-    steps.comment(connection, who, alert_id, body.text)
+    alert_steps.comment(connection, who, alert_id, body.text)
     return {"id": alert_id}
 
 
@@ -341,7 +353,7 @@ def comment_alert(
 def step_on_alert(
     alert_id: AlertId,
     step: StepName,
-    body: Step,
+    body: AlertStepRequest,
     response: Response,
     who: StepsOnAlerts,
     connection: Db,

@@ -36,14 +36,14 @@ from api import (
     visits,
 )
 from api.clips import ClipPlace
-from api.directory import Directory
 from api.hub import Hub
-from casework.keyring import KeyFile
-from casework.notices.rules import Notices
-from casework.people.policy import PeoplePolicy
-from store.connect import Pool
-from store.live import LiveBus
-from store.rates import Rates
+from api.oidc import OidcProvider
+from notices.rules import NoticeRules
+from privacy.keyring import KeyFile
+from privacy.purposes import PeoplePolicy
+from store.database.connection import Pool
+from store.live.bus import LiveBus
+from store.live.rate_limits import Rates
 
 MAX_BODY = 1024 * 1024
 #: Nothing is loaded from anywhere but us, no script stands in a page, nobody frames us.
@@ -78,15 +78,15 @@ _ROUTERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class SiteSettings:
     """What a site adds to the application."""
 
     cookie_secure: bool = False
     authority_dir: Path | None = None
-    notices: Notices = field(default_factory=Notices)
+    notices: NoticeRules = field(default_factory=NoticeRules)
     keys: KeyFile | None = None
     people: PeoplePolicy = field(default_factory=PeoplePolicy)
-    directory: Directory | None = None
+    directory: OidcProvider | None = None
     #: Where each estate's gateway gives clips.
     clips: dict[str, ClipPlace] = field(default_factory=dict)
     #: Times by which a rate limit is wider; for load tests.
@@ -94,10 +94,14 @@ class Site:
 
 
 def create_app(
-    pool: Pool, bus: LiveBus, policy: Policy, site: Site | None = None, rates: Rates | None = None
+    pool: Pool,
+    bus: LiveBus,
+    policy: Policy,
+    site: SiteSettings | None = None,
+    rates: Rates | None = None,
 ) -> FastAPI:
     """Make the application around a pool, a bus, a policy and a site's own."""
-    hub, own = Hub(bus, pool), site or Site()
+    hub, own = Hub(bus, pool), site or SiteSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from api.access import Db, SeesAudit, look
 from api.problems import Problem
-from store import audit, scope
+from store.access import audit, scope
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
@@ -34,7 +34,7 @@ def list_audit(
     """
     hub = request.app.state.hub
     hub.place()
-    search = audit.Search(
+    search = audit.AuditFilter(
         actor=actor,
         action=action,
         subject=subject,

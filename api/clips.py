@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request
 
 from api.access import Db, StepsOnAlerts, about
 from api.alerts import AlertId, find
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 
 
 class BadClipPlaces(Exception):

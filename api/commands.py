@@ -9,18 +9,18 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from api.access import Db, GivesCommands, SeesCommands
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import COMMANDS_OF
 from domain.ids import ID_PATTERN
 from domain.wire import CommandKind
-from store import commands
+from store.gateways import commands
 
-router = APIRouter(prefix="/api/v1", tags=["commands"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["commands"], route_class=IdempotentRoute)
 Code = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
-class Order(BaseModel):
+class CommandRequest(BaseModel):
     """What is asked of a device. `to` is open or close for a valve; `reason` is kept with the audit id."""
 
     command: Literal[CommandKind.VALVE, CommandKind.DOOR]
@@ -34,7 +34,7 @@ class Order(BaseModel):
     "/estates/{estate}/devices/{device}/commands", operation_id="commandDevice", status_code=202
 )
 def give(
-    estate: Code, device: Code, body: Order, who: GivesCommands, connection: Db
+    estate: Code, device: Code, body: CommandRequest, who: GivesCommands, connection: Db
 ) -> dict[str, Any]:
     """Give a command; it is carried out at most once, until it expires. The answer names the audit id to ask for."""
     if body.command not in COMMANDS_OF.get(who.role, frozenset()):

@@ -9,14 +9,17 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Query, Request
 
 from api.access import Db, SeesDevices, SeesPlaces, SeesUnits, look
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Action
 from domain.ids import ID_PATTERN, POINT_PATTERN
 from domain.measures import MEASURES
-from store import findings, latest, places, unit_days
+from store.analytics import findings
+from store.ingest import latest
+from store.register import places
+from store.series import unit_days
 
-router = APIRouter(prefix="/api/v1/estates", tags=["estates"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1/estates", tags=["estates"], route_class=IdempotentRoute)
 Code = Annotated[str, Path(pattern=ID_PATTERN, examples=["qingnian"])]
 Limit = Annotated[int, Query(ge=1, le=500)]
 #: The longest span of readings and of facts that one answer holds.

@@ -13,13 +13,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.access import Db, KeepsConsents, KeepsPeople, SeesConsents, about, look, ring_of
 from api.estates import Code, find_estate
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework.people import faces as law
-from store import faces
-from store.connect import Connection
+from privacy import faces as law
+from store.database.connection import Connection
+from store.people import faces
 
-router = APIRouter(prefix="/api/v1", tags=["faces"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["faces"], route_class=IdempotentRoute)
 ConsentCode = Annotated[
     str, Path(pattern=r"^k-[a-z0-9]{8,40}$", examples=["k-0123456789abcdef0123"])
 ]
@@ -28,7 +28,7 @@ Sum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _HIDDEN = ("id", "estate_id")
 
 
-class Consent(BaseModel):
+class ConsentRequest(BaseModel):
     """A person's consent to their face being compared at their own entrance; `text_sha256` is of the text that was shown and signed."""
 
     model_config = ConfigDict(
@@ -62,7 +62,7 @@ class Consent(BaseModel):
 
 @router.post("/estates/{estate}/face-consents", operation_id="recordFaceConsent", status_code=201)
 def record(
-    estate: Code, body: Consent, request: Request, who: KeepsConsents, connection: Db
+    estate: Code, body: ConsentRequest, request: Request, who: KeepsConsents, connection: Db
 ) -> dict[str, Any]:
     """Record a consent. 422 where the law's conditions are not met, with what is missing."""
     found, now = find_estate(connection, who, estate), datetime.now(UTC)
@@ -70,7 +70,7 @@ def record(
         code = law.record(
             connection, found["id"], body.model_dump(), actor=who.name, now=now, today=now.date()
         )
-    except law.Refused as error:
+    except law.FaceRequestRefused as error:
         raise Problem(422, "consent", str(error)) from None
     about(request, subject=f"consent:{code}", estate_id=found["id"], purpose="entrance")
     return {"code": code, "href": f"/api/v1/face-consents/{code}"}
@@ -114,7 +114,7 @@ def get(
     }
 
 
-class Why(BaseModel):
+class FaceReason(BaseModel):
     """Why a consent ends; "the person asks" is enough."""
 
     model_config = ConfigDict(
@@ -127,7 +127,7 @@ class Why(BaseModel):
     "/face-consents/{consent}/withdrawal", operation_id="withdrawFaceConsent", status_code=202
 )
 def withdraw(
-    consent: ConsentCode, body: Why, request: Request, who: KeepsConsents, connection: Db
+    consent: ConsentCode, body: FaceReason, request: Request, who: KeepsConsents, connection: Db
 ) -> dict[str, Any]:
     """End a consent: every gateway destroys key and template within a minute of being on line, and says so; ask `href` for the proof."""
     found = _find(connection, who, consent)

@@ -19,8 +19,10 @@ from api.problems import Problem
 from api.session import change_password, log_in, set_cookie
 from domain.access import Principal
 from domain.alerting import AlertClass
-from store import alert_lists, places, scope, sessions, suppressions, users
-from store.alert_lists import Wanted
+from store.access import scope, sessions, users
+from store.alerts import lists, suppressions
+from store.alerts.lists import AlertFilter
+from store.register import places
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "anju_lang"
@@ -97,12 +99,12 @@ def group(
 ) -> dict[str, Any]:
     """Gather what one group shows: its folds, and a card for each alert that stands for itself."""
     policy, shown = request.app.state.policy, GROUPS[name] & who.classes
-    wanted, fold_from = Wanted(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
+    wanted, fold_from = AlertFilter(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
     if name == "leads":
-        rows, folds = alert_lists.list_leads(connection, who.estate_ids, None, CARDS), []
+        rows, folds = lists.list_leads(connection, who.estate_ids, None, CARDS), []
     else:
-        rows = alert_lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
-        folds = alert_lists.list_folds(connection, wanted, fold_from)
+        rows = lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
+        folds = lists.list_folds(connection, wanted, fold_from)
     return {
         "name": name,
         "classes": " ".join(sorted(shown)),

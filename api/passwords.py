@@ -16,8 +16,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from domain.access import Role
-from store import users
-from store.connect import Connection
+from store.access import users
+from store.database.connection import Connection
 
 MIN_LENGTH = 12
 MAX_LENGTH = 200

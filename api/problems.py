@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from casework.steps import Unknown
+from casework.alert_steps import UnknownAlert
 from domain.alerting import NotAllowed
-from store.alerts import Stale
-from store.connect import Unavailable, Walled
+from store.alerts.alerts import StaleVersion
+from store.database.connection import InsufficientPrivilege, Unavailable
 
 log = structlog.get_logger()
 
@@ -107,8 +107,8 @@ def install(app: FastAPI) -> None:
         named = "; ".join(f"{e['where']}: {e['problem']}" for e in wrong[:3])
         return problem(422, "invalid_input", named, request, errors=wrong)
 
-    @app.exception_handler(Unknown)
-    async def _unknown(request: Request, error: Unknown) -> JSONResponse:
+    @app.exception_handler(UnknownAlert)
+    async def _unknown(request: Request, error: UnknownAlert) -> JSONResponse:
         return problem(
             404, "unknown", f"no such {str(error).split()[0]} within your reach", request
         )
@@ -117,11 +117,11 @@ def install(app: FastAPI) -> None:
     async def _not_allowed(request: Request, error: NotAllowed) -> JSONResponse:
         return problem(409, "not_allowed", str(error), request)
 
-    @app.exception_handler(Stale)
-    async def _stale(request: Request, error: Stale) -> JSONResponse:
+    @app.exception_handler(StaleVersion)
+    async def _stale(request: Request, error: StaleVersion) -> JSONResponse:
         return problem(412, "stale", f"{error}; read it again and decide again", request)
 
-    @app.exception_handler(Walled)
+    @app.exception_handler(InsufficientPrivilege)
     async def _walled(request: Request, error: Exception) -> JSONResponse:
         # The API's own filter should have refused it: the second wall did.
         log.error("walled", path=request.url.path, error=str(error).strip()[:200])

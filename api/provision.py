@@ -15,10 +15,18 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from api.access import Db, count, source_of
-from api.authority import BadRequest, NoAuthority, common_name, load_authority, proven, utc_now
+from api.pki import (
+    BadCertificateRequest,
+    CertificateAuthorityMissing,
+    common_name,
+    load_authority,
+    proven,
+    utc_now,
+)
 from api.problems import Problem
 from api.session import TRIES_PER_MINUTE, entry
-from store import gateways, scope
+from store.access import scope
+from store.gateways import identities
 
 router = APIRouter(prefix="/api/v1/provision", tags=["provision"])
 
@@ -47,7 +55,7 @@ def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
     """Turn a claim code into a certificate; the code is used up only if that works."""
     count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
     with scope.at_door(connection):
-        found = gateways.use_claim(connection, body.code)
+        found = identities.use_claim(connection, body.code)
     if found is None:
         raise Problem(
             403,
@@ -78,13 +86,13 @@ def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
             authority,
             utc_now(),
         )
-    except NoAuthority as error:
+    except CertificateAuthorityMissing as error:
         raise Problem(503, "authority", str(error)) from None
-    except (BadRequest, binascii.Error, ValueError):
+    except (BadCertificateRequest, binascii.Error, ValueError):
         raise refused from None
     serial = f"{old.serial_number:x}"
     with scope.at_door(connection):
-        held = gateways.find_certificate(connection, serial)
+        held = identities.find_certificate(connection, serial)
     if (
         held is None
         or held["revoked_at"] is not None
@@ -128,12 +136,12 @@ def _issue(
         issued = load_authority(_folder(request), estate).sign(
             csr, f"{estate}/{gateway}", utc_now()
         )
-    except NoAuthority as error:
+    except CertificateAuthorityMissing as error:
         raise Problem(503, "authority", str(error)) from None
-    except BadRequest as error:
+    except BadCertificateRequest as error:
         raise Problem(422, "request", str(error)) from None
     with scope.at_door(connection):
-        gateways.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
+        identities.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
     entry(
         request,
         connection,

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import passwords
 from api.access import COOKIE, Db, Own, about, bearer_of, count, ring_of, source_of
 from api.problems import Problem
+from crypto.sealed_values import NotOpened
 from domain.access import Principal, actions_of
-from seals.values import NotOpened
-from store import audit, scope, sessions, users
-from store.connect import Connection
+from store.access import audit, scope, sessions, users
+from store.database.connection import Connection
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
 #: Log-ins and codes tried a minute from one address.

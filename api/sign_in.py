@@ -10,18 +10,18 @@ from fastapi import APIRouter, Cookie, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from api.access import Db, count, source_of
-from api.directory import Directory, DirectoryAway, NotBelieved
+from api.oidc import OidcProvider, OidcTokenRejected, OidcUnavailable
 from api.problems import Problem
 from api.session import TRIES_PER_MINUTE, entry, set_cookie
-from store import scope, sessions, users
+from store.access import scope, sessions, users
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/oidc", tags=["session"])
 BROWSER = "anju_sign_in"
 
 
-def _directory(request: Request) -> Directory:
-    found: Directory | None = request.app.state.directory
+def _directory(request: Request) -> OidcProvider:
+    found: OidcProvider | None = request.app.state.directory
     if found is None:
         raise Problem(
             404,
@@ -39,7 +39,7 @@ def start(request: Request, connection: Db) -> Response:
     state, nonce, verifier, browser = (secrets.token_urlsafe(32) for _ in range(4))
     try:
         where = directory.address(state, nonce, verifier)
-    except DirectoryAway as error:
+    except OidcUnavailable as error:
         log.warning("directory_away", error=str(error))
         raise Problem(
             503, "directory_away", "the directory does not answer; try again soon"
@@ -80,10 +80,10 @@ def finish(
         raise refused
     try:
         said = directory.redeem(code, begun["nonce"], begun["verifier"])
-    except NotBelieved as error:
+    except OidcTokenRejected as error:
         log.warning("directory_not_believed", error=str(error))
         raise refused from None
-    except DirectoryAway as error:
+    except OidcUnavailable as error:
         log.warning("directory_away", error=str(error))
         raise Problem(
             503, "directory_away", "the directory does not answer; begin again soon"

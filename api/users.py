@@ -12,20 +12,20 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from api import passwords
 from api.access import KEY_PREFIX, Db, ManagesUsers
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import FOR_KEYS, Action, Principal, Role, actions_of
 from domain.ids import ID_PATTERN
-from store import scope, sessions, users
-from store.connect import AlreadyThere, Connection
+from store.access import scope, sessions, users
+from store.database.connection import Connection, DuplicateKey
 
-router = APIRouter(prefix="/api/v1", tags=["users"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["users"], route_class=IdempotentRoute)
 Name = Annotated[str, Path(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f/]+$")]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 LONGEST_KEY = timedelta(days=366)
 
 
-class Reach(BaseModel):
+class GrantRequest(BaseModel):
     """What a log-in reaches: a jurisdiction with all below it, one estate, or (neither) everything; until `to`, if given."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,7 +34,7 @@ class Reach(BaseModel):
     to: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Reach:
+    def _one(self) -> GrantRequest:
         if self.jurisdiction is not None and self.estate is not None:
             raise ValueError("name a jurisdiction or an estate, not both")
         return self
@@ -51,7 +51,7 @@ class NewUser(BaseModel):
     )
     name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f/]+$")
     role: Role
-    reaches: list[Reach] = Field(min_length=1, max_length=50)
+    reaches: list[GrantRequest] = Field(min_length=1, max_length=50)
     subject: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00]+$")
 
 
@@ -127,7 +127,7 @@ def add_user(body: NewUser, who: ManagesUsers, connection: Db, request: Request)
                 issuer=issuer,
                 subject=body.subject,
             )
-    except AlreadyThere:
+    except DuplicateKey:
         raise Problem(
             409, "known_user", f"there is a log-in {body.name!r} already, or one of that subject"
         ) from None
@@ -136,7 +136,7 @@ def add_user(body: NewUser, who: ManagesUsers, connection: Db, request: Request)
     return {"name": body.name, "password": password}
 
 
-def _grant(connection: Connection, who: Principal, user_id: int, reach: Reach) -> None:
+def _grant(connection: Connection, who: Principal, user_id: int, reach: GrantRequest) -> None:
     if reach.jurisdiction is None and reach.estate is None and not who.everywhere:
         raise Problem(403, "reach", "you do not reach everything yourself")
     if reach.to is not None and reach.to <= datetime.now(UTC):
@@ -155,7 +155,9 @@ def _grant(connection: Connection, who: Principal, user_id: int, reach: Reach) -
 
 
 @router.post("/users/{name}/reaches", operation_id="grantReach", status_code=201)
-def grant_reach(name: Name, body: Reach, who: ManagesUsers, connection: Db) -> dict[str, Any]:
+def grant_reach(
+    name: Name, body: GrantRequest, who: ManagesUsers, connection: Db
+) -> dict[str, Any]:
     """Let a log-in reach more."""
     row = _find(connection, who, name)
     _another(who, row)

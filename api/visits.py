@@ -9,17 +9,18 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from analytics import cures, leads, lessons
+from analytics import calibration_report, leads, remedies
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
 from api.access import Db, RecordsVisits, SeesLeads
 from api.estates import Code, find_estate, find_unit
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.ids import ID_PATTERN
-from store import findings, visits
+from store.analytics import findings
+from store.casework import visits
 
-router = APIRouter(prefix="/api/v1", tags=["visits"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["visits"], route_class=IdempotentRoute)
 EstateCode = Annotated[str, Query(pattern=ID_PATTERN)]
 
 
@@ -83,10 +84,10 @@ def list_abstentions(estate: Code, who: SeesLeads, connection: Db) -> dict[str, 
     found = find_estate(connection, who, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
     counts = findings.count_abstentions(connection, found["id"], on)
-    return {"estate": estate, "day": on, "items": counts, "cures": cures.shopping_list(counts)}
+    return {"estate": estate, "day": on, "items": counts, "cures": remedies.shopping_list(counts)}
 
 
-class Visited(BaseModel):
+class VisitOutcomeRequest(BaseModel):
     """A visit and what was found. `kind` names what was confirmed, and stands with no other outcome."""
 
     model_config = ConfigDict(extra="forbid")
@@ -105,7 +106,7 @@ class Visited(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _kind_belongs(self) -> Visited:
+    def _kind_belongs(self) -> VisitOutcomeRequest:
         if (self.outcome == "confirmed") != (self.kind is not None):
             raise ValueError("a confirmed visit, and no other, names its kind")
         if self.kind is not None and self.kind not in leads.KINDS:
@@ -114,7 +115,7 @@ class Visited(BaseModel):
 
 
 @router.post("/visits", operation_id="recordVisit", status_code=201)
-def record_visit(body: Visited, who: RecordsVisits, connection: Db) -> dict[str, Any]:
+def record_visit(body: VisitOutcomeRequest, who: RecordsVisits, connection: Db) -> dict[str, Any]:
     """Record a visit. The same code with the same content changes nothing; with other content it is refused."""
     unit = find_unit(connection, who, body.estate, body.unit)
     if body.visited_on > datetime.now(ZoneInfo(unit["timezone"])).date():
@@ -157,4 +158,4 @@ def get_lessons(
 ) -> dict[str, Any]:
     """Return hit rates by detector version, estate and month, the controls' miss rate, and calibrations that are proposed."""
     scope = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
-    return lessons.lessons(connection, scope)
+    return calibration_report.lessons(connection, scope)

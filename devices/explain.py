@@ -7,7 +7,7 @@ from typing import Any
 
 from devices.polls.mbus import item_of
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import Codec, Stream
+from devices.protocols.framing import Codec, FrameStream
 from domain.rejection import Rejected
 
 CODECS: dict[str, Codec[Any]] = {
@@ -23,7 +23,7 @@ CODECS: dict[str, Codec[Any]] = {
 
 def explain(protocol: str, data: bytes) -> tuple[list[str], bool]:
     """Return what the bytes mean, a line each, and whether they hold a frame: several in a row, as a capture has them."""
-    stream = Stream(CODECS[protocol])
+    stream = FrameStream(CODECS[protocol])
     frames = [item for item in stream.feed(data) + stream.flush() if not isinstance(item, Rejected)]
     if not frames:
         refused = CODECS[protocol].decode(data)
@@ -50,7 +50,7 @@ def _plain(thing: Any) -> str:
     return f"{type(thing).__name__}: {', '.join(shown)}"
 
 
-def _dlt645(frame: dlt645.Frame) -> list[str]:
+def _dlt645(frame: dlt645.Dlt645Frame) -> list[str]:
     told = dlt645.time_of(frame)
     if told is not None:
         return [f"sets the time to {told}"]
@@ -67,7 +67,7 @@ def _dlt645(frame: dlt645.Frame) -> list[str]:
     return [f"{frame.identifier}: {found.detail if isinstance(found, Rejected) else found}"]
 
 
-def _cjt188(frame: cjt188.Frame) -> list[str]:
+def _cjt188(frame: cjt188.Cjt188Frame) -> list[str]:
     said = [
         f"identifier {frame.identifier}, byte order of {frame.edition}, exchange {frame.serial}"
     ]
@@ -79,7 +79,7 @@ def _cjt188(frame: cjt188.Frame) -> list[str]:
     return said
 
 
-def _gb26875(frame: gb26875.Frame) -> list[str]:
+def _gb26875(frame: gb26875.Gb26875Frame) -> list[str]:
     if not frame.unit:
         return [f"sent {frame.at}"]
     unit = gb26875.read_unit(frame.unit)
@@ -101,7 +101,7 @@ def _gb26875(frame: gb26875.Frame) -> list[str]:
     return said
 
 
-def _mbus(frame: mbus.Frame) -> list[str]:
+def _mbus(frame: mbus.MbusFrame) -> list[str]:
     if frame.information is None:
         return []
     telegram = mbus.read_telegram(frame)
@@ -114,7 +114,7 @@ def _mbus(frame: mbus.Frame) -> list[str]:
     ]
 
 
-def _modbus(frame: modbus.Frame) -> list[str]:
+def _modbus(frame: modbus.ModbusFrame) -> list[str]:
     asked = modbus.request_of(frame)
     return [] if isinstance(asked, Rejected) else [f"as a request: {asked}"]
 

@@ -24,7 +24,7 @@ class AlarmShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class MappedValues:
     """What a device said in the terms of the wire contract: values now, values at an earlier local time, alarms, its clock."""
 
     values: dict[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Said:
 CLOCK, FREEZE = "clock", "freeze"
 
 
-def understand(profile: Profile, fields: dict[str, Any]) -> Said:
+def understand(profile: Profile, fields: dict[str, Any]) -> MappedValues:
     """Apply a profile to fields."""
     values: dict[str, float] = {}
     for point in profile.points.values():
@@ -59,7 +59,7 @@ def understand(profile: Profile, fields: dict[str, Any]) -> Said:
             (at, {profile.freeze.point: scaled(value, profile.points[profile.freeze.point].scale)}),
         )
     clock = fields.get(CLOCK)
-    return Said(
+    return MappedValues(
         values=values,
         frozen=frozen,
         alarms=tuple(alarms),

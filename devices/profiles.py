@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.measures import MEASURES, Kind
-from domain.wire import Condition, Hazard
+from domain.wire import DeviceCondition, Hazard
 
 
 class BadProfile(Exception):
@@ -239,7 +239,7 @@ def _alarm(where: str, n: int, row: dict[str, Any]) -> Alarm:
     if ("hazard" in row) == ("condition" in row):
         raise BadProfile(f"{where}: name either a hazard or a condition")
     kind, word = ("hazard", row["hazard"]) if "hazard" in row else ("device", row["condition"])
-    words = list(Hazard) if kind == "hazard" else list(Condition)
+    words = list(Hazard) if kind == "hazard" else list(DeviceCondition)
     if word not in words:
         raise BadProfile(f"{where}: {word!r} is not known; use one of {', '.join(words)}")
     if sum(name in row for name in ("bit", "equals", "above", "below")) != 1:

@@ -35,7 +35,7 @@ class Severity(StrEnum):
         return ("low", "medium", "high", "critical").index(self)
 
 
-class Condition(StrEnum):
+class AlertCondition(StrEnum):
     """What the world does. What is pending (an on-delay) is no alert yet: it waits among the watch's timers."""
 
     ACTIVE = "active"
@@ -73,7 +73,7 @@ class AlertState:
     """
 
     alert_class: AlertClass
-    condition: Condition = Condition.ACTIVE
+    condition: AlertCondition = AlertCondition.ACTIVE
     acknowledgement: Acknowledgement = Acknowledgement.UNACKNOWLEDGED
     suppression: Suppression = Suppression.NONE
     latched: bool = False
@@ -88,7 +88,7 @@ class AlertState:
 def returned(state: AlertState) -> AlertState:
     """Note that the condition no longer holds; without a latch that ends the alert."""
     ended = not state.latches or state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED
-    return replace(state, condition=Condition.RETURNED, ended=ended)
+    return replace(state, condition=AlertCondition.RETURNED, ended=ended)
 
 
 def acknowledged(state: AlertState) -> AlertState:
@@ -99,7 +99,7 @@ def acknowledged(state: AlertState) -> AlertState:
     _standing(state, "acknowledge")
     if state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED:
         raise NotAllowed(f"this alert is {state.acknowledgement} already")
-    ended = state.condition is Condition.RETURNED
+    ended = state.condition is AlertCondition.RETURNED
     return replace(state, acknowledgement=Acknowledgement.ACKNOWLEDGED, ended=ended)
 
 
@@ -111,7 +111,7 @@ def confirmed(state: AlertState) -> AlertState:
     _standing(state, "confirm")
     if state.acknowledgement is Acknowledgement.CONFIRMED:
         raise NotAllowed("this alert is confirmed already")
-    ended = state.condition is Condition.RETURNED
+    ended = state.condition is AlertCondition.RETURNED
     return replace(state, acknowledgement=Acknowledgement.CONFIRMED, ended=ended)
 
 

@@ -122,7 +122,7 @@ class HazardState(StrEnum):
     TEST = "test"
 
 
-class Condition(StrEnum):
+class DeviceCondition(StrEnum):
     """What a device says of itself."""
 
     TAMPER = "tamper"

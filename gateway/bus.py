@@ -18,17 +18,17 @@ import structlog
 
 from devices.mapping import understand
 from devices.polls import POLLS
-from devices.polls.asking import Ask
+from devices.polls.asking import PollQuery
 from devices.profiles import Profile
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Reason, Rejected
 from domain.wire import Command, CommandResult, EventItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import BusTable, Config, DeviceTable
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake
-from gateway.outbox import Entry, Heard
-from gateway.schedule import Schedule, Turn
+from gateway.outbox import Entry, ReceivedItem
+from gateway.schedule import Schedule, ScheduledPoll
 
 log = structlog.get_logger()
 
@@ -61,14 +61,14 @@ class _Asked:
 
 
 @dataclass
-class Bus:
+class SerialBus:
     """One line and its devices. `run` serves it until it is cancelled."""
 
     table: BusTable
     config: Config
-    desk: Desk
+    desk: GroupCommitWriter
     intake: Intake
-    clock: Clock
+    clock: GatewayClock
     #: Why the line cannot be used, or None.
     fault: str | None = None
     _line: _Line | None = None
@@ -85,7 +85,7 @@ class Bus:
             self.poll = POLLS[str(profile.protocol)]
             self.devices[table.device] = (table, profile, self.poll.address(table.address))
             every = (table.every_s or profile.expected_interval_s) * 1000
-            turn = Turn(
+            turn = ScheduledPoll(
                 device=table.device,
                 every_ms=every,
                 slow_every_ms=max(every, profile.slow_interval_s * 1000),
@@ -130,7 +130,7 @@ class Bus:
 
     # One device ------------------------------------------------------------------------------------------------------
 
-    async def _serve(self, turn: Turn) -> None:
+    async def _serve(self, turn: ScheduledPoll) -> None:
         table, profile, address = self.devices[turn.device]
         asked = at = self.clock.now_ms()
         slow = turn.slow(asked)
@@ -175,7 +175,13 @@ class Bus:
         await self._store(turn, slow, entry)
 
     def _entry(
-        self, turn: Turn, profile: Profile, fields: dict[str, Any], asked: int, at: int, slow: bool
+        self,
+        turn: ScheduledPoll,
+        profile: Profile,
+        fields: dict[str, Any],
+        asked: int,
+        at: int,
+        slow: bool,
     ) -> Entry:
         memory = self.schedule.answered(turn, asked, slow=slow)
         entry = self.intake.said(turn.device, understand(profile, fields), at=at, memory=memory)
@@ -191,10 +197,10 @@ class Bus:
             entry = Entry(items=[*entry.items, back], memory=memory, heard=entry.heard)
         return entry
 
-    async def _store(self, turn: Turn, slow: bool, entry: Entry) -> None:
+    async def _store(self, turn: ScheduledPoll, slow: bool, entry: Entry) -> None:
         try:
             await self.desk.put(entry)
-        except Refused:
+        except WriteRefused:
             # The slot stays open: the device is asked again when the disk takes something.
             turn.done -= 1
             turn.slow_done -= 1 if slow else 0
@@ -208,7 +214,7 @@ class Bus:
         ):
             await self._set_clock(turn.device)
 
-    async def _failed(self, turn: Turn, why: str) -> None:
+    async def _failed(self, turn: ScheduledPoll, why: str) -> None:
         now = self.clock.now_ms()
         self.schedule.failed(turn, now)
         items, memory = [], {}
@@ -226,25 +232,27 @@ class Bus:
                 )
             )
             memory[_offline(turn.device)] = "on"
-        with suppress(Refused):
-            note = Heard(device=turn.device, at=now, fault=why[:300])
+        with suppress(WriteRefused):
+            note = ReceivedItem(device=turn.device, at=now, fault=why[:300])
             await self.desk.put(Entry(items=items, memory=memory, heard=[note]))
 
-    async def _line_failed(self, turn: Turn, why: str) -> None:
+    async def _line_failed(self, turn: ScheduledPoll, why: str) -> None:
         """The whole line is away: every device waits for it, none of them is blamed, and the first is asked again."""
         if self.fault is None:
             log.warning("line_down", bus=self.table.name, why=why)
         self.fault = why
         now = self.clock.now_ms()
-        with suppress(Refused):
+        with suppress(WriteRefused):
             await self.desk.put(
                 Entry(
                     heard=[
-                        Heard(device=turn.device, at=now, fault=f"line {self.table.name}: {why}")
+                        ReceivedItem(
+                            device=turn.device, at=now, fault=f"line {self.table.name}: {why}"
+                        )
                     ]
                 )
             )
-        await self._wait(self._pause_s * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+        await self._wait(self._pause_s * random.uniform(0.8, 1.2))  # noqa: S311
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
     async def _set_clock(self, device: str) -> None:
@@ -264,7 +272,7 @@ class Bus:
             await self._ask(ask)
             await self.desk.put(Entry(memory={key: str(now)}))
             log.info("clock_set", bus=self.table.name, device=device)
-        except (LineDown, Refused) as error:
+        except (LineDown, WriteRefused) as error:
             log.warning("clock_not_set", device=device, why=str(error))
 
     async def _obey(self, asked: _Asked) -> None:
@@ -299,7 +307,7 @@ class Bus:
 
     # One question ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, ask: Ask) -> dict[str, Any] | Rejected:
+    async def _ask(self, ask: PollQuery) -> dict[str, Any] | Rejected:
         """Ask, again where nothing or nonsense comes.
 
         Raises: LineDown.
@@ -311,9 +319,9 @@ class Bus:
                 return last
         return last
 
-    async def _ask_once(self, ask: Ask) -> dict[str, Any] | Rejected:
+    async def _ask_once(self, ask: PollQuery) -> dict[str, Any] | Rejected:
         line = await self._reach()
-        stream: Stream[Any] = Stream(self.poll.codec)
+        stream: FrameStream[Any] = FrameStream(self.poll.codec)
         try:
             await self._drain(line)
             line.writer.write(ask.request)
@@ -329,7 +337,7 @@ class Bus:
             ) from None
 
     async def _answer(
-        self, line: _Line, stream: Stream[Any], ask: Ask
+        self, line: _Line, stream: FrameStream[Any], ask: PollQuery
     ) -> dict[str, Any] | Rejected:
         """Wait for the answer, then until the line is quiet."""
         assert ask.read is not None

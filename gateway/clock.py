@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class GatewayClock:
     """The gateway's time. With `speed` 1 it is the machine's; else `start_ms` plus what has passed since `real_ms`, times speed."""
 
     speed: float = 1.0

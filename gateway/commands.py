@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from domain.wire import Command, CommandKind, CommandResult, EventItem
-from gateway.bus import Bus
-from gateway.clock import Clock
+from gateway.bus import SerialBus
+from gateway.clock import GatewayClock
 from gateway.config import Config, DeviceTable
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.outbox import Entry
 from gateway.terminals import Terminal, TerminalFailed
 
@@ -31,15 +31,17 @@ KEEP_MS = 30 * 86_400_000
 class Commander:
     """Carries commands out. Lives as long as the process; `use` gives it the present configuration's lines and terminals."""
 
-    def __init__(self, desk: Desk, clock: Clock, tokens_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, desk: GroupCommitWriter, clock: GatewayClock, tokens_changed: Callable[[], None]
+    ) -> None:
         self._desk, self._clock, self._tokens_changed = desk, clock, tokens_changed
-        self._buses: dict[str, Bus] = {}
+        self._buses: dict[str, SerialBus] = {}
         self._doors: dict[str, tuple[DeviceTable, Terminal]] = {}
         self._running: set[asyncio.Task[None]] = set()
         #: What settles a door's list of consents, where faces are turned on: from device and argument to what is told.
         self.faces: Callable[[str, dict[str, Any], int], dict[str, Any]] | None = None
 
-    def use(self, config: Config, buses: list[Bus]) -> None:
+    def use(self, config: Config, buses: list[SerialBus]) -> None:
         """Take up a configuration."""
         self._buses = {device: bus for bus in buses for device in bus.devices}
         for _, terminal in self._doors.values():
@@ -89,7 +91,7 @@ class Commander:
             return
         try:
             await self._desk.put(begun)
-        except Refused:
+        except WriteRefused:
             return  # The server sends it again.
         bus, door = self._buses.get(command.device), self._doors.get(command.device)
 
@@ -132,7 +134,7 @@ class Commander:
                 await self._desk.put(Entry(memory={key: json.dumps(sorted(wanted))}))
                 self._tokens_changed()
                 detail = f"{len(people)} people, {put} put, {removed} removed"
-        except (TerminalFailed, Refused, ValueError, TypeError, KeyError) as error:
+        except (TerminalFailed, WriteRefused, ValueError, TypeError, KeyError) as error:
             await self._report(command.device, command.id, CommandResult.FAILED, str(error)[:200])
             return
         await self._report(command.device, command.id, CommandResult.DONE, detail)
@@ -169,5 +171,5 @@ class Commander:
                 Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"})
             )
             log.info("command", id=command, device=device, result=str(result), detail=detail)
-        except Refused:
+        except WriteRefused:
             log.error("command_not_reported", id=command, result=str(result))

@@ -13,15 +13,15 @@ from typing import Any
 import structlog
 
 from devices.protocols import gb26875 as wire
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Rejected
 from domain.wire import EventItem, ReadingItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config, FireDeviceTable, FireTable
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake
-from gateway.outbox import Entry, Heard
-from gateway.strangers import Strangers
+from gateway.outbox import Entry, ReceivedItem
+from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
 
@@ -55,10 +55,10 @@ class FirePort:
 
     table: FireTable
     config: Config
-    desk: Desk
+    desk: GroupCommitWriter
     intake: Intake
-    clock: Clock
-    strangers: Strangers
+    clock: GatewayClock
+    strangers: UnknownDevices
     fault: str | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -91,7 +91,7 @@ class FirePort:
             writer.close()
             return
         self._open.add(writer)
-        stream: Stream[wire.Frame] = Stream(wire.CODEC)
+        stream: FrameStream[wire.Gb26875Frame] = FrameStream(wire.CODEC)
         idle = 0.0
         try:
             while idle < IDLE_S:
@@ -116,7 +116,10 @@ class FirePort:
             writer.close()
 
     async def _frame(
-        self, hosts: dict[str, FireDeviceTable], frame: wire.Frame, writer: asyncio.StreamWriter
+        self,
+        hosts: dict[str, FireDeviceTable],
+        frame: wire.Gb26875Frame,
+        writer: asyncio.StreamWriter,
     ) -> None:
         if frame.command != wire.SEND:
             return
@@ -129,19 +132,23 @@ class FirePort:
         if isinstance(unit, Rejected):
             # It would send this again for ever; it is counted and shown, and confirmed.
             self.strangers.refused("fire", unit)
-            entry = Entry(heard=[Heard(device=host.device, at=now, fault=unit.detail)])
+            entry = Entry(heard=[ReceivedItem(device=host.device, at=now, fault=unit.detail)])
         else:
             entry = self.entry(host, frame, unit, now)
         try:
             await self.desk.put(entry)
-        except Refused:
+        except WriteRefused:
             return
         writer.write(wire.CODEC.encode(wire.confirm(frame, self.intake.local(now))))
         await writer.drain()
         await self._discipline(host, frame, now, writer)
 
     async def _discipline(
-        self, host: FireDeviceTable, frame: wire.Frame, now: int, writer: asyncio.StreamWriter
+        self,
+        host: FireDeviceTable,
+        frame: wire.Gb26875Frame,
+        now: int,
+        writer: asyncio.StreamWriter,
     ) -> None:
         """Set the device's clock where what it sends is not of now. A frame told again looks so too; setting is harmless."""
         shown = frame.at
@@ -158,12 +165,14 @@ class FirePort:
         await writer.drain()
         try:
             await self.desk.put(Entry(memory={key: str(now)}))
-        except Refused:
+        except WriteRefused:
             return
 
     # Objects to items ------------------------------------------------------------------------------------------------
 
-    def entry(self, host: FireDeviceTable, frame: wire.Frame, unit: wire.Unit, now: int) -> Entry:
+    def entry(
+        self, host: FireDeviceTable, frame: wire.Gb26875Frame, unit: wire.Gb26875Unit, now: int
+    ) -> Entry:
         """Turn an application unit into what the outbox keeps."""
         items: list[EventItem | ReadingItem] = []
         memory: dict[str, str] = {}
@@ -173,10 +182,12 @@ class FirePort:
         # A frame that is told again carries the time of its first telling: only a time near ours, or ahead, is the clock's.
         _, drift, _ = self.intake.instant(frame.at, now)
         heard = [
-            Heard(device=device, at=now, said=f"type {unit.kind}")
+            ReceivedItem(device=device, at=now, said=f"type {unit.kind}")
             for device in {item.device for item in items} - {host.device}
         ]
-        heard.append(Heard(device=host.device, at=now, said=f"type {unit.kind}", drift_ms=drift))
+        heard.append(
+            ReceivedItem(device=host.device, at=now, said=f"type {unit.kind}", drift_ms=drift)
+        )
         return Entry(items=items, memory=memory, heard=heard)
 
     def _items(

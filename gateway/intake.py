@@ -18,15 +18,15 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from devices.heard import Heard as Message
-from devices.heard import HeardAlive, HeardEvent, HeardFields
-from devices.mapping import AlarmShown, Said, understand
+from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat
+from devices.heard import ReceivedMessage as Message
+from devices.mapping import AlarmShown, MappedValues, understand
 from devices.profiles import Profile
 from domain.calendar import to_ms
 from domain.wire import AHEAD_MS, EARLIEST_MS, EventItem, ReadingItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config, DeviceTable
-from gateway.outbox import Entry, Heard, Outbox
+from gateway.outbox import Entry, Outbox, ReceivedItem
 
 #: Half of what the server allows: the rest is for the gateway's own clock.
 AHEAD_OF_GATEWAY_MS = AHEAD_MS // 2
@@ -46,7 +46,7 @@ def make_token(key: bytes, kind: str, value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
+class UnknownDevice:
     """Something spoke that the configuration does not know."""
 
     native: str
@@ -56,7 +56,7 @@ class Intake:
     """Makes entries of what was heard. Pure but for the clock and what the outbox remembers of alarms."""
 
     def __init__(
-        self, config: Config, clock: Clock, outbox: Outbox, known: set[str] | None = None
+        self, config: Config, clock: GatewayClock, outbox: Outbox, known: set[str] | None = None
     ) -> None:
         self._clock, self._outbox, self._zone = clock, outbox, config.zone
         self._profiles, self._key = config.profiles, config.token_key
@@ -74,19 +74,19 @@ class Intake:
 
     def pushed(
         self, devices: dict[str, DeviceTable], messages: Sequence[Message]
-    ) -> list[Entry | Stranger]:
+    ) -> list[Entry | UnknownDevice]:
         """Take what a push held. `devices` are the source's, by their own names in lower case."""
         return [self._one(devices, message) for message in messages]
 
-    def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | Stranger:
+    def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | UnknownDevice:
         table = table_of(devices, message.native)
         if table is None:
-            return Stranger(native=message.native)
+            return UnknownDevice(native=message.native)
         now = self._clock.now_ms()
-        if isinstance(message, HeardAlive):
-            return Entry(heard=[Heard(device=table.device, at=now, said="alive")])
+        if isinstance(message, ReceivedHeartbeat):
+            return Entry(heard=[ReceivedItem(device=table.device, at=now, said="alive")])
         at, drift, told = self.instant(message.at, now)
-        if isinstance(message, HeardEvent):
+        if isinstance(message, ReceivedEvent):
             data = dict(message.data)
             if told is not None:
                 data["device_at"] = told
@@ -95,12 +95,14 @@ class Intake:
             item = EventItem(
                 device=table.device, at=at, id=message.id, kind=message.kind, data=data
             )
-            note = Heard(device=table.device, at=now, said=_say(message.kind, data), drift_ms=drift)
+            note = ReceivedItem(
+                device=table.device, at=now, said=_say(message.kind, data), drift_ms=drift
+            )
             return Entry(items=[item], heard=[note])
         return self.fields(table.device, self._profiles[table.profile], message, at, drift)
 
     def fields(
-        self, device: str, profile: Profile, message: HeardFields, at: int, drift: int | None
+        self, device: str, profile: Profile, message: ReceivedFields, at: int, drift: int | None
     ) -> Entry:
         """Take a report of fields."""
         return self.said(device, understand(profile, message.fields), at=at, drift_ms=drift)
@@ -108,7 +110,7 @@ class Intake:
     def said(
         self,
         device: str,
-        said: Said,
+        said: MappedValues,
         *,
         at: int,
         drift_ms: int | None = None,
@@ -146,7 +148,7 @@ class Intake:
         return Entry(
             items=items,
             memory=changes,
-            heard=[Heard(device=device, at=at, said=text, drift_ms=drift_ms)],
+            heard=[ReceivedItem(device=device, at=at, said=text, drift_ms=drift_ms)],
         )
 
     def _alarm(

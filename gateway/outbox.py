@@ -52,7 +52,7 @@ class OutboxUnusable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class ReceivedItem:
     """What to note of a device: what it said, or why it was not heard."""
 
     device: str
@@ -68,7 +68,7 @@ class Entry:
 
     items: Sequence[ReadingItem | EventItem] = ()
     memory: dict[str, str] = field(default_factory=dict)
-    heard: Sequence[Heard] = ()
+    heard: Sequence[ReceivedItem] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +192,7 @@ class Outbox:
                 return None
         return None
 
-    def _note(self, note: Heard) -> None:
+    def _note(self, note: ReceivedItem) -> None:
         if note.fault is None:
             self._db.execute(
                 "INSERT INTO heard (device, heard_at, said, drift_ms) VALUES (?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
@@ -279,7 +279,7 @@ class Outbox:
                     return Sealed(id=number, kind=kind, payload=row[0])
             order = "rank DESC, id DESC" if kind is Up.EVENTS else "rank, id"
             rows = self._db.execute(
-                f"SELECT id, rank, body FROM items WHERE kind = ? ORDER BY {order} LIMIT {MAX_ITEMS}",  # noqa: S608 (no input in it)
+                f"SELECT id, rank, body FROM items WHERE kind = ? ORDER BY {order} LIMIT {MAX_ITEMS}",  # noqa: S608
                 [kind],
             ).fetchall()
             if len(rows) < least or not rows:
@@ -330,9 +330,8 @@ class Outbox:
         """Send again everything that is sealed and not acknowledged."""
         with self._lock:
             for kind, order in ((Up.READINGS, "ASC"), (Up.EVENTS, "DESC")):
-                rows = self._db.execute(
-                    f"SELECT id FROM messages WHERE kind = ? ORDER BY id {order}", [kind]
-                )  # noqa: S608
+                query = f"SELECT id FROM messages WHERE kind = ? ORDER BY id {order}"  # noqa: S608
+                rows = self._db.execute(query, [kind])
                 self._unsent[kind] = deque(number for (number,) in rows)
 
     def again(self, kind: Up, boot: str, seqs: Sequence[int]) -> list[Sealed]:

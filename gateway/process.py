@@ -20,21 +20,21 @@ from typing import IO, Any
 import structlog
 
 from domain.wire import BornDevice, Command
-from gateway.bus import Bus
-from gateway.clock import Clock
+from gateway.bus import SerialBus
+from gateway.clock import GatewayClock
 from gateway.commands import Commander
 from gateway.config import BadConfig, Config, MqttTable, SourceTable, load_config, named
-from gateway.desk import Desk
 from gateway.enrolment import Renewal, mend
 from gateway.faces.door import FaceServer, take_faces
 from gateway.faces.tables import FOLDER
-from gateway.faces.vault import Vault, destroy_all
+from gateway.faces.template_store import Vault, destroy_all
 from gateway.fire import FirePort
+from gateway.group_commit import GroupCommitWriter
 from gateway.intake import Intake
 from gateway.outbox import Outbox, OutboxUnusable
 from gateway.pushes import PushServer, Receiver
 from gateway.sources import MqttSource
-from gateway.strangers import Strangers
+from gateway.unknown_devices import UnknownDevices
 from gateway.uplink import Uplink
 from gateway.vision.camera import Camera
 from gateway.vision.fetch import ClipServer
@@ -104,13 +104,13 @@ class Gateway:
         self.boot = f"b{secrets.token_hex(5)}"
         table = self.config.table
         clock = table.clock
-        self.clock = Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
+        self.clock = GatewayClock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
         self._lock = _hold(self.config.outbox_path.parent)
         self.outbox = Outbox(
             self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024
         )
-        self.desk = Desk(self.outbox)
-        self.strangers = Strangers(self.outbox)
+        self.desk = GroupCommitWriter(self.outbox)
+        self.strangers = UnknownDevices(self.outbox)
         self._known: set[str] = set()
         self.intake = Intake(self.config, self.clock, self.outbox, self._known)
         self.commander = Commander(self.desk, self.clock, self._know_people)
@@ -276,7 +276,9 @@ class Gateway:
             self.commander.faces = partial(
                 take_faces, vault, frozenset(door.device for door in faces.doors)
             )
-        buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
+        buses = [
+            driver.part for driver in self._drivers.values() if isinstance(driver.part, SerialBus)
+        ]
         self.commander.use(config, buses)
         born = [
             BornDevice(
@@ -312,7 +314,12 @@ class Gateway:
         wanted: dict[str, Callable[[], Any]] = {}
         for bus in table.bus:
             wanted[f"bus:{bus.name}{tail}{named(bus)}"] = partial(
-                Bus, table=bus, config=config, desk=self.desk, intake=self.intake, clock=self.clock
+                SerialBus,
+                table=bus,
+                config=config,
+                desk=self.desk,
+                intake=self.intake,
+                clock=self.clock,
             )
         for fire in table.fire:
             wanted[f"fire:{fire.port}{tail}{named(fire)}"] = partial(

@@ -23,13 +23,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from devices.pushes import PUSHES
-from devices.pushes.body import MAX_BODY, Push
+from devices.pushes.body import MAX_BODY, PushProfile
 from domain.rejection import Reason, Rejected
 from gateway.config import Config, DeviceTable, MqttTable, SourceTable
-from gateway.desk import Desk, Refused
-from gateway.intake import Intake, Stranger, table_of
+from gateway.group_commit import GroupCommitWriter, WriteRefused
+from gateway.intake import Intake, UnknownDevice, table_of
 from gateway.outbox import Entry
-from gateway.strangers import Strangers
+from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
 
@@ -47,7 +47,11 @@ class Receiver:
     """Takes the bodies of one source, whichever way they come."""
 
     def __init__(
-        self, source: SourceTable | MqttTable, desk: Desk, intake: Intake, strangers: Strangers
+        self,
+        source: SourceTable | MqttTable,
+        desk: GroupCommitWriter,
+        intake: Intake,
+        strangers: UnknownDevices,
     ) -> None:
         self.source, self.push = source, PUSHES[source.kind]
         self.devices: dict[str, DeviceTable] = {
@@ -75,14 +79,14 @@ class Receiver:
                 await held.enter_async_context(self._locks.setdefault(device, asyncio.Lock()))
             return await self._keep(self._intake.pushed(self.devices, found))
 
-    async def _keep(self, taken: list[Entry | Stranger]) -> Taken:
-        unknown = next((entry.native for entry in taken if isinstance(entry, Stranger)), None)
+    async def _keep(self, taken: list[Entry | UnknownDevice]) -> Taken:
+        unknown = next((entry.native for entry in taken if isinstance(entry, UnknownDevice)), None)
         for entry in taken:
-            if isinstance(entry, Stranger):
+            if isinstance(entry, UnknownDevice):
                 self._strangers.spoke(self.source.name, entry.native, self.push.title)
         try:
             await self._desk.put(*(entry for entry in taken if isinstance(entry, Entry)))
-        except Refused:
+        except WriteRefused:
             return Taken(kept=False)
         return Taken(kept=True, unknown=unknown)
 
@@ -162,7 +166,7 @@ class PushServer:
         if isinstance(body, Response):
             return body
         taken = await receiver.take(request.headers.get("content-type", ""), body)
-        push: Push = receiver.push
+        push: PushProfile = receiver.push
         if taken.refused is not None and taken.refused.reason in (
             Reason.UNREADABLE,
             Reason.TOO_LARGE,

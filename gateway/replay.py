@@ -171,7 +171,7 @@ class ReplayFile:
 
     def _instant(self, text: str, latest: datetime | None) -> datetime:
         form = self.layout.time_format
-        local = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007 (zoned below)
+        local = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007
         if local.tzinfo is not None:
             return local.astimezone(UTC)
         first = local.replace(tzinfo=self.layout.timezone, fold=0).astimezone(UTC)

@@ -24,9 +24,9 @@ from paho.mqtt.properties import Properties
 from domain import wire
 from domain.broker import BrokerAddress
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
-from gateway.clock import SAMPLES, Clock, Offset
+from gateway.clock import SAMPLES, GatewayClock, Offset
 from gateway.outbox import Outbox
-from gateway.sender import WINDOW, Sender
+from gateway.sender import WINDOW, OutboxSender
 
 log = structlog.get_logger()
 
@@ -50,15 +50,15 @@ class Uplink:
         *,
         window: int = WINDOW,
         outbox: Outbox | None = None,
-        clock: Clock | None = None,
+        clock: GatewayClock | None = None,
     ) -> None:
         self._estate, self._gateway, self._boot, self._window = estate, gateway, boot, window
         self.outbox = outbox or Outbox(None, boot)
-        self._clock, self.offset = clock or Clock(), Offset()
+        self._clock, self.offset = clock or GatewayClock(), Offset()
         self.on_command: Callable[[wire.Command], None] = lambda _command: None
         self._changed = threading.Condition()
         self.outbox.changed = self._wake
-        self._sender = Sender(self.outbox, self._clock.now_ms, window=window)
+        self._sender = OutboxSender(self.outbox, self._clock.now_ms, window=window)
         self._closing, self._ready = threading.Event(), threading.Event()
         self._born: bytes | None = None
         self._said_state = 0.0

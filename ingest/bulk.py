@@ -79,7 +79,7 @@ class BulkClient(StockClient):
             packets["head"], packets["mid"] = _PUBACK << 8 | 2, numbers
             self._packet_queue(_PUBACK, packets.tobytes(), 0, 1)
 
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 (paho's signature)
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002
         """Read once from the socket, and take every packet that is whole."""
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from domain import wire
 from domain.ids import valid_id
 from ingest.bulk import Frame
-from store.placement import PlacedGateway
+from store.register.placement import PlacedGateway
 
 #: What the contract's types mean here: the same fields, with the ranges that the careful way checks one by one.
 _RANGES: dict[tuple[type, str], Any] = {

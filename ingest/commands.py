@@ -17,8 +17,9 @@ import structlog
 from domain import wire
 from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
-from store import commands, faces
-from store.connect import Connection
+from store.database.connection import Connection
+from store.gateways import commands
+from store.people import faces
 
 log = structlog.get_logger()
 

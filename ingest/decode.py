@@ -20,7 +20,7 @@ from domain.rejection import Reason, Rejected
 from domain.wire import (
     Birth,
     CommandResult,
-    Condition,
+    DeviceCondition,
     Direction,
     EventItem,
     EventKind,
@@ -402,7 +402,7 @@ _WORDS: dict[str, dict[str, tuple[type, bool]]] = {
     },
     EventKind.PLATE: {"direction": (Direction, False)},
     EventKind.HAZARD: {"hazard": (Hazard, True), "state": (HazardState, True)},
-    EventKind.DEVICE: {"condition": (Condition, True), "state": (HazardState, True)},
+    EventKind.DEVICE: {"condition": (DeviceCondition, True), "state": (HazardState, True)},
     EventKind.COMMAND: {"result": (CommandResult, True)},
 }
 

@@ -11,8 +11,8 @@ import structlog
 from domain import sequence, wire
 from domain.wire import Down
 from ingest import metrics
-from store import progress
-from store.connect import Connection
+from store.database.connection import Connection
+from store.ingest import progress
 
 log = structlog.get_logger()
 

@@ -24,8 +24,8 @@ from ingest.bulk import Frame
 from ingest.latest import Latest
 from ingest.ledger import LaneLedger
 from ingest.poison import Poison
-from ingest.write import Outcome, Writer
-from store.connect import InTheWay, Unavailable, Unstorable
+from ingest.write import BatchOutcome, Writer
+from store.database.connection import SerializationConflict, Unavailable, Unstorable
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 BROKER_DROPPED = "$SYS/broker/publish/messages/dropped"
 
 
-class Clock(Protocol):
+class LaneClock(Protocol):
     """The time, for people and for spans."""
 
     def monotonic(self) -> float:
@@ -44,7 +44,7 @@ class Clock(Protocol):
         """Return the wall clock, ms UTC."""
 
 
-class Wire(Protocol):
+class BrokerSession(Protocol):
     """The lane's session at the broker: `ingest.link.Link`, or the simulation's."""
 
     generation: int
@@ -70,7 +70,7 @@ class Wire(Protocol):
         """Send a message."""
 
 
-class Bus(Protocol):
+class NotificationBus(Protocol):
     """Where it is told that something was committed."""
 
     def publish(self, channel: str, message: str) -> None:
@@ -117,15 +117,15 @@ EVENTS = LaneLimits(
 
 
 @dataclass(slots=True)
-class Lane:
+class IngestLane:
     """One lane. `step` never waits longer than the database does; it returns for how long there is nothing to do."""
 
     name: str
-    link: Wire
+    link: BrokerSession
     open_ledger: Callable[[], LaneLedger]
     writer: Writer
-    clock: Clock
-    bus: Bus
+    clock: LaneClock
+    bus: NotificationBus
     poison: Poison
     limits: LaneLimits = READINGS
     #: A factor for waits, so that workers do not come back in the same moment.
@@ -231,7 +231,7 @@ class Lane:
         count, size = len(held), self._bytes
         if size > self.limits.piece or (self._urgent and self._frames):
             count = size = 0
-            for count, frame in enumerate(held, 1):  # noqa: B007 - the count is what is wanted
+            for count, frame in enumerate(held, 1):  # noqa: B007
                 size += len(frame[1])
                 if size >= self.limits.piece:
                     break
@@ -284,7 +284,7 @@ class Lane:
         for attempt in range(self.limits.tries):
             try:
                 outcome = self.writer.write(ledger, frames, self.clock.now_ms())
-            except InTheWay as error:
+            except SerializationConflict as error:
                 metrics.RETRIES.labels("in_the_way").inc()
                 if attempt + 1 == self.limits.tries:
                     raise
@@ -321,7 +321,7 @@ class Lane:
             self.writer.write(ledger, frames, self.clock.now_ms(), whole=why), frames
         )
 
-    def _after_commit(self, outcome: Outcome, frames: list[Frame]) -> None:
+    def _after_commit(self, outcome: BatchOutcome, frames: list[Frame]) -> None:
         """Acknowledge to the broker and to the gateways, and fan out."""
         with metrics.stage(self.name, "acknowledge"):
             self.link.acknowledge(self._generation, [frame[2] for frame in frames if frame[2]])
@@ -381,7 +381,7 @@ class Lane:
                 if latest is not None:
                     ledger.keep_latest(*latest)
                 ledger.commit()
-        except InTheWay:
+        except SerializationConflict:
             # The next value of each point makes it good.
             return
         except Unavailable as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from store.series import Readings
+from store.series.readings import ReadingColumns
 
 
 class Latest:
@@ -16,7 +16,7 @@ class Latest:
         self._value: NDArray[np.float64] = np.zeros(1024)
         self._changed: NDArray[np.bool_] = np.zeros(1024, dtype=bool)
 
-    def offer(self, readings: Readings) -> None:
+    def offer(self, readings: ReadingColumns) -> None:
         """Keep what is newer than what is known."""
         most = int(readings.point.max(initial=-1))
         if most >= len(self._at):

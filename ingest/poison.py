@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ingest.write import Outcome
+from ingest.write import BatchOutcome
 
 
 class Poisoned(Exception):
@@ -44,7 +44,7 @@ class Poison:
                 f"{self._in_a_row} messages in a row could not be stored; see `anju quarantine list`"
             )
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, outcome: BatchOutcome) -> None:
         """Note what a batch led to.
 
         Raises: Poisoned.

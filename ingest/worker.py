@@ -26,15 +26,15 @@ from ingest import metrics
 from ingest.bulk import StockClient, new_client
 from ingest.commands import Dispatcher
 from ingest.gaps import ask_for_gaps
-from ingest.lane import BROKER_DROPPED, EVENTS, READINGS, Lane, LaneLimits
+from ingest.lane import BROKER_DROPPED, EVENTS, READINGS, IngestLane, LaneLimits
 from ingest.link import Link
 from ingest.poison import Poison
 from ingest.write import Writer
-from store import seats
-from store.connect import Connection, Deadline, Unavailable, connect
-from store.ledger import Ledger
-from store.live import EVENTS_CHANNEL, Herald, LiveBus
-from store.placement import Placement
+from store.database.connection import Connection, Deadline, Unavailable, connect
+from store.ingest import leases
+from store.ingest.ledger import PostgresLedger
+from store.live.bus import EVENTS_CHANNEL, BackgroundPublisher, LiveBus
+from store.register.placement import Placement
 
 log = structlog.get_logger()
 
@@ -92,10 +92,10 @@ def filters(seat: str, group: str, *, shared: bool) -> list[str]:
     return [f"$share/{group}/{topic}" if shared else topic]
 
 
-class Seat:
+class LeasedLane:
     """A seat that this worker holds: its lane, driven by a thread of its own."""
 
-    def __init__(self, name: str, lane: Lane, link: Link) -> None:
+    def __init__(self, name: str, lane: IngestLane, link: Link) -> None:
         self.name, self.lane, self.link = name, lane, link
         self.valid_until = 0.0
         self.failed: BaseException | None = None
@@ -149,10 +149,10 @@ class Worker:
         self._shared = readings > 1 and broker.protocol == 5
         self._wanted = seat_names(readings, shared=self._shared)
         self._clock = SystemClock()
-        self._herald = Herald(bus)
+        self._herald = BackgroundPublisher(bus)
         self._poison = Poison(unstorable_in_a_row=self._limits.unstorable_in_a_row)
         self._stopping = threading.Event()
-        self.seats: dict[str, Seat] = {}
+        self.seats: dict[str, LeasedLane] = {}
         self._dispatcher = Dispatcher(self._publish)
 
     def stop(self) -> None:
@@ -188,7 +188,7 @@ class Worker:
         self._check()
         asked = time.monotonic()
         with connection.transaction():
-            held = seats.renew(
+            held = leases.renew(
                 connection, self.name, self._wanted, timedelta(seconds=self._limits.lease_s)
             )
         for name in held.seats - self.seats.keys():
@@ -219,10 +219,10 @@ class Worker:
             clock=time.monotonic,
             make_client=self._make_client,
         )
-        lane = Lane(
+        lane = IngestLane(
             name=name,
             link=link,
-            open_ledger=lambda: Ledger.open(self._dsn),
+            open_ledger=lambda: PostgresLedger.open(self._dsn),
             writer=Writer(Placement(clock=time.monotonic), lane=name),
             clock=self._clock,
             bus=self._herald,
@@ -232,7 +232,7 @@ class Worker:
         )
         if name not in self._wanted:
             link.end()
-        seat = self.seats[name] = Seat(name, lane, link)
+        seat = self.seats[name] = LeasedLane(name, lane, link)
         seat.valid_until = time.monotonic() + limits.lease_s
         log.info("seat_taken", seat=name, worker=self.name)
         seat.start()
@@ -242,7 +242,7 @@ class Worker:
         for name in names:
             self.seats.pop(name).stop()
         with connection.transaction():
-            seats.release(connection, self.name, names)
+            leases.release(connection, self.name, names)
         log.info("seats_given_up", seats=names, worker=self.name)
 
     def _end(self, connection: Connection, name: str) -> None:
@@ -252,7 +252,7 @@ class Worker:
         self.seats[name].link.emptied = True
         self.seats.pop(name).stop()
         with connection.transaction():
-            seats.remove(connection, name)
+            leases.remove(connection, name)
         log.info("seat_ended", seat=name)
 
     def _keep_house(self) -> None:
@@ -287,4 +287,4 @@ class Worker:
         """Hand everything over to the others."""
         self._give_up(connection, list(self.seats))
         with connection.transaction():
-            seats.leave(connection, self.name)
+            leases.leave(connection, self.name)

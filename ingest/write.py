@@ -24,13 +24,13 @@ from ingest.arrival import Arrivals, changed, late_seconds
 from ingest.bulk import Frame
 from ingest.columns import Columns, Route
 from ingest.decode import Decoded, as_message, decode
-from ingest.ledger import Ledger
-from store.connect import AlreadyThere
-from store.ingest_log import Spans, Tally
-from store.placement import PlacedDevice, PlacedGateway, Placement
-from store.progress import ProgressKey
-from store.quarantine import Refused
-from store.series import EventRow, Readings
+from ingest.ledger import BatchLedger
+from store.database.connection import DuplicateKey
+from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.progress import ProgressKey
+from store.ingest.quarantine import QuarantinedMessage
+from store.register.placement import PlacedDevice, PlacedGateway, Placement
+from store.series.readings import EventRow, ReadingColumns
 
 log = structlog.get_logger()
 
@@ -42,12 +42,12 @@ MOST_SKEW = 2**31 - 1
 MAX_ROUTES = 50_000
 
 
-class Unbalanced(Exception):
+class AccountingError(Exception):
     """A bug of ours: something received is not accounted for. The batch is rolled back."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class BatchOutcome:
     """What a batch led to, to be acted on after the commit."""
 
     acks: list[tuple[str, str, wire.Ack]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Outcome:
     states: list[tuple[str, str, int]] = field(default_factory=list)
     #: Events that watch has to look at, as (device's id, event's id).
     to_watch: list[tuple[int, str]] = field(default_factory=list)
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], IngestTally] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
     #: What was refused, whether or not it had been before, by digest.
     refused: set[bytes] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Outcome:
     #: Of each gateway, how far its newest message's clock is from ours, ms.
     skews: dict[int, int] = field(default_factory=dict)
     #: What was read, for the latest values: point, at, value.
-    readings: Readings | None = None
+    readings: ReadingColumns | None = None
 
 
 @dataclass(slots=True)
@@ -79,31 +79,36 @@ class Writer:
     _epoch: int = -1
 
     def write(
-        self, ledger: Ledger, frames: list[Frame], now_ms: int, *, whole: Rejected | None = None
-    ) -> Outcome:
+        self,
+        ledger: BatchLedger,
+        frames: list[Frame],
+        now_ms: int,
+        *,
+        whole: Rejected | None = None,
+    ) -> BatchOutcome:
         """Write a batch and commit it. With `whole` given every message is quarantined for that reason.
 
         Raises: the driver's errors; then nothing of the batch is stored, and it may be tried again.
         """
         try:
             return self._attempt(ledger, frames, now_ms, whole, merge=False)
-        except AlreadyThere:
+        except DuplicateKey:
             # Something of it is stored already: the same again, told apart row by row. A second time it is another worker
             # that stores the same at this moment; then it is done.
             try:
                 return self._attempt(ledger, frames, now_ms, whole, merge=True)
-            except AlreadyThere:
+            except DuplicateKey:
                 return self._attempt(ledger, frames, now_ms, whole, merge=True)
 
     def _attempt(
         self,
-        ledger: Ledger,
+        ledger: BatchLedger,
         frames: list[Frame],
         now_ms: int,
         whole: Rejected | None,
         *,
         merge: bool,
-    ) -> Outcome:
+    ) -> BatchOutcome:
         with ledger.batch(BATCH_SECONDS):
             self.placement.refresh(ledger)
             if self.placement.epoch != self._epoch or len(self.routes) > MAX_ROUTES:
@@ -127,7 +132,7 @@ class Writer:
 
 
 class _Batch:
-    def __init__(self, writer: Writer, ledger: Ledger, now_ms: int) -> None:
+    def __init__(self, writer: Writer, ledger: BatchLedger, now_ms: int) -> None:
         self.writer, self.ledger, self.now_ms = writer, ledger, now_ms
         self.columns = Columns()
         # Rows: the columns' first, then the careful ones. `source` is an index into `topics`.
@@ -142,12 +147,12 @@ class _Batch:
         self.careful: list[tuple[int, int, float, int, int]] = []
         self.events: list[EventRow] = []
         self.event_items: list[tuple[str, wire.EventItem, int]] = []
-        self.refused: list[Refused] = []
+        self.refused: list[QuarantinedMessage] = []
         self.seen: dict[ProgressKey, list[int]] = {}
         self.places: dict[int, tuple[str, str]] = {}
         self.status: list[tuple[Decoded, PlacedGateway]] = []
         self.best_effort: set[int] = set()
-        self.out = Outcome()
+        self.out = BatchOutcome()
 
     # Reading and placing -------------------------------------------------------------------------------------------
 
@@ -407,7 +412,7 @@ class _Batch:
         if instants:
             self.ledger.cover(min(instants), max(instants))
 
-    def store(self, *, merge: bool) -> Outcome:
+    def store(self, *, merge: bool) -> BatchOutcome:
         """Write everything; runs inside the transaction. What several workers may hold at once comes last, in a fixed order."""
         self._store_readings(merge=merge)
         self._store_events()
@@ -426,7 +431,7 @@ class _Batch:
         self._store_progress()
         for key, tally in self.out.tallies.items():
             if not tally.balanced:
-                raise Unbalanced(f"{key}: {tally}")
+                raise AccountingError(f"{key}: {tally}")
         self.ledger.add_tallies(self.out.tallies)
         return self.out
 
@@ -434,7 +439,7 @@ class _Batch:
         if not len(self.at):
             return
         late = late_seconds(self.at, self.received)
-        batch = Readings(at=self.at, point=self.point, value=self.value, late_s=late)
+        batch = ReadingColumns(at=self.at, point=self.point, value=self.value, late_s=late)
         written = self.ledger.write_readings(batch, merge=merge)
         clash = np.zeros(len(batch), dtype=bool)
         clash[written.conflicts] = True
@@ -461,7 +466,7 @@ class _Batch:
             tally.duplicates += old
         if written.fresh.any():
             fresh = written.fresh
-            self.out.readings = Readings(
+            self.out.readings = ReadingColumns(
                 at=self.at[fresh], point=self.point[fresh], value=self.value[fresh]
             )
             self.ledger.mark_dirty(
@@ -505,7 +510,7 @@ class _Batch:
         if passages:
             device, estate, at, received = np.array(passages, dtype=np.int64).T
             self.ledger.mark_dirty(
-                Spans(
+                DirtySpans(
                     device=device.astype(np.int32),
                     estate=estate.astype(np.int32),
                     low=at,
@@ -546,10 +551,10 @@ class _Batch:
         self.places[gateway.id] = (estate, code)
 
     def _refuse(self, topic: str, payload: bytes, why: Rejected) -> None:
-        self.refused.append(Refused(topic=topic, payload=payload, why=why))
+        self.refused.append(QuarantinedMessage(topic=topic, payload=payload, why=why))
 
-    def _tally(self, source: str, kind: str) -> Tally:
-        return self.out.tallies.setdefault((source, str(kind)), Tally())
+    def _tally(self, source: str, kind: str) -> IngestTally:
+        return self.out.tallies.setdefault((source, str(kind)), IngestTally())
 
 
 def source_of(topic: str) -> str:

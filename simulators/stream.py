@@ -24,7 +24,7 @@ CLOCK_BEHIND_MIN = 47
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class ValueSeries:
     """One meter: its device, what it measures, and its readings as columns (ms UTC, register)."""
 
     device: str
@@ -49,7 +49,7 @@ class Present:
             found = self._run[home.index] = run_home(self.city, home, self.days)
         return found
 
-    def meters(self, home: Home) -> list[Series]:
+    def meters(self, home: Home) -> list[ValueSeries]:
         """Return the readings of a home's meters, with what is wrong with them."""
         run = self.registers(home)
         hours = len(run.water_m3)
@@ -69,22 +69,22 @@ class Present:
             keep[begin:end] = False
         elif told and home.story is Story.CLOCK_OFF:
             at = at - CLOCK_BEHIND_MIN * 60_000
-        electricity = Series(
+        electricity = ValueSeries(
             device=energy_meter(home), point="energy_kwh", at=at[keep], value=energy[keep]
         )
         if told and home.story is Story.METER_SWAPPED and 0 < begin < hours:
             fresh = np.round(water[begin:] - water[begin], 3)
             return [
-                Series(
+                ValueSeries(
                     device=water_meter(home), point="water_m3", at=at[:begin], value=water[:begin]
                 ),
-                Series(
+                ValueSeries(
                     device=water_meter(home) + "b", point="water_m3", at=at[begin:], value=fresh
                 ),
                 electricity,
             ]
         return [
-            Series(device=water_meter(home), point="water_m3", at=at[keep], value=water[keep]),
+            ValueSeries(device=water_meter(home), point="water_m3", at=at[keep], value=water[keep]),
             electricity,
         ]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from anju import embedded
-from anju.embedded import Broker, Postgres, Redis
-from store import connect as store_connect
-from store.connect import Connection, connect
-from store.migrate import Level, migrate
+from anju.demo import embedded
+from anju.demo.embedded import Broker, Postgres, Redis
+from store.database import connection as store_connect
+from store.database.connection import Connection, connect
+from store.database.migration import Level, migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ANJU_TEST_DATA", ROOT.parent / "shared" / "dev-data"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import find_program
+from anju.demo.embedded import find_program
 from anju.processes import Child, answers, free_port, start, wait_for
 from tests.conftest import ROOT
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {
     "day_share": 0.62,  # of a day's electricity falls into nine hours of work
@@ -27,7 +27,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
     with np.errstate(invalid="ignore"):
         worked = frame["energy_day_kwh"] > params["day_share"] * frame["energy_kwh"]
@@ -42,7 +42,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 
-def _shops(frame: Frame, params: Params) -> list[Finding]:
+def _shops(frame: UnitDayFrame, params: Params) -> list[Finding]:
     kwh, day = frame["energy_kwh"], frame["energy_day_kwh"]
     with np.errstate(invalid="ignore"):
         worked = (day > params["day_share"] * kwh) & (kwh >= params["least_kwh"])
@@ -62,7 +62,7 @@ def _shops(frame: Frame, params: Params) -> list[Finding]:
     return found
 
 
-def _dormitories(frame: Frame, params: Params) -> list[Finding]:
+def _dormitories(frame: UnitDayFrame, params: Params) -> list[Finding]:
     staying = strangers.read(frame).staying
     with np.errstate(invalid="ignore"):
         crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * np.maximum(
@@ -81,7 +81,7 @@ def _dormitories(frame: Frame, params: Params) -> list[Finding]:
     return found
 
 
-def _episodes(frame: Frame, params: Params, evidence: NDArray[np.float64]) -> list[Episode]:
+def _episodes(frame: UnitDayFrame, params: Params, evidence: NDArray[np.float64]) -> list[Episode]:
     judged = np.where(frame.let & ~frame.declared, evidence, OUTSIDE)
     return episodes(judged, fire=params["fire"], drop=params["drop"])
 
@@ -95,7 +95,7 @@ _FAMILY = {
 }
 
 
-def _finding(frame: Frame, e: Episode, reasons: tuple[str, ...]) -> Finding:
+def _finding(frame: UnitDayFrame, e: Episode, reasons: tuple[str, ...]) -> Finding:
     u, kwh, span = e.unit, frame["energy_kwh"], e.span(frame.days)
     return over_days(
         frame,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params
-from analytics.frame import DAY_MS, Frame, runs, runs_of
+from analytics.frame import DAY_MS, UnitDayFrame, runs, runs_of
 
 DEFAULTS: Params = {
     "warn_hours": 48,  # time without one still interval
@@ -30,7 +30,7 @@ _HOUR_MS = 3_600_000.0
 _HOURS = 20
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
     covered = frame["water_cover"] >= params["min_cover"]
     if frame.partial:
@@ -57,7 +57,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
 
 
 def _without_rest(
-    frame: Frame, flows: NDArray[np.bool_], known: NDArray[np.bool_], least_ms: float
+    frame: UnitDayFrame, flows: NDArray[np.bool_], known: NDArray[np.bool_], least_ms: float
 ) -> list[int]:
     """List the units that went without rest for so long; two days without rest hold a whole one, so whole days are where to look."""
     found = runs_of(flows, 1)
@@ -77,7 +77,7 @@ def _without_rest(
 
 
 def _rest_to_rest(
-    frame: Frame,
+    frame: UnitDayFrame,
     params: Params,
     flows: NDArray[np.bool_],
     known: NDArray[np.bool_],
@@ -119,7 +119,7 @@ def _rest_to_rest(
                 since, started = float(last_still[d]), d
 
 
-def _usual_rest(frame: Frame, params: Params, rested: NDArray[np.bool_], u: int) -> float:
+def _usual_rest(frame: UnitDayFrame, params: Params, rested: NDArray[np.bool_], u: int) -> float:
     """Return the share of its hours in which a home's water stands still on days on which it does at all."""
     days = rested & (frame["water_hours_known"][u] >= _HOURS)
     if np.count_nonzero(days) < params["abstain_days"]:
@@ -129,7 +129,7 @@ def _usual_rest(frame: Frame, params: Params, rested: NDArray[np.bool_], u: int)
 
 
 def _finding(
-    frame: Frame,
+    frame: UnitDayFrame,
     params: Params,
     u: int,
     days: tuple[int, int],

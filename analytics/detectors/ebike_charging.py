@@ -10,12 +10,12 @@ import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, often, rolling
+from analytics.frame import UnitDayFrame, often, rolling
 
 DEFAULTS: Params = {"low_w": 80.0, "high_w": 450.0, "hours": 5.0, "fire": 8.0, "drop": 5.0}
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit by the nights of its electricity meter."""
     level, hours = frame["energy_plateau_w"], frame["energy_plateau_h"]
     with np.errstate(invalid="ignore"):

@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 
 DEFAULTS: Params = {"reversed_days": 4, "within_days": 14, "shown_days": 60}
 
 
 def detect(
-    frame: Frame, params: Params, *, reversed_: bool
+    frame: UnitDayFrame, params: Params, *, reversed_: bool
 ) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit whose registers fell; `reversed_` chooses which of the two is reported."""
     falls: dict[tuple[int, str], set[int]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -23,7 +23,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that has both meters."""
     p = presence.read(frame, params)
     kwh, usual = frame["energy_kwh"], p.usual_kwh[:, None]

@@ -11,7 +11,7 @@ import numpy as np
 from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import OUTSIDE, episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {
     "extra": 2.0,  # strangers who stay
@@ -23,7 +23,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit with its own lock."""
     staying = strangers.read(frame).staying
     over = (staying >= params["extra"]) & (staying < params["dormitory"])

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from analytics import fusion, presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, Mask, count, rolling
+from analytics.frame import Mask, UnitDayFrame, count, rolling
 from analytics.fusion import Weight
 from analytics.presence import Presence
-from domain.people import Who
+from domain.people import PersonKind
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -88,7 +88,7 @@ class _Signs:
     daily: NDArray[np.float32]
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
     signs = _signs(frame, params)
     with np.errstate(invalid="ignore"):
@@ -105,7 +105,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return findings, _abstentions(frame, signs)
 
 
-def _signs(frame: Frame, params: Params) -> _Signs:
+def _signs(frame: UnitDayFrame, params: Params) -> _Signs:
     p = presence.read(frame, params)
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(frame["residents_seen"])
@@ -144,7 +144,7 @@ def _signs(frame: Frame, params: Params) -> _Signs:
     )
 
 
-def _evenings(frame: Frame, u: int, span: slice) -> Mask:
+def _evenings(frame: UnitDayFrame, u: int, span: slice) -> Mask:
     """Tell of every day on which water was used and read by the hour whether it was used early or late."""
     first, last, midnight = (
         frame["water_first_use_at"][u, span],
@@ -184,7 +184,7 @@ def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray
 # Weighing ------------------------------------------------------------------------------------------------------------
 
 
-def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Finding | None:
+def _weigh(frame: UnitDayFrame, params: Params, signs: _Signs, episode: Episode) -> Finding | None:
     """Weigh all evidence about one episode; None where it is not worth a word."""
     u, start = episode.unit, episode.start
     end = frame.days if episode.last is None else episode.last + 1
@@ -238,7 +238,7 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
 
 
 def _access(
-    frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice
+    frame: UnitDayFrame, params: Params, signs: _Signs, u: int, start: int, span: slice
 ) -> list[Weight]:
     lives = signs.known[u] & ~signs.p.empty[u]
     days = int(lives[span].sum())
@@ -338,7 +338,7 @@ def _access(
     return found
 
 
-def _others_come(frame: Frame, u: int, span: slice) -> int:
+def _others_come(frame: UnitDayFrame, u: int, span: slice) -> int:
     """Count the days on which somebody came in and no resident was seen."""
     with np.errstate(invalid="ignore"):
         return int(
@@ -347,11 +347,11 @@ def _others_come(frame: Frame, u: int, span: slice) -> int:
 
 
 def _who_is_gone(
-    frame: Frame, u: int, past: slice, of: int, span: slice, days: int
+    frame: UnitDayFrame, u: int, past: slice, of: int, span: slice, days: int
 ) -> tuple[int, int]:
     """Count the registered residents who were seen before, and those of them who were seen regularly and are not any more."""
     t = frame.tokens.of(u)
-    mine = t.who == Who.RESIDENT
+    mine = t.who == PersonKind.RESIDENT
     tokens, which = np.unique(t.token[mine], return_inverse=True)
     day = t.day[mine]
     before = np.bincount(which[(day >= past.start) & (day < past.stop)], minlength=len(tokens))
@@ -360,7 +360,7 @@ def _who_is_gone(
     return int((before > 0).sum()), int(((expected >= 5) & (now <= 0.2 * expected)).sum())
 
 
-def _plates(frame: Frame, params: Params, u: int, start: int, span: slice) -> list[Weight]:
+def _plates(frame: UnitDayFrame, params: Params, u: int, start: int, span: slice) -> list[Weight]:
     """Weigh whether the household's car passes the gate as it used to."""
     with np.errstate(invalid="ignore"):
         passed, known = frame["cars_seen"][u] > 0, ~np.isnan(frame["cars_seen"][u])
@@ -390,7 +390,7 @@ def _plates(frame: Frame, params: Params, u: int, start: int, span: slice) -> li
 
 
 def _meters(
-    frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice
+    frame: UnitDayFrame, params: Params, signs: _Signs, u: int, start: int, span: slice
 ) -> list[Weight]:
     """Weigh what the meters say: the flat lives while its residents are not seen, and lives differently than before."""
     found = []
@@ -440,7 +440,7 @@ def _meters(
     return found
 
 
-def _by_day_only(frame: Frame, params: Params, u: int, span: slice) -> bool:
+def _by_day_only(frame: UnitDayFrame, params: Params, u: int, span: slice) -> bool:
     evenings = _evenings(frame, u, span)
     if len(evenings) >= 21 and evenings.mean() < params["no_evenings"]:
         return True
@@ -455,7 +455,9 @@ def _lived(amount: NDArray[Any], p: Presence, u: int, span: slice) -> NDArray[np
     return days[~np.isnan(days) & (days > 0.05)]
 
 
-def _seasons(frame: Frame, family: str, amount: NDArray[Any], p: Presence) -> NDArray[np.float64]:
+def _seasons(
+    frame: UnitDayFrame, family: str, amount: NDArray[Any], p: Presence
+) -> NDArray[np.float64]:
     """Return for each day the logarithm of what homes that live use, so that a heat wave changes nobody's ways; NaN for few homes.
 
     Up to so many homes of the frame are asked, the first time that somebody wants to know.
@@ -482,7 +484,7 @@ def _season(season: NDArray[np.float64], span: slice) -> float:
     return 0.0 if np.isnan(days).all() else float(np.nanmean(days))
 
 
-def _told(frame: Frame, params: Params, u: int, start: int, end: int) -> list[Weight]:
+def _told(frame: UnitDayFrame, params: Params, u: int, start: int, end: int) -> list[Weight]:
     found = []
     tips = {
         t.kind
@@ -515,7 +517,7 @@ def _told(frame: Frame, params: Params, u: int, start: int, end: int) -> list[We
     return found
 
 
-def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
+def _abstentions(frame: UnitDayFrame, signs: _Signs) -> list[Abstention]:
     """Say which units could not be judged over the last eight weeks, and for want of what."""
     if frame.days < _NOW:
         return []

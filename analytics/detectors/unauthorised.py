@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, Mask, often, runs_of
+from analytics.frame import Mask, UnitDayFrame, often, runs_of
 from analytics.presence import Presence
-from domain.people import Who
+from domain.people import PersonKind
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -38,7 +38,7 @@ _BACK_DAYS, _HOLIDAY_DAYS = 21, 35
 _FORMER = 0.2
 
 
-def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
+def _evidence(frame: UnitDayFrame, params: Params, p: Presence) -> NDArray[np.float32]:
     """Weigh each day: 1 for a day of someone who lives there, less where it may be workmen, -1 for a day without anyone."""
     hours = frame["water_hours"]
     with np.errstate(invalid="ignore"):
@@ -71,14 +71,14 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
 class _Unlet:
     """The homes that are not let on some day, as a frame of their own, and what is known of those days."""
 
-    frame: Frame
+    frame: UnitDayFrame
     p: Presence
     unlet: Mask
     known: Mask
     weight: NDArray[np.float32]
 
 
-def _unlet(frame: Frame, params: Params) -> _Unlet:
+def _unlet(frame: UnitDayFrame, params: Params) -> _Unlet:
     """Look at the days without a tenancy, once for both detectors; most homes are let."""
     key = ("unlet", *sorted(params.items()))
     if key not in frame.derived:
@@ -98,7 +98,9 @@ def _unlet(frame: Frame, params: Params) -> _Unlet:
     return found
 
 
-def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding], list[Abstention]]:
+def detect(
+    frame: UnitDayFrame, params: Params, *, ended: bool
+) -> tuple[list[Finding], list[Abstention]]:
     """Judge the days without a tenancy; `ended` chooses which of the two is reported."""
     homes = _unlet(frame, params)
     frame, p, known, weight = homes.frame, homes.p, homes.known, homes.weight
@@ -121,7 +123,9 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
     return [finding for finding in found if finding.reasons], abstained
 
 
-def _goes_on(frame: Frame, params: Params, weight: NDArray[np.float32], episode: Episode) -> bool:
+def _goes_on(
+    frame: UnitDayFrame, params: Params, weight: NDArray[np.float32], episode: Episode
+) -> bool:
     """Tell whether life simply went on when the tenancy ended: hardly a pause, or signs of it beyond the time to move out, and from one
     to the next no more than a holiday.
     """
@@ -136,19 +140,21 @@ def _goes_on(frame: Frame, params: Params, weight: NDArray[np.float32], episode:
     return bool(gaps.max() <= _HOLIDAY_DAYS and (signs > end + params["grace_days"]).any())
 
 
-def _former_are_seen(frame: Frame, episode: Episode) -> bool:
+def _former_are_seen(frame: UnitDayFrame, episode: Episode) -> bool:
     """Tell whether it is the former residents who come and go, by their own cards: then they never left for good."""
     span, t = episode.span(frame.days), frame.tokens.of(episode.unit)
-    days = t.day[(t.who == Who.FORMER) & (t.day >= span.start) & (t.day < span.stop)]
+    days = t.day[(t.who == PersonKind.FORMER) & (t.day >= span.start) & (t.day < span.stop)]
     return bool(len(np.unique(days)) >= _FORMER * (span.stop - span.start))
 
 
-def _after_grace(frame: Frame, params: Params, episode: Episode) -> bool:
+def _after_grace(frame: UnitDayFrame, params: Params, episode: Episode) -> bool:
     last = frame.days - 1 if episode.last is None else episode.last
     return bool(last - frame.ended[episode.unit, episode.start] >= params["grace_days"])
 
 
-def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended: bool) -> Finding:
+def _finding(
+    frame: UnitDayFrame, p: Presence, known: Mask, episode: Episode, *, ended: bool
+) -> Finding:
     u = episode.unit
     start = int(frame.ended[u, episode.start]) + 1 if ended else episode.start
     last = episode.last

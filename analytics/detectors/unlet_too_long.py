@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.frame import Frame, Mask
+from analytics.frame import Mask, UnitDayFrame
 
 DEFAULTS: Params = {"warn_days": 365}
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is not let on the last day; of one whose last tenancy nobody knows it counts from the frame's first day."""
     if not frame.days:
         return [], []

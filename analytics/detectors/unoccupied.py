@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of
-from analytics.frame import DAY_MS, Frame, Mask, rolling, runs_of
+from analytics.frame import DAY_MS, Mask, UnitDayFrame, rolling, runs_of
 from analytics.presence import Presence
 
 DEFAULTS: Params = {
@@ -57,7 +57,7 @@ class _Says:
     known: Mask
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
     p = presence.read(frame, params)
     with np.errstate(invalid="ignore"):
@@ -88,7 +88,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return findings, abstentions
 
 
-def _by_lock_alone(frame: Frame, params: Params) -> Mask:
+def _by_lock_alone(frame: UnitDayFrame, params: Params) -> Mask:
     """Tell the days on which a lock is all there is, and a lock by which the household used to come in."""
     alone: Mask = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
     some = np.flatnonzero(alone.any(axis=1))
@@ -125,7 +125,7 @@ def _overflows(trickle: NDArray[Any], none: Mask, broken: Mask, allowance: float
 
 
 def _judge(
-    frame: Frame,
+    frame: UnitDayFrame,
     params: Params,
     says: _Says,
     u: int,
@@ -200,7 +200,7 @@ def _judge(
 
 
 def _longest_ms(
-    frame: Frame, says: _Says, u: int, span: slice, since: float, until: float | None
+    frame: UnitDayFrame, says: _Says, u: int, span: slice, since: float, until: float | None
 ) -> float:
     """Return the longest time within a run in which nobody so much as looked in."""
     visits = span.start + np.flatnonzero(says.visited[u, span])
@@ -212,7 +212,7 @@ def _longest_ms(
     return float((ends - begins).max())
 
 
-def _since(frame: Frame, says: _Says, u: int, a: int) -> float:
+def _since(frame: UnitDayFrame, says: _Says, u: int, a: int) -> float:
     """Return the instant since which nobody was there: the end of the last use, else the start of the first day."""
     if a > 0 and says.p.water_used[u, a - 1]:
         return float(frame["water_last_use_at"][u, a - 1])
@@ -221,7 +221,7 @@ def _since(frame: Frame, says: _Says, u: int, a: int) -> float:
     return float(frame.day_starts[a])
 
 
-def _until(frame: Frame, says: _Says, u: int, b: int) -> float:
+def _until(frame: UnitDayFrame, says: _Says, u: int, b: int) -> float:
     """Return the instant at which someone was there again."""
     if says.p.water_used[u, b]:
         return float(min(frame["water_first_use_at"][u, b], frame.day_starts[b + 1]))
@@ -230,13 +230,13 @@ def _until(frame: Frame, says: _Says, u: int, b: int) -> float:
     return float(frame.day_starts[b])
 
 
-def _noon(frame: Frame, d: int) -> float:
+def _noon(frame: UnitDayFrame, d: int) -> float:
     """Return the middle of a day: it is not known when in it the last drip too many fell."""
     return float((frame.day_starts[d] + frame.day_starts[d + 1]) / 2)
 
 
 def _finding(
-    frame: Frame,
+    frame: UnitDayFrame,
     says: _Says,
     u: int,
     span: slice,

@@ -23,34 +23,29 @@ from analytics import leads
 from anju.bench import nightly
 from anju.processes import answers, free_port, start_anju, wait_for
 from anju.register_files import import_rows
-from casework.keyring import load_keyring, save_keyring, with_new_key
-from casework.people import vault
+from crypto.sealed_values import Scheme
 from domain.access import ALLOWED, Action, Role
 from domain.alerting import (
     Acknowledgement,
     AlertClass,
+    AlertCondition,
     AlertState,
-    Condition,
     Severity,
     Suppression,
 )
-from seals.values import Scheme
-from store import (
-    alert_lists,
-    alerts,
-    audit,
-    commands,
-    facts,
-    health,
-    nights,
-    places,
-    sessions,
-    users,
-    visits,
-)
-from store.alert_lists import Wanted
-from store.alerts import Raise
-from store.connect import Connection, connect
+from privacy import person_vault
+from privacy.keyring import load_keyring, save_keyring, with_new_key
+from store.access import audit, sessions, users
+from store.alerts import alerts, lists
+from store.alerts.alerts import NewAlert
+from store.alerts.lists import AlertFilter
+from store.analytics import nights
+from store.casework import visits
+from store.database import health
+from store.database.connection import Connection, connect
+from store.gateways import commands
+from store.register import places
+from store.series import fact_inputs
 
 DISTRICTS, TODAY = 6, date(2026, 3, 1)
 #: Share of requests by readers of one estate, of a district, of the city.
@@ -98,7 +93,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class City:
+class BenchCity:
     """What requests can name: estates by district, and things of each estate."""
 
     districts: list[list[str]]
@@ -195,7 +190,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
     estates = nights.list_estates(connection)
     homes = {
         estate_id: sorted(
-            places.unit_codes(connection, facts.units_of(connection, estate_id)[:300]).items()
+            places.unit_codes(connection, fact_inputs.units_of(connection, estate_id)[:300]).items()
         )
         for estate_id, _, _ in estates
     }
@@ -206,7 +201,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         unit_id, unit = rng.choice(homes[estate_id])
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
-        wanted = Raise(
+        wanted = NewAlert(
             estate_id=estate_id,
             detector=_DETECTORS[kind],
             subject_kind="unit",
@@ -225,7 +220,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         if rng.random() < 0.8:
             over = AlertState(
                 alert_class=kind,
-                condition=Condition.RETURNED,
+                condition=AlertCondition.RETURNED,
                 acknowledgement=Acknowledgement.CONFIRMED,
                 suppression=Suppression.NONE,
                 ended=True,
@@ -279,7 +274,7 @@ def _people(connection: Connection, keys: Path) -> None:
     assert not report.errors, report.errors
     ring = load_keyring(keys)
     for n, row in enumerate(rows):
-        vault.put(
+        person_vault.put(
             connection,
             ring,
             row["code"],
@@ -364,15 +359,15 @@ def measure(
         child.stop()
 
 
-def _city(connection: Connection) -> City:
+def _city(connection: Connection) -> BenchCity:
     estates = [code for _, code, _ in nights.list_estates(connection)]
     scope = {code: estate_id for estate_id, code, _ in nights.list_estates(connection)}
     leads_only = frozenset({AlertClass.COMPLIANCE})
     wanted = {
-        code: Wanted(estates=(scope[code],), classes=leads_only, open_only=False)
+        code: AlertFilter(estates=(scope[code],), classes=leads_only, open_only=False)
         for code in estates
     }
-    return City(
+    return BenchCity(
         districts=[found for d in range(DISTRICTS) if (found := estates[d::DISTRICTS])],
         of_reader=[estates[n % len(estates)] for n in range(PER_ROLE)],
         units={
@@ -382,7 +377,7 @@ def _city(connection: Connection) -> City:
             for code in estates
         },
         alert_ids={
-            code: [a["id"] for a in alert_lists.list_alerts(connection, wanted[code], limit=50)]
+            code: [a["id"] for a in lists.list_alerts(connection, wanted[code], limit=50)]
             for code in estates
         },
         commands={
@@ -393,7 +388,7 @@ def _city(connection: Connection) -> City:
 
 
 async def _ask(
-    base: str, city: City, *, rate: float, seconds: float, rng: random.Random
+    base: str, city: BenchCity, *, rate: float, seconds: float, rng: random.Random
 ) -> dict[str, Times]:
     found: dict[str, Times] = defaultdict(Times)
     routes = [name for name in ROUTES if name != PAGE]
@@ -426,7 +421,7 @@ async def _ask(
     return dict(found)
 
 
-def _request(city: City, name: str, rng: random.Random) -> tuple[str, str, dict[str, str]]:
+def _request(city: BenchCity, name: str, rng: random.Random) -> tuple[str, str, dict[str, str]]:
     action, path = ROUTES[name]
     role = rng.choice(sorted(ALLOWED[action]))
     (reach,) = rng.choices(list(REACHES), weights=list(REACHES.values()))

@@ -38,7 +38,7 @@ class Result:
 def samples(name: str, rng: random.Random) -> list[bytes]:
     """Make frames as meters and hosts send them, from a seed."""
     encode = CODECS[name].encode
-    at = datetime(2026, 11, 21, 8, 30, 15)  # noqa: DTZ001 (a meter's clock is local)
+    at = datetime(2026, 11, 21, 8, 30, 15)  # noqa: DTZ001
     made: list[Any] = []
     for n in range(FRAMES):
         number = rng.randrange(10**6) / 100
@@ -47,7 +47,7 @@ def samples(name: str, rng: random.Random) -> list[bytes]:
                 dlt645.read_reply(f"{n:012d}", "00010000", dlt645.value_data("00010000", number))
             )
         elif name == "cjt188":
-            what = cjt188.Measured(
+            what = cjt188.Cjt188Value(
                 quantities={"total_m3": number, "month_m3": number}, clock=at, status=0
             )
             made.append(
@@ -68,9 +68,9 @@ def samples(name: str, rng: random.Random) -> list[bytes]:
                 text="三号楼二层走廊烟感",
                 stamp=gb26875.stamp_of(at),
             )
-            unit = gb26875.write_unit(gb26875.Unit(kind=gb26875.PART_STATE, objects=(part,)))
+            unit = gb26875.write_unit(gb26875.Gb26875Unit(kind=gb26875.PART_STATE, objects=(part,)))
             made.append(
-                gb26875.Frame(
+                gb26875.Gb26875Frame(
                     serial=n,
                     command=gb26875.SEND,
                     source="0000000000a1",
@@ -100,14 +100,14 @@ def samples(name: str, rng: random.Random) -> list[bytes]:
                 )
             )
         else:
-            where = modbus.Register(table="holding", address=0, type="float32")
+            where = modbus.ModbusRegister(table="holding", address=0, type="float32")
             made.append(modbus.read_reply(modbus.read_request(n % 247 + 1, where), where, number))
     return [encode(frame) for frame in made]
 
 
 def _ours(name: str) -> Callable[[bytes], Any]:
     decode = CODECS[name].decode
-    where = modbus.Register(table="holding", address=0, type="float32")
+    where = modbus.ModbusRegister(table="holding", address=0, type="float32")
 
     def read(data: bytes) -> Any:
         frame = decode(data)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from domain.calendar import from_ms
-from store.connect import connect
-from store.copying import pack, send, send_rows
-from store.partitions import Partitions
+from store.database.connection import connect
+from store.database.copy import pack, send, send_rows
+from store.database.partitions import Partitions
 
 BATCH = 10_000
 COMMAND = "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)"

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anju import embedded
 from anju.bench.copier import BATCH
 from anju.bench.publisher import (
     DEVICES,
@@ -33,12 +32,13 @@ from anju.bench.publisher import (
     prepare,
     publish_command,
 )
-from anju.embedded import Broker
+from anju.demo import embedded
+from anju.demo.embedded import Broker
 from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
 from domain.calendar import from_ms
-from store import health
-from store.connect import (
+from store.database import health
+from store.database.connection import (
     Connection,
     connect,
     drop_database,
@@ -47,8 +47,8 @@ from store.connect import (
     make_database,
     with_database,
 )
-from store.migrate import Level, migrate
-from store.partitions import Partitions
+from store.database.migration import Level, migrate
+from store.database.partitions import Partitions
 
 #: Seconds that one part may take.
 PATIENCE_S = 180.0

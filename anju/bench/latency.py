@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anju import embedded
 from anju.bench.ingest import (
     BenchFailed,
     fresh,
@@ -25,19 +24,21 @@ from anju.bench.ingest import (
     warm_ms,
 )
 from anju.bench.publisher import DEVICES, ESTATE, GATEWAYS, Load, join, packet, publish_command
+from anju.demo import embedded
 from anju.processes import Child
 from anju.register_files import import_rows
 from domain import wire
-from store import health, progress
-from store.connect import connect
-from store.live import EVENTS_CHANNEL, LiveBus
-from store.migrate import Level
+from store.database import health
+from store.database.connection import connect
+from store.database.migration import Level
+from store.ingest import progress
+from store.live.bus import EVENTS_CHANNEL, LiveBus
 
 MARKER, METER, SMOKE = "marker", "marker-meter", "marker-smoke"
 
 
 @dataclass(slots=True)
-class Spans:
+class LatencySpans:
     """What was measured, seconds."""
 
     to_row: list[float] = field(default_factory=list)
@@ -54,7 +55,7 @@ def percentile(values: list[float], share: float) -> float:
 
 def measure(
     admin_dsn: str, level: Level, home: Path, *, rate: int, seconds_long: int, every_s: float
-) -> Spans:
+) -> LatencySpans:
     """Measure at a load of `rate` messages a second."""
     home.mkdir(parents=True, exist_ok=True)
     broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
@@ -98,9 +99,9 @@ def _register_marker(dsn: str) -> None:
         raise BenchFailed(str(report.errors[0]))
 
 
-def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> Spans:
+def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> LatencySpans:
     """Send markers, and note when each is seen."""
-    spans, sent_at = Spans(), dict[int, float]()
+    spans, sent_at = LatencySpans(), dict[int, float]()
     seen_row, seen_bus, over = dict[int, float](), dict[int, float](), threading.Event()
 
     def watch_rows() -> None:

@@ -24,16 +24,19 @@ from analytics.facts import BoundsOf
 from analytics.history import History, last_whole_day
 from analytics.nightly import blocks, night_clock, run_all
 from analytics.policy import load_policy
-from anju.crew import Engine, crew
 from anju.memory import kept_memory
+from anju.night_workers import NightEngine, crew
 from anju.register_files import import_rows
 from domain.calendar import day_start
-from domain.people import Who
-from store import facts, health, ingest_log, nights, series, unit_days
-from store.connect import Connection, connect
-from store.ingest_log import Spans
-from store.ledger import Ledger
-from store.partitions import Partitions
+from domain.people import PersonKind
+from store.analytics import nights
+from store.database import health
+from store.database.connection import Connection, connect
+from store.database.partitions import Partitions
+from store.ingest import log
+from store.ingest.ledger import PostgresLedger
+from store.ingest.log import DirtySpans
+from store.series import fact_inputs, readings, unit_days
 
 ZONE = ZoneInfo("Asia/Shanghai")
 PER_ESTATE, HISTORY = 2_000, 365
@@ -72,7 +75,9 @@ def measure(
         health.analyze(connection)
         clock = night_clock(today, ZONE).astimezone(UTC)
         began = time.perf_counter()
-        with crew(Engine.PROCESSES if workers > 1 else Engine.HERE, dsn, workers=workers) as spread:
+        with crew(
+            NightEngine.PROCESSES if workers > 1 else NightEngine.HERE, dsn, workers=workers
+        ) as spread:
             report = run_all(
                 connection,
                 load_policy(),
@@ -168,8 +173,10 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
     estate_id = next(row[0] for row in nights.list_estates(connection, estate))
     # That its meters are new to the register is no part of an ordinary night.
     now = datetime.now(UTC)
-    facts.clear_dirty(connection, facts.take_dirty(connection, [estate_id], now)[0], now)
-    ids = facts.units_of(connection, estate_id)
+    fact_inputs.clear_dirty(
+        connection, fact_inputs.take_dirty(connection, [estate_id], now)[0], now
+    )
+    ids = fact_inputs.units_of(connection, estate_id)
     rng = np.random.default_rng([7, number])
     first = today - timedelta(days=HISTORY)
     unlet = np.arange(count) % _UNLET == 0
@@ -188,7 +195,9 @@ def fill_estate(dsn: str, connection: Connection, number: int, count: int, today
         rng,
         today,
     )
-    facts.note_judged(connection, estate_id, today, night_clock(today - timedelta(days=1), ZONE))
+    fact_inputs.note_judged(
+        connection, estate_id, today, night_clock(today - timedelta(days=1), ZONE)
+    )
     connection.commit()
 
 
@@ -254,7 +263,9 @@ def _facts(
     person, home, day = np.nonzero(seen)
     return unit_days.UnitDays(
         token_row=home * HISTORY + day,
-        token=(np.array(units, dtype=np.int64)[home] * 16 + person * 8) | Who.RESIDENT << 1 | 1,
+        token=(np.array(units, dtype=np.int64)[home] * 16 + person * 8)
+        | PersonKind.RESIDENT << 1
+        | 1,
         unit=np.repeat(np.array(units, dtype=np.int32), HISTORY),
         day=np.tile(np.arange(begin, begin + HISTORY, dtype=np.int32), len(units)),
         columns={name: np.ascontiguousarray(column).ravel() for name, column in columns.items()},
@@ -272,8 +283,8 @@ def _readings(
     """Store the readings of every meter up to the new day's end, as ingest does, each at its own second of the hour; the new day's are
     dirty. Those of the days before are what the night needs to know around it, and looks through.
     """
-    meters = facts.devices_of(connection, list(empty))
-    ledger = Ledger.open(dsn)
+    meters = fact_inputs.devices_of(connection, list(empty))
+    ledger = PostgresLedger.open(dsn)
     points = ledger.make_points([(device, name) for _, device, name in meters])
     ledger.commit()
     ledger.close()
@@ -294,15 +305,17 @@ def _readings(
         [0.0 if empty[unit] and name == "water_m3" else step[name] for unit, _, name in meters]
     )
     value = np.round(rng.uniform(10, 500, len(of))[:, None] + rises[:, None] * used, 3)
-    series.write_readings(
+    readings.write_readings(
         connection,
-        series.Readings(at=at.ravel(), point=np.repeat(of, len(hours)), value=value.ravel()),
+        readings.ReadingColumns(
+            at=at.ravel(), point=np.repeat(of, len(hours)), value=value.ravel()
+        ),
     )
     low, high = int(midnight.timestamp() * 1000), at[:, -1]
     device = np.array([d for _, d, _ in meters], dtype=np.int32)
-    ingest_log.mark_dirty(
+    log.mark_dirty(
         connection,
-        Spans(
+        DirtySpans(
             device=device,
             estate=np.full(len(device), estate_id, dtype=np.int32),
             low=np.full(len(device), low),
@@ -320,7 +333,7 @@ def _passages(
     today: date,
 ) -> None:
     """Store who went out in the morning and came home in the evening, over the same days."""
-    locks = {unit: device for unit, device, _ in facts.doors_of(connection, list(homes))}
+    locks = {unit: device for unit, device, _ in fact_inputs.doors_of(connection, list(homes))}
     midnight = int(day_start(today, ZONE).timestamp() * 1000)
     batch = []
     for day in range(-_DAYS_BEFORE, 1):
@@ -338,7 +351,7 @@ def _passages(
                     "outcome": "granted",
                 }
                 batch.append(
-                    series.EventRow(
+                    readings.EventRow(
                         device_id=locks[unit],
                         at_ms=at,
                         event_id=f"{direction}{day}",
@@ -347,7 +360,7 @@ def _passages(
                         received_ms=at,
                     )
                 )
-    series.write_events(connection, batch)
+    readings.write_events(connection, batch)
     connection.commit()
 
 
@@ -355,7 +368,7 @@ def _parts(connection: Connection, clock: datetime) -> Iterator[tuple[float, flo
     """Take the night apart, block by block: read the same frames again, run the detectors over them, and one numpy pass over their columns."""
     policy = load_policy()
     for estate_id, _, _ in nights.list_estates(connection):
-        for block in blocks(facts.units_of(connection, estate_id)):
+        for block in blocks(fact_inputs.units_of(connection, estate_id)):
             history = History(units=block, zone=ZONE)
             began = time.perf_counter()
             history.read(connection, last_whole_day(clock, ZONE))

@@ -49,10 +49,10 @@ def falling_scene(seed: int, seconds: float, crowd: float = 1.0) -> Scene:
     """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as usual."""
     from gateway.vision.falling import Falling
     from gateway.vision.rules import FallingRule
-    from simulators.scenes.facade import Facade
+    from simulators.scenes.facade import FacadeScene
 
     _alone()
-    scene = Facade(seed, seconds=seconds, crowd=crowd)
+    scene = FacadeScene(seed, seconds=seconds, crowd=crowd)
     detector = Falling(FallingRule(heights=sorted(scene.marks), roof_m=scene.roof_m))
     seen = [
         one for t, picture in scene.pictures() for one in detector.see(t, picture)
@@ -76,10 +76,10 @@ def lane_scene(seed: int, seconds: float) -> Scene:
     """Look at one fire lane."""
     from gateway.vision.lane import LaneWatch
     from gateway.vision.rules import LaneRule
-    from simulators.scenes.lane import Lane
+    from simulators.scenes.lane import LaneScene
 
     _alone()
-    scene = Lane(seed, seconds=seconds)
+    scene = LaneScene(seed, seconds=seconds)
     detector = LaneWatch(LaneRule(polygon=scene.polygon, dwell_s=DWELL_S))
     seen = [(t, one) for t, picture in scene.pictures() for one in detector.see(t, picture)]
     on = [(t, one) for t, one in seen if one.state == "on"]
@@ -228,10 +228,10 @@ def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
     from gateway.vision.rules import FallingRule, LaneRule, Rules
     from gateway.vision.stream import read, write_film
     from gateway.vision.watcher import Watcher
-    from simulators.scenes.facade import Facade
+    from simulators.scenes.facade import FacadeScene
 
     _alone()
-    scene = Facade(HELD_OUT, seconds=seconds, throws=2)
+    scene = FacadeScene(HELD_OUT, seconds=seconds, throws=2)
     polygon = [(0.2, 0.95), (0.8, 0.95), (0.6, 0.3), (0.4, 0.3)]
     rules: dict[str, tuple[Rules | None, float]] = {
         "decoding only": (None, 0.25),

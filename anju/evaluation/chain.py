@@ -16,23 +16,23 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.days import People, SupplyDays, dense
 from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf, registers_to_days
-from analytics.frame import Frame, unpack
+from analytics.frame import UnitDayFrame, unpack
 from analytics.history import COLUMNS, make_frame, until
 from analytics.policy import load_policy
+from analytics.supply_days import People, SupplyDays, dense
 from anju.evaluation.baselines import changed_consumption, quiet_by_threshold
 from domain.calendar import day_of, day_starts_ms, from_ms
 from domain.measures import REGISTER_OF, Supply
-from domain.people import Who
+from domain.people import PersonKind
 from simulators.world.city import PER_BUILDING, ZONE, WorldCity
-from simulators.world.meters import Metered, Series, profile_of
+from simulators.world.meters import Metered, MeterSeries, profile_of
 from simulators.world.people import Household
-from simulators.world.stories import Home
+from simulators.world.stories import StoryHome
 from simulators.world.traffic import made, register_rows, truth_of
-from store.homes import Homes
-from store.unit_days import INSTANTS
+from store.register.homes import Homes
+from store.series.unit_days import INSTANTS
 
 #: Homes that are judged together: whole buildings.
 BLOCK = 10 * PER_BUILDING
@@ -42,7 +42,7 @@ _MINUTE_MS = 60_000
 
 
 @dataclass(slots=True, kw_only=True)
-class Said:
+class ReportedFinding:
     """What was said of a home: kind, score, the days it began and ended by what was said, and the first judgement that said it."""
 
     unit: str
@@ -59,7 +59,7 @@ class Said:
 class Judged:
     """A block's outcome: what was said, what is true, how many homes, what could not be judged, and the baselines' scores."""
 
-    said: list[Said] = field(default_factory=list)
+    said: list[ReportedFinding] = field(default_factory=list)
     truth: list[dict[str, Any]] = field(default_factory=list)
     units: int = 0
     abstained: dict[str, set[str]] = field(default_factory=dict)
@@ -105,10 +105,10 @@ def _job(job: tuple[WorldCity, int, int, BoundsOf]) -> Judged:
     return out
 
 
-def _judge(frame: Frame, names: list[str], out: Judged) -> None:
+def _judge(frame: UnitDayFrame, names: list[str], out: Judged) -> None:
     policy = load_policy()
     days = [*range(frame.days - 1 - EVERY * ((frame.days - 1) // EVERY), frame.days, EVERY)]
-    held: dict[tuple[int, str], list[Said]] = {}
+    held: dict[tuple[int, str], list[ReportedFinding]] = {}
     for n in days:
         shown = until(frame, frame.day(n))
         if shown is None:
@@ -131,7 +131,7 @@ def _judge(frame: Frame, names: list[str], out: Judged) -> None:
                 )
                 if match is None:
                     held.setdefault(key, []).append(
-                        Said(
+                        ReportedFinding(
                             unit=names[f.unit - 1],
                             kind=detector.key,
                             score=f.score,
@@ -163,8 +163,8 @@ def _judge(frame: Frame, names: list[str], out: Judged) -> None:
 
 
 def block_frame(
-    city: WorldCity, homes: list[tuple[Home, Household, Metered]], bounds: BoundsOf
-) -> Frame:
+    city: WorldCity, homes: list[tuple[StoryHome, Household, Metered]], bounds: BoundsOf
+) -> UnitDayFrame:
     """Make the frame of some homes, as the store would give it."""
     starts = np.array(day_starts_ms(city.first, city.days, ZONE), dtype=np.float64)
     water, energy = (
@@ -188,7 +188,7 @@ def block_frame(
 
 def _supply(
     city: WorldCity,
-    homes: list[tuple[Home, Household, Metered]],
+    homes: list[tuple[StoryHome, Household, Metered]],
     supply: Supply,
     bounds: BoundsOf,
     starts: NDArray[np.float64],
@@ -213,7 +213,7 @@ def _supply(
 
 
 def _mounted(
-    seen: Metered, series: Series, read: NDArray[np.float64], starts: NDArray[np.float64]
+    seen: Metered, series: MeterSeries, read: NDArray[np.float64], starts: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Tell which of a meter's readings fall into the time for which the register has it at its unit."""
     changed = seen.changed.get(series.supply)
@@ -223,7 +223,7 @@ def _mounted(
 
 
 def _people(
-    city: WorldCity, homes: list[tuple[Home, Household, Metered]]
+    city: WorldCity, homes: list[tuple[StoryHome, Household, Metered]]
 ) -> tuple[People, NDArray[np.int64]]:
     """Add up passages by unit, day and token, as the store's query does."""
     rows = [
@@ -262,7 +262,7 @@ def _people(
     return People(unit=key[:, 0], day=key[:, 1], token=key[:, 2], who=who, **out), doors
 
 
-def _cars(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> NDArray[np.int64]:
+def _cars(city: WorldCity, homes: list[tuple[StoryHome, Household, Metered]]) -> NDArray[np.int64]:
     """Add up what gates saw of registered vehicles by unit and day, as the store's query does; strangers' cars pass on every day."""
     rows = [np.empty((0, 4), dtype=np.int64)]
     for u, (home, _, _) in enumerate(homes):
@@ -299,7 +299,7 @@ def _night(hours: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _token_rows(
-    city: WorldCity, u: int, home: Home, household: Household
+    city: WorldCity, u: int, home: StoryHome, household: Household
 ) -> Iterator[NDArray[np.int64]]:
     fitting = city.fitting(home.index)
     if not fitting.lock and not fitting.terminal:
@@ -318,7 +318,7 @@ def _token_rows(
         night = _night(seen)
         who = _who(registered.get(token), days)
         if not fitting.lock:
-            who = np.where((who == Who.STRANGER) | (token is None), -1, who)
+            who = np.where((who == PersonKind.STRANGER) | (token is None), -1, who)
         number = 0 if token is None else (crc32(token.encode()) << 8)
         yield np.stack(
             [
@@ -337,15 +337,15 @@ def _token_rows(
 
 def _who(person: Any, days: NDArray[np.int64]) -> NDArray[np.int64]:
     if person is None:
-        return np.full(len(days), Who.STRANGER, dtype=np.int64)
-    kind = Who.GUEST if person.role in ("guest", "carer") else Who.RESIDENT
-    who = np.where(days >= person.known_from, kind, Who.STRANGER)
+        return np.full(len(days), PersonKind.STRANGER, dtype=np.int64)
+    kind = PersonKind.GUEST if person.role in ("guest", "carer") else PersonKind.RESIDENT
+    who = np.where(days >= person.known_from, kind, PersonKind.STRANGER)
     if person.known_to is not None:
-        who = np.where(days > person.known_to, Who.FORMER, who)
+        who = np.where(days > person.known_to, PersonKind.FORMER, who)
     return who.astype(np.int64)
 
 
-def _register(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Homes:
+def _register(city: WorldCity, homes: list[tuple[StoryHome, Household, Metered]]) -> Homes:
     rows = register_rows(city, [(home, seen) for home, _, seen in homes])
     unit_of = {
         (city.estate(h.index), city.unit(h.index)): i + 1 for i, (h, _, _) in enumerate(homes)

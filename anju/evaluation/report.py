@@ -12,8 +12,8 @@ from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf
 from anju.evaluation import score
 from anju.evaluation.chain import judge_city, last_day
-from anju.evaluation.score import Tally
-from domain.shares import Rate, rate
+from anju.evaluation.score import ScoreTally
+from domain.proportions import Proportion, rate
 from simulators.world.city import WorldCity
 
 
@@ -21,8 +21,8 @@ def evaluate_cities(
     cities: Sequence[WorldCity], bounds: BoundsOf, progress: Callable[[int], None], processes: int
 ) -> dict[str, Any]:
     """Judge cities one after the other and put the counts together."""
-    totals: dict[str, Tally] = {d.key: Tally() for d in DETECTORS}
-    threshold, rankings = Tally(), []
+    totals: dict[str, ScoreTally] = {d.key: ScoreTally() for d in DETECTORS}
+    threshold, rankings = ScoreTally(), []
     years = 0.0
     for city in cities:
         judged = judge_city(city, bounds, progress, processes)
@@ -36,7 +36,7 @@ def evaluate_cities(
     return {
         "cities": [asdict(city) for city in cities],
         "detectors": [_row(key, total, years) for key, total in totals.items()],
-        "subletting": {k: asdict(v) if isinstance(v, Rate) else v for k, v in ranked.items()},
+        "subletting": {k: asdict(v) if isinstance(v, Proportion) else v for k, v in ranked.items()},
         "threshold": _row("threshold", threshold, years),
         "seeds": [
             {"seed": c.seed, "visits": r.visits, "hits": r.hits, "sublets": r.sublets}
@@ -45,7 +45,7 @@ def evaluate_cities(
     }
 
 
-def _add(total: Tally, more: Tally) -> None:
+def _add(total: ScoreTally, more: ScoreTally) -> None:
     total.leads += more.leads
     total.right += more.right
     total.truths += more.truths
@@ -55,7 +55,7 @@ def _add(total: Tally, more: Tally) -> None:
     total.abstained += more.abstained
 
 
-def _row(key: str, t: Tally, years: float) -> dict[str, Any]:
+def _row(key: str, t: ScoreTally, years: float) -> dict[str, Any]:
     wrong = t.leads - t.right
     return {
         "detector": key,

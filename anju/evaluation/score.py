@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analytics import learning
-from anju.evaluation.chain import Judged, Said
-from domain.shares import rate
+from analytics import calibration
+from anju.evaluation.chain import Judged, ReportedFinding
+from domain.proportions import rate
 
 #: Share of homes that can be visited: the base rate of subletting.
 BUDGET = 0.0035
@@ -33,7 +33,7 @@ LEAST_DAYS = {
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class ScoreTally:
     """Counts of one kind over a city: how many leads were right, how many truths were found, and how late."""
 
     leads: int = 0
@@ -45,17 +45,17 @@ class Tally:
     abstained: int = 0
 
 
-def tally(judged: Judged, kind: str, first: date, last: date) -> Tally:
+def tally(judged: Judged, kind: str, first: date, last: date) -> ScoreTally:
     """Compare the leads of a kind with its truths.
 
     A lead is right where it overlaps a truth of its kind about the same home; a truth is asked for where the city shows it for long enough.
     """
-    out = Tally(
+    out = ScoreTally(
         abstained=len(
             set().union(*(u for k, u in judged.abstained.items() if k.startswith(f"{kind}:")))
         )
     )
-    said: dict[str, list[Said]] = {}
+    said: dict[str, list[ReportedFinding]] = {}
     for s in judged.said:
         if s.kind == kind and s.told:
             said.setdefault(s.unit, []).append(s)
@@ -86,7 +86,7 @@ def tally(judged: Judged, kind: str, first: date, last: date) -> Tally:
     return out
 
 
-def _overlap(said: Said, truth: tuple[date, date, str], last: date) -> bool:
+def _overlap(said: ReportedFinding, truth: tuple[date, date, str], last: date) -> bool:
     return said.start_day <= truth[1] and (said.end_day or last) >= truth[0]
 
 
@@ -133,10 +133,10 @@ def ranked(judged: Judged, last: date) -> Ranked:
     )
 
 
-def vacancy_by_threshold(judged: Judged, first: date, last: date) -> Tally:
+def vacancy_by_threshold(judged: Judged, first: date, last: date) -> ScoreTally:
     """Count the fixed threshold's leads against the truth of unoccupied homes."""
     said = [
-        Said(
+        ReportedFinding(
             unit=unit,
             kind="unoccupied",
             score=1.0,
@@ -163,7 +163,7 @@ def summary(seeds: Sequence[Ranked]) -> dict[str, Any]:
     hits, visits = sum(r.hits for r in seeds), sum(r.visits for r in seeds)
     sublets, base = sum(r.sublets for r in seeds), sum(r.baseline_hits for r in seeds)
     scores = [s for r in seeds for s in r.scores]
-    error, bins = learning.calibration(scores, [t for r in seeds for t in r.came_true])
+    error, bins = calibration.calibration(scores, [t for r in seeds for t in r.came_true])
     return {
         "precision": rate(hits, visits),
         "recall": rate(min(hits, sublets), sublets),

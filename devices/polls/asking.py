@@ -16,7 +16,7 @@ Fields = dict[str, Any] | None | Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class PollQuery:
     """One question. `read` says what a frame that came after it means; without one nothing answers (a broadcast)."""
 
     request: bytes
@@ -34,7 +34,7 @@ def no_command(profile: Profile, name: str, argument: str) -> ValueError:
     )
 
 
-def _no_command(profile: Profile, _address: str, name: str, argument: str) -> Ask:
+def _no_command(profile: Profile, _address: str, name: str, argument: str) -> PollQuery:
     raise no_command(profile, name, argument)
 
 
@@ -52,11 +52,11 @@ class Poll:
     codec: Codec[Any]
     address: Callable[[str], str]
     check: Callable[[Profile], None]
-    asks: Callable[[Profile, str, bool], list[Ask]]
-    set_clock: Callable[[Profile, str, datetime], Ask | None] = lambda _profile, _address, _now: (
-        None
+    asks: Callable[[Profile, str, bool], list[PollQuery]]
+    set_clock: Callable[[Profile, str, datetime], PollQuery | None] = (
+        lambda _profile, _address, _now: None
     )
-    command: Callable[[Profile, str, str, str], Ask] = _no_command
+    command: Callable[[Profile, str, str, str], PollQuery] = _no_command
     combine: Callable[[Profile, dict[str, Any]], dict[str, Any]] = lambda _profile, fields: fields
 
 

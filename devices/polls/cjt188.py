@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from devices.mapping import CLOCK
-from devices.polls.asking import Ask, Fields, Poll, no_command
+from devices.polls.asking import Fields, Poll, PollQuery, no_command
 from devices.profiles import Profile
 from devices.protocols import cjt188 as wire
 from domain.rejection import Rejected
@@ -55,10 +55,10 @@ def _check(profile: Profile) -> None:
             raise ValueError(f"item {item!r}: use one of {', '.join(sorted(_ITEMS))}")
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG001 (one answer holds everything)
+def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:  # noqa: ARG001
     meter_type, edition = _options(profile)
 
-    def read(frame: wire.Frame) -> Fields:
+    def read(frame: wire.Cjt188Frame) -> Fields:
         if frame.address != address or not frame.is_reply:
             return None
         found = wire.measured(frame)
@@ -74,11 +74,11 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG
         return fields
 
     request = wire.read_request(meter_type, address, edition=edition)
-    return [Ask(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=wire.DATA)]
+    return [PollQuery(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=wire.DATA)]
 
 
 def _written(address: str) -> object:
-    def read(frame: wire.Frame) -> Fields:
+    def read(frame: wire.Cjt188Frame) -> Fields:
         if frame.address != address or not frame.is_reply:
             return None
         if frame.control & wire.REFUSAL == wire.REFUSAL:
@@ -89,18 +89,18 @@ def _written(address: str) -> object:
     return read
 
 
-def _write(profile: Profile, address: str, identifier: str, value: bytes) -> Ask:
+def _write(profile: Profile, address: str, identifier: str, value: bytes) -> PollQuery:
     meter_type, edition = _options(profile)
     request = wire.write_request(meter_type, address, identifier, value, edition=edition)
     read = _written(address)
-    return Ask(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=identifier)  # type: ignore[arg-type]
+    return PollQuery(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=identifier)  # type: ignore[arg-type]
 
 
-def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:
+def _set_clock(profile: Profile, address: str, now: datetime) -> PollQuery | None:
     return _write(profile, address, wire.CLOCK, wire.clock_bytes(now))
 
 
-def _command(profile: Profile, address: str, name: str, argument: str) -> Ask:
+def _command(profile: Profile, address: str, name: str, argument: str) -> PollQuery:
     word = {"open": wire.VALVE_OPEN, "close": wire.VALVE_CLOSE}.get(argument)
     if name != "valve" or word is None or "valve" not in profile.commands:
         raise no_command(profile, name, argument)

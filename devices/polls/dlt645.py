@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from devices.mapping import CLOCK, FREEZE
-from devices.polls.asking import Ask, Fields, Poll, slow_items
+from devices.polls.asking import Fields, Poll, PollQuery, slow_items
 from devices.profiles import Profile
 from devices.protocols import dlt645 as wire
 from domain.rejection import Rejected
@@ -43,8 +43,8 @@ def _check(profile: Profile) -> None:
             )
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
-    asks: list[Ask] = []
+def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:
+    asks: list[PollQuery] = []
     for identifier in dict.fromkeys(_split(p.item)[0] for p in profile.points.values() if p.item):
         asks.append(_read(address, identifier))
     if not slow:
@@ -60,8 +60,8 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
     return asks
 
 
-def _read(address: str, identifier: str) -> Ask:
-    def read(frame: wire.Frame) -> Fields:
+def _read(address: str, identifier: str) -> PollQuery:
+    def read(frame: wire.Dlt645Frame) -> Fields:
         if frame.address != address or not frame.is_reply:
             return None
         refusal = frame.control & wire.REFUSAL == wire.REFUSAL
@@ -72,7 +72,7 @@ def _read(address: str, identifier: str) -> Ask:
             return data
         return _fields(identifier, data)
 
-    return Ask(
+    return PollQuery(
         request=wire.WAKE_UP + wire.CODEC.encode(wire.read_request(address, identifier)),
         read=read,
         what=identifier,
@@ -111,8 +111,8 @@ def _combine(profile: Profile, fields: dict[str, object]) -> dict[str, object]:
     return fields
 
 
-def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:  # noqa: ARG001 (a broadcast)
-    return Ask(
+def _set_clock(profile: Profile, address: str, now: datetime) -> PollQuery | None:  # noqa: ARG001
+    return PollQuery(
         request=wire.WAKE_UP + wire.CODEC.encode(wire.set_time(now)),
         read=None,
         what="broadcast time",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from devices.mapping import CLOCK
-from devices.polls.asking import Ask, Fields, Poll
+from devices.polls.asking import Fields, Poll, PollQuery
 from devices.profiles import Profile
 from devices.protocols import mbus as wire
 from domain.rejection import Rejected
@@ -61,16 +61,16 @@ def fields_of(telegram: wire.Telegram) -> dict[str, object]:
     return fields
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG001 (one answer holds everything)
+def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:  # noqa: ARG001
     number = int(address)
 
-    def read(frame: wire.Frame) -> Fields:
+    def read(frame: wire.MbusFrame) -> Fields:
         if frame.information is None or frame.address != number:
             return None
         telegram = wire.read_telegram(frame)
         return telegram if isinstance(telegram, Rejected) else fields_of(telegram)
 
-    return [Ask(request=wire.CODEC.encode(wire.ask(number)), read=read, what="user data")]
+    return [PollQuery(request=wire.CODEC.encode(wire.ask(number)), read=read, what="user data")]
 
 
 POLL = Poll(name="mbus", codec=wire.CODEC, address=_address, check=_check, asks=_asks)

@@ -6,14 +6,14 @@ count from zero, as on the wire. A command names its coil or register and what e
 
 from __future__ import annotations
 
-from devices.polls.asking import Ask, Fields, Poll, no_command, slow_items
+from devices.polls.asking import Fields, Poll, PollQuery, no_command, slow_items
 from devices.profiles import Profile
 from devices.protocols import modbus as wire
 from devices.protocols.framing import Codec
 from domain.rejection import Rejected
 
 
-def register(item: str) -> wire.Register:
+def register(item: str) -> wire.ModbusRegister:
     """Read an item.
 
     Raises: ValueError.
@@ -34,7 +34,7 @@ def register(item: str) -> wire.Register:
     address = int(parts[1]) if parts[1].isdecimal() else -1
     if not 0 <= address <= 65_535:
         raise ValueError(f"item {item!r}: the address lies between 0 and 65535")
-    return wire.Register(table=table, address=address, type=kind, word_order=order)
+    return wire.ModbusRegister(table=table, address=address, type=kind, word_order=order)
 
 
 def _address(text: str) -> str:
@@ -56,12 +56,12 @@ def _check(profile: Profile) -> None:
             )
 
 
-def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
-    def ask(address: str, item: str) -> Ask:
+def _poll(name: str, codec: Codec[wire.ModbusFrame]) -> Poll:
+    def ask(address: str, item: str) -> PollQuery:
         where = register(item)
         request = wire.read_request(int(address), where, transaction=where.address)
 
-        def read(frame: wire.Frame) -> Fields:
+        def read(frame: wire.ModbusFrame) -> Fields:
             if frame.device != request.device or (
                 name == "modbus-tcp" and frame.transaction != request.transaction
             ):
@@ -71,13 +71,13 @@ def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
             value = wire.value_of(frame, where)
             return value if isinstance(value, Rejected) else {} if value is None else {item: value}
 
-        return Ask(request=codec.encode(request), read=read, what=item)
+        return PollQuery(request=codec.encode(request), read=read, what=item)
 
-    def asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
+    def asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:
         items = list(dict.fromkeys(p.item for p in profile.points.values() if p.item))
         return [ask(address, item) for item in items + (slow_items(profile) if slow else [])]
 
-    def command(profile: Profile, address: str, word: str, argument: str) -> Ask:
+    def command(profile: Profile, address: str, word: str, argument: str) -> PollQuery:
         words = profile.commands.get(word, {})
         if argument not in words or argument == "item":
             raise no_command(profile, word, argument)
@@ -86,7 +86,7 @@ def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
             int(address), where, int(words[argument]), transaction=where.address
         )
 
-        def read(frame: wire.Frame) -> Fields:
+        def read(frame: wire.ModbusFrame) -> Fields:
             if frame.device != request.device or frame.pdu[0] & 0x7F != request.pdu[0]:
                 return None
             if frame.pdu[0] & 0x80:
@@ -94,7 +94,7 @@ def _poll(name: str, codec: Codec[wire.Frame]) -> Poll:
                 return refusal if isinstance(refusal, Rejected) else {}
             return {} if frame.pdu == request.pdu else None
 
-        return Ask(request=codec.encode(request), read=read, what=f"{word} {argument}")
+        return PollQuery(request=codec.encode(request), read=read, what=f"{word} {argument}")
 
     return Poll(name=name, codec=codec, address=_address, check=_check, asks=asks, command=command)
 

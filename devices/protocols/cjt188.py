@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
+from devices.protocols.framing import MORE, Codec, FrameBoundary, bcd, end_fault, refused, to_bcd
 from domain.rejection import Reason, Rejected
 
 NAME = "cjt188"
@@ -41,7 +41,7 @@ LONGEST = 13 + 255
 _HIGH = frozenset((0x81, 0x90, 0xA0, 0xD1, 0xD2))
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Cjt188Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame: the meter's type and address as printed on it, the control code, and the data."""
 
     meter_type: int
@@ -77,7 +77,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Cjt188Value:
     """What 901FH carries. Quantities by name in m³, kWh, kW, m³/h, °C and h; None where the meter shows no number.
 
     `status` is None where a maker leaves it out.
@@ -88,10 +88,10 @@ class Measured:
     status: int | None
 
 
-def _cut(data: bytes) -> Cut[Frame]:
+def _cut(data: bytes) -> FrameBoundary[Cjt188Frame]:
     start = data.find(0x68)
     if start:
-        return Cut(start if start > 0 else len(data))
+        return FrameBoundary(start if start > 0 else len(data))
     if len(data) < 11:
         return MORE
     size = 13 + data[10]
@@ -99,17 +99,17 @@ def _cut(data: bytes) -> Cut[Frame]:
         return MORE
     fault = end_fault(NAME, data, 0, size)
     if fault is not None:
-        return Cut(1, fault)
-    frame = Frame(
+        return FrameBoundary(1, fault)
+    frame = Cjt188Frame(
         meter_type=data[1],
         address=data[8:1:-1].hex().upper(),
         control=data[9],
         data=data[11 : size - 2],
     )
-    return Cut(size, frame)
+    return FrameBoundary(size, frame)
 
 
-def _encode(frame: Frame) -> bytes:
+def _encode(frame: Cjt188Frame) -> bytes:
     address = bytes.fromhex(frame.address)[::-1]
     if len(address) != 7 or len(frame.data) > 255:
         raise ValueError(f"{NAME}: an address has 14 digits and data at most 255 bytes")
@@ -122,7 +122,7 @@ def _encode(frame: Frame) -> bytes:
     return body + bytes((sum(body) & 0xFF, 0x16))
 
 
-CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
+CODEC: Codec[Cjt188Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
 
 # Messages ------------------------------------------------------------------------------------------------------------
 
@@ -135,11 +135,11 @@ def identifier_bytes(identifier: str, edition: int) -> bytes:
 
 def read_request(
     meter_type: int, address: str, identifier: str = DATA, *, serial: int = 0, edition: int = 2018
-) -> Frame:
+) -> Cjt188Frame:
     """Ask a meter for one identifier."""
     control = READ_ADDRESS if identifier == ADDRESS else READ
     data = identifier_bytes(identifier, edition) + bytes((serial,))
-    return Frame(meter_type=meter_type, address=address, control=control, data=data)
+    return Cjt188Frame(meter_type=meter_type, address=address, control=control, data=data)
 
 
 def write_request(
@@ -150,15 +150,15 @@ def write_request(
     *,
     serial: int = 0,
     edition: int = 2018,
-) -> Frame:
+) -> Cjt188Frame:
     """Write one identifier: the clock, the valve."""
     data = identifier_bytes(identifier, edition) + bytes((serial,)) + value
-    return Frame(meter_type=meter_type, address=address, control=WRITE, data=data)
+    return Cjt188Frame(meter_type=meter_type, address=address, control=WRITE, data=data)
 
 
-def reply(request: Frame, meter_type: int, address: str, value: bytes = b"") -> Frame:
+def reply(request: Cjt188Frame, meter_type: int, address: str, value: bytes = b"") -> Cjt188Frame:
     """Answer a request, in its own byte order and with its number."""
-    return Frame(
+    return Cjt188Frame(
         meter_type=meter_type,
         address=address,
         control=request.control | REPLY,
@@ -166,10 +166,12 @@ def reply(request: Frame, meter_type: int, address: str, value: bytes = b"") -> 
     )
 
 
-def error_reply(request: Frame, meter_type: int, address: str, status: int = 0) -> Frame:
+def error_reply(
+    request: Cjt188Frame, meter_type: int, address: str, status: int = 0
+) -> Cjt188Frame:
     """Refuse a request."""
     data = bytes((request.serial or 0,)) + status.to_bytes(2, "little")
-    return Frame(
+    return Cjt188Frame(
         meter_type=meter_type,
         address=address,
         control=(request.control & 0x3F) | REFUSAL,
@@ -188,7 +190,7 @@ def clock_of(data: bytes) -> datetime | None:
     if len(data) != 7 or not digits.isdecimal():
         return None
     try:
-        return datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007 (a meter's clock is local; the gateway knows the zone)
+        return datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007
     except ValueError:
         return None
 
@@ -228,7 +230,7 @@ _HEAT = (
 _HEAT_REST = (("supply_c", 2), ("return_c", 2), ("working_h", 0))
 
 
-def measured(frame: Frame) -> Measured | Rejected:
+def measured(frame: Cjt188Frame) -> Cjt188Value | Rejected:
     """Read the reply to 901FH; its layout follows the meter's type.
 
     A refusal of the meter and a frame that is no such reply are Rejected.
@@ -254,7 +256,7 @@ def measured(frame: Frame) -> Measured | Rejected:
             for n, (name, uom, decimals) in enumerate(layout)
             if len(body) >= 5 * n + 5
         }
-        return Measured(quantities=amounts, clock=None, status=None)
+        return Cjt188Value(quantities=amounts, clock=None, status=None)
     if len(body) < size:
         return refused(
             NAME,
@@ -270,7 +272,7 @@ def measured(frame: Frame) -> Measured | Rejected:
             digits = bcd(body[at + 3 * n : at + 3 * n + 3])
             found[name] = None if digits is None else digits / 10**decimals
         at += 9
-    return Measured(
+    return Cjt188Value(
         quantities=found,
         clock=clock_of(body[at : at + 7]),
         status=int.from_bytes(body[at + 7 : at + 9], "little"),
@@ -284,7 +286,7 @@ def _amount(data: bytes, uom: str, decimals: int) -> float | None:
     return float(digits * unit[1] / 10**decimals)
 
 
-def measured_bytes(meter_type: int, what: Measured) -> bytes:
+def measured_bytes(meter_type: int, what: Cjt188Value) -> bytes:
     """Write what 901FH carries, as a meter of a type would.
 
     Raises: ValueError for an amount that does not fit.

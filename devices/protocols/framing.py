@@ -17,7 +17,7 @@ from domain.rejection import Reason, Rejected
 T = TypeVar("T")
 
 
-class Cut(NamedTuple, Generic[T]):
+class FrameBoundary(NamedTuple, Generic[T]):
     """What stands at the start of a buffer: `size` bytes belong to `found`; size 0 asks for more bytes."""
 
     size: int
@@ -25,7 +25,7 @@ class Cut(NamedTuple, Generic[T]):
 
 
 #: More bytes are needed to tell.
-MORE: Cut[Any] = Cut(0)
+MORE: FrameBoundary[Any] = FrameBoundary(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Codec(Generic[T]):
     """A protocol with frames. `longest` is the most bytes that a frame can have."""
 
     name: str
-    cut: Callable[[bytes], Cut[T]]
+    cut: Callable[[bytes], FrameBoundary[T]]
     encode: Callable[[T], bytes]
     longest: int
 
@@ -48,7 +48,7 @@ class Codec(Generic[T]):
             if cut.found is not None or cut.size == 0:
                 break
         # Not the plain case: look at every byte to say what is wrong.
-        stream = Stream(self)
+        stream = FrameStream(self)
         found = stream.feed(data) + stream.flush()
         frames = [item for item in found if not isinstance(item, Rejected)]
         if len(frames) == 1 and not stream.trailing:
@@ -68,7 +68,7 @@ class Codec(Generic[T]):
         )
 
 
-class Stream(Generic[T]):
+class FrameStream(Generic[T]):
     """One direction of one line. `skipped` counts the bytes that belonged to no frame."""
 
     def __init__(self, codec: Codec[T]) -> None:

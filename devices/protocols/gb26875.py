@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, refused, sum_fault
+from devices.protocols.framing import MORE, Codec, FrameBoundary, refused, sum_fault
 from domain.rejection import Reason, Rejected
 
 NAME = "gb26875"
@@ -30,7 +30,7 @@ LONGEST = 30 + LONGEST_UNIT
 DESCRIPTION = 31
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Gb26875Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame. Addresses are twelve hex digits, high byte first; `stamp` is the sender's time as it was sent."""
 
     serial: int
@@ -103,7 +103,7 @@ class TransmitterState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Gb26875Clock:
     """Types 8, 28 and 90: a time that is told or set."""
 
     stamp: bytes
@@ -116,11 +116,11 @@ class Plain:
     data: bytes
 
 
-Object = SystemState | PartState | Analog | Operation | TransmitterState | Clock | Plain
+Object = SystemState | PartState | Analog | Operation | TransmitterState | Gb26875Clock | Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Gb26875Unit:
     """An application unit: its type and its information objects."""
 
     kind: int
@@ -175,19 +175,19 @@ QUANTITIES: dict[int, tuple[str, float]] = {
 }
 
 
-def _cut(data: bytes) -> Cut[Frame]:
+def _cut(data: bytes) -> FrameBoundary[Gb26875Frame]:
     start = data.find(b"@@")
     if start < 0:
         # The last byte may be the first half of a start.
         keep = 1 if data.endswith(b"@") else 0
-        return Cut(len(data) - keep) if len(data) > keep else MORE
+        return FrameBoundary(len(data) - keep) if len(data) > keep else MORE
     if start:
-        return Cut(start)
+        return FrameBoundary(start)
     if len(data) < 26:
         return MORE
     length = int.from_bytes(data[24:26], "little")
     if length > LONGEST_UNIT:
-        return Cut(
+        return FrameBoundary(
             1,
             refused(
                 NAME, Reason.BAD_FRAME, f"a unit of {length} bytes; the limit is {LONGEST_UNIT}"
@@ -197,13 +197,13 @@ def _cut(data: bytes) -> Cut[Frame]:
     if len(data) < size:
         return MORE
     if data[size - 2 : size] != b"##":
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, "does not end with ##"))
+        return FrameBoundary(1, refused(NAME, Reason.BAD_FRAME, "does not end with ##"))
     fault = sum_fault(NAME, data[2 : size - 3], data[size - 3])
     if fault is not None:
-        return Cut(1, fault)
-    return Cut(
+        return FrameBoundary(1, fault)
+    return FrameBoundary(
         size,
-        Frame(
+        Gb26875Frame(
             serial=int.from_bytes(data[2:4], "little"),
             version=data[4:6],
             stamp=data[6:12],
@@ -215,7 +215,7 @@ def _cut(data: bytes) -> Cut[Frame]:
     )
 
 
-def _encode(frame: Frame) -> bytes:
+def _encode(frame: Gb26875Frame) -> bytes:
     source, destination = bytes.fromhex(frame.source)[::-1], bytes.fromhex(frame.destination)[::-1]
     if (
         len(source) != 6
@@ -239,7 +239,7 @@ def _encode(frame: Frame) -> bytes:
     return b"@@" + body + bytes((sum(body) & 0xFF,)) + b"##"
 
 
-CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
+CODEC: Codec[Gb26875Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
 
 # Application units ---------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ _SIZES = {
 }
 
 
-def read_unit(data: bytes) -> Unit | Rejected:
+def read_unit(data: bytes) -> Gb26875Unit | Rejected:
     """Read an application unit: type, number of objects, objects."""
     if len(data) < 2:
         return refused(
@@ -268,14 +268,14 @@ def read_unit(data: bytes) -> Unit | Rejected:
     kind, count, body = data[0], data[1], data[2:]
     size = _SIZES.get(kind)
     if size is None:
-        return Unit(kind=kind, objects=(Plain(data=body),))
+        return Gb26875Unit(kind=kind, objects=(Plain(data=body),))
     if len(body) != size * count:
         return refused(
             NAME,
             Reason.BAD_FRAME,
             f"type {kind}: {count} objects have {size * count} bytes, not {len(body)}",
         )
-    return Unit(
+    return Gb26875Unit(
         kind=kind,
         objects=tuple(_object(kind, body[i : i + size]) for i in range(0, len(body), size)),
     )
@@ -314,10 +314,10 @@ def _object(kind: int, d: bytes) -> Object:
         return TransmitterState(state=d[0], stamp=d[1:7])
     if kind == SYSTEM_CLOCK:
         return Plain(data=d)
-    return Clock(stamp=d)
+    return Gb26875Clock(stamp=d)
 
 
-def write_unit(unit: Unit) -> bytes:
+def write_unit(unit: Gb26875Unit) -> bytes:
     """Write an application unit.
 
     Raises: ValueError for what does not fit.
@@ -342,7 +342,7 @@ def _object_bytes(o: Object) -> bytes:
         return head + bytes((o.flags, o.operator)) + o.stamp
     if isinstance(o, TransmitterState):
         return bytes((o.state,)) + o.stamp
-    return o.stamp if isinstance(o, Clock) else o.data
+    return o.stamp if isinstance(o, Gb26875Clock) else o.data
 
 
 def _text(data: bytes) -> str:
@@ -370,14 +370,14 @@ def clock_of(stamp: bytes) -> datetime | None:
     """Read a local time; None where the bytes name no time that exists."""
     try:
         second, minute, hour, day, month, year = stamp
-        return datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001 (local; the gateway knows the zone)
+        return datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001
     except ValueError:
         return None
 
 
-def confirm(frame: Frame, at: datetime) -> Frame:
+def confirm(frame: Gb26875Frame, at: datetime) -> Gb26875Frame:
     """Confirm a frame: its own serial and addresses the other way round (clause 6.4)."""
-    return Frame(
+    return Gb26875Frame(
         serial=frame.serial,
         version=frame.version,
         command=CONFIRM,
@@ -387,10 +387,10 @@ def confirm(frame: Frame, at: datetime) -> Frame:
     )
 
 
-def set_clock(serial: int, source: str, destination: str, at: datetime) -> Frame:
+def set_clock(serial: int, source: str, destination: str, at: datetime) -> Gb26875Frame:
     """Set the device's clock (type 90)."""
-    unit = write_unit(Unit(kind=SET_CLOCK, objects=(Clock(stamp=stamp_of(at)),)))
-    return Frame(
+    unit = write_unit(Gb26875Unit(kind=SET_CLOCK, objects=(Gb26875Clock(stamp=stamp_of(at)),)))
+    return Gb26875Frame(
         serial=serial,
         command=CONTROL,
         source=source,
@@ -400,10 +400,12 @@ def set_clock(serial: int, source: str, destination: str, at: datetime) -> Frame
     )
 
 
-def inspect_post(serial: int, source: str, destination: str, at: datetime, minutes: int) -> Frame:
+def inspect_post(
+    serial: int, source: str, destination: str, at: datetime, minutes: int
+) -> Gb26875Frame:
     """Ask whether somebody is at the post (查岗, type 91): to be answered at the device within some minutes."""
-    unit = write_unit(Unit(kind=INSPECT_POST, objects=(Plain(data=bytes((minutes,))),)))
-    return Frame(
+    unit = write_unit(Gb26875Unit(kind=INSPECT_POST, objects=(Plain(data=bytes((minutes,))),)))
+    return Gb26875Frame(
         serial=serial,
         command=CONTROL,
         source=source,

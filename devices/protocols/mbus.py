@@ -14,8 +14,8 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
-from devices.protocols.mbus_units import Unit, unit_of
+from devices.protocols.framing import MORE, Codec, FrameBoundary, bcd, end_fault, refused, to_bcd
+from devices.protocols.mbus_units import MbusUnit, unit_of
 from domain.rejection import Reason, Rejected
 
 NAME = "mbus"
@@ -30,7 +30,7 @@ SELECTED, BROADCAST = 0xFD, 0xFF
 LONGEST = 261
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class MbusFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame. A short one has no `information`; the single byte E5 has nothing at all (`control` None)."""
 
     control: int | None = None
@@ -40,7 +40,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: The answer to a command.
-ACK = Frame()
+ACK = MbusFrame()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Record:
     storage: int = 0
     tariff: int = 0
     subunit: int = 0
-    unit: Unit | None = None
+    unit: MbusUnit | None = None
     #: A finite number in `unit.uom`, a datetime, a text; None where the meter shows none (digits that are not decimal).
     content: float | datetime | str | None = None
 
@@ -73,35 +73,36 @@ class Telegram:
     rest: bytes = b""
 
 
-def _cut(data: bytes) -> Cut[Frame]:
+def _cut(data: bytes) -> FrameBoundary[MbusFrame]:
     first = data[0]
     if first == 0xE5:
-        return Cut(1, ACK)
+        return FrameBoundary(1, ACK)
     if first == 0x10:
         if len(data) < 5:
             return MORE
         if data[4] != 0x16 or (data[1] + data[2]) & 0xFF != data[3]:
-            return Cut(1)
-        return Cut(5, Frame(control=data[1], address=data[2]))
+            return FrameBoundary(1)
+        return FrameBoundary(5, MbusFrame(control=data[1], address=data[2]))
     if first != 0x68:
-        return Cut(1)
+        return FrameBoundary(1)
     if len(data) < 4:
         return MORE
     length = data[1]
     if data[2] != length or data[3] != 0x68 or length < 3:
-        return Cut(1)
+        return FrameBoundary(1)
     size = length + 6
     if len(data) < size:
         return MORE
     fault = end_fault(NAME, data, 4, size)
     if fault is not None:
-        return Cut(1, fault)
-    return Cut(
-        size, Frame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2])
+        return FrameBoundary(1, fault)
+    return FrameBoundary(
+        size,
+        MbusFrame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2]),
     )
 
 
-def _encode(frame: Frame) -> bytes:
+def _encode(frame: MbusFrame) -> bytes:
     if frame.control is None:
         return b"\xe5"
     if frame.information is None:
@@ -114,24 +115,24 @@ def _encode(frame: Frame) -> bytes:
     return bytes((0x68, len(body), len(body), 0x68)) + body + bytes((sum(body) & 0xFF, 0x16))
 
 
-CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
+CODEC: Codec[MbusFrame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
 
 
-def ask(address: int) -> Frame:
+def ask(address: int) -> MbusFrame:
     """Ask a meter for its data (REQ_UD2)."""
-    return Frame(control=ASK, address=address)
+    return MbusFrame(control=ASK, address=address)
 
 
-def select(identity: str) -> Frame:
+def select(identity: str) -> MbusFrame:
     """Address a meter by its number, whoever made it; it acknowledges, and answers at FDH from then on."""
     data = to_bcd(int(identity), 4) + b"\xff\xff\xff\xff"
-    return Frame(control=SEND, address=SELECTED, information=0x52, data=data)
+    return MbusFrame(control=SEND, address=SELECTED, information=0x52, data=data)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def read_telegram(frame: Frame) -> Telegram | Rejected:
+def read_telegram(frame: MbusFrame) -> Telegram | Rejected:
     """Read a meter's answer."""
     if frame.information in (VARIABLE, VARIABLE_HIGH):
         return _variable(frame.data, "little" if frame.information == VARIABLE else "big")
@@ -255,7 +256,7 @@ def _variable_length(lvar: int) -> int:
 
 
 def _content(
-    coding: int, raw: bytes, unit: Unit | None, little: bool
+    coding: int, raw: bytes, unit: MbusUnit | None, little: bool
 ) -> float | datetime | str | None:
     if coding == 0x0D:
         return _variable_content(raw, little)
@@ -292,7 +293,7 @@ def _variable_content(raw: bytes, little: bool) -> float | str | None:
     return float(int.from_bytes(body, "little", signed=True)) if body else None
 
 
-def _scaled(number: float, unit: Unit | None) -> float:
+def _scaled(number: float, unit: MbusUnit | None) -> float:
     if unit is None:
         return float(number)
     # A power of ten is divided by, not multiplied with its inverse: 742 / 10⁴ is the 0.0742 that the meter shows.
@@ -334,7 +335,7 @@ def _time(value: bytes) -> datetime | None:
         year = (day & 0xE0) >> 5 | (rest & 0xF0) >> 1
         # Two digits of a year below 81 are of this century (annex A), unless the hundreds are told.
         century = 1900 + 100 * hundreds if hundreds else (2000 if year <= 80 else 1900)
-        return datetime(century + year, rest & 0x0F, day & 0x1F, hour, minute, second)  # noqa: DTZ001 (local)
+        return datetime(century + year, rest & 0x0F, day & 0x1F, hour, minute, second)  # noqa: DTZ001
     except ValueError:
         return None
 
@@ -390,30 +391,30 @@ def _fixed(d: bytes, order: str) -> Telegram | Rejected:
     )
 
 
-def fixed_unit(code: int) -> Unit | None:
+def fixed_unit(code: int) -> MbusUnit | None:
     """Name the unit of a counter of the fixed structure (EN 1434-3, table 8)."""
     if 0x02 <= code <= 0x0A:
-        return Unit(quantity="energy", uom="Wh", power=code - 0x02)
+        return MbusUnit(quantity="energy", uom="Wh", power=code - 0x02)
     if 0x0B <= code <= 0x13:
-        return Unit(quantity="energy", uom="J", power=code - 0x0B + 3)
+        return MbusUnit(quantity="energy", uom="J", power=code - 0x0B + 3)
     if 0x14 <= code <= 0x1C:
-        return Unit(quantity="power", uom="W", power=code - 0x14)
+        return MbusUnit(quantity="power", uom="W", power=code - 0x14)
     if 0x26 <= code <= 0x2E:
-        return Unit(quantity="volume", uom="m³", power=code - 0x26 - 6)
+        return MbusUnit(quantity="volume", uom="m³", power=code - 0x26 - 6)
     if 0x2F <= code <= 0x37:
-        return Unit(quantity="volume_flow", uom="m³/h", power=code - 0x2F - 6)
-    return Unit(quantity="temperature", uom="°C", power=-3) if code == 0x38 else None
+        return MbusUnit(quantity="volume_flow", uom="m³/h", power=code - 0x2F - 6)
+    return MbusUnit(quantity="temperature", uom="°C", power=-3) if code == 0x38 else None
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def answer(address: int, telegram: Telegram) -> Frame:
+def answer(address: int, telegram: Telegram) -> MbusFrame:
     """Write a meter's answer in the variable structure."""
     head = to_bcd(int(telegram.identity), 4) + maker_code(telegram.maker).to_bytes(2, "little")
     head += bytes((telegram.version, telegram.medium, telegram.access, telegram.status)) + b"\0\0"
     body = b"".join(record.block + record.value for record in telegram.records)
-    return Frame(
+    return MbusFrame(
         control=ANSWER, address=address, information=VARIABLE, data=head + body + telegram.rest
     )
 

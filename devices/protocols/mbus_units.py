@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class MbusUnit:
     """A quantity in a uom; the value stands in steps of 10^power, times `factor` (seconds in a day, say)."""
 
     quantity: str
@@ -118,7 +118,7 @@ _FB_RANGES = (
 )
 
 
-def unit_of(vifs: bytes, custom: str) -> Unit | None:
+def unit_of(vifs: bytes, custom: str) -> MbusUnit | None:
     """Read a VIF with its extensions; None for what the tables do not hold.
 
     `custom` is the unit in plain text of VIF 7CH. Orthogonal VIFEs that correct by a power of ten are applied.
@@ -129,50 +129,50 @@ def unit_of(vifs: bytes, custom: str) -> Unit | None:
         unit = _extended(vifs[0], rest[0] & 0x7F)
         rest = rest[1:]
     elif code == 0x7C:
-        unit = Unit(quantity=custom, uom=custom)
+        unit = MbusUnit(quantity=custom, uom=custom)
     else:
         unit = _primary(code)
     return unit if unit is None else _corrected(unit, rest)
 
 
-def _primary(code: int) -> Unit | None:
+def _primary(code: int) -> MbusUnit | None:
     for first, count, quantity, uom, power in _RANGES:
         if first <= code < first + count:
-            return Unit(quantity=quantity, uom=uom, power=power + code - first)
+            return MbusUnit(quantity=quantity, uom=uom, power=power + code - first)
     if code & 0x7C in _DURATIONS:
-        return Unit(quantity=_DURATIONS[code & 0x7C], uom="s", factor=_SECONDS[code & 3])
+        return MbusUnit(quantity=_DURATIONS[code & 0x7C], uom="s", factor=_SECONDS[code & 3])
     if code == 0x6C:
-        return Unit(quantity="date", uom="", is_time=True)
+        return MbusUnit(quantity="date", uom="", is_time=True)
     if code == 0x6D:
-        return Unit(quantity="datetime", uom="", is_time=True)
+        return MbusUnit(quantity="datetime", uom="", is_time=True)
     if code == 0x6E:
-        return Unit(quantity="heat_cost_allocation", uom="")
+        return MbusUnit(quantity="heat_cost_allocation", uom="")
     if code in (0x78, 0x79, 0x7A):
-        return Unit(
+        return MbusUnit(
             quantity=("fabrication_number", "identification", "address")[code - 0x78],
             uom="",
             is_text=code != 0x7A,
         )
-    return Unit(quantity="manufacturer", uom="") if code == 0x7F else None
+    return MbusUnit(quantity="manufacturer", uom="") if code == 0x7F else None
 
 
-def _extended(table: int, code: int) -> Unit | None:
+def _extended(table: int, code: int) -> MbusUnit | None:
     for first, count, quantity, uom, power in _FD_RANGES if table == 0xFD else _FB_RANGES:
         if first <= code < first + count:
-            return Unit(quantity=quantity, uom=uom, power=power + code - first)
+            return MbusUnit(quantity=quantity, uom=uom, power=power + code - first)
     if table == 0xFB:
         return None
     if code in _FD:
-        return Unit(quantity=_FD[code], uom="", is_text=code in _FD_TEXT)
+        return MbusUnit(quantity=_FD[code], uom="", is_text=code in _FD_TEXT)
     if code & 0x7C in _FD_SPANS:
-        return Unit(quantity=_FD_SPANS[code & 0x7C], uom="s", factor=_SECONDS[code & 3])
+        return MbusUnit(quantity=_FD_SPANS[code & 0x7C], uom="s", factor=_SECONDS[code & 3])
     if code & 0x7C in _FD_LONG:
         factor, uom = _LONG[code & 3]
-        return Unit(quantity=_FD_LONG[code & 0x7C], uom=uom, factor=factor)
-    return Unit(quantity="battery_changed", uom="", is_time=True) if code == 0x70 else None
+        return MbusUnit(quantity=_FD_LONG[code & 0x7C], uom=uom, factor=factor)
+    return MbusUnit(quantity="battery_changed", uom="", is_time=True) if code == 0x70 else None
 
 
-def _corrected(unit: Unit, vifes: bytes) -> Unit:
+def _corrected(unit: MbusUnit, vifes: bytes) -> MbusUnit:
     """Apply the orthogonal VIFEs that change a value: 70H–77H multiply by 10^(n−6), 7DH by 10³ (table 15)."""
     power = unit.power
     for vife in vifes:
@@ -184,7 +184,7 @@ def _corrected(unit: Unit, vifes: bytes) -> Unit:
         elif code == 0x7F:
             # What follows is the maker's own.
             break
-    return Unit(
+    return MbusUnit(
         quantity=unit.quantity,
         uom=unit.uom,
         power=power,

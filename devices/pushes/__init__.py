@@ -1,4 +1,4 @@
-"""What devices and platforms push over HTTP (or MQTT): one module per maker or standard, bodies to `Heard` and back.
+"""What devices and platforms push over HTTP (or MQTT): one module per maker or standard, bodies to `ReceivedMessage` and back.
 
 `PUSHES` is the table: adding a maker is adding one module, one golden folder and one line here. Names of people, ID
 numbers, passwords and pictures are dropped by every parser; cards and plates become tokens before they leave it.
@@ -15,9 +15,9 @@ from devices.pushes import (
     hikvision,
     plates,
 )
-from devices.pushes.body import Push
+from devices.pushes.body import PushProfile
 
-PUSHES: dict[str, Push] = {
+PUSHES: dict[str, PushProfile] = {
     push.name: push
     for push in (
         hikvision.PUSH,

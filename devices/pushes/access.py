@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     instant,
@@ -45,7 +45,7 @@ _CODES = {
 MAX_LIST = 500
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read one passage or a list of them; one that does not fit refuses the whole, so that its sender learns of it."""
     if body.lstrip()[:1] == b"[":
         try:
@@ -59,7 +59,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         rows = [found]
     if len(rows) > MAX_LIST:
         return not_understood(NAME, f"{len(rows)} passages; the limit is {MAX_LIST}")
-    heard: list[Heard] = []
+    heard: list[ReceivedMessage] = []
     for row in rows:
         item = (
             _passage(row, tokens)
@@ -72,13 +72,13 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     return heard
 
 
-def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
+def _passage(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage | Rejected:
     native = text_of(row.get("device")).lower()
     if not native:
         return not_understood(NAME, "`device` names no reader")
     word = text_of(row.get("method")).lower()
     if not word and text_of(row.get("alive")):
-        return HeardAlive(native=native)
+        return ReceivedHeartbeat(native=native)
     method = _CODES.get(word, word)
     if method not in list(Method):
         return not_understood(NAME, f"method {word!r}; use one of {', '.join(Method)}")
@@ -104,19 +104,19 @@ def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
         data["similarity"] = similarity
     # With its time, since a reader that was reset counts from one again.
     number_of_it = event_id(number_of_it, text_of(row.get("time")))
-    return HeardEvent(
+    return ReceivedEvent(
         native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data
     )
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a passage as a reader sends it.
 
     Raises: ValueError for what it cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return "application/json", dumped({"device": heard.native, "alive": "1"})
-    if not isinstance(heard, HeardEvent) or heard.kind != "passage":
+    if not isinstance(heard, ReceivedEvent) or heard.kind != "passage":
         raise ValueError(f"{NAME}: a reader sends passages only")
     time = heard.at if isinstance(heard.at, int) or heard.at is None else heard.at.isoformat()
     number_of_it = heard.id if time is None else heard.id.removesuffix(f"-{time}")
@@ -125,4 +125,4 @@ def render(heard: Heard) -> tuple[str, bytes]:
     )
 
 
-PUSH = Push(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)

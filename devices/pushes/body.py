@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from devices.heard import Heard, Tokens
+from devices.heard import ReceivedMessage, Tokens
 from domain.rejection import Reason, Rejected
 from domain.wire import EARLIEST_MS
 
@@ -28,7 +28,7 @@ MAX_DEPTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
+class PushProfile:
     """A kind of push: `parse` reads a body, `render` writes one, `answer` is what the sender wants to hear back.
 
     `parse(content_type, body, tokens)` gives what was heard, or a Rejected; `render` gives (content type, body).
@@ -36,8 +36,8 @@ class Push:
 
     name: str
     title: str
-    parse: Callable[[str, bytes, Tokens], list[Heard] | Rejected]
-    render: Callable[[Heard], tuple[str, bytes]]
+    parse: Callable[[str, bytes, Tokens], list[ReceivedMessage] | Rejected]
+    render: Callable[[ReceivedMessage], tuple[str, bytes]]
     answer: bytes = b""
     answer_type: str = "application/json"
 
@@ -124,7 +124,7 @@ def _xml(data: bytes) -> dict[str, Any] | None:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
     try:
-        root = ElementTree.fromstring(text)  # noqa: S314 (no document type, so no entities)
+        root = ElementTree.fromstring(text)  # noqa: S314
     except (ElementTree.ParseError, ValueError, RecursionError):
         return None
     found = _element(root, 0)

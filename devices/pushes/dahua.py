@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     instant,
@@ -45,7 +45,7 @@ _CONDITIONS = {
 _LINE = re.compile(rb"Code=(\w{1,40});action=(\w{1,20});index=(\d{1,6})(?:;data=(\{.*\}))?", re.S)
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read one event."""
     line = _LINE.search(body[:65_536]) if b"Code=" in body[:65_536] else None
     found: dict[str, Any] | Rejected
@@ -66,13 +66,13 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         text_of(found.get("serial")) or text_of(data.get("SN")) or text_of(found.get("mac"))
     ).lower() or "-"
     if code in ("KeepAlive", "Heartbeat", "TimeChange", "NTPAdjustTime"):
-        return [HeardAlive(native=native)]
+        return [ReceivedHeartbeat(native=native)]
     at = instant(data.get("UTC"))
     if code in _CONDITIONS:
         state = "off" if action == "Stop" else "on"
         word = {"condition": _CONDITIONS[code], "state": state}
         return [
-            HeardEvent(
+            ReceivedEvent(
                 native=native, at=at, id=event_id(code, action, at), kind="device", data=word
             )
         ]
@@ -91,7 +91,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if text_of(data.get("ReaderID")):
         out["reader"] = text_of(data["ReaderID"])
     return [
-        HeardEvent(
+        ReceivedEvent(
             native=native,
             at=at,
             id=event_id("r", whole(data.get("RecNo")), at),
@@ -101,17 +101,17 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     ]
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a passage as a controller pushes it.
 
     Raises: ValueError for what a controller cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return "application/json", dumped(
             {"Code": "KeepAlive", "Action": "Pulse", "serial": heard.native}
         )
     if (
-        not isinstance(heard, HeardEvent)
+        not isinstance(heard, ReceivedEvent)
         or heard.kind != "passage"
         or not isinstance(heard.at, int)
     ):
@@ -138,4 +138,4 @@ def render(heard: Heard) -> tuple[str, bytes]:
     return "application/json", dumped(body)
 
 
-PUSH = Push(name=NAME, title="Dahua access controller", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="Dahua access controller", parse=parse, render=render)

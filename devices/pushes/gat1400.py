@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     inside,
@@ -24,15 +24,15 @@ from domain.rejection import Rejected
 NAME = "gat1400"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read the objects of one request."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
         return found
     for name in ("KeepaliveObject", "RegisterObject", "UnRegisterObject"):
         if isinstance(found.get(name), dict):
-            return [HeardAlive(native=text_of(found[name].get("DeviceID")) or "-")]
-    heard: list[Heard] = []
+            return [ReceivedHeartbeat(native=text_of(found[name].get("DeviceID")) or "-")]
+    heard: list[ReceivedMessage] = []
     known = False
     for outer, inner, make in (
         ("FaceListObject", "FaceObject", _face),
@@ -56,35 +56,35 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     )
 
 
-def _face(row: dict[str, Any], tokens: Tokens) -> Heard:  # noqa: ARG001 (a face without a name has no token)
+def _face(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:  # noqa: ARG001
     data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
     at = instant(row.get("ShotTime")) or instant(row.get("FaceAppearTime"))
     number = event_id("f", text_of(row.get("FaceID")), text_of(row.get("ShotTime")))
-    return HeardEvent(
+    return ReceivedEvent(
         native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data
     )
 
 
-def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
+def _vehicle(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:
     data: dict[str, Any] = {"direction": "unknown"}
     plate = text_of(row.get("PlateNo"))
     if plate:
         data["plate"] = tokens("plate", plate)
     at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
     number = event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime")))
-    return HeardEvent(
+    return ReceivedEvent(
         native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data
     )
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write an object as a camera sends it.
 
     Raises: ValueError for what it cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return "application/viid+json", dumped({"KeepaliveObject": {"DeviceID": heard.native}})
-    if not isinstance(heard, HeardEvent):
+    if not isinstance(heard, ReceivedEvent):
         raise ValueError(f"{NAME}: a camera sends faces and vehicles only")
     at = (
         heard.at.strftime("%Y%m%d%H%M%S")
@@ -111,7 +111,7 @@ def render(heard: Heard) -> tuple[str, bytes]:
     )
 
 
-PUSH = Push(
+PUSH = PushProfile(
     name=NAME,
     title="Video image library (GA/T 1400)",
     parse=parse,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     inside,
@@ -72,7 +72,7 @@ _MODES = {
 }
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read a push or a page of the event store."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -101,7 +101,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         if text_of(alert.get("eventType")).lower() in ("heartbeat", "videoloss") and not alert.get(
             "AccessControllerEvent"
         ):
-            return [HeardAlive(native=native)]
+            return [ReceivedHeartbeat(native=native)]
         event = alert.get("AccessControllerEvent")
         if not isinstance(event, dict):
             return not_understood(
@@ -116,7 +116,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     return first if isinstance(first, Rejected) else []
 
 
-def _access(native: str, time: Any, event: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
+def _access(
+    native: str, time: Any, event: dict[str, Any], tokens: Tokens
+) -> ReceivedMessage | Rejected:
     major = whole(event.get("majorEventType", event.get("major")))
     minor = whole(event.get("subEventType", event.get("minor")))
     if major is None or minor is None:
@@ -128,11 +130,11 @@ def _access(native: str, time: Any, event: dict[str, Any], tokens: Tokens) -> He
     if (major, minor) in _CONDITIONS:
         condition, state = _CONDITIONS[major, minor]
         data = {"condition": condition, "state": state, **place}
-        return HeardEvent(native=native, at=at, id=number_of_it, kind="device", data=data)
+        return ReceivedEvent(native=native, at=at, id=number_of_it, kind="device", data=data)
     if major != 5 or (minor not in _PASSAGES and minor not in _QUIET):
         return not_understood(NAME, f"event {major}/{minor} is not in the table of access events")
     if minor in _QUIET:
-        return HeardAlive(native=native)
+        return ReceivedHeartbeat(native=native)
     method, outcome = _PASSAGES[minor]
     data = {"method": method or _method(event), "outcome": outcome, "direction": "unknown", **place}
     person, card = (
@@ -149,7 +151,7 @@ def _access(native: str, time: Any, event: dict[str, Any], tokens: Tokens) -> He
         )
         if value not in (None, "", "unknown"):
             data[ours] = value
-    return HeardEvent(native=native, at=at, id=number_of_it, kind="passage", data=data)
+    return ReceivedEvent(native=native, at=at, id=number_of_it, kind="passage", data=data)
 
 
 def _method(event: dict[str, Any]) -> str:
@@ -157,19 +159,19 @@ def _method(event: dict[str, Any]) -> str:
     return next((ours for theirs, ours in _MODES.items() if mode.startswith(theirs)), "card")
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write an event as a terminal pushes it."""
     return "application/json", dumped(envelope(heard))
 
 
-def envelope(heard: Heard) -> dict[str, Any]:
+def envelope(heard: ReceivedMessage) -> dict[str, Any]:
     """Write an event in the envelope that stands at the top.
 
     Raises: ValueError for what a terminal cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return {"macAddress": heard.native, "eventType": "heartBeat", "eventState": "active"}
-    if not isinstance(heard, HeardEvent):
+    if not isinstance(heard, ReceivedEvent):
         raise ValueError(f"{NAME}: a terminal sends events only")
     _, serial, major, minor, time = heard.id.split("-", 4)
     event: dict[str, Any] = {
@@ -212,4 +214,4 @@ def code_of(data: dict[str, Any]) -> tuple[int, int]:
     raise ValueError(f"{NAME}: no code for {data}")
 
 
-PUSH = Push(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)

@@ -27,15 +27,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from domain.wire import Direction, EventItem, EventKind, Method, Outcome
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config
-from gateway.desk import Desk, Refused
-from gateway.faces.matching import Encodings, Thresholds, Verdict, decide
-from gateway.faces.strangers import Regulars
+from gateway.faces.matching import Encodings, MatchVerdict, Thresholds, decide
+from gateway.faces.pseudonyms import Regulars
 from gateway.faces.tables import FaceDoorTable, FacesTable
-from gateway.faces.vault import Vault
+from gateway.faces.template_store import Vault
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import local_time
-from gateway.outbox import Entry, Heard
+from gateway.outbox import Entry, ReceivedItem
 from gateway.pushes import QuietServer, body_of
 
 log = structlog.get_logger()
@@ -136,7 +136,9 @@ class _Passage:
 class FaceServer:
     """Every door of a gateway. `run` serves until cancelled."""
 
-    def __init__(self, config: Config, desk: Desk, clock: Clock, vault: Vault) -> None:
+    def __init__(
+        self, config: Config, desk: GroupCommitWriter, clock: GatewayClock, vault: Vault
+    ) -> None:
         assert config.table.faces is not None
         self._config, self._desk, self._clock, self._vault = config, desk, clock, vault
         self._table: FacesTable = config.table.faces
@@ -266,10 +268,10 @@ class FaceServer:
         memory: dict[str, str] = {}
         if answer.distance is not None:
             data["distance"] = answer.distance
-        if answer.verdict is Verdict.MATCH and answer.subject is not None:
+        if answer.verdict is MatchVerdict.MATCH and answer.subject is not None:
             data["person"] = consents[answer.subject]
             memory |= self._fading(answer.subject, answer.distance or 0.0)
-        elif answer.verdict is Verdict.UNKNOWN and door.device in self._regulars:
+        elif answer.verdict is MatchVerdict.UNKNOWN and door.device in self._regulars:
             token, more = self._regulars[door.device].name(frames, thresholds, engine, now)
             memory |= more.memory
             if token is not None:
@@ -284,7 +286,7 @@ class FaceServer:
         return Entry(
             items=[item],
             memory=memory,
-            heard=[Heard(device=door.device, at=now, said=f"face {answer.verdict}")],
+            heard=[ReceivedItem(device=door.device, at=now, said=f"face {answer.verdict}")],
         )
 
     def _fading(self, subject: str, distance: float) -> dict[str, str]:
@@ -295,7 +297,7 @@ class FaceServer:
     async def _put(self, entry: Entry) -> None:
         try:
             await self._desk.put(entry)
-        except Refused:
+        except WriteRefused:
             log.error("passage_not_kept", hint="free the disk under the outbox")
 
 

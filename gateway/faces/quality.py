@@ -18,7 +18,7 @@ MOST_TURN, MOST_LEAN = 0.25, 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class FaceQuality:
     """What was measured of a face: the eyes' distance (pixels), sharpness, contrast, light, turn (share), lean (degrees)."""
 
     eyes_px: float
@@ -34,7 +34,7 @@ def measure(
     left_eye: tuple[float, float],
     right_eye: tuple[float, float],
     nose: tuple[float, float],
-) -> Measured:
+) -> FaceQuality:
     """Measure a face. `face` is cut out and grey; eyes (outer corners or centres) and nose are pixels of the picture."""
     between = np.array(right_eye) - np.array(left_eye)
     distance = float(np.hypot(*between))
@@ -49,7 +49,7 @@ def measure(
         - small[1:-1, :-2]
         - small[1:-1, 2:]
     )
-    return Measured(
+    return FaceQuality(
         eyes_px=distance,
         sharp=float(bend.var()),
         contrast=float(small.std()),
@@ -59,7 +59,7 @@ def measure(
     )
 
 
-def advice(faces: Sequence[Measured]) -> list[str]:
+def advice(faces: Sequence[FaceQuality]) -> list[str]:
     """Return what to do better, in the words for whoever takes the picture; empty where the picture is good."""
     if not faces:
         return [

@@ -19,11 +19,11 @@ import msgspec
 import structlog
 
 from domain.wire import EventItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import alarm_id
-from gateway.outbox import Entry, Heard
+from gateway.outbox import Entry, ReceivedItem
 from gateway.vision.tables import CameraTable
 
 log = structlog.get_logger()
@@ -47,8 +47,8 @@ class Camera:
 
     table: CameraTable
     config: Config
-    desk: Desk
-    clock: Clock
+    desk: GroupCommitWriter
+    clock: GatewayClock
     fault: str | None = "not connected yet"
     _lost_since: float | None = None
     _pause: float = PAUSE_S
@@ -148,14 +148,16 @@ class Camera:
         self._lost_since = None
         now = self.clock.now_ms()
         width, height = line["size"]
-        heard = [Heard(device=self.table.device, at=now, said=f"pictures of {width} x {height}")]
+        heard = [
+            ReceivedItem(device=self.table.device, at=now, said=f"pictures of {width} x {height}")
+        ]
         await self._put(
             self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
         )
 
     async def _offline(self, why: str) -> None:
         now = self.clock.now_ms()
-        heard = [Heard(device=self.table.device, at=now, fault=why)]
+        heard = [ReceivedItem(device=self.table.device, at=now, fault=why)]
         await self._put(
             self._turn("offline", {"condition": "offline", "detail": why}, "device", "on", now),
             heard,
@@ -184,7 +186,7 @@ class Camera:
         await self._put(
             entry,
             [
-                Heard(
+                ReceivedItem(
                     device=self.table.device, at=self.clock.now_ms(), said=f"{key} {seen['state']}"
                 )
             ],
@@ -206,11 +208,11 @@ class Camera:
             data={**data, "state": state},
         )
 
-    async def _put(self, entry: Entry, heard: list[Heard]) -> None:
+    async def _put(self, entry: Entry, heard: list[ReceivedItem]) -> None:
         while True:
             try:
                 await self.desk.put(Entry(items=entry.items, memory=entry.memory, heard=heard))
                 return
-            except Refused:
+            except WriteRefused:
                 # The disk does not take it; the worker waits meanwhile, and its ring is bounded.
                 await asyncio.sleep(1.0)

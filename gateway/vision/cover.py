@@ -103,7 +103,7 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CoverObservation:
     """One picture: its detail (pixels), how light it is (cells), how much each pixel counted; which cells are hidden, in which light leaves
     nothing to be seen of whatever is there, which have changed.
     """
@@ -172,7 +172,7 @@ class Cover:
         self.age[:] = 0
         self._learning = None
 
-    def look(self, t: float, step: float, log: Floats) -> Look | None:
+    def look(self, t: float, step: float, log: Floats) -> CoverObservation | None:
         """Look at a picture taken at `t`, `step` seconds after the one before; None while the light or the view is another one."""
         if self._learning is not None:
             self._learning.append(log)
@@ -200,7 +200,7 @@ class Cover:
         hidden &= ~self._recall(t, hidden)
         self._grow(t, step, hidden, glaring, changed, still)
         self._compare(t, step, hidden & still, hidden & steady, detail, tolerance)
-        return Look(step, detail, level, weight, hidden, glaring, changed)
+        return CoverObservation(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -323,7 +323,7 @@ class Cover:
         np.copyto(self._kept, self.detail, where=pixels(steady))
         np.copyto(self._kept_level, level, where=steady)
 
-    def learn(self, look: Look, standing: Mask | None) -> None:
+    def learn(self, look: CoverObservation, standing: Mask | None) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         kept = look.hidden if standing is None else look.hidden | standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.

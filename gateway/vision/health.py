@@ -38,7 +38,7 @@ CONDITIONS = {
 
 
 @dataclass(slots=True)
-class Health:
+class CameraHealth:
     """The judge of one camera. `see` takes every picture; it looks at one a second."""
 
     _view: Floats | None = None

@@ -16,7 +16,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.vision.cover import BLIND, GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
+from gateway.vision.cover import (
+    BLIND,
+    GROUND_S,
+    LEARN_LOOKS,
+    STAYED_S,
+    Cover,
+    CoverObservation,
+    Ground,
+)
 from gateway.vision.ground import (
     CELL,
     THIN,
@@ -175,7 +183,7 @@ class LaneWatch:
 
     # Judgement -------------------------------------------------------------------------------------------------------
 
-    def _judge(self, t: float, cover: Cover, look: Look) -> list[Sighting]:
+    def _judge(self, t: float, cover: Cover, look: CoverObservation) -> list[Sighting]:
         if self._standing is not None:
             return self._still_there(t, cover, look, self._standing)
         worn = cover.age >= self.rule.dwell_s + WORN_S
@@ -262,7 +270,9 @@ class LaneWatch:
         chord = np.maximum(self._inside.sum(1)[foot], 1.0)
         return float(np.sum(1 / chord))
 
-    def _still_there(self, t: float, cover: Cover, look: Look, standing: Mask) -> list[Sighting]:
+    def _still_there(
+        self, t: float, cover: Cover, look: CoverObservation, standing: Mask
+    ) -> list[Sighting]:
         """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground. Where light
         leaves nothing to be seen it cannot be seen to go either.
         """
@@ -346,7 +356,7 @@ class LaneWatch:
         )
 
 
-def _crowded(look: Look, mask: Mask) -> bool:
+def _crowded(look: CoverObservation, mask: Mask) -> bool:
     """Tell whether the ground around a region has changed, beyond what the region's own edges change."""
     ring = widened(mask, 5) & ~widened(mask, 2)
     return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED

@@ -29,7 +29,7 @@ class NotPlayable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class VideoFrame:
     """One picture and its time within the stream, seconds."""
 
     t: float
@@ -46,7 +46,7 @@ def is_live(url: str) -> bool:
     return "://" in url
 
 
-def read(url: str, every_s: float = 0.0) -> Iterator[Frame]:
+def read(url: str, every_s: float = 0.0) -> Iterator[VideoFrame]:
     """Yield a recording's or a stream's pictures until it ends, not nearer to each other than `every_s`; those between cost decoding only.
 
     Raises: NotPlayable, where it cannot be opened or is of a kind that is refused.
@@ -78,7 +78,7 @@ def read(url: str, every_s: float = 0.0) -> Iterator[Frame]:
         capture.release()
 
 
-def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Frame]:
+def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[VideoFrame]:
     width, height = (
         capture.get(one) for one in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     )
@@ -107,7 +107,7 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Fra
             broken += 1
             continue
         broken, given = 0, t
-        yield Frame(t=t, picture=np.asarray(picture, np.uint8))
+        yield VideoFrame(t=t, picture=np.asarray(picture, np.uint8))
 
 
 def _shown(url: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gateway.vision.burnt_clock import BurntClock
 from gateway.vision.falling import Falling
-from gateway.vision.health import Health
+from gateway.vision.health import CameraHealth
 from gateway.vision.lane import LaneWatch
 from gateway.vision.rules import ClockRule, FallingRule, Rules
 from gateway.vision.sighting import Sighting
@@ -26,7 +26,7 @@ class Watcher:
     """All detectors of a camera. `see` takes pictures in order; a rule does not judge while the camera cannot see."""
 
     rules: Rules
-    health: Health = field(default_factory=Health)
+    health: CameraHealth = field(default_factory=CameraHealth)
     _detectors: list[LaneWatch | Falling | BurntClock] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ def say(line: dict[str, Any]) -> None:
 
 
 @dataclass
-class Work:
+class CameraWork:
     """One camera's work: pictures in, lines out, clips to disk."""
 
     orders: Orders
@@ -172,7 +172,7 @@ def main() -> None:
     from gateway.vision.stream import NotPlayable, is_live
 
     try:
-        Work(orders).run()
+        CameraWork(orders).run()
     except (NotPlayable, BadRules) as error:
         say({"fault": str(error)})
         sys.exit(3)

@@ -8,10 +8,12 @@ from typing import Any
 from devices.protocols import cjt188, dlt645, mbus, modbus
 from devices.protocols.framing import Codec
 from domain.rejection import Rejected
-from simulators.field.meters import HOUR_MS, Fault, Meter
+from simulators.field.meters import HOUR_MS, Fault, SimulatedMeter
 
 
-def _dlt645(meter: Meter, frame: dlt645.Frame, now_ms: int) -> dlt645.Frame | None:
+def _dlt645(
+    meter: SimulatedMeter, frame: dlt645.Dlt645Frame, now_ms: int
+) -> dlt645.Dlt645Frame | None:
     if frame.control == dlt645.SET_TIME and frame.address == dlt645.BROADCAST:
         told = dlt645.time_of(frame)
         if told is not None:
@@ -29,7 +31,7 @@ def _dlt645(meter: Meter, frame: dlt645.Frame, now_ms: int) -> dlt645.Frame | No
     )
 
 
-def _value(meter: Meter, identifier: str, now_ms: int) -> bytes | None:
+def _value(meter: SimulatedMeter, identifier: str, now_ms: int) -> bytes | None:
     clock = meter.clock(now_ms)
     if identifier in ("00010000", "9010"):
         return dlt645.value_data(identifier, meter.read(now_ms))
@@ -51,13 +53,15 @@ def _value(meter: Meter, identifier: str, now_ms: int) -> bytes | None:
     return None if fixed is None else dlt645.value_data(identifier, fixed)
 
 
-def _cjt188(meter: Meter, frame: cjt188.Frame, now_ms: int) -> cjt188.Frame | None:
+def _cjt188(
+    meter: SimulatedMeter, frame: cjt188.Cjt188Frame, now_ms: int
+) -> cjt188.Cjt188Frame | None:
     if frame.address not in (meter.address, cjt188.ANY) or frame.is_reply:
         return None
     kind = frame.meter_type
     if frame.identifier == cjt188.DATA:
         status = (0 if meter.valve_open else 1) | (4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0)
-        what = cjt188.Measured(
+        what = cjt188.Cjt188Value(
             quantities={"total_m3": meter.read(now_ms), "month_m3": 0.0},
             clock=meter.clock(now_ms),
             status=status,
@@ -74,7 +78,7 @@ def _cjt188(meter: Meter, frame: cjt188.Frame, now_ms: int) -> cjt188.Frame | No
     return cjt188.error_reply(frame, kind, meter.address)
 
 
-def _mbus(meter: Meter, frame: mbus.Frame, now_ms: int) -> mbus.Frame | None:
+def _mbus(meter: SimulatedMeter, frame: mbus.MbusFrame, now_ms: int) -> mbus.MbusFrame | None:
     if frame.address != int(meter.address) or frame.control not in (
         mbus.ASK,
         mbus.ASK_TOGGLED,
@@ -97,7 +101,9 @@ def _mbus(meter: Meter, frame: mbus.Frame, now_ms: int) -> mbus.Frame | None:
     return mbus.answer(frame.address, telegram)
 
 
-def _modbus(meter: Meter, frame: modbus.Frame, now_ms: int) -> modbus.Frame | None:
+def _modbus(
+    meter: SimulatedMeter, frame: modbus.ModbusFrame, now_ms: int
+) -> modbus.ModbusFrame | None:
     if frame.device != int(meter.address):
         return None
     asked = modbus.request_of(frame)
@@ -108,20 +114,20 @@ def _modbus(meter: Meter, frame: modbus.Frame, now_ms: int) -> modbus.Frame | No
         meter.valve_open = bool(asked.bits and asked.bits[0])
         return frame
     if table == "holding" and asked.address == 0 and asked.count == 2:
-        where = modbus.Register(table="holding", address=0, type="uint32")
+        where = modbus.ModbusRegister(table="holding", address=0, type="uint32")
         return modbus.read_reply(frame, where, round(meter.read(now_ms) * 1000))
     if table == "holding" and asked.address == 4:
-        where = modbus.Register(table="holding", address=4)
+        where = modbus.ModbusRegister(table="holding", address=4)
         return modbus.read_reply(frame, where, 1.0 if meter.has(Fault.LOW_BATTERY, now_ms) else 0.0)
     if table == "coil" and asked.address == 0:
         return modbus.read_reply(
-            frame, modbus.Register(table="coil", address=0), float(meter.valve_open)
+            frame, modbus.ModbusRegister(table="coil", address=0), float(meter.valve_open)
         )
     return modbus.exception_reply(frame)
 
 
 #: By protocol: how requests are read, how answers are written, how a meter answers.
-PROTOCOLS: dict[str, tuple[Codec[Any], Codec[Any], Callable[[Meter, Any, int], Any]]] = {
+PROTOCOLS: dict[str, tuple[Codec[Any], Codec[Any], Callable[[SimulatedMeter, Any, int], Any]]] = {
     "dlt645": (dlt645.CODEC, dlt645.CODEC, _dlt645),
     "cjt188": (cjt188.CODEC, cjt188.CODEC, _cjt188),
     "mbus": (mbus.CODEC, mbus.CODEC, _mbus),

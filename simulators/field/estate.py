@@ -11,11 +11,11 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from devices.heard import Heard, HeardEvent, HeardFields
+from devices.heard import ReceivedEvent, ReceivedFields, ReceivedMessage
 from simulators.field.fire_host import FireHost
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, ZONE, Fault, Meter, Now
-from simulators.field.senders import Sender
+from simulators.field.meters import HOUR_MS, ZONE, Fault, Now, SimulatedMeter
+from simulators.field.senders import DeviceSender
 from simulators.field.terminal import TerminalServer
 
 #: By protocol: the profile, the point, the step of its register, what is used in an hour.
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, str, float, float]] = {
 }
 PARTS = 12
 #: What the simulated terminals' own log-in is.
-PASSWORD = "field"  # noqa: S105 (they stand on the loopback)
+PASSWORD = "field"  # noqa: S105
 FOREVER = 2**62
 
 
@@ -37,7 +37,7 @@ class Door:
 
     device: str
     mac: str
-    sender: Sender
+    sender: DeviceSender
     server: TerminalServer
     serial: int = 0
     #: Ids of the passages that it gave out.
@@ -48,7 +48,7 @@ class Door:
         self.serial += 1
         minor = 75 if granted else 76
         time = datetime.fromtimestamp(now_ms // 1000, UTC).isoformat()
-        event = HeardEvent(
+        event = ReceivedEvent(
             native=self.mac,
             at=now_ms // 1000 * 1000,
             id=f"s-{self.serial}-5-{minor}-{time}",
@@ -67,7 +67,7 @@ class Other:
     device: str
     profile: str
     native: str
-    sender: Sender
+    sender: DeviceSender
     count: int = 0
     #: Ids of the events that it gave out, and of its readings (point, value, instant).
     events: list[str] = field(default_factory=list)
@@ -78,11 +78,11 @@ class Other:
         self.count += 1
         at = now_ms // 1000 * 1000
         heard = self._heard(at, datetime.fromtimestamp(at / 1000, ZONE).replace(tzinfo=None))
-        if isinstance(heard, HeardEvent):
+        if isinstance(heard, ReceivedEvent):
             self.events.append(heard.id)
         self.sender.say(heard)
 
-    def _heard(self, at: int, local: datetime) -> Heard:
+    def _heard(self, at: int, local: datetime) -> ReceivedMessage:
         n, native = self.count, self.native
         passage = {
             "method": "card",
@@ -91,10 +91,12 @@ class Other:
             "person": f"p-{n:05d}",
         }
         if self.kind == "dahua":
-            return HeardEvent(native=native, at=at, id=f"r-{n}-{at}", kind="passage", data=passage)
+            return ReceivedEvent(
+                native=native, at=at, id=f"r-{n}-{at}", kind="passage", data=passage
+            )
         if self.kind == "access":
             ways = ("id_card", "fingerprint", "gait", "qr")
-            return HeardEvent(
+            return ReceivedEvent(
                 native=native,
                 at=at,
                 id=f"{n}-{at}",
@@ -102,14 +104,14 @@ class Other:
                 data={**passage, "method": ways[n % 4]},
             )
         if self.kind == "plates":
-            return HeardEvent(
+            return ReceivedEvent(
                 native=native, at=at, id=f"p-{n}-{at}", kind="plate", data={"plate": f"n-{n:05d}"}
             )
         if self.kind == "edge":
             data = {"hazard": "ebike_in_lift", "state": "on" if n % 2 else "off", "confidence": 0.9}
-            return HeardEvent(native=native, at=at, id=f"a{n}-{at}", kind="hazard", data=data)
+            return ReceivedEvent(native=native, at=at, id=f"a{n}-{at}", kind="hazard", data=data)
         if self.kind == "gat1400":
-            return HeardEvent(
+            return ReceivedEvent(
                 native=native,
                 at=local,
                 id=f"f-{n}-{local:%Y%m%d%H%M%S}",
@@ -118,14 +120,16 @@ class Other:
             )
         if self.kind == "gb28181":
             data = {"condition": "fault", "state": "on", "priority": 1, "method": 6}
-            return HeardEvent(
+            return ReceivedEvent(
                 native=native, at=local, id=f"n-{n}-{local.isoformat()}", kind="device", data=data
             )
         if self.kind == "chirpstack":
             self.readings.append(("water_m3", round((500_000 + n) / 1000, 6), at))
-            return HeardFields(native=native, at=at, id=f"d{n}", fields={"volume_l": 500_000 + n})
+            return ReceivedFields(
+                native=native, at=at, id=f"d{n}", fields={"volume_l": 500_000 + n}
+            )
         self.readings.append(("water_m3", round(40 + n / 100, 6), at))
-        return HeardFields(
+        return ReceivedFields(
             native=native,
             at=at,
             id=f"{native}-{at}-{n}",
@@ -174,7 +178,7 @@ class Field:
         self.doors = []
         for n in range(doors):
             mac = f"02:00:00:00:{n // 256:02x}:{n % 256:02x}"
-            sender = Sender(kind="hikvision", url=push_url, doubles=1 if n % 5 == 0 else 0)
+            sender = DeviceSender(kind="hikvision", url=push_url, doubles=1 if n % 5 == 0 else 0)
             self.doors.append(
                 Door(
                     device=f"door-{n + 1:02d}",
@@ -189,7 +193,9 @@ class Field:
                 device=f"{kind}-1",
                 profile=profile,
                 native=native,
-                sender=Sender(kind=kind, url=push_url.replace("/doors/", f"/{kind}/"), doubles=1),
+                sender=DeviceSender(
+                    kind=kind, url=push_url.replace("/doors/", f"/{kind}/"), doubles=1
+                ),
             )
             for kind, (profile, native) in OTHERS.items()
         ]
@@ -200,12 +206,12 @@ class Field:
 
     def _meter(
         self, line: int, n: int, protocol: str, point: str, step: float, per_hour: float, seed: int
-    ) -> Meter:
+    ) -> SimulatedMeter:
         address = {
             "dlt645": f"{line + 1:02d}{n + 1:010d}",
             "cjt188": f"{line + 1:04d}{n + 1:010d}",
         }.get(protocol, str(n + 1))
-        return Meter(
+        return SimulatedMeter(
             device=f"{'em' if point == 'energy_kwh' else 'wm'}-{line + 1}-{n + 1:02d}",
             protocol=protocol,
             address=address,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from devices.protocols import gb26875 as wire
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Rejected
 from simulators.field.meters import ZONE, Now
 
@@ -27,7 +27,7 @@ class FireHost:
     clock_ms: int = 0
     confirmed: int = 0
     clock_set: int = 0
-    pending: OrderedDict[int, wire.Frame] = field(default_factory=OrderedDict)
+    pending: OrderedDict[int, wire.Gb26875Frame] = field(default_factory=OrderedDict)
     _serial: int = 0
 
     def local(self) -> datetime:
@@ -50,16 +50,16 @@ class FireHost:
             text=text,
             stamp=stamp,
         )
-        self._queue(wire.Unit(kind=wire.PART_STATE, objects=(thing,)))
+        self._queue(wire.Gb26875Unit(kind=wire.PART_STATE, objects=(thing,)))
 
     def transmitter(self, state: int) -> None:
         """Tell the device's own state."""
         thing = wire.TransmitterState(state=state, stamp=wire.stamp_of(self.local()))
-        self._queue(wire.Unit(kind=wire.TRANSMITTER_STATE, objects=(thing,)))
+        self._queue(wire.Gb26875Unit(kind=wire.TRANSMITTER_STATE, objects=(thing,)))
 
-    def _queue(self, unit: wire.Unit) -> None:
+    def _queue(self, unit: wire.Gb26875Unit) -> None:
         self._serial = (self._serial + 1) & 0xFFFF
-        self.pending[self._serial] = wire.Frame(
+        self.pending[self._serial] = wire.Gb26875Frame(
             serial=self._serial,
             command=wire.SEND,
             source=self.source,
@@ -80,7 +80,7 @@ class FireHost:
             await asyncio.sleep(0.3)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        stream = Stream(wire.CODEC)
+        stream = FrameStream(wire.CODEC)
         sent: dict[int, float] = {}
         loop = asyncio.get_running_loop()
         while True:

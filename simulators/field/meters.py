@@ -31,7 +31,7 @@ class Fault(StrEnum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Meter:
+class SimulatedMeter:
     """One meter. `register` is in the uom of its point; `rollover` is where it starts again from zero.
 
     `faults` gives the span (ms) in which each holds; an open end is a very large number.
@@ -77,9 +77,8 @@ class Meter:
             self._hour, self._began = hour, now_ms
         while self._hour < hour:
             self._hour += 1
-            used = self.per_hour * (
-                0.5 + random.Random(f"{self.seed}/{self.device}/{self._hour}").random()
-            )  # noqa: S311
+            chance = random.Random(f"{self.seed}/{self.device}/{self._hour}")  # noqa: S311
+            used = self.per_hour * (0.5 + chance.random())
             used = max(self.step, round(used / self.step) * self.step)
             if self.has(Fault.REVERSED, self._hour * HOUR_MS):
                 used = -used

@@ -44,7 +44,7 @@ class _Path:
 
 
 @dataclass
-class Facade:
+class FacadeScene:
     """One scene. `marks` are what an installer would measure: (share of the picture's height, metres above ground)."""
 
     seed: int

@@ -49,7 +49,7 @@ class _Thing:
 
 
 @dataclass
-class Lane:
+class LaneScene:
     """One scene. `polygon` is the lane as an installer would draw it, in shares of the picture."""
 
     seed: int

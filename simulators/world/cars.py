@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.world.city import WorldCity
-from simulators.world.people import Car, Household, Work, spell
-from simulators.world.stories import Home
+from simulators.world.people import Car, Household, WorkPattern, spell
+from simulators.world.stories import StoryHome
 
 #: Households with a car, how many of them told the office its plate, and how often a camera reads a plate right.
 _OWN, _TOLD, _READ = 0.35, 0.85, 0.96
 
 
-def drive(city: WorldCity, home: Home, household: Household) -> Car | None:
+def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
     """Return a home's registered car as its yard's gate saw it; None where there is no gate, no car, or nobody told of it."""
     rng = city.rng(7, home.index)
     owns, told = rng.random() < _OWN, rng.random() < _TOLD
@@ -26,7 +26,7 @@ def drive(city: WorldCity, home: Home, household: Household) -> Car | None:
         for p in household.passages
         if str(p.person.token).startswith("p-")
         and not p.person.caller
-        and p.person.work in (Work.DAY, Work.HOME, Work.NIGHT)
+        and p.person.work in (WorkPattern.DAY, WorkPattern.HOME, WorkPattern.NIGHT)
     ]
     if not (city.gated(home.index) and owns and told and adults):
         return None

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from simulators.world.people import Household, live, spell
-from simulators.world.stories import Home, begin_home, empty_spells, ordinary, violate
+from simulators.world.stories import StoryHome, begin_home, empty_spells, ordinary, violate
 
 ZONE = ZoneInfo("Asia/Shanghai")
 PER_ENTRANCE, PER_BUILDING, PER_ESTATE = 12, 48, 1_968
@@ -154,7 +154,7 @@ class WorldCity:
         """Tell whether the yard of a home's building has a gate with a number-plate camera."""
         return bool(self.rng(8, self.block(index)).random() < 0.6)
 
-    def home(self, index: int) -> Home:
+    def home(self, index: int) -> StoryHome:
         """Make a home and all that happens to it."""
         home = begin_home(index, self.first, self.days, self.rng(2, index))
         if not self.normal:
@@ -165,7 +165,7 @@ class WorldCity:
         empty_spells(home)
         return home
 
-    def lived(self, home: Home) -> Household:
+    def lived(self, home: StoryHome) -> Household:
         """Let a home be lived in."""
         fitting = self.fitting(home.index)
         household = live(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.world.city import Fitting, WorldCity
-from simulators.world.people import Household, Work
-from simulators.world.stories import Home
+from simulators.world.people import Household, WorkPattern
+from simulators.world.stories import StoryHome
 
 #: Share of a present person's water that falls into each hour, and the watts of what they do.
 _WATER = np.array(
@@ -51,7 +51,7 @@ _DRAW_L = 6.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Series:
+class MeterSeries:
     """One meter's readings: when, as minutes from the city's first midnight, and what its register showed."""
 
     supply: str
@@ -65,13 +65,13 @@ class Series:
 class Metered:
     """A home's meters, and the day on which one was changed (with the register told of it)."""
 
-    series: list[Series] = field(default_factory=list)
+    series: list[MeterSeries] = field(default_factory=list)
     changed: dict[str, int] = field(default_factory=dict)
     faults: list[tuple[str, int, int]] = field(default_factory=list)
 
 
 def use(
-    city: WorldCity, home: Home, household: Household
+    city: WorldCity, home: StoryHome, household: Household
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return litres and kWh by (day, hour)."""
     rng = city.rng(5, home.index)
@@ -102,7 +102,10 @@ def use(
 
 
 def _extras(
-    home: Home, rng: np.random.Generator, litres: NDArray[np.float64], watts: NDArray[np.float64]
+    home: StoryHome,
+    rng: np.random.Generator,
+    litres: NDArray[np.float64],
+    watts: NDArray[np.float64],
 ) -> None:
     days = len(litres)
     for day, amount in home.taps:
@@ -119,12 +122,12 @@ def _extras(
         a, b = home.shop
         watts[a:b, 9:21] += rng.uniform(400, 1500) * rng.normal(1.0, 0.1, (b - a, 12))
         litres[a:b, 9:20] += rng.gamma(1.0, 3.0, (b - a, 11))
-    if any(p.work is Work.BEDRIDDEN for p in home.people):
+    if any(p.work is WorkPattern.BEDRIDDEN for p in home.people):
         litres[:, 10] += 5.0 * (litres.sum(axis=1) > 0)
 
 
 def metered(
-    city: WorldCity, home: Home, litres: NDArray[np.float64], kwh: NDArray[np.float64]
+    city: WorldCity, home: StoryHome, litres: NDArray[np.float64], kwh: NDArray[np.float64]
 ) -> Metered:
     """Return what the home's meters showed, with their faults; adds what is wrong with them to the home's truth."""
     fitting, rng = city.fitting(home.index), city.rng(6, home.index)
@@ -190,15 +193,17 @@ def _meter(
         made.changed[supply] = at
         fresh = np.round(shown[cut:] - shown[cut], 3)
         made.series.append(
-            Series(supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]])
+            MeterSeries(
+                supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]]
+            )
         )
         made.series.append(
-            Series(
+            MeterSeries(
                 supply=supply, minute=minute[cut:][keep[cut:]], value=fresh[keep[cut:]], number=1
             )
         )
         return
-    made.series.append(Series(supply=supply, minute=minute[keep], value=shown[keep]))
+    made.series.append(MeterSeries(supply=supply, minute=minute[keep], value=shown[keep]))
 
 
 def profile_of(fitting: Fitting, supply: str) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Days = NDArray[np.bool_]
 
 
-class Work(StrEnum):
+class WorkPattern(StrEnum):
     """How a person's day goes."""
 
     DAY = "day"
@@ -37,7 +37,7 @@ class Person:
 
     token: str | None
     here: Days
-    work: Work
+    work: WorkPattern
     role: str = "member"
     known_from: int | None = None
     known_to: int | None = None
@@ -101,7 +101,7 @@ def live(
         away = (hour > out[:, None]) & (hour < back[:, None]) | (hour > again[:, None]) & (
             hour < late[:, None]
         )
-        if person.work is Work.NIGHT:
+        if person.work is WorkPattern.NIGHT:
             away = (hour > out[:, None]) | (hour < back[:, None])
         if person.caller:
             inside = (hour > back[:, None]) & (hour < again[:, None])
@@ -122,19 +122,29 @@ def _outings(
         came = rng.normal(14.0, 2.5, days).clip(8, 18)
         return nothing, came, came + rng.gamma(2.0, 0.8, days), nothing
     share = {
-        Work.DAY: (0.96, 0.65),
-        Work.NIGHT: (0.75, 0.4),
-        Work.SCHOOL: (0.97, 0.5),
-        Work.HOME: (0.6, 0.6),
-        Work.BEDRIDDEN: (0.01, 0.0),
+        WorkPattern.DAY: (0.96, 0.65),
+        WorkPattern.NIGHT: (0.75, 0.4),
+        WorkPattern.SCHOOL: (0.97, 0.5),
+        WorkPattern.HOME: (0.6, 0.6),
+        WorkPattern.BEDRIDDEN: (0.01, 0.0),
     }
     on_workday, on_weekend = share[person.work]
     goes = rng.random(days) < np.where(weekend, on_weekend, on_workday)
-    if person.work is Work.NIGHT:
+    if person.work is WorkPattern.NIGHT:
         out, back = rng.normal(20.5, 0.6, days), rng.normal(7.2, 0.5, days)
         return np.where(goes, out, np.nan), np.where(goes, back, np.nan), nothing, nothing
-    start = {Work.DAY: 7.7, Work.SCHOOL: 7.4, Work.HOME: 9.0, Work.BEDRIDDEN: 10.0}[person.work]
-    long = {Work.DAY: 10.2, Work.SCHOOL: 9.3, Work.HOME: 2.2, Work.BEDRIDDEN: 1.5}[person.work]
+    start = {
+        WorkPattern.DAY: 7.7,
+        WorkPattern.SCHOOL: 7.4,
+        WorkPattern.HOME: 9.0,
+        WorkPattern.BEDRIDDEN: 10.0,
+    }[person.work]
+    long = {
+        WorkPattern.DAY: 10.2,
+        WorkPattern.SCHOOL: 9.3,
+        WorkPattern.HOME: 2.2,
+        WorkPattern.BEDRIDDEN: 1.5,
+    }[person.work]
     out = np.where(weekend, rng.normal(9.8, 1.4, days), rng.normal(start, 0.6, days)).clip(
         5.0, 20.0
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulators.world.people import Car, Person, Work, festivals, spell, term_time, weekdays
+from simulators.world.people import Car, Person, WorkPattern, festivals, spell, term_time, weekdays
 
 #: Some end within the year: so many begin that 0.35 % of homes are sublet at its end.
 SUBLET_SHARE = 0.0042
@@ -29,7 +29,7 @@ class Truth:
 
 
 @dataclass(slots=True, kw_only=True)
-class Home:
+class StoryHome:
     """One dwelling with its people, its papers and its devices' fates; days are columns, ends are exclusive, None is open."""
 
     index: int
@@ -59,26 +59,30 @@ class Home:
         """The token of the household that holds it first."""
         return f"h-{self.index:06d}"
 
-    def stranger(self, name: str, here: Any, work: Work = Work.DAY, **more: Any) -> Person:
+    def stranger(
+        self, name: str, here: Any, work: WorkPattern = WorkPattern.DAY, **more: Any
+    ) -> Person:
         """Add somebody who is not registered."""
         person = Person(token=f"x-{self.index:06d}-{name}", here=here, work=work, **more)
         self.people.append(person)
         return person
 
 
-def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> Home:
+def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> StoryHome:
     """Make a home with a household of its own."""
-    home = Home(index=index, first=first, days=days, rng=rng, thrift=float(rng.lognormal(0.0, 0.3)))
+    home = StoryHome(
+        index=index, first=first, days=days, rng=rng, thrift=float(rng.lognormal(0.0, 0.3))
+    )
     count = int(rng.choice([1, 2, 3, 4, 5], p=[0.22, 0.28, 0.3, 0.15, 0.05]))
     old = rng.random() < 0.25
     for n in range(count):
         if old:
-            work = Work.HOME if rng.random() < 0.9 else Work.BEDRIDDEN
+            work = WorkPattern.HOME if rng.random() < 0.9 else WorkPattern.BEDRIDDEN
         elif n < 2:
-            work = Work(str(rng.choice(["day", "night", "home"], p=[0.78, 0.05, 0.17])))
+            work = WorkPattern(str(rng.choice(["day", "night", "home"], p=[0.78, 0.05, 0.17])))
         else:
-            work = Work(str(rng.choice(["school", "home", "day"], p=[0.55, 0.3, 0.15])))
-        child = n >= 2 and work in (Work.SCHOOL, Work.HOME)
+            work = WorkPattern(str(rng.choice(["school", "home", "day"], p=[0.55, 0.3, 0.15])))
+        child = n >= 2 and work in (WorkPattern.SCHOOL, WorkPattern.HOME)
         carries = float(rng.beta(2, 4)) if child else float(rng.beta(6, 2))
         home.people.append(
             Person(
@@ -97,7 +101,7 @@ def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> 
 # Ordinary lives ------------------------------------------------------------------------------------------------------
 
 
-def ordinary(home: Home) -> None:
+def ordinary(home: StoryHome) -> None:
     """Let ordinary things happen, each by its own chance."""
     rng, days = home.rng, home.days
     for column in festivals(home.first, days):
@@ -108,7 +112,7 @@ def ordinary(home: Home) -> None:
                 home.stranger(
                     f"cny{n}",
                     spell(days, column - int(rng.integers(0, 3)), column + int(rng.integers(3, 8))),
-                    Work.HOME,
+                    WorkPattern.HOME,
                 )
     for chance, low, high in ((0.3, 4, 9), (0.25, 5, 17), (0.1, 10, 26)):
         if rng.random() < chance:
@@ -124,56 +128,60 @@ def ordinary(home: Home) -> None:
             story(home)
 
 
-def _leave(home: Home, start: int, end: int) -> None:
+def _leave(home: StoryHome, start: int, end: int) -> None:
     away = spell(home.days, start, end)
     for person in home.people:
         person.here &= ~away
 
 
-def _weekends_elsewhere(home: Home) -> None:
+def _weekends_elsewhere(home: StoryHome) -> None:
     weekend = np.isin(weekdays(home.first, home.days), (4, 5))
     for person in home.people:
         person.here &= ~weekend
 
 
-def _weekdays_elsewhere(home: Home) -> None:
+def _weekdays_elsewhere(home: StoryHome) -> None:
     week = np.isin(weekdays(home.first, home.days), (0, 1, 2, 3, 6))
     for person in home.people:
         person.here &= ~week
 
 
-def _hospital(home: Home) -> None:
+def _hospital(home: StoryHome) -> None:
     person = home.people[int(home.rng.integers(len(home.people)))]
     start = int(home.rng.integers(0, home.days))
     person.here &= ~spell(home.days, start, start + int(home.rng.integers(8, 50)))
 
 
-def _student(home: Home) -> None:
+def _student(home: StoryHome) -> None:
     if len(home.people) >= 3:
         home.people[-1].here &= ~term_time(home.first, home.days)
 
 
-def _carer(home: Home) -> None:
+def _carer(home: StoryHome) -> None:
     start = int(home.rng.integers(-100, home.days))
     stay = spell(home.days, start, start + int(home.rng.integers(60, 300)))
     patient = home.people[0]
     if home.rng.random() < 0.5:
-        patient.work = Work.BEDRIDDEN
+        patient.work = WorkPattern.BEDRIDDEN
     carer = home.stranger(
-        "carer", stay & (home.rng.random(home.days) < 0.9), Work.HOME, role="carer", carries=0.9
+        "carer",
+        stay & (home.rng.random(home.days) < 0.9),
+        WorkPattern.HOME,
+        role="carer",
+        carries=0.9,
     )
     if home.rng.random() < 0.4:
         carer.known_from = start + int(home.rng.integers(0, 60))
 
 
-def _newborn(home: Home) -> None:
+def _newborn(home: StoryHome) -> None:
     start = int(home.rng.integers(-30, home.days))
     stay = spell(home.days, start, start + int(home.rng.integers(30, 130)))
-    home.stranger("grandmother", stay, Work.HOME, carries=0.6)
+    home.stranger("grandmother", stay, WorkPattern.HOME, carries=0.6)
     home.new_ways = (start, 1.25, 1.2)
 
 
-def _partner(home: Home) -> None:
+def _partner(home: StoryHome) -> None:
     start = int(home.rng.integers(-60, home.days))
     often = home.rng.random(home.days) < np.clip((np.arange(home.days) - start) / 120, 0.1, 0.95)
     partner = home.stranger("partner", spell(home.days, start, home.days) & often)
@@ -181,42 +189,48 @@ def _partner(home: Home) -> None:
         partner.known_from = start + int(home.rng.integers(30, 200))
 
 
-def _weekend_guests(home: Home) -> None:
+def _weekend_guests(home: StoryHome) -> None:
     often = (weekdays(home.first, home.days) == 5) & (home.rng.random(home.days) < 0.6)
     for n in range(int(home.rng.integers(1, 3))):
-        home.stranger(f"weekend{n}", often, Work.HOME)
+        home.stranger(f"weekend{n}", often, WorkPattern.HOME)
 
 
-def _summer_guests(home: Home) -> None:
+def _summer_guests(home: StoryHome) -> None:
     start = int(home.rng.integers(0, home.days))
     for n in range(int(home.rng.integers(1, 4))):
         home.stranger(
-            f"summer{n}", spell(home.days, start, start + int(home.rng.integers(5, 26))), Work.HOME
+            f"summer{n}",
+            spell(home.days, start, start + int(home.rng.integers(5, 26))),
+            WorkPattern.HOME,
         )
 
 
-def _helper(home: Home) -> None:
+def _helper(home: StoryHome) -> None:
     often = np.isin(
         weekdays(home.first, home.days),
         home.rng.choice(7, int(home.rng.integers(1, 5)), replace=False),
     )
-    home.stranger("helper", often, Work.HOME, caller=True)
+    home.stranger("helper", often, WorkPattern.HOME, caller=True)
 
 
-def _minding_grandparents(home: Home) -> None:
+def _minding_grandparents(home: StoryHome) -> None:
     weekday = weekdays(home.first, home.days) < 5
     home.stranger(
-        "nanny", weekday & (home.rng.random(home.days) < 0.9), Work.HOME, caller=True, carries=0.9
+        "nanny",
+        weekday & (home.rng.random(home.days) < 0.9),
+        WorkPattern.HOME,
+        caller=True,
+        carries=0.9,
     )
 
 
-def _lost_card(home: Home) -> None:
+def _lost_card(home: StoryHome) -> None:
     start = int(home.rng.integers(0, home.days))
     person = home.people[int(home.rng.integers(len(home.people)))]
     person.unseen = spell(home.days, start, start + int(home.rng.integers(15, 120)))
 
 
-def _new_ways(home: Home) -> None:
+def _new_ways(home: StoryHome) -> None:
     home.new_ways = (
         int(home.rng.integers(20, home.days)),
         float(home.rng.lognormal(0, 0.3)),
@@ -224,7 +238,7 @@ def _new_ways(home: Home) -> None:
     )
 
 
-def _moves_out_one(home: Home) -> None:
+def _moves_out_one(home: StoryHome) -> None:
     if len(home.people) >= 2:
         home.people[-1].here &= ~spell(home.days, int(home.rng.integers(0, home.days)), home.days)
 
@@ -247,7 +261,7 @@ _ODDITIES = (
 )
 
 
-def empty_spells(home: Home) -> None:
+def empty_spells(home: StoryHome) -> None:
     """Add to the truth where nobody slept there for thirty days or more while it was let and no absence was declared."""
     slept = np.zeros(home.days, dtype=bool)
     for person in home.people:
@@ -270,7 +284,7 @@ def empty_spells(home: Home) -> None:
 # Violations ----------------------------------------------------------------------------------------------------------
 
 
-def violate(home: Home) -> None:
+def violate(home: StoryHome) -> None:
     """Draw at most one violation, or another fate of the tenancy."""
     draw, total = home.rng.random(), 0.0
     for share, story in _FATES:
@@ -281,11 +295,11 @@ def violate(home: Home) -> None:
             return
 
 
-def _start(home: Home, low: float = 0.05, high: float = 0.75) -> int:
+def _start(home: StoryHome, low: float = 0.05, high: float = 0.75) -> int:
     return int(home.days * home.rng.uniform(low, high))
 
 
-def _gone(home: Home, start: int, end: int) -> list[Person]:
+def _gone(home: StoryHome, start: int, end: int) -> list[Person]:
     """Let everyone who is registered go; returns them."""
     mine = [p for p in home.people if p.known_from is not None]
     for person in home.people:
@@ -293,14 +307,14 @@ def _gone(home: Home, start: int, end: int) -> list[Person]:
     return mine
 
 
-def _tip(home: Home, start: int) -> None:
+def _tip(home: StoryHome, start: int) -> None:
     if home.rng.random() < 0.15:
         home.tips.append(
             (min(home.days - 1, start + int(home.rng.integers(20, 150))), "subletting")
         )
 
 
-def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[Person]:
+def _newcomers(home: StoryHome, start: int, end: int, count: int, tag: str) -> list[Person]:
     """Let others move in: with tokens of their own, with the tenant's card, or with a code that is nobody's."""
     rng = home.rng
     way = str(rng.choice(["own", "card", "code"], p=[0.7, 0.17, 0.13]))
@@ -311,7 +325,7 @@ def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[P
         person = home.stranger(
             f"{tag}{n}",
             here,
-            Work(str(rng.choice(["day", "night", "home"], p=[0.8, 0.08, 0.12]))),
+            WorkPattern(str(rng.choice(["day", "night", "home"], p=[0.8, 0.08, 0.12]))),
             carries=float(rng.beta(6, 2)),
         )
         if way == "card":
@@ -322,7 +336,7 @@ def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[P
     return found
 
 
-def _end(home: Home, start: int) -> int:
+def _end(home: StoryHome, start: int) -> int:
     return (
         home.days
         if home.rng.random() < 0.85
@@ -330,7 +344,7 @@ def _end(home: Home, start: int) -> int:
     )
 
 
-def _sublet_whole(home: Home) -> None:
+def _sublet_whole(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     mine = _gone(home, start, end)
@@ -345,7 +359,7 @@ def _sublet_whole(home: Home) -> None:
     _tip(home, start)
 
 
-def _sublet_rooms(home: Home) -> None:
+def _sublet_rooms(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     if home.rng.random() < 0.4:
@@ -359,7 +373,7 @@ def _sublet_rooms(home: Home) -> None:
     _tip(home, start)
 
 
-def _sublet_short(home: Home) -> None:
+def _sublet_short(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     _gone(home, start, end)
@@ -372,7 +386,7 @@ def _sublet_short(home: Home) -> None:
                 person = home.stranger(
                     f"g{n}-{guest}",
                     spell(home.days, day, min(end, day + stay)),
-                    Work.HOME,
+                    WorkPattern.HOME,
                     carries=0.9,
                 )
                 if code:
@@ -382,7 +396,7 @@ def _sublet_short(home: Home) -> None:
     _tip(home, start)
 
 
-def _lent(home: Home) -> None:
+def _lent(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     mine = _gone(home, start, end)
@@ -393,7 +407,7 @@ def _lent(home: Home) -> None:
     home.truths.append(Truth(kind="subletting", start=moved, end=end, detail="lent"))
 
 
-def _left(home: Home) -> None:
+def _left(home: StoryHome) -> None:
     start = _start(home, 0.05, 0.85)
     end = (
         home.days
@@ -419,14 +433,14 @@ def _left(home: Home) -> None:
     home.stories.append(way)
 
 
-def _calls(home: Home, person: Person, day: int) -> None:
+def _calls(home: StoryHome, person: Person, day: int) -> None:
     """Let somebody look in for an hour."""
     if not any(p.caller and p.token == person.token for p in home.people):
         home.people.append(
             Person(
                 token=person.token,
                 here=np.zeros(home.days, dtype=bool),
-                work=Work.HOME,
+                work=WorkPattern.HOME,
                 caller=True,
                 known_from=person.known_from,
                 role=person.role,
@@ -438,7 +452,7 @@ def _calls(home: Home, person: Person, day: int) -> None:
     ] = True
 
 
-def _unlet(home: Home) -> None:
+def _unlet(home: StoryHome) -> None:
     ended = -int(home.rng.integers(20, 500))
     home.tenancies = [(home.household, ended - 700, ended)] if home.rng.random() < 0.7 else []
     home.people = []
@@ -450,7 +464,7 @@ def _unlet(home: Home) -> None:
             home.stranger(
                 f"squat{n}",
                 spell(home.days, start, end) & (home.rng.random(home.days) < 0.93),
-                Work(str(home.rng.choice(["day", "home"]))),
+                WorkPattern(str(home.rng.choice(["day", "home"]))),
             )
         home.truths.append(Truth(kind="unauthorised", start=start, end=end))
     elif draw < 0.25:
@@ -467,7 +481,7 @@ def _unlet(home: Home) -> None:
                 Person(
                     token=f"n-{home.index:06d}-{n}",
                     here=spell(home.days, start, home.days),
-                    work=Work.DAY,
+                    work=WorkPattern.DAY,
                     known_from=start + late,
                     role="member" if n else "tenant",
                 )
@@ -475,7 +489,7 @@ def _unlet(home: Home) -> None:
         home.tenancies.append((f"{home.household}-b", start + int(home.rng.integers(0, 3)), None))
 
 
-def _ended(home: Home) -> None:
+def _ended(home: StoryHome) -> None:
     end = _start(home, 0.1, 0.8)
     home.tenancies = [(home.household, -900, end)]
     for person in home.people:
@@ -495,7 +509,7 @@ def _ended(home: Home) -> None:
                 Person(
                     token=f"n-{home.index:06d}-{n}",
                     here=spell(home.days, again, home.days),
-                    work=Work.DAY,
+                    work=WorkPattern.DAY,
                     known_from=again,
                     role="member" if n else "tenant",
                 )
@@ -503,7 +517,7 @@ def _ended(home: Home) -> None:
         home.tenancies.append((f"{home.household}-b", again, None))
 
 
-def _shop(home: Home) -> None:
+def _shop(home: StoryHome) -> None:
     start = _start(home)
     _gone(home, start, home.days)
     home.shop = (start, home.days)
@@ -511,30 +525,30 @@ def _shop(home: Home) -> None:
         home.stranger(
             f"customer{n}",
             spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.4),
-            Work.HOME,
+            WorkPattern.HOME,
             caller=True,
         )
     home.truths.append(Truth(kind="change_of_use", start=start, end=home.days, detail="shop"))
 
 
-def _dormitory(home: Home) -> None:
+def _dormitory(home: StoryHome) -> None:
     start = _start(home)
     for n in range(int(home.rng.integers(5, 10))):
         home.stranger(
             f"bunk{n}",
             spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.93),
-            Work.DAY,
+            WorkPattern.DAY,
         )
     home.truths.append(Truth(kind="change_of_use", start=start, end=home.days, detail="dormitory"))
 
 
-def _crowded(home: Home) -> None:
+def _crowded(home: StoryHome) -> None:
     start = _start(home)
     for n in range(int(home.rng.integers(3, 5))):
         home.stranger(
             f"kin{n}",
             spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.95),
-            Work.HOME,
+            WorkPattern.HOME,
         )
     home.truths.append(Truth(kind="over_occupancy", start=start, end=home.days))
 

@@ -15,7 +15,7 @@ from simulators.world.cars import drive, visitors
 from simulators.world.city import ZONE, WorldCity
 from simulators.world.meters import Metered, metered, profile_of, use
 from simulators.world.people import Household
-from simulators.world.stories import Home
+from simulators.world.stories import StoryHome
 
 Rows = list[dict[str, str]]
 _LONG_AGO = 500
@@ -36,7 +36,7 @@ _SHEETS = (
 )
 
 
-def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
+def made(city: WorldCity, index: int) -> tuple[StoryHome, Household, Metered]:
     """Make one home with its life and what its devices saw."""
     home = city.home(index)
     household = city.lived(home)
@@ -45,7 +45,7 @@ def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
     return home, household, metered(city, home, litres, kwh)
 
 
-def truth_of(city: WorldCity, home: Home, seen: Metered) -> list[dict[str, Any]]:
+def truth_of(city: WorldCity, home: StoryHome, seen: Metered) -> list[dict[str, Any]]:
     """Tell what is true of a home: kind, first day, last day, detail, and with what it is fitted."""
     fitting = city.fitting(home.index).name
     rows = [(t.kind, t.start, t.end, t.detail) for t in home.truths] + [
@@ -66,7 +66,7 @@ def truth_of(city: WorldCity, home: Home, seen: Metered) -> list[dict[str, Any]]
     ]
 
 
-def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[str, Rows]:
+def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> dict[str, Rows]:
     """Make the rows of every register file for some homes."""
     sheets: dict[str, Rows] = {name: [] for name in _SHEETS}
     places: dict[str, set[tuple[str, ...]]] = {
@@ -99,7 +99,7 @@ def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[st
     return sheets
 
 
-def _papers(city: WorldCity, sheets: dict[str, Rows], home: Home) -> None:
+def _papers(city: WorldCity, sheets: dict[str, Rows], home: StoryHome) -> None:
     estate, unit = city.estate(home.index), city.unit(home.index)
     known = [p for p in home.people if p.known_from is not None and not p.caller and p.token]
     for n, (household, start, end) in enumerate(home.tenancies):
@@ -162,7 +162,7 @@ def _papers(city: WorldCity, sheets: dict[str, Rows], home: Home) -> None:
         )
 
 
-def _fit(city: WorldCity, sheets: dict[str, Rows], home: Home, seen: Metered) -> None:
+def _fit(city: WorldCity, sheets: dict[str, Rows], home: StoryHome, seen: Metered) -> None:
     fitting, unit = city.fitting(home.index), city.unit(home.index)
     if fitting.lock:
         _device(city, sheets, home.index, f"lock-{unit}", "door", "door-terminal", unit=unit)
@@ -233,7 +233,7 @@ def _iso(city: WorldCity, day: int) -> str:
 
 
 def lines(
-    city: WorldCity, homes: list[tuple[Home, Household, Metered]]
+    city: WorldCity, homes: list[tuple[StoryHome, Household, Metered]]
 ) -> Iterator[dict[str, Any]]:
     """Give the messages of some homes of one building, day by day, as a recording's lines.
 
@@ -320,7 +320,7 @@ def _of_day(series: Any, days: int) -> list[int]:
 
 
 def _passages(
-    city: WorldCity, home: Home, household: Household, lock: bool
+    city: WorldCity, home: StoryHome, household: Household, lock: bool
 ) -> dict[int, list[dict[str, Any]]]:
     base = int(datetime.combine(city.first, datetime.min.time(), ZONE).timestamp() * 1000)
     unit = city.unit(home.index)
@@ -353,7 +353,7 @@ def _passages(
     return found
 
 
-def _gate(city: WorldCity, index: int, homes: list[Home]) -> dict[int, list[dict[str, Any]]]:
+def _gate(city: WorldCity, index: int, homes: list[StoryHome]) -> dict[int, list[dict[str, Any]]]:
     """Give what the camera at the yard's gate of one building sends, by day."""
     found: dict[int, list[dict[str, Any]]] = {}
     if not city.gated(index):
@@ -391,7 +391,9 @@ def as_text(line: dict[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def write_register(city: WorldCity, homes: list[tuple[Home, Metered]], directory: Path) -> None:
+def write_register(
+    city: WorldCity, homes: list[tuple[StoryHome, Metered]], directory: Path
+) -> None:
     """Write the register's CSV files."""
     for name, rows in register_rows(city, homes).items():
         if rows:

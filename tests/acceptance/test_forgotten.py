@@ -18,18 +18,18 @@ from typing import Any
 
 import pyotp
 import pytest
+from tests.casework.people.test_people import number_for
 
-from anju import embedded
-from anju.embedded import root_place
+from anju.demo import embedded
+from anju.demo.embedded import root_place
 from anju.processes import answers, free_port, start_anju, wait_for
 from api.passwords import make_user
-from casework.keyring import load_keyring, save_keyring, with_new_key
-from casework.people import vault
+from crypto.sealed_values import Scheme
 from domain.access import Role
-from seals.values import Scheme
-from store.connect import connect, environment
-from store.migrate import Level, migrate
-from tests.casework.people.test_people import number_for
+from privacy import person_vault
+from privacy.keyring import load_keyring, save_keyring, with_new_key
+from store.database.connection import connect, environment
+from store.database.migration import Level, migrate
 from tests.ingest.conftest import register
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
@@ -105,7 +105,7 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
             }
             ring = load_keyring(keys)
             for i in range(2, 201):
-                vault.put(
+                person_vault.put(
                     connection,
                     ring,
                     f"r-{i}",

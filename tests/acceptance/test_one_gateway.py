@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from anju import embedded
-from anju.embedded import Broker, Redis
+from anju.demo import embedded
+from anju.demo.embedded import Broker, Redis
 from anju.field import ESTATE, GATEWAY, Pace, configuration, make_field, register_rows
 from anju.processes import Child, start_anju
 from anju.register_files import import_rows
 from domain.broker import BrokerAddress
 from simulators.field.estate import Field
 from simulators.field.meters import HOUR_MS
-from store import ingest_log
-from store.connect import connect
+from store.database.connection import connect
+from store.ingest import log
 from tests.conftest import SEED
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(900)]
@@ -245,7 +245,7 @@ def test_a_day_behind_one_gateway(
     assert max(said.values()) == 1
 
     with connect(dsn) as connection:
-        tallies = ingest_log.read_tallies(connection)
+        tallies = log.read_tallies(connection)
         assert all(tally.balanced for tally in tallies.values())
         assert sum(tally.quarantined for tally in tallies.values()) == 0
         boots = {

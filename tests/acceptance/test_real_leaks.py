@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analytics.days import People, dense
 from analytics.detectors import continuous_flow
 from analytics.facts import MeterBounds, registers_to_days
-from analytics.frame import Frame, no_tokens
+from analytics.frame import UnitDayFrame, no_tokens
 from analytics.history import make_frame, running
 from analytics.policy import load_policy
+from analytics.supply_days import People, dense
 from domain.calendar import day_starts_ms
 from domain.measures import Supply
-from store.homes import Homes
-from store.unit_days import INSTANTS
+from store.register.homes import Homes
+from store.series.unit_days import INSTANTS
 from tests.conftest import DATA
 
 WATER = DATA / "water_daiad"
@@ -59,7 +59,7 @@ def registers(homes: set[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[n
     }
 
 
-def known_at(at: NDArray[np.float64], value: NDArray[np.float64], clock_ms: float) -> Frame:
+def known_at(at: NDArray[np.float64], value: NDArray[np.float64], clock_ms: float) -> UnitDayFrame:
     """Make one home's frame of what had been read by an instant."""
     clock = datetime.fromtimestamp(clock_ms / 1000, MADRID)
     starts = np.array(

@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.processes import start_anju
-from store import ingest_log
-from store.connect import connect
+from store.database.connection import connect
+from store.ingest import log
 from tests.conftest import DATA
 
 pytestmark = [pytest.mark.real, pytest.mark.data, pytest.mark.long]
@@ -97,7 +97,7 @@ def anju(any_dsn: str, broker: Broker, tmp_path: Path) -> Iterator[Any]:
 
 def alerts(dsn: str) -> list[dict[str, Any]]:
     with connect(dsn) as connection:
-        assert all(tally.balanced for tally in ingest_log.read_tallies(connection).values())
+        assert all(tally.balanced for tally in log.read_tallies(connection).values())
         return connection.execute(
             "SELECT * FROM alerts WHERE detector = 'unoccupied' ORDER BY subject, since_at"
         ).fetchall()

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from anju.embedded import Broker, Redis
-from anju.processes import Child, start_anju
-from casework.keyring import with_new_key
-from casework.people import faces as law
-from gateway.faces.tables import FOLDER
-from gateway.faces.vault import Vault
-from seals.values import Scheme
-from store import faces
-from store.connect import Connection, connect
 from tests.store.test_faces import estate, prepare, record
+
+from anju.demo.embedded import Broker, Redis
+from anju.processes import Child, start_anju
+from crypto.sealed_values import Scheme
+from gateway.faces.tables import FOLDER
+from gateway.faces.template_store import Vault
+from privacy import faces as law
+from privacy.keyring import with_new_key
+from store.database.connection import Connection, connect
+from store.people import faces
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MINUTE = 60.0

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.processes import start_anju
-from store.connect import connect
+from store.database.connection import connect
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
 FIRST, MIDDLE, LAST = "2024-09-01", "2024-10-20", "2024-11-19"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.days import People, dense, supply_days, to_unit_days
 from analytics.frame import runs
 from analytics.intervals import REACH, Bounds, Intervals, Quality, to_intervals
+from analytics.supply_days import People, dense, supply_days, to_unit_days
 
 HOUR = 3_600_000.0
 

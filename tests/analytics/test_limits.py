@@ -9,7 +9,7 @@ import pytest
 
 from analytics import limits, watch
 from analytics.policy import load_policy
-from store.connect import Connection
+from store.database.connection import Connection
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real

@@ -14,10 +14,12 @@ from analytics import nightly
 from analytics.policy import load_policy
 from anju.register_files import import_rows
 from domain.calendar import from_ms
-from store import alerts, facts, ingest_log, series
-from store.connect import Connection
-from store.ingest_log import Spans
-from store.partitions import Partitions
+from store.alerts import alerts
+from store.database.connection import Connection
+from store.database.partitions import Partitions
+from store.ingest import log
+from store.ingest.log import DirtySpans
+from store.series import fact_inputs, readings
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -49,9 +51,9 @@ def put(
     partitions = Partitions(connection)
     connection.commit()
     partitions.cover(connection, from_ms(int(at.min())), from_ms(int(at.max())))
-    series.write_readings(
+    readings.write_readings(
         connection,
-        series.Readings(
+        readings.ReadingColumns(
             at=at,
             point=np.full(len(rows), point_id, dtype=np.int32),
             value=np.array([v for _, v in rows]),
@@ -72,8 +74,8 @@ def dirty(connection: Connection, device_id: int, low: int, high: int) -> None:
         "high": high,
         "received": high,
     }
-    ingest_log.mark_dirty(
-        connection, Spans(**{name: np.array([value]) for name, value in spans.items()})
+    log.mark_dirty(
+        connection, DirtySpans(**{name: np.array([value]) for name, value in spans.items()})
     )
 
 
@@ -247,9 +249,9 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
     assert row is not None
     at = rows[-1][0] + HOUR * np.arange(1, 73, dtype=np.int64)
     Partitions(connection).cover(connection, from_ms(int(at[0])), from_ms(int(at[-1])))
-    series.write_readings(
+    readings.write_readings(
         connection,
-        series.Readings(
+        readings.ReadingColumns(
             at=at,
             point=np.full(72, row["id"], dtype=np.int32),
             value=np.round(0.01 * np.arange(72), 3),
@@ -265,7 +267,7 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
         and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5
         and total["most"] < 500
     )
-    assert facts.settled(connection)
+    assert fact_inputs.settled(connection)
     assert SHANGHAI.key == "Asia/Shanghai"
 
 
@@ -291,7 +293,7 @@ def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Registered today, they reach to today: a night of the past leaves their rest, and must not ask for it for ever."""
-    monkeypatch.setattr(facts, "SPANS_AT_ONCE", 1)
+    monkeypatch.setattr(fact_inputs, "SPANS_AT_ONCE", 1)
     register(connection)
     put(connection, away(20, 0))
     for _ in range(3):

@@ -10,7 +10,7 @@ from analytics import strangers
 from tests.analytics.detectors.test_golden import frame_of
 
 
-def read(*spans: dict[str, Any]) -> strangers.Strangers:
+def read(*spans: dict[str, Any]) -> strangers.StrangerNights:
     return strangers.read(frame_of({"spans": list(spans)}))
 
 

@@ -13,11 +13,12 @@ from analytics.policy import BadPolicy, Policy, load_policy
 from domain.alerting import AlertClass, Severity, Suppression
 from domain.calendar import to_ms
 from domain.wire import State
-from store import alerts, ingest_log, suppressions
-from store import watch as store_watch
-from store.alerts import Raise
-from store.connect import Connection, connect
-from store.series import EventRow
+from store.alerts import alerts, suppressions
+from store.alerts.alerts import NewAlert
+from store.analytics import watch as store_watch
+from store.database.connection import Connection, connect
+from store.ingest import log
+from store.series.readings import EventRow
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -41,7 +42,7 @@ def happen(
 ) -> None:
     data = {"hazard" if kind == "hazard" else "condition": word, "state": state}
     at = to_ms(datetime.now(UTC) - ago)
-    ingest_log.queue_for_watch(
+    log.queue_for_watch(
         connection,
         [
             EventRow(
@@ -156,8 +157,8 @@ def test_a_shelf_outlives_the_alert_and_ends_when_it_worsens_or_runs_out(
         "shelved",
         "lock is being changed",
     )
-    worse = Raise(
-        **{name: again[name] for name in Raise.__slots__}
+    worse = NewAlert(
+        **{name: again[name] for name in NewAlert.__slots__}
         | {"severity": Severity.CRITICAL, "alert_class": AlertClass.HAZARD}
     )
     alerts.raise_alert(connection, worse, actor="watch")
@@ -228,7 +229,7 @@ def test_devices_behind_a_silent_gateway_are_its_one_alert(connection: Connectio
     for code in ("wm-1", "door-1", "smoke-1", "wm-2"):
         happen(connection, code, "on", kind="device", word="offline")
     now = to_ms(datetime.now(UTC))
-    ingest_log.save_state(connection, gateway["id"], State(v=1, online=False, at=now, boot="b1"))
+    log.save_state(connection, gateway["id"], State(v=1, online=False, at=now, boot="b1"))
     watch.check_gateways(connection, POLICY, datetime.now(UTC))
     step(connection)
     assert step(connection, at(61)) == 1
@@ -236,9 +237,7 @@ def test_devices_behind_a_silent_gateway_are_its_one_alert(connection: Connectio
         ("device:offline", "? · wm-2"),
         ("gateway_silent", "gw"),
     ]
-    ingest_log.save_state(
-        connection, gateway["id"], State(v=1, online=True, at=now + 5000, boot="b1")
-    )
+    log.save_state(connection, gateway["id"], State(v=1, online=True, at=now + 5000, boot="b1"))
     watch.check_gateways(connection, POLICY, datetime.now(UTC) + at(5))
     happen(connection, "door-1", "off", kind="device", word="offline", ago=at(-40))
     assert step(connection, at(70)) == 2, (
@@ -291,7 +290,7 @@ def test_what_fails_half_way_is_taken_again(
 ) -> None:
     register(connection)
     happen(connection, "smoke-1", "on")
-    monkeypatch.setattr("store.watch.ended_since", lambda *_: 1 / 0)
+    monkeypatch.setattr("store.analytics.watch.ended_since", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         step(connection)
     connection.rollback()
@@ -303,12 +302,12 @@ def test_a_clock_that_is_far_off_is_one_alert_until_it_is_set(connection: Connec
     register(connection)
     gateway = connection.execute("SELECT id FROM gateways WHERE code = 'gw'").fetchone()
     assert gateway is not None
-    ingest_log.save_state(
+    log.save_state(
         connection, gateway["id"], State(v=1, online=True, at=to_ms(datetime.now(UTC)), boot="b1")
     )
     told = []
     for skew in (299_000, -301_000, -400_000, 200_000, 149_000, 0):
-        ingest_log.save_skew(connection, {gateway["id"]: skew})
+        log.save_skew(connection, {gateway["id"]: skew})
         told.append(watch.check_gateways(connection, POLICY, datetime.now(UTC)))
     assert told == [0, 1, 0, 0, 1, 0]
     (row,) = rows(connection)
@@ -327,9 +326,7 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
     now = to_ms(datetime.now(UTC))
 
     def say(online: bool, at: int) -> None:
-        ingest_log.save_state(
-            connection, gateway["id"], State(v=1, online=online, at=at, boot="b1")
-        )
+        log.save_state(connection, gateway["id"], State(v=1, online=online, at=at, boot="b1"))
 
     say(False, now)
     assert (
@@ -374,8 +371,8 @@ def test_a_bad_policy_is_named_with_its_fix() -> None:
 
 def store_event(connection: Connection, code: str, state: str, ago: timedelta) -> None:
     """Store an event as ingest does, with its place in the queue."""
-    from store.partitions import Partitions
-    from store.series import write_events
+    from store.database.partitions import Partitions
+    from store.series.readings import write_events
 
     at = datetime.now(UTC) - ago
     row = EventRow(
@@ -389,7 +386,7 @@ def store_event(connection: Connection, code: str, state: str, ago: timedelta) -
     Partitions(connection).cover(connection, at, at)
     with connection.transaction():
         write_events(connection, [row])
-        ingest_log.queue_for_watch(connection, [row])
+        log.queue_for_watch(connection, [row])
 
 
 def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from analytics import welfare
 from analytics.policy import load_policy
-from analytics.welfare import Home, Stages, awake_time, judge
-from casework import steps
+from analytics.welfare import Stages, WatchedHome, awake_time, judge
+from casework import alert_steps
 from domain.access import Principal, Role
-from store import welfare as store_welfare
-from store.connect import Connection
+from store.alerts import welfare as store_welfare
+from store.database.connection import Connection
 from tests.ingest.conftest import register
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -27,8 +27,8 @@ def local(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+08:00")
 
 
-def home(since: str, **values: Any) -> Home:
-    return Home(
+def home(since: str, **values: Any) -> WatchedHome:
+    return WatchedHome(
         **{
             "since": local(since),
             "heard_at": local("2026-03-05 06:00"),
@@ -130,14 +130,14 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
     who = Principal(
         user_id=1, name="wang", role=Role.PROPERTY_MANAGER, estate_ids=(unit["estate_id"],)
     )
-    steps.acknowledge(connection, who, alert["id"])
+    alert_steps.acknowledge(connection, who, alert["id"])
     assert check("2026-03-05 13:20") == [("medium", "acknowledged", "call")]
     assert check("2026-03-05 13:35") == [("high", "unacknowledged", "neighbour")], (
         "it calls again when the next step is due"
     )
     assert check("2026-03-05 14:10") == [("critical", "unacknowledged", "visit")]
     connection.execute("UPDATE alerts SET raised_at = %s", [local("2026-03-05 13:05")])
-    steps.dismiss(connection, who, alert["id"], note="she is well, was at her sister's")
+    alert_steps.dismiss(connection, who, alert["id"], note="she is well, was at her sister's")
     connection.execute("UPDATE alerts SET ended_at = %s", [local("2026-03-05 14:30")])
     assert check("2026-03-05 15:00") == [] and check("2026-03-05 21:59") == []
     assert check("2026-03-06 09:40") == [("medium", "unacknowledged", "call")], (

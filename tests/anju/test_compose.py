@@ -12,10 +12,10 @@ import pytest
 import typer
 import yaml
 
-from anju.cli import app
+from anju.cli.app import app
 from anju.settings import FOREIGN, PREFIX, Settings
-from api.authority import load_authority, utc_now, write_revocations
-from casework.keyring import load_keyring
+from api.pki import load_authority, utc_now, write_revocations
+from privacy.keyring import load_keyring
 from tests.conftest import ROOT
 from tests.shipped import Shipped
 

@@ -12,14 +12,15 @@ from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
 from api import passwords
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.passwords import make_user
 from domain.access import Role
 from domain.alerting import AlertClass, Severity
-from store import alerts, unit_days
-from store.alerts import Raise
-from store.connect import Connection, connect, open_pool
-from store.live import LiveBus
+from store.alerts import alerts
+from store.alerts.alerts import NewAlert
+from store.database.connection import Connection, connect, open_pool
+from store.live.bus import LiveBus
+from store.series import unit_days
 from tests.ingest.conftest import register
 
 
@@ -55,7 +56,7 @@ def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int
     }
     return alerts.raise_alert(
         connection,
-        Raise(
+        NewAlert(
             estate_id=row["id"],
             detector="unoccupied",
             subject_kind="unit",
@@ -111,7 +112,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         assert estate is not None
         found["fire"] = alerts.raise_alert(
             connection,
-            Raise(
+            NewAlert(
                 estate_id=estate["id"],
                 detector="hazard:fire",
                 subject_kind="device",
@@ -129,7 +130,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         )[0]
         connection.commit()
     pool = open_pool(dsn, size=6)
-    app = create_app(pool, LiveBus(None), load_policy(), Site(slack=1000))
+    app = create_app(pool, LiveBus(None), load_policy(), SiteSettings(slack=1000))
     yield {"app": app, "users": users, "alerts": found, "dsn": dsn}
     pool.close()
 

@@ -23,16 +23,16 @@ from urllib.parse import quote
 import uvicorn
 
 from analytics.policy import load_policy
-from anju import embedded
+from anju.demo import embedded
 from anju.processes import answers, free_port
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.schema import api_routes
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from crypto.sealed_values import Scheme
 from domain.access import Role
-from seals.values import Scheme
-from store.connect import connect, open_pool
-from store.live import LiveBus
-from store.migrate import Level, migrate
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.database.migration import Level, migrate
+from store.live.bus import LiveBus
 from tests.api.world import build, token
 
 STRINGS = [
@@ -236,7 +236,7 @@ def main(inputs: int, seed: int) -> int:
                 pool,
                 LiveBus(None),
                 load_policy(),
-                Site(keys=KeyFile(home / "keys.toml"), slack=10**9),
+                SiteSettings(keys=KeyFile(home / "keys.toml"), slack=10**9),
             )
             web = uvicorn.Server(
                 uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical")

@@ -14,15 +14,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
-from api import access, once, passwords, session, users
-from api.app import Site, create_app
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from api import access, idempotency, passwords, session, users
+from api.app import SiteSettings, create_app
+from crypto.sealed_values import Scheme
 from domain.access import FOR_KEYS, NEEDS_SECOND_FACTOR, Action, Role
-from seals.values import Scheme
-from store import sessions
-from store.connect import connect, open_pool
-from store.live import LiveBus
-from store.rates import Rates
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.access import sessions
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
+from store.live.rate_limits import Rates
 from tests.api.conftest import bearer
 from tests.api.test_api import is_problem
 
@@ -38,7 +38,7 @@ def strict(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
         pool,
         LiveBus(None),
         load_policy(),
-        Site(keys=KeyFile(tmp_path / "keys.toml")),
+        SiteSettings(keys=KeyFile(tmp_path / "keys.toml")),
         Rates(None, clock=lambda: 1000.0),
     )
     with TestClient(app, raise_server_exceptions=False) as client:
@@ -166,11 +166,11 @@ def test_sessions_rotate_end_when_idle_and_end_with_a_password(
         new = page.cookies[access.COOKIE]
         assert new != old
         strict.cookies.clear()
-        get = lambda token: (
-            strict.get(
-                "/api/v1/session", headers={"Cookie": f"{access.COOKIE}={token}"}
-            ).status_code
-        )  # noqa: E731
+
+        def get(token: str) -> int:
+            cookie = f"{access.COOKIE}={token}"
+            return int(strict.get("/api/v1/session", headers={"Cookie": cookie}).status_code)
+
         assert get(new) == 200 and get(old) == 200, "what was under way goes on for a minute"
         connection.execute("UPDATE sessions SET rotated_at = now() - interval '2 minutes'")
         assert get(old) == 401 and get(new) == 200
@@ -374,7 +374,7 @@ def test_a_request_with_a_key_is_done_once(client: TestClient, site: dict[str, A
         ).status_code
         == 201
     )
-    assert once.HEADER == "idempotency-key"
+    assert idempotency.HEADER == "idempotency-key"
 
 
 def test_of_the_same_request_at_the_same_moment_one_is_done(

@@ -12,9 +12,9 @@ from analytics.policy import load_policy
 from analytics.watch import wish
 from api import alarms, alerts, stream
 from domain.alerting import Severity
-from store import alarm_figures, alert_lists
-from store.alerts import raise_alert
-from store.connect import connect
+from store.alerts import figures, lists
+from store.alerts.alerts import raise_alert
+from store.database.connection import connect
 from tests.api.conftest import bearer
 from tests.api.test_api import is_problem
 
@@ -219,12 +219,7 @@ def test_figures_say_how_alarms_are_managed(client: TestClient, site: dict[str, 
     is_problem(
         client.get("/api/v1/alarms/figures?estate=other", headers=guard), 404, "unknown_estate"
     )
-    assert (
-        alarm_figures.count_seats
-        and alert_lists.NEVER_FOLD
-        and stream.MAX_STREAMS
-        and alarms.LONGEST_WINDOW
-    )
+    assert figures.count_seats and lists.NEVER_FOLD and stream.MAX_STREAMS and alarms.LONGEST_WINDOW
 
 
 def test_windows_are_announced_by_those_who_plan(client: TestClient, site: dict[str, Any]) -> None:

@@ -282,9 +282,9 @@ def test_a_database_that_is_away_is_a_503_and_a_bug_is_a_500(
     def away(*_: object) -> None:
         raise psycopg.OperationalError("server closed the connection")
 
-    monkeypatch.setattr("store.places.list_estates", away)
+    monkeypatch.setattr("store.register.places.list_estates", away)
     is_problem(client.get("/api/v1/estates", headers=who), 503, "database_away")
-    monkeypatch.setattr("store.places.list_estates", lambda *_: 1 / 0)
+    monkeypatch.setattr("store.register.places.list_estates", lambda *_: 1 / 0)
     is_problem(client.get("/api/v1/estates", headers=who), 500, "bug")
 
 
@@ -307,8 +307,8 @@ def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
         async def is_disconnected(self) -> bool:
             return False
 
-    from store.connect import connect
-    from store.sessions import find_session
+    from store.access.sessions import find_session
+    from store.database.connection import connect
 
     who = bearer(client, site, "guard")
     with connect(site["dsn"]) as connection:

@@ -13,13 +13,13 @@ from fastapi.testclient import TestClient
 from analytics.policy import load_policy
 from api import clips
 from api import faces as routes
-from api.app import Site, create_app
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from api.app import SiteSettings, create_app
+from crypto.sealed_values import Scheme
 from domain.access import ALLOWED, Action, Role
-from seals.values import Scheme
-from store import faces
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
+from store.people import faces
 from tests.api.conftest import bearer
 from tests.api.test_access import strong
 from tests.api.test_api import is_problem
@@ -64,7 +64,10 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
         )
     pool = open_pool(site["dsn"], size=6)
     app = create_app(
-        pool, LiveBus(None), load_policy(), Site(keys=KeyFile(tmp_path / "keys.toml"), slack=1000)
+        pool,
+        LiveBus(None),
+        load_policy(),
+        SiteSettings(keys=KeyFile(tmp_path / "keys.toml"), slack=1000),
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.store.test_alerts import estate, wanted
 
 from api.hub import Gaps, Hub
-from store.connect import Connection, connect, open_pool
-from store.live import LiveBus
-from tests.store.test_alerts import estate, wanted
+from store.database.connection import Connection, connect, open_pool
+from store.live.bus import LiveBus
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.floats(0, 0.4))
@@ -50,7 +50,7 @@ def test_nothing_below_the_safe_number_is_ever_missing(
 
 @pytest.mark.real
 def test_a_change_that_commits_late_is_handed_over(dsn: str, connection: Connection) -> None:
-    from store import alerts
+    from store.alerts import alerts
 
     estate_id = estate(connection)
     with open_pool(dsn, size=2) as pool, connect(dsn) as slow:
@@ -86,7 +86,7 @@ def test_what_a_change_carries_as_safe_has_been_told_with_it(
     """Of a batch only the last may say that all of it is safe: whoever leaves in the middle comes back for the rest."""
     import asyncio
 
-    from store import alerts
+    from store.alerts import alerts
 
     estate_id = estate(connection)
     with open_pool(dsn, size=2) as pool:
@@ -107,12 +107,13 @@ def test_what_a_change_carries_as_safe_has_been_told_with_it(
 
 
 def _look(hub: Hub) -> list[dict[str, Any]]:
-    from store import alert_lists, scope
+    from store.access import scope
+    from store.alerts import lists
 
     with hub._pool.connection() as connection:
         scope.enter_everywhere(connection)
         assert hub._high is not None
-        found = alert_lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
+        found = lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
     import time
 
     hub._high = hub._gaps.note(

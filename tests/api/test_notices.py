@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import notices
-from casework.notices.rules import Notices
 from domain.access import Role
-from store import push
-from store.connect import connect
+from notices.rules import NoticeRules
+from store.database.connection import connect
+from store.notices import push_subscriptions
 from tests.api.conftest import bearer
 from tests.api.test_api import is_problem
 
@@ -33,18 +33,19 @@ def test_a_browser_subscribes_and_is_told_within_its_reach(
     body = {"endpoint": "https://127.0.0.1:9/push/1", "keys": KEYS, "expirationTime": None}
     assert client.get("/api/v1/push/key", headers=guard).json() == {"key": None}
     is_problem(client.post("/api/v1/push/subscriptions", headers=guard, json=body), 404, "no_push")
-    site["app"].state.notices = Notices.model_validate({"channels": {"browsers": PUSH}})
+    site["app"].state.notices = NoticeRules.model_validate({"channels": {"browsers": PUSH}})
     assert len(client.get("/api/v1/push/key", headers=guard).json()["key"]) == 87
     assert client.post("/api/v1/push/subscriptions", headers=guard, json=body).status_code == 204
     with connect(site["dsn"]) as connection:
         estates = {
             row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM estates")
         }
-        (kept,) = push.list_browsers(connection, Role.GUARD, estates["es"])
+        (kept,) = push_subscriptions.list_browsers(connection, Role.GUARD, estates["es"])
         assert (
-            "push/1" in kept and push.list_browsers(connection, Role.GUARD, estates["other"]) == []
+            "push/1" in kept
+            and push_subscriptions.list_browsers(connection, Role.GUARD, estates["other"]) == []
         )
-        assert push.list_browsers(connection, Role.COMPLIANCE, estates["es"]) == []
+        assert push_subscriptions.list_browsers(connection, Role.COMPLIANCE, estates["es"]) == []
     for n in range(2, 14):
         client.post(
             "/api/v1/push/subscriptions",
@@ -52,7 +53,10 @@ def test_a_browser_subscribes_and_is_told_within_its_reach(
             json={**body, "endpoint": f"https://127.0.0.1:9/push/{n}"},
         )
     with connect(site["dsn"]) as connection:
-        assert len(push.list_browsers(connection, Role.GUARD, estates["es"])) == push.MOST
+        assert (
+            len(push_subscriptions.list_browsers(connection, Role.GUARD, estates["es"]))
+            == push_subscriptions.MOST
+        )
     gone = client.request(
         "DELETE",
         "/api/v1/push/subscriptions",
@@ -60,7 +64,7 @@ def test_a_browser_subscribes_and_is_told_within_its_reach(
         json={"endpoint": "https://127.0.0.1:9/push/13"},
     )
     assert gone.status_code == 204
-    site["app"].state.notices = Notices.model_validate(
+    site["app"].state.notices = NoticeRules.model_validate(
         {"channels": {"browsers": {**PUSH, "allow_private": False}}}
     )
     is_problem(

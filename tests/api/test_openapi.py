@@ -17,12 +17,12 @@ import uvicorn
 from analytics.policy import load_policy
 from anju.processes import answers, free_port
 from api import schema
-from api.app import Site, create_app
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from api.app import SiteSettings, create_app
+from crypto.sealed_values import Scheme
 from domain.access import Role
-from seals.values import Scheme
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
 from tests.api.world import build, token
 from tests.conftest import ROOT, SEED
 
@@ -42,7 +42,7 @@ def served(dsn: str, tmp_path: Path) -> Iterator[str]:
         pool,
         LiveBus(None),
         load_policy(),
-        Site(keys=KeyFile(tmp_path / "keys.toml"), slack=1_000_000),
+        SiteSettings(keys=KeyFile(tmp_path / "keys.toml"), slack=1_000_000),
     )
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)

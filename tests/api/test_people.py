@@ -12,15 +12,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
-from anju.people_cli import verify_lines
+from anju.cli.people import verify_lines
 from api import audit, exports, people
-from api.app import Site, create_app
-from casework.keyring import KeyFile, save_keyring, with_new_key
-from casework.people import vault
+from api.app import SiteSettings, create_app
+from crypto.sealed_values import Scheme
 from domain.access import ALLOWED, Action, Role
-from seals.values import Scheme
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from privacy import person_vault
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
 from tests.api.conftest import bearer
 from tests.api.test_access import strong
 from tests.api.test_api import is_problem
@@ -37,7 +37,7 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
         connection.execute(
             "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-1', id, '2020-01-01' FROM households"
         )
-        assert vault.put(
+        assert person_vault.put(
             connection,
             ring,
             "r-1",
@@ -49,7 +49,10 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
         )
     pool = open_pool(site["dsn"], size=6)
     app = create_app(
-        pool, LiveBus(None), load_policy(), Site(keys=KeyFile(tmp_path / "keys.toml"), slack=1000)
+        pool,
+        LiveBus(None),
+        load_policy(),
+        SiteSettings(keys=KeyFile(tmp_path / "keys.toml"), slack=1000),
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

@@ -23,14 +23,14 @@ from fastapi.testclient import TestClient
 import api.access
 import api.stream
 from analytics.policy import load_policy
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.schema import api_routes, guards_of
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from crypto.sealed_values import Scheme
 from domain.access import ALLOWED, CLASSES_OF, Action, Principal, Role
 from domain.alerting import AlertClass
-from seals.values import Scheme
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
 from tests.api.world import BASE, DAY, REACHES, SEEN, Things, build, token
 
 pytestmark = pytest.mark.real
@@ -64,13 +64,13 @@ class World:
             self.things = build(connection, keys.ring(), which)
         self.dsn, self.pool = dsn, open_pool(dsn, size=4)
         self.app = create_app(
-            self.pool, LiveBus(None), load_policy(), Site(slack=100_000, keys=keys)
+            self.pool, LiveBus(None), load_policy(), SiteSettings(slack=100_000, keys=keys)
         )
 
 
 @pytest.fixture
 def make_world(postgres: Any, _template: str, keys: KeyFile) -> Iterator[Callable[..., World]]:
-    from store import connect as store_connect
+    from store.database import connection as store_connect
 
     made: list[World] = []
 
@@ -356,7 +356,7 @@ def _held(said: str, answer: Any, role: Role, reach: str) -> list[tuple[str, int
 
 def _stream(world: World, role: Role, reach: str) -> list[str]:
     with world.pool.connection() as connection:
-        from store import scope, sessions
+        from store.access import scope, sessions
 
         with scope.at_door(connection):
             session = sessions.find_session(connection, token(role, reach))

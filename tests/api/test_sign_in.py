@@ -20,12 +20,12 @@ from joserfc.jwk import ECKey, RSAKey
 
 from analytics.policy import load_policy
 from api import sign_in
-from api.app import Site, create_app
-from api.directory import ALGORITHMS, Directory, DirectoryAway, NotBelieved
+from api.app import SiteSettings, create_app
+from api.oidc import ALGORITHMS, OidcProvider, OidcTokenRejected, OidcUnavailable
 from domain.access import Role
-from store import users
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from store.access import users
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
 from tests.api.test_api import is_problem
 
 pytestmark = pytest.mark.real
@@ -147,14 +147,16 @@ def client(dsn: str, provider: Provider) -> Iterator[TestClient]:
         )
         users.grant(connection, made, by="test")
     pool = open_pool(dsn, size=4)
-    directory = Directory(
+    directory = OidcProvider(
         issuer=provider.issuer,
         client_id="anju",
         client_secret="shared",
         redirect_uri="https://anju.example/oidc/callback",
     )
     with TestClient(
-        create_app(pool, LiveBus(None), load_policy(), Site(directory=directory, slack=100)),
+        create_app(
+            pool, LiveBus(None), load_policy(), SiteSettings(directory=directory, slack=100)
+        ),
         raise_server_exceptions=False,
     ) as made_client:
         yield made_client
@@ -246,7 +248,7 @@ def test_a_token_that_another_key_signed_is_not_believed(
     provider.sign_with = provider.stranger
     is_problem(finish(client, *begin(client, provider)), 403, "sign_in")
     # The directory's public key taken for a shared secret, an unknown key, and no signature at all.
-    directory = Directory(
+    directory = OidcProvider(
         issuer=provider.issuer, client_id="anju", client_secret=None, redirect_uri="x"
     )
     claims = {
@@ -272,9 +274,9 @@ def test_a_token_that_another_key_signed_is_not_believed(
         good + "A",
     ]
     for token in bad:
-        with pytest.raises(NotBelieved):
+        with pytest.raises(OidcTokenRejected):
             directory.believe(token, "n")
-    with pytest.raises(NotBelieved):
+    with pytest.raises(OidcTokenRejected):
         directory.believe(good, "another")
     assert "none" not in ALGORITHMS and not any(a.startswith("HS") for a in ALGORITHMS)
     assert provider.asked.count("/keys") < 12, "bad tokens do not make us ask again and again"
@@ -294,7 +296,7 @@ def _confused(part: Any, claims: dict[str, Any], public: bytes) -> str:
 
 def test_keys_that_were_changed_are_read_anew(provider: Provider) -> None:
     now = [time.time()]
-    directory = Directory(
+    directory = OidcProvider(
         issuer=provider.issuer,
         client_id="anju",
         client_secret=None,
@@ -331,13 +333,13 @@ def test_a_directory_that_is_away_or_somebody_else(client: TestClient, provider:
     provider.server.shutdown()
     provider.server.server_close()
     is_problem(finish(client, code, state), 503, "directory_away")
-    gone = Directory(
+    gone = OidcProvider(
         issuer="http://127.0.0.1:1", client_id="a", client_secret=None, redirect_uri="x"
     )
-    with pytest.raises(DirectoryAway):
+    with pytest.raises(OidcUnavailable):
         gone.address("s", "n", "v")
-    with pytest.raises(DirectoryAway, match="https only"):
-        Directory(
+    with pytest.raises(OidcUnavailable, match="https only"):
+        OidcProvider(
             issuer="http://directory.example", client_id="a", client_secret=None, redirect_uri="x"
         ).address("s", "n", "v")
 

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from api import visits
 from domain.access import ALLOWED, Action, Role
-from store import findings, nights
-from store.connect import connect
-from store.findings import AbstentionRow, FindingRow, Source
+from store.analytics import findings, nights
+from store.analytics.findings import AbstentionRow, FindingRow, Source
+from store.database.connection import connect
 from tests.api.conftest import bearer
 
 pytestmark = pytest.mark.real

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from casework.keyring import Keyring
-from casework.people import vault
 from domain.access import Role
 from domain.alerting import AlertClass, Severity
-from store import alerts, audit, sessions, users
-from store.alerts import Raise
-from store.connect import Connection
+from privacy import person_vault
+from privacy.keyring import Keyring
+from store.access import audit, sessions, users
+from store.alerts import alerts
+from store.alerts.alerts import NewAlert
+from store.database.connection import Connection
 
 ESTATES = ("aa", "bb", "cc")
 DISTRICT = {"aa": "d1", "bb": "d1", "cc": "d2"}
@@ -320,7 +321,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         "VALUES (%s, %s, %s, %s, 1, false, 'never', %s, %s, now(), now())",
         [c, c, c, raised["hazard"], c, c],
     )
-    assert vault.put(
+    assert person_vault.put(
         connection,
         ring,
         f"{c}-r",
@@ -386,7 +387,7 @@ def _alert(connection: Connection, one: str, ids: dict[str, int], kind: AlertCla
         "hazard": "continuous_flow",
         "life_safety": "hazard:fire",
     }[kind]
-    wanted = Raise(
+    wanted = NewAlert(
         estate_id=ids["estate"],
         detector=detector,
         subject_kind="unit",

@@ -15,16 +15,16 @@ import uvicorn
 
 from analytics import watch
 from analytics.policy import load_policy
-from anju.embedded import Redis, find_program
+from anju.demo.embedded import Redis, find_program
 from anju.processes import free_port
 from api import clips
 from api.app import create_app
 from domain.calendar import to_ms
-from store import ingest_log
-from store.alerts import raise_alert
-from store.connect import connect, open_pool
-from store.live import ALERTS_CHANNEL, LiveBus
-from store.series import EventRow
+from store.alerts.alerts import raise_alert
+from store.database.connection import connect, open_pool
+from store.ingest import log
+from store.live.bus import ALERTS_CHANNEL, LiveBus
+from store.series.readings import EventRow
 from tests.api.conftest import site  # noqa: F401
 
 #: Where pictures of the page are put for a person to look at; nowhere by default.
@@ -44,7 +44,7 @@ SWITCHES = [
 
 
 @pytest.fixture
-def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
+def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("chromium is not on this machine")
     from playwright.sync_api import sync_playwright
@@ -79,14 +79,14 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
     pool.close()
 
 
-def log_in(page: Any, site: dict[str, Any], name: str) -> None:  # noqa: F811
+def log_in(page: Any, site: dict[str, Any], name: str) -> None:
     page.fill("[name=name]", name)
     page.fill("[name=password]", site["users"][name])
     page.click("button")
     page.wait_for_selector("#link.on")
 
 
-def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F811
+def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:
     """Store a hazard as ingest does, let watch act, and wake the page; returns when it was stored."""
     bus = LiveBus(redis.url)
     with connect(site["dsn"]) as connection:
@@ -100,7 +100,7 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
             kind="hazard",
             data={"hazard": "gas", "state": state},
         )
-        ingest_log.queue_for_watch(connection, [event])
+        log.queue_for_watch(connection, [event])
         connection.commit()
         stored = time.monotonic()
         watch.step(connection, load_policy(), datetime.now(UTC), urgent=True)
@@ -111,7 +111,7 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
 
 def test_an_alert_comes_by_itself_and_is_acknowledged(
     page: Any, site: dict[str, Any], redis: Redis
-) -> None:  # noqa: F811
+) -> None:
     log_in(page, site, "compliance")
     assert page.locator(".leads .card").count() == 1 and page.locator(".leads svg").count() == 1
     assert page.locator(".safety .card").count() == 1
@@ -132,7 +132,7 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(
 
 def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
     page: Any, site: dict[str, Any], redis: Redis
-) -> None:  # noqa: F811
+) -> None:
     log_in(page, site, "compliance")
     with connect(site["dsn"]) as connection:
         row = connection.execute(
@@ -192,7 +192,7 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
     assert page.get_attribute("#sound", "aria-pressed") == "true" and page.faults == []
 
 
-def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
+def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, Any]) -> None:
     with connect(site["dsn"]) as connection:
         connection.execute(
             """UPDATE alerts SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}' WHERE id = %s""",
@@ -221,7 +221,7 @@ def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, A
     assert [fault for fault in page.faults if "409" not in fault] == []
 
 
-def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
+def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str, Any]) -> None:
     log_in(page, site, "compliance")
     assert page.evaluate("() => window.__pwned === undefined")
     page.click("text=English")

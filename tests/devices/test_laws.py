@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from devices.pushes import PUSHES
 from domain.rejection import Rejected
 from tests.conftest import SEED
@@ -56,7 +56,7 @@ def test_byte_by_byte_is_all_at_once(
     for frame, noise in zip(frames(name, seed, 3), garbage, strict=False):
         written = codec.encode(frame)
         data += noise + (bend(rng, written) if bent else written)
-    once, slowly, lumps = Stream(codec), Stream(codec), Stream(codec)
+    once, slowly, lumps = FrameStream(codec), FrameStream(codec), FrameStream(codec)
     at_once = once.feed(data) + once.flush()
     one_by_one = [item for byte in data for item in slowly.feed(bytes((byte,)))] + slowly.flush()
     in_lumps, at = [], 0
@@ -75,7 +75,7 @@ def test_byte_by_byte_is_all_at_once(
 def test_after_garbage_the_next_good_frame_is_found(name: str, seed: int, garbage: bytes) -> None:
     codec = CODECS[name][0]
     (frame,) = frames(name, seed, 1)
-    stream = Stream(codec)
+    stream = FrameStream(codec)
     found = [
         item
         for item in stream.feed(garbage + codec.encode(frame)) + stream.flush()

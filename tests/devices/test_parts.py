@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.heard import HeardEvent
+from devices.heard import ReceivedEvent
 from devices.polls.asking import no_command, slow_items
 from devices.polls.modbus import register
 from devices.profiles import load_profiles
@@ -85,4 +85,4 @@ def test_what_only_alarms_need_is_asked_slowly() -> None:
     )
     with pytest.raises(ValueError, match="write table:address"):
         register("holding")
-    assert HeardEvent(native="a", at=None, id="1", kind="device").data == {}
+    assert ReceivedEvent(native="a", at=None, id="1", kind="device").data == {}

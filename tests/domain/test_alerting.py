@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from domain.alerting import (
     Acknowledgement,
     AlertClass,
+    AlertCondition,
     AlertState,
-    Condition,
     NotAllowed,
     Suppression,
     acknowledged,
@@ -23,7 +23,7 @@ from domain.alerting import (
 
 def test_life_safety_latches_until_a_person_has_seen_it() -> None:
     state = returned(AlertState(alert_class=AlertClass.LIFE_SAFETY))
-    assert state.condition is Condition.RETURNED and not state.ended
+    assert state.condition is AlertCondition.RETURNED and not state.ended
     assert acknowledged(state).ended
 
 
@@ -55,7 +55,7 @@ def test_every_path_leads_to_an_end_that_stays(alert_class: AlertClass, steps: l
     both = {returned, acknowledged} <= set(steps)
     if (
         both
-        and state.condition is Condition.RETURNED
+        and state.condition is AlertCondition.RETURNED
         and state.acknowledgement is Acknowledgement.ACKNOWLEDGED
     ):
         assert state.ended

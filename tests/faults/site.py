@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from anju import embedded
-from anju.embedded import Postgres
+from anju.demo import embedded
+from anju.demo.embedded import Postgres
 from anju.processes import Child, ChildFailed, start, start_anju
-from store import ingest_log
-from store.connect import connect
-from store.migrate import Level, migrate
+from store.database.connection import connect
+from store.database.migration import Level, migrate
+from store.ingest import log
 from tests.conftest import ROOT
 from tests.faults.proxy import Proxy
 from tests.faults.talker import read
@@ -268,7 +268,7 @@ class Site:
                 for row in connection.execute("SELECT reason, payload FROM quarantine")
                 for item in json.loads(bytes(row["payload"]))["items"]
             ]
-            tallies = ingest_log.read_tallies(connection)
+            tallies = log.read_tallies(connection)
             gaps = connection.execute("SELECT * FROM gaps").fetchall()
             seats = connection.execute("SELECT count(*) AS n FROM ingest_seats").fetchone()
         assert stored == {"n": len(readings)}, "a reading without its point"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from anju.processes import Child, start_anju
 from domain.wire import EventItem
 from gateway.uplink import Uplink
-from store.connect import connect
+from store.database.connection import connect
 from tests.conftest import SEED
 
 pytestmark = [pytest.mark.real, pytest.mark.long]

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from anju import embedded
+from anju.demo import embedded
 from anju.processes import Child, start_anju
 from domain.wire import EventItem
 from gateway.uplink import Uplink
-from store import connect as store_connect
-from store.connect import connect
-from store.migrate import Level, migrate
+from store.database import connection as store_connect
+from store.database.connection import connect
+from store.database.migration import Level, migrate
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 

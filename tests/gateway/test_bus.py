@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from domain.wire import Command, CommandResult
-from gateway.bus import Bus
+from gateway.bus import SerialBus
 from gateway.check import look
 from simulators.field.line import Line
-from simulators.field.meters import Fault, Meter
+from simulators.field.meters import Fault, SimulatedMeter
 from tests.gateway.conftest import Bench, until
 
 FOREVER = 2**62
@@ -31,7 +31,7 @@ def now() -> int:
     return int(time.time() * 1000)
 
 
-def meter(protocol: str, n: int, **changes: Any) -> Meter:
+def meter(protocol: str, n: int, **changes: Any) -> SimulatedMeter:
     address = {"dlt645": f"{n:012d}", "cjt188": f"{n:014d}"}.get(protocol, str(n))
     point = "energy_kwh" if protocol == "dlt645" else "water_m3"
     values = {
@@ -45,10 +45,10 @@ def meter(protocol: str, n: int, **changes: Any) -> Meter:
         "serial": f"{n:08d}",
         **changes,
     }
-    return Meter(**values)
+    return SimulatedMeter(**values)
 
 
-def table(line: Line, meters: list[Meter], **options: Any) -> str:
+def table(line: Line, meters: list[SimulatedMeter], **options: Any) -> str:
     out = [
         f'[[bus]]\nname = "line"\nat = "127.0.0.1:{line.port}"\ntimeout_ms = {options.get("timeout_ms", 150)}\nquiet_ms = 20\nretries = {options.get("retries", 1)}'
     ]
@@ -63,12 +63,12 @@ def table(line: Line, meters: list[Meter], **options: Any) -> str:
 
 @asynccontextmanager
 async def serving(
-    make: Callable[[str], Bench], line: Line, meters: list[Meter], **options: Any
+    make: Callable[[str], Bench], line: Line, meters: list[SimulatedMeter], **options: Any
 ) -> Any:
     if not line.port:
         await line.start()
     bench = make(table(line, meters, **options))
-    bus = Bus(
+    bus = SerialBus(
         table=bench.config.table.bus[0],
         config=bench.config,
         desk=bench.desk,
@@ -98,7 +98,10 @@ def conditions(bench: Bench) -> list[tuple[str, str, str]]:
 
 
 def read(
-    make: Callable[[str], Bench], meters: list[Meter], done: Callable[[Bench], bool], **options: Any
+    make: Callable[[str], Bench],
+    meters: list[SimulatedMeter],
+    done: Callable[[Bench], bool],
+    **options: Any,
 ) -> Bench:
     async def go() -> Bench:
         line = Line(protocol=meters[0].protocol, meters=meters, now=now)

@@ -23,17 +23,17 @@ from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 
 from analytics.policy import load_policy
-from anju.embedded import find_program
+from anju.demo.embedded import find_program
 from anju.processes import answers, free_port, start, wait_for
-from api import authority
-from api.app import Site, create_app
+from api import pki
+from api.app import SiteSettings, create_app
 from gateway import enrolment
 from gateway.config import Config, parse_config
 from gateway.enrolment import EnrolmentFailed, Renewal, claim, renew_after
 from gateway.uplink import NotAcknowledged, Uplink
-from store import gateways
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from store.database.connection import connect, open_pool
+from store.gateways import identities
+from store.live.bus import LiveBus
 from tests.conftest import ROOT
 from tests.ingest.conftest import register
 
@@ -43,8 +43,8 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def authorities(tmp_path: Path) -> Path:
     folder = tmp_path / "authority"
-    authority.make_authority(folder, "ca", datetime.now(UTC))
-    authority.write_revocations(folder, folder / "revoked.pem", [], datetime.now(UTC))
+    pki.make_authority(folder, "ca", datetime.now(UTC))
+    pki.write_revocations(folder, folder / "revoked.pem", [], datetime.now(UTC))
     return folder
 
 
@@ -55,7 +55,7 @@ def api(dsn: str, authorities: Path) -> Iterator[str]:
     pool = open_pool(dsn)
     port = free_port()
     app = create_app(
-        pool, LiveBus(None), load_policy(), Site(authority_dir=authorities, slack=1000)
+        pool, LiveBus(None), load_policy(), SiteSettings(authority_dir=authorities, slack=1000)
     )
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -71,9 +71,9 @@ def api(dsn: str, authorities: Path) -> Iterator[str]:
 
 def invite(dsn: str, code: str, gateway: str = "gw", minutes: int = 5) -> str:
     with connect(dsn) as connection:
-        found = gateways.find_gateway(connection, "es", gateway)
+        found = identities.find_gateway(connection, "es", gateway)
         assert found is not None
-        gateways.add_claim(
+        identities.add_claim(
             connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "test"
         )
     return code
@@ -85,7 +85,7 @@ def test_a_code_works_once_and_gives_the_name_it_was_made_for(
     code = invite(dsn, "es.gw.a-long-secret-of-the-test")
     answer = claim(api, code, tmp_path / "edge")
     held = x509.load_pem_x509_certificate((tmp_path / "edge" / enrolment.CERT_FILE).read_bytes())
-    assert authority.common_name(held) == "es/gw" and answer["gateway"] == "gw"
+    assert pki.common_name(held) == "es/gw" and answer["gateway"] == "gw"
     assert (tmp_path / "edge" / enrolment.KEY_FILE).stat().st_mode & 0o077 == 0
     with pytest.raises(EnrolmentFailed, match="unknown, used or expired"):
         claim(api, code, tmp_path / "edge2")
@@ -165,8 +165,8 @@ def test_renewal_is_proven_by_the_old_key_and_refused_after_revocation(
         renewal.step(renew_after(second) + timedelta(seconds=1))
     (edge / enrolment.KEY_FILE).write_bytes(own)
     with connect(dsn) as connection:
-        gateway = gateways.find_gateway(connection, "es", "gw")
-        assert gateway is not None and gateways.revoke(connection, gateway["id"], "stolen") == 2
+        gateway = identities.find_gateway(connection, "es", "gw")
+        assert gateway is not None and identities.revoke(connection, gateway["id"], "stolen") == 2
     with pytest.raises(EnrolmentFailed, match="cannot be renewed"):
         renewal.step(renew_after(second) + timedelta(seconds=1))
 
@@ -216,7 +216,7 @@ class Mosquitto:
         now = datetime.now(UTC)
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        ours = authority.load_authority(authorities, "any")
+        ours = pki.load_authority(authorities, "any")
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -330,13 +330,13 @@ def test_a_broker_lets_a_certificate_speak_for_its_own_gateway_only_and_not_afte
         assert broker.attempt(edge, "anju/v1/es/gw-2/up/state") == "Not authorized"
         assert broker.attempt(edge, "anju/v1/es/gw/down/command") == "Not authorized"
         with connect(dsn) as connection:
-            gateway = gateways.find_gateway(connection, "es", "gw")
+            gateway = identities.find_gateway(connection, "es", "gw")
             assert gateway is not None
-            gateways.revoke(connection, gateway["id"], "stolen")
-            authority.write_revocations(
+            identities.revoke(connection, gateway["id"], "stolen")
+            pki.write_revocations(
                 authorities,
                 authorities / "revoked.pem",
-                gateways.list_revoked(connection),
+                identities.list_revoked(connection),
                 datetime.now(UTC),
             )
         broker.hup()

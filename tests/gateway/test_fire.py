@@ -11,8 +11,8 @@ import pytest
 
 from anju.processes import free_port
 from devices.protocols import gb26875 as wire
-from gateway.desk import Refused
 from gateway.fire import FirePort
+from gateway.group_commit import WriteRefused
 from simulators.field.fire_host import FireHost
 from tests.gateway.conftest import Bench, until
 
@@ -106,7 +106,7 @@ def test_nothing_is_confirmed_while_the_disk_refuses(
 
         async def maybe(*entries: Any) -> None:
             if refusing:
-                raise Refused("database or disk is full")
+                raise WriteRefused("database or disk is full")
             await put(*entries)
 
         monkeypatch.setattr(made.desk, "put", maybe)
@@ -181,7 +181,7 @@ def test_mains_failure_and_measured_values(bench: Callable[[str], Bench]) -> Non
         host.transmitter(0b1001)
         stamp = wire.stamp_of(host.local())
         host._queue(
-            wire.Unit(
+            wire.Gb26875Unit(
                 kind=wire.ANALOG,
                 objects=(
                     wire.Analog(

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.mapping import AlarmShown, Said, as_number, scaled, understand
+from devices.mapping import AlarmShown, MappedValues, as_number, scaled, understand
 from devices.profiles import Alarm, load_profiles
 from domain.rejection import Reason, Rejected
 from domain.wire import AHEAD_MS, EARLIEST_MS
 from gateway.intake import AHEAD_OF_GATEWAY_MS, make_token
 from gateway.outbox import Entry
-from gateway.strangers import MOST
+from gateway.unknown_devices import MOST
 from tests.gateway.conftest import Bench
 
 KEY = b"a key of sixteen bytes"
@@ -63,7 +63,7 @@ def test_an_alarm_is_told_when_it_begins_and_when_it_ends(bench: Callable[[str],
 
     def say(on: bool, key: str = "a:1:gas") -> list[str]:
         alarm = AlarmShown(key=key, kind="hazard", word="gas", on=on, value=1)
-        entry = made.intake.said("g-1", Said(alarms=(alarm,)), at=now)
+        entry = made.intake.said("g-1", MappedValues(alarms=(alarm,)), at=now)
         made.outbox.put([entry])
         return [f"{i.kind} {i.data['state']}" for i in entry.items]  # type: ignore[union-attr]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.field import Pace, configuration, make_field
 from anju.processes import Child, start_anju
 from gateway.check import look

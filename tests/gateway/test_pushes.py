@@ -12,12 +12,12 @@ import httpx2
 import pytest
 
 from anju.processes import free_port
-from devices.heard import HeardEvent
+from devices.heard import ReceivedEvent
 from devices.pushes import hikvision
 from devices.pushes.body import MAX_BODY
-from gateway.desk import Refused
+from gateway.group_commit import WriteRefused
 from gateway.pushes import PushServer, Receiver
-from simulators.field.senders import Sender
+from simulators.field.senders import DeviceSender
 from tests.gateway.conftest import Bench, until
 
 TOKEN = "a-token-of-sixteen-characters"
@@ -208,7 +208,7 @@ def test_a_full_disk_is_not_answered_as_taken(
 ) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         async def full(*_: Any) -> None:
-            raise Refused("database or disk is full")
+            raise WriteRefused("database or disk is full")
 
         monkeypatch.setattr(made.desk, "put", full)
         assert (
@@ -242,11 +242,11 @@ def test_a_sender_that_did_not_hear_the_answer_sends_again_and_is_known(
     bench: Callable[[str], Bench],
 ) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
-        sender = Sender(kind="hikvision", url=f"{url}/push/doors/{TOKEN}", doubles=2)
+        sender = DeviceSender(kind="hikvision", url=f"{url}/push/doors/{TOKEN}", doubles=2)
         for n in range(5):
             moment = f"2026-11-20T08:00:0{n}+08:00"
             sender.say(
-                HeardEvent(
+                ReceivedEvent(
                     native="02:00:00:00:00:0a",
                     at=None,
                     id=f"s-{n}-5-75-{moment}",

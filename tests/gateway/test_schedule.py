@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.schedule import FIRST_RETRY_MS, Schedule, Turn
+from gateway.schedule import FIRST_RETRY_MS, Schedule, ScheduledPoll
 
 HOUR = 3_600_000
 
 
-def turn(device: str, every: int = HOUR) -> Turn:
-    made = Turn(device=device, every_ms=every, slow_every_ms=6 * HOUR)
+def turn(device: str, every: int = HOUR) -> ScheduledPoll:
+    made = ScheduledPoll(device=device, every_ms=every, slow_every_ms=6 * HOUR)
     Schedule.recall(made, None, 0)
     return made
 

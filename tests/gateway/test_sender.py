@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.wire import Ack, Backfill, EventItem, ReadingItem, Up
 from gateway.outbox import Entry, Outbox
-from gateway.sender import COMPANY, FOR_EVENTS, LINGER_S, RESEND_S, Sender
+from gateway.sender import COMPANY, FOR_EVENTS, LINGER_S, RESEND_S, OutboxSender
 
 
 def reading(n: int) -> ReadingItem:
@@ -21,9 +21,9 @@ def event(n: int) -> EventItem:
     )
 
 
-def make(window: int = 64) -> tuple[Outbox, Sender]:
+def make(window: int = 64) -> tuple[Outbox, OutboxSender]:
     outbox = Outbox(None, "b1")
-    return outbox, Sender(outbox, lambda: 1_700_000_000_000, window=window)
+    return outbox, OutboxSender(outbox, lambda: 1_700_000_000_000, window=window)
 
 
 def test_events_go_first_and_readings_wait_for_company() -> None:

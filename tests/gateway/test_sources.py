@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from gateway.pushes import Receiver
 from gateway.sources import MqttSource
 from tests.gateway.conftest import Bench, until

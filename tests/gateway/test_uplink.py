@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, Up
-from gateway.clock import Clock, Offset
+from gateway.clock import GatewayClock, Offset
 from gateway.outbox import Entry, Outbox
 from gateway.uplink import Uplink
 from ingest.worker import Worker
-from store.connect import connect
-from store.live import LiveBus
+from store.database.connection import connect
+from store.live.bus import LiveBus
 from tests.ingest.conftest import register
 
 
@@ -32,10 +32,10 @@ def test_of_several_answers_the_shortest_way_is_believed() -> None:
 
 def test_a_clock_that_runs_faster() -> None:
     real = int(time.time() * 1000)
-    clock = Clock(speed=600.0, start_ms=1_790_000_000_000, real_ms=real - 1000)
+    clock = GatewayClock(speed=600.0, start_ms=1_790_000_000_000, real_ms=real - 1000)
     assert 1_790_000_600_000 <= clock.now_ms() < 1_790_000_900_000
     assert clock.real_seconds(600_000) == 1.0
-    assert abs(Clock().now_ms() - real) < 1000
+    assert abs(GatewayClock().now_ms() - real) < 1000
 
 
 @pytest.mark.real

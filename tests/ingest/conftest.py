@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from anju.register_files import as_input
-from store.connect import Connection, connect
-from store.registers import import_sheets
+from store.database.connection import Connection, connect
+from store.register.imports import import_sheets
 
 SHEETS = {
     "estates": [

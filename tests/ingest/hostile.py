@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from anju import embedded
 from anju.bench.ingest import start_workers
 from anju.bench.publisher import join, packet
-from store import ingest_log
-from store.connect import connect
-from store.migrate import Level, migrate
+from anju.demo import embedded
+from store.database.connection import connect
+from store.database.migration import Level, migrate
+from store.ingest import log
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 
@@ -226,7 +226,7 @@ def play(inputs: int, seed: int) -> dict[str, object]:
             with connect(dsn, autocommit=True) as connection:
                 while True:
                     child.check()
-                    tallies = ingest_log.read_tallies(connection)
+                    tallies = log.read_tallies(connection)
                     received = sum(tally.received for tally in tallies.values())
                     if received != last[0]:
                         last = (received, time.monotonic())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ingest.arrival import AT_ONCE_S, Arrivals, changed, late_seconds
-from store.placement import Placement
-from store.series import Readings
+from store.register.placement import Placement
+from store.series.readings import ReadingColumns
 
 NOW = 1_795_220_200_000
 
@@ -32,7 +32,7 @@ def test_changes_are_told_by_device_and_hour_of_arrival() -> None:
     placement.device_of[[1, 2]] = [10, 20]
     placement.estate_of[[1, 2]] = 7
     hour = 3_600_000
-    batch = Readings(
+    batch = ReadingColumns(
         at=np.array([5, 3, 9, 4]), point=np.array([1, 1, 1, 2], dtype=np.int32), value=np.zeros(4)
     )
     spans = changed(placement, batch, np.array([hour, hour + 5, 3 * hour, hour]))

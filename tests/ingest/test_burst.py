@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from anju.bench.publisher import GATEWAYS, Load, device_code, gateway_code, publish
-from anju.doctor import Verdict, examine
+from anju.doctor import CheckVerdict, examine
 from anju.processes import free_port
 from anju.register_files import import_rows
 from anju.settings import Settings
 from domain.broker import BrokerAddress
 from ingest.worker import Worker
-from store.connect import connect
-from store.live import LiveBus
+from store.database.connection import connect
+from store.live.bus import LiveBus
 from tests.ingest.test_worker import running, until
 from tests.shipped import Shipped
 
@@ -122,7 +122,7 @@ def test_the_doctor_finds_the_shipped_broker_fit(
     monkeypatch.setattr(Settings, "broker", lambda _self: address)
     settings = Settings(dsn=dsn, ingest_readings=2)  # type: ignore[call-arg]
     found = {check.what: check for check in examine(settings, 20_000)}
-    assert found["broker"].verdict is Verdict.FIT, found["broker"].says
+    assert found["broker"].verdict is CheckVerdict.FIT, found["broker"].says
 
 
 def test_threads_end(shipped: tuple[BrokerAddress, int], dsn: str) -> None:

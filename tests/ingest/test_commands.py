@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from anju.field import ESTATE, GATEWAY, Pace, configuration, make_field, register_rows
 from anju.processes import start_anju
 from anju.register_files import as_input, import_rows
 from ingest.commands import Dispatcher, renew_lists
 from ingest.worker import Worker
 from simulators.field.estate import Field
-from store import commands
-from store.connect import Connection, connect
-from store.live import LiveBus
-from store.registers import import_sheets
+from store.database.connection import Connection, connect
+from store.gateways import commands
+from store.live.bus import LiveBus
+from store.register.imports import import_sheets
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 

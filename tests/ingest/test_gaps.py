@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingest.gaps import ask_for_gaps
-from store import progress
-from store.connect import Connection
+from store.database.connection import Connection
+from store.ingest import progress
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.latest import Latest
-from store.series import Readings
+from store.series.readings import ReadingColumns
 
 
 @given(
@@ -26,7 +26,7 @@ def test_the_newest_counts(batches: list[list[tuple[int, int, float]]]) -> None:
     for batch in batches:
         point, at, value = (np.array(column) for column in zip(*batch, strict=True))
         latest.offer(
-            Readings(
+            ReadingColumns(
                 at=at.astype(np.int64), point=point.astype(np.int32), value=value.astype(float)
             )
         )

@@ -9,7 +9,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from ingest.bulk import BulkClient, Frame, StockClient
 from ingest.link import Link
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from ingest.poison import Poison, Poisoned
-from ingest.write import Outcome
-from store.ingest_log import Tally
+from ingest.write import BatchOutcome
+from store.ingest.log import IngestTally
 
 
-def outcome(**refused: tuple[int, int]) -> Outcome:
+def outcome(**refused: tuple[int, int]) -> BatchOutcome:
     """Make an outcome: for each source how many it sent, and how many were refused."""
-    return Outcome(
+    return BatchOutcome(
         registered=set(refused),
         tallies={
-            (source, "readings"): Tally(received=sent, stored=sent - bad, quarantined=bad)
+            (source, "readings"): IngestTally(received=sent, stored=sent - bad, quarantined=bad)
             for source, (sent, bad) in refused.items()
         },
     )

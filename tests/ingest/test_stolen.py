@@ -18,12 +18,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from analytics import watch
 from analytics.policy import load_policy
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from domain.wire import Birth, State
 from ingest.worker import Worker
-from store import gateways, ingest_log
-from store.connect import Connection, connect
-from store.live import LiveBus
+from store.database.connection import Connection, connect
+from store.gateways import identities
+from store.ingest import log
+from store.live.bus import LiveBus
 from tests.ingest.test_worker import running, until
 
 pytestmark = pytest.mark.real
@@ -104,7 +105,7 @@ def test_replayed_forged_and_back_dated(registered: str, broker: Broker) -> None
         thief.close()
     with connect(registered) as connection:
         reasons = sorted(r["reason"] for r in connection.execute("SELECT reason FROM quarantine"))
-        tallies = ingest_log.read_tallies(connection)
+        tallies = log.read_tallies(connection)
         late = connection.execute(
             "SELECT recorded_at - at AS late FROM events WHERE event_id = '2'"
         ).fetchone()
@@ -150,8 +151,8 @@ def say(
     ).fetchone()
     assert row is not None
     if birth:
-        ingest_log.save_birth(connection, row["id"], Birth(v=1, boot=boot, at=at, devices=[]))
-    ingest_log.save_state(connection, row["id"], State(v=1, boot=boot, online=online, at=at))
+        log.save_birth(connection, row["id"], Birth(v=1, boot=boot, at=at, devices=[]))
+    log.save_state(connection, row["id"], State(v=1, boot=boot, online=online, at=at))
     connection.commit()
 
 
@@ -182,9 +183,9 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
 ) -> None:
     now = int(time.time() * 1000)
     with connect(registered) as connection:
-        found = gateways.find_gateway(connection, "es", "gw")
+        found = identities.find_gateway(connection, "es", "gw")
         assert found is not None
-        gateways.add_certificate(
+        identities.add_certificate(
             connection, found["id"], "aa01", datetime.now(UTC) + timedelta(days=300), None
         )
         say(connection, "b001", now)
@@ -195,7 +196,7 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         thief.event("before", now)
         until(lambda: count(registered, "SELECT count(*) AS n FROM events") == 1)
         with connect(registered) as connection:
-            assert gateways.revoke(connection, found["id"], "stolen") == 1
+            assert identities.revoke(connection, found["id"], "stolen") == 1
         revoked = time.monotonic()
         n = 0
         while (
@@ -228,6 +229,6 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         watch.check_gateways(connection, load_policy(), datetime.now(UTC))
         assert alerts(registered, "gateway_suspect")[0]["reasons"] == ["revoked_in_use"]
         # A new certificate lets the gateway in again, without anybody's restart.
-        gateways.add_certificate(
+        identities.add_certificate(
             connection, found["id"], "aa02", datetime.now(UTC) + timedelta(days=300), None
         )

@@ -13,15 +13,15 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, State
 from gateway.uplink import NotAcknowledged, Uplink
 from ingest.lane import READINGS
 from ingest.poison import Poisoned
 from ingest.worker import Limits, Worker
-from store import ingest_log
-from store.connect import connect
-from store.live import LiveBus
+from store.database.connection import connect
+from store.ingest import log
+from store.live.bus import LiveBus
 
 pytestmark = pytest.mark.real
 
@@ -48,7 +48,7 @@ def stored(dsn: str) -> list[tuple[int, float]]:
         rows = connection.execute(
             "SELECT (extract(epoch FROM at) * 1000)::bigint AS at, value FROM readings ORDER BY at"
         ).fetchall()
-        assert all(tally.balanced for tally in ingest_log.read_tallies(connection).values())
+        assert all(tally.balanced for tally in log.read_tallies(connection).values())
     return [(row["at"], row["value"]) for row in rows]
 
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from anju.embedded import Postgres, make_database
+from anju.demo.embedded import Postgres, make_database
 from domain.rejection import Reason
 from ingest.bulk import Frame
 from ingest.columns import Columns
-from ingest.write import Outcome, Unbalanced, Writer
-from store import ingest_log, quarantine
-from store.connect import Connection, Unstorable, connect
-from store.ledger import Ledger
-from store.migrate import Level, migrate
-from store.placement import Placement
-from store.retention import drop_before
+from ingest.write import AccountingError, BatchOutcome, Writer
+from store.database.connection import Connection, Unstorable, connect
+from store.database.migration import Level, migrate
+from store.database.retention import drop_before
+from store.ingest import log, quarantine
+from store.ingest.ledger import PostgresLedger
+from store.register.placement import Placement
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -58,10 +58,10 @@ class Book:
     """A writer, and the ledger that it writes through."""
 
     def __init__(self, dsn: str) -> None:
-        self.ledger = Ledger.open(dsn)
+        self.ledger = PostgresLedger.open(dsn)
         self.writer = Writer(Placement(clock=time.monotonic, absent_s=0.0, look_s=0.0))
 
-    def write(self, frames: list[Frame], now_ms: int = NOW) -> Outcome:
+    def write(self, frames: list[Frame], now_ms: int = NOW) -> BatchOutcome:
         return self.writer.write(self.ledger, frames, now_ms)
 
 
@@ -81,7 +81,7 @@ def look(any_dsn: str) -> Iterator[Connection]:
 
 
 def totals(look: Connection) -> tuple[int, int, int, int]:
-    tallies = ingest_log.read_tallies(look).values()
+    tallies = log.read_tallies(look).values()
     assert all(t.balanced for t in tallies)
     return tuple(
         sum(getattr(t, n) for t in tallies)
@@ -205,7 +205,7 @@ def test_the_fast_way_and_the_careful_way_come_to_the_same(
                     look.execute(
                         "SELECT topic, reason, detail, payload FROM quarantine ORDER BY digest"
                     ).fetchall(),
-                    ingest_log.read_tallies(look),
+                    log.read_tallies(look),
                     look.execute("SELECT best_effort FROM gateway_state").fetchall(),
                     look.execute(
                         "SELECT kind, boot, seen::text FROM gateway_progress ORDER BY 1, 2"
@@ -252,7 +252,7 @@ def test_another_value_for_the_same_instant_is_a_conflict_not_a_loss(
     assert outcome.reasons == [Reason.CONFLICT, Reason.CONFLICT]
     kept = sorted(bytes(row["payload"]) for row in quarantine.list_open(look))
     assert b'"water_m3":4.0' in kept[0] and b'"water_m3":7.0' in kept[1]
-    (tally,) = ingest_log.read_tallies(look).values()
+    (tally,) = log.read_tallies(look).values()
     assert (tally.stored, tally.duplicates, tally.quarantined) == (2, 1, 2)
 
 
@@ -279,7 +279,7 @@ def test_a_device_that_moved_to_another_gateway_is_known_at_once(
     assert book.write([message([reading(1, 1.0)])]).reasons == [Reason.FOREIGN_DEVICE]
 
 
-def acked(outcome: Outcome) -> tuple[int, list[int]]:
+def acked(outcome: BatchOutcome) -> tuple[int, list[int]]:
     return outcome.acks[0][2].upto, outcome.acks[0][2].also
 
 
@@ -302,8 +302,8 @@ def test_acknowledgements_follow_the_numbers_and_gaps_are_filled(
 def test_a_batch_that_does_not_add_up_is_rolled_back(
     book: Book, look: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ledger, "keep_refused", lambda *_: [])
-    with pytest.raises((Unbalanced, ValueError)):
+    monkeypatch.setattr(PostgresLedger, "keep_refused", lambda *_: [])
+    with pytest.raises((AccountingError, ValueError)):
         book.write([message([reading(0, 1.0), reading(1, "x")])])
     assert count(look, "readings") == 0
 

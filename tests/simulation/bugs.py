@@ -11,11 +11,11 @@ import pytest
 from domain import sequence, wire
 from domain.wire import Ack, Up
 from gateway.outbox import Outbox, Sealed
-from gateway.sender import Sender
-from ingest.lane import Lane
+from gateway.sender import OutboxSender
+from ingest.lane import IngestLane
 from ingest.latest import Latest
-from ingest.write import Outcome, Writer, _Batch
-from store.series import Readings
+from ingest.write import BatchOutcome, Writer, _Batch
+from store.series.readings import ReadingColumns
 from tests.simulation import estate
 from tests.simulation.broker import SimLink
 from tests.simulation.database import SimLedger
@@ -25,9 +25,9 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
     """The gateway is told before the transaction has ended."""
-    real = Lane._write_part
+    real = IngestLane._write_part
 
-    def early(self: Lane, ledger: Any, frames: list[Any]) -> None:
+    def early(self: IngestLane, ledger: Any, frames: list[Any]) -> None:
         for topic, payload, _ in frames:
             parsed, seen = wire.parse_up_topic(topic.decode()), json.loads(payload)
             if parsed is not None and seen.get("seq"):
@@ -37,7 +37,7 @@ def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
         self._settle()
         real(self, ledger, frames)
 
-    patch.setattr(Lane, "_write_part", early)
+    patch.setattr(IngestLane, "_write_part", early)
 
 
 def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
@@ -54,13 +54,13 @@ def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
 
 def no_generation_guard(patch: pytest.MonkeyPatch) -> None:
     """What a former connection brought is held on and answered on the present one, whose packet ids mean other messages."""
-    real = Lane._work
+    real = IngestLane._work
 
-    def work(self: Lane, ledger: Any, now: float) -> float:
+    def work(self: IngestLane, ledger: Any, now: float) -> float:
         self._generation = self.link.generation
         return real(self, ledger, now)
 
-    patch.setattr(Lane, "_work", work)
+    patch.setattr(IngestLane, "_work", work)
 
 
 def gateway_trusts_the_broker(patch: pytest.MonkeyPatch) -> None:
@@ -80,9 +80,9 @@ def gateway_trusts_the_broker(patch: pytest.MonkeyPatch) -> None:
 
 def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
     """A message that is sent again carries the time of the retry."""
-    real = Sender.due
+    real = OutboxSender.due
 
-    def due(self: Sender, now: float) -> list[Sealed]:
+    def due(self: OutboxSender, now: float) -> list[Sealed]:
         again = set(self._sent)
         found = []
         for message in real(self, now):
@@ -96,16 +96,16 @@ def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
             found.append(message)
         return found
 
-    patch.setattr(Sender, "due", due)
+    patch.setattr(OutboxSender, "due", due)
 
 
 def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
     """What cannot be written is kept in memory, and more is taken."""
 
-    def let_go(self: Lane, who: str, error: BaseException) -> None:
+    def let_go(self: IngestLane, who: str, error: BaseException) -> None:
         self._ledger = None
 
-    def write(self: Lane, ledger: Any) -> None:
+    def write(self: IngestLane, ledger: Any) -> None:
         frames = [*self._urgent, *self._frames]
         if frames:
             try:
@@ -115,7 +115,7 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
                 return
             self._frames, self._urgent, self._bytes = [], [], 0
 
-    def step(self: Lane) -> float:
+    def step(self: IngestLane) -> float:
         if self._ledger is None:
             try:
                 self._ledger = self.open_ledger()
@@ -130,19 +130,19 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
                 return 0.5
         return self._work(self._ledger, self.clock.monotonic())
 
-    patch.setattr(Lane, "_let_go", let_go)
-    patch.setattr(Lane, "_write", write)
-    patch.setattr(Lane, "_write_all", write)
-    patch.setattr(Lane, "step", step)
+    patch.setattr(IngestLane, "_let_go", let_go)
+    patch.setattr(IngestLane, "_write", write)
+    patch.setattr(IngestLane, "_write_all", write)
+    patch.setattr(IngestLane, "step", step)
 
 
 def no_bisect(patch: pytest.MonkeyPatch) -> None:
     """One message that cannot be stored takes the whole batch with it."""
 
-    def split(self: Lane, ledger: Any, frames: list[Any], error: BaseException) -> None:
-        self._after_commit(Outcome(), frames)
+    def split(self: IngestLane, ledger: Any, frames: list[Any], error: BaseException) -> None:
+        self._after_commit(BatchOutcome(), frames)
 
-    patch.setattr(Lane, "_split", split)
+    patch.setattr(IngestLane, "_split", split)
 
 
 def clean_start(patch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def progress_before_the_data(patch: pytest.MonkeyPatch) -> None:
     """The numbers are committed in a transaction of their own, before what they stand for."""
     real = _Batch.store
 
-    def store(self: _Batch, *, merge: bool) -> Outcome:
+    def store(self: _Batch, *, merge: bool) -> BatchOutcome:
         seen = {key: sequence.runs(seqs) for key, seqs in self.seen.items()}
         stored = self.ledger.note_seen(seen) if seen else {}
         self.ledger.commit()
@@ -246,7 +246,7 @@ def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
 
     real = Latest.offer
 
-    def offer(self: Latest, readings: Readings) -> None:
+    def offer(self: Latest, readings: ReadingColumns) -> None:
         real(self, readings)
         for point, value in zip(readings.point, readings.value, strict=True):
             self._value[point], self._changed[point] = value, True
@@ -256,7 +256,7 @@ def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
 
 def points_of_an_undone_batch(patch: pytest.MonkeyPatch) -> None:
     """What a transaction made that did not commit is remembered. (This one was not planted: the simulation found it.)"""
-    patch.setattr("store.placement.Placement.forget", lambda self: None)
+    patch.setattr("store.register.placement.Placement.forget", lambda self: None)
 
 
 def cap_forgets_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def writer_swallows_what_it_cannot_place(patch: pytest.MonkeyPatch) -> None:
     """A device that is not registered is skipped without a word."""
     real = Writer._attempt
 
-    def attempt(self: Writer, *arguments: Any, **options: Any) -> Outcome:
+    def attempt(self: Writer, *arguments: Any, **options: Any) -> BatchOutcome:
         return real(self, *arguments, **options)
 
     patch.setattr(Writer, "_attempt", attempt)

@@ -1,6 +1,6 @@
 """A database that keeps its word and nothing more: a transaction is all or nothing, and a commit whose answer is lost may have happened.
 
-`SimLedger` keeps the shape of `store.ledger.Ledger`; tests/ingest/test_ledger.py holds both to the same answers.
+`SimLedger` keeps the shape of `store.ingest.ledger.Ledger`; tests/ingest/test_ledger.py holds both to the same answers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import psycopg
 from domain import sequence
 from domain.sequence import Run
 from domain.wire import Birth, State
-from store.connect import AlreadyThere
-from store.ingest_log import Spans, Tally
-from store.placement import PlacedDevice, PlacedGateway
-from store.progress import MAX_RUNS, ProgressKey
-from store.quarantine import Refused
-from store.series import EventRow, Readings, Written
+from store.database.connection import DuplicateKey
+from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.progress import MAX_RUNS, ProgressKey
+from store.ingest.quarantine import QuarantinedMessage
+from store.register.placement import PlacedDevice, PlacedGateway
+from store.series.readings import EventRow, ReadingColumns, Written
 from tests.simulation.world import World
 
 
@@ -31,9 +31,9 @@ class Tables:
 
     readings: dict[tuple[int, int], float] = field(default_factory=dict)
     events: dict[tuple[int, str], tuple[int, str, dict[str, Any]]] = field(default_factory=dict)
-    quarantine: dict[bytes, Refused] = field(default_factory=dict)
+    quarantine: dict[bytes, QuarantinedMessage] = field(default_factory=dict)
     progress: dict[ProgressKey, list[Run]] = field(default_factory=dict)
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], IngestTally] = field(default_factory=dict)
     watch: list[tuple[int, str]] = field(default_factory=list)
     latest: dict[int, tuple[int, float]] = field(default_factory=dict)
     points: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -148,7 +148,7 @@ class SimLedger:
     def cover(self, low_ms: int, high_ms: int) -> None:
         self.db.break_sometimes("cover")
 
-    def write_readings(self, batch: Readings, *, merge: bool) -> Written:
+    def write_readings(self, batch: ReadingColumns, *, merge: bool) -> Written:
         self.db.break_sometimes("readings")
         held = self.db.tables.readings
         rows = list(
@@ -162,7 +162,7 @@ class SimLedger:
         if any(value == 666.0 for _, value in rows):
             raise psycopg.DataError("simulated: this cannot be stored")
         if not merge and (len(set(keys)) < len(keys) or any(key in held for key in keys)):
-            raise AlreadyThere("simulated")
+            raise DuplicateKey("simulated")
         fresh, clash, new = np.zeros(len(rows), dtype=bool), [], self._new_readings
         for i, (key, value) in enumerate(rows):
             there = held.get(key, new.get(key))
@@ -202,9 +202,9 @@ class SimLedger:
     def note_result(self, row: EventRow) -> None:
         return
 
-    def keep_refused(self, refused: list[Refused]) -> list[bool]:
+    def keep_refused(self, refused: list[QuarantinedMessage]) -> list[bool]:
         self.db.break_sometimes("quarantine")
-        new: dict[bytes, Refused] = {}
+        new: dict[bytes, QuarantinedMessage] = {}
         told = []
         for item in refused:
             told.append(item.digest not in self.db.tables.quarantine and item.digest not in new)
@@ -228,15 +228,15 @@ class SimLedger:
         self._pending.append(lambda: self.db.tables.progress.update(found))
         return found
 
-    def mark_dirty(self, spans: Spans) -> None:
+    def mark_dirty(self, spans: DirtySpans) -> None:
         self.db.break_sometimes("dirty")
 
-    def add_tallies(self, tallies: dict[tuple[str, str], Tally]) -> None:
+    def add_tallies(self, tallies: dict[tuple[str, str], IngestTally]) -> None:
         self.db.break_sometimes("tallies")
 
         def apply() -> None:
             for key, more in tallies.items():
-                held = self.db.tables.tallies.setdefault(key, Tally())
+                held = self.db.tables.tallies.setdefault(key, IngestTally())
                 for name in ("received", "stored", "duplicates", "quarantined"):
                     setattr(held, name, getattr(held, name) + getattr(more, name))
 

@@ -1,6 +1,6 @@
 """Estates, workers and misfortune: one seed is one run, and what is promised is checked at every acknowledgement and at the end.
 
-Real: `gateway.outbox`, `gateway.sender`, `ingest.lane`, `ingest.write`, `ingest.columns`, `ingest.decode`, `ingest.latest`, `ingest.poison`, `store.placement`.
+Real: `gateway.outbox`, `gateway.sender`, `ingest.lane`, `ingest.write`, `ingest.columns`, `ingest.decode`, `ingest.latest`, `ingest.poison`, `store.register.placement`.
 Simulated: the broker, the database, the network, the clocks, and the leases.
 """
 
@@ -18,11 +18,11 @@ import structlog
 from domain import wire
 from domain.wire import EventItem, ReadingItem, Up
 from gateway.outbox import Entry, Outbox
-from gateway.sender import Sender
-from ingest.lane import EVENTS, READINGS, Lane
+from gateway.sender import OutboxSender
+from ingest.lane import EVENTS, READINGS, IngestLane
 from ingest.poison import Poison
-from ingest.write import Unbalanced, Writer
-from store.placement import Placement
+from ingest.write import AccountingError, Writer
+from store.register.placement import Placement
 from tests.simulation.broker import Broker, SimLink
 from tests.simulation.database import Database, SimLedger
 from tests.simulation.world import START_MS, World
@@ -186,7 +186,7 @@ class SimGateway:
         """Start the process: a new boot over the same disk."""
         self.boots += 1
         self.outbox = KeptOutbox(self.disk, f"boot-{self.number}-{self.boots}")
-        self.sender = Sender(self.outbox, self.world.now_ms, window=16)
+        self.sender = OutboxSender(self.outbox, self.world.now_ms, window=16)
 
     def work(self) -> None:
         if self.talks and self.world.rng.random() < 0.6:
@@ -292,7 +292,7 @@ class SimWorker:
     leases: dict[str, tuple[str, float]]
     crew: list[SimWorker]
     name: str
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, IngestLane] = field(default_factory=dict)
     valid: dict[str, float] = field(default_factory=dict)
     alive: bool = True
     frozen_until: float = 0.0
@@ -300,7 +300,7 @@ class SimWorker:
     linger: float = 0.1
 
     def tick(self) -> None:
-        """Renew and take leases, as `ingest.worker` does by `store.seats`."""
+        """Renew and take leases, as `ingest.worker` does by `store.ingest.leases`."""
         if not self.alive:
             return
         now = self.world.now
@@ -323,7 +323,7 @@ class SimWorker:
                 self.lanes.pop(seat).close()
         self.world.after(0.5, self.tick)
 
-    def make_lane(self, seat: str) -> Lane:
+    def make_lane(self, seat: str) -> IngestLane:
         events = seat == "events"
         kinds = frozenset({"events", "state", "birth"} if events else {"readings"})
         limits = (
@@ -331,7 +331,7 @@ class SimWorker:
             if events
             else replace(READINGS, messages=20, linger_s=self.linger)
         )
-        return Lane(
+        return IngestLane(
             name=seat,
             link=SimLink(self.world, self.broker, seat, kinds, shared=not events),
             open_ledger=lambda: SimLedger(self.database),
@@ -483,7 +483,7 @@ class Run:
                     break
             # The latest values are written every few seconds.
             world.run(world.now + 12.0)
-        except Unbalanced as error:
+        except AccountingError as error:
             raise Broken(f"the batch itself does not add up: {error}") from error
         self.check_end()
         return self

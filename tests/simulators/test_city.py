@@ -12,7 +12,7 @@ import numpy as np
 from simulators import households, stream
 from simulators.city import Story, build_city, city_from
 from simulators.files import register_rows, truth_rows, write_city
-from store.register_sheets import SHEET_OF, check_headings, read_row
+from store.register.sheets import SHEET_OF, check_headings, read_row
 
 ANCHOR = date(2026, 1, 1)
 

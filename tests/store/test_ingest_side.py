@@ -11,22 +11,23 @@ import pytest
 from domain import sequence
 from domain.calendar import day_starts_ms
 from domain.rejection import Reason, Rejected
-from store import facts, ingest_log, latest, progress, quarantine, unit_days
-from store.connect import Connection
-from store.ingest_log import Spans, Tally
-from store.quarantine import Which
+from store.database.connection import Connection
+from store.ingest import latest, log, progress, quarantine
+from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.quarantine import QuarantineFilter
+from store.series import fact_inputs, unit_days
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
 
 
 def test_tallies_add_up_and_know_when_they_do_not(connection: Connection) -> None:
-    one = {("es/gw", "readings"): Tally(received=5, stored=3, duplicates=1, quarantined=1)}
-    ingest_log.add_tallies(connection, one)
-    ingest_log.add_tallies(connection, one)
-    (tally,) = ingest_log.read_tallies(connection).values()
+    one = {("es/gw", "readings"): IngestTally(received=5, stored=3, duplicates=1, quarantined=1)}
+    log.add_tallies(connection, one)
+    log.add_tallies(connection, one)
+    (tally,) = log.read_tallies(connection).values()
     assert (tally.received, tally.stored) == (10, 6) and tally.balanced
-    assert not Tally(received=2, stored=1).balanced
+    assert not IngestTally(received=2, stored=1).balanced
 
 
 def gateway_id(connection: Connection) -> int:
@@ -94,19 +95,24 @@ def test_a_gap_is_due_once_and_again_after_a_while(connection: Connection) -> No
 
 def test_quarantine_knows_a_resend_and_frees_what_is_replayed(connection: Connection) -> None:
     why = Rejected(reason=Reason.UNKNOWN_DEVICE, detail="no such device \x00 \ud800")
-    item = quarantine.Refused(topic="anju/v1/es/gw/up/readings", payload=b"{}\x00\xff", why=why)
+    item = quarantine.QuarantinedMessage(
+        topic="anju/v1/es/gw/up/readings", payload=b"{}\x00\xff", why=why
+    )
     assert quarantine.quarantine(connection, [item, item]) == [True, False]
     assert quarantine.count_open(connection) == {"unknown_device": 1}
     (row,) = quarantine.list_open(connection)
     assert bytes(row["payload"]) == item.payload and "\x00" not in row["detail"]
-    assert [r["id"] for r in quarantine.waiting(connection, Which(reason="unknown_device"), 0)] == [
-        row["id"]
-    ]
-    assert quarantine.resolve(connection, Which(ids=(row["id"],)), "replayed") == 1
+    assert [
+        r["id"]
+        for r in quarantine.waiting(connection, QuarantineFilter(reason="unknown_device"), 0)
+    ] == [row["id"]]
+    assert quarantine.resolve(connection, QuarantineFilter(ids=(row["id"],)), "replayed") == 1
     assert quarantine.count_open(connection) == {} and quarantine.quarantine(
         connection, [item]
     ) == [True]
-    assert quarantine.resolve(connection, Which(reason="unknown_device"), "discarded") == 1
+    assert (
+        quarantine.resolve(connection, QuarantineFilter(reason="unknown_device"), "discarded") == 1
+    )
     assert quarantine.quarantine(connection, [item]) == [False], "what was set aside is known"
 
 
@@ -116,13 +122,13 @@ def test_nobody_fills_the_quarantine(
     monkeypatch.setattr(quarantine, "MAX_OPEN", 3)
     why = Rejected(reason=Reason.UNREADABLE, detail="no")
     for n in range(5):
-        item = quarantine.Refused(topic="t", payload=b"%d" % n * 70_000, why=why)
+        item = quarantine.QuarantinedMessage(topic="t", payload=b"%d" % n * 70_000, why=why)
         assert quarantine.quarantine(connection, [item]) == [True]
     kept = [
         len(r["payload"]) for r in connection.execute("SELECT payload FROM quarantine ORDER BY id")
     ]
     assert kept == [quarantine.MAX_BYTES] * 3 + [0, 0]
-    assert quarantine.waiting(connection, Which(), 0) == [], (
+    assert quarantine.waiting(connection, QuarantineFilter(), 0) == [], (
         "what is not whole cannot be tried again"
     )
 
@@ -132,19 +138,19 @@ def test_what_changed_goes_to_analytics_by_device(connection: Connection) -> Non
     row = connection.execute("SELECT id, estate_id FROM devices WHERE code = 'wm-1'").fetchone()
     assert row is not None
     connection.execute("DELETE FROM dirty_spans")
-    spans = Spans(
+    spans = DirtySpans(
         device=np.array([row["id"], row["id"]]),
         estate=np.array([row["estate_id"]] * 2),
         low=np.array([5000, 1000]),
         high=np.array([6000, 2000]),
         received=np.array([7000, 7000]),
     )
-    ingest_log.mark_dirty(connection, spans)
-    ids, (unit,) = facts.take_dirty(connection, [row["estate_id"]], datetime.now(UTC))
+    log.mark_dirty(connection, spans)
+    ids, (unit,) = fact_inputs.take_dirty(connection, [row["estate_id"]], datetime.now(UTC))
     assert unit.estate_id == row["estate_id"]
     assert (unit.from_at.timestamp(), unit.to_at.timestamp()) == (1.0, 6.0) and len(ids) == 1
-    facts.clear_dirty(connection, ids, datetime.now(UTC))
-    assert facts.dirty_estates(connection) == []
+    fact_inputs.clear_dirty(connection, ids, datetime.now(UTC))
+    assert fact_inputs.dirty_estates(connection) == []
 
 
 def test_the_latest_value_is_the_newest_whatever_came_last(connection: Connection) -> None:
@@ -215,7 +221,7 @@ def test_a_frame_has_nan_where_nothing_is_known(connection: Connection) -> None:
         first + timedelta(days=2),
     )
     spans = {row["id"]: (first + timedelta(days=1), first + timedelta(days=1))}
-    assert facts.neighbour_days(connection, spans, 4) == {
+    assert fact_inputs.neighbour_days(connection, spans, 4) == {
         row["id"]: (first, first + timedelta(days=2))
     }
     assert len(unit_days.list_unit_days(connection, row["id"], first, first)) == 1

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from domain.access import Principal, Role
-from store import scope
-from store.connect import API_ROLE, Connection, connect, open_pool, set_api_password
+from store.access import scope
+from store.database.connection import API_ROLE, Connection, connect, open_pool, set_api_password
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real

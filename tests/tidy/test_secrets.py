@@ -11,7 +11,7 @@ from detect_secrets import SecretsCollection
 from detect_secrets.settings import transient_settings
 
 from api.users import new_key
-from casework.people.vault import valid_id_number
+from privacy.person_vault import valid_id_number
 from tests.conftest import ROOT
 
 #: Detectors of known shapes. Those that go by entropy alone take every hash of a lock for a secret.

@@ -16,11 +16,11 @@ import pytest
 
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
-from analytics.frame import DAY_MS, Frame, Tokens, Told, in_order
+from analytics.frame import DAY_MS, OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import from_ms
-from store.unit_days import INSTANTS, NUMBERS
+from store.series.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.rglob("*.toml"))
@@ -28,7 +28,7 @@ START = 1_700_006_400_000.0
 HOUR = 3_600_000.0
 
 
-def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
+def frame_of(case: dict[str, Any], units: int = 1) -> UnitDayFrame:
     days = sum(span["days"] for span in case["spans"])
     columns = {name: np.full((units, days), np.nan) for name in (*NUMBERS, *INSTANTS)}
     for name in ("water_cover", "energy_cover", "water_samples", "energy_samples"):
@@ -51,7 +51,7 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
     if "spoken_for" in case:
         spoken_for[:, slice(*case["spoken_for"])] = True
     fitted = case.get("fitted", ["water", "energy", "door", "lock"])
-    return Frame(
+    return UnitDayFrame(
         units=np.arange(1, units + 1, dtype=np.int32),
         first=date(2023, 11, 15),
         day_starts=starts,
@@ -67,7 +67,9 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
             for name in ("water", "energy", "door", "lock")
         },
         tokens=tokens_of(case, units),
-        told=tuple(Told(unit=u, **told) for u in range(units) for told in case.get("told", [])),
+        told=tuple(
+            OutsideReport(unit=u, **told) for u in range(units) for told in case.get("told", [])
+        ),
     )
 
 
@@ -139,7 +141,7 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns[name][:, d] = span[name]
 
 
-def run(path: Path, frame: Frame) -> tuple[list[Finding], list[Abstention]]:
+def run(path: Path, frame: UnitDayFrame) -> tuple[list[Finding], list[Abstention]]:
     detector = next(d for d in DETECTORS if d.key == path.parent.name)
     return detector.detect(frame, detector.defaults)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from anju.bench import alerts
-from anju.embedded import Postgres, find_program
-from store.migrate import Level
+from anju.demo.embedded import Postgres, find_program
+from store.database.migration import Level
 
 
 def test_a_storm_is_the_last_words_of_every_gateway() -> None:

@@ -10,8 +10,8 @@ from analytics.policy import load_policy
 from anju.bench import api as bench
 from api.app import create_app
 from api.schema import api_routes
-from store.connect import open_pool
-from store.live import LiveBus
+from store.database.connection import open_pool
+from store.live.bus import LiveBus
 
 pytestmark = pytest.mark.real
 #: Routes that are neither a list nor a detail of a city's data.

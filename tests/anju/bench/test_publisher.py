@@ -10,11 +10,11 @@ import pytest
 
 from anju.bench import copier, publisher
 from anju.bench.publisher import DEVICES, GATEWAYS, Load, count, packet_mid_offset, prepare, publish
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from domain.wire import Up
 from ingest.bulk import BulkClient
 from ingest.decode import Decoded, decode
-from store.connect import connect
+from store.database.connection import connect
 
 
 def read(packets: list[bytes]) -> list[tuple[bytes, bytes, int]]:

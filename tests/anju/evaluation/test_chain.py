@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analytics.facts import update_facts
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 from analytics.history import History
 from anju.evaluation.chain import block_frame
 from anju.register_files import import_rows
@@ -17,10 +17,10 @@ from anju.services import meter_bounds
 from domain.calendar import from_ms
 from simulators.world.city import PER_BUILDING, ZONE, WorldCity
 from simulators.world.traffic import lines, made, register_rows
-from store import series
-from store.connect import Connection
-from store.ledger import Ledger
-from store.partitions import Partitions
+from store.database.connection import Connection
+from store.database.partitions import Partitions
+from store.ingest.ledger import PostgresLedger
+from store.series import readings
 
 pytestmark = pytest.mark.real
 #: Three buildings, of which one has locks and one a terminal, two of them a gate.
@@ -35,14 +35,14 @@ def store_all(dsn: str, connection: Connection, homes: list[Any]) -> None:
     connection.commit()
     device = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM devices")}
     values: list[tuple[int, str, int, float]] = []
-    events: list[series.EventRow] = []
+    events: list[readings.EventRow] = []
     for begin in range(0, CITY.units, PER_BUILDING):
         for line in lines(CITY, homes[begin : begin + PER_BUILDING]):
             sent = line["payload"]["sent_at"]
             for item in line["payload"]["items"]:
                 if "kind" in item:
                     events.append(
-                        series.EventRow(
+                        readings.EventRow(
                             device_id=device[item["device"]],
                             at_ms=item["at"],
                             event_id=item["id"],
@@ -56,23 +56,23 @@ def store_all(dsn: str, connection: Connection, homes: list[Any]) -> None:
                         (device[item["device"]], name, item["at"], v)
                         for name, v in item["values"].items()
                     ]
-    ledger = Ledger.open(dsn)
+    ledger = PostgresLedger.open(dsn)
     points = ledger.make_points(sorted({(d, name) for d, name, _, _ in values}))
     ledger.commit()
     ledger.close()
     at = np.array([v[2] for v in values], dtype=np.int64)
     Partitions(connection).cover(connection, from_ms(int(at.min())), from_ms(int(at.max())))
-    batch = series.Readings(
+    batch = readings.ReadingColumns(
         at=at,
         point=np.array([points[d, n] for d, n, _, _ in values], dtype=np.int32),
         value=np.array([v[3] for v in values]),
     )
-    series.write_readings(connection, batch)
-    series.write_events(connection, events)
+    readings.write_readings(connection, batch)
+    readings.write_events(connection, events)
     connection.commit()
 
 
-def from_store(connection: Connection, names: list[str]) -> Frame:
+def from_store(connection: Connection, names: list[str]) -> UnitDayFrame:
     ids = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM units")}
     units = [ids[name] for name in names]
     last = CITY.first + timedelta(days=CITY.days - 1)

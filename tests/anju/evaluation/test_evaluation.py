@@ -9,7 +9,7 @@ import pytest
 
 from analytics.detectors import DETECTORS
 from anju.evaluation import baselines, chain, report, score
-from anju.evaluation.chain import Judged, Said
+from anju.evaluation.chain import Judged, ReportedFinding
 from anju.services import meter_bounds
 from simulators.world.city import WorldCity
 from simulators.world.traffic import made
@@ -26,9 +26,9 @@ def said(
     kind: str = "unoccupied",
     score_: float = 0.9,
     told: bool = True,
-) -> Said:
+) -> ReportedFinding:
     raised = start + timedelta(days=31)
-    return Said(
+    return ReportedFinding(
         unit=unit,
         kind=kind,
         score=score_,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import Stream, bcd, to_bcd
+from devices.protocols.framing import FrameStream, bcd, to_bcd
 from devices.protocols.mbus_units import unit_of
 from domain.rejection import Reason, Rejected
 from tests.devices.fuzzing import gb26875_unit
@@ -63,8 +63,8 @@ def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
         text="烟" * 40,
         stamp=bytes(6),
     )
-    unit = gb26875.read_unit(gb26875.write_unit(gb26875.Unit(kind=2, objects=(thing,))))
-    assert isinstance(unit, gb26875.Unit) and unit.objects[0].text == "烟" * 15  # type: ignore[union-attr]
+    unit = gb26875.read_unit(gb26875.write_unit(gb26875.Gb26875Unit(kind=2, objects=(thing,))))
+    assert isinstance(unit, gb26875.Gb26875Unit) and unit.objects[0].text == "烟" * 15  # type: ignore[union-attr]
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)))
@@ -79,7 +79,7 @@ def test_clocks(at: datetime) -> None:
 
 def test_a_good_frame_inside_a_broken_long_one_is_found_when_the_line_falls_silent() -> None:
     good = dlt645.CODEC.encode(dlt645.read_request("1".zfill(12), "00010000"))
-    stream = Stream(dlt645.CODEC)
+    stream = FrameStream(dlt645.CODEC)
     # A start that claims 255 bytes and swallows what follows.
     assert stream.feed(b"\x68" + bytes(6) + b"\x68\x91\xff" + good) == []
     found = [f for f in stream.flush() if not isinstance(f, Rejected)]
@@ -102,7 +102,7 @@ def test_units_are_corrected_by_their_extensions() -> None:
 @pytest.mark.parametrize("kind", sorted(modbus.TYPES))
 @pytest.mark.parametrize("order", ["big", "little"])
 def test_register_types(kind: str, order: str) -> None:
-    where = modbus.Register(table="holding", address=3, type=kind, word_order=order)
+    where = modbus.ModbusRegister(table="holding", address=3, type=kind, word_order=order)
     request = modbus.read_request(9, where)
     assert modbus.value_of(modbus.read_reply(request, where, 12_345.0), where) == 12_345.0
     asked = modbus.request_of(request)
@@ -110,10 +110,10 @@ def test_register_types(kind: str, order: str) -> None:
 
 
 def test_a_float_that_is_none_is_no_value() -> None:
-    where = modbus.Register(table="holding", address=0, type="float32")
+    where = modbus.ModbusRegister(table="holding", address=0, type="float32")
     request = modbus.read_request(9, where)
     nan = modbus.read_reply(
-        request, modbus.Register(table="holding", address=0, type="uint32"), float(0x7FC00000)
+        request, modbus.ModbusRegister(table="holding", address=0, type="uint32"), float(0x7FC00000)
     )
     assert modbus.value_of(nan, where) is None
 
@@ -156,9 +156,9 @@ def test_extension_tables(vif: bytes, quantity: str, uom: str, factor: float) ->
 
 def test_an_error_that_a_meter_reports_is_named() -> None:
     frame = mbus.CODEC.decode(
-        mbus.CODEC.encode(mbus.Frame(control=8, address=5, information=0x70, data=b"\x03"))
+        mbus.CODEC.encode(mbus.MbusFrame(control=8, address=5, information=0x70, data=b"\x03"))
     )
-    assert isinstance(frame, mbus.Frame)
+    assert isinstance(frame, mbus.MbusFrame)
     found = mbus.read_telegram(frame)
     assert isinstance(found, Rejected) and "application error 3" in found.detail
 
@@ -166,5 +166,5 @@ def test_an_error_that_a_meter_reports_is_named() -> None:
 def test_a_water_meter_that_sends_its_total_alone() -> None:
     request = cjt188.read_request(0x10, "1".zfill(14))
     found = cjt188.measured(cjt188.reply(request, 0x10, "1".zfill(14), bytes.fromhex("452301002C")))
-    assert isinstance(found, cjt188.Measured)
+    assert isinstance(found, cjt188.Cjt188Value)
     assert (found.quantities, found.clock, found.status) == ({"total_m3": 123.45}, None, None)

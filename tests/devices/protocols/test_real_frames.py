@@ -55,7 +55,7 @@ def of(protocol: str, start: str) -> bytes:
 )
 def test_chinese_meters_say(start: str, identifier: str, value: float) -> None:
     frame = dlt645.CODEC.decode(of("dlt645", start))
-    assert isinstance(frame, dlt645.Frame) and frame.identifier == identifier
+    assert isinstance(frame, dlt645.Dlt645Frame) and frame.identifier == identifier
     data = dlt645.value_bytes(frame)
     assert isinstance(data, bytes) and dlt645.values(identifier, data) == [value]
 
@@ -65,8 +65,11 @@ def test_chinese_water_meters_use_the_order_of_2004() -> None:
         cjt188.CODEC.decode(of("cjt188", start))
         for start in ("68101200000000000001", "68101200000000000083")
     )
-    assert isinstance(read, cjt188.Frame) and (read.identifier, read.edition) == ("901F", 2004)
-    assert isinstance(address, cjt188.Frame) and (address.identifier, address.address) == (
+    assert isinstance(read, cjt188.Cjt188Frame) and (read.identifier, read.edition) == (
+        "901F",
+        2004,
+    )
+    assert isinstance(address, cjt188.Cjt188Frame) and (address.identifier, address.address) == (
         "810A",
         "00000000000012",
     )
@@ -74,16 +77,18 @@ def test_chinese_water_meters_use_the_order_of_2004() -> None:
 
 def test_a_fire_host_says_where_it_burns() -> None:
     frame = gb26875.CODEC.decode(of("gb26875", "404000000101180d11160a140000000000000605"))
-    assert isinstance(frame, gb26875.Frame) and frame.at == datetime(2020, 10, 22, 17, 13, 24)
+    assert isinstance(frame, gb26875.Gb26875Frame) and frame.at == datetime(
+        2020, 10, 22, 17, 13, 24
+    )
     unit = gb26875.read_unit(frame.unit)
-    assert isinstance(unit, gb26875.Unit)
+    assert isinstance(unit, gb26875.Gb26875Unit)
     (part,) = unit.objects
     assert isinstance(part, gb26875.PartState)
     assert gb26875.bits(part.state, gb26875.STATE_BITS) == {"fire"}
     assert "走廊" in part.text and "�" not in part.text
     other = gb26875.CODEC.decode(of("gb26875", "4040010000010500"))
     assert (
-        isinstance(other, gb26875.Frame)
+        isinstance(other, gb26875.Gb26875Frame)
         and other.command == gb26875.REQUEST
         and other.unit[0] == gb26875.INITIALISE
     )
@@ -134,7 +139,7 @@ FIXED = {"kWh": 1000.0, "l": 0.001}
 )
 def test_mbus(path: Path) -> None:
     frame = mbus.CODEC.decode(bytes.fromhex("".join(path.read_text("ascii").split())))
-    assert isinstance(frame, mbus.Frame)
+    assert isinstance(frame, mbus.MbusFrame)
     telegram = mbus.read_telegram(frame)
     assert isinstance(telegram, mbus.Telegram), telegram
     known = ElementTree.fromstring(path.with_name(path.stem + ".norm.xml").read_bytes())

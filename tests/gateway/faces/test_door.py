@@ -27,9 +27,9 @@ from domain.wire import Command
 from gateway.commands import Commander
 from gateway.faces.door import Encoder, FaceServer, PictureRefused, fades, take_faces
 from gateway.faces.engine import EngineMissing, check_sum, make
-from gateway.faces.matching import Thresholds, Verdict, decide, roc
+from gateway.faces.matching import MatchVerdict, Thresholds, decide, roc
 from gateway.faces.tables import FOLDER
-from gateway.faces.vault import Vault
+from gateway.faces.template_store import Vault
 from tests.gateway.conftest import Bench, until
 
 TEXT = """
@@ -94,14 +94,14 @@ def test_what_a_passage_says(bench: Callable[[str], Bench], tmp_path: Path) -> N
 
     match = said(face + 0.001, face - 0.001)
     assert (
-        match["verdict"] == Verdict.MATCH
+        match["verdict"] == MatchVerdict.MATCH
         and match["person"] == "r-7"
         and match["purpose"] == "entrance"
         and match["compared"] == 1
     )
     assert "person" not in said(face), "one picture decides nothing"
     stranger = said(face + 1, face + 1.001)
-    assert stranger["verdict"] == Verdict.UNKNOWN and stranger["person"].startswith("q-")
+    assert stranger["verdict"] == MatchVerdict.UNKNOWN and stranger["person"].startswith("q-")
     vault.take_list("door-1", [], now)
     assert said(face, face)["person"].startswith("q-"), "after the withdrawal this is nobody"
     assert not any("encoding" in json.dumps(item) for item in one.items())
@@ -253,8 +253,8 @@ def test_a_real_face_is_found_verified_and_told_from_others(
         for n in range(60)
     }
     answer = decide(encodings[1:3], {A: np.stack(encodings[:1]), **rest}, thresholds)
-    assert answer.verdict is Verdict.MATCH and answer.subject == A
-    assert decide(encodings[1:3], rest, thresholds).verdict is Verdict.UNKNOWN
+    assert answer.verdict is MatchVerdict.MATCH and answer.subject == A
+    assert decide(encodings[1:3], rest, thresholds).verdict is MatchVerdict.UNKNOWN
     errors = roc(
         {"her": np.stack(encodings), "noise": np.concatenate(list(rest.values()))[:4]},
         [thresholds.match],

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from gateway.faces.pictures import MOST_BYTES, SIDE, BadPicture, decode
-from gateway.faces.quality import Measured, advice, measure
+from gateway.faces.quality import FaceQuality, advice, measure
 from tests.conftest import SEED
 
-GOOD = Measured(eyes_px=90, sharp=400, contrast=50, light=120, turn=0.05, lean=3)
+GOOD = FaceQuality(eyes_px=90, sharp=400, contrast=50, light=120, turn=0.05, lean=3)
 
 
 def packed(kind: str, size: tuple[int, int] = (200, 150), **more: object) -> bytes:
@@ -40,9 +40,11 @@ def test_turned_as_its_exif_says() -> None:
 
 def bomb() -> bytes:
     side = 40_000
-    chunk = lambda kind, body: (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    )  # noqa: E731
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))

@@ -22,7 +22,7 @@ from gateway.vision.sighting import Sighting
 from gateway.vision.stream import NotPlayable, is_live, one_thread, read, write_film
 from gateway.vision.watcher import Watcher
 from gateway.vision.worker import Orders
-from simulators.scenes.facade import Facade
+from simulators.scenes.facade import FacadeScene
 from tests.conftest import SEED
 
 
@@ -44,21 +44,21 @@ def work(orders: dict[str, Any], limit_s: float = 60) -> tuple[int, list[dict[st
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Facade]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FacadeScene]:
     folder = tmp_path_factory.mktemp("film")
-    made = Facade(3, seconds=14, throws=1, size=(360, 640))
+    made = FacadeScene(3, seconds=14, throws=1, size=(360, 640))
     write_film(folder / "scene.mp4", made.pictures(), 25.0)
     return folder / "scene.mp4", made
 
 
-def falling(made: Facade) -> dict[str, Any]:
+def falling(made: FacadeScene) -> dict[str, Any]:
     return msgspec.to_builtins(
         Rules(rules=[FallingRule(heights=sorted(made.marks), roof_m=made.roof_m)])
     )  # type: ignore[no-any-return]
 
 
 def test_a_film_is_watched_and_its_clip_lies_there(
-    scene: tuple[Path, Facade], tmp_path: Path
+    scene: tuple[Path, FacadeScene], tmp_path: Path
 ) -> None:
     film, made = scene
     code, lines, _ = work(
@@ -83,7 +83,7 @@ def test_a_film_is_watched_and_its_clip_lies_there(
 
 
 def test_bent_films_are_refused_within_their_limits(
-    scene: tuple[Path, Facade], tmp_path: Path
+    scene: tuple[Path, FacadeScene], tmp_path: Path
 ) -> None:
     film, made = scene
     whole = film.read_bytes()
@@ -128,9 +128,11 @@ def test_bent_films_are_refused_within_their_limits(
 def test_a_bomb_of_pixels_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     """A PNG of 30,000 x 30,000 in a few kilobytes, as a one-picture film."""
     side = 30_000
-    chunk = lambda kind, body: (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    )  # noqa: E731
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(300)) + packer.flush()
     body = (
@@ -153,7 +155,7 @@ def test_a_bomb_of_pixels_is_refused_before_it_is_unpacked(tmp_path: Path) -> No
 
 
 def test_too_little_memory_ends_this_process_and_no_other(
-    scene: tuple[Path, Facade], tmp_path: Path
+    scene: tuple[Path, FacadeScene], tmp_path: Path
 ) -> None:
     code, _, took = work(
         {"url": str(scene[0]), "rules": {"rules": []}, "folder": str(tmp_path), "memory_mb": 160}

@@ -10,8 +10,8 @@ from simulators.scenes import facade, lane, paint
 
 def test_a_seed_is_a_scene() -> None:
     for make in (
-        lambda seed: facade.Facade(seed, seconds=3),
-        lambda seed: lane.Lane(seed, seconds=60),
+        lambda seed: facade.FacadeScene(seed, seconds=3),
+        lambda seed: lane.LaneScene(seed, seconds=60),
     ):
         one, same, other = (list(make(seed).pictures()) for seed in (7, 7, 8))
         assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(one, same, strict=True))
@@ -21,7 +21,7 @@ def test_a_seed_is_a_scene() -> None:
 
 def test_what_is_thrown_falls_by_the_law_and_lands() -> None:
     for seed in range(40):
-        scene = facade.Facade(seed, throws=2)
+        scene = facade.FacadeScene(seed, throws=2)
         for throw in scene.truth:
             free = (2 * throw.height_m / facade.GRAVITY) ** 0.5
             assert free - 0.2 < throw.ends_s - throw.begins_s < 2.5 * free + 1, (
@@ -36,7 +36,7 @@ def test_what_is_thrown_falls_by_the_law_and_lands() -> None:
 
 def test_what_stands_in_the_lane_hides_it() -> None:
     scenes = [
-        one for seed in range(12) if (one := lane.Lane(seed, seconds=320, blocked=True)).truth
+        one for seed in range(12) if (one := lane.LaneScene(seed, seconds=320, blocked=True)).truth
     ]
     assert len(scenes) >= 6
     changed = 0
