@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.notices.conftest import NOON, estate, raise_one
 
 from notices.plan import PlannedNotice, again, plan, plan_all, when
 from notices.rules import NoticeRule, NoticeRules
 from store.database.connection import Connection
 from store.notices import deliveries
+from tests.notices.conftest import NOON, estate, raise_one
 
 
 def say(row: dict[str, Any], language: str) -> PlannedNotice:

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 import standardwebhooks
-from tests.notices.conftest import NOON, Receiver, estate, raise_one, set_clock
-from tests.notices.test_plan import notices, say
 
 from casework.alert_steps import acknowledge
 from domain.access import Principal, Role
@@ -28,6 +26,8 @@ from store.access import users
 from store.alerts import alerts
 from store.database.connection import Connection, connect
 from store.notices import deliveries
+from tests.notices.conftest import NOON, Receiver, estate, raise_one, set_clock
+from tests.notices.test_plan import notices, say
 
 pytestmark = pytest.mark.real
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY="

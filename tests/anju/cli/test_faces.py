@@ -1,4 +1,4 @@
-"""`anju faces`: see tests/anju/test_vision_cli.py for the commands; here, what must not be typed twice."""
+"""`anju faces`: see tests/anju/cli/test_vision.py for the commands; here, what must not be typed twice."""
 
 from __future__ import annotations
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.notices.conftest import Receiver, receiver  # noqa: F401
 from typer.testing import CliRunner
 
 from anju.cli.app import app
 from anju.cli.notices import notices_app
 from notices.channels.push import public_key
+from tests.notices.conftest import Receiver, receiver  # noqa: F401
 
 FILE = """
 [channels.guards]

@@ -18,11 +18,11 @@ import http_ece
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.notices.conftest import Receiver
 
 from notices import rules
 from notices.channels import CHANNELS, apprise, bots, email, http, push, template, webhook
 from notices.channels.contract import AWAY, DeliveryFailed, NoticeMessage, clip
+from tests.notices.conftest import Receiver
 
 AT = datetime(2026, 3, 4, 4, 0, tzinfo=UTC)
 MESSAGE = NoticeMessage(
