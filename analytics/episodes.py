@@ -60,8 +60,16 @@ def episodes(
     if len(enough) > _FEW:
         enough = enough[_have_one(steps[enough], fire, drop)]
     # Before the first day that speaks for it nothing can begin.
-    for unit, first in zip(enough.tolist(), (steps[enough] > 0).argmax(axis=1).tolist(), strict=True):
-        found += _follow(unit if rows is None else int(rows[unit]), first, steps[unit, first:].tolist(), fire, drop)
+    for unit, first in zip(
+        enough.tolist(), (steps[enough] > 0).argmax(axis=1).tolist(), strict=True
+    ):
+        found += _follow(
+            unit if rows is None else int(rows[unit]),
+            first,
+            steps[unit, first:].tolist(),
+            fire,
+            drop,
+        )
     return found
 
 
@@ -76,7 +84,9 @@ def _have_one(steps: NDArray[np.float32], fire: float, drop: float) -> NDArray[n
     return np.flatnonzero((most >= fire) & ((most >= drop) | (total > 0)))
 
 
-def _follow(unit: int, start: int, steps: list[float], fire: float, drop: float) -> Iterator[Episode]:
+def _follow(
+    unit: int, start: int, steps: list[float], fire: float, drop: float
+) -> Iterator[Episode]:
     """Follow one unit day by day, from a first day on."""
     days = enumerate(steps, start)
     total = 0.0

@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.days import TRICKLE_L, People, SupplyDays, dense, supply_days, to_unit_days
 from analytics.intervals import REACH, Bounds, to_intervals
+from analytics.supply_days import TRICKLE_L, People, SupplyDays, dense, supply_days, to_unit_days
 from domain.calendar import day_start, day_starts_ms
 from domain.measures import REGISTER_OF, Supply
-from store import facts, series, unit_days
-from store.connect import Connection
-from store.facts import Meter, TokenDay
-from store.series import Readings
+from store.database.connection import Connection
+from store.series import fact_inputs, unit_days
+from store.series.fact_inputs import MeterMount, TokenDay
+from store.series.readings import ReadingColumns, read_readings
 
 #: Units whose facts are computed at a time, and unit-days whose readings are read at a time. Readings lie in the order of time, so
 #: that each read looks through what everybody sent in its days: few large reads, whatever the size of the city.
@@ -40,8 +40,12 @@ class MeterBounds:
 
 #: Bounds for a register whose profile is unknown: a DN20 water meter and a 100 A single-phase electricity meter.
 DEFAULT_BOUNDS = {
-    Supply.WATER: MeterBounds(max_rate=5.0, resolution=0.001, rollover=None, expected_interval_s=3600),
-    Supply.ELECTRICITY: MeterBounds(max_rate=26.4, resolution=0.01, rollover=None, expected_interval_s=3600),
+    Supply.WATER: MeterBounds(
+        max_rate=5.0, resolution=0.001, rollover=None, expected_interval_s=3600
+    ),
+    Supply.ELECTRICITY: MeterBounds(
+        max_rate=26.4, resolution=0.01, rollover=None, expected_interval_s=3600
+    ),
 }
 BoundsOf = dict[tuple[str, str], MeterBounds]
 #: The first and the last of some local days.
@@ -50,14 +54,18 @@ _DAY = timedelta(days=1)
 
 
 def update_facts(
-    connection: Connection, spans: dict[int, Span], zone: ZoneInfo, bounds: BoundsOf, known_at: datetime
+    connection: Connection,
+    spans: dict[int, Span],
+    zone: ZoneInfo,
+    bounds: BoundsOf,
+    known_at: datetime,
 ) -> tuple[dict[int, Span], int]:
     """Recompute the facts of units over the days that changed and their neighbours, from what had arrived at `known_at`.
 
     Returns which days of each unit were computed anew, and how many rows of facts that made.
     """
-    touched = facts.neighbour_days(connection, spans, REACH)
-    context = facts.neighbour_days(connection, touched, REACH)
+    touched = fact_inputs.neighbour_days(connection, spans, REACH)
+    context = fact_inputs.neighbour_days(connection, touched, REACH)
     rows = 0
     for units, low, high in reads(context, READ_AT_ONCE):
         said = _read(connection, units, (low, high), zone, known_at)
@@ -72,34 +80,40 @@ def update_facts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class PassageClaims:
     """What meters and doors of some units told of some days: readings by point and time, the registers behind each unit, and the
     (unit, day from 2000-01-01) pairs, sorted by unit, on which a door that the unit goes through said anything at all: a passage, or a
     reading of its own, such as its battery's. Where no door spoke, nobody knows who came: counts of that day are unknown and not zero.
     """
 
-    readings: Readings
-    meters: dict[int, list[Meter]]
+    readings: ReadingColumns
+    meters: dict[int, list[MeterMount]]
     doors: NDArray[np.int64]
 
 
-def _read(connection: Connection, units: list[int], span: Span, zone: ZoneInfo, known_at: datetime) -> Said:
-    meters = facts.meters_of(connection, units, list(REGISTER_OF.values()))
-    behind: dict[int, list[Meter]] = {}
+def _read(
+    connection: Connection, units: list[int], span: Span, zone: ZoneInfo, known_at: datetime
+) -> PassageClaims:
+    meters = fact_inputs.meters_of(connection, units, list(REGISTER_OF.values()))
+    behind: dict[int, list[MeterMount]] = {}
     for meter in meters:
         behind.setdefault(meter.unit_id, []).append(meter)
-    doors = facts.doors_of(connection, units)
+    doors = fact_inputs.doors_of(connection, units)
     low, high = day_start(span[0], zone), day_start(span[1] + _DAY, zone)
     points = {m.point_id for m in meters} | {point for _, _, point in doors if point is not None}
-    readings = series.read_readings(connection, sorted(points), low, high, known_at)
-    passed = facts.passage_days(connection, sorted({door for _, door, _ in doors}), low, high, zone.key, known_at)
-    return Said(readings=readings, meters=behind, doors=_door_days(doors, passed, readings, span, zone))
+    readings = read_readings(connection, sorted(points), low, high, known_at)
+    passed = fact_inputs.passage_days(
+        connection, sorted({door for _, door, _ in doors}), low, high, zone.key, known_at
+    )
+    return PassageClaims(
+        readings=readings, meters=behind, doors=_door_days(doors, passed, readings, span, zone)
+    )
 
 
 def _door_days(
     doors: list[tuple[int, int, int | None]],
     passed: list[tuple[int, int]],
-    readings: Readings,
+    readings: ReadingColumns,
     span: Span,
     zone: ZoneInfo,
 ) -> NDArray[np.int64]:
@@ -142,7 +156,7 @@ def _recompute(
     connection: Connection,
     units: list[int],
     span: Span,
-    said: Said,
+    said: PassageClaims,
     zone: ZoneInfo,
     bounds: BoundsOf,
     known_at: datetime,
@@ -152,12 +166,19 @@ def _recompute(
     day_starts = np.array(day_starts_ms(first, count, zone), dtype=np.float64)
     meters = [m for unit in units for m in said.meters.get(unit, [])]
     per_supply = {
-        supply: _supply(supply, [m for m in meters if m.point == point], said.readings, units, day_starts, bounds)
+        supply: _supply(
+            supply,
+            [m for m in meters if m.point == point],
+            said.readings,
+            units,
+            day_starts,
+            bounds,
+        )
         for supply, point in REGISTER_OF.items()
     }
     begin, end = day_start(first, zone), day_start(last + _DAY, zone)
-    people = facts.token_days(connection, units, begin, end, zone.key, known_at)
-    cars = facts.car_days(connection, units, begin, end, zone.key, known_at)
+    people = fact_inputs.token_days(connection, units, begin, end, zone.key, known_at)
+    cars = fact_inputs.car_days(connection, units, begin, end, zone.key, known_at)
     day = unit_days.day_number(first)
     found = dense(
         per_supply[Supply.WATER],
@@ -173,8 +194,8 @@ def _recompute(
 
 def _supply(
     supply: Supply,
-    meters: list[Meter],
-    raw: Readings,
+    meters: list[MeterMount],
+    raw: ReadingColumns,
     units: list[int],
     day_starts: NDArray[np.float64],
     bounds: BoundsOf,
@@ -213,7 +234,11 @@ def registers_to_days(
         resolution=np.array([k.resolution for k in known]),
         rollover=np.array([k.rollover or np.inf for k in known]),
     )
-    least = np.maximum(limits.resolution, TRICKLE_L / 1000.0) if supply is Supply.WATER else np.zeros(len(known))
+    least = (
+        np.maximum(limits.resolution, TRICKLE_L / 1000.0)
+        if supply is Supply.WATER
+        else np.zeros(len(known))
+    )
     return supply_days(
         unit_of,
         to_intervals(which, flat_at, flat_value, limits),
@@ -227,7 +252,11 @@ def registers_to_days(
 
 
 def _table(
-    rows: Sequence[tuple[int, ...]] | NDArray[np.int64], units: list[int], first: int, days: int, width: int
+    rows: Sequence[tuple[int, ...]] | NDArray[np.int64],
+    units: list[int],
+    first: int,
+    days: int,
+    width: int,
 ) -> NDArray[np.int64]:
     """Turn rows that begin with a unit's id and a day's number into such that begin with the unit's row and the day's column."""
     table = np.array(rows, dtype=np.int64).reshape(-1, width)

@@ -38,18 +38,26 @@ class Tokens:
     def at(self, rows: Any) -> Tokens:
         """Return some of the rows."""
         return Tokens(
-            unit=self.unit[rows], day=self.day[rows], token=self.token[rows], who=self.who[rows], night=self.night[rows]
+            unit=self.unit[rows],
+            day=self.day[rows],
+            token=self.token[rows],
+            who=self.who[rows],
+            night=self.night[rows],
         )
 
 
 def unpack(unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64]) -> Tokens:
-    """Read packed tokens (see store.unit_days) at their units' rows and days' columns."""
+    """Read packed tokens (see store.series.unit_days) at their units' rows and days' columns."""
     who, night = (token >> 1 & 3).astype(np.int8), (token & 1) == 1
     return in_order(unit, day, token & ~7, who, night)
 
 
 def in_order(
-    unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64], who: NDArray[np.int8], night: Mask
+    unit: NDArray[np.int64],
+    day: NDArray[np.int64],
+    token: NDArray[np.int64],
+    who: NDArray[np.int8],
+    night: Mask,
 ) -> Tokens:
     """Make tokens of rows in any order."""
     at = np.argsort(unit, kind="stable")
@@ -59,11 +67,13 @@ def in_order(
 def no_tokens() -> Tokens:
     """Return the tokens of a frame without doors."""
     none = np.empty(0, dtype=np.int64)
-    return Tokens(unit=none, day=none, token=none, who=none.astype(np.int8), night=none.astype(bool))
+    return Tokens(
+        unit=none, day=none, token=none, who=none.astype(np.int8), night=none.astype(bool)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class OutsideReport:
     """Something that somebody told of a unit: a tip-off, a fact of another office, a fault of its meter."""
 
     unit: int
@@ -73,7 +83,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class UnitDayFrame:
     """Facts as arrays of shape (units, days); NaN is "not known", never zero.
 
     `units` are ids, `first` is the local day of column 0, and `day_starts` (days + 1, ms UTC) are its bounds. Instants
@@ -98,7 +108,7 @@ class Frame:
     tokens: Tokens = field(default_factory=no_tokens)
     #: The last day is not over: `day_starts` ends where what is known ends, and cover is a share of the time that has passed.
     partial: bool = False
-    told: tuple[Told, ...] = ()
+    told: tuple[OutsideReport, ...] = ()
     #: What several detectors derive from the columns alike, kept while the frame lives; never what one of them concludes.
     derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -114,7 +124,7 @@ class Frame:
         """Return the local day of a column."""
         return self.first + timedelta(days=index)
 
-    def until(self, days: int) -> Frame:
+    def until(self, days: int) -> UnitDayFrame:
         """Return the first days of the frame, as it was when they were over."""
         t = self.tokens
         return replace(
@@ -122,15 +132,19 @@ class Frame:
             partial=self.partial and days == self.days,
             day_starts=self.day_starts[: days + 1],
             columns={name: column[:, :days] for name, column in self.columns.items()},
-            let=self.let[:, :days], declared=self.declared[:, :days], spoken_for=self.spoken_for[:, :days],
-            let_since=self.let_since[:, :days], ended=self.ended[:, :days], members=self.members[:, :days],
+            let=self.let[:, :days],
+            declared=self.declared[:, :days],
+            spoken_for=self.spoken_for[:, :days],
+            let_since=self.let_since[:, :days],
+            ended=self.ended[:, :days],
+            members=self.members[:, :days],
             fitted={name: mask[:, :days] for name, mask in self.fitted.items()},
             tokens=t.at(t.day < days),
             told=tuple(x for x in self.told if x.day < days),
             derived={},
-        )  # fmt: skip
+        )
 
-    def of(self, rows: NDArray[np.int64]) -> Frame:
+    def of(self, rows: NDArray[np.int64]) -> UnitDayFrame:
         """Return the frame of some of its units, by their rows in rising order."""
         place = {int(row): i for i, row in enumerate(rows)}
         t = self.tokens
@@ -141,13 +155,17 @@ class Frame:
             self,
             units=self.units[rows],
             columns=_Some(self.columns, rows),
-            let=self.let[rows], declared=self.declared[rows], spoken_for=self.spoken_for[rows],
-            let_since=self.let_since[rows], ended=self.ended[rows], members=self.members[rows],
+            let=self.let[rows],
+            declared=self.declared[rows],
+            spoken_for=self.spoken_for[rows],
+            let_since=self.let_since[rows],
+            ended=self.ended[rows],
+            members=self.members[rows],
             fitted={name: mask[rows] for name, mask in self.fitted.items()},
             tokens=replace(t.at(kept), unit=np.repeat(np.arange(len(rows)), count)),
             told=tuple(replace(x, unit=place[x.unit]) for x in self.told if x.unit in place),
             derived={},
-        )  # fmt: skip
+        )
 
 
 class _Some(Mapping[str, NDArray[Any]]):

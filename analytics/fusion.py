@@ -3,7 +3,7 @@
 A campaign of 50,000 home visits found 176 sublet flats, 0.35 % (DESIGN, top). From there a posterior is reached only by
 evidence of several kinds, and no kind is ever surer than its commonest innocent explanation: the limit of a family is the
 logarithm of how much rarer that explanation is than the violation. Limits are judgement, not measurement, until visits
-have come in; `analytics.learning` proposes better ones from outcomes.
+have come in; `analytics.calibration` proposes better ones from outcomes.
 """
 
 from __future__ import annotations

@@ -15,17 +15,20 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Tokens, Told, unpack
+from analytics.frame import OutsideReport, Tokens, UnitDayFrame, unpack
 from domain.calendar import day_start, day_starts_ms
-from store import homes, unit_days
-from store.connect import Connection
-from store.homes import Homes
+from store.database.connection import Connection
+from store.register import homes
+from store.register.homes import Homes
+from store.series import unit_days
 
 #: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
 #: judged it shows all that there is.
 WINDOW, WHOLE = 400, 3_660
 #: Facts of a frame: all but those that no detector asks for, since reading is a third of a night.
-_UNASKED = frozenset({"energy_floor_w", "energy_night_kwh", "energy_samples", "exits", "water_peak_l"})
+_UNASKED = frozenset(
+    {"energy_floor_w", "energy_night_kwh", "energy_samples", "exits", "water_peak_l"}
+)
 COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if name not in _UNASKED)
 #: Days after the last fact for which a frame by day shows that nothing came.
 SILENCE_SHOWN = 60
@@ -67,7 +70,9 @@ class History:
             self._begin(unit_days.span_of(connection, self.units), last)
         assert self.first is not None
         days = (last - self.first).days + 1
-        begin = self._days if changed is None else max(0, min(self._days, (changed - self.first).days))
+        begin = (
+            self._days if changed is None else max(0, min(self._days, (changed - self.first).days))
+        )
         self._grow(days)
         if begin < days:
             self._read(connection, begin, days)
@@ -90,7 +95,9 @@ class History:
     def _read(self, connection: Connection, begin: int, end: int) -> None:
         assert self.first is not None
         since = self.first + timedelta(days=begin)
-        for name, column in unit_days.load_columns(connection, self.units, since, end - begin, COLUMNS).items():
+        for name, column in unit_days.load_columns(
+            connection, self.units, since, end - begin, COLUMNS
+        ).items():
             self._columns[name][:, begin:end] = column
         row, day, token = unit_days.load_tokens(connection, self.units, since, end - begin)
         held = self._tokens or {"unit": row[:0], "day": day[:0], "token": token[:0]}
@@ -115,15 +122,22 @@ class History:
         self._tokens["day"] = self._tokens["day"] - days
         self._faults = {(u, d - days): words for (u, d), words in self._faults.items() if d >= days}
 
-    def frame(self, connection: Connection, known: date | None = None) -> Frame:
+    def frame(self, connection: Connection, known: date | None = None) -> UnitDayFrame:
         """Make the frame of what was read last, with what the register knew on its last day, or on another."""
         assert self.first is not None
         days = self._days
-        told = homes.read_homes(connection, self.units, known or self.first + timedelta(days=days - 1))
+        told = homes.read_homes(
+            connection, self.units, known or self.first + timedelta(days=days - 1)
+        )
         return make_frame(
-            self.units, self.first, self.zone, {name: c[:, :days] for name, c in self._columns.items()},
-            told, tokens=unpack(**self._tokens), faults=self._faults,
-        )  # fmt: skip
+            self.units,
+            self.first,
+            self.zone,
+            {name: c[:, :days] for name, c in self._columns.items()},
+            told,
+            tokens=unpack(**self._tokens),
+            faults=self._faults,
+        )
 
 
 def make_frame(
@@ -135,7 +149,7 @@ def make_frame(
     *,
     tokens: Tokens,
     faults: dict[tuple[int, int], list[str]],
-) -> Frame:
+) -> UnitDayFrame:
     """Lay what the register knows over the days of facts."""
     shape = next(iter(columns.values())).shape
     days = shape[1]
@@ -145,7 +159,9 @@ def make_frame(
         a, b = (since - first).days, days if until is None else (until - first).days + 1
         return slice(min(max(a, 0), days), min(max(b, 0), days))
 
-    masks = {name: np.zeros(shape, dtype=bool) for name in ("let", "declared", "spoken_for", *_FAMILIES)}
+    masks = {
+        name: np.zeros(shape, dtype=bool) for name in ("let", "declared", "spoken_for", *_FAMILIES)
+    }
     let_since = np.full(shape, np.nan, dtype=np.float32)
     ended = np.full(shape, np.nan, dtype=np.float32)
     members = np.zeros(shape, dtype=np.float32)
@@ -156,7 +172,13 @@ def make_frame(
         if until is not None:
             ended[u, min(max((until - first).days + 1, 0), days) :] = (until - first).days
     for unit, kind, since, until in known.declarations:
-        name = "declared" if kind in ("absence", "repair") else "spoken_for" if kind in ("guest", "carer") else None
+        name = (
+            "declared"
+            if kind in ("absence", "repair")
+            else "spoken_for"
+            if kind in ("guest", "carer")
+            else None
+        )
         if name:
             masks[name][row_of[unit], span(since, until)] = True
     for unit, since, until in known.residents:
@@ -170,33 +192,47 @@ def make_frame(
         if family == "lock":
             masks["door"][row_of[unit], a:b] = True
     told = [
-        Told(unit=row_of[u], day=(day - first).days, source=source, kind=kind) for u, source, kind, day in known.told
+        OutsideReport(unit=row_of[u], day=(day - first).days, source=source, kind=kind)
+        for u, source, kind, day in known.told
     ]
     told += [
-        Told(unit=u, day=d, source="meter", kind=word) for (u, d), words in sorted(faults.items()) for word in words
+        OutsideReport(unit=u, day=d, source="meter", kind=word)
+        for (u, d), words in sorted(faults.items())
+        for word in words
     ]
-    return Frame(
-        units=np.array(units, dtype=np.int32), first=first,
+    return UnitDayFrame(
+        units=np.array(units, dtype=np.int32),
+        first=first,
         day_starts=np.array(day_starts_ms(first, days, zone), dtype=np.float64),
-        columns=columns, let=masks["let"], declared=masks["declared"], spoken_for=masks["spoken_for"],
-        let_since=let_since, ended=ended, members=members, fitted={name: masks[name] for name in _FAMILIES},
-        tokens=tokens, told=tuple(told),
-    )  # fmt: skip
+        columns=columns,
+        let=masks["let"],
+        declared=masks["declared"],
+        spoken_for=masks["spoken_for"],
+        let_since=let_since,
+        ended=ended,
+        members=members,
+        fitted={name: masks[name] for name in _FAMILIES},
+        tokens=tokens,
+        told=tuple(told),
+    )
 
 
-def until(frame: Frame, day: date) -> Frame | None:
+def until(frame: UnitDayFrame, day: date) -> UnitDayFrame | None:
     """Cut a frame off after a day; None where it begins later."""
     days = (day - frame.first).days + 1
     return frame.until(min(days, frame.days)) if days >= 1 else None
 
 
-def running(frame: Frame, clock: datetime) -> Frame:
+def running(frame: UnitDayFrame, clock: datetime) -> UnitDayFrame:
     """Return the frame whose last day is the clock's own, as far as anything is known of it; without it before that is hours.
 
     What is known of a day that is not over ends with the latest reading of anybody, and a unit's cover is its share of that.
     """
     last = frame.days - 1
-    start, length = float(frame.day_starts[last]), float(frame.day_starts[last + 1] - frame.day_starts[last])
+    start, length = (
+        float(frame.day_starts[last]),
+        float(frame.day_starts[last + 1] - frame.day_starts[last]),
+    )
     if not start <= clock.timestamp() * 1000 < start + length:
         return frame
     cover = {name: frame[name][:, last] for name in ("water_cover", "energy_cover")}

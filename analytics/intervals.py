@@ -95,11 +95,15 @@ def to_intervals(
     )
 
 
-def _room(series: NDArray[np.int64], elapsed_ms: NDArray[np.float64], bounds: Bounds) -> NDArray[np.float64]:
+def _room(
+    series: NDArray[np.int64], elapsed_ms: NDArray[np.float64], bounds: Bounds
+) -> NDArray[np.float64]:
     """Return the most that registers can have grown in the time elapsed."""
     hours = np.maximum(elapsed_ms, _LEAST_MS) / _HOUR_MS
     full = np.minimum(hours, _FULL_H)
-    return bounds.max_rate[series] * (full + _SUSTAINED * (hours - full)) + bounds.resolution[series]
+    return (
+        bounds.max_rate[series] * (full + _SUSTAINED * (hours - full)) + bounds.resolution[series]
+    )
 
 
 def _misread(
@@ -112,7 +116,9 @@ def _misread(
     def on_course(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.bool_]:
         rise = value[j] - value[i]
         back: NDArray[np.bool_] = (
-            (series[i] == series[j]) & (rise >= 0) & (rise <= _room(series[i], at[j] - at[i], bounds))
+            (series[i] == series[j])
+            & (rise >= 0)
+            & (rise <= _room(series[i], at[j] - at[i], bounds))
         )
         return back
 

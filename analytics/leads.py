@@ -7,15 +7,16 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from analytics.cures import cure_of
 from analytics.detectors import DETECTORS
 from analytics.fusion import BASE_RATE
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
 from analytics.policy import LANGUAGES, Policy
+from analytics.remedies import cure_of
 from analytics.visit_list import VisitList, make_list
-from store import findings, visits
-from store.connect import Connection
+from store.analytics import findings
+from store.casework import visits
+from store.database.connection import Connection
 
 #: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells need no visit.
 KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")
@@ -23,24 +24,42 @@ FROM_THE_DESK = frozenset({"unlet_too_long", "exit_warning"})
 
 
 def standing(
-    connection: Connection, policy: Policy, estates: Sequence[int], as_of: date | None, now: datetime, zone: ZoneInfo
+    connection: Connection,
+    policy: Policy,
+    estates: Sequence[int],
+    as_of: date | None,
+    now: datetime,
+    zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
     """List the leads that stood after the night of a day, or that stand now, the likeliest first."""
     clock = now if as_of is None else night_clock(as_of, zone)
-    return [describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)]
+    return [
+        describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)
+    ]
 
 
 def abstained(
-    connection: Connection, estates: Sequence[int], as_of: date | None, now: datetime, zone: ZoneInfo
+    connection: Connection,
+    estates: Sequence[int],
+    as_of: date | None,
+    now: datetime,
+    zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
     """List what could not be judged on a day, each with what would cure it."""
     clock = now if as_of is None else night_clock(as_of, zone)
     on = last_whole_day(clock, zone)
     return [
-        {"unit": row["unit"], "estate": row["estate"], "kind": row["detector"], "reason": row["reason"],
-         "from_day": row["from_day"].isoformat(), "to_day": row["to_day"].isoformat(), "cure": cure_of(row["reason"])}
+        {
+            "unit": row["unit"],
+            "estate": row["estate"],
+            "kind": row["detector"],
+            "reason": row["reason"],
+            "from_day": row["from_day"].isoformat(),
+            "to_day": row["to_day"].isoformat(),
+            "cure": cure_of(row["reason"]),
+        }
         for row in findings.abstentions_at(connection, estates, clock, on)
-    ]  # fmt: skip
+    ]
 
 
 def week(
@@ -54,9 +73,19 @@ def week(
 ) -> VisitList:
     """Choose the homes to visit; the same week draws the same random controls."""
     on = as_of or last_whole_day(now, zone)
-    leads = [row for row in standing(connection, policy, estates, as_of, now, zone) if row["kind"] not in FROM_THE_DESK]
+    leads = [
+        row
+        for row in standing(connection, policy, estates, as_of, now, zone)
+        if row["kind"] not in FROM_THE_DESK
+    ]
     seed = on.isocalendar().year * 100 + on.isocalendar().week
-    return make_list(leads, visits.let_homes(connection, estates, on), visits=count, base_rate=BASE_RATE, seed=seed)
+    return make_list(
+        leads,
+        visits.let_homes(connection, estates, on),
+        visits=count,
+        base_rate=BASE_RATE,
+        seed=seed,
+    )
 
 
 def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +110,9 @@ def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
         "reasons": list(row["reasons"]),
         "evidence": row["evidence"],
         "why": {language: policy.sentence(shown, language) for language in LANGUAGES},
-        "severity": policy.for_finding(row["detector"], {**row["evidence"], "score": row["score"]}).severity,
+        "severity": policy.for_finding(
+            row["detector"], {**row["evidence"], "score": row["score"]}
+        ).severity,
         "version": row["version"],
         "params_digest": row["params_digest"],
         "window": [row["window_from"].isoformat(), row["window_to"].isoformat()],

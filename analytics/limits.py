@@ -10,33 +10,53 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from analytics import turns
+from analytics import transitions
 from analytics.policy import Limit, Policy
-from analytics.turns import Turn
+from analytics.transitions import ConditionTransition
 from analytics.watch import wish
-from store import alerts, watch
-from store.connect import Connection
-from store.watch import Key
+from store.alerts import alerts
+from store.analytics import watch
+from store.analytics.watch import Key
+from store.database.connection import Connection
 
 FRESH = timedelta(days=1)
 
 
 def check_gauges(connection: Connection, policy: Policy, now: datetime) -> int:
     """Raise an alert where a gauge's last value lies over its limit, and end it where it lies well under it."""
-    rows = watch.last_values(connection, sorted({limit.point for limit in policy.limits}), now - FRESH)
+    rows = watch.last_values(
+        connection, sorted({limit.point for limit in policy.limits}), now - FRESH
+    )
     known = _Known(connection, [f"limit:{limit.key}" for limit in policy.limits])
-    said = [turn for limit in policy.limits for row in rows if (turn := _gauge(limit, row, policy, known)) is not None]
+    said = [
+        turn
+        for limit in policy.limits
+        for row in rows
+        if (turn := _gauge(limit, row, policy, known)) is not None
+    ]
     with connection.transaction():
-        return turns.apply(connection, said, now)
+        return transitions.apply(connection, said, now)
 
 
-def _gauge(limit: Limit, row: dict[str, Any], policy: Policy, known: _Known) -> Turn | None:
+def _gauge(
+    limit: Limit, row: dict[str, Any], policy: Policy, known: _Known
+) -> ConditionTransition | None:
     if row["point"] != limit.point or (limit.kinds and row["kind"] not in limit.kinds):
         return None
     key = (f"limit:{limit.key}", "device", row["device_id"])
     evidence = {"value": row["value"], "limit": limit.above}
     over, under = row["value"] > limit.above, row["value"] < limit.below
-    return _turn(policy, limit, row, key, known, over=over, under=under, since_at=row["at"], evidence=evidence)
+    return _turn(
+        policy,
+        limit,
+        row,
+        key,
+        known,
+        over=over,
+        under=under,
+        since_at=row["at"],
+        evidence=evidence,
+    )
 
 
 @dataclass(slots=True)
@@ -50,7 +70,12 @@ class Flows:
         above, below = (policy.number("burst_pipe", name) for name in ("above_l_h", "below_l_h"))
         longest = timedelta(seconds=policy.number("burst_pipe", "step_s"))
         limit = Limit(
-            key="burst_pipe", point="water_m3", kinds=(), above=above, below=below, shown=policy.for_watch("burst_pipe")
+            key="burst_pipe",
+            point="water_m3",
+            kinds=(),
+            above=above,
+            below=below,
+            shown=policy.for_watch("burst_pipe"),
         )
         known = _Known(connection, ["burst_pipe"])
         said = []
@@ -61,15 +86,24 @@ class Flows:
             self.last[row["point_id"]] = (row["at"], row["value"])
             if before is None or row["at"] - before[0] > longest or row["value"] < before[1]:
                 continue
-            litres_an_hour = (row["value"] - before[1]) * 3.6e6 / (row["at"] - before[0]).total_seconds()
+            litres_an_hour = (
+                (row["value"] - before[1]) * 3.6e6 / (row["at"] - before[0]).total_seconds()
+            )
             key = ("burst_pipe", "device", row["device_id"])
             turn = _turn(
-                policy, limit, row, key, known, over=litres_an_hour > above, under=litres_an_hour < below, since_at=before[0],
+                policy,
+                limit,
+                row,
+                key,
+                known,
+                over=litres_an_hour > above,
+                under=litres_an_hour < below,
+                since_at=before[0],
                 evidence={"value": round(litres_an_hour), "limit": above},
-            )  # fmt: skip
+            )
             said += [turn] if turn is not None else []
         with connection.transaction():
-            return turns.apply(connection, said, now)
+            return transitions.apply(connection, said, now)
 
 
 class _Known:
@@ -91,17 +125,25 @@ def _turn(
     under: bool,
     since_at: datetime,
     evidence: dict[str, Any],
-) -> Turn | None:
+) -> ConditionTransition | None:
     """Say what a value means for its key; None where it changes nothing. What waits is off below the limit, what stands well below."""
     stands = key in known.standing
     place = row["place"] or "?"
     source = {"device": row["device"], **evidence}
     if over and not stands:
         wanted = wish(
-            policy, limit.shown, row["estate_id"], key, f"{place} · {row['device']}", since_at,
-            reasons=(limit.key,), evidence={"device": row["device"], "place": place, **evidence},
-        )  # fmt: skip
-        return Turn(key=key, at=since_at, shown=limit.shown, source=source, wanted=wanted)
+            policy,
+            limit.shown,
+            row["estate_id"],
+            key,
+            f"{place} · {row['device']}",
+            since_at,
+            reasons=(limit.key,),
+            evidence={"device": row["device"], "place": place, **evidence},
+        )
+        return ConditionTransition(
+            key=key, at=since_at, shown=limit.shown, source=source, wanted=wanted
+        )
     if (under and stands) or (not over and key in known.waiting):
-        return Turn(key=key, at=row["at"], shown=limit.shown, source=source)
+        return ConditionTransition(key=key, at=row["at"], shown=limit.shown, source=source)
     return None

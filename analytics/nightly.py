@@ -21,15 +21,18 @@ import structlog
 from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.facts import BoundsOf, update_facts
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 from analytics.history import WHOLE, WINDOW, History, last_whole_day, running, until
 from analytics.policy import Policy
-from domain.alerting import Condition, Severity, returned, worsened
+from domain.alerting import AlertCondition, Severity, returned, worsened
 from domain.calendar import day_of, from_ms
-from store import alerts, facts, findings, nights, places, unit_days
-from store.alerts import Raise
-from store.connect import Connection
-from store.findings import AbstentionRow, Current, FindingRow, Source
+from store.alerts import alerts
+from store.alerts.alerts import NewAlert
+from store.analytics import findings, nights
+from store.analytics.findings import AbstentionRow, Current, FindingRow, Source
+from store.database.connection import Connection
+from store.register import places
+from store.series import fact_inputs, unit_days
 
 log = structlog.get_logger()
 
@@ -56,9 +59,12 @@ class RunReport:
 
     def __add__(self, other: RunReport) -> RunReport:
         return RunReport(
-            units=self.units + other.units, unit_days=self.unit_days + other.unit_days,
-            findings=self.findings + other.findings, raised=self.raised + other.raised, nights=self.nights + other.nights,
-        )  # fmt: skip
+            units=self.units + other.units,
+            unit_days=self.unit_days + other.unit_days,
+            findings=self.findings + other.findings,
+            raised=self.raised + other.raised,
+            nights=self.nights + other.nights,
+        )
 
 
 #: What is to be done for one estate or a few, wherever there is a connection; and a way to have many of them done, in any order.
@@ -82,14 +88,24 @@ def run_all(
 ) -> RunReport:
     """Work off everything that is dirty in every estate, and judge all units once in each local day, if need be by several workers."""
     total = RunReport()
-    today = {zone: day_of(now, ZoneInfo(zone)) for zone in facts.estate_zones(connection)}
-    due = dict(facts.estates_to_judge(connection, today))
-    dirty = {estate_id: zone for estate_id, zone in facts.dirty_estates(connection) if estate_id not in due}
-    homes = facts.count_units(connection)
+    today = {zone: day_of(now, ZoneInfo(zone)) for zone in fact_inputs.estate_zones(connection)}
+    due = dict(fact_inputs.estates_to_judge(connection, today))
+    dirty = {
+        estate_id: zone
+        for estate_id, zone in fact_inputs.dirty_estates(connection)
+        if estate_id not in due
+    }
+    homes = fact_inputs.count_units(connection)
     for zone, estates in together(dirty, homes):
         done = run_estates(connection, estates, ZoneInfo(zone), policy, bounds, now)
-        log.info("estates_done", estates=len(estates), units=done.units, unit_days=done.unit_days, findings=done.findings,
-                 raised=done.raised)  # fmt: skip
+        log.info(
+            "estates_done",
+            estates=len(estates),
+            units=done.units,
+            unit_days=done.unit_days,
+            findings=done.findings,
+            raised=done.raised,
+        )
         total += done
     jobs = [
         partial(judge_estates, estates=estates, zone=zone, policy=policy, bounds=bounds, now=now)
@@ -120,14 +136,20 @@ def together(zones: dict[int, str], homes: dict[int, int]) -> Iterator[tuple[str
 
 
 def judge_estates(
-    connection: Connection, *, estates: list[int], zone: str, policy: Policy, bounds: BoundsOf, now: datetime
+    connection: Connection,
+    *,
+    estates: list[int],
+    zone: str,
+    policy: Policy,
+    bounds: BoundsOf,
+    now: datetime,
 ) -> RunReport:
     """Work off what is dirty in estates, then judge all units of each in a transaction of its own, but for those whose night was run."""
     local, today = ZoneInfo(zone), day_of(now, ZoneInfo(zone))
     with ExitStack() as kept:
         for estate_id in estates:
             kept.enter_context(nights.held(connection, estate_id))
-        judged = {estate_id: facts.judged_day(connection, estate_id) for estate_id in estates}
+        judged = {estate_id: fact_inputs.judged_day(connection, estate_id) for estate_id in estates}
         due = [estate_id for estate_id, day in judged.items() if day is None or day < today]
         connection.commit()
         with connection.transaction():
@@ -136,15 +158,23 @@ def judge_estates(
         for estate_id in due:
             with connection.transaction():
                 nights.set_clock(connection, now)
-                for block in blocks(facts.units_of(connection, estate_id)):
-                    done += replace(judge_units(connection, estate_id, block, local, policy, now), units=len(block))
-                facts.note_judged(connection, estate_id, today, now)
+                for block in blocks(fact_inputs.units_of(connection, estate_id)):
+                    done += replace(
+                        judge_units(connection, estate_id, block, local, policy, now),
+                        units=len(block),
+                    )
+                fact_inputs.note_judged(connection, estate_id, today, now)
                 done += RunReport(nights=1)
     return done
 
 
 def run_estates(
-    connection: Connection, estates: list[int], zone: ZoneInfo, policy: Policy, bounds: BoundsOf, now: datetime
+    connection: Connection,
+    estates: list[int],
+    zone: ZoneInfo,
+    policy: Policy,
+    bounds: BoundsOf,
+    now: datetime,
 ) -> RunReport:
     """Work off what is dirty in estates, in one transaction, and judge the units of which whole days changed."""
     with connection.transaction():
@@ -159,8 +189,15 @@ def run_estates(
             elif touched:
                 # The day that is not over is shown to those who cannot wait for its end, about the homes that it may concern.
                 held = alerts.of_units(connection, touched, [d.key for d in HOURLY])
-                standing = {row["subject_id"] for rows in held.values() for row in rows if row["ended_at"] is None}
-                units = sorted(standing | set(unit_days.without_rest(connection, touched, day_of(now, zone))))
+                standing = {
+                    row["subject_id"]
+                    for rows in held.values()
+                    for row in rows
+                    if row["ended_at"] is None
+                }
+                units = sorted(
+                    standing | set(unit_days.without_rest(connection, touched, day_of(now, zone)))
+                )
                 for block in blocks(units):
                     done += judge_units(connection, estate_id, block, zone, policy, now, HOURLY)
     return done
@@ -186,21 +223,22 @@ def _work_off(
     done = Worked()
     today, last = day_of(known_at, zone), 0
     while True:
-        ids, dirty = facts.take_dirty(connection, estates, known_at, after=last)
+        ids, dirty = fact_inputs.take_dirty(connection, estates, known_at, after=last)
         if not ids:
             break
         last = ids[-1]
         spans = {
             d.unit_id: (day_of(d.from_at, zone), min(day_of(d.to_at, zone), today))
-            for d in dirty if day_of(d.from_at, zone) <= today
-        }  # fmt: skip
+            for d in dirty
+            if day_of(d.from_at, zone) <= today
+        }
         done.estate |= {d.unit_id: d.estate_id for d in dirty}
         touched, rows = update_facts(connection, spans, zone, bounds, known_at)
         done.rows += rows
         for unit, (first, _) in touched.items():
             done.first[unit] = min(first, done.first.get(unit, first))
-        facts.clear_dirty(connection, ids, known_at)
-        if len(ids) < facts.SPANS_AT_ONCE:
+        fact_inputs.clear_dirty(connection, ids, known_at)
+        if len(ids) < fact_inputs.SPANS_AT_ONCE:
             # What comes in meanwhile is the next pass's: a busy estate must not keep this one for ever.
             break
     return done
@@ -228,7 +266,15 @@ def run_nights(
     estates = nights.list_estates(connection, estate)
     connection.commit()
     jobs = [
-        partial(run_estate_nights, estate_id=estate_id, zone=zone, policy=policy, bounds=bounds, first=first, last=last)
+        partial(
+            run_estate_nights,
+            estate_id=estate_id,
+            zone=zone,
+            policy=policy,
+            bounds=bounds,
+            first=first,
+            last=last,
+        )
         for estate_id, _, zone in estates
     ]
     if spread is None:
@@ -255,9 +301,12 @@ def run_estate_nights(
     """Run the nights of one estate that were not run, each in a transaction of its own."""
     total, local = RunReport(), ZoneInfo(zone)
     with nights.held(connection, estate_id):
-        judged = facts.judged_day(connection, estate_id)
+        judged = fact_inputs.judged_day(connection, estate_id)
         begin = first if judged is None else max(first, judged)
-        histories = [History(units=block, zone=local) for block in blocks(facts.units_of(connection, estate_id))]
+        histories = [
+            History(units=block, zone=local)
+            for block in blocks(fact_inputs.units_of(connection, estate_id))
+        ]
         connection.commit()
         for n in range((last - begin).days + 1):
             day = begin + timedelta(days=n)
@@ -279,12 +328,16 @@ def _run_night(
     with connection.transaction():
         nights.set_clock(connection, clock)
         worked = _work_off(connection, [estate_id], zone, bounds, clock)
-        done = RunReport(units=sum(len(h.units) for h in histories), unit_days=worked.rows, nights=1)
+        done = RunReport(
+            units=sum(len(h.units) for h in histories), unit_days=worked.rows, nights=1
+        )
         for history in histories:
             # The night's own first hours are a day that is not over: read anew each time.
-            history.refresh(connection, day + timedelta(days=1), min(worked.first.values(), default=day))
+            history.refresh(
+                connection, day + timedelta(days=1), min(worked.first.values(), default=day)
+            )
             done += _judge(connection, estate_id, history, policy, clock)
-        facts.note_judged(connection, estate_id, day + timedelta(days=1), clock)
+        fact_inputs.note_judged(connection, estate_id, day + timedelta(days=1), clock)
     return done
 
 
@@ -301,7 +354,7 @@ def judge_units(
     detectors: Sequence[Detector] = DETECTORS,
 ) -> RunReport:
     """Judge units by all that is known of them up to the last whole day; what is hourly sees the clock's own day, too."""
-    first_time = facts.judged_day(connection, estate_id) is None
+    first_time = fact_inputs.judged_day(connection, estate_id) is None
     history = History(units=units, zone=zone, window=WHOLE if first_time else WINDOW)
     if not history.read(connection, day_of(clock, zone)):
         return RunReport()
@@ -331,7 +384,9 @@ def _judge(
         shown = now if detector.hourly else frame
         said, abstained = detector.detect(shown, policy.params(detector.key))
         store_said(connection, current, shown, detector, policy, said, abstained)
-        raised = _to_alerts(connection, estate_id, detector, held.get(detector.key, []), codes, said, policy)
+        raised = _to_alerts(
+            connection, estate_id, detector, held.get(detector.key, []), codes, said, policy
+        )
         done += RunReport(findings=len(said), raised=raised)
     return done
 
@@ -339,7 +394,7 @@ def _judge(
 def store_said(
     connection: Connection,
     current: Current,
-    frame: Frame,
+    frame: UnitDayFrame,
     detector: Detector,
     policy: Policy,
     said: Iterable[Finding],
@@ -347,21 +402,41 @@ def store_said(
 ) -> None:
     """Store what a detector said of the units of a frame."""
     source = Source(
-        detector=detector.key, version=detector.version, params=policy.params(detector.key),
-        window_from=frame.first, window_to=frame.day(frame.days - 1),
-    )  # fmt: skip
+        detector=detector.key,
+        version=detector.version,
+        params=policy.params(detector.key),
+        window_from=frame.first,
+        window_to=frame.day(frame.days - 1),
+    )
     rows = [
         FindingRow(
-            unit_id=f.unit, since_ms=f.since_ms, until_ms=f.until_ms, frozen=f.frozen, score=f.score, reasons=f.reasons,
-            evidence=f.evidence, since_between=f.since_between, shown=policy.tells(detector.key, f.score),
+            unit_id=f.unit,
+            since_ms=f.since_ms,
+            until_ms=f.until_ms,
+            frozen=f.frozen,
+            score=f.score,
+            reasons=f.reasons,
+            evidence=f.evidence,
+            since_between=f.since_between,
+            shown=policy.tells(detector.key, f.score),
         )
         for f in said
-    ]  # fmt: skip
+    ]
     findings.replace_findings(connection, current, source, rows)
     findings.replace_abstentions(
-        connection, current, source,
-        [AbstentionRow(unit_id=a.unit, from_day=frame.day(a.first), to_day=frame.day(a.last), reason=a.reason) for a in abstained],
-    )  # fmt: skip
+        connection,
+        current,
+        source,
+        [
+            AbstentionRow(
+                unit_id=a.unit,
+                from_day=frame.day(a.first),
+                to_day=frame.day(a.last),
+                reason=a.reason,
+            )
+            for a in abstained
+        ],
+    )
 
 
 def _to_alerts(
@@ -394,7 +469,13 @@ def _to_alerts(
         for row in rest:
             if row["ended_at"] is None:
                 # Late data took the ground from under it: it did not return, it never was.
-                alerts.set_state(connection, row["id"], returned(alerts.state_of(row)), actor=ACTOR, step="withdrawn")
+                alerts.set_state(
+                    connection,
+                    row["id"],
+                    returned(alerts.state_of(row)),
+                    actor=ACTOR,
+                    step="withdrawn",
+                )
         for finding, match in pairs:
             wanted = _wanted(estate_id, detector, codes[unit], finding, policy)
             raised += _bring_up_to_date(connection, wanted, finding, match)
@@ -406,7 +487,9 @@ def blocks(units: list[int]) -> list[list[int]]:
     return [units[i : i + UNITS_AT_ONCE] for i in range(0, len(units), UNITS_AT_ONCE)]
 
 
-def _bring_up_to_date(connection: Connection, wanted: Raise, finding: Finding, match: dict[str, Any] | None) -> int:
+def _bring_up_to_date(
+    connection: Connection, wanted: NewAlert, finding: Finding, match: dict[str, Any] | None
+) -> int:
     over = finding.until_ms is not None
     if match is None:
         if over:
@@ -416,27 +499,43 @@ def _bring_up_to_date(connection: Connection, wanted: Raise, finding: Finding, m
         return 1
     changed = alerts.refresh(connection, match["id"], wanted)
     if over and match["ended_at"] is None:
-        alerts.set_state(connection, match["id"], returned(alerts.state_of(match)), actor=ACTOR, step="returned")
+        alerts.set_state(
+            connection, match["id"], returned(alerts.state_of(match)), actor=ACTOR, step="returned"
+        )
     elif not over and match["ended_at"] is not None:
         alerts.reopen(connection, match["id"], actor=ACTOR)
     elif changed and match["severity"] != wanted.severity:
         if wanted.severity.rank > Severity(match["severity"]).rank and not over:
-            alerts.set_state(connection, match["id"], worsened(alerts.state_of(match)), actor=ACTOR, step="worsened")
+            alerts.set_state(
+                connection,
+                match["id"],
+                worsened(alerts.state_of(match)),
+                actor=ACTOR,
+                step="worsened",
+            )
         else:
-            alerts.note_change(connection, match["id"], ACTOR, "severity", f"{match['severity']} → {wanted.severity}")
+            alerts.note_change(
+                connection,
+                match["id"],
+                ACTOR,
+                "severity",
+                f"{match['severity']} → {wanted.severity}",
+            )
     return 0
 
 
-def _wanted(estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy) -> Raise:
+def _wanted(
+    estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy
+) -> NewAlert:
     shown = policy.for_finding(detector.key, {**finding.evidence, "score": finding.score})
     condition = (
-        Condition.RETURNED
+        AlertCondition.RETURNED
         if finding.until_ms is not None
-        else Condition.NOT_EVALUABLE
+        else AlertCondition.NOT_EVALUABLE
         if finding.frozen
-        else Condition.ACTIVE
+        else AlertCondition.ACTIVE
     )
-    return Raise(
+    return NewAlert(
         estate_id=estate_id,
         detector=detector.key,
         subject_kind="unit",

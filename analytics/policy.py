@@ -19,7 +19,14 @@ from domain.alerting import AlertClass, Severity
 
 LANGUAGES = ("zh", "en")
 #: What watch finds by itself: what is wrong with a gateway, water that runs away, nobody stirring.
-WATCH_ALERTS = ("gateway_silent", "clock_skew", "gateway_suspect", "burst_pipe", "no_sign_of_life", "unusual_lookups")
+WATCH_ALERTS = (
+    "gateway_silent",
+    "clock_skew",
+    "gateway_suspect",
+    "burst_pipe",
+    "no_sign_of_life",
+    "unusual_lookups",
+)
 _FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
 
 
@@ -28,7 +35,7 @@ class BadPolicy(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class DisplayRule:
     """How something is to be shown."""
 
     alert_class: AlertClass
@@ -49,7 +56,7 @@ class Limit:
     kinds: tuple[str, ...]
     above: float
     below: float
-    shown: Shown
+    shown: DisplayRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +96,26 @@ class Policy:
             try:
                 _shown(place)
             except (KeyError, ValueError, TypeError) as error:
-                raise BadPolicy(f"policy: an entry has no valid class, severity or delay: {error}") from None
+                raise BadPolicy(
+                    f"policy: an entry has no valid class, severity or delay: {error}"
+                ) from None
         try:
             self.limits = tuple(_limit(key, entry) for key, entry in table["limits"].items())
             self.alarms = Alarms(**table["alarms"])
         except (KeyError, ValueError, TypeError) as error:
-            raise BadPolicy(f"policy: [limits] or [alarms] does not say what it must: {error}") from None
+            raise BadPolicy(
+                f"policy: [limits] or [alarms] does not say what it must: {error}"
+            ) from None
 
     def _entries(self) -> list[dict[str, Any]]:
-        single = [self._table[d.key] for d in DETECTORS] + [self._table[name] for name in WATCH_ALERTS]
-        return single + list(self._table["hazards"].values()) + list(self._table["conditions"].values())
+        single = [self._table[d.key] for d in DETECTORS] + [
+            self._table[name] for name in WATCH_ALERTS
+        ]
+        return (
+            single
+            + list(self._table["hazards"].values())
+            + list(self._table["conditions"].values())
+        )
 
     def params(self, detector: str) -> dict[str, float]:
         """Return a detector's parameters: its defaults under the policy's overrides."""
@@ -109,21 +126,21 @@ class Policy:
         """Say whether a finding is likely enough to be told to anyone."""
         return score >= float(self._table[detector].get("tell_from", 0.0))
 
-    def for_finding(self, detector: str, evidence: dict[str, Any]) -> Shown:
+    def for_finding(self, detector: str, evidence: dict[str, Any]) -> DisplayRule:
         """Say how a finding is shown: the severity steps with the evidence."""
         entry = self._table[detector]
         severity = entry["steps"][0]["severity"]
         for step in entry["steps"]:
             if float(evidence.get(entry["step_on"]) or 0) >= step["at_least"]:
                 severity = step["severity"]
-        return Shown(alert_class=AlertClass(entry["class"]), severity=Severity(severity))
+        return DisplayRule(alert_class=AlertClass(entry["class"]), severity=Severity(severity))
 
-    def for_event(self, kind: str, word: str) -> Shown | None:
+    def for_event(self, kind: str, word: str) -> DisplayRule | None:
         """Say how a hazard or a device's condition is shown; None where it is not."""
         entry = self._table["hazards" if kind == "hazard" else "conditions"].get(word)
         return _shown(entry) if entry else None
 
-    def for_watch(self, word: str) -> Shown:
+    def for_watch(self, word: str) -> DisplayRule:
         """Say how something that watch finds by itself is shown: one of WATCH_ALERTS."""
         return _shown(self._table[word])
 
@@ -162,12 +179,16 @@ class Policy:
         ]
         joined = ("；" if language == "zh" else "; ").join(clauses)
         template = entry["sentence"] if "sentence" in entry else self._table["event"]["sentence"]
-        return str(template[language].format_map({"place": "?", "device": "?", **words, "clauses": joined}))
+        return str(
+            template[language].format_map({"place": "?", "device": "?", **words, "clauses": joined})
+        )
 
     def advice(self, alert: dict[str, Any], language: str) -> str:
         """Say what to do first."""
         entry = self._entry_of(alert)
-        return str((entry.get("advice") or self._table["event"]["advice"][entry["class"]])[language])
+        return str(
+            (entry.get("advice") or self._table["event"]["advice"][entry["class"]])[language]
+        )
 
     def _entry_of(self, alert: dict[str, Any]) -> dict[str, Any]:
         family, _, word = str(alert["detector"]).partition(":")
@@ -176,23 +197,30 @@ class Policy:
         return dict(self._table[family])
 
 
-def _shown(entry: dict[str, Any]) -> Shown:
+def _shown(entry: dict[str, Any]) -> DisplayRule:
     alert_class = AlertClass(entry["class"])
-    return Shown(
-        alert_class=alert_class, severity=Severity(entry.get("severity", "low")),
-        on_delay=timedelta(seconds=entry.get("on_delay_s", 0)), off_delay=timedelta(seconds=entry.get("off_delay_s", 0)),
-        latched=alert_class is AlertClass.LIFE_SAFETY or bool(entry.get("latch", False)), review=bool(entry.get("review", False)),
+    return DisplayRule(
+        alert_class=alert_class,
+        severity=Severity(entry.get("severity", "low")),
+        on_delay=timedelta(seconds=entry.get("on_delay_s", 0)),
+        off_delay=timedelta(seconds=entry.get("off_delay_s", 0)),
+        latched=alert_class is AlertClass.LIFE_SAFETY or bool(entry.get("latch", False)),
+        review=bool(entry.get("review", False)),
         behind_gateway=bool(entry.get("behind_gateway", False)),
-    )  # fmt: skip
+    )
 
 
 def _limit(key: str, entry: dict[str, Any]) -> Limit:
     if not entry["below"] < entry["above"]:
         raise ValueError(f"[limits.{key}] below must lie under above")
     return Limit(
-        key=key, point=entry["point"], kinds=tuple(entry.get("kinds", ())), above=float(entry["above"]), below=float(entry["below"]),
+        key=key,
+        point=entry["point"],
+        kinds=tuple(entry.get("kinds", ())),
+        above=float(entry["above"]),
+        below=float(entry["below"]),
         shown=_shown(entry),
-    )  # fmt: skip
+    )
 
 
 def _local(at: datetime, zone: ZoneInfo) -> datetime:
@@ -204,7 +232,11 @@ def load_policy(path: Path | None = None) -> Policy:
 
     Raises: BadPolicy.
     """
-    text = path.read_text("utf-8") if path else files("analytics").joinpath("policy.toml").read_text("utf-8")
+    text = (
+        path.read_text("utf-8")
+        if path
+        else files("analytics").joinpath("policy.toml").read_text("utf-8")
+    )
     try:
         return Policy(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Mask, often, rolling
+from analytics.frame import Mask, UnitDayFrame, often, rolling
 
 Params = dict[str, float]
 #: Pairs of days of a fortnight that must be known before it can be called even.
@@ -63,7 +63,7 @@ class Presence:
         return Presence(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def read(frame: Frame, params: Params) -> Presence:
+def read(frame: UnitDayFrame, params: Params) -> Presence:
     """Classify every day of every unit; detectors with the same parameters share it."""
     key = ("presence", *(params[name] for name in sorted(DEFAULTS)))
     if key not in frame.derived:
@@ -72,7 +72,7 @@ def read(frame: Frame, params: Params) -> Presence:
     return found
 
 
-def _read(frame: Frame, params: Params) -> Presence:
+def _read(frame: UnitDayFrame, params: Params) -> Presence:
     # A register that says the same after a gap as before it did not run in between: that is a reading, not silence.
     stood_still = (frame["water_cover"] == 0) & (frame["water_l"] == 0)
     covered = (frame["water_cover"] >= params["min_cover"]) | stood_still
@@ -88,14 +88,22 @@ def _read(frame: Frame, params: Params) -> Presence:
         kwh[~(frame["energy_cover"] >= params["min_cover"])] = np.nan
     usual_l = _usual(used_l, covered, 10.0, int(params["lived_days"]))
     # What a lived-in day takes is learnt on days on which somebody lived there: let, and not with the tap dry all day.
-    usual_kwh = _usual(kwh, frame.let & (drawn | ~covered), 4 * params["dead_kwh"], int(params["lived_days"]))
+    usual_kwh = _usual(
+        kwh, frame.let & (drawn | ~covered), 4 * params["dead_kwh"], int(params["lived_days"])
+    )
     usual = usual_kwh[:, None]
     machine = as_even_as_a_machine(kwh, params["machine_step"])
     with np.errstate(invalid="ignore"):
-        least = np.fmax(np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"]), params["dead_kwh"])
+        least = np.fmax(
+            np.minimum(params["quiet_share"] * usual, params["quiet_cap_kwh"]), params["dead_kwh"]
+        )
         # What an empty home draws may be much for a thrifty household, but it is the same every day.
         quiet = (kwh <= least) | ((kwh < params["empty_share"] * usual) & machine)
-        lived = (kwh > params["lived_share"] * usual) & ~quiet & ~((kwh < params["machine_share"] * usual) & machine)
+        lived = (
+            (kwh > params["lived_share"] * usual)
+            & ~quiet
+            & ~((kwh < params["machine_share"] * usual) & machine)
+        )
         entered = (frame["entries"] > 0) & (frame["residents_seen"] > 0)
     visited = _visits(frame, params, drawn, covered, used_l, usual_l)
     water_used, water_quiet = drawn & ~visited, covered & ~drawn
@@ -130,7 +138,9 @@ def _usual(amount: NDArray[Any], asked: Mask, least: float, days: int) -> NDArra
     ordered.sort(axis=1)
     known = np.isnan(ordered).argmax(axis=1)
     rows = np.arange(len(ordered))
-    high = ordered[rows, np.clip((0.9 * (known - 1)).round().astype(int), 0, None)] * np.float32(0.25)
+    high = ordered[rows, np.clip((0.9 * (known - 1)).round().astype(int), 0, None)] * np.float32(
+        0.25
+    )
     with np.errstate(invalid="ignore"):
         begin = (~(ordered < high[:, None])).argmax(axis=1)
     lived = known - begin
@@ -161,14 +171,23 @@ def as_even_as_a_machine(kwh: NDArray[Any], same: float) -> Mask:
 
 
 def _visits(
-    frame: Frame, params: Params, drawn: Mask, covered: Mask, used_l: NDArray[Any], usual_l: NDArray[Any]
+    frame: UnitDayFrame,
+    params: Params,
+    drawn: Mask,
+    covered: Mask,
+    used_l: NDArray[Any],
+    usual_l: NDArray[Any],
 ) -> Mask:
     """Find the days on which somebody opened a tap in a home where nobody lives: little water, in few hours, between quiet days."""
-    share = np.maximum(params["visit_least_l"], params["visit_share"] * np.nan_to_num(usual_l, nan=100.0))
+    share = np.maximum(
+        params["visit_least_l"], params["visit_share"] * np.nan_to_num(usual_l, nan=100.0)
+    )
     allowed = np.minimum(params["visit_l"], share).astype(np.float32)[:, None]
     with np.errstate(invalid="ignore"):
         # Where the hours are not known they say nothing against it.
-        little = drawn & covered & (used_l <= allowed) & ~(frame["water_hours"] > params["visit_hours"])
+        little = (
+            drawn & covered & (used_l <= allowed) & ~(frame["water_hours"] > params["visit_hours"])
+        )
     # A day beside it of which nothing is known says nothing against it.
     beside = ~drawn | little
     alone: Mask = little.copy()

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Mask, Tokens, rolling
-from domain.people import Who
+from analytics.frame import Mask, Tokens, UnitDayFrame, rolling
+from domain.people import PersonKind
 
 #: Nights in four weeks from which a stranger stays and does not visit.
 STAY_NIGHTS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strangers:
+class StrangerNights:
     """By (unit, day): how many strangers stay; whether several have for more than a visit; nights of those who stay for days only."""
 
     staying: NDArray[np.float32]
@@ -27,28 +27,30 @@ class Strangers:
     fleeting: NDArray[np.float32]
 
 
-def read(frame: Frame, stay_nights: float = STAY_NIGHTS) -> Strangers:
+def read(frame: UnitDayFrame, stay_nights: float = STAY_NIGHTS) -> StrangerNights:
     """Follow every stranger's token through its nights; detectors share it."""
     key = ("strangers", stay_nights)
     if key not in frame.derived:
         frame.derived[key] = _read(frame, stay_nights)
-    found: Strangers = frame.derived[key]
+    found: StrangerNights = frame.derived[key]
     return found
 
 
-def _read(frame: Frame, stay_nights: float) -> Strangers:
+def _read(frame: UnitDayFrame, stay_nights: float) -> StrangerNights:
     shape = frame.let.shape
     t: Tokens = frame.tokens
-    mine = ((t.who == Who.STRANGER) | (t.who == Who.FORMER)) & t.night
+    mine = ((t.who == PersonKind.STRANGER) | (t.who == PersonKind.FORMER)) & t.night
     if not mine.any():
         nothing = np.zeros(shape, dtype=np.float32)
-        return Strangers(staying=nothing, several=np.zeros(shape, dtype=bool), fleeting=nothing)
+        return StrangerNights(
+            staying=nothing, several=np.zeros(shape, dtype=bool), fleeting=nothing
+        )
     order = np.lexsort((t.day[mine], t.token[mine], t.unit[mine]))
     unit, day, token = t.unit[mine][order], t.day[mine][order], t.token[mine][order]
     new = np.r_[True, (unit[1:] != unit[:-1]) | (token[1:] != token[:-1])]
     group = np.cumsum(new) - 1
     staying = _staying(shape, unit, day, new, group, stay_nights)
-    return Strangers(
+    return StrangerNights(
         staying=staying,
         several=rolling(staying >= 2, 28) >= 14,
         fleeting=_fleeting(shape, unit, day, new, group, frame.days),

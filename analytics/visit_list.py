@@ -43,7 +43,12 @@ def controls_of(visits: int) -> int:
 
 
 def make_list(
-    leads: Sequence[dict[str, Any]], others: Sequence[tuple[int, str, str]], *, visits: int, base_rate: float, seed: int
+    leads: Sequence[dict[str, Any]],
+    others: Sequence[tuple[int, str, str]],
+    *,
+    visits: int,
+    base_rate: float,
+    seed: int,
 ) -> VisitList:
     """Choose from the leads that stand (rows with unit_id, unit, estate, score) and from `others`, homes (id, unit, estate) that are let.
 
@@ -53,18 +58,23 @@ def make_list(
     for lead in leads:
         by_unit.setdefault(lead["unit_id"], []).append(lead)
     ranked = sorted(
-        (_visit(unit_id, rows) for unit_id, rows in by_unit.items()), key=lambda v: (-v.chance, v.estate, v.unit)
+        (_visit(unit_id, rows) for unit_id, rows in by_unit.items()),
+        key=lambda v: (-v.chance, v.estate, v.unit),
     )
     rest = [home for home in others if home[0] not in by_unit]
     wanted = min(controls_of(visits), len(rest))
     chosen = ranked[: visits - wanted]
     drawn = random.Random(seed).sample(sorted(rest), min(visits - len(chosen), len(rest)))  # noqa: S311
     random_homes = [
-        Visit(unit_id=home[0], unit=home[1], estate=home[2], chance=base_rate, control=True) for home in drawn
+        Visit(unit_id=home[0], unit=home[1], estate=home[2], chance=base_rate, control=True)
+        for home in drawn
     ]
     made = (*chosen, *random_homes)
     return VisitList(
-        visits=made, expected_hits=round(sum(v.chance for v in made), 2), controls=len(drawn), drawn_from=len(rest)
+        visits=made,
+        expected_hits=round(sum(v.chance for v in made), 2),
+        controls=len(drawn),
+        drawn_from=len(rest),
     )
 
 
@@ -72,6 +82,10 @@ def _visit(unit_id: int, rows: list[dict[str, Any]]) -> Visit:
     rows = sorted(rows, key=lambda row: -row["score"])
     # Leads about one home are about one life: the likeliest counts, the others explain.
     return Visit(
-        unit_id=unit_id, unit=rows[0]["unit"], estate=rows[0]["estate"], chance=float(rows[0]["score"]), control=False,
+        unit_id=unit_id,
+        unit=rows[0]["unit"],
+        estate=rows[0]["estate"],
+        chance=float(rows[0]["score"]),
+        control=False,
         leads=tuple(rows),
-    )  # fmt: skip
+    )

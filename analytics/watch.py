@@ -13,13 +13,14 @@ from typing import Any
 
 import structlog
 
-from analytics import turns
-from analytics.policy import Policy, Shown
-from analytics.turns import ACTOR, Turn
+from analytics import transitions
+from analytics.policy import DisplayRule, Policy
+from analytics.transitions import ACTOR, ConditionTransition
 from domain.wire import HazardState
-from store import alerts, suppressions, watch
-from store.alerts import Raise
-from store.connect import Connection
+from store.alerts import alerts, suppressions
+from store.alerts.alerts import NewAlert
+from store.analytics import watch
+from store.database.connection import Connection
 
 log = structlog.get_logger()
 
@@ -37,7 +38,7 @@ def step(
     while True:
         with connection.transaction():
             taken = watch.take(connection, urgent=urgent)
-            changed = turns.apply(connection, _turns(taken, policy), now)
+            changed = transitions.apply(connection, _turns(taken, policy), now)
         if not taken:
             return total
         total += changed
@@ -51,40 +52,60 @@ def tick(connection: Connection, policy: Policy, now: datetime) -> int:
     while True:
         with connection.transaction():
             due = watch.take_due(connection, now, policy.behind_gateway)
-            changed += turns.ring(connection, due, now)
+            changed += transitions.ring(connection, due, now)
         if not due:
             break
     with connection.transaction():
         return changed + suppressions.expire(connection, now, actor=ACTOR)
 
 
-def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[Turn]:
+def _turns(events: list[dict[str, Any]], policy: Policy) -> Iterator[ConditionTransition]:
     for event in events:
         data = event["data"]
         word = str(data.get("hazard") if event["kind"] == "hazard" else data.get("condition"))
         state = data.get("state")
         shown = policy.for_event(event["kind"], word)
         if shown is None or state == HazardState.TEST:
-            log.info("event_not_shown", device=event["device"], kind=event["kind"], word=word, state=state)
+            log.info(
+                "event_not_shown",
+                device=event["device"],
+                kind=event["kind"],
+                word=word,
+                state=state,
+            )
             continue
         where = event["place"] or event["unit"] or event["entrance"] or event["building"] or "?"
         detector = f"{event['kind']}:{word}"
         wanted = None
         if state != HazardState.OFF:
-            evidence = {"device": event["device"], "place": where, "event": event["event_id"], "data": data}
+            evidence = {
+                "device": event["device"],
+                "place": where,
+                "event": event["event_id"],
+                "data": data,
+            }
             wanted = wish(
-                policy, shown, event["estate_id"], (detector, "device", event["device_id"]), f"{where} · {event['device']}",
-                event["at"], reasons=(word,), evidence=evidence,
-            )  # fmt: skip
-        yield Turn(
-            key=(detector, "device", event["device_id"]), at=event["at"], shown=shown, wanted=wanted,
+                policy,
+                shown,
+                event["estate_id"],
+                (detector, "device", event["device_id"]),
+                f"{where} · {event['device']}",
+                event["at"],
+                reasons=(word,),
+                evidence=evidence,
+            )
+        yield ConditionTransition(
+            key=(detector, "device", event["device_id"]),
+            at=event["at"],
+            shown=shown,
+            wanted=wanted,
             source={"device": event["device"], "event": event["event_id"], "data": data},
-        )  # fmt: skip
+        )
 
 
 def wish(
     policy: Policy,
-    shown: Shown,
+    shown: DisplayRule,
     estate_id: int,
     key: watch.Key,
     subject: str,
@@ -92,13 +113,24 @@ def wish(
     *,
     reasons: tuple[str, ...],
     evidence: dict[str, Any],
-) -> Raise:
+) -> NewAlert:
     """Say which alert is wanted for something that was seen and not reckoned: its likelihood is 1."""
-    return Raise(
-        estate_id=estate_id, detector=key[0], subject_kind=key[1], subject_id=key[2], subject=subject, alert_class=shown.alert_class,
-        severity=shown.severity, score=1.0, reasons=reasons, evidence=evidence, policy_version=policy.version, since_at=since_at,
-        latched=shown.latched, review=shown.review,
-    )  # fmt: skip
+    return NewAlert(
+        estate_id=estate_id,
+        detector=key[0],
+        subject_kind=key[1],
+        subject_id=key[2],
+        subject=subject,
+        alert_class=shown.alert_class,
+        severity=shown.severity,
+        score=1.0,
+        reasons=reasons,
+        evidence=evidence,
+        policy_version=policy.version,
+        since_at=since_at,
+        latched=shown.latched,
+        review=shown.review,
+    )
 
 
 def _suspicion(
@@ -121,7 +153,7 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
     """
     standing = alerts.standing_of(connection, ["gateway_silent", "clock_skew", "gateway_suspect"])
     waiting = watch.waiting_keys(connection, ["gateway_silent", "clock_skew", "gateway_suspect"])
-    said: list[Turn] = []
+    said: list[ConditionTransition] = []
     span = timedelta(seconds=policy.number("gateway_suspect", "window_s"))
     refused = watch.refusals(connection, now - span)
     for row in watch.gateways(connection):
@@ -132,7 +164,9 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
             off, limit = round(abs(row["skew_ms"]) / 1000), policy.number("clock_skew", "limit_s")
             evidence = {"seconds": off, "behind": row["skew_ms"] < 0}
             checks.append(("clock_skew", "clock_off", off > limit, off < limit / 2, evidence))
-        reason, evidence = _suspicion(row, refused.get(row["gateway_id"], (0, 0)), now - span, policy)
+        reason, evidence = _suspicion(
+            row, refused.get(row["gateway_id"], (0, 0)), now - span, policy
+        )
         checks.append(("gateway_suspect", reason, bool(reason), not reason, evidence))
         for detector, reason, wrong, right, evidence in checks:
             key = (detector, "gateway", row["gateway_id"])
@@ -143,11 +177,23 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
             if wrong:
                 evidence = {"devices": row["devices"], **evidence}
                 wanted = wish(
-                    policy, policy.for_watch(detector), row["estate_id"], key, row["gateway"], min(row["at"], now),
-                    reasons=(reason,), evidence=evidence,
-                )  # fmt: skip
+                    policy,
+                    policy.for_watch(detector),
+                    row["estate_id"],
+                    key,
+                    row["gateway"],
+                    min(row["at"], now),
+                    reasons=(reason,),
+                    evidence=evidence,
+                )
             said.append(
-                Turn(key=key, at=min(row["at"], now), shown=policy.for_watch(detector), wanted=wanted, source={})
+                ConditionTransition(
+                    key=key,
+                    at=min(row["at"], now),
+                    shown=policy.for_watch(detector),
+                    wanted=wanted,
+                    source={},
+                )
             )
     with connection.transaction():
-        return turns.apply(connection, said, now)
+        return transitions.apply(connection, said, now)

@@ -11,13 +11,13 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from analytics import turns
+from analytics import transitions
 from analytics.policy import Policy
-from analytics.turns import Turn
+from analytics.transitions import ConditionTransition
 from analytics.watch import wish
-from domain.alerting import Condition, Severity
-from store import alerts, welfare
-from store.connect import Connection
+from domain.alerting import AlertCondition, Severity
+from store.alerts import alerts, welfare
+from store.database.connection import Connection
 
 DETECTOR = "no_sign_of_life"
 #: A water meter that has said nothing for so long cannot tell that nobody drew water.
@@ -31,7 +31,7 @@ SEVERITY_OF = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
+class WatchedHome:
     """What is known of one person's home at an instant; `awake` are local times, `heard_at` the last word of any sensor."""
 
     since: datetime
@@ -50,7 +50,7 @@ class Stages:
     visit: timedelta
 
 
-def judge(home: Home, stages: Stages, now: datetime) -> str | None:
+def judge(home: WatchedHome, stages: Stages, now: datetime) -> str | None:
     """Say what is to be done: call, neighbour, visit, cannot_judge; None while all is well, the person is out, or asleep."""
     begin, end = home.awake
     if home.out or not begin <= now.astimezone(home.zone).time() < end:
@@ -63,7 +63,7 @@ def judge(home: Home, stages: Stages, now: datetime) -> str | None:
     return "visit" if over >= stages.visit else "neighbour" if over >= stages.neighbour else "call"
 
 
-def awake_time(since: datetime, now: datetime, home: Home) -> timedelta:
+def awake_time(since: datetime, now: datetime, home: WatchedHome) -> timedelta:
     """Sum the time between two instants that lies within the person's waking hours."""
     total = timedelta(0)
     day = since.astimezone(home.zone).date()
@@ -91,16 +91,30 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
         if todo is None:
             asleep = not home.awake[0] <= now.astimezone(home.zone).time() < home.awake[1]
             if held is not None and not (asleep and not home.out):
-                said.append(Turn(key=key, at=now, shown=shown, source=source))
+                said.append(ConditionTransition(key=key, at=now, shown=shown, source=source))
             continue
         severity = SEVERITY_OF[todo]
         if held == severity:
             continue
-        evidence = {"hours": round((now - home.since) / timedelta(hours=1), 1), "quiet_hours": row["quiet_hours"]}
-        wanted = wish(policy, shown, row["estate_id"], key, row["unit"], home.since, reasons=(todo,), evidence=evidence)
-        condition = Condition.NOT_EVALUABLE if todo == "cannot_judge" else Condition.ACTIVE
+        evidence = {
+            "hours": round((now - home.since) / timedelta(hours=1), 1),
+            "quiet_hours": row["quiet_hours"],
+        }
+        wanted = wish(
+            policy,
+            shown,
+            row["estate_id"],
+            key,
+            row["unit"],
+            home.since,
+            reasons=(todo,),
+            evidence=evidence,
+        )
+        condition = (
+            AlertCondition.NOT_EVALUABLE if todo == "cannot_judge" else AlertCondition.ACTIVE
+        )
         said.append(
-            Turn(
+            ConditionTransition(
                 key=key,
                 at=now,
                 shown=shown,
@@ -109,14 +123,24 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
             )
         )
     with connection.transaction():
-        return turns.apply(connection, said, now)
+        return transitions.apply(connection, said, now)
 
 
-def _home(row: dict[str, Any]) -> Home:
-    signs = [row[name] for name in ("water_at", "seen_at", "visited_at", "consented_at") if row[name] is not None]
-    left = row["direction"] == "out" and (row["water_at"] is None or row["water_at"] <= row["seen_at"])
+def _home(row: dict[str, Any]) -> WatchedHome:
+    signs = [
+        row[name]
+        for name in ("water_at", "seen_at", "visited_at", "consented_at")
+        if row[name] is not None
+    ]
+    left = row["direction"] == "out" and (
+        row["water_at"] is None or row["water_at"] <= row["seen_at"]
+    )
     heard = [row[name] for name in ("heard_at", "seen_at") if row[name] is not None]
-    return Home(
-        since=max(signs), heard_at=max(heard, default=None), out=bool(row["away"] or left),
-        quiet=timedelta(hours=row["quiet_hours"]), awake=(row["awake_from"], row["awake_to"]), zone=ZoneInfo(row["timezone"]),
-    )  # fmt: skip
+    return WatchedHome(
+        since=max(signs),
+        heard_at=max(heard, default=None),
+        out=bool(row["away"] or left),
+        quiet=timedelta(hours=row["quiet_hours"]),
+        awake=(row["awake_from"], row["awake_to"]),
+        zone=ZoneInfo(row["timezone"]),
+    )

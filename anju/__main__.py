@@ -1,6 +1,6 @@
 """`python -m anju` is the `anju` command."""
 
-from anju.cli import main
+from anju.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -14,13 +14,25 @@ import msgspec
 
 from domain import wire
 from domain.ids import EVENT_ID_PATTERN, ID_PATTERN, POINT_PATTERN
-from domain.wire import CommandResult, Condition, Direction, EventKind, Hazard, HazardState, Method, Outcome
-from store.register_sheets import SHEETS
+from domain.wire import (
+    CommandResult,
+    DeviceCondition,
+    Direction,
+    EventKind,
+    Hazard,
+    HazardState,
+    Method,
+    Outcome,
+)
+from store.register.sheets import SHEETS
 
 _MESSAGES: dict[str, tuple[type, str]] = {
     "readings": (wire.Readings, "Values of devices at instants; registers are cumulative."),
     "events": (wire.Events, "What devices say has happened."),
-    "state": (wire.State, "A gateway's last known condition; also its last will, with online false."),
+    "state": (
+        wire.State,
+        "A gateway's last known condition; also its last will, with online false.",
+    ),
     "birth": (wire.Birth, "What a gateway has behind it."),
     "ack": (wire.Ack, "Sent after the commit: stored or quarantined up to `upto`, and `also`."),
     "backfill": (wire.Backfill, "Numbers that the server misses; send them again."),
@@ -39,7 +51,12 @@ def schema_of(name: str) -> dict[str, Any]:
     kind, about = _MESSAGES[name]
     _, parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     body = parts.pop(kind.__name__)
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **body, "description": about}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": name,
+        **body,
+        "description": about,
+    }
     if parts:
         document["$defs"] = parts
     _tighten(document)
@@ -53,9 +70,12 @@ def _tighten(node: Any) -> None:
     if isinstance(node, dict):
         fields = node.get("properties", {})
         for field, rule in {
-            "v": {"const": wire.VERSION}, "at": _TIME, "device": {"type": "string", "pattern": ID_PATTERN},
-            "id": {"type": "string", "pattern": EVENT_ID_PATTERN}, "kind": None,
-        }.items():  # fmt: skip
+            "v": {"const": wire.VERSION},
+            "at": _TIME,
+            "device": {"type": "string", "pattern": ID_PATTERN},
+            "id": {"type": "string", "pattern": EVENT_ID_PATTERN},
+            "kind": None,
+        }.items():
             if field in fields and rule is not None:
                 fields[field] = rule
         if "kind" in fields and "data" in fields:
@@ -64,9 +84,12 @@ def _tighten(node: Any) -> None:
             fields["boot"] = {"type": ["string", "null"], "pattern": ID_PATTERN}
         if "values" in fields:
             fields["values"] = {
-                "type": "object", "minProperties": 1, "maxProperties": wire.MAX_VALUES,
-                "propertyNames": {"pattern": POINT_PATTERN}, "additionalProperties": {"type": "number"},
-            }  # fmt: skip
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": wire.MAX_VALUES,
+                "propertyNames": {"pattern": POINT_PATTERN},
+                "additionalProperties": {"type": "number"},
+            }
         if "items" in fields and "v" in fields:
             fields["items"]["maxItems"] = wire.MAX_ITEMS
         for child in node.values():
@@ -86,48 +109,81 @@ def _event_rules() -> list[dict[str, Any]]:
             ["method", "outcome"],
         ),
         EventKind.PLATE: ({"direction": words(Direction)}, []),
-        EventKind.HAZARD: ({"hazard": words(Hazard), "state": words(HazardState)}, ["hazard", "state"]),
-        EventKind.DEVICE: ({"condition": words(Condition), "state": words(HazardState)}, ["condition", "state"]),
+        EventKind.HAZARD: (
+            {"hazard": words(Hazard), "state": words(HazardState)},
+            ["hazard", "state"],
+        ),
+        EventKind.DEVICE: (
+            {"condition": words(DeviceCondition), "state": words(HazardState)},
+            ["condition", "state"],
+        ),
         EventKind.COMMAND: (
-            {"command": {"type": "string"}, "result": words(CommandResult), "detail": {"type": "string"}},
+            {
+                "command": {"type": "string"},
+                "result": words(CommandResult),
+                "detail": {"type": "string"},
+            },
             ["result"],
         ),
     }
     return [
-        {"if": {"properties": {"kind": {"const": str(kind)}}},
-         "then": {"properties": {"data": {"type": "object", "properties": fields, "required": needed}}}}
+        {
+            "if": {"properties": {"kind": {"const": str(kind)}}},
+            "then": {
+                "properties": {"data": {"type": "object", "properties": fields, "required": needed}}
+            },
+        }
         for kind, (fields, needed) in rules.items()
-    ]  # fmt: skip
+    ]
 
 
 def asyncapi() -> dict[str, Any]:
     """Return the AsyncAPI document of the broker's topics."""
-    place = {"estate": {"description": "the estate's code"}, "gateway": {"description": "the gateway's code"}}
+    place = {
+        "estate": {"description": "the estate's code"},
+        "gateway": {"description": "the gateway's code"},
+    }
     channels, operations = {}, {}
     for name, (_, about) in _MESSAGES.items():
         way = "up" if name in _UP else "down"
         channels[name] = {
-            "address": f"{wire.ROOT}/{{estate}}/{{gateway}}/{way}/{name}", "parameters": place, "description": about,
-            "messages": {name: {"contentType": "application/json", "payload": {"$ref": f"./{name}.schema.json"}}},
+            "address": f"{wire.ROOT}/{{estate}}/{{gateway}}/{way}/{name}",
+            "parameters": place,
+            "description": about,
+            "messages": {
+                name: {
+                    "contentType": "application/json",
+                    "payload": {"$ref": f"./{name}.schema.json"},
+                }
+            },
             "bindings": {"mqtt": {"qos": 1, "retain": False}},
-        }  # fmt: skip
-        operations[name] = {"action": "receive" if way == "up" else "send", "channel": {"$ref": f"#/channels/{name}"}}
+        }
+        operations[name] = {
+            "action": "receive" if way == "up" else "send",
+            "channel": {"$ref": f"#/channels/{name}"},
+        }
     return {
-        "asyncapi": "3.0.0", "info": {"title": "Anju wire contract", "version": str(wire.VERSION)},
-        "defaultContentType": "application/json", "channels": channels, "operations": operations,
-    }  # fmt: skip
+        "asyncapi": "3.0.0",
+        "info": {"title": "Anju wire contract", "version": str(wire.VERSION)},
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+    }
 
 
 def register_markdown() -> str:
     """Return the column list of every register file, in both languages."""
     lines = [
-        "# Register files · 登记文件", "",
+        "# Register files · 登记文件",
+        "",
         "One CSV file per table, UTF-8 or GB 18030, headings in the first row. Generated by `anju contract`; `*` is required.",
-        "每张表一个 CSV 文件（UTF-8 或 GB 18030），首行为列名；由 `anju contract` 生成，`*` 为必填。", "",
+        "每张表一个 CSV 文件（UTF-8 或 GB 18030），首行为列名；由 `anju contract` 生成，`*` 为必填。",
+        "",
         "`anju register import DIR` tries everything and writes nothing; `--apply` writes, all or nothing. Other headings are named",
-        "in a TOML file given with `--mapping`: `[units.columns] \"房号\" = \"code\"`, and columns that a file does not have in",
-        "`[units.constants] estate = \"qingnian\"`.", "",
-    ]  # fmt: skip
+        'in a TOML file given with `--mapping`: `[units.columns] "房号" = "code"`, and columns that a file does not have in',
+        '`[units.constants] estate = "qingnian"`.',
+        "",
+    ]
     for sheet in SHEETS:
         lines += [
             f"## {sheet.name}.csv",

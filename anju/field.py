@@ -29,7 +29,9 @@ class Pace:
     def now(self) -> int:
         """Return the time."""
         real = time.time_ns() // 1_000_000
-        return real if self.speed == 1.0 else self.start_ms + int((real - self.real_ms) * self.speed)
+        return (
+            real if self.speed == 1.0 else self.start_ms + int((real - self.real_ms) * self.speed)
+        )
 
 
 def make_field(
@@ -39,11 +41,19 @@ def make_field(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("token.key", "push.token", "door.password"):
         if not (folder / name).exists():
-            (folder / name).write_text(PASSWORD if name == "door.password" else secrets.token_hex(16))
+            (folder / name).write_text(
+                PASSWORD if name == "door.password" else secrets.token_hex(16)
+            )
     ports = {"push": free_port(), "fire": free_port()}
     url = f"http://127.0.0.1:{ports['push']}/push/doors/{(folder / 'push.token').read_text()}"
     field = Field(
-        now=pace.now, meters=meters, doors=doors, lines=lines, push_url=url, fire_port=ports["fire"], seed=seed
+        now=pace.now,
+        meters=meters,
+        doors=doors,
+        lines=lines,
+        push_url=url,
+        fire_port=ports["fire"],
+        seed=seed,
     )
     return field, ports
 
@@ -53,10 +63,20 @@ def configuration(
 ) -> str:
     """Write the gateway's configuration for a field whose lines listen."""
     out = [
-        f'estate = "{ESTATE}"', f'gateway = "{GATEWAY}"', 'token_key_file = "token.key"', "",
-        "[broker]", f'host = "{broker.host}"', f"port = {broker.port}", f"protocol = {broker.protocol}", "",
-        "[clock]", f"speed = {pace.speed}", f"start_ms = {pace.start_ms}", f"real_ms = {pace.real_ms}",
-    ]  # fmt: skip
+        f'estate = "{ESTATE}"',
+        f'gateway = "{GATEWAY}"',
+        'token_key_file = "token.key"',
+        "",
+        "[broker]",
+        f'host = "{broker.host}"',
+        f"port = {broker.port}",
+        f"protocol = {broker.protocol}",
+        "",
+        "[clock]",
+        f"speed = {pace.speed}",
+        f"start_ms = {pace.start_ms}",
+        f"real_ms = {pace.real_ms}",
+    ]
     for n, line in enumerate(field.lines, 1):
         out += [
             "",
@@ -71,8 +91,13 @@ def configuration(
             if meter.address in seen:
                 continue
             seen.add(meter.address)
-            out += ["[[bus.devices]]", f'device = "{meter.device}"', f'profile = "{KINDS[line.protocol][0]}"',
-                    f'address = "{meter.address}"', f"every_s = {every_s}"]  # fmt: skip
+            out += [
+                "[[bus.devices]]",
+                f'device = "{meter.device}"',
+                f'profile = "{KINDS[line.protocol][0]}"',
+                f'address = "{meter.address}"',
+                f"every_s = {every_s}",
+            ]
             if line.protocol == "mbus":
                 out.append(f'serial = "{meter.serial}"')
     out += [
@@ -95,12 +120,26 @@ def configuration(
         'token_file = "push.token"',
     ]
     for door in field.doors:
-        out += ["[[push.sources.devices]]", f'device = "{door.device}"', 'profile = "door-terminal"', f'address = "{door.mac}"',
-                'readers = { 1 = "in", 2 = "out" }',
-                f'control = {{ url = "http://127.0.0.1:{door.server.port}", password_file = "door.password" }}']  # fmt: skip
+        out += [
+            "[[push.sources.devices]]",
+            f'device = "{door.device}"',
+            'profile = "door-terminal"',
+            f'address = "{door.mac}"',
+            'readers = { 1 = "in", 2 = "out" }',
+            f'control = {{ url = "http://127.0.0.1:{door.server.port}", password_file = "door.password" }}',
+        ]
     for other in field.others:
-        out += ["[[push.sources]]", f'name = "{other.kind}"', f'kind = "{other.kind}"', 'token_file = "push.token"', "platform = true",
-                "[[push.sources.devices]]", f'device = "{other.device}"', f'profile = "{other.profile}"', f'address = "{other.native}"']  # fmt: skip
+        out += [
+            "[[push.sources]]",
+            f'name = "{other.kind}"',
+            f'kind = "{other.kind}"',
+            'token_file = "push.token"',
+            "platform = true",
+            "[[push.sources.devices]]",
+            f'device = "{other.device}"',
+            f'profile = "{other.profile}"',
+            f'address = "{other.native}"',
+        ]
     return "\n".join(out) + "\n"
 
 
@@ -109,15 +148,27 @@ def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
     devices = []
     for line in field.lines:
         kind = DEVICE_KINDS.get(line.protocol, "water_meter")
-        devices += [{"code": m.device, "kind": kind, "profile": KINDS[line.protocol][0]} for m in line.meters]
-    devices += [{"code": door.device, "kind": "door", "profile": "door-terminal"} for door in field.doors]
+        devices += [
+            {"code": m.device, "kind": kind, "profile": KINDS[line.protocol][0]}
+            for m in line.meters
+        ]
+    devices += [
+        {"code": door.device, "kind": "door", "profile": "door-terminal"} for door in field.doors
+    ]
     devices.append({"code": "fire-1", "kind": "detector", "profile": "fire-user-device"})
     kinds = {"door-terminal": "door", "camera": "camera"}
     devices += [
-        {"code": other.device, "kind": kinds.get(other.profile, "water_meter"), "profile": other.profile}
+        {
+            "code": other.device,
+            "kind": kinds.get(other.profile, "water_meter"),
+            "profile": other.profile,
+        }
         for other in field.others
     ]
-    devices += [{"code": f"smoke-{n + 1:02d}", "kind": "detector", "profile": "smoke-detector"} for n in range(PARTS)]
+    devices += [
+        {"code": f"smoke-{n + 1:02d}", "kind": "detector", "profile": "smoke-detector"}
+        for n in range(PARTS)
+    ]
     return {
         "estates": [{"code": ESTATE, "name": "模拟小区", "timezone": "Asia/Shanghai"}],
         "gateways": [{"estate": ESTATE, "code": GATEWAY}],
@@ -125,8 +176,17 @@ def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
     }
 
 
-async def run_field(folder: Path, broker: BrokerAddress, *, meters: int, doors: int, lines: int, seed: int, faults: bool,
-                    speed: float) -> None:  # fmt: skip
+async def run_field(
+    folder: Path,
+    broker: BrokerAddress,
+    *,
+    meters: int,
+    doors: int,
+    lines: int,
+    seed: int,
+    faults: bool,
+    speed: float,
+) -> None:
     """Run the devices until told to stop; writes `gateway.toml` into the folder."""
     now = int(time.time() * 1000)
     pace = Pace(speed=speed, start_ms=now - 26 * 3_600_000, real_ms=now)

@@ -127,7 +127,9 @@ def wait_for(ready: Callable[[], bool], child: Child, timeout_s: float = 30.0) -
         if ready():
             return
         time.sleep(0.05)
-    raise ChildFailed(f"{child.name} did not answer within {timeout_s:g} s; its log {child.log} ends:\n{child.tail()}")
+    raise ChildFailed(
+        f"{child.name} did not answer within {timeout_s:g} s; its log {child.log} ends:\n{child.tail()}"
+    )
 
 
 def answers(port: int) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from store.connect import Connection
-from store.register_sheets import SHEET_OF
-from store.registers import ImportReport, SheetInput, import_sheets
+from store.database.connection import Connection
+from store.register.imports import ImportReport, SheetInput, import_sheets
+from store.register.sheets import SHEET_OF
 
 #: A register file larger than this is refused: a city's is 50 MB.
 MAX_BYTES = 512 * 1024 * 1024
@@ -41,7 +41,9 @@ def read_directory(directory: Path, mapping_file: Path | None) -> dict[str, Shee
             )
         found[path.stem] = _read_sheet(path, mapping.get(path.stem, {}))
     if not found:
-        raise BadRegister(f"{directory}: holds no register file; see docs/registers.md for their names and columns")
+        raise BadRegister(
+            f"{directory}: holds no register file; see docs/registers.md for their names and columns"
+        )
     return found
 
 
@@ -75,16 +77,24 @@ def _read_sheet(path: Path, mapping: dict[str, Any]) -> SheetInput:
 
     def rows() -> Iterator[tuple[int, dict[str, str]]]:
         for row in reader:
-            cells = {columns.get(k.strip(), k.strip()): v or "" for k, v in row.items() if k is not None}
+            cells = {
+                columns.get(k.strip(), k.strip()): v or "" for k, v in row.items() if k is not None
+            }
             yield reader.line_num, {**constants, **cells}
 
-    return SheetInput(file=path.name, headings=[*(c for c in constants if c not in headings), *headings], rows=rows())
+    return SheetInput(
+        file=path.name,
+        headings=[*(c for c in constants if c not in headings), *headings],
+        rows=rows(),
+    )
 
 
 def as_input(name: str, rows: list[dict[str, str]]) -> SheetInput:
     """Give rows made by a program to the register's import, numbered as they would stand in a file."""
     headings = list(rows[0]) if rows else []
-    return SheetInput(file=f"{name}.csv", headings=headings, rows=[(i + 2, row) for i, row in enumerate(rows)])
+    return SheetInput(
+        file=f"{name}.csv", headings=headings, rows=[(i + 2, row) for i, row in enumerate(rows)]
+    )
 
 
 def import_rows(connection: Connection, sheets: dict[str, list[dict[str, str]]]) -> ImportReport:

@@ -13,8 +13,9 @@ from domain.calendar import from_ms
 from domain.measures import Supply
 from gateway.replay import Layout, ReplayFile
 from gateway.uplink import Uplink
-from store import ingest_log, places
-from store.connect import Connection, connect
+from store.database.connection import Connection, connect
+from store.ingest import log
+from store.register import places
 
 _HOURLY = {Supply.WATER: "water-dn20", Supply.ELECTRICITY: "electricity-1p-100a"}
 _DAILY = {Supply.WATER: "water-daily", Supply.ELECTRICITY: "electricity-daily"}
@@ -41,11 +42,18 @@ def run_replay(
             usual = _DAILY if survey.usual_interval_s() >= _DAILY_FROM_S else _HOURLY
             _register(connection, survey, estate, gateway, profile or usual[layout.supply])
         elif places.find_estate(connection, places.estate_ids(connection), estate) is None:
-            out.print(f"anju: --estate {estate!r} is not in the register: import it, or add --register")
+            out.print(
+                f"anju: --estate {estate!r} is not in the register: import it, or add --register"
+            )
             return 2
-        before = ingest_log.read_tallies(connection).get((f"{estate}/{gateway}", "readings"), ingest_log.Tally())
+        before = log.read_tallies(connection).get(
+            (f"{estate}/{gateway}", "readings"), log.IngestTally()
+        )
         source = ReplayFile(path=file, layout=layout)
-        with Uplink(settings.broker(), estate, gateway, source.boot) as uplink, Progress(console=out) as bar:
+        with (
+            Uplink(settings.broker(), estate, gateway, source.boot) as uplink,
+            Progress(console=out) as bar,
+        ):
             uplink.wait_connected()
             task = bar.add_task("sending", total=count)
             for items in source.messages():
@@ -53,7 +61,7 @@ def run_replay(
                 bar.advance(task)
             uplink.drain()
         connection.rollback()
-        after = ingest_log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
+        after = log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
     out.print(
         f"{source.rows} rows of {len(source.devices)} meters in {count} messages, all acknowledged: "
         f"{after.stored - before.stored} new, {after.duplicates - before.duplicates} known already, "
@@ -62,12 +70,16 @@ def run_replay(
     for fault in source.faults:
         out.print(f"left out: {fault}")
     if source.faulty:
-        out.print(f"{source.faulty} rows could not be read and were left out; the file still holds them")
+        out.print(
+            f"{source.faulty} rows could not be read and were left out; the file still holds them"
+        )
         return 1
     return 0
 
 
-def _register(connection: Connection, survey: ReplayFile, estate: str, gateway: str, profile: str) -> None:
+def _register(
+    connection: Connection, survey: ReplayFile, estate: str, gateway: str, profile: str
+) -> None:
     """Register a unit, a household, a tenancy and a meter for every device of the file."""
     zone = survey.layout.timezone
     kind = f"{survey.layout.supply}_meter"
@@ -77,13 +89,32 @@ def _register(connection: Connection, survey: ReplayFile, estate: str, gateway: 
         "estates": [{"code": estate, "name": estate, "timezone": zone.key}],
         "units": [{"estate": estate, "code": code} for code in codes],
         "households": [{"code": f"{estate}/{code}"} for code in codes],
-        "tenancies": [{"code": f"{estate}/{code}", "estate": estate, "unit": code, "household": f"{estate}/{code}",
-                       "valid_from": since[code].astimezone(zone).date().isoformat()} for code in codes],
+        "tenancies": [
+            {
+                "code": f"{estate}/{code}",
+                "estate": estate,
+                "unit": code,
+                "household": f"{estate}/{code}",
+                "valid_from": since[code].astimezone(zone).date().isoformat(),
+            }
+            for code in codes
+        ],
         "gateways": [{"estate": estate, "code": gateway}],
-        "devices": [{"estate": estate, "gateway": gateway, "code": code, "kind": kind, "profile": profile} for code in codes],
-        "mounts": [{"code": f"{estate}/{code}", "estate": estate, "device": code, "unit": code,
-                    "valid_from": since[code].isoformat()} for code in codes],
-    }  # fmt: skip
+        "devices": [
+            {"estate": estate, "gateway": gateway, "code": code, "kind": kind, "profile": profile}
+            for code in codes
+        ],
+        "mounts": [
+            {
+                "code": f"{estate}/{code}",
+                "estate": estate,
+                "device": code,
+                "unit": code,
+                "valid_from": since[code].isoformat(),
+            }
+            for code in codes
+        ],
+    }
     report = import_rows(connection, sheets)
     if report.errors:
         raise SystemExit("\n".join(str(error) for error in report.errors))

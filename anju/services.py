@@ -22,27 +22,31 @@ from analytics.facts import BoundsOf, MeterBounds
 from analytics.policy import Policy, load_policy
 from anju.memory import kept_memory
 from anju.settings import Settings
-from casework.keeping import Keeping
-from casework.keyring import KeyFile
-from casework.notices.plan import Said, plan_all
-from casework.notices.rules import load_notices
-from casework.notices.send import Sender
-from casework.people.policy import load_people_policy
 from devices.profiles import load_profiles
 from domain.ids import slug
 from ingest.bulk import StockClient, new_client
 from ingest.worker import Worker
-from store import retention
-from store import watch as store_watch
-from store.connect import Connection, Unavailable, connect
-from store.live import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
+from notices.plan import PlannedNotice, plan_all
+from notices.rules import load_notices
+from notices.send import NoticeSender
+from privacy.keyring import KeyFile
+from privacy.purposes import load_people_policy
+from privacy.retention import RetentionTasks
+from store.analytics import watch as store_watch
+from store.database import retention
+from store.database.connection import Connection, Unavailable, connect
+from store.live.bus import ALERTS_CHANNEL, EVENTS_CHANNEL, LiveBus
 
 log = structlog.get_logger()
 
 
 def set_up_logs(*, as_json: bool) -> None:
     """Send structured logs to standard output, as JSON lines or for a person."""
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -107,20 +111,32 @@ def run_analytics(settings: Settings) -> None:
         bus.publish(ALERTS_CHANNEL, str(changed))
 
     def events(*, urgent: bool) -> Callable[[Connection], object]:
-        return lambda connection: watch.step(connection, policy, datetime.now(UTC), urgent=urgent, told=told)
+        return lambda connection: watch.step(
+            connection, policy, datetime.now(UTC), urgent=urgent, told=told
+        )
 
     checks = Checks(policy)
     beside = {
         "facts": partial(_facts_loop, settings, policy, stopping),
         "events": partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=False)),
         "checks": partial(
-            _on_wakes, settings, stopping, EVENTS_CHANNEL, lambda connection: checks.run(connection, told)
+            _on_wakes,
+            settings,
+            stopping,
+            EVENTS_CHANNEL,
+            lambda connection: checks.run(connection, told),
         ),
     }
-    _together(stopping, beside, partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=True)))
+    _together(
+        stopping,
+        beside,
+        partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=True)),
+    )
 
 
-def _together(stopping: threading.Event, beside: Mapping[str, Callable[[], None]], main: Callable[[], None]) -> None:
+def _together(
+    stopping: threading.Event, beside: Mapping[str, Callable[[], None]], main: Callable[[], None]
+) -> None:
     """Run loops in threads beside one of our own, until told to stop.
 
     Where one fails the whole process stops: half a service is worse than one that is started again.
@@ -128,12 +144,16 @@ def _together(stopping: threading.Event, beside: Mapping[str, Callable[[], None]
     failed: list[BaseException] = []
 
     def note(args: threading.ExceptHookArgs) -> None:
-        log.critical("loop_failed", loop=args.thread.name if args.thread else "?", error=repr(args.exc_value))
+        log.critical(
+            "loop_failed", loop=args.thread.name if args.thread else "?", error=repr(args.exc_value)
+        )
         failed.append(args.exc_value or SystemExit(1))
         stopping.set()
 
     threading.excepthook = note
-    threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in beside.items()]
+    threads = [
+        threading.Thread(target=loop, name=name, daemon=True) for name, loop in beside.items()
+    ]
     for thread in threads:
         thread.start()
     main()
@@ -144,7 +164,10 @@ def _together(stopping: threading.Event, beside: Mapping[str, Callable[[], None]
 
 
 def _on_wakes(
-    settings: Settings, stopping: threading.Event, channel: str, work: Callable[[Connection], object]
+    settings: Settings,
+    stopping: threading.Event,
+    channel: str,
+    work: Callable[[Connection], object],
 ) -> None:
     """Do a piece of work whenever the bus wakes us, and by itself as often as `LiveBus.wakes` says."""
     bus = LiveBus(settings.redis_url)
@@ -167,17 +190,25 @@ def run_casework(settings: Settings) -> None:
     stopping = threading.Event()
     on_stop(stopping.set)
 
-    def say(row: dict[str, Any], language: str) -> Said:
-        return Said(policy.title(row, language), policy.sentence(row, language), policy.advice(row, language))
+    def say(row: dict[str, Any], language: str) -> PlannedNotice:
+        return PlannedNotice(
+            policy.title(row, language),
+            policy.sentence(row, language),
+            policy.advice(row, language),
+        )
 
-    sender = Sender(notices)
+    sender = NoticeSender(notices)
 
     def carry(name: str) -> Callable[[Connection], object]:
         return lambda connection: sender.run_channel(connection, name, datetime.now(UTC))
 
-    beside = {name: partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, carry(name)) for name in notices.channels}
-    keeping = Keeping(
-        load_people_policy(settings.people_policy_file), KeyFile(settings.keys_file) if settings.keys_file else None
+    beside = {
+        name: partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, carry(name))
+        for name in notices.channels
+    }
+    keeping = RetentionTasks(
+        load_people_policy(settings.people_policy_file),
+        KeyFile(settings.keys_file) if settings.keys_file else None,
     )
     bus = LiveBus(settings.redis_url)
 
@@ -218,9 +249,14 @@ class Checks:
 
 def _retain(connection: Connection, settings: Settings) -> None:
     """Drop what a site's limits say; asked at every pass, since it costs one look at the catalogue."""
-    for series, days in (("readings", settings.keep_readings_days), ("events", settings.keep_events_days)):
+    for series, days in (
+        ("readings", settings.keep_readings_days),
+        ("events", settings.keep_events_days),
+    ):
         if days:
-            dropped = retention.drop_before(connection, series, datetime.now(UTC) - timedelta(days=days))
+            dropped = retention.drop_before(
+                connection, series, datetime.now(UTC) - timedelta(days=days)
+            )
             if dropped:
                 log.info("retention", series=series, dropped=dropped)
 

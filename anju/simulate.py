@@ -17,7 +17,15 @@ from domain.broker import BrokerAddress
 from domain.wire import BornDevice, EventItem
 from gateway.uplink import Uplink
 from simulators.city import ESTATE, City
-from simulators.stream import Present, day_after, door, hazard, lane_camera, past_hazards, smoke_detector
+from simulators.stream import (
+    Present,
+    day_after,
+    door,
+    hazard,
+    lane_camera,
+    past_hazards,
+    smoke_detector,
+)
 
 MESSAGE_ITEMS = 800
 #: A batch that is older than this is sent as a backlog.
@@ -28,12 +36,17 @@ _PROFILE = {"water_m3": "water-dn15", "energy_kwh": "electricity-1p-60a"}
 class LiveCity:
     """A city behind one uplink per building. `sent_ms` says per gateway up to when everything is acknowledged."""
 
-    def __init__(self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]) -> None:
+    def __init__(
+        self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]
+    ) -> None:
         self.city, self.boot, self.sent_ms = city, boot, sent_ms
         self.present = Present(city, day_after(datetime.now(UTC), 1))
         #: The truth about the present: what has been let happen and is not over, as (device, word).
         self.happening: set[tuple[str, str]] = set()
-        self.uplinks = {f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", boot) for building in city.buildings}
+        self.uplinks = {
+            f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", boot)
+            for building in city.buildings
+        }
 
     def __enter__(self) -> LiveCity:
         for uplink in self.uplinks.values():
@@ -41,7 +54,9 @@ class LiveCity:
         for gateway, uplink in self.uplinks.items():
             uplink.wait_connected()
             born = [
-                BornDevice(device=series.device, profile=_PROFILE[series.point], points=[series.point])
+                BornDevice(
+                    device=series.device, profile=_PROFILE[series.point], points=[series.point]
+                )
                 for home in self.city.homes
                 if home.gateway == gateway
                 for series in self.present.meters(home)
@@ -57,7 +72,12 @@ class LiveCity:
         """Send what lies between the last time and now, gateway by gateway, with a bar."""
         todo = {g: self.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
         size = {g: max(0, (now_ms - low) // 3_600_000) * self._homes(g) for g, low in todo.items()}
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=out) as bar:
             task = bar.add_task("past, unit-hours", total=sum(size.values()))
             done = 0
@@ -83,7 +103,9 @@ class LiveCity:
             progress(len(items))
         passages = self.present.passages(gateway, low, high)
         for i in range(0, len(passages), MESSAGE_ITEMS // 2):
-            uplink.send_events(passages[i : i + MESSAGE_ITEMS // 2], sent_at=high, replayed=replayed)
+            uplink.send_events(
+                passages[i : i + MESSAGE_ITEMS // 2], sent_at=high, replayed=replayed
+            )
 
     def run(self, stopping: Callable[[], bool], check: Callable[[], None]) -> None:
         """Send the present every five seconds, and let something happen now and then, until told to stop."""
@@ -108,16 +130,25 @@ class LiveCity:
         """Let something happen, each for longer than its alert's delay: smoke that clears, a blocked lane, a door that is held open."""
         building, entrance = self.city.entrances[(turn // 48) % len(self.city.entrances)]
         happens = {
-            0: (smoke_detector(entrance), "smoke", "on"), 12: (smoke_detector(entrance), "smoke", "off"),
-            3: (lane_camera(building), "fire_lane_blocked", "on"), 40: (lane_camera(building), "fire_lane_blocked", "off"),
-            6: (door(entrance), "held_open", "on"), 26: (door(entrance), "held_open", "off"),
-        }.get(turn % 48)  # fmt: skip
+            0: (smoke_detector(entrance), "smoke", "on"),
+            12: (smoke_detector(entrance), "smoke", "off"),
+            3: (lane_camera(building), "fire_lane_blocked", "on"),
+            40: (lane_camera(building), "fire_lane_blocked", "off"),
+            6: (door(entrance), "held_open", "on"),
+            26: (door(entrance), "held_open", "off"),
+        }.get(turn % 48)
         if happens is None:
             return
         device, word, state = happens
         tag = f"live-{self.boot}-{turn}"
         if word == "held_open":
-            item = EventItem(device=device, at=now_ms, id=tag, kind="device", data={"condition": word, "state": state})
+            item = EventItem(
+                device=device,
+                at=now_ms,
+                id=tag,
+                kind="device",
+                data={"condition": word, "state": state},
+            )
         else:
             item = hazard(device, now_ms, tag, word, state)
         self.uplinks[f"gw-{building}"].send_events([item])

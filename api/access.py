@@ -17,10 +17,10 @@ from fastapi import Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 
 from api.problems import Problem
-from casework.keyring import BadKeyring, Keyring
 from domain.access import NEEDS_SECOND_FACTOR, Action, Principal
-from store import audit, scope, sessions
-from store.connect import Connection
+from privacy.keyring import BadKeyring, Keyring
+from store.access import audit, scope, sessions
+from store.database.connection import Connection
 
 COOKIE = "anju_session"
 KEY_PREFIX = "anju_"
@@ -36,7 +36,10 @@ async def database(request: Request) -> AsyncIterator[Connection]:
     Whoever waits, waits on the event loop and not in a thread: with threads waiting for connections, those that hold one find no thread
     to go on in, and a burst stops everything until the pool's timeout.
     """
-    async with request.app.state.room, contextmanager_in_threadpool(request.app.state.pool.connection()) as connection:
+    async with (
+        request.app.state.room,
+        contextmanager_in_threadpool(request.app.state.pool.connection()) as connection,
+    ):
         yield connection
 
 
@@ -57,7 +60,12 @@ def count(request: Request, name: str, most: int, per_s: int = 60) -> None:
     most *= request.app.state.slack
     wait_s = request.app.state.rates.take(name, most, per_s)
     if wait_s:
-        raise Problem(429, "too_many", f"more than {most} in {per_s} s; try again in {wait_s} s", retry_after_s=wait_s)
+        raise Problem(
+            429,
+            "too_many",
+            f"more than {most} in {per_s} s; try again in {wait_s} s",
+            retry_after_s=wait_s,
+        )
 
 
 def bearer_of(request: Request) -> str | None:
@@ -102,7 +110,9 @@ def _by_session(
     if browser and request.method not in ("GET", "HEAD"):
         given = request.headers.get("x-csrf-token", "")
         if not hmac.compare_digest(given.encode(), found.csrf.encode()):
-            raise Problem(403, "csrf", "this change needs the header X-CSRF-Token from your session")
+            raise Problem(
+                403, "csrf", "this change needs the header X-CSRF-Token from your session"
+            )
     if browser and found.stale and rotate:
         new = secrets.token_urlsafe(32)
         if sessions.rotate(connection, token, new):
@@ -122,17 +132,27 @@ class Guard:
         if who is None:
             raise Problem(401, "log_in", "log in first: POST /api/v1/session")
         if who.must_change_password and not request.url.path.startswith(_OWN):
-            raise Problem(403, "change_password", "change your first password: POST /api/v1/session/password")
+            raise Problem(
+                403, "change_password", "change your first password: POST /api/v1/session/password"
+            )
         if not who.may(self.action):
             whose = (
-                f"this key was not given {self.action}" if who.key_id else f"the role {who.role} may not {self.action}"
+                f"this key was not given {self.action}"
+                if who.key_id
+                else f"the role {who.role} may not {self.action}"
             )
             raise Problem(403, "role", whose)
         if self.action in NEEDS_SECOND_FACTOR and not who.second_factor:
-            raise Problem(403, "second_factor", "show a second factor first: POST /api/v1/session/second-factor")
+            raise Problem(
+                403,
+                "second_factor",
+                "show a second factor first: POST /api/v1/session/second-factor",
+            )
         yield who
         looked = getattr(request.state, "looked", False)
-        if (looked or request.method not in ("GET", "HEAD")) and not getattr(request.state, "on_record", False):
+        if (looked or request.method not in ("GET", "HEAD")) and not getattr(
+            request.state, "on_record", False
+        ):
             # Last of all: the record has one writer at a time, and nobody else should wait for our queries.
             note(request, connection, who)
 
@@ -143,11 +163,15 @@ def note(request: Request, connection: Connection, who: Principal) -> None:
     audit.append(
         connection,
         **{
-            "actor": who.name, "role": str(who.role), "action": getattr(route, "operation_id", None) or request.method.lower(),
-            "object": request.url.path, "source": source_of(request),
-            "detail": {"key": who.key_id} if who.key_id else None, **getattr(request.state, "about", {}),
+            "actor": who.name,
+            "role": str(who.role),
+            "action": getattr(route, "operation_id", None) or request.method.lower(),
+            "object": request.url.path,
+            "source": source_of(request),
+            "detail": {"key": who.key_id} if who.key_id else None,
+            **getattr(request.state, "about", {}),
         },
-    )  # fmt: skip
+    )
 
 
 def about(request: Request, **facts: Any) -> None:
@@ -167,7 +191,9 @@ def ring_of(request: Request) -> Keyring:
     Raises: Problem.
     """
     if request.app.state.keys is None:
-        raise Problem(503, "keys", "this site has no key file: set ANJU_KEYS_FILE, made by `anju keys make`")
+        raise Problem(
+            503, "keys", "this site has no key file: set ANJU_KEYS_FILE, made by `anju keys make`"
+        )
     try:
         found: Keyring = request.app.state.keys.ring()
     except BadKeyring as error:

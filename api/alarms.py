@@ -11,14 +11,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from api.access import Db, KeepsWelfare, Plans, SeesAlerts
 from api.estates import find_estate, find_unit
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
 from domain.ids import ID_PATTERN
-from store import alarm_figures, suppressions, welfare
-from store.connect import AlreadyThere
+from store.alerts import suppressions, welfare
+from store.alerts.figures import count_seats, read_figures
+from store.database.connection import DuplicateKey
 
-router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=IdempotentRoute)
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 #: The longest window of announced work: longer work is announced anew, so that it is not forgotten.
@@ -30,21 +31,33 @@ def figures_of(
 ) -> dict[str, Any]:
     """Read the figures of the last hours and judge them by the policy's limits."""
     alarms, now = request.app.state.policy.alarms, datetime.now(UTC)
-    found = alarm_figures.read_figures(
-        connection, estates, who.classes, since=now - timedelta(hours=hours), now=now, flood=alarms.flood_per_10_min,
-        chatter_count=alarms.chatter_count, chatter_s=alarms.chatter_s, stale_h=alarms.stale_h,
-    )  # fmt: skip
-    seats = alarm_figures.count_seats(connection, estates)
+    found = read_figures(
+        connection,
+        estates,
+        who.classes,
+        since=now - timedelta(hours=hours),
+        now=now,
+        flood=alarms.flood_per_10_min,
+        chatter_count=alarms.chatter_count,
+        chatter_s=alarms.chatter_s,
+        stale_h=alarms.stale_h,
+    )
+    seats = count_seats(connection, estates)
     rate = found["raised"] / hours / seats
     flood_now = bool(found["floods"]) and now - found["floods"][0]["at"] <= timedelta(minutes=10)
     return {
-        "hours": hours, "seats": seats, "per_seat_hour": round(rate, 2), "per_seat_hour_limit": alarms.per_seat_hour,
-        "too_many": rate > alarms.per_seat_hour, "flood_now": flood_now, **found,
-    }  # fmt: skip
+        "hours": hours,
+        "seats": seats,
+        "per_seat_hour": round(rate, 2),
+        "per_seat_hour_limit": alarms.per_seat_hour,
+        "too_many": rate > alarms.per_seat_hour,
+        "flood_now": flood_now,
+        **found,
+    }
 
 
 @router.get("/alarms/figures", operation_id="getAlarmFigures")
-def figures(
+def get_figures(
     request: HttpRequest,
     who: SeesAlerts,
     connection: Db,
@@ -92,9 +105,16 @@ def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
     """Announce work (what it covers is held back, life safety never is) or a drill (its alerts are marked and told to nobody outside)."""
     found = find_estate(connection, who, body.estate)
     made = suppressions.add_window(
-        connection, estate_id=found["id"], kind=body.kind, from_at=body.from_at, to_at=body.to_at, reason=body.reason,
-        gateway=body.gateway, device=body.device, actor=who.name,
-    )  # fmt: skip
+        connection,
+        estate_id=found["id"],
+        kind=body.kind,
+        from_at=body.from_at,
+        to_at=body.to_at,
+        reason=body.reason,
+        gateway=body.gateway,
+        device=body.device,
+        actor=who.name,
+    )
     if made is None:
         raise Problem(404, "unknown_subject", f"no such gateway or device at {body.estate!r}")
     return {"id": made}
@@ -114,7 +134,10 @@ class WelfareWatch(BaseModel):
     estate: str = Field(pattern=ID_PATTERN)
     unit: str = Field(pattern=ID_PATTERN)
     resident: str = Field(
-        min_length=1, max_length=60, pattern=r"^[^\x00]*$", description="the resident's code in the register"
+        min_length=1,
+        max_length=60,
+        pattern=r"^[^\x00]*$",
+        description="the resident's code in the register",
     )
     quiet_hours: float = Field(ge=4, le=72, examples=[10])
     awake_from: time = Field(examples=["07:00"])
@@ -142,11 +165,19 @@ def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[s
     found = find_unit(connection, who, body.estate, body.unit)
     try:
         made = welfare.add_watch(
-            connection, unit_id=found["id"], resident=body.resident, quiet_hours=body.quiet_hours, awake_from=body.awake_from,
-            awake_to=body.awake_to, consented_at=body.consented_at, actor=who.name,
-        )  # fmt: skip
-    except AlreadyThere:
-        raise Problem(409, "already_watched", "this home is looked after already; end that first") from None
+            connection,
+            unit_id=found["id"],
+            resident=body.resident,
+            quiet_hours=body.quiet_hours,
+            awake_from=body.awake_from,
+            awake_to=body.awake_to,
+            consented_at=body.consented_at,
+            actor=who.name,
+        )
+    except DuplicateKey:
+        raise Problem(
+            409, "already_watched", "this home is looked after already; end that first"
+        ) from None
     if made is None:
         raise Problem(404, "unknown_resident", "no such resident lives in this unit today")
     return {"id": made}

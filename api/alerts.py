@@ -12,17 +12,18 @@ from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Re
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import Db, SeesAlerts, SeesLeads, StepsOnAlerts, look
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework import steps
-from casework.steps import Unknown
+from casework import alert_steps
+from casework.alert_steps import UnknownAlert
 from domain.access import Action, Principal
 from domain.alerting import AlertClass, NotAllowed, Severity
 from domain.ids import ID_PATTERN
-from store import alert_lists, alerts, unit_days
-from store.alert_lists import Wanted
+from store.alerts import alerts, lists
+from store.alerts.lists import AlertFilter
+from store.series import unit_days
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 #: Days before a lead's start that its evidence shows, so that the change can be seen.
 BEFORE_DAYS = 30
 #: Alerts that one bulk step touches at most.
@@ -45,18 +46,43 @@ class StepName(StrEnum):
 
 
 _PLAIN: dict[StepName, Callable[..., int]] = {
-    StepName.ACKNOWLEDGE: steps.acknowledge,
-    StepName.CONFIRM: steps.confirm,
-    StepName.DISMISS: steps.dismiss,
-    StepName.OUT_OF_SERVICE: steps.take_out_of_service,
-    StepName.RESTORE: steps.restore,
+    StepName.ACKNOWLEDGE: alert_steps.acknowledge,
+    StepName.CONFIRM: alert_steps.confirm,
+    StepName.DISMISS: alert_steps.dismiss,
+    StepName.OUT_OF_SERVICE: alert_steps.take_out_of_service,
+    StepName.RESTORE: alert_steps.restore,
 }
 
 _SHOWN = (
-    "id", "estate", "detector", "subject_kind", "subject", "alert_class", "severity", "score", "condition", "acknowledgement",
-    "acknowledged_at", "acknowledged_by", "suppression", "suppressed_because", "assignee", "latched", "review", "drill", "reasons",
-    "evidence", "policy_version", "since_at", "until_at", "occurrences", "raised_at", "last_seen_at", "ended_at", "version",
-)  # fmt: skip
+    "id",
+    "estate",
+    "detector",
+    "subject_kind",
+    "subject",
+    "alert_class",
+    "severity",
+    "score",
+    "condition",
+    "acknowledgement",
+    "acknowledged_at",
+    "acknowledged_by",
+    "suppression",
+    "suppressed_because",
+    "assignee",
+    "latched",
+    "review",
+    "drill",
+    "reasons",
+    "evidence",
+    "policy_version",
+    "since_at",
+    "until_at",
+    "occurrences",
+    "raised_at",
+    "last_seen_at",
+    "ended_at",
+    "version",
+)
 
 
 def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, Any]:
@@ -70,12 +96,14 @@ def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, 
     }
 
 
-class Filter(BaseModel):
+class AlertQuery(BaseModel):
     """Which alerts are meant."""
 
     model_config = ConfigDict(extra="forbid")
     open: bool = True
-    suppressed: bool | None = Field(False, description="true for those held back only, false for those shown only")
+    suppressed: bool | None = Field(
+        False, description="true for those held back only, false for those shown only"
+    )
     alert_class: AlertClass | None = None
     severity: Severity | None = None
     estate: str | None = Field(None, pattern=ID_PATTERN)
@@ -83,22 +111,30 @@ class Filter(BaseModel):
     assignee: str | None = Field(None, max_length=60, pattern=r"^[^\x00]*$")
     unacknowledged: bool = False
 
-    def wanted(self, who: Principal, before: int | None = None) -> Wanted:
+    def wanted(self, who: Principal, before: int | None = None) -> AlertFilter:
         """Make it a question to the store, within a principal's reach."""
-        return Wanted(
-            estates=who.estate_ids, classes=who.classes, open_only=self.open, suppressed=self.suppressed, alert_class=self.alert_class,
-            severity=self.severity, estate=self.estate, detector=self.detector, assignee=self.assignee,
-            unacknowledged=self.unacknowledged, before_id=before,
-        )  # fmt: skip
+        return AlertFilter(
+            estates=who.estate_ids,
+            classes=who.classes,
+            open_only=self.open,
+            suppressed=self.suppressed,
+            alert_class=self.alert_class,
+            severity=self.severity,
+            estate=self.estate,
+            detector=self.detector,
+            assignee=self.assignee,
+            unacknowledged=self.unacknowledged,
+            before_id=before,
+        )
 
 
-class InWords(Filter):
+class AlertLanguageQuery(AlertQuery):
     """Which alerts are meant, and in which language."""
 
     lang: str = Field("zh", pattern="^(zh|en)$")
 
 
-class Page(InWords):
+class AlertPageQuery(AlertLanguageQuery):
     """Which alerts to list, and how many."""
 
     before: int | None = Field(None, ge=1, le=2**62)
@@ -107,10 +143,14 @@ class Page(InWords):
 
 
 @router.get("/alerts", operation_id="listAlerts")
-def list_alerts(request: Request, who: SeesAlerts, connection: Db, page: Annotated[Page, Query()]) -> dict[str, Any]:
+def list_alerts(
+    request: Request, who: SeesAlerts, connection: Db, page: Annotated[AlertPageQuery, Query()]
+) -> dict[str, Any]:
     """List alerts within your reach, newest first; `next` is the `before` of the following page."""
     fold_from = request.app.state.policy.alarms.fold_from if page.fold else None
-    rows = alert_lists.list_alerts(connection, page.wanted(who, page.before), limit=page.limit, fold_from=fold_from)
+    rows = lists.list_alerts(
+        connection, page.wanted(who, page.before), limit=page.limit, fold_from=fold_from
+    )
     return {
         "items": [describe(request, row, page.lang) for row in rows],
         "next": rows[-1]["id"] if len(rows) == page.limit else None,
@@ -118,10 +158,16 @@ def list_alerts(request: Request, who: SeesAlerts, connection: Db, page: Annotat
 
 
 @router.get("/alerts/folds", operation_id="listFolds")
-def list_folds(request: Request, who: SeesAlerts, connection: Db, asked: Annotated[InWords, Query()]) -> dict[str, Any]:
+def list_folds(
+    request: Request, who: SeesAlerts, connection: Db, asked: Annotated[AlertLanguageQuery, Query()]
+) -> dict[str, Any]:
     """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
-    rows = alert_lists.list_folds(connection, asked.wanted(who), request.app.state.policy.alarms.fold_from)
-    return {"items": [{**row, "title": request.app.state.policy.title(row, asked.lang)} for row in rows]}
+    rows = lists.list_folds(
+        connection, asked.wanted(who), request.app.state.policy.alarms.fold_from
+    )
+    return {
+        "items": [{**row, "title": request.app.state.policy.title(row, asked.lang)} for row in rows]
+    }
 
 
 @router.get("/leads", operation_id="listLeads")
@@ -136,7 +182,8 @@ def list_leads(
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
     return {
         "items": [
-            describe(request, row, lang) for row in alert_lists.list_leads(connection, who.estate_ids, estate, visits)
+            describe(request, row, lang)
+            for row in lists.list_leads(connection, who.estate_ids, estate, visits)
         ]
     }
 
@@ -148,7 +195,7 @@ def find(connection: Any, who: Principal, alert_id: int) -> dict[str, Any]:
     """
     row = alerts.get_alert(connection, alert_id, who.estate_ids, who.classes)
     if row is None:
-        raise Unknown(f"alert {alert_id}")
+        raise UnknownAlert(f"alert {alert_id}")
     return row
 
 
@@ -159,12 +206,19 @@ def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[
     zone = ZoneInfo(row["timezone"])
     first = row["since_at"].astimezone(zone).date()
     last = (row["until_at"] or row["last_seen_at"]).astimezone(zone).date() + timedelta(days=7)
-    return unit_days.list_unit_days(connection, row["subject_id"], first - timedelta(days=BEFORE_DAYS), last)
+    return unit_days.list_unit_days(
+        connection, row["subject_id"], first - timedelta(days=BEFORE_DAYS), last
+    )
 
 
 @router.get("/alerts/{alert_id:int}", operation_id="getAlert")
 def get_alert(
-    alert_id: AlertId, request: Request, response: Response, who: SeesAlerts, connection: Db, lang: Language = "zh"
+    alert_id: AlertId,
+    request: Request,
+    response: Response,
+    who: SeesAlerts,
+    connection: Db,
+    lang: Language = "zh",
 ) -> dict[str, Any]:
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
     row = find(connection, who, alert_id)
@@ -175,46 +229,65 @@ def get_alert(
         {
             k: v
             for k, v in day.items()
-            if k in ("day", "water_l", "water_cover", "energy_kwh", "energy_cover", "entries", "faults")
+            if k
+            in ("day", "water_l", "water_cover", "energy_kwh", "energy_cover", "entries", "faults")
         }
         for day in evidence_days(connection, who, row)
     ]
-    return {**describe(request, row, lang), "days": days, "history": alerts.history(connection, alert_id)}
+    return {
+        **describe(request, row, lang),
+        "days": days,
+        "history": alerts.history(connection, alert_id),
+    }
 
 
-class Step(BaseModel):
+class AlertStepRequest(BaseModel):
     """A step on an alert. `hours` and `assignee` are for the steps that need them."""
 
     model_config = ConfigDict(extra="forbid")
-    note: str | None = Field(None, max_length=500, pattern=r"^[^\x00]*$", examples=["called the tenant: in hospital"])
+    note: str | None = Field(
+        None, max_length=500, pattern=r"^[^\x00]*$", examples=["called the tenant: in hospital"]
+    )
     hours: float | None = Field(None, gt=0, le=24 * 7, description="how long an alert is shelved")
     assignee: str | None = Field(
-        None, max_length=60, pattern=r"^[^\x00]*$", description="whom it is assigned to; null for nobody"
+        None,
+        max_length=60,
+        pattern=r"^[^\x00]*$",
+        description="whom it is assigned to; null for nobody",
     )
 
 
-class Bulk(Step):
+class BulkStepRequest(AlertStepRequest):
     """One step on many alerts: by their ids, or all that a filter means."""
 
     step: StepName
-    ids: list[Annotated[int, Field(strict=True, ge=1, le=2**62)]] | None = Field(None, max_length=MAX_BULK)
-    where: Filter | None = None
+    ids: list[Annotated[int, Field(strict=True, ge=1, le=2**62)]] | None = Field(
+        None, max_length=MAX_BULK
+    )
+    where: AlertQuery | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Bulk:
+    def _one_of_both(self) -> BulkStepRequest:
         if (self.ids is None) == (self.where is None):
             raise ValueError("give either `ids` or `where`")
         return self
 
 
-class Remark(BaseModel):
+class CommentRequest(BaseModel):
     """A remark."""
 
     model_config = ConfigDict(extra="forbid")
     text: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")
 
 
-def take_step(connection: Any, who: Principal, name: StepName, alert_id: int, body: Step, version: int | None) -> int:
+def take_step(
+    connection: Any,
+    who: Principal,
+    name: StepName,
+    alert_id: int,
+    body: AlertStepRequest,
+    version: int | None,
+) -> int:
     """Take a person's step on an alert; returns its new version.
 
     Raises: Unknown, NotAllowed, Stale.
@@ -222,38 +295,57 @@ def take_step(connection: Any, who: Principal, name: StepName, alert_id: int, bo
     if name is StepName.SHELVE:
         now = datetime.now(UTC)
         until = now + timedelta(hours=body.hours or 8)
-        return steps.shelve(connection, who, alert_id, until_at=until, now=now, note=body.note, version=version)
+        return alert_steps.shelve(
+            connection, who, alert_id, until_at=until, now=now, note=body.note, version=version
+        )
     if name is StepName.ASSIGN:
-        return steps.assign(connection, who, alert_id, assignee=body.assignee, version=version)
+        return alert_steps.assign(
+            connection, who, alert_id, assignee=body.assignee, version=version
+        )
     return _PLAIN[name](connection, who, alert_id, version=version, note=body.note)
 
 
 @router.post("/alerts/bulk", operation_id="stepOnManyAlerts")
-def bulk(body: Bulk, who: StepsOnAlerts, connection: Db, request: Request, after: BackgroundTasks) -> dict[str, Any]:
+def bulk(
+    body: BulkStepRequest,
+    who: StepsOnAlerts,
+    connection: Db,
+    request: Request,
+    after: BackgroundTasks,
+) -> dict[str, Any]:
     """Take one step on many alerts. Each stands for itself: what could not be done is told with its reason, the rest is done."""
     ids = body.ids
     if ids is None:
         assert body.where is not None
-        rows = alert_lists.list_alerts(connection, body.where.wanted(who), limit=MAX_BULK)
+        rows = lists.list_alerts(connection, body.where.wanted(who), limit=MAX_BULK)
         ids = [row["id"] for row in rows]
     done, refused = [], []
     for alert_id in dict.fromkeys(ids):
         try:
-            done.append({"id": alert_id, "version": take_step(connection, who, body.step, alert_id, body, None)})
-        except Unknown:
-            refused.append({"id": alert_id, "code": "unknown", "problem": "no such alert within your reach"})
+            done.append(
+                {
+                    "id": alert_id,
+                    "version": take_step(connection, who, body.step, alert_id, body, None),
+                }
+            )
+        except UnknownAlert:
+            refused.append(
+                {"id": alert_id, "code": "unknown", "problem": "no such alert within your reach"}
+            )
         except NotAllowed as error:
             refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
-        except alerts.Stale as error:
+        except alerts.StaleVersion as error:
             refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
     after.add_task(request.app.state.hub.look)
     return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
 
 
 @router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
-def comment_alert(alert_id: AlertId, body: Remark, who: StepsOnAlerts, connection: Db) -> dict[str, Any]:
+def comment_alert(
+    alert_id: AlertId, body: CommentRequest, who: StepsOnAlerts, connection: Db
+) -> dict[str, Any]:
     """Add a remark to an alert's record."""
-    steps.comment(connection, who, alert_id, body.text)
+    alert_steps.comment(connection, who, alert_id, body.text)
     return {"id": alert_id}
 
 
@@ -261,7 +353,7 @@ def comment_alert(alert_id: AlertId, body: Remark, who: StepsOnAlerts, connectio
 def step_on_alert(
     alert_id: AlertId,
     step: StepName,
-    body: Step,
+    body: AlertStepRequest,
     response: Response,
     who: StepsOnAlerts,
     connection: Db,
@@ -281,5 +373,7 @@ def _version(if_match: str | None) -> int | None:
         return None
     text = if_match.strip().removeprefix("W/").strip('"')
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise Problem(412, "stale", f"If-Match {if_match[:40]!r} is no version of this alert; read it again")
+        raise Problem(
+            412, "stale", f"If-Match {if_match[:40]!r} is no version of this alert; read it again"
+        )
     return int(text)

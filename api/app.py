@@ -36,14 +36,14 @@ from api import (
     visits,
 )
 from api.clips import ClipPlace
-from api.directory import Directory
 from api.hub import Hub
-from casework.keyring import KeyFile
-from casework.notices.rules import Notices
-from casework.people.policy import PeoplePolicy
-from store.connect import Pool
-from store.live import LiveBus
-from store.rates import Rates
+from api.oidc import OidcProvider
+from notices.rules import NoticeRules
+from privacy.keyring import KeyFile
+from privacy.purposes import PeoplePolicy
+from store.database.connection import Pool
+from store.live.bus import LiveBus
+from store.live.rate_limits import Rates
 
 MAX_BODY = 1024 * 1024
 #: Nothing is loaded from anywhere but us, no script stands in a page, nobody frames us.
@@ -78,15 +78,15 @@ _ROUTERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class SiteSettings:
     """What a site adds to the application."""
 
     cookie_secure: bool = False
     authority_dir: Path | None = None
-    notices: Notices = field(default_factory=Notices)
+    notices: NoticeRules = field(default_factory=NoticeRules)
     keys: KeyFile | None = None
     people: PeoplePolicy = field(default_factory=PeoplePolicy)
-    directory: Directory | None = None
+    directory: OidcProvider | None = None
     #: Where each estate's gateway gives clips.
     clips: dict[str, ClipPlace] = field(default_factory=dict)
     #: Times by which a rate limit is wider; for load tests.
@@ -94,10 +94,14 @@ class Site:
 
 
 def create_app(
-    pool: Pool, bus: LiveBus, policy: Policy, site: Site | None = None, rates: Rates | None = None
+    pool: Pool,
+    bus: LiveBus,
+    policy: Policy,
+    site: SiteSettings | None = None,
+    rates: Rates | None = None,
 ) -> FastAPI:
     """Make the application around a pool, a bus, a policy and a site's own."""
-    hub, own = Hub(bus, pool), site or Site()
+    hub, own = Hub(bus, pool), site or SiteSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -122,11 +126,22 @@ def create_app(
     state.room = asyncio.Semaphore(pool.max_size)
     state.rates, state.slack = rates or Rates(None), own.slack
     state.clips = own.clips
-    state.notices, state.keys, state.people, state.directory = own.notices, own.keys, own.people, own.directory
-    state.cookie_secure, state.authority_dir, state.pages = own.cookie_secure, own.authority_dir, pages.Pages()
+    state.notices, state.keys, state.people, state.directory = (
+        own.notices,
+        own.keys,
+        own.people,
+        own.directory,
+    )
+    state.cookie_secure, state.authority_dir, state.pages = (
+        own.cookie_secure,
+        own.authority_dir,
+        pages.Pages(),
+    )
 
     @app.middleware("http")
-    async def _limits_and_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def _limits_and_headers(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         refused = _unfit(request)
         response = await call_next(request) if refused is None else refused
         for name, value in HEADERS.items():
@@ -143,7 +158,9 @@ def create_app(
     state.routers = [module.router for module in (*_ROUTERS, pages)]
     for router in state.routers:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static")
+    app.mount(
+        "/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static"
+    )
     schema.install(app)
     return app
 
@@ -151,9 +168,13 @@ def create_app(
 def _unfit(request: Request) -> Response | None:
     """Refuse what no route has to see: a NUL, which no text of ours holds, and a body that is too large or does not say how large it is."""
     if "\x00" in request.url.path or "%00" in request.url.query:
-        return problems.problem(422, "invalid_input", "there is a NUL in the path or the query", request)
+        return problems.problem(
+            422, "invalid_input", "there is a NUL in the path or the query", request
+        )
     length = request.headers.get("content-length")
-    if length is None and (request.method in ("POST", "PUT", "PATCH") or "transfer-encoding" in request.headers):
+    if length is None and (
+        request.method in ("POST", "PUT", "PATCH") or "transfer-encoding" in request.headers
+    ):
         return problems.problem(411, "no_length", "send a Content-Length", request)
     if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 16):
         return problems.problem(411, "no_length", "Content-Length is a number", request)

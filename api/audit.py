@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from api.access import Db, SeesAudit, look
 from api.problems import Problem
-from store import audit, scope
+from store.access import audit, scope
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
@@ -34,7 +34,7 @@ def list_audit(
     """
     hub = request.app.state.hub
     hub.place()
-    search = audit.Search(
+    search = audit.AuditFilter(
         actor=actor,
         action=action,
         subject=subject,
@@ -43,7 +43,10 @@ def list_audit(
     )
     rows = audit.list_entries(connection, who, search)
     hidden = frozenset[str]() if who.everywhere else frozenset({"seq", "hash"})
-    items = [{"id": hub.word(row["seq"]), **{name: row[name] for name in row if name not in hidden}} for row in rows]
+    items = [
+        {"id": hub.word(row["seq"]), **{name: row[name] for name in row if name not in hidden}}
+        for row in rows
+    ]
     return {"items": items, "next": items[-1]["id"] if len(rows) == limit else None}
 
 
@@ -52,7 +55,9 @@ def integrity(who: SeesAudit, connection: Db) -> dict[str, Any]:
     """Say what the last nightly check found: the head it saw, and where the chain is broken, if it is."""
     if not who.everywhere:
         raise Problem(
-            403, "reach", "the chain is the whole site's; who reaches only a part of it sees entries, and no head"
+            403,
+            "reach",
+            "the chain is the whole site's; who reaches only a part of it sees entries, and no head",
         )
     return {"last_check": audit.last_check(connection)}
 
@@ -61,7 +66,9 @@ def integrity(who: SeesAudit, connection: Db) -> dict[str, Any]:
 def export(request: Request, who: SeesAudit) -> StreamingResponse:
     """Fetch the whole chain as JSON lines, for `anju audit verify FILE` or any check elsewhere: SHA-256 of prev, number|estate|entry."""
     if not who.everywhere:
-        raise Problem(403, "reach", "a chain is checked whole; only who reaches everything is given it")
+        raise Problem(
+            403, "reach", "a chain is checked whole; only who reaches everything is given it"
+        )
     look(request)
     pool = request.app.state.pool
 

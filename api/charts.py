@@ -61,7 +61,9 @@ class Chart:
     height: int = HEIGHT
 
 
-def evidence_chart(row: dict[str, Any], days: list[dict[str, Any]], names: dict[str, str]) -> Chart | None:
+def evidence_chart(
+    row: dict[str, Any], days: list[dict[str, Any]], names: dict[str, str]
+) -> Chart | None:
     """Lay out the days behind an alert; None where there are none."""
     if not days:
         return None
@@ -76,7 +78,10 @@ def evidence_chart(row: dict[str, Any], days: list[dict[str, Any]], names: dict[
     by_day = {day["day"]: day for day in days}
     strips = [
         _strip(by_day, first, count, step, value, cover, f"{names[value]}", uom)
-        for value, cover, uom in (("water_l", "water_cover", "L"), ("energy_kwh", "energy_cover", "kWh"))
+        for value, cover, uom in (
+            ("water_l", "water_cover", "L"),
+            ("energy_kwh", "energy_cover", "kWh"),
+        )
         if any(day[value] is not None for day in days)
     ]
     return Chart(
@@ -105,7 +110,11 @@ def _strip(
     for i in range(count):
         day = by_day.get(first + timedelta(days=i))
         known = day is not None and day[value] is not None and day[cover] >= _COVERED
-        height = min(1.0, day[value] / top) * (HEIGHT - 2 * PAD) if known and day is not None else HEIGHT - 2 * PAD
+        height = (
+            min(1.0, day[value] / top) * (HEIGHT - 2 * PAD)
+            if known and day is not None
+            else HEIGHT - 2 * PAD
+        )
         amount = f"{day[value]:.1f} {uom}" if known and day is not None else "?"
         bars.append(
             Bar(

@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request
 
 from api.access import Db, StepsOnAlerts, about
 from api.alerts import AlertId, find
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 
 
 class BadClipPlaces(Exception):
@@ -40,7 +40,10 @@ def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
     if path is None:
         return {}
     try:
-        places = {estate: ClipPlace(**entry) for estate, entry in tomllib.loads(path.read_text("utf-8")).items()}
+        places = {
+            estate: ClipPlace(**entry)
+            for estate, entry in tomllib.loads(path.read_text("utf-8")).items()
+        }
     except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
         raise BadClipPlaces(f"{path.name}: {error}; write [estate], url and key") from None
     for estate, place in places.items():
@@ -56,11 +59,17 @@ def clip_of(row: dict[str, Any]) -> tuple[str, str] | None:
     evidence = row["evidence"] if isinstance(row["evidence"], dict) else {}
     data, device = evidence.get("data"), evidence.get("device")
     clip = data.get("clip") if isinstance(data, dict) else None
-    return (device, clip) if isinstance(device, str) and isinstance(clip, str) and CLIP.fullmatch(clip) else None
+    return (
+        (device, clip)
+        if isinstance(device, str) and isinstance(clip, str) and CLIP.fullmatch(clip)
+        else None
+    )
 
 
 @router.post("/alerts/{alert_id}/clip", operation_id="askClip")
-def ask_clip(alert_id: AlertId, request: Request, who: StepsOnAlerts, connection: Db) -> dict[str, Any]:
+def ask_clip(
+    alert_id: AlertId, request: Request, who: StepsOnAlerts, connection: Db
+) -> dict[str, Any]:
     """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
     row = find(connection, who, alert_id)
     found = clip_of(row)
@@ -70,7 +79,9 @@ def ask_clip(alert_id: AlertId, request: Request, who: StepsOnAlerts, connection
     place: ClipPlace | None = request.app.state.clips.get(row["estate"])
     if place is None:
         raise Problem(
-            409, "no_place", f"where the clips of {row['estate']!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)"
+            409,
+            "no_place",
+            f"where the clips of {row['estate']!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
         )
     until = int(time.time()) + LIFE_S
     about(
@@ -82,6 +93,12 @@ def ask_clip(alert_id: AlertId, request: Request, who: StepsOnAlerts, connection
 
     def link(ending: str) -> str:
         signature = sign(place.key.encode(), f"{row['estate']}/{device}/{clip}.{ending}", until)
-        return f"{place.url.rstrip('/')}/clips/{device}/{clip}.{ending}?until={until}&sig={signature}"
+        return (
+            f"{place.url.rstrip('/')}/clips/{device}/{clip}.{ending}?until={until}&sig={signature}"
+        )
 
-    return {"still": link("jpg"), "clip": link("webp"), "expires_at": datetime.fromtimestamp(until, UTC)}
+    return {
+        "still": link("jpg"),
+        "clip": link("webp"),
+        "expires_at": datetime.fromtimestamp(until, UTC),
+    }

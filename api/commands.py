@@ -9,18 +9,18 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from api.access import Db, GivesCommands, SeesCommands
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import COMMANDS_OF
 from domain.ids import ID_PATTERN
 from domain.wire import CommandKind
-from store import commands
+from store.gateways import commands
 
-router = APIRouter(prefix="/api/v1", tags=["commands"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["commands"], route_class=IdempotentRoute)
 Code = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
-class Order(BaseModel):
+class CommandRequest(BaseModel):
     """What is asked of a device. `to` is open or close for a valve; `reason` is kept with the audit id."""
 
     command: Literal[CommandKind.VALVE, CommandKind.DOOR]
@@ -30,8 +30,12 @@ class Order(BaseModel):
     expires_in_s: int = Field(60, ge=5, le=3600)
 
 
-@router.post("/estates/{estate}/devices/{device}/commands", operation_id="commandDevice", status_code=202)
-def give(estate: Code, device: Code, body: Order, who: GivesCommands, connection: Db) -> dict[str, Any]:
+@router.post(
+    "/estates/{estate}/devices/{device}/commands", operation_id="commandDevice", status_code=202
+)
+def give(
+    estate: Code, device: Code, body: CommandRequest, who: GivesCommands, connection: Db
+) -> dict[str, Any]:
     """Give a command; it is carried out at most once, until it expires. The answer names the audit id to ask for."""
     if body.command not in COMMANDS_OF.get(who.role, frozenset()):
         raise Problem(403, "role", f"the role {who.role} gives no {body.command} command")
@@ -43,13 +47,23 @@ def give(estate: Code, device: Code, body: Order, who: GivesCommands, connection
     if body.command == CommandKind.DOOR and found["kind"] != "door":
         raise Problem(422, "argument", f"device {device!r} is a {found['kind']}, not a door")
     if found["gateway_id"] is None:
-        raise Problem(409, "no_gateway", f"no gateway speaks for device {device!r}; name one in the register")
+        raise Problem(
+            409, "no_gateway", f"no gateway speaks for device {device!r}; name one in the register"
+        )
     code = commands.new_code()
-    argument: dict[str, Any] = {"door": body.door} if body.command == CommandKind.DOOR else {"to": body.to}
+    argument: dict[str, Any] = (
+        {"door": body.door} if body.command == CommandKind.DOOR else {"to": body.to}
+    )
     commands.issue(
-        connection, code=code, device_id=found["id"], kind=body.command, argument=argument, issued_by=who.name,
-        reason=body.reason, expires_at=datetime.now(UTC) + timedelta(seconds=body.expires_in_s),
-    )  # fmt: skip
+        connection,
+        code=code,
+        device_id=found["id"],
+        kind=body.command,
+        argument=argument,
+        issued_by=who.name,
+        reason=body.reason,
+        expires_at=datetime.now(UTC) + timedelta(seconds=body.expires_in_s),
+    )
     return {"id": code, "href": f"/api/v1/commands/{code}"}
 
 
@@ -62,11 +76,16 @@ def list_commands(
 ) -> dict[str, Any]:
     """List commands within your reach, newest first; lists of who may pass show their size only."""
     rows = commands.list_commands(connection, who.estate_ids, limit, before)
-    return {"items": [_shown(row) for row in rows], "next": rows[-1]["id"] if len(rows) == limit else None}
+    return {
+        "items": [_shown(row) for row in rows],
+        "next": rows[-1]["id"] if len(rows) == limit else None,
+    }
 
 
 @router.get("/commands/{code}", operation_id="getCommand")
-def get(code: Annotated[str, Path(pattern=ID_PATTERN)], who: SeesCommands, connection: Db) -> dict[str, Any]:
+def get(
+    code: Annotated[str, Path(pattern=ID_PATTERN)], who: SeesCommands, connection: Db
+) -> dict[str, Any]:
     """Tell what became of a command."""
     row = commands.get_command(connection, who.estate_ids, code)
     if row is None:

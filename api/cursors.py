@@ -15,7 +15,7 @@ class Cursors:
     """Turns places into words and back."""
 
     def __init__(self, secret: bytes) -> None:
-        self._cipher = Cipher(algorithms.AES(secret[:32]), modes.ECB())  # noqa: S305  one block, never repeated data of anybody's
+        self._cipher = Cipher(algorithms.AES(secret[:32]), modes.ECB())  # noqa: S305
 
     def word(self, place: int) -> str:
         """Return the word for a place."""

@@ -9,14 +9,17 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Query, Request
 
 from api.access import Db, SeesDevices, SeesPlaces, SeesUnits, look
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Action
 from domain.ids import ID_PATTERN, POINT_PATTERN
 from domain.measures import MEASURES
-from store import findings, latest, places, unit_days
+from store.analytics import findings
+from store.ingest import latest
+from store.register import places
+from store.series import unit_days
 
-router = APIRouter(prefix="/api/v1/estates", tags=["estates"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1/estates", tags=["estates"], route_class=IdempotentRoute)
 Code = Annotated[str, Path(pattern=ID_PATTERN, examples=["qingnian"])]
 Limit = Annotated[int, Query(ge=1, le=500)]
 #: The longest span of readings and of facts that one answer holds.
@@ -42,11 +45,15 @@ def find_unit(connection: Any, who: Any, estate: str, unit: str) -> dict[str, An
     """
     found = places.find_unit(connection, who.estate_ids, estate, unit)
     if found is None:
-        raise Problem(404, "unknown_unit", f"no unit {unit!r} at an estate {estate!r} within your reach")
+        raise Problem(
+            404, "unknown_unit", f"no unit {unit!r} at an estate {estate!r} within your reach"
+        )
     return found
 
 
-def look_at_unit(request: Request, connection: Any, who: Any, estate: str, unit: str) -> dict[str, Any]:
+def look_at_unit(
+    request: Request, connection: Any, who: Any, estate: str, unit: str
+) -> dict[str, Any]:
     """Find a unit within reach to look at what is used in it, and put that look on record: it tells when a home is empty.
 
     Raises: Problem.
@@ -102,7 +109,9 @@ def list_units(
 
 
 @router.get("/{estate}/units/{unit}", operation_id="getUnit")
-def get_unit(estate: Code, unit: Code, who: SeesUnits, connection: Db, request: Request) -> dict[str, Any]:
+def get_unit(
+    estate: Code, unit: Code, who: SeesUnits, connection: Db, request: Request
+) -> dict[str, Any]:
     """Read a unit, with what could not be judged of it and why."""
     row = look_at_unit(request, connection, who, estate, unit)
     return {
@@ -132,9 +141,13 @@ def list_readings(
     low = since or high - timedelta(days=7)
     for name, at in (("since", low), ("until", high)):
         if at.tzinfo is None:
-            raise Problem(422, "no_offset", f"{name}: give an offset, as in 2026-03-31T00:00:00+08:00")
+            raise Problem(
+                422, "no_offset", f"{name}: give an offset, as in 2026-03-31T00:00:00+08:00"
+            )
     if not timedelta(0) < high - low <= timedelta(days=MAX_READING_DAYS):
-        raise Problem(422, "bad_span", f"until must lie after since, at most {MAX_READING_DAYS} days")
+        raise Problem(
+            422, "bad_span", f"until must lie after since, at most {MAX_READING_DAYS} days"
+        )
     items = places.unit_readings(connection, row["id"], point, low, high, limit)
     measure = MEASURES.get(point)
     return {
@@ -146,7 +159,9 @@ def list_readings(
 
 
 @router.get("/{estate}/units/{unit}/latest", operation_id="listLatest")
-def list_latest(estate: Code, unit: Code, who: SeesUnits, connection: Db, request: Request) -> dict[str, Any]:
+def list_latest(
+    estate: Code, unit: Code, who: SeesUnits, connection: Db, request: Request
+) -> dict[str, Any]:
     """Read the newest value of every point of a unit's devices; what came late or again never replaces a newer one."""
     row = look_at_unit(request, connection, who, estate, unit)
     return {"items": latest.list_of_unit(connection, row["id"])}
@@ -167,6 +182,8 @@ def list_days(
     end = last or datetime.now(ZoneInfo(row["timezone"])).date()
     start = first or end - timedelta(days=30)
     if not 0 <= (end - start).days <= MAX_FACT_DAYS:
-        raise Problem(422, "bad_span", f"last must not lie before first, at most {MAX_FACT_DAYS} days")
+        raise Problem(
+            422, "bad_span", f"last must not lie before first, at most {MAX_FACT_DAYS} days"
+        )
     days = unit_days.list_unit_days(connection, row["id"], start, end)
     return {"items": [{k: v for k, v in day.items() if k not in _HIDDEN} for day in days]}

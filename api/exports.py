@@ -18,17 +18,19 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Db, Exports, about, count, source_of
-from api.alerts import Filter
+from api.alerts import AlertQuery
 from api.estates import find_estate
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework import sheets
+from casework import csv_export
 from domain.access import Action, Principal
 from domain.ids import ID_PATTERN
-from store import alert_lists, exports, scope, visits
-from store.connect import Connection
+from store.access import exports, scope
+from store.alerts import lists
+from store.casework import visits
+from store.database.connection import Connection
 
-router = APIRouter(prefix="/api/v1/exports", tags=["exports"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"], route_class=IdempotentRoute)
 #: Files a day of one log-in, rows of one file, and seconds that an address holds.
 PER_DAY, MOST_ROWS, SIGNED_S = 20, 50_000, 900
 _ALERTS = (
@@ -44,30 +46,50 @@ _ALERTS = (
     "ended_at",
     "occurrences",
 )
-_VISITS = ("id", "code", "estate", "unit", "reason", "visited_on", "outcome", "kind", "began_on", "recorded_by")
+_VISITS = (
+    "id",
+    "code",
+    "estate",
+    "unit",
+    "reason",
+    "visited_on",
+    "outcome",
+    "kind",
+    "began_on",
+    "recorded_by",
+)
 _OCCUPANCY = ("estate", "building", "homes", "let", "unoccupied_leads")
 
 
-class Wish(BaseModel):
+class ExportRequest(BaseModel):
     """What to put into a file. `occupancy` counts homes by building, no cell of fewer than policy's least."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"kind": "occupancy", "estate": "qingnian"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"kind": "occupancy", "estate": "qingnian"}]},
     )
     kind: Literal["alerts", "visits", "occupancy"]
     estate: str | None = Field(None, pattern=ID_PATTERN)
 
 
 @router.post("", operation_id="makeExport", status_code=201)
-def make(body: Wish, request: Request, who: Exports, connection: Db) -> dict[str, Any]:
+def make(body: ExportRequest, request: Request, who: Exports, connection: Db) -> dict[str, Any]:
     """Make a file; `href` fetches it, without a log-in, for a quarter of an hour."""
     count(request, f"export:{who.user_id}", PER_DAY, 86_400)
     found = find_estate(connection, who, body.estate) if body.estate else None
-    columns, rows = _rows(connection, request, who, body.kind, (found["id"],) if found else who.estate_ids)
+    columns, rows = _rows(
+        connection, request, who, body.kind, (found["id"],) if found else who.estate_ids
+    )
     name = f"anju-{body.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.csv"
     secret = secrets.token_bytes(32)
     made = exports.save_export(
-        connection, who.user_id, body.kind, name, secret, sheets.to_csv(columns, rows), len(rows)
+        connection,
+        who.user_id,
+        body.kind,
+        name,
+        secret,
+        csv_export.to_csv(columns, rows),
+        len(rows),
     )
     about(
         request,
@@ -77,25 +99,27 @@ def make(body: Wish, request: Request, who: Exports, connection: Db) -> dict[str
     until = int(time.time()) + SIGNED_S
     signed = _sign(secret, made, who.user_id, until)
     return {
-        "id": made, "name": name, "rows": len(rows),
+        "id": made,
+        "name": name,
+        "rows": len(rows),
         "href": f"/api/v1/exports/{made}/file?owner={who.user_id}&until={until}&signature={signed}",
-    }  # fmt: skip
+    }
 
 
 def _rows(
     connection: Connection, request: Request, who: Principal, kind: str, estates: tuple[int, ...]
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     if kind == "alerts":
-        wanted = Filter.model_validate({"open": False, "suppressed": None}).wanted(who)
-        chosen = alert_lists.within(wanted, estates)
-        return _ALERTS, alert_lists.list_alerts(connection, chosen, limit=MOST_ROWS)
+        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).wanted(who)
+        chosen = lists.within(wanted, estates)
+        return _ALERTS, lists.list_alerts(connection, chosen, limit=MOST_ROWS)
     if not who.may(Action.SEE_LEADS):
         raise Problem(403, "role", f"the role {who.role} may not {Action.SEE_LEADS}")
     if kind == "visits":
         return _VISITS, visits.list_visits(connection, estates, limit=MOST_ROWS)
     least = request.app.state.people.least_homes
     counted = exports.occupancy(connection, estates)
-    return _OCCUPANCY, sheets.suppress(
+    return _OCCUPANCY, csv_export.suppress(
         counted, group="estate", size="homes", counts=("let", "unoccupied_leads"), least=least
     )
 
@@ -114,7 +138,9 @@ def fetch(
     refused = Problem(404, "unknown_export", "no such file, or its address is over; make it anew")
     scope.enter_owner(connection, owner)
     found = exports.find_export(connection, export_id, owner) if until >= time.time() else None
-    if found is None or not hmac.compare_digest(signature, _sign(bytes(found["secret"]), export_id, owner, until)):
+    if found is None or not hmac.compare_digest(
+        signature, _sign(bytes(found["secret"]), export_id, owner, until)
+    ):
         raise refused
     return Response(
         bytes(found["content"]),

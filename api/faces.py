@@ -13,20 +13,22 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.access import Db, KeepsConsents, KeepsPeople, SeesConsents, about, look, ring_of
 from api.estates import Code, find_estate
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework.people import faces as law
-from store import faces
-from store.connect import Connection
+from privacy import faces as law
+from store.database.connection import Connection
+from store.people import faces
 
-router = APIRouter(prefix="/api/v1", tags=["faces"], route_class=OnceRoute)
-ConsentCode = Annotated[str, Path(pattern=r"^k-[a-z0-9]{8,40}$", examples=["k-0123456789abcdef0123"])]
+router = APIRouter(prefix="/api/v1", tags=["faces"], route_class=IdempotentRoute)
+ConsentCode = Annotated[
+    str, Path(pattern=r"^k-[a-z0-9]{8,40}$", examples=["k-0123456789abcdef0123"])
+]
 Text = Annotated[str, Field(min_length=4, max_length=200, pattern=r"^[^\x00]*$")]
 Sum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _HIDDEN = ("id", "estate_id")
 
 
-class Consent(BaseModel):
+class ConsentRequest(BaseModel):
     """A person's consent to their face being compared at their own entrance; `text_sha256` is of the text that was shown and signed."""
 
     model_config = ConfigDict(
@@ -34,12 +36,18 @@ class Consent(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "person": "r-1024", "text_version": "2026-01", "text_sha256": "0" * 64, "assessment": "PIA-2026-001", "other_way": "card",
-                    "under_14": False, "given_at": "2026-11-20T10:00:00+08:00", "holds_to": "2027-11-19",
+                    "person": "r-1024",
+                    "text_version": "2026-01",
+                    "text_sha256": "0" * 64,
+                    "assessment": "PIA-2026-001",
+                    "other_way": "card",
+                    "under_14": False,
+                    "given_at": "2026-11-20T10:00:00+08:00",
+                    "holds_to": "2027-11-19",
                 }
             ]
         },
-    )  # fmt: skip
+    )
     person: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00/]+$")
     text_version: str = Field(min_length=1, max_length=40, pattern=r"^[^\x00]*$")
     text_sha256: Sum
@@ -53,12 +61,16 @@ class Consent(BaseModel):
 
 
 @router.post("/estates/{estate}/face-consents", operation_id="recordFaceConsent", status_code=201)
-def record(estate: Code, body: Consent, request: Request, who: KeepsConsents, connection: Db) -> dict[str, Any]:
+def record(
+    estate: Code, body: ConsentRequest, request: Request, who: KeepsConsents, connection: Db
+) -> dict[str, Any]:
     """Record a consent. 422 where the law's conditions are not met, with what is missing."""
     found, now = find_estate(connection, who, estate), datetime.now(UTC)
     try:
-        code = law.record(connection, found["id"], body.model_dump(), actor=who.name, now=now, today=now.date())
-    except law.Refused as error:
+        code = law.record(
+            connection, found["id"], body.model_dump(), actor=who.name, now=now, today=now.date()
+        )
+    except law.FaceRequestRefused as error:
         raise Problem(422, "consent", str(error)) from None
     about(request, subject=f"consent:{code}", estate_id=found["id"], purpose="entrance")
     return {"code": code, "href": f"/api/v1/face-consents/{code}"}
@@ -76,35 +88,54 @@ def list_consents(
     """List an estate's consents as they were recorded, with people's codes; that somebody looked is on record."""
     found = find_estate(connection, who, estate)
     rows = faces.list_consents(connection, found["id"], after, limit)
-    look(request, subject=f"face-consents:{estate}", estate_id=found["id"], detail={"after": after, "shown": len(rows)})
+    look(
+        request,
+        subject=f"face-consents:{estate}",
+        estate_id=found["id"],
+        detail={"after": after, "shown": len(rows)},
+    )
     items = [{name: value for name, value in row.items() if name not in _HIDDEN} for row in rows]
     return {"items": items, "next": rows[-1]["code"] if len(rows) == limit else None}
 
 
 @router.get("/face-consents/{consent}", operation_id="getFaceConsent")
-def get(consent: ConsentCode, request: Request, who: SeesConsents, connection: Db) -> dict[str, Any]:
+def get(
+    consent: ConsentCode, request: Request, who: SeesConsents, connection: Db
+) -> dict[str, Any]:
     """Tell a consent's state, and of every gateway before its doors whether it holds something, and since when it has said that it does not."""
     found = _find(connection, who, consent)
     look(request, subject=f"consent:{consent}", estate_id=found["estate_id"])
     gateways = faces.proofs(connection, found["id"])
     shown = {name: value for name, value in found.items() if name not in _HIDDEN}
-    return {**shown, "state": law.state_of(found, gateways, datetime.now(UTC).date()), "gateways": gateways}
+    return {
+        **shown,
+        "state": law.state_of(found, gateways, datetime.now(UTC).date()),
+        "gateways": gateways,
+    }
 
 
-class Why(BaseModel):
+class FaceReason(BaseModel):
     """Why a consent ends; "the person asks" is enough."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "the person asks"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "the person asks"}]}
+    )
     reason: Text
 
 
-@router.post("/face-consents/{consent}/withdrawal", operation_id="withdrawFaceConsent", status_code=202)
-def withdraw(consent: ConsentCode, body: Why, request: Request, who: KeepsConsents, connection: Db) -> dict[str, Any]:
+@router.post(
+    "/face-consents/{consent}/withdrawal", operation_id="withdrawFaceConsent", status_code=202
+)
+def withdraw(
+    consent: ConsentCode, body: FaceReason, request: Request, who: KeepsConsents, connection: Db
+) -> dict[str, Any]:
     """End a consent: every gateway destroys key and template within a minute of being on line, and says so; ask `href` for the proof."""
     found = _find(connection, who, consent)
     if not law.withdraw(connection, ring_of(request), consent, actor=who.name, why=body.reason):
         raise Problem(409, "ended", f"consent {consent} has ended already")
-    about(request, subject=f"consent:{consent}", estate_id=found["estate_id"], reference=body.reason)
+    about(
+        request, subject=f"consent:{consent}", estate_id=found["estate_id"], reference=body.reason
+    )
     return {"href": f"/api/v1/face-consents/{consent}"}
 
 
@@ -123,12 +154,16 @@ class Assessment(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "code": "PIA-2026-001", "title": "Faces at entrances", "done_on": "2026-10-01", "review_by": "2027-10-01",
-                    "approved_by": "the privacy officer", "document_sha256": "0" * 64,
+                    "code": "PIA-2026-001",
+                    "title": "Faces at entrances",
+                    "done_on": "2026-10-01",
+                    "review_by": "2027-10-01",
+                    "approved_by": "the privacy officer",
+                    "document_sha256": "0" * 64,
                 }
             ]
         },
-    )  # fmt: skip
+    )
     code: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{3,39}$")
     title: Text
     done_on: date
@@ -145,7 +180,9 @@ def file_assessment(
     found = find_estate(connection, who, estate)
     if body.review_by <= body.done_on:
         raise Problem(422, "review_by", "the review lies after the day on which it was done")
-    if not faces.add_assessment(connection, {**body.model_dump(), "estate_id": found["id"], "made_by": who.name}):
+    if not faces.add_assessment(
+        connection, {**body.model_dump(), "estate_id": found["id"], "made_by": who.name}
+    ):
         raise Problem(409, "taken", f"an assessment {body.code!r} is on file already")
     about(request, subject=f"assessment:{body.code}", estate_id=found["id"])
     return {"code": body.code}
@@ -162,7 +199,9 @@ def count_faces(who: KeepsPeople, connection: Db) -> dict[str, Any]:
     """Tell how many distinct people's faces are stored, the lines, and the filing that is due or done. For whoever reaches the whole site."""
     subjects = faces.count_subjects(connection) if who.everywhere else None
     if subjects is None:
-        raise Problem(403, "reach", "the count is the whole site's: it needs a reach over everything")
+        raise Problem(
+            403, "reach", "the count is the whole site's: it needs a reach over everything"
+        )
     return {
         "subjects": subjects,
         "warn_at": law.WARN_AT,
@@ -175,7 +214,8 @@ class Filed(BaseModel):
     """When and under what number it was filed."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"filed_on": "2026-11-20", "reference": "2026-0042"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"filed_on": "2026-11-20", "reference": "2026-0042"}]},
     )
     filed_on: date
     reference: Text

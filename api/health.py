@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.access import Db
-from store import health
+from store.database import health
 
 router = APIRouter(tags=["health"])
 

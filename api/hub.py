@@ -11,9 +11,10 @@ from typing import Any
 import structlog
 
 from api.cursors import Cursors
-from store import alert_lists, scope
-from store.connect import Pool, PoolTimeout, Unavailable
-from store.live import ALERTS_CHANNEL, LiveBus
+from store.access import scope
+from store.alerts import lists
+from store.database.connection import Pool, PoolTimeout, Unavailable
+from store.live.bus import ALERTS_CHANNEL, LiveBus
 
 log = structlog.get_logger()
 #: Changes that are kept for streams that are slow.
@@ -46,7 +47,9 @@ class Gaps:
         high = max(seen, default=after)
         found = set(seen)
         self.open |= {
-            number: (now, None) for number in range(max(after + 1, high - self.MOST), high) if number not in found
+            number: (now, None)
+            for number in range(max(after + 1, high - self.MOST), high)
+            if number not in found
         }
         return max(after, high)
 
@@ -120,15 +123,17 @@ class Hub:
                 with self._pool.connection() as connection:
                     scope.enter_everywhere(connection)
                     if self.cursors is None:
-                        self.cursors = Cursors(alert_lists.cursor_secret(connection))
+                        self.cursors = Cursors(lists.cursor_secret(connection))
                     if self._high is None:
-                        self._high = self._known_safe = self.safe = alert_lists.last_change(connection)
-                    found = alert_lists.look_at_changes(connection, self._high, sorted(self._gaps.open))
+                        self._high = self._known_safe = self.safe = lists.last_change(connection)
+                    found = lists.look_at_changes(connection, self._high, sorted(self._gaps.open))
             except (*Unavailable, PoolTimeout) as error:
                 log.warning("database_away", error=str(error).strip()[:200])
                 return
             seen = [row["seq"] for row in found.rows]
-            self._high = self._gaps.note(self._high, seen, found.oldest_xid, found.next_xid, time.monotonic())
+            self._high = self._gaps.note(
+                self._high, seen, found.oldest_xid, found.next_xid, time.monotonic()
+            )
             before, self._known_safe = self._known_safe, self._gaps.safe(self._high)
             for n, row in enumerate(found.rows, 1):
                 row["safe"] = self._known_safe if n == len(found.rows) else before

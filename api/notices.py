@@ -9,16 +9,16 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Db, Own, SeesChannels
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework.notices.channels import http
-from casework.notices.channels.contract import Failed
-from casework.notices.channels.push import public_key
-from casework.notices.rules import Push
 from domain.access import Principal
-from store import deliveries, push
+from notices.channels import http
+from notices.channels.contract import DeliveryFailed
+from notices.channels.push import public_key
+from notices.rules import PushSettings
+from store.notices import deliveries, push_subscriptions
 
-router = APIRouter(prefix="/api/v1", tags=["notices"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["notices"], route_class=IdempotentRoute)
 Base64Url = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+=*$", max_length=200)]
 
 
@@ -51,9 +51,9 @@ class Endpoint(BaseModel):
     endpoint: str = Field(max_length=1000, pattern=r"^[^\x00]*$")
 
 
-def _channel(request: Request, who: Principal) -> Push | None:
+def _channel(request: Request, who: Principal) -> PushSettings | None:
     channels = request.app.state.notices.channels.values()
-    return next((c for c in channels if isinstance(c, Push) and c.role is who.role), None)
+    return next((c for c in channels if isinstance(c, PushSettings) and c.role is who.role), None)
 
 
 @router.get("/push/key", operation_id="getPushKey")
@@ -71,12 +71,12 @@ def subscribe(body: Subscription, request: Request, who: Own, connection: Db) ->
         raise Problem(404, "no_push", f"this site has no push channel for the role {who.role}")
     try:
         http.resolve(body.endpoint, allow_private=channel.allow_private)
-    except Failed as error:
+    except DeliveryFailed as error:
         raise Problem(422, "bad_endpoint", str(error)) from None
-    push.subscribe(connection, who.user_id, body.endpoint, body.keys.model_dump())
+    push_subscriptions.subscribe(connection, who.user_id, body.endpoint, body.keys.model_dump())
 
 
 @router.delete("/push/subscriptions", operation_id="unsubscribe", status_code=204)
 def unsubscribe(body: Endpoint, who: Own, connection: Db) -> None:
     """Tell this browser no more."""
-    push.unsubscribe(connection, who.user_id, body.endpoint)
+    push_subscriptions.unsubscribe(connection, who.user_id, body.endpoint)

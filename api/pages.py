@@ -19,8 +19,10 @@ from api.problems import Problem
 from api.session import change_password, log_in, set_cookie
 from domain.access import Principal
 from domain.alerting import AlertClass
-from store import alert_lists, places, scope, sessions, suppressions, users
-from store.alert_lists import Wanted
+from store.access import scope, sessions, users
+from store.alerts import lists, suppressions
+from store.alerts.lists import AlertFilter
+from store.register import places
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "anju_lang"
@@ -35,14 +37,22 @@ class Pages:
 
     def __init__(self) -> None:
         self._templates = Environment(
-            loader=PackageLoader("console"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+            loader=PackageLoader("console"),
+            autoescape=select_autoescape(),
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
         locale = files("console").joinpath("locale")
-        self.words = {lang: tomllib.loads(locale.joinpath(f"{lang}.toml").read_text("utf-8")) for lang in ("zh", "en")}
+        self.words = {
+            lang: tomllib.loads(locale.joinpath(f"{lang}.toml").read_text("utf-8"))
+            for lang in ("zh", "en")
+        }
 
     def render(self, name: str, language: str, **values: Any) -> str:
         """Render a template in a language."""
-        return self._templates.get_template(name).render(t=self.words[language], lang=language, **values)
+        return self._templates.get_template(name).render(
+            t=self.words[language], lang=language, **values
+        )
 
 
 def language_of(request: Request) -> str:
@@ -54,13 +64,24 @@ def language_of(request: Request) -> str:
 
 
 def card(
-    request: Request, connection: Any, who: Principal, row: dict[str, Any], language: str, *, drawn: bool = True
+    request: Request,
+    connection: Any,
+    who: Principal,
+    row: dict[str, Any],
+    language: str,
+    *,
+    drawn: bool = True,
 ) -> dict[str, Any]:
     """Gather what one alert's card shows, with its days drawn or without."""
     pages: Pages = request.app.state.pages
     days = evidence_days(connection, who, row) if drawn else []
     chart = evidence_chart(row, days, pages.words[language]["chart"])
-    return {"row": row, "said": describe(request, row, language), "chart": chart, "clip": clip_of(row) is not None}
+    return {
+        "row": row,
+        "said": describe(request, row, language),
+        "chart": chart,
+        "clip": clip_of(row) is not None,
+    }
 
 
 #: The live page's groups, and the classes that each shows.
@@ -73,19 +94,24 @@ GROUPS: dict[str, frozenset[str]] = {
 }
 
 
-def group(request: Request, connection: Any, who: Principal, name: str, language: str) -> dict[str, Any]:
+def group(
+    request: Request, connection: Any, who: Principal, name: str, language: str
+) -> dict[str, Any]:
     """Gather what one group shows: its folds, and a card for each alert that stands for itself."""
     policy, shown = request.app.state.policy, GROUPS[name] & who.classes
-    wanted, fold_from = Wanted(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
+    wanted, fold_from = AlertFilter(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
     if name == "leads":
-        rows, folds = alert_lists.list_leads(connection, who.estate_ids, None, CARDS), []
+        rows, folds = lists.list_leads(connection, who.estate_ids, None, CARDS), []
     else:
-        rows = alert_lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
-        folds = alert_lists.list_folds(connection, wanted, fold_from)
+        rows = lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
+        folds = lists.list_folds(connection, wanted, fold_from)
     return {
         "name": name,
         "classes": " ".join(sorted(shown)),
-        "cards": [card(request, connection, who, row, language, drawn=n < CHARTS) for n, row in enumerate(rows)],
+        "cards": [
+            card(request, connection, who, row, language, drawn=n < CHARTS)
+            for n, row in enumerate(rows)
+        ],
         "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
         "count": len(rows) + sum(fold["alerts"] for fold in folds),
         "more": len(rows) == CARDS,
@@ -109,7 +135,9 @@ def live(request: Request, connection: Db) -> Response:
         language,
         place=place,
         groups=[
-            group(request, connection, who, name, language) for name, classes in GROUPS.items() if classes & who.classes
+            group(request, connection, who, name, language)
+            for name, classes in GROUPS.items()
+            if classes & who.classes
         ],
         who=who,
         figures=figures_of(request, connection, who, who.estate_ids, 24),
@@ -133,7 +161,9 @@ def live_group(
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
     pages: Pages = request.app.state.pages
-    return HTMLResponse(pages.render("group.html", language, group=group(request, connection, who, name, language)))
+    return HTMLResponse(
+        pages.render("group.html", language, group=group(request, connection, who, name, language))
+    )
 
 
 @router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)
@@ -146,7 +176,9 @@ def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
     pages: Pages = request.app.state.pages
     return HTMLResponse(
         pages.render(
-            "card.html", language, card=card(request, connection, who, find(connection, who, alert_id), language)
+            "card.html",
+            language,
+            card=card(request, connection, who, find(connection, who, alert_id), language),
         )
     )
 
@@ -195,7 +227,9 @@ def login(
     return response
 
 
-def _with_new_password(request: Request, connection: Db, name: str, old: str, new: str | None) -> str:
+def _with_new_password(
+    request: Request, connection: Db, name: str, old: str, new: str | None
+) -> str:
     """Change a first password and log in with the new one; returns the new session's token.
 
     Raises: Problem; then the session that was opened with the old one is gone with the transaction.

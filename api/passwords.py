@@ -16,14 +16,25 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from domain.access import Role
-from store import users
-from store.connect import Connection
+from store.access import users
+from store.database.connection import Connection
 
 MIN_LENGTH = 12
 MAX_LENGTH = 200
 #: Steps of thirty seconds that a device's clock may be off.
 DRIFT_STEPS = 1
-_COMMON = ("password", "123456", "qwerty", "abc123", "admin", "iloveyou", "5201314", "woaini", "anju", "安居")
+_COMMON = (
+    "password",
+    "123456",
+    "qwerty",
+    "abc123",
+    "admin",
+    "iloveyou",
+    "5201314",
+    "woaini",
+    "anju",
+    "安居",
+)
 _AT_ONCE = threading.BoundedSemaphore(2)
 _HASHER = PasswordHasher()
 #: Checked for a log-in that does not exist, so that its answer takes as long.
@@ -94,7 +105,9 @@ def make_user(
     Raises: ValueError where the jurisdiction or the estate is not known.
     """
     password = secrets.token_urlsafe(12)
-    made = users.add_user(connection, name, hash_password(password), role, must_change_password=must_change_password)
+    made = users.add_user(
+        connection, name, hash_password(password), role, must_change_password=must_change_password
+    )
     if not users.grant(connection, made, by=by, jurisdiction=jurisdiction, estate=estate):
         raise ValueError(
             f"there is no {'estate' if estate else 'jurisdiction'} {estate or jurisdiction!r} in the register"

@@ -12,18 +12,31 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import ApprovesUnmask, Db, KeepsPeople, SeesPeople, Unmasks, about, count, look, ring_of, source_of
+from api.access import (
+    ApprovesUnmask,
+    Db,
+    KeepsPeople,
+    SeesPeople,
+    Unmasks,
+    about,
+    count,
+    look,
+    ring_of,
+    source_of,
+)
 from api.estates import Code, find_estate
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
-from casework.people import lookups, vault
-from casework.people.policy import PeoplePolicy
 from domain.access import Action
-from store import people
-from store.connect import Connection
+from privacy import lookups, person_vault
+from privacy.purposes import PeoplePolicy
+from store.database.connection import Connection
+from store.people import people
 
-router = APIRouter(prefix="/api/v1", tags=["people"], route_class=OnceRoute)
-PersonCode = Annotated[str, Path(min_length=1, max_length=60, pattern=r"^[^\x00/]+$", examples=["r-1024"])]
+router = APIRouter(prefix="/api/v1", tags=["people"], route_class=IdempotentRoute)
+PersonCode = Annotated[
+    str, Path(min_length=1, max_length=60, pattern=r"^[^\x00/]+$", examples=["r-1024"])
+]
 Id = Annotated[int, Path(ge=1, le=2**62)]
 Text = Annotated[str, Field(min_length=4, max_length=200, pattern=r"^[^\x00]*$")]
 #: Searches by an exact name, number or phone a minute.
@@ -45,7 +58,11 @@ def _person(connection: Connection, who: Any, code: str) -> dict[str, Any]:
 @router.get("/purposes", operation_id="listPurposes")
 def list_purposes(request: Request, who: SeesPeople) -> dict[str, Any]:  # noqa: ARG001
     """List the purposes for which one may look at a person, what may be looked at for each, and what needs a second person."""
-    return {"items": [{"purpose": name, **one.model_dump()} for name, one in _policy(request).purposes.items()]}
+    return {
+        "items": [
+            {"purpose": name, **one.model_dump()} for name, one in _policy(request).purposes.items()
+        ]
+    }
 
 
 @router.get("/estates/{estate}/people", operation_id="listPeople")
@@ -67,12 +84,12 @@ def list_people(
         detail={"after": after, "shown": len(rows)},
     )
     return {
-        "items": [vault.masked(ring, row) for row in rows],
+        "items": [person_vault.masked(ring, row) for row in rows],
         "next": rows[-1]["code"] if len(rows) == limit else None,
     }
 
 
-class Search(BaseModel):
+class PersonSearch(BaseModel):
     """What a person's name, number or phone is, in full."""
 
     model_config = ConfigDict(
@@ -83,22 +100,24 @@ class Search(BaseModel):
 
 
 @router.post("/people/search", operation_id="searchPeople")
-def search(body: Search, request: Request, who: SeesPeople, connection: Db) -> dict[str, Any]:
+def search(body: PersonSearch, request: Request, who: SeesPeople, connection: Db) -> dict[str, Any]:
     """Find who has exactly this name, number or phone within your reach, masked. What was searched for is not written down."""
     count(request, f"search:{who.user_id}", SEARCHES_PER_MINUTE)
     ring = ring_of(request)
     found = people.find_by_index(connection, who.estate_ids, ring.index(body.kind, body.text))
     about(request, detail={"kind": body.kind, "found": len(found)})
-    return {"items": [vault.masked(ring, row) for row in found]}
+    return {"items": [person_vault.masked(ring, row) for row in found]}
 
 
-class Ask(BaseModel):
+class LookupRequest(BaseModel):
     """Why somebody looks, at what, and on what it rests: an alert's, a visit's or a letter's number."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"purpose": "visit", "reference": "visit 2026-w47-03", "fields": ["name", "phone"]}]
+            "examples": [
+                {"purpose": "visit", "reference": "visit 2026-w47-03", "fields": ["name", "phone"]}
+            ]
         },
     )
     purpose: str = Field(max_length=40, pattern=r"^[a-z_]+$")
@@ -107,17 +126,26 @@ class Ask(BaseModel):
 
 
 @router.post("/people/{code}/lookups", operation_id="askLookup", status_code=201)
-def ask_lookup(code: PersonCode, body: Ask, request: Request, who: Unmasks, connection: Db) -> dict[str, Any]:
+def ask_lookup(
+    code: PersonCode, body: LookupRequest, request: Request, who: Unmasks, connection: Db
+) -> dict[str, Any]:
     """Ask to look at a person. `granted` may be shown for some minutes; `asked` waits for a second person."""
     person = _person(connection, who, code)
     try:
         made, state = lookups.ask(
-            connection, who, person, purpose=body.purpose, reference=body.reference, fields=body.fields, policy=_policy(request),
-            now=datetime.now(UTC), source=source_of(request),
-        )  # fmt: skip
-    except lookups.Refused as error:
+            connection,
+            who,
+            person,
+            purpose=body.purpose,
+            reference=body.reference,
+            fields=body.fields,
+            policy=_policy(request),
+            now=datetime.now(UTC),
+            source=source_of(request),
+        )
+    except lookups.LookupRefused as error:
         raise Problem(422, "purpose", str(error)) from None
-    except lookups.TooMany as error:
+    except lookups.TooManyLookups as error:
         raise Problem(429, "too_many_persons", str(error)) from None
     request.state.on_record = True
     return {"id": made, "state": state}
@@ -134,7 +162,13 @@ def list_lookups(
     """List your look-ups, newest first; everybody's within your reach if you may grant them. No field of anybody is in it."""
     everybody = who.may(Action.APPROVE_UNMASK)
     rows = people.list_lookups(
-        connection, who.estate_ids, me=who.user_id, everybody=everybody, open_only=waiting, before=before, limit=limit
+        connection,
+        who.estate_ids,
+        me=who.user_id,
+        everybody=everybody,
+        open_only=waiting,
+        before=before,
+        limit=limit,
     )
     hidden = ("person_id", "user_id", "estate_id")
     items = [{name: value for name, value in row.items() if name not in hidden} for row in rows]
@@ -149,7 +183,9 @@ class Decision(BaseModel):
 
 
 @router.post("/lookups/{lookup_id}/decision", operation_id="decideLookup", status_code=204)
-def decide_lookup(lookup_id: Id, body: Decision, request: Request, who: ApprovesUnmask, connection: Db) -> None:
+def decide_lookup(
+    lookup_id: Id, body: Decision, request: Request, who: ApprovesUnmask, connection: Db
+) -> None:
     """Grant or refuse what another person asked for."""
     try:
         lookups.decide(
@@ -163,7 +199,7 @@ def decide_lookup(lookup_id: Id, body: Decision, request: Request, who: Approves
         )
     except LookupError:
         raise Problem(404, "unknown_lookup", "no such look-up within your reach") from None
-    except lookups.Refused as error:
+    except lookups.LookupRefused as error:
         raise Problem(409, "not_allowed", str(error)) from None
     request.state.on_record = True
 
@@ -172,22 +208,26 @@ def decide_lookup(lookup_id: Id, body: Decision, request: Request, who: Approves
 def show_person(lookup_id: Id, request: Request, who: Unmasks, connection: Db) -> dict[str, Any]:
     """Show the fields of your own look-up that was granted and is not over."""
     try:
-        fields = lookups.show(connection, who, lookup_id, ring_of(request), source=source_of(request))
+        fields = lookups.show(
+            connection, who, lookup_id, ring_of(request), source=source_of(request)
+        )
     except LookupError:
         raise Problem(404, "unknown_lookup", "no such look-up of yours") from None
-    except lookups.Refused as error:
+    except lookups.LookupRefused as error:
         raise Problem(409, "not_allowed", str(error)) from None
     request.state.on_record = True
     return {"fields": fields}
 
 
 @router.post("/people/{code}/report", operation_id="reportPerson")
-def report(code: PersonCode, body: Ask, request: Request, who: KeepsPeople, connection: Db) -> dict[str, Any]:
+def report(
+    code: PersonCode, body: LookupRequest, request: Request, who: KeepsPeople, connection: Db
+) -> dict[str, Any]:
     """Put together what is held about a person, for that person (PIPL art. 45): fields, homes, and by what roles and why they were looked at."""
     person = _person(connection, who, code)
     if body.purpose != "subject_request":
         raise Problem(422, "purpose", "a report is made for the purpose subject_request")
-    fields = vault.opened(ring_of(request), person)
+    fields = person_vault.opened(ring_of(request), person)
     about(
         request,
         subject=f"person:{code}",
@@ -196,12 +236,15 @@ def report(code: PersonCode, body: Ask, request: Request, who: KeepsPeople, conn
         estate_id=person["estate_id"],
     )
     return {
-        "code": code, "estate": person["estate"], "collected_for": person["collected_for"], "fields": fields,
+        "code": code,
+        "estate": person["estate"],
+        "collected_for": person["collected_for"],
+        "fields": fields,
         **people.held_about(connection, person["id"]),
-    }  # fmt: skip
+    }
 
 
-class Why(BaseModel):
+class LookupReason(BaseModel):
     """A reason that stays on record."""
 
     model_config = ConfigDict(extra="forbid")
@@ -209,18 +252,22 @@ class Why(BaseModel):
 
 
 @router.post("/people/{code}/erasure", operation_id="erasePerson", status_code=204)
-def erase_person(code: PersonCode, body: Why, request: Request, who: KeepsPeople, connection: Db) -> None:
+def erase_person(
+    code: PersonCode, body: LookupReason, request: Request, who: KeepsPeople, connection: Db
+) -> None:
     """Erase a person's fields and key for good (PIPL art. 47). 409 while a hold stands; what they did as a code stays for statistics."""
     person = _person(connection, who, code)
     try:
-        vault.erase(connection, ring_of(request), code, actor=who.name, reason=body.reason)
-    except vault.Held as error:
+        person_vault.erase(connection, ring_of(request), code, actor=who.name, reason=body.reason)
+    except person_vault.StoredPerson as error:
         raise Problem(409, "held", str(error)) from None
     about(request, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
 
 
 @router.post("/people/{code}/holds", operation_id="holdPerson", status_code=201)
-def hold_person(code: PersonCode, body: Why, request: Request, who: KeepsPeople, connection: Db) -> dict[str, Any]:
+def hold_person(
+    code: PersonCode, body: LookupReason, request: Request, who: KeepsPeople, connection: Db
+) -> dict[str, Any]:
     """Keep a person from being erased while a case is open or a court asks for it."""
     person = _person(connection, who, code)
     made = people.add_hold(connection, person["id"], body.reason, actor=who.name)

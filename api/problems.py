@@ -11,19 +11,29 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from casework.steps import Unknown
+from casework.alert_steps import UnknownAlert
 from domain.alerting import NotAllowed
-from store.alerts import Stale
-from store.connect import Unavailable, Walled
+from store.alerts.alerts import StaleVersion
+from store.database.connection import InsufficientPrivilege, Unavailable
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 _TITLES = {
-    400: "Bad request", 401: "Log in first", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
-    409: "Not possible in this state", 411: "Length required", 412: "Changed by someone else", 413: "Too large",
-    422: "Input does not fit", 429: "Too many requests", 500: "Our fault", 503: "Try again soon",
-}  # fmt: skip
+    400: "Bad request",
+    401: "Log in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Not possible in this state",
+    411: "Length required",
+    412: "Changed by someone else",
+    413: "Too large",
+    422: "Input does not fit",
+    429: "Too many requests",
+    500: "Our fault",
+    503: "Try again soon",
+}
 
 
 class Problem(HTTPException):
@@ -35,7 +45,9 @@ class Problem(HTTPException):
         self.extra = extra
 
 
-def problem(status: int, code: str, detail: str, request: Request | None = None, **extra: Any) -> JSONResponse:
+def problem(
+    status: int, code: str, detail: str, request: Request | None = None, **extra: Any
+) -> JSONResponse:
     """Make a problem response."""
     body = {
         "type": f"about:blank#{code}",
@@ -54,8 +66,20 @@ def problem(status: int, code: str, detail: str, request: Request | None = None,
 
 def _allowed(app: FastAPI, path: str) -> list[str]:
     """List the methods that a path has, over all of its routes (RFC 9110, 15.5.6)."""
-    routes = [route for router in app.state.routers for route in router.routes if isinstance(route, APIRoute)]
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+    routes = [
+        route
+        for router in app.state.routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
+    return sorted(
+        {
+            method
+            for route in routes
+            if route.path_regex.match(path)
+            for method in route.methods or ()
+        }
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -76,23 +100,28 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = [{"where": ".".join(str(part) for part in e["loc"]), "problem": e["msg"]} for e in error.errors()]
+        wrong = [
+            {"where": ".".join(str(part) for part in e["loc"]), "problem": e["msg"]}
+            for e in error.errors()
+        ]
         named = "; ".join(f"{e['where']}: {e['problem']}" for e in wrong[:3])
         return problem(422, "invalid_input", named, request, errors=wrong)
 
-    @app.exception_handler(Unknown)
-    async def _unknown(request: Request, error: Unknown) -> JSONResponse:
-        return problem(404, "unknown", f"no such {str(error).split()[0]} within your reach", request)
+    @app.exception_handler(UnknownAlert)
+    async def _unknown(request: Request, error: UnknownAlert) -> JSONResponse:
+        return problem(
+            404, "unknown", f"no such {str(error).split()[0]} within your reach", request
+        )
 
     @app.exception_handler(NotAllowed)
     async def _not_allowed(request: Request, error: NotAllowed) -> JSONResponse:
         return problem(409, "not_allowed", str(error), request)
 
-    @app.exception_handler(Stale)
-    async def _stale(request: Request, error: Stale) -> JSONResponse:
+    @app.exception_handler(StaleVersion)
+    async def _stale(request: Request, error: StaleVersion) -> JSONResponse:
         return problem(412, "stale", f"{error}; read it again and decide again", request)
 
-    @app.exception_handler(Walled)
+    @app.exception_handler(InsufficientPrivilege)
     async def _walled(request: Request, error: Exception) -> JSONResponse:
         # The API's own filter should have refused it: the second wall did.
         log.error("walled", path=request.url.path, error=str(error).strip()[:200])
@@ -100,7 +129,9 @@ def install(app: FastAPI) -> None:
 
     async def _away(request: Request, error: Exception) -> JSONResponse:
         log.warning("database_away", error=str(error).strip()[:200])
-        return problem(503, "database_away", "the database does not answer; nothing was changed", request)
+        return problem(
+            503, "database_away", "the database does not answer; nothing was changed", request
+        )
 
     for kind in Unavailable:
         app.add_exception_handler(kind, _away)

@@ -15,10 +15,18 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from api.access import Db, count, source_of
-from api.authority import BadRequest, NoAuthority, common_name, load_authority, proven, utc_now
+from api.pki import (
+    BadCertificateRequest,
+    CertificateAuthorityMissing,
+    common_name,
+    load_authority,
+    proven,
+    utc_now,
+)
 from api.problems import Problem
 from api.session import TRIES_PER_MINUTE, entry
-from store import gateways, scope
+from store.access import scope
+from store.gateways import identities
 
 router = APIRouter(prefix="/api/v1/provision", tags=["provision"])
 
@@ -47,10 +55,16 @@ def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
     """Turn a claim code into a certificate; the code is used up only if that works."""
     count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
     with scope.at_door(connection):
-        found = gateways.use_claim(connection, body.code)
+        found = identities.use_claim(connection, body.code)
     if found is None:
-        raise Problem(403, "claim", "this code is unknown, used or expired; make a new one with `anju gateway invite`")
-    return _issue(request, connection, found["id"], found["estate"], found["gateway"], body.request, None)
+        raise Problem(
+            403,
+            "claim",
+            "this code is unknown, used or expired; make a new one with `anju gateway invite`",
+        )
+    return _issue(
+        request, connection, found["id"], found["estate"], found["gateway"], body.request, None
+    )
 
 
 @router.post("/renew", operation_id="renewGateway")
@@ -58,22 +72,42 @@ def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
     """Give a new certificate for one that still holds and was not revoked."""
     count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
     refused = Problem(
-        403, "renewal", "this certificate cannot be renewed; make a claim code with `anju gateway invite`"
+        403,
+        "renewal",
+        "this certificate cannot be renewed; make a claim code with `anju gateway invite`",
     )
     try:
         estate = common_name_of(body.certificate).partition("/")[0]
         authority = load_authority(_folder(request), estate)
-        old = proven(body.certificate, body.request, base64.b64decode(body.proof, validate=True), authority, utc_now())
-    except NoAuthority as error:
+        old = proven(
+            body.certificate,
+            body.request,
+            base64.b64decode(body.proof, validate=True),
+            authority,
+            utc_now(),
+        )
+    except CertificateAuthorityMissing as error:
         raise Problem(503, "authority", str(error)) from None
-    except (BadRequest, binascii.Error, ValueError):
+    except (BadCertificateRequest, binascii.Error, ValueError):
         raise refused from None
     serial = f"{old.serial_number:x}"
     with scope.at_door(connection):
-        held = gateways.find_certificate(connection, serial)
-    if held is None or held["revoked_at"] is not None or common_name(old) != f"{held['estate']}/{held['gateway']}":
+        held = identities.find_certificate(connection, serial)
+    if (
+        held is None
+        or held["revoked_at"] is not None
+        or common_name(old) != f"{held['estate']}/{held['gateway']}"
+    ):
         raise refused
-    return _issue(request, connection, held["gateway_id"], held["estate"], held["gateway"], body.request, serial)
+    return _issue(
+        request,
+        connection,
+        held["gateway_id"],
+        held["estate"],
+        held["gateway"],
+        body.request,
+        serial,
+    )
 
 
 def common_name_of(pem: str) -> str:
@@ -90,18 +124,36 @@ def common_name_of(pem: str) -> str:
 
 
 def _issue(
-    request: Request, connection: Db, gateway_id: int, estate: str, gateway: str, csr: str, renewed: str | None
+    request: Request,
+    connection: Db,
+    gateway_id: int,
+    estate: str,
+    gateway: str,
+    csr: str,
+    renewed: str | None,
 ) -> dict[str, Any]:
     try:
-        issued = load_authority(_folder(request), estate).sign(csr, f"{estate}/{gateway}", utc_now())
-    except NoAuthority as error:
+        issued = load_authority(_folder(request), estate).sign(
+            csr, f"{estate}/{gateway}", utc_now()
+        )
+    except CertificateAuthorityMissing as error:
         raise Problem(503, "authority", str(error)) from None
-    except BadRequest as error:
+    except BadCertificateRequest as error:
         raise Problem(422, "request", str(error)) from None
     with scope.at_door(connection):
-        gateways.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
-    entry(request, connection, f"gateway:{estate}/{gateway}", "renewGateway" if renewed else "claimGateway", "done")
+        identities.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
+    entry(
+        request,
+        connection,
+        f"gateway:{estate}/{gateway}",
+        "renewGateway" if renewed else "claimGateway",
+        "done",
+    )
     return {
-        "estate": estate, "gateway": gateway, "certificate": issued.certificate, "authority": issued.authority,
-        "serial": issued.serial, "valid_to": issued.valid_to.isoformat(),
-    }  # fmt: skip
+        "estate": estate,
+        "gateway": gateway,
+        "certificate": issued.certificate,
+        "authority": issued.authority,
+        "serial": issued.serial,
+        "valid_to": issued.valid_to.isoformat(),
+    }

@@ -8,15 +8,15 @@ from typing import Protocol
 import uvicorn
 
 from analytics.policy import load_policy
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.clips import load_clip_places
-from api.directory import Directory
-from casework.keyring import KeyFile
-from casework.notices.rules import load_notices
-from casework.people.policy import load_people_policy
-from store.connect import open_pool
-from store.live import LiveBus
-from store.rates import Rates
+from api.oidc import OidcProvider
+from notices.rules import load_notices
+from privacy.keyring import KeyFile
+from privacy.purposes import load_people_policy
+from store.database.connection import open_pool
+from store.live.bus import LiveBus
+from store.live.rate_limits import Rates
 
 
 class ApiSettings(Protocol):
@@ -61,7 +61,7 @@ def serve(settings: ApiSettings) -> None:
 
     Raises: BadDirectory, BadKeyring, BadPeoplePolicy.
     """
-    site = Site(
+    site = SiteSettings(
         # Over HTTPS of our own the cookie never goes another way.
         cookie_secure=settings.cookie_secure or settings.api_cert_file is not None,
         authority_dir=settings.authority_dir,
@@ -81,19 +81,24 @@ def serve(settings: ApiSettings) -> None:
         Rates(settings.redis_url),
     )
     uvicorn.run(
-        app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=3,
-        ssl_certfile=settings.api_cert_file, ssl_keyfile=settings.api_key_file,
-    )  # fmt: skip
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+        ssl_certfile=settings.api_cert_file,
+        ssl_keyfile=settings.api_key_file,
+    )
 
 
-def _directory(settings: ApiSettings) -> Directory | None:
+def _directory(settings: ApiSettings) -> OidcProvider | None:
     if not settings.oidc_issuer:
         return None
     if not settings.oidc_client_id or not (settings.oidc_redirect or "").endswith("/oidc/callback"):
         raise BadDirectory(
             "ANJU_OIDC_ISSUER: set ANJU_OIDC_CLIENT_ID and ANJU_OIDC_REDIRECT=https://…/oidc/callback too"
         )
-    return Directory(
+    return OidcProvider(
         issuer=settings.oidc_issuer,
         client_id=settings.oidc_client_id,
         client_secret=settings.oidc_client_secret(),

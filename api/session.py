@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import passwords
 from api.access import COOKIE, Db, Own, about, bearer_of, count, ring_of, source_of
 from api.problems import Problem
+from crypto.sealed_values import NotOpened
 from domain.access import Principal, actions_of
-from seals.values import NotOpened
-from store import audit, scope, sessions, users
-from store.connect import Connection
+from store.access import audit, scope, sessions, users
+from store.database.connection import Connection
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
 #: Log-ins and codes tried a minute from one address.
@@ -31,7 +31,8 @@ class Credentials(BaseModel):
     """A log-in and its password."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "wang", "password": "correct horse battery"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"name": "wang", "password": "correct horse battery"}]},
     )
     name: str = Field(min_length=1, max_length=60)
     password: Password
@@ -42,7 +43,9 @@ class NewPassword(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"password": "as it was printed", "new_password": "three words and more"}]},
+        json_schema_extra={
+            "examples": [{"password": "as it was printed", "new_password": "three words and more"}]
+        },
     )
     password: Password
     new_password: str = Field(min_length=passwords.MIN_LENGTH, max_length=passwords.MAX_LENGTH)
@@ -62,7 +65,9 @@ class Code(BaseModel):
     code: str = Field(pattern=r"^[0-9]{6}$")
 
 
-def log_in(request: Request, connection: Connection, name: str, password: str) -> tuple[str, str, dict[str, Any]]:
+def log_in(
+    request: Request, connection: Connection, name: str, password: str
+) -> tuple[str, str, dict[str, Any]]:
     """Check a log-in and open a session; returns its token, its CSRF token and the log-in's row.
 
     Raises: Problem.
@@ -73,7 +78,11 @@ def log_in(request: Request, connection: Connection, name: str, password: str) -
         right = passwords.verify(row["password_hash"] if row else None, password)
         refused = None
         if row is not None and row["locked"]:
-            refused = Problem(429, "locked", f"too many wrong passwords; try again in {users.LOCK_MINUTES} minutes")
+            refused = Problem(
+                429,
+                "locked",
+                f"too many wrong passwords; try again in {users.LOCK_MINUTES} minutes",
+            )
         elif row is None or not right:
             if row is not None:
                 users.note_login(connection, row["id"], success=False)
@@ -94,23 +103,40 @@ def log_in(request: Request, connection: Connection, name: str, password: str) -
 def entry(request: Request, connection: Connection, actor: str, action: str, result: str) -> None:
     """Put on record what somebody did who is not known by a session yet."""
     audit.append(
-        connection, actor=actor, action=action, object=request.url.path, result=result, source=source_of(request)
+        connection,
+        actor=actor,
+        action=action,
+        object=request.url.path,
+        result=result,
+        source=source_of(request),
     )
 
 
 def set_cookie(response: Response, token: str, *, secure: bool) -> None:
     """Give a browser its session."""
     response.set_cookie(
-        COOKIE, token, max_age=sessions.SESSION_HOURS * 3600, httponly=True, samesite="strict", secure=secure
+        COOKIE,
+        token,
+        max_age=sessions.SESSION_HOURS * 3600,
+        httponly=True,
+        samesite="strict",
+        secure=secure,
     )
 
 
 @router.post("", operation_id="logIn")
-def create(body: Credentials, request: Request, response: Response, connection: Db) -> dict[str, Any]:
+def create(
+    body: Credentials, request: Request, response: Response, connection: Db
+) -> dict[str, Any]:
     """Log in. The answer holds a bearer token for programs; browsers get it as a cookie."""
     token, csrf, row = log_in(request, connection, body.name, body.password)
     set_cookie(response, token, secure=request.app.state.cookie_secure)
-    return {"token": token, "csrf": csrf, "hours": sessions.SESSION_HOURS, "second_factor": row["totp_confirmed"]}
+    return {
+        "token": token,
+        "csrf": csrf,
+        "hours": sessions.SESSION_HOURS,
+        "second_factor": row["totp_confirmed"],
+    }
 
 
 @router.get("", operation_id="whoAmI")
@@ -134,7 +160,9 @@ def delete(who: Own, request: Request, response: Response, connection: Db) -> No
     response.delete_cookie(COOKIE)
 
 
-def change_password(request: Request, connection: Connection, who: Principal, old: str, new: str) -> None:
+def change_password(
+    request: Request, connection: Connection, who: Principal, old: str, new: str
+) -> None:
     """Change a password, and with it end every session of its owner.
 
     Raises: Problem.
@@ -165,21 +193,33 @@ def offer(body: Proof, who: Own, request: Request, connection: Db) -> dict[str, 
     if row is None or not passwords.verify(row["password_hash"], body.password):
         raise Problem(403, "wrong_password", "the password is wrong")
     if row["totp_confirmed"] and not who.second_factor:
-        raise Problem(403, "second_factor", "show a code of your present device first, or ask an administrator")
+        raise Problem(
+            403,
+            "second_factor",
+            "show a code of your present device first, or ask an administrator",
+        )
     secret, uri = passwords.new_totp(who.name)
-    users.offer_totp(connection, who.user_id, ring_of(request).seal(secret.encode(), f"totp|{who.user_id}"))
+    users.offer_totp(
+        connection, who.user_id, ring_of(request).seal(secret.encode(), f"totp|{who.user_id}")
+    )
     return {"secret": secret, "uri": uri}
 
 
 @router.post("/second-factor", operation_id="showSecondFactor")
-def show(body: Code, who: Own, request: Request, response: Response, connection: Db) -> dict[str, Any]:
+def show(
+    body: Code, who: Own, request: Request, response: Response, connection: Db
+) -> dict[str, Any]:
     """Show a code: this session may then do what a password alone does not allow, and goes on under another token."""
     _person(who)
     row = users.find_user(connection, who.name)
     if row is None or row["totp_sealed"] is None:
-        raise Problem(409, "no_second_factor", "begin with POST /api/v1/session/second-factor/offer")
+        raise Problem(
+            409, "no_second_factor", "begin with POST /api/v1/session/second-factor/offer"
+        )
     if row["locked"]:
-        raise Problem(429, "locked", f"too many wrong codes; try again in {users.LOCK_MINUTES} minutes")
+        raise Problem(
+            429, "locked", f"too many wrong codes; try again in {users.LOCK_MINUTES} minutes"
+        )
     try:
         secret = ring_of(request).unseal(row["totp_sealed"], f"totp|{who.user_id}").decode()
     except NotOpened as error:

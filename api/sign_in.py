@@ -10,20 +10,24 @@ from fastapi import APIRouter, Cookie, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from api.access import Db, count, source_of
-from api.directory import Directory, DirectoryAway, NotBelieved
+from api.oidc import OidcProvider, OidcTokenRejected, OidcUnavailable
 from api.problems import Problem
 from api.session import TRIES_PER_MINUTE, entry, set_cookie
-from store import scope, sessions, users
+from store.access import scope, sessions, users
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/oidc", tags=["session"])
 BROWSER = "anju_sign_in"
 
 
-def _directory(request: Request) -> Directory:
-    found: Directory | None = request.app.state.directory
+def _directory(request: Request) -> OidcProvider:
+    found: OidcProvider | None = request.app.state.directory
     if found is None:
-        raise Problem(404, "no_directory", "this site has no directory of its own; log in with a name and a password")
+        raise Problem(
+            404,
+            "no_directory",
+            "this site has no directory of its own; log in with a name and a password",
+        )
     return found
 
 
@@ -35,15 +39,22 @@ def start(request: Request, connection: Db) -> Response:
     state, nonce, verifier, browser = (secrets.token_urlsafe(32) for _ in range(4))
     try:
         where = directory.address(state, nonce, verifier)
-    except DirectoryAway as error:
+    except OidcUnavailable as error:
         log.warning("directory_away", error=str(error))
-        raise Problem(503, "directory_away", "the directory does not answer; try again soon") from None
+        raise Problem(
+            503, "directory_away", "the directory does not answer; try again soon"
+        ) from None
     with scope.at_door(connection):
         sessions.begin_sign_in(connection, state, nonce, verifier, browser)
     response = RedirectResponse(where, 303)
     # Lax: the way back begins on the directory's page.
     response.set_cookie(
-        BROWSER, browser, max_age=600, httponly=True, samesite="lax", secure=request.app.state.cookie_secure
+        BROWSER,
+        browser,
+        max_age=600,
+        httponly=True,
+        samesite="lax",
+        secure=request.app.state.cookie_secure,
     )
     return response
 
@@ -69,23 +80,31 @@ def finish(
         raise refused
     try:
         said = directory.redeem(code, begun["nonce"], begun["verifier"])
-    except NotBelieved as error:
+    except OidcTokenRejected as error:
         log.warning("directory_not_believed", error=str(error))
         raise refused from None
-    except DirectoryAway as error:
+    except OidcUnavailable as error:
         log.warning("directory_away", error=str(error))
-        raise Problem(503, "directory_away", "the directory does not answer; begin again soon") from None
+        raise Problem(
+            503, "directory_away", "the directory does not answer; begin again soon"
+        ) from None
     with scope.at_door(connection):
         row = users.find_by_subject(connection, directory.issuer, said.subject)
         if row is None:
             entry(request, connection, "unknown", "finishSignIn", "no_log_in")
             connection.commit()
-            raise Problem(403, "no_log_in", "the directory knows you, this site does not yet; ask its administrator")
+            raise Problem(
+                403,
+                "no_log_in",
+                "the directory knows you, this site does not yet; ask its administrator",
+            )
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
         sessions.open_session(connection, row["id"], token, csrf, second_factor=said.second_factor)
     entry(request, connection, row["name"], "finishSignIn", "done")
     # A page of our own in between: a strict cookie is not sent on a way that began on another site.
-    response = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">Anju 安居</a>')
+    response = HTMLResponse(
+        '<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">Anju 安居</a>'
+    )
     response.delete_cookie(BROWSER)
     set_cookie(response, token, secure=request.app.state.cookie_secure)
     return response

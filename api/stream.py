@@ -15,12 +15,13 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.access import SeesAlerts, ask
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
-from store import alert_lists, scope
+from store.access import scope
+from store.alerts import lists
 
-router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 MAX_STREAMS = 200
 #: Seconds of silence after which a stream says that it is there, and asks whether its reader still is who it was.
 HEARTBEAT_S = 15.0
@@ -54,7 +55,7 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
     def replay(after: int) -> list[dict[str, Any]]:
         with pool.connection() as connection:
             scope.enter(connection, who)
-            return alert_lists.changes_after(connection, after, who.estate_ids, who.classes, _REPLAY)
+            return lists.changes_after(connection, after, who.estate_ids, who.classes, _REPLAY)
 
     def still_there() -> Principal | None:
         with pool.connection() as connection:
@@ -87,7 +88,11 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
                 return
             place += len(changes)
             for row in changes:
-                if row["seq"] not in told and row["estate_id"] in who.estate_ids and row["alert_class"] in who.classes:
+                if (
+                    row["seq"] not in told
+                    and row["estate_id"] in who.estate_ids
+                    and row["alert_class"] in who.classes
+                ):
                     yield _event(hub.word(row["safe"]), row)
     finally:
         hub.streams -= 1

@@ -12,20 +12,20 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from api import passwords
 from api.access import KEY_PREFIX, Db, ManagesUsers
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import FOR_KEYS, Action, Principal, Role, actions_of
 from domain.ids import ID_PATTERN
-from store import scope, sessions, users
-from store.connect import AlreadyThere, Connection
+from store.access import scope, sessions, users
+from store.database.connection import Connection, DuplicateKey
 
-router = APIRouter(prefix="/api/v1", tags=["users"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["users"], route_class=IdempotentRoute)
 Name = Annotated[str, Path(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f/]+$")]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 LONGEST_KEY = timedelta(days=366)
 
 
-class Reach(BaseModel):
+class GrantRequest(BaseModel):
     """What a log-in reaches: a jurisdiction with all below it, one estate, or (neither) everything; until `to`, if given."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,7 +34,7 @@ class Reach(BaseModel):
     to: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Reach:
+    def _one(self) -> GrantRequest:
         if self.jurisdiction is not None and self.estate is not None:
             raise ValueError("name a jurisdiction or an estate, not both")
         return self
@@ -45,11 +45,13 @@ class NewUser(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"name": "wang", "role": "guard", "reaches": [{"estate": "qingnian"}]}]},
+        json_schema_extra={
+            "examples": [{"name": "wang", "role": "guard", "reaches": [{"estate": "qingnian"}]}]
+        },
     )
     name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f/]+$")
     role: Role
-    reaches: list[Reach] = Field(min_length=1, max_length=50)
+    reaches: list[GrantRequest] = Field(min_length=1, max_length=50)
     subject: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00]+$")
 
 
@@ -65,8 +67,12 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     user: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00]+$")
-    name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]+$", examples=["district dashboard"])
-    actions: list[Action] = Field(min_length=1, max_length=len(Action), examples=[["see_places", "see_alerts"]])
+    name: str = Field(
+        min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]+$", examples=["district dashboard"]
+    )
+    actions: list[Action] = Field(
+        min_length=1, max_length=len(Action), examples=[["see_places", "see_alerts"]]
+    )
     expires_at: AwareDatetime
 
 
@@ -79,7 +85,11 @@ def _find(connection: Connection, who: Principal, name: str) -> dict[str, Any]:
 
 def _another(who: Principal, row: dict[str, Any]) -> None:
     if row["id"] == who.user_id:
-        raise Problem(409, "yourself", "nobody changes their own role, reach or state; ask another administrator")
+        raise Problem(
+            409,
+            "yourself",
+            "nobody changes their own role, reach or state; ask another administrator",
+        )
 
 
 @router.get("/users", operation_id="listUsers")
@@ -101,24 +111,32 @@ def add_user(body: NewUser, who: ManagesUsers, connection: Db, request: Request)
     directory = request.app.state.directory
     if body.subject and directory is None:
         raise Problem(
-            422, "no_directory", "subject: this site has no directory; leave it out for a log-in with a password"
+            422,
+            "no_directory",
+            "subject: this site has no directory; leave it out for a log-in with a password",
         )
     issuer = directory.issuer if body.subject else None
     try:
         # At the door: a log-in that reaches nothing yet is within nobody's reach.
         with scope.at_door(connection), connection.transaction():
             made = users.add_user(
-                connection, body.name, passwords.hash_password(password) if password else None, body.role, issuer=issuer,
+                connection,
+                body.name,
+                passwords.hash_password(password) if password else None,
+                body.role,
+                issuer=issuer,
                 subject=body.subject,
-            )  # fmt: skip
-    except AlreadyThere:
-        raise Problem(409, "known_user", f"there is a log-in {body.name!r} already, or one of that subject") from None
+            )
+    except DuplicateKey:
+        raise Problem(
+            409, "known_user", f"there is a log-in {body.name!r} already, or one of that subject"
+        ) from None
     for reach in body.reaches:
         _grant(connection, who, made, reach)
     return {"name": body.name, "password": password}
 
 
-def _grant(connection: Connection, who: Principal, user_id: int, reach: Reach) -> None:
+def _grant(connection: Connection, who: Principal, user_id: int, reach: GrantRequest) -> None:
     if reach.jurisdiction is None and reach.estate is None and not who.everywhere:
         raise Problem(403, "reach", "you do not reach everything yourself")
     if reach.to is not None and reach.to <= datetime.now(UTC):
@@ -127,12 +145,19 @@ def _grant(connection: Connection, who: Principal, user_id: int, reach: Reach) -
     if within is None or not set(within) <= set(who.estate_ids):
         raise Problem(404, "unknown_place", "no such jurisdiction or estate within your reach")
     users.grant(
-        connection, user_id, by=who.name, jurisdiction=reach.jurisdiction, estate=reach.estate, valid_to=reach.to
+        connection,
+        user_id,
+        by=who.name,
+        jurisdiction=reach.jurisdiction,
+        estate=reach.estate,
+        valid_to=reach.to,
     )
 
 
 @router.post("/users/{name}/reaches", operation_id="grantReach", status_code=201)
-def grant_reach(name: Name, body: Reach, who: ManagesUsers, connection: Db) -> dict[str, Any]:
+def grant_reach(
+    name: Name, body: GrantRequest, who: ManagesUsers, connection: Db
+) -> dict[str, Any]:
     """Let a log-in reach more."""
     row = _find(connection, who, name)
     _another(who, row)
@@ -170,9 +195,13 @@ def step_on_user(
     password = None
     if step == "reset-password":
         if row["issuer"] is not None:
-            raise Problem(409, "directory", "this log-in's password is kept by the bureau's directory")
+            raise Problem(
+                409, "directory", "this log-in's password is kept by the bureau's directory"
+            )
         password = secrets.token_urlsafe(12)
-        users.set_password(connection, row["id"], passwords.hash_password(password), must_change=True)
+        users.set_password(
+            connection, row["id"], passwords.hash_password(password), must_change=True
+        )
     elif step == "reset-second-factor":
         users.clear_totp(connection, row["id"])
     else:
@@ -210,10 +239,18 @@ def add_key(body: NewKey, who: ManagesUsers, connection: Db) -> dict[str, Any]:
         raise Problem(422, "expires_at", f"a key expires within {LONGEST_KEY.days} days")
     beyond = sorted(set(body.actions) - (FOR_KEYS & actions_of(Role(row["role"]))))
     if beyond:
-        raise Problem(422, "actions", f"a key for {body.user!r} cannot be given {', '.join(beyond)}")
+        raise Problem(
+            422, "actions", f"a key for {body.user!r} cannot be given {', '.join(beyond)}"
+        )
     token = new_key()
     made = sessions.add_key(
-        connection, row["id"], body.name, token, sorted(set(body.actions)), body.expires_at, by=who.name
+        connection,
+        row["id"],
+        body.name,
+        token,
+        sorted(set(body.actions)),
+        body.expires_at,
+        by=who.name,
     )
     return {"id": made, "key": token}
 

@@ -9,17 +9,18 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from analytics import cures, leads, lessons
+from analytics import calibration_report, leads, remedies
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
 from api.access import Db, RecordsVisits, SeesLeads
 from api.estates import Code, find_estate, find_unit
-from api.once import OnceRoute
+from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.ids import ID_PATTERN
-from store import findings, visits
+from store.analytics import findings
+from store.casework import visits
 
-router = APIRouter(prefix="/api/v1", tags=["visits"], route_class=OnceRoute)
+router = APIRouter(prefix="/api/v1", tags=["visits"], route_class=IdempotentRoute)
 EstateCode = Annotated[str, Query(pattern=ID_PATTERN)]
 
 
@@ -49,14 +50,32 @@ def visit_list(
         "controls": made.controls,
         "controls_drawn_from": made.drawn_from,
         "items": [
-            {"unit": v.unit, "chance": round(v.chance, 3), "control": v.control,
-             "leads": [{k: lead[k] for k in _LEAD} for lead in v.leads]} for v in made.visits
+            {
+                "unit": v.unit,
+                "chance": round(v.chance, 3),
+                "control": v.control,
+                "leads": [{k: lead[k] for k in _LEAD} for lead in v.leads],
+            }
+            for v in made.visits
         ],
-    }  # fmt: skip
+    }
 
 
-_LEAD = ("kind", "score", "start_day", "start_low", "start_high", "raised_day", "frozen", "reasons", "evidence", "why", "version",
-         "params_digest", "window")  # fmt: skip
+_LEAD = (
+    "kind",
+    "score",
+    "start_day",
+    "start_low",
+    "start_high",
+    "raised_day",
+    "frozen",
+    "reasons",
+    "evidence",
+    "why",
+    "version",
+    "params_digest",
+    "window",
+)
 
 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
@@ -65,14 +84,16 @@ def list_abstentions(estate: Code, who: SeesLeads, connection: Db) -> dict[str, 
     found = find_estate(connection, who, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
     counts = findings.count_abstentions(connection, found["id"], on)
-    return {"estate": estate, "day": on, "items": counts, "cures": cures.shopping_list(counts)}
+    return {"estate": estate, "day": on, "items": counts, "cures": remedies.shopping_list(counts)}
 
 
-class Visited(BaseModel):
+class VisitOutcomeRequest(BaseModel):
     """A visit and what was found. `kind` names what was confirmed, and stands with no other outcome."""
 
     model_config = ConfigDict(extra="forbid")
-    code: str = Field(min_length=2, max_length=80, pattern=r"^[^\x00-\x1f]*$", examples=["2026-w47-03"])
+    code: str = Field(
+        min_length=2, max_length=80, pattern=r"^[^\x00-\x1f]*$", examples=["2026-w47-03"]
+    )
     estate: str = Field(pattern=ID_PATTERN)
     unit: str = Field(pattern=ID_PATTERN)
     visited_on: date
@@ -80,10 +101,12 @@ class Visited(BaseModel):
     outcome: Literal["confirmed", "unfounded", "inconclusive"]
     kind: str | None = None
     began_on: date | None = None
-    note: str | None = Field(None, max_length=500, pattern=r"^[^\x00]*$", description="no names, no numbers of people")
+    note: str | None = Field(
+        None, max_length=500, pattern=r"^[^\x00]*$", description="no names, no numbers of people"
+    )
 
     @model_validator(mode="after")
-    def _kind_belongs(self) -> Visited:
+    def _kind_belongs(self) -> VisitOutcomeRequest:
         if (self.outcome == "confirmed") != (self.kind is not None):
             raise ValueError("a confirmed visit, and no other, names its kind")
         if self.kind is not None and self.kind not in leads.KINDS:
@@ -92,18 +115,26 @@ class Visited(BaseModel):
 
 
 @router.post("/visits", operation_id="recordVisit", status_code=201)
-def record_visit(body: Visited, who: RecordsVisits, connection: Db) -> dict[str, Any]:
+def record_visit(body: VisitOutcomeRequest, who: RecordsVisits, connection: Db) -> dict[str, Any]:
     """Record a visit. The same code with the same content changes nothing; with other content it is refused."""
     unit = find_unit(connection, who, body.estate, body.unit)
     if body.visited_on > datetime.now(ZoneInfo(unit["timezone"])).date():
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
     clock = night_clock(body.visited_on, ZoneInfo(unit["timezone"]))
     row = visits.VisitRow(
-        code=body.code, unit_id=unit["id"], visited_on=body.visited_on, reason=body.reason, outcome=body.outcome, kind=body.kind,
-        began_on=body.began_on, note=body.note,
-    )  # fmt: skip
+        code=body.code,
+        unit_id=unit["id"],
+        visited_on=body.visited_on,
+        reason=body.reason,
+        outcome=body.outcome,
+        kind=body.kind,
+        began_on=body.began_on,
+        note=body.note,
+    )
     try:
-        made = visits.record_visit(connection, row, actor=who.name, known_at=clock, kinds=leads.KINDS)
+        made = visits.record_visit(
+            connection, row, actor=who.name, known_at=clock, kinds=leads.KINDS
+        )
     except visits.BadVisit as error:
         raise Problem(409, "known_visit", str(error)) from None
     return {"id": made, "code": body.code}
@@ -127,4 +158,4 @@ def get_lessons(
 ) -> dict[str, Any]:
     """Return hit rates by detector version, estate and month, the controls' miss rate, and calibrations that are proposed."""
     scope = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
-    return lessons.lessons(connection, scope)
+    return calibration_report.lessons(connection, scope)

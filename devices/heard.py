@@ -1,6 +1,6 @@
 """What a device said, before anybody knows where it stands: the one form that every codec's messages end in.
 
-A `Heard` names the device as it names itself (a meter's address, a terminal's MAC, an IMEI); the gateway's configuration
+A `ReceivedMessage` names the device as it names itself (a meter's address, a terminal's MAC, an IMEI); the gateway's configuration
 turns that into the device's code. Times are milliseconds UTC where the device told its offset, a naive datetime where it told
 its local time, None where it told none.
 """
@@ -17,7 +17,7 @@ Tokens = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardEvent:
+class ReceivedEvent:
     """Something that happened, in the words of the wire contract. `id` is the device's own number of it."""
 
     native: str
@@ -28,7 +28,7 @@ class HeardEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardFields:
+class ReceivedFields:
     """Fields by the maker's own names, which the device's profile maps to points and alarms."""
 
     native: str
@@ -38,10 +38,10 @@ class HeardFields:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardAlive:
+class ReceivedHeartbeat:
     """A sign of life and nothing else."""
 
     native: str
 
 
-Heard = HeardEvent | HeardFields | HeardAlive
+ReceivedMessage = ReceivedEvent | ReceivedFields | ReceivedHeartbeat

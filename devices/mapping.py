@@ -24,7 +24,7 @@ class AlarmShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class MappedValues:
     """What a device said in the terms of the wire contract: values now, values at an earlier local time, alarms, its clock."""
 
     values: dict[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Said:
 CLOCK, FREEZE = "clock", "freeze"
 
 
-def understand(profile: Profile, fields: dict[str, Any]) -> Said:
+def understand(profile: Profile, fields: dict[str, Any]) -> MappedValues:
     """Apply a profile to fields."""
     values: dict[str, float] = {}
     for point in profile.points.values():
@@ -49,14 +49,21 @@ def understand(profile: Profile, fields: dict[str, Any]) -> Said:
         value = fields.get(alarm.item)
         on = None if value is None else alarm.holds(value)
         if on is not None:
-            alarms.append(AlarmShown(key=alarm.key, kind=alarm.kind, word=alarm.word, on=on, value=value))
+            alarms.append(
+                AlarmShown(key=alarm.key, kind=alarm.kind, word=alarm.word, on=on, value=value)
+            )
     frozen: tuple[tuple[datetime, dict[str, float]], ...] = ()
     if profile.freeze is not None and isinstance(fields.get(FREEZE), tuple):
         at, value = fields[FREEZE]
-        frozen = ((at, {profile.freeze.point: scaled(value, profile.points[profile.freeze.point].scale)}),)
+        frozen = (
+            (at, {profile.freeze.point: scaled(value, profile.points[profile.freeze.point].scale)}),
+        )
     clock = fields.get(CLOCK)
-    return Said(
-        values=values, frozen=frozen, alarms=tuple(alarms), clock=clock if isinstance(clock, datetime) else None
+    return MappedValues(
+        values=values,
+        frozen=frozen,
+        alarms=tuple(alarms),
+        clock=clock if isinstance(clock, datetime) else None,
     )
 
 

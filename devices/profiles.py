@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.measures import MEASURES, Kind
-from domain.wire import Condition, Hazard
+from domain.wire import DeviceCondition, Hazard
 
 
 class BadProfile(Exception):
@@ -65,7 +65,9 @@ class Alarm:
     def holds(self, value: Any) -> bool | None:
         """Tell whether a value raises it; None where the value cannot tell."""
         if self.equals:
-            shown = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+            shown = (
+                str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+            )
             return shown.lower() in self.equals
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
@@ -105,8 +107,19 @@ class Profile:
     commands: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-_FIELDS = frozenset(("title", "expected_interval_s", "points", "protocol", "options", "slow_interval_s", "alarms", "freeze",
-                     "commands"))  # fmt: skip
+_FIELDS = frozenset(
+    (
+        "title",
+        "expected_interval_s",
+        "points",
+        "protocol",
+        "options",
+        "slow_interval_s",
+        "alarms",
+        "freeze",
+        "commands",
+    )
+)
 _POINT_FIELDS = frozenset(("resolution", "max_rate", "rollover", "item", "scale"))
 _ALARM_FIELDS = frozenset(("item", "bit", "equals", "above", "below", "hazard", "condition"))
 
@@ -148,7 +161,9 @@ def parse_profile(key: str, text: str) -> Profile:
             points={name: _point(where, name, row) for name, row in table["points"].items()},
             protocol=table.get("protocol"),
             options=dict(table.get("options", {})),
-            slow_interval_s=_whole(where, table, "slow_interval_s") if "slow_interval_s" in table else 3600,
+            slow_interval_s=_whole(where, table, "slow_interval_s")
+            if "slow_interval_s" in table
+            else 3600,
             alarms=tuple(_alarm(where, n, row) for n, row in enumerate(table.get("alarms", []), 1)),
             freeze=Freeze(**table["freeze"]) if "freeze" in table else None,
             commands=dict(table.get("commands", {})),
@@ -198,10 +213,14 @@ def _whole(where: str, table: dict[str, Any], name: str) -> int:
 def _point(where: str, name: str, row: dict[str, Any]) -> PointProfile:
     measure = MEASURES.get(name)
     if measure is None:
-        raise BadProfile(f"{where}: unknown point {name!r}; use one of {', '.join(sorted(MEASURES))}")
+        raise BadProfile(
+            f"{where}: unknown point {name!r}; use one of {', '.join(sorted(MEASURES))}"
+        )
     _known(f"{where}: point {name!r}", row, _POINT_FIELDS)
     if measure.kind is Kind.REGISTER and "max_rate" not in row:
-        raise BadProfile(f"{where}: point {name!r} is a register and needs max_rate (in {measure.uom}/h)")
+        raise BadProfile(
+            f"{where}: point {name!r} is a register and needs max_rate (in {measure.uom}/h)"
+        )
     return PointProfile(
         name=name,
         kind=measure.kind,
@@ -220,14 +239,20 @@ def _alarm(where: str, n: int, row: dict[str, Any]) -> Alarm:
     if ("hazard" in row) == ("condition" in row):
         raise BadProfile(f"{where}: name either a hazard or a condition")
     kind, word = ("hazard", row["hazard"]) if "hazard" in row else ("device", row["condition"])
-    words = list(Hazard) if kind == "hazard" else list(Condition)
+    words = list(Hazard) if kind == "hazard" else list(DeviceCondition)
     if word not in words:
         raise BadProfile(f"{where}: {word!r} is not known; use one of {', '.join(words)}")
     if sum(name in row for name in ("bit", "equals", "above", "below")) != 1:
         raise BadProfile(f"{where}: give exactly one of bit, equals, above, below")
     equals = row.get("equals", [])
     return Alarm(
-        item=str(row["item"]), kind=kind, word=word, bit=row.get("bit"),
-        equals=tuple(str(value).lower() for value in (equals if isinstance(equals, list) else [equals])),
-        above=row.get("above"), below=row.get("below"),
-    )  # fmt: skip
+        item=str(row["item"]),
+        kind=kind,
+        word=word,
+        bit=row.get("bit"),
+        equals=tuple(
+            str(value).lower() for value in (equals if isinstance(equals, list) else [equals])
+        ),
+        above=row.get("above"),
+        below=row.get("below"),
+    )

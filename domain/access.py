@@ -63,32 +63,55 @@ _R = Role
 ALLOWED: dict[Action, frozenset[Role]] = {
     Action.OWN_SESSION: frozenset(Role),
     Action.SEE_PLACES: frozenset(Role),
-    Action.SEE_DEVICES: frozenset({_R.GUARD, _R.PROPERTY_MANAGER, _R.COMPLIANCE, _R.DEVICE_ENGINEER, _R.AUDITOR, _R.ADMINISTRATOR}),
-    Action.SEE_UNITS: frozenset({_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}),
+    Action.SEE_DEVICES: frozenset(
+        {
+            _R.GUARD,
+            _R.PROPERTY_MANAGER,
+            _R.COMPLIANCE,
+            _R.DEVICE_ENGINEER,
+            _R.AUDITOR,
+            _R.ADMINISTRATOR,
+        }
+    ),
+    Action.SEE_UNITS: frozenset(
+        {_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}
+    ),
     Action.SEE_ALERTS: frozenset(Role) - {_R.SIMULATOR},
     Action.STEP_ON_ALERTS: frozenset(Role) - {_R.SIMULATOR, _R.AUDITOR},
-    Action.TAKE_OUT_OF_SERVICE: frozenset({_R.PROPERTY_MANAGER, _R.DEVICE_ENGINEER, _R.ADMINISTRATOR}),
+    Action.TAKE_OUT_OF_SERVICE: frozenset(
+        {_R.PROPERTY_MANAGER, _R.DEVICE_ENGINEER, _R.ADMINISTRATOR}
+    ),
     Action.HOLD_BACK_LIFE_SAFETY: frozenset({_R.ADMINISTRATOR}),
     Action.PLAN: frozenset({_R.PROPERTY_MANAGER, _R.ADMINISTRATOR}),
     Action.KEEP_WELFARE: frozenset({_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.ADMINISTRATOR}),
-    Action.SEE_LEADS: frozenset({_R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}),
+    Action.SEE_LEADS: frozenset(
+        {_R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}
+    ),
     Action.RECORD_VISITS: frozenset({_R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.ADMINISTRATOR}),
-    Action.SEE_COMMANDS: frozenset({_R.GUARD, _R.PROPERTY_MANAGER, _R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}),
+    Action.SEE_COMMANDS: frozenset(
+        {_R.GUARD, _R.PROPERTY_MANAGER, _R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}
+    ),
     Action.GIVE_COMMANDS: frozenset({_R.GUARD, _R.PROPERTY_MANAGER, _R.ADMINISTRATOR}),
     Action.SEE_CHANNELS: frozenset({_R.AUDITOR, _R.ADMINISTRATOR}),
     Action.EXPORT: frozenset({_R.COMPLIANCE, _R.AUDITOR, _R.ADMINISTRATOR}),
-    Action.SEE_PEOPLE: frozenset({_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.PRIVACY_OFFICER}),
-    Action.UNMASK: frozenset({_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.PRIVACY_OFFICER}),
+    Action.SEE_PEOPLE: frozenset(
+        {_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.PRIVACY_OFFICER}
+    ),
+    Action.UNMASK: frozenset(
+        {_R.PROPERTY_MANAGER, _R.COMMUNITY_OFFICER, _R.COMPLIANCE, _R.PRIVACY_OFFICER}
+    ),
     Action.APPROVE_UNMASK: frozenset({_R.COMPLIANCE, _R.PRIVACY_OFFICER}),
     Action.KEEP_PEOPLE: frozenset({_R.PRIVACY_OFFICER}),
     Action.SEE_CONSENTS: frozenset({_R.PROPERTY_MANAGER, _R.PRIVACY_OFFICER}),
     Action.KEEP_CONSENTS: frozenset({_R.PROPERTY_MANAGER, _R.PRIVACY_OFFICER}),
     Action.MANAGE_USERS: frozenset({_R.ADMINISTRATOR}),
     Action.SEE_AUDIT: frozenset({_R.AUDITOR, _R.PRIVACY_OFFICER}),
-}  # fmt: skip
+}
 
 #: Actions that nobody takes on a password alone: the session must have shown a second factor (GB/T 22239-2019, 8.1.4.1 d).
-NEEDS_SECOND_FACTOR = frozenset({Action.UNMASK, Action.APPROVE_UNMASK, Action.KEEP_PEOPLE, Action.MANAGE_USERS})
+NEEDS_SECOND_FACTOR = frozenset(
+    {Action.UNMASK, Action.APPROVE_UNMASK, Action.KEEP_PEOPLE, Action.MANAGE_USERS}
+)
 #: Actions that a machine's key may be given: none that touches people's names, log-ins or the audit.
 FOR_KEYS = (
     frozenset(Action)
@@ -142,18 +165,30 @@ class Principal:
 
     def may(self, action: Action) -> bool:
         """Tell whether an action is allowed, second factor aside."""
-        return self.role in ALLOWED[action] and (self.key_actions is None or action in self.key_actions)
+        return self.role in ALLOWED[action] and (
+            self.key_actions is None or action in self.key_actions
+        )
 
     @property
     def classes(self) -> frozenset[str]:
         """Alert classes that this principal sees."""
-        return CLASSES_OF[self.role] if self.may(Action.SEE_ALERTS) or self.may(Action.SEE_LEADS) else frozenset()
+        return (
+            CLASSES_OF[self.role]
+            if self.may(Action.SEE_ALERTS) or self.may(Action.SEE_LEADS)
+            else frozenset()
+        )
 
     @property
     def sees(self) -> frozenset[str]:
         """What the database shows this principal: alert classes, and `units`, `people`, `commands`, `users`, `audit`."""
         sights = {
-            "units": Action.SEE_UNITS, "people": Action.SEE_PEOPLE, "commands": Action.SEE_COMMANDS, "users": Action.MANAGE_USERS,
-            "audit": Action.SEE_AUDIT, "channels": Action.SEE_CHANNELS, "leads": Action.SEE_LEADS, "welfare": Action.KEEP_WELFARE,
-        }  # fmt: skip
+            "units": Action.SEE_UNITS,
+            "people": Action.SEE_PEOPLE,
+            "commands": Action.SEE_COMMANDS,
+            "users": Action.MANAGE_USERS,
+            "audit": Action.SEE_AUDIT,
+            "channels": Action.SEE_CHANNELS,
+            "leads": Action.SEE_LEADS,
+            "welfare": Action.KEEP_WELFARE,
+        }
         return self.classes | {sight for sight, action in sights.items() if self.may(action)}

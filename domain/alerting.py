@@ -35,7 +35,7 @@ class Severity(StrEnum):
         return ("low", "medium", "high", "critical").index(self)
 
 
-class Condition(StrEnum):
+class AlertCondition(StrEnum):
     """What the world does. What is pending (an on-delay) is no alert yet: it waits among the watch's timers."""
 
     ACTIVE = "active"
@@ -73,7 +73,7 @@ class AlertState:
     """
 
     alert_class: AlertClass
-    condition: Condition = Condition.ACTIVE
+    condition: AlertCondition = AlertCondition.ACTIVE
     acknowledgement: Acknowledgement = Acknowledgement.UNACKNOWLEDGED
     suppression: Suppression = Suppression.NONE
     latched: bool = False
@@ -88,7 +88,7 @@ class AlertState:
 def returned(state: AlertState) -> AlertState:
     """Note that the condition no longer holds; without a latch that ends the alert."""
     ended = not state.latches or state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED
-    return replace(state, condition=Condition.RETURNED, ended=ended)
+    return replace(state, condition=AlertCondition.RETURNED, ended=ended)
 
 
 def acknowledged(state: AlertState) -> AlertState:
@@ -99,7 +99,7 @@ def acknowledged(state: AlertState) -> AlertState:
     _standing(state, "acknowledge")
     if state.acknowledgement is not Acknowledgement.UNACKNOWLEDGED:
         raise NotAllowed(f"this alert is {state.acknowledgement} already")
-    ended = state.condition is Condition.RETURNED
+    ended = state.condition is AlertCondition.RETURNED
     return replace(state, acknowledgement=Acknowledgement.ACKNOWLEDGED, ended=ended)
 
 
@@ -111,7 +111,7 @@ def confirmed(state: AlertState) -> AlertState:
     _standing(state, "confirm")
     if state.acknowledgement is Acknowledgement.CONFIRMED:
         raise NotAllowed("this alert is confirmed already")
-    ended = state.condition is Condition.RETURNED
+    ended = state.condition is AlertCondition.RETURNED
     return replace(state, acknowledgement=Acknowledgement.CONFIRMED, ended=ended)
 
 
@@ -124,14 +124,18 @@ def dismissed(state: AlertState) -> AlertState:
     return replace(state, ended=True)
 
 
-def suppressed(state: AlertState, kind: Suppression, *, may_hold_back_life_safety: bool) -> AlertState:
+def suppressed(
+    state: AlertState, kind: Suppression, *, may_hold_back_life_safety: bool
+) -> AlertState:
     """Hold an alert back: shelved until a time, or out of service until it is taken back.
 
     Raises: NotAllowed where it has ended, or is about a life and whoever asks may not hold that back.
     """
     _standing(state, "hold back")
     if state.alert_class is AlertClass.LIFE_SAFETY and not may_hold_back_life_safety:
-        raise NotAllowed("a life-safety alert is not shelved or taken out of service by an operator; acknowledge it")
+        raise NotAllowed(
+            "a life-safety alert is not shelved or taken out of service by an operator; acknowledge it"
+        )
     return replace(state, suppression=kind)
 
 
@@ -147,7 +151,9 @@ def restored(state: AlertState) -> AlertState:
 
 def worsened(state: AlertState) -> AlertState:
     """Call again for an alert that has become more severe: what people did about the milder one does not count."""
-    suppression = Suppression.NONE if state.suppression is Suppression.SHELVED else state.suppression
+    suppression = (
+        Suppression.NONE if state.suppression is Suppression.SHELVED else state.suppression
+    )
     return replace(state, acknowledgement=Acknowledgement.UNACKNOWLEDGED, suppression=suppression)
 
 

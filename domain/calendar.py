@@ -23,7 +23,9 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
 
 def day_starts_ms(first: date, days: int, zone: ZoneInfo) -> list[int]:
     """Return the beginnings of `days` + 1 local days as milliseconds UTC, so that entry i+1 ends day i."""
-    return [int(day_start(first + timedelta(days=i), zone).timestamp() * 1000) for i in range(days + 1)]
+    return [
+        int(day_start(first + timedelta(days=i), zone).timestamp() * 1000) for i in range(days + 1)
+    ]
 
 
 def from_ms(ms: int) -> datetime:

@@ -20,4 +20,6 @@ def signed(key: bytes, path: str, until: str, signature: str, now: float) -> boo
     """Tell whether a signature is the server's and still holds."""
     if not until.isdecimal() or len(until) > 12 or not now <= int(until) <= now + 2 * LIFE_S:
         return False
-    return hmac.compare_digest(sign(key, path, int(until)).encode(), signature.encode("utf-8", "replace"))
+    return hmac.compare_digest(
+        sign(key, path, int(until)).encode(), signature.encode("utf-8", "replace")
+    )

@@ -36,7 +36,10 @@ class Measure:
 
 
 def _table(*rows: tuple[str, str, Kind, float, float]) -> dict[str, Measure]:
-    return {name: Measure(name=name, uom=uom, kind=kind, low=low, high=high) for name, uom, kind, low, high in rows}
+    return {
+        name: Measure(name=name, uom=uom, kind=kind, low=low, high=high)
+        for name, uom, kind, low, high in rows
+    }
 
 
 #: Eight whole digits is the widest register of the household meters in GB/T 17215.321 and CJ/T 188.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class Who(IntEnum):
+class PersonKind(IntEnum):
     """Whose token it was."""
 
     RESIDENT = 0

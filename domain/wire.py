@@ -102,7 +102,15 @@ class Hazard(StrEnum):
 
 #: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a second (DESIGN §6).
 LIFE_SAFETY = frozenset(
-    {Hazard.SMOKE, Hazard.FIRE, Hazard.GAS, Hazard.ELECTRICAL, Hazard.FLOOD, Hazard.PERSON_TRAPPED, Hazard.SOS}
+    {
+        Hazard.SMOKE,
+        Hazard.FIRE,
+        Hazard.GAS,
+        Hazard.ELECTRICAL,
+        Hazard.FLOOD,
+        Hazard.PERSON_TRAPPED,
+        Hazard.SOS,
+    }
 )
 
 
@@ -114,7 +122,7 @@ class HazardState(StrEnum):
     TEST = "test"
 
 
-class Condition(StrEnum):
+class DeviceCondition(StrEnum):
     """What a device says of itself."""
 
     TAMPER = "tamper"

@@ -18,17 +18,17 @@ import structlog
 
 from devices.mapping import understand
 from devices.polls import POLLS
-from devices.polls.asking import Ask
+from devices.polls.asking import PollQuery
 from devices.profiles import Profile
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Reason, Rejected
 from domain.wire import Command, CommandResult, EventItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import BusTable, Config, DeviceTable
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake
-from gateway.outbox import Entry, Heard
-from gateway.schedule import Schedule, Turn
+from gateway.outbox import Entry, ReceivedItem
+from gateway.schedule import Schedule, ScheduledPoll
 
 log = structlog.get_logger()
 
@@ -61,14 +61,14 @@ class _Asked:
 
 
 @dataclass
-class Bus:
+class SerialBus:
     """One line and its devices. `run` serves it until it is cancelled."""
 
     table: BusTable
     config: Config
-    desk: Desk
+    desk: GroupCommitWriter
     intake: Intake
-    clock: Clock
+    clock: GatewayClock
     #: Why the line cannot be used, or None.
     fault: str | None = None
     _line: _Line | None = None
@@ -85,12 +85,18 @@ class Bus:
             self.poll = POLLS[str(profile.protocol)]
             self.devices[table.device] = (table, profile, self.poll.address(table.address))
             every = (table.every_s or profile.expected_interval_s) * 1000
-            turn = Turn(device=table.device, every_ms=every, slow_every_ms=max(every, profile.slow_interval_s * 1000))
+            turn = ScheduledPoll(
+                device=table.device,
+                every_ms=every,
+                slow_every_ms=max(every, profile.slow_interval_s * 1000),
+            )
             Schedule.recall(turn, outbox.recall(f"poll/{table.device}"), now)
             turns.append(turn)
         self.schedule = Schedule(turns)
 
-    def ask(self, command: Command, report: Callable[[CommandResult, str], Awaitable[None]]) -> None:
+    def ask(
+        self, command: Command, report: Callable[[CommandResult, str], Awaitable[None]]
+    ) -> None:
         """Let a command have the line next."""
         self._commands.append(_Asked(command=command, report=report))
         self._woken.set()
@@ -104,13 +110,17 @@ class Bus:
                     continue
                 turn = self.schedule.next(self.clock.now_ms())
                 if turn is None:
-                    await self._wait(self.clock.real_seconds(self.schedule.wait_ms(self.clock.now_ms())))
+                    await self._wait(
+                        self.clock.real_seconds(self.schedule.wait_ms(self.clock.now_ms()))
+                    )
                     continue
                 await self._serve(turn)
         finally:
             self._hang_up()
             for asked in self._commands:
-                await asked.report(CommandResult.FAILED, "the line was taken out of service before its turn")
+                await asked.report(
+                    CommandResult.FAILED, "the line was taken out of service before its turn"
+                )
 
     async def _wait(self, seconds: float) -> None:
         self._woken.clear()
@@ -120,7 +130,7 @@ class Bus:
 
     # One device ------------------------------------------------------------------------------------------------------
 
-    async def _serve(self, turn: Turn) -> None:
+    async def _serve(self, turn: ScheduledPoll) -> None:
         table, profile, address = self.devices[turn.device]
         asked = at = self.clock.now_ms()
         slow = turn.slow(asked)
@@ -145,62 +155,104 @@ class Bus:
             await self._line_failed(turn, str(error))
             return
         fields = self.poll.combine(profile, fields)
-        if table.serial is not None and "serial" in fields and str(fields["serial"]) != table.serial:
-            await self._failed(turn, f"another meter answers at address {address}: number {fields['serial']}, not {table.serial}; "
-                                     "if it was swapped, give the new one a device of its own")  # fmt: skip
+        if (
+            table.serial is not None
+            and "serial" in fields
+            and str(fields["serial"]) != table.serial
+        ):
+            await self._failed(
+                turn,
+                f"another meter answers at address {address}: number {fields['serial']}, not {table.serial}; "
+                "if it was swapped, give the new one a device of its own",
+            )
             return
         entry = self._entry(turn, profile, fields, asked, at, slow)
         if missing:
-            said = replace(entry.heard[0], said=f"{entry.heard[0].said}; nothing for {', '.join(missing)}")
+            said = replace(
+                entry.heard[0], said=f"{entry.heard[0].said}; nothing for {', '.join(missing)}"
+            )
             entry = replace(entry, heard=[said])
         await self._store(turn, slow, entry)
 
-    def _entry(self, turn: Turn, profile: Profile, fields: dict[str, Any], asked: int, at: int, slow: bool) -> Entry:
+    def _entry(
+        self,
+        turn: ScheduledPoll,
+        profile: Profile,
+        fields: dict[str, Any],
+        asked: int,
+        at: int,
+        slow: bool,
+    ) -> Entry:
         memory = self.schedule.answered(turn, asked, slow=slow)
         entry = self.intake.said(turn.device, understand(profile, fields), at=at, memory=memory)
         if self.desk.outbox.recall(_offline(turn.device)) == "on":
-            back = EventItem(device=turn.device, at=at, id=f"offline-off-{at}", kind="device",
-                             data={"condition": "offline", "state": "off"})  # fmt: skip
+            back = EventItem(
+                device=turn.device,
+                at=at,
+                id=f"offline-off-{at}",
+                kind="device",
+                data={"condition": "offline", "state": "off"},
+            )
             memory = {**entry.memory, _offline(turn.device): "off"}
             entry = Entry(items=[*entry.items, back], memory=memory, heard=entry.heard)
         return entry
 
-    async def _store(self, turn: Turn, slow: bool, entry: Entry) -> None:
+    async def _store(self, turn: ScheduledPoll, slow: bool, entry: Entry) -> None:
         try:
             await self.desk.put(entry)
-        except Refused:
+        except WriteRefused:
             # The slot stays open: the device is asked again when the disk takes something.
             turn.done -= 1
             turn.slow_done -= 1 if slow else 0
             self.schedule.failed(turn, self.clock.now_ms())
             return
         drift = next((note.drift_ms for note in entry.heard if note.drift_ms is not None), None)
-        if drift is not None and abs(drift) > self.config.table.clock.max_drift_s * 1000 and self.table.set_clock:
+        if (
+            drift is not None
+            and abs(drift) > self.config.table.clock.max_drift_s * 1000
+            and self.table.set_clock
+        ):
             await self._set_clock(turn.device)
 
-    async def _failed(self, turn: Turn, why: str) -> None:
+    async def _failed(self, turn: ScheduledPoll, why: str) -> None:
         now = self.clock.now_ms()
         self.schedule.failed(turn, now)
         items, memory = [], {}
-        if turn.failures >= OFFLINE_AFTER and self.desk.outbox.recall(_offline(turn.device)) != "on":
-            items.append(EventItem(device=turn.device, at=now, id=f"offline-on-{now}", kind="device",
-                                   data={"condition": "offline", "state": "on", "why": why[:200]}))  # fmt: skip
+        if (
+            turn.failures >= OFFLINE_AFTER
+            and self.desk.outbox.recall(_offline(turn.device)) != "on"
+        ):
+            items.append(
+                EventItem(
+                    device=turn.device,
+                    at=now,
+                    id=f"offline-on-{now}",
+                    kind="device",
+                    data={"condition": "offline", "state": "on", "why": why[:200]},
+                )
+            )
             memory[_offline(turn.device)] = "on"
-        with suppress(Refused):
-            note = Heard(device=turn.device, at=now, fault=why[:300])
+        with suppress(WriteRefused):
+            note = ReceivedItem(device=turn.device, at=now, fault=why[:300])
             await self.desk.put(Entry(items=items, memory=memory, heard=[note]))
 
-    async def _line_failed(self, turn: Turn, why: str) -> None:
+    async def _line_failed(self, turn: ScheduledPoll, why: str) -> None:
         """The whole line is away: every device waits for it, none of them is blamed, and the first is asked again."""
         if self.fault is None:
             log.warning("line_down", bus=self.table.name, why=why)
         self.fault = why
         now = self.clock.now_ms()
-        with suppress(Refused):
+        with suppress(WriteRefused):
             await self.desk.put(
-                Entry(heard=[Heard(device=turn.device, at=now, fault=f"line {self.table.name}: {why}")])
+                Entry(
+                    heard=[
+                        ReceivedItem(
+                            device=turn.device, at=now, fault=f"line {self.table.name}: {why}"
+                        )
+                    ]
+                )
             )
-        await self._wait(self._pause_s * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+        await self._wait(self._pause_s * random.uniform(0.8, 1.2))  # noqa: S311
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
     async def _set_clock(self, device: str) -> None:
@@ -220,7 +272,7 @@ class Bus:
             await self._ask(ask)
             await self.desk.put(Entry(memory={key: str(now)}))
             log.info("clock_set", bus=self.table.name, device=device)
-        except (LineDown, Refused) as error:
+        except (LineDown, WriteRefused) as error:
             log.warning("clock_not_set", device=device, why=str(error))
 
     async def _obey(self, asked: _Asked) -> None:
@@ -231,7 +283,9 @@ class Bus:
             await asked.report(CommandResult.EXPIRED, "the line was not free in time")
             return
         try:
-            ask = self.poll.command(profile, address, command.command, str(command.argument.get("to", "")))
+            ask = self.poll.command(
+                profile, address, command.command, str(command.argument.get("to", ""))
+            )
         except ValueError as error:
             await asked.report(CommandResult.REFUSED, str(error))
             return
@@ -242,7 +296,8 @@ class Bus:
             return
         except asyncio.CancelledError:
             await asked.report(
-                CommandResult.UNKNOWN, "the line was taken out of service while it acted; look at the device"
+                CommandResult.UNKNOWN,
+                "the line was taken out of service while it acted; look at the device",
             )
             raise
         if isinstance(answer, Rejected):
@@ -252,7 +307,7 @@ class Bus:
 
     # One question ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, ask: Ask) -> dict[str, Any] | Rejected:
+    async def _ask(self, ask: PollQuery) -> dict[str, Any] | Rejected:
         """Ask, again where nothing or nonsense comes.
 
         Raises: LineDown.
@@ -264,9 +319,9 @@ class Bus:
                 return last
         return last
 
-    async def _ask_once(self, ask: Ask) -> dict[str, Any] | Rejected:
+    async def _ask_once(self, ask: PollQuery) -> dict[str, Any] | Rejected:
         line = await self._reach()
-        stream: Stream[Any] = Stream(self.poll.codec)
+        stream: FrameStream[Any] = FrameStream(self.poll.codec)
         try:
             await self._drain(line)
             line.writer.write(ask.request)
@@ -277,9 +332,13 @@ class Bus:
             return await self._answer(line, stream, ask)
         except (OSError, EOFError) as error:
             self._hang_up()
-            raise LineDown(f"{self.table.at}: {str(error) or 'the serial server hung up'}") from None
+            raise LineDown(
+                f"{self.table.at}: {str(error) or 'the serial server hung up'}"
+            ) from None
 
-    async def _answer(self, line: _Line, stream: Stream[Any], ask: Ask) -> dict[str, Any] | Rejected:
+    async def _answer(
+        self, line: _Line, stream: FrameStream[Any], ask: PollQuery
+    ) -> dict[str, Any] | Rejected:
         """Wait for the answer, then until the line is quiet."""
         assert ask.read is not None
         loop = asyncio.get_running_loop()
@@ -315,7 +374,8 @@ class Bus:
             return noise
         what = f"no answer to {ask.what} within {self.table.timeout_ms} ms"
         return Rejected(
-            reason=Reason.TRUNCATED, detail=what + (f"; {stream.skipped} bytes of noise" if stream.skipped else "")
+            reason=Reason.TRUNCATED,
+            detail=what + (f"; {stream.skipped} bytes of noise" if stream.skipped else ""),
         )
 
     @staticmethod
@@ -343,7 +403,9 @@ class Bus:
                 async with asyncio.timeout(5.0):
                     reader, writer = await asyncio.open_connection(host, int(port))
             except (OSError, TimeoutError) as error:
-                raise LineDown(f"{self.table.at} cannot be reached: {str(error) or 'no answer within 5 s'}") from None
+                raise LineDown(
+                    f"{self.table.at} cannot be reached: {str(error) or 'no answer within 5 s'}"
+                ) from None
             self._line, self._pause_s = _Line(reader, writer), FIRST_PAUSE_S
             if self.fault is not None:
                 log.info("line_up", bus=self.table.name)

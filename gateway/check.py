@@ -39,7 +39,9 @@ class Report:
     @property
     def healthy(self) -> bool:
         """Tell whether nothing is wrong."""
-        return not self.faults and not self.lost and all(line.fault is None for line in self.devices)
+        return (
+            not self.faults and not self.lost and all(line.fault is None for line in self.devices)
+        )
 
 
 def look(config: Config, now_ms: int) -> Report:
@@ -50,10 +52,16 @@ def look(config: Config, now_ms: int) -> Report:
     if path.is_file():
         heard = _read(path, report)
     else:
-        report.faults["process"] = "it has never run: there is no outbox yet; start it with `anju gateway run`"
+        report.faults["process"] = (
+            "it has never run: there is no outbox yet; start it with `anju gateway run`"
+        )
     for device, (profile, place) in sorted(config.devices().items()):
         note = heard.get(device, {})
-        heard_at, drift, failures = note.get("heard_at"), note.get("drift_ms"), note.get("failures", 0)
+        heard_at, drift, failures = (
+            note.get("heard_at"),
+            note.get("drift_ms"),
+            note.get("failures", 0),
+        )
         quiet = None if heard_at is None else max(0, (now_ms - heard_at) // 1000)
         expected = config.profiles[profile].expected_interval_s
         why: str | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class GatewayClock:
     """The gateway's time. With `speed` 1 it is the machine's; else `start_ms` plus what has passed since `real_ms`, times speed."""
 
     speed: float = 1.0
@@ -23,7 +23,9 @@ class Clock:
     def now_ms(self) -> int:
         """Return the time, in milliseconds UTC."""
         real = time.time_ns() // 1_000_000
-        return real if self.speed == 1.0 else self.start_ms + int((real - self.real_ms) * self.speed)
+        return (
+            real if self.speed == 1.0 else self.start_ms + int((real - self.real_ms) * self.speed)
+        )
 
     def real_seconds(self, ms: float) -> float:
         """Return how long one has to wait for `ms` of this clock to pass."""

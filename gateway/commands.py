@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from domain.wire import Command, CommandKind, CommandResult, EventItem
-from gateway.bus import Bus
-from gateway.clock import Clock
+from gateway.bus import SerialBus
+from gateway.clock import GatewayClock
 from gateway.config import Config, DeviceTable
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.outbox import Entry
 from gateway.terminals import Terminal, TerminalFailed
 
@@ -31,15 +31,17 @@ KEEP_MS = 30 * 86_400_000
 class Commander:
     """Carries commands out. Lives as long as the process; `use` gives it the present configuration's lines and terminals."""
 
-    def __init__(self, desk: Desk, clock: Clock, tokens_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, desk: GroupCommitWriter, clock: GatewayClock, tokens_changed: Callable[[], None]
+    ) -> None:
         self._desk, self._clock, self._tokens_changed = desk, clock, tokens_changed
-        self._buses: dict[str, Bus] = {}
+        self._buses: dict[str, SerialBus] = {}
         self._doors: dict[str, tuple[DeviceTable, Terminal]] = {}
         self._running: set[asyncio.Task[None]] = set()
         #: What settles a door's list of consents, where faces are turned on: from device and argument to what is told.
         self.faces: Callable[[str, dict[str, Any], int], dict[str, Any]] | None = None
 
-    def use(self, config: Config, buses: list[Bus]) -> None:
+    def use(self, config: Config, buses: list[SerialBus]) -> None:
         """Take up a configuration."""
         self._buses = {device: bus for bus in buses for device in bus.devices}
         for _, terminal in self._doors.values():
@@ -63,8 +65,12 @@ class Commander:
             state, _, rest = value.partition(" ")
             at, _, device = rest.partition(" ")
             if state == _STARTED:
-                await self._report(device, key.removeprefix("command/"), CommandResult.UNKNOWN,
-                                   "the gateway was stopped while it acted; look at the device")  # fmt: skip
+                await self._report(
+                    device,
+                    key.removeprefix("command/"),
+                    CommandResult.UNKNOWN,
+                    "the gateway was stopped while it acted; look at the device",
+                )
             elif now - int(at or 0) > KEEP_MS:
                 self._desk.outbox.forget(key)
 
@@ -79,11 +85,13 @@ class Commander:
         now = self._clock.now_ms()
         begun = Entry(memory={key: f"{_STARTED} {now} {command.device}"})
         if now > command.expires_at:
-            await self._report(command.device, command.id, CommandResult.EXPIRED, "it came too late")
+            await self._report(
+                command.device, command.id, CommandResult.EXPIRED, "it came too late"
+            )
             return
         try:
             await self._desk.put(begun)
-        except Refused:
+        except WriteRefused:
             return  # The server sends it again.
         bus, door = self._buses.get(command.device), self._doors.get(command.device)
 
@@ -113,7 +121,9 @@ class Commander:
                 detail = "the terminal confirmed"
             else:
                 people = [
-                    row for row in command.argument.get("people", []) if isinstance(row, dict) and row.get("person")
+                    row
+                    for row in command.argument.get("people", [])
+                    if isinstance(row, dict) and row.get("person")
                 ]
                 key = f"people/{table.device}"
                 ours = set(json.loads(self._desk.outbox.recall(key) or "[]"))
@@ -124,7 +134,7 @@ class Commander:
                 await self._desk.put(Entry(memory={key: json.dumps(sorted(wanted))}))
                 self._tokens_changed()
                 detail = f"{len(people)} people, {put} put, {removed} removed"
-        except (TerminalFailed, Refused, ValueError, TypeError, KeyError) as error:
+        except (TerminalFailed, WriteRefused, ValueError, TypeError, KeyError) as error:
             await self._report(command.device, command.id, CommandResult.FAILED, str(error)[:200])
             return
         await self._report(command.device, command.id, CommandResult.DONE, detail)
@@ -136,19 +146,30 @@ class Commander:
             try:
                 settled = await asyncio.to_thread(self.faces, command.device, command.argument, now)
             except (OSError, ValueError) as error:
-                await self._report(command.device, command.id, CommandResult.FAILED, str(error)[:200])
+                await self._report(
+                    command.device, command.id, CommandResult.FAILED, str(error)[:200]
+                )
                 return
         detail = ", ".join(f"{len(subjects)} {what}" for what, subjects in settled.items())
         await self._report(command.device, command.id, CommandResult.DONE, detail, settled)
 
     async def _report(
-        self, device: str, command: str, result: CommandResult, detail: str, more: dict[str, Any] | None = None
+        self,
+        device: str,
+        command: str,
+        result: CommandResult,
+        detail: str,
+        more: dict[str, Any] | None = None,
     ) -> None:
         now = self._clock.now_ms()
         data = {"command": command, "result": str(result), "detail": detail, **(more or {})}
-        event = EventItem(device=device, at=now, id=f"command-{command}"[:80], kind="command", data=data)
+        event = EventItem(
+            device=device, at=now, id=f"command-{command}"[:80], kind="command", data=data
+        )
         try:
-            await self._desk.put(Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"}))
+            await self._desk.put(
+                Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"})
+            )
             log.info("command", id=command, device=device, result=str(result), detail=detail)
-        except Refused:
+        except WriteRefused:
             log.error("command_not_reported", id=command, result=str(result))

@@ -199,10 +199,15 @@ class Config:
         """Return the broker's address, with its password."""
         b = self.table.broker
         return BrokerAddress(
-            host=b.host, port=b.port, protocol=b.protocol, username=b.username,
-            password=self.secret(b.password_file), ca_file=self._path(b.ca_file), cert_file=self._path(b.cert_file),
+            host=b.host,
+            port=b.port,
+            protocol=b.protocol,
+            username=b.username,
+            password=self.secret(b.password_file),
+            ca_file=self._path(b.ca_file),
+            cert_file=self._path(b.cert_file),
             key_file=self._path(b.key_file),
-        )  # fmt: skip
+        )
 
     def secret(self, name: str | None) -> str | None:
         """Read a secret's file; None where none is named."""
@@ -221,15 +226,33 @@ class Config:
         found: dict[str, tuple[str, str]] = {}
         for bus in self.table.bus:
             found.update(
-                {d.device: (d.profile, f"bus {bus.name} at {bus.at}, address {d.address}") for d in bus.devices}
+                {
+                    d.device: (d.profile, f"bus {bus.name} at {bus.at}, address {d.address}")
+                    for d in bus.devices
+                }
             )
         for fire in self.table.fire:
             for host in fire.devices:
                 found[host.device] = (host.profile, f"fire port {fire.port}, source {host.source}")
-                found.update({p.device: ("smoke-detector", f"part {p.part} of {host.device}") for p in host.parts})
+                found.update(
+                    {
+                        p.device: ("smoke-detector", f"part {p.part} of {host.device}")
+                        for p in host.parts
+                    }
+                )
         for source in self.sources():
-            found.update({d.device: (d.profile, f"{source.kind} {source.name}, {d.address}") for d in source.devices})
-        found.update({c.device: (c.profile, f"camera at {c.url.rpartition('@')[2]}") for c in self.table.camera})
+            found.update(
+                {
+                    d.device: (d.profile, f"{source.kind} {source.name}, {d.address}")
+                    for d in source.devices
+                }
+            )
+        found.update(
+            {
+                c.device: (c.profile, f"camera at {c.url.rpartition('@')[2]}")
+                for c in self.table.camera
+            }
+        )
         if self.table.faces is not None:
             # A door that a terminal speaks for as well stands there already.
             for door in self.table.faces.doors:
@@ -274,7 +297,9 @@ def parse_config(text: str, folder: Path, where: str) -> Config:
     try:
         zone = ZoneInfo(table.timezone)
     except (ZoneInfoNotFoundError, ValueError):
-        raise BadConfig(f"{where}: timezone {table.timezone!r}: use a zone like Asia/Shanghai") from None
+        raise BadConfig(
+            f"{where}: timezone {table.timezone!r}: use a zone like Asia/Shanghai"
+        ) from None
     try:
         profiles = load_profiles(folder / table.profiles if table.profiles else None)
     except (BadProfile, OSError) as error:
@@ -282,9 +307,14 @@ def parse_config(text: str, folder: Path, where: str) -> Config:
     checker = _Check(where, folder, table, profiles)
     checker.run()
     return Config(
-        table=table, folder=folder, zone=zone, profiles=profiles, token_key=checker.token_key, tokens_of=checker.tokens,
+        table=table,
+        folder=folder,
+        zone=zone,
+        profiles=profiles,
+        token_key=checker.token_key,
+        tokens_of=checker.tokens,
         rules=checker.rules,
-    )  # fmt: skip
+    )
 
 
 def _told(message: str) -> str:
@@ -300,7 +330,9 @@ def _told(message: str) -> str:
 class _Check:
     """The rules that types alone do not hold."""
 
-    def __init__(self, where: str, folder: Path, table: ConfigTable, profiles: dict[str, Profile]) -> None:
+    def __init__(
+        self, where: str, folder: Path, table: ConfigTable, profiles: dict[str, Profile]
+    ) -> None:
         self.where, self.folder, self.table, self.profiles = where, folder, table, profiles
         self.seen: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
@@ -316,7 +348,9 @@ class _Check:
             or table.clock.max_drift_s < 1
             or not 0 < table.clock.speed <= 100_000
         ):
-            self.fail("outbox.max_mb lies between 1 and 1000000, clock.max_drift_s is at least 1, clock.speed above 0")
+            self.fail(
+                "outbox.max_mb lies between 1 and 1000000, clock.max_drift_s is at least 1, clock.speed above 0"
+            )
         for name in ("password_file", "ca_file", "cert_file", "key_file"):
             self._file(f"broker.{name}", getattr(table.broker, name))
         if (table.broker.cert_file is None) != (table.broker.key_file is None):
@@ -332,7 +366,9 @@ class _Check:
             self._file("token_key_file", table.token_key_file)
             self.token_key = (self.folder / table.token_key_file).read_bytes().strip()
             if len(self.token_key) < 16:
-                self.fail("token_key_file: the key has at least 16 bytes; make one with `anju gateway token-key`")
+                self.fail(
+                    "token_key_file: the key has at least 16 bytes; make one with `anju gateway token-key`"
+                )
 
     def fail(self, message: str) -> None:
         raise BadConfig(f"{self.where}: {message}")
@@ -357,8 +393,10 @@ class _Check:
         found = self.profiles.get(profile)
         if found is None:
             near = get_close_matches(profile, sorted(self.profiles), 1)
-            self.fail(f"{place}: device {code!r}: there is no profile {profile!r}; "
-                      f"{'did you mean ' + near[0] + '?' if near else 'add a file to profiles'}")  # fmt: skip
+            self.fail(
+                f"{place}: device {code!r}: there is no profile {profile!r}; "
+                f"{'did you mean ' + near[0] + '?' if near else 'add a file to profiles'}"
+            )
         assert found is not None
         try:
             check(found)
@@ -372,14 +410,20 @@ class _Check:
         if not host or not port.isdecimal():
             self.fail(f"{place}: at {bus.at!r}: write host:port of the serial server")
         self._port(f"{place}: at", int(port))
-        if not 10 <= bus.timeout_ms <= 60_000 or not 0 <= bus.quiet_ms <= 5_000 or not 0 <= bus.retries <= 5:
+        if (
+            not 10 <= bus.timeout_ms <= 60_000
+            or not 0 <= bus.quiet_ms <= 5_000
+            or not 0 <= bus.retries <= 5
+        ):
             self.fail(f"{place}: timeout_ms 10 to 60000, quiet_ms 0 to 5000, retries 0 to 5")
         protocols, addresses = set(), set()
         for device in bus.devices:
             profile = self._device(place, device.device, device.profile)
             if profile.protocol not in POLLS:
-                self.fail(f"{place}: device {device.device!r}: profile {profile.key!r} is not polled; one with a protocol of "
-                          f"{', '.join(POLLS)} is needed")  # fmt: skip
+                self.fail(
+                    f"{place}: device {device.device!r}: profile {profile.key!r} is not polled; one with a protocol of "
+                    f"{', '.join(POLLS)} is needed"
+                )
             protocols.add(profile.protocol)
             try:
                 address = POLLS[str(profile.protocol)].address(device.address)
@@ -389,9 +433,13 @@ class _Check:
                 self.fail(f"{place}: address {device.address!r} stands twice")
             addresses.add(address)
             if device.every_s is not None and not 1 <= device.every_s <= 86_400 * 31:
-                self.fail(f"{place}: device {device.device!r}: every_s lies between 1 and {86_400 * 31}")
+                self.fail(
+                    f"{place}: device {device.device!r}: every_s lies between 1 and {86_400 * 31}"
+                )
         if len(protocols) > 1:
-            self.fail(f"{place}: one line speaks one protocol, not {', '.join(sorted(map(str, protocols)))}")
+            self.fail(
+                f"{place}: one line speaks one protocol, not {', '.join(sorted(map(str, protocols)))}"
+            )
 
     def _fire(self, fire: FireTable) -> None:
         self._port("fire: port", fire.port)
@@ -435,7 +483,9 @@ class _Check:
             self.fail(fault)
         self._file("vision: link_key_file", self.table.vision.link_key_file)
         if self.table.camera and find_spec("cv2") is None:
-            self.fail("camera: opencv-python is not installed; install Anju with its extra `vision`")
+            self.fail(
+                "camera: opencv-python is not installed; install Anju with its extra `vision`"
+            )
         for camera in self.table.camera:
             place = f"camera {camera.device!r}"
             self._device(place, camera.device, camera.profile)
@@ -444,7 +494,9 @@ class _Check:
             self._file(f"{place}: password_file", camera.password_file)
             self._file(f"{place}: rules", camera.rules)
             try:
-                self.rules[camera.device] = load_rules(self.folder / camera.rules) if camera.rules else Rules()
+                self.rules[camera.device] = (
+                    load_rules(self.folder / camera.rules) if camera.rules else Rules()
+                )
             except BadRules as error:
                 self.fail(f"{place}: {error}")
 
@@ -468,7 +520,9 @@ class _Check:
         self._file(f"{place}: token_file", source.token_file)
         token = (self.folder / str(source.token_file)).read_text("utf-8").strip()
         if len(token) < 16:
-            self.fail(f"{place}: the token has at least 16 characters; make one with `anju gateway token-key`")
+            self.fail(
+                f"{place}: the token has at least 16 characters; make one with `anju gateway token-key`"
+            )
         self.tokens[source.name] = token
 
 

@@ -39,7 +39,9 @@ def make_request(common_name: str) -> tuple[bytes, bytes]:
     """Make a new key (P-256) and a certificate request for it; both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    request = (
+        x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    )
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -63,10 +65,14 @@ def claim(url: str, code: str, folder: Path, *, ca_file: Path | None = None) -> 
     """
     parts = code.strip().split(".")
     if len(parts) != 3 or not valid_id(parts[0]) or not valid_id(parts[1]):
-        raise EnrolmentFailed("the code has the form estate.gateway.secret, as `anju gateway invite` printed it")
+        raise EnrolmentFailed(
+            "the code has the form estate.gateway.secret, as `anju gateway invite` printed it"
+        )
     key, request = make_request(f"{parts[0]}/{parts[1]}")
     answer = _post(
-        f"{url.rstrip('/')}/api/v1/provision/claim", {"code": code.strip(), "request": request.decode()}, ca_file
+        f"{url.rstrip('/')}/api/v1/provision/claim",
+        {"code": code.strip(), "request": request.decode()},
+        ca_file,
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_private(folder / KEY_FILE, key)
@@ -82,7 +88,9 @@ def _post(url: str, body: dict[str, str], ca_file: Path | None) -> dict[str, Any
     except (httpx2.HTTPError, OSError, ValueError) as error:
         raise EnrolmentFailed(f"{url}: {str(error) or type(error).__name__}") from None
     if answer.status_code != 200:
-        raise EnrolmentFailed(f"{url}: {found.get('detail', answer.status_code) if isinstance(found, dict) else found}")
+        raise EnrolmentFailed(
+            f"{url}: {found.get('detail', answer.status_code) if isinstance(found, dict) else found}"
+        )
     return dict(found)
 
 
@@ -139,8 +147,15 @@ class Renewal:
         Raises: EnrolmentFailed.
         """
         table = self._config.table
-        assert table.server is not None and table.broker.cert_file is not None and table.broker.key_file is not None
-        cert_path, key_path = self._config.folder / table.broker.cert_file, self._config.folder / table.broker.key_file
+        assert (
+            table.server is not None
+            and table.broker.cert_file is not None
+            and table.broker.key_file is not None
+        )
+        cert_path, key_path = (
+            self._config.folder / table.broker.cert_file,
+            self._config.folder / table.broker.key_file,
+        )
         old = x509.load_pem_x509_certificate(cert_path.read_bytes())
         if now < renew_after(old):
             return False
@@ -148,8 +163,11 @@ class Renewal:
         assert isinstance(old_key, ec.EllipticCurvePrivateKey)
         key, request = make_request(f"{table.estate}/{table.gateway}")
         proof = old_key.sign(request, ec.ECDSA(hashes.SHA256()))
-        body = {"certificate": cert_path.read_text("ascii"), "request": request.decode(),
-                "proof": base64.b64encode(proof).decode()}  # fmt: skip
+        body = {
+            "certificate": cert_path.read_text("ascii"),
+            "request": request.decode(),
+            "proof": base64.b64encode(proof).decode(),
+        }
         ca = self._config.folder / table.server.ca_file if table.server.ca_file else None
         answer = _post(f"{table.server.url.rstrip('/')}/api/v1/provision/renew", body, ca)
         # Two files cannot change at once: the key waits under another name, and `mend` ends what a kill left half done.
@@ -158,6 +176,8 @@ class Renewal:
         mend(self._config)
         log.info(
             "certificate_renewed",
-            until=x509.load_pem_x509_certificate(cert_path.read_bytes()).not_valid_after_utc.isoformat(),
+            until=x509.load_pem_x509_certificate(
+                cert_path.read_bytes()
+            ).not_valid_after_utc.isoformat(),
         )
         return True

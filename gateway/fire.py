@@ -13,15 +13,15 @@ from typing import Any
 import structlog
 
 from devices.protocols import gb26875 as wire
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Rejected
 from domain.wire import EventItem, ReadingItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config, FireDeviceTable, FireTable
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake
-from gateway.outbox import Entry, Heard
-from gateway.strangers import Strangers
+from gateway.outbox import Entry, ReceivedItem
+from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
 
@@ -39,8 +39,14 @@ _HAZARD_OF = {
     **dict.fromkeys((16, 17, 18), "electrical"),
     **dict.fromkeys(range(40, 44), "smoke"),
 }
-_CONDITIONS = {"fault": "fault", "power_fault": "fault", "backup_power_fault": "low_battery", "bus_fault": "fault",
-               "line_fault": "fault", "link_fault": "fault"}  # fmt: skip
+_CONDITIONS = {
+    "fault": "fault",
+    "power_fault": "fault",
+    "backup_power_fault": "low_battery",
+    "bus_fault": "fault",
+    "line_fault": "fault",
+    "link_fault": "fault",
+}
 
 
 @dataclass(slots=True)
@@ -49,10 +55,10 @@ class FirePort:
 
     table: FireTable
     config: Config
-    desk: Desk
+    desk: GroupCommitWriter
     intake: Intake
-    clock: Clock
-    strangers: Strangers
+    clock: GatewayClock
+    strangers: UnknownDevices
     fault: str | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -76,13 +82,16 @@ class FirePort:
                 writer.close()
 
     async def _connection(
-        self, hosts: dict[str, FireDeviceTable], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        hosts: dict[str, FireDeviceTable],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         if len(self._open) >= MAX_CONNECTIONS:
             writer.close()
             return
         self._open.add(writer)
-        stream: Stream[wire.Frame] = Stream(wire.CODEC)
+        stream: FrameStream[wire.Gb26875Frame] = FrameStream(wire.CODEC)
         idle = 0.0
         try:
             while idle < IDLE_S:
@@ -106,7 +115,12 @@ class FirePort:
             self._open.discard(writer)
             writer.close()
 
-    async def _frame(self, hosts: dict[str, FireDeviceTable], frame: wire.Frame, writer: asyncio.StreamWriter) -> None:
+    async def _frame(
+        self,
+        hosts: dict[str, FireDeviceTable],
+        frame: wire.Gb26875Frame,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         if frame.command != wire.SEND:
             return
         host = hosts.get(frame.source)
@@ -118,19 +132,23 @@ class FirePort:
         if isinstance(unit, Rejected):
             # It would send this again for ever; it is counted and shown, and confirmed.
             self.strangers.refused("fire", unit)
-            entry = Entry(heard=[Heard(device=host.device, at=now, fault=unit.detail)])
+            entry = Entry(heard=[ReceivedItem(device=host.device, at=now, fault=unit.detail)])
         else:
             entry = self.entry(host, frame, unit, now)
         try:
             await self.desk.put(entry)
-        except Refused:
+        except WriteRefused:
             return
         writer.write(wire.CODEC.encode(wire.confirm(frame, self.intake.local(now))))
         await writer.drain()
         await self._discipline(host, frame, now, writer)
 
     async def _discipline(
-        self, host: FireDeviceTable, frame: wire.Frame, now: int, writer: asyncio.StreamWriter
+        self,
+        host: FireDeviceTable,
+        frame: wire.Gb26875Frame,
+        now: int,
+        writer: asyncio.StreamWriter,
     ) -> None:
         """Set the device's clock where what it sends is not of now. A frame told again looks so too; setting is harmless."""
         shown = frame.at
@@ -140,17 +158,21 @@ class FirePort:
             return
         if now - int(self.desk.outbox.recall(key) or 0) < SET_CLOCK_EVERY_MS:
             return
-        order = wire.set_clock((frame.serial + 1) & 0xFFFF, frame.destination, frame.source, self.intake.local(now))
+        order = wire.set_clock(
+            (frame.serial + 1) & 0xFFFF, frame.destination, frame.source, self.intake.local(now)
+        )
         writer.write(wire.CODEC.encode(order))
         await writer.drain()
         try:
             await self.desk.put(Entry(memory={key: str(now)}))
-        except Refused:
+        except WriteRefused:
             return
 
     # Objects to items ------------------------------------------------------------------------------------------------
 
-    def entry(self, host: FireDeviceTable, frame: wire.Frame, unit: wire.Unit, now: int) -> Entry:
+    def entry(
+        self, host: FireDeviceTable, frame: wire.Gb26875Frame, unit: wire.Gb26875Unit, now: int
+    ) -> Entry:
         """Turn an application unit into what the outbox keeps."""
         items: list[EventItem | ReadingItem] = []
         memory: dict[str, str] = {}
@@ -160,29 +182,51 @@ class FirePort:
         # A frame that is told again carries the time of its first telling: only a time near ours, or ahead, is the clock's.
         _, drift, _ = self.intake.instant(frame.at, now)
         heard = [
-            Heard(device=device, at=now, said=f"type {unit.kind}")
+            ReceivedItem(device=device, at=now, said=f"type {unit.kind}")
             for device in {item.device for item in items} - {host.device}
         ]
-        heard.append(Heard(device=host.device, at=now, said=f"type {unit.kind}", drift_ms=drift))
+        heard.append(
+            ReceivedItem(device=host.device, at=now, said=f"type {unit.kind}", drift_ms=drift)
+        )
         return Entry(items=items, memory=memory, heard=heard)
 
     def _items(
-        self, host: str, parts: dict[tuple[int, str], str], thing: wire.Object, now: int, memory: dict[str, str]
+        self,
+        host: str,
+        parts: dict[tuple[int, str], str],
+        thing: wire.Object,
+        now: int,
+        memory: dict[str, str],
     ) -> list[EventItem | ReadingItem]:
         if isinstance(thing, wire.PartState):
             device = parts.get((thing.system, thing.part), host)
-            where: dict[str, Any] = {"system": thing.system, "part": thing.part, "part_type": thing.part_type}
+            where: dict[str, Any] = {
+                "system": thing.system,
+                "part": thing.part,
+                "part_type": thing.part_type,
+            }
             if thing.text:
                 where["text"] = thing.text
             hazard = _HAZARD_OF.get(thing.part_type, "fire")
-            return self._states(device, thing.state, wire.STATE_BITS, hazard, where, thing.stamp, now, memory)
+            return self._states(
+                device, thing.state, wire.STATE_BITS, hazard, where, thing.stamp, now, memory
+            )
         if isinstance(thing, wire.SystemState):
             return self._states(
-                host, thing.state, wire.STATE_BITS, "fire", {"system": thing.system}, thing.stamp, now, memory
+                host,
+                thing.state,
+                wire.STATE_BITS,
+                "fire",
+                {"system": thing.system},
+                thing.stamp,
+                now,
+                memory,
             )
         if isinstance(thing, wire.TransmitterState):
             where = {"part": "transmitter"}
-            return self._states(host, thing.state, wire.TRANSMITTER_BITS, "fire", where, thing.stamp, now, memory)
+            return self._states(
+                host, thing.state, wire.TRANSMITTER_BITS, "fire", where, thing.stamp, now, memory
+            )
         if isinstance(thing, wire.Analog) and thing.quantity in wire.QUANTITIES:
             point, step = wire.QUANTITIES[thing.quantity]
             at, _, _ = self.intake.instant(wire.clock_of(thing.stamp), now)
@@ -209,9 +253,16 @@ class FirePort:
         return []
 
     def _states(
-        self, device: str, state: int, names: tuple[str, ...], hazard: str, where: dict[str, Any], stamp: bytes, now: int,
+        self,
+        device: str,
+        state: int,
+        names: tuple[str, ...],
+        hazard: str,
+        where: dict[str, Any],
+        stamp: bytes,
+        now: int,
         memory: dict[str, str],
-    ) -> list[EventItem | ReadingItem]:  # fmt: skip
+    ) -> list[EventItem | ReadingItem]:
         """One event for each alarm that begins or ends with this state. Bit 0 clear means that the part is being tested."""
         at, _, told = self.intake.instant(wire.clock_of(stamp), now)
         shown = wire.bits(state, names)
@@ -230,12 +281,20 @@ class FirePort:
             data = {**word, "state": now_on, **where, "bits": sorted(shown)}
             if told is not None:
                 data["device_at"] = told
-            if now_on == "off" and self.intake.others_hold(f"alarm/{device}/", f"/{bit}", key, memory):
+            if now_on == "off" and self.intake.others_hold(
+                f"alarm/{device}/", f"/{bit}", key, memory
+            ):
                 # Another part of the same device still burns: that one is over, the danger is not.
                 kind, data = "device", {**data, "condition": "other", "still": bit}
                 data.pop("hazard", None)
             # An alarm that is told again (a second frame with the same time) is the same event.
             items.append(
-                EventItem(device=device, at=at, id=f"{place}-{bit}-{now_on}-{stamp.hex()}"[:80], kind=kind, data=data)
+                EventItem(
+                    device=device,
+                    at=at,
+                    id=f"{place}-{bit}-{now_on}-{stamp.hex()}"[:80],
+                    kind=kind,
+                    data=data,
+                )
             )
         return items

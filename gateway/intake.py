@@ -18,15 +18,15 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from devices.heard import Heard as Message
-from devices.heard import HeardAlive, HeardEvent, HeardFields
-from devices.mapping import AlarmShown, Said, understand
+from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat
+from devices.heard import ReceivedMessage as Message
+from devices.mapping import AlarmShown, MappedValues, understand
 from devices.profiles import Profile
 from domain.calendar import to_ms
 from domain.wire import AHEAD_MS, EARLIEST_MS, EventItem, ReadingItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config, DeviceTable
-from gateway.outbox import Entry, Heard, Outbox
+from gateway.outbox import Entry, Outbox, ReceivedItem
 
 #: Half of what the server allows: the rest is for the gateway's own clock.
 AHEAD_OF_GATEWAY_MS = AHEAD_MS // 2
@@ -46,7 +46,7 @@ def make_token(key: bytes, kind: str, value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
+class UnknownDevice:
     """Something spoke that the configuration does not know."""
 
     native: str
@@ -55,7 +55,9 @@ class Stranger:
 class Intake:
     """Makes entries of what was heard. Pure but for the clock and what the outbox remembers of alarms."""
 
-    def __init__(self, config: Config, clock: Clock, outbox: Outbox, known: set[str] | None = None) -> None:
+    def __init__(
+        self, config: Config, clock: GatewayClock, outbox: Outbox, known: set[str] | None = None
+    ) -> None:
         self._clock, self._outbox, self._zone = clock, outbox, config.zone
         self._profiles, self._key = config.profiles, config.token_key
         self._max_drift_ms = config.table.clock.max_drift_s * 1000
@@ -64,37 +66,55 @@ class Intake:
 
     def token(self, kind: str, value: str) -> str:
         """Make a token with the estate's key."""
-        return value if kind == "person" and value in self.known else make_token(self._key, kind, value)
+        return (
+            value
+            if kind == "person" and value in self.known
+            else make_token(self._key, kind, value)
+        )
 
-    def pushed(self, devices: dict[str, DeviceTable], messages: Sequence[Message]) -> list[Entry | Stranger]:
+    def pushed(
+        self, devices: dict[str, DeviceTable], messages: Sequence[Message]
+    ) -> list[Entry | UnknownDevice]:
         """Take what a push held. `devices` are the source's, by their own names in lower case."""
         return [self._one(devices, message) for message in messages]
 
-    def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | Stranger:
+    def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | UnknownDevice:
         table = table_of(devices, message.native)
         if table is None:
-            return Stranger(native=message.native)
+            return UnknownDevice(native=message.native)
         now = self._clock.now_ms()
-        if isinstance(message, HeardAlive):
-            return Entry(heard=[Heard(device=table.device, at=now, said="alive")])
+        if isinstance(message, ReceivedHeartbeat):
+            return Entry(heard=[ReceivedItem(device=table.device, at=now, said="alive")])
         at, drift, told = self.instant(message.at, now)
-        if isinstance(message, HeardEvent):
+        if isinstance(message, ReceivedEvent):
             data = dict(message.data)
             if told is not None:
                 data["device_at"] = told
             if data.get("direction") == "unknown":
                 data["direction"] = table.readers.get(str(data.get("reader", "")), table.direction)
-            item = EventItem(device=table.device, at=at, id=message.id, kind=message.kind, data=data)
-            note = Heard(device=table.device, at=now, said=_say(message.kind, data), drift_ms=drift)
+            item = EventItem(
+                device=table.device, at=at, id=message.id, kind=message.kind, data=data
+            )
+            note = ReceivedItem(
+                device=table.device, at=now, said=_say(message.kind, data), drift_ms=drift
+            )
             return Entry(items=[item], heard=[note])
         return self.fields(table.device, self._profiles[table.profile], message, at, drift)
 
-    def fields(self, device: str, profile: Profile, message: HeardFields, at: int, drift: int | None) -> Entry:
+    def fields(
+        self, device: str, profile: Profile, message: ReceivedFields, at: int, drift: int | None
+    ) -> Entry:
         """Take a report of fields."""
         return self.said(device, understand(profile, message.fields), at=at, drift_ms=drift)
 
     def said(
-        self, device: str, said: Said, *, at: int, drift_ms: int | None = None, memory: dict[str, str] | None = None
+        self,
+        device: str,
+        said: MappedValues,
+        *,
+        at: int,
+        drift_ms: int | None = None,
+        memory: dict[str, str] | None = None,
     ) -> Entry:
         """Take what a profile understood: readings, readings of an earlier time, alarms that changed, the clock."""
         items: list[ReadingItem | EventItem] = []
@@ -102,7 +122,9 @@ class Intake:
             items.append(ReadingItem(device=device, at=at, values=said.values))
         for local, values in said.frozen:
             frozen_at = self._utc(local)
-            if EARLIEST_MS <= frozen_at <= at and self._outbox.recall(f"freeze/{device}") != str(frozen_at):
+            if EARLIEST_MS <= frozen_at <= at and self._outbox.recall(f"freeze/{device}") != str(
+                frozen_at
+            ):
                 items.append(ReadingItem(device=device, at=frozen_at, values=values))
                 memory = {**(memory or {}), f"freeze/{device}": str(frozen_at)}
         changes = dict(memory or {})
@@ -110,35 +132,61 @@ class Intake:
             drift_ms = self._utc(said.clock) - at
         if drift_ms is not None:
             shown = AlarmShown(
-                key="clock", kind="device", word="clock", on=abs(drift_ms) > self._max_drift_ms, value=drift_ms
+                key="clock",
+                kind="device",
+                word="clock",
+                on=abs(drift_ms) > self._max_drift_ms,
+                value=drift_ms,
             )
             items += self._alarm(device, shown, at, changes)
         for alarm in said.alarms:
             items += self._alarm(device, alarm, at, changes)
-        text = ", ".join(f"{name} {value:.12g}" for name, value in said.values.items()) or "nothing to store"
-        return Entry(items=items, memory=changes, heard=[Heard(device=device, at=at, said=text, drift_ms=drift_ms)])
+        text = (
+            ", ".join(f"{name} {value:.12g}" for name, value in said.values.items())
+            or "nothing to store"
+        )
+        return Entry(
+            items=items,
+            memory=changes,
+            heard=[ReceivedItem(device=device, at=at, said=text, drift_ms=drift_ms)],
+        )
 
-    def _alarm(self, device: str, alarm: AlarmShown, at: int, changes: dict[str, str]) -> list[EventItem]:
+    def _alarm(
+        self, device: str, alarm: AlarmShown, at: int, changes: dict[str, str]
+    ) -> list[EventItem]:
         key, now = f"alarm/{device}/{alarm.key}", "on" if alarm.on else "off"
         before = changes.get(key) or self._outbox.recall(key) or "off"
         if now == before:
             return []
         changes[key] = now
         word = "hazard" if alarm.kind == "hazard" else "condition"
-        value = alarm.value if isinstance(alarm.value, int | float) else str(alarm.value)[:80].replace("\0", "")
+        value = (
+            alarm.value
+            if isinstance(alarm.value, int | float)
+            else str(alarm.value)[:80].replace("\0", "")
+        )
         data = {word: alarm.word, "state": now, "item": alarm.key[:200], "value": value}
         if not alarm.on and self.others_hold(f"alarm/{device}/", f":{alarm.word}", key, changes):
             # Two rows may mean one danger (a current and a temperature): it is over when both are.
             data = {**data, "condition": "other", "still": alarm.word}
             data.pop("hazard", None)
-            return [EventItem(device=device, at=at, id=alarm_id(alarm.key, now, at), kind="device", data=data)]
-        return [EventItem(device=device, at=at, id=alarm_id(alarm.key, now, at), kind=alarm.kind, data=data)]
+            return [
+                EventItem(
+                    device=device, at=at, id=alarm_id(alarm.key, now, at), kind="device", data=data
+                )
+            ]
+        return [
+            EventItem(
+                device=device, at=at, id=alarm_id(alarm.key, now, at), kind=alarm.kind, data=data
+            )
+        ]
 
     def others_hold(self, prefix: str, suffix: str, key: str, changes: dict[str, str]) -> bool:
         """Tell whether another alarm of a device, which means the same, still holds."""
         held = {**self._outbox.recall_all(prefix), **changes}
         return any(
-            state == "on" and k != key and k.startswith(prefix) and k.endswith(suffix) for k, state in held.items()
+            state == "on" and k != key and k.startswith(prefix) and k.endswith(suffix)
+            for k, state in held.items()
         )
 
     def instant(self, told: int | datetime | None, now: int) -> tuple[int, int | None, int | None]:
@@ -152,7 +200,11 @@ class Intake:
         return now, at - now, at
 
     def _utc(self, local: datetime) -> int:
-        return to_ms(local.replace(tzinfo=self._zone).astimezone(UTC)) if local.tzinfo is None else to_ms(local)
+        return (
+            to_ms(local.replace(tzinfo=self._zone).astimezone(UTC))
+            if local.tzinfo is None
+            else to_ms(local)
+        )
 
     def local(self, at: int) -> datetime:
         """Return an instant as the estate's clocks show it."""
@@ -178,5 +230,8 @@ def local_time(at: int, zone: ZoneInfo) -> datetime:
 
 
 def _say(kind: str, data: dict[str, Any]) -> str:
-    words = (data.get(name) for name in ("hazard", "condition", "method", "outcome", "state", "direction"))
+    words = (
+        data.get(name)
+        for name in ("hazard", "condition", "method", "outcome", "state", "direction")
+    )
     return " ".join([kind, *(str(word) for word in words if word)])

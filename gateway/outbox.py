@@ -52,7 +52,7 @@ class OutboxUnusable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class ReceivedItem:
     """What to note of a device: what it said, or why it was not heard."""
 
     device: str
@@ -68,7 +68,7 @@ class Entry:
 
     items: Sequence[ReadingItem | EventItem] = ()
     memory: dict[str, str] = field(default_factory=dict)
-    heard: Sequence[Heard] = ()
+    heard: Sequence[ReceivedItem] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +93,16 @@ class Outbox:
         self._lock = threading.RLock()
         self._db = self._open(path)
         self._seq = {Up.READINGS: 0, Up.EVENTS: 0}
-        for kind, seq in self._db.execute("SELECT kind, max(seq) FROM messages WHERE boot = ? GROUP BY kind", [boot]):
+        for kind, seq in self._db.execute(
+            "SELECT kind, max(seq) FROM messages WHERE boot = ? GROUP BY kind", [boot]
+        ):
             self._seq[Up(kind)] = seq
         self._unsent: dict[Up, deque[int]] = {Up.READINGS: deque(), Up.EVENTS: deque()}
         self.requeue()
         # A copy, so that drivers never wait for the disk to ask what they remember.
-        self._memory: dict[str, str] = dict(self._db.execute("SELECT key, value FROM memory").fetchall())
+        self._memory: dict[str, str] = dict(
+            self._db.execute("SELECT key, value FROM memory").fetchall()
+        )
         self.bytes, self.items = self._db.execute(
             "SELECT coalesce(sum(n), 0), coalesce(sum(c), 0) FROM (SELECT sum(length(body)) AS n, count(*) AS c FROM items "
             "UNION ALL SELECT sum(length(payload)), sum(items) FROM messages)"
@@ -109,7 +113,9 @@ class Outbox:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
+            db = sqlite3.connect(
+                path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30
+            )
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.executescript(_TABLES)
@@ -173,8 +179,12 @@ class Outbox:
                 "SELECT digest FROM seen WHERE (device, id) = (?, ?)", [item.device, name]
             ).fetchone()
             if row is None:
-                number = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM seen").fetchone()[0]
-                self._db.execute("INSERT INTO seen VALUES (?, ?, ?, ?)", [item.device, name, digest, number])
+                number = self._db.execute(
+                    "SELECT coalesce(max(number), 0) + 1 FROM seen"
+                ).fetchone()[0]
+                self._db.execute(
+                    "INSERT INTO seen VALUES (?, ?, ?, ?)", [item.device, name, digest, number]
+                )
                 if number % 1000 == 0:
                     self._db.execute("DELETE FROM seen WHERE number <= ?", [number - MAX_SEEN])
                 return item if name == item.id else replace(item, id=name)
@@ -182,7 +192,7 @@ class Outbox:
                 return None
         return None
 
-    def _note(self, note: Heard) -> None:
+    def _note(self, note: ReceivedItem) -> None:
         if note.fault is None:
             self._db.execute(
                 "INSERT INTO heard (device, heard_at, said, drift_ms) VALUES (?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
@@ -237,12 +247,22 @@ class Outbox:
     # Sending ---------------------------------------------------------------------------------------------------------
 
     def seal(
-        self, kind: Up, items: Sequence[ReadingItem | EventItem], *, sent_at: int | None, replayed: bool
+        self,
+        kind: Up,
+        items: Sequence[ReadingItem | EventItem],
+        *,
+        sent_at: int | None,
+        replayed: bool,
     ) -> Sealed:
         """Make a message of given items at once, for a sender that keeps its own order (a replay)."""
         with self._lock, self._transaction():
-            made = self._make(kind, [msgspec.json.encode(item) for item in items], max(map(_rank, items), default=0),
-                              sent_at, replayed)  # fmt: skip
+            made = self._make(
+                kind,
+                [msgspec.json.encode(item) for item in items],
+                max(map(_rank, items), default=0),
+                sent_at,
+                replayed,
+            )
             self.bytes, self.items = self.bytes + len(made.payload), self.items + len(items)
             self._unsent[kind].append(made.id)
         return made
@@ -252,20 +272,30 @@ class Outbox:
         with self._lock:
             while self._unsent[kind]:
                 number = self._unsent[kind].popleft()
-                row = self._db.execute("SELECT payload FROM messages WHERE id = ?", [number]).fetchone()
+                row = self._db.execute(
+                    "SELECT payload FROM messages WHERE id = ?", [number]
+                ).fetchone()
                 if row is not None:
                     return Sealed(id=number, kind=kind, payload=row[0])
             order = "rank DESC, id DESC" if kind is Up.EVENTS else "rank, id"
             rows = self._db.execute(
-                f"SELECT id, rank, body FROM items WHERE kind = ? ORDER BY {order} LIMIT {MAX_ITEMS}",  # noqa: S608 (no input in it)
+                f"SELECT id, rank, body FROM items WHERE kind = ? ORDER BY {order} LIMIT {MAX_ITEMS}",  # noqa: S608
                 [kind],
             ).fetchall()
             if len(rows) < least or not rows:
                 return None
             rows = sorted(self._within_bytes(rows))
             with self._transaction():
-                made = self._make(kind, [body for _, _, body in rows], max(rank for _, rank, _ in rows), now_ms, False)
-                self._db.executemany("DELETE FROM items WHERE id = ?", [(number,) for number, _, _ in rows])
+                made = self._make(
+                    kind,
+                    [body for _, _, body in rows],
+                    max(rank for _, rank, _ in rows),
+                    now_ms,
+                    False,
+                )
+                self._db.executemany(
+                    "DELETE FROM items WHERE id = ?", [(number,) for number, _, _ in rows]
+                )
             self.bytes += len(made.payload) - sum(len(body) for _, _, body in rows)
             return made
 
@@ -280,11 +310,15 @@ class Outbox:
             kept.append(row)
         return kept
 
-    def _make(self, kind: Up, bodies: list[bytes], rank: int, sent_at: int | None, replayed: bool) -> Sealed:
+    def _make(
+        self, kind: Up, bodies: list[bytes], rank: int, sent_at: int | None, replayed: bool
+    ) -> Sealed:
         self._seq[kind] += 1
         raw = [msgspec.Raw(body) for body in bodies]
         envelope: dict[str, object] = {"v": wire.VERSION, "boot": self.boot, "seq": self._seq[kind]}
-        payload = msgspec.json.encode({**envelope, "sent_at": sent_at, "replayed": replayed, "items": raw})
+        payload = msgspec.json.encode(
+            {**envelope, "sent_at": sent_at, "replayed": replayed, "items": raw}
+        )
         number = self._db.execute(
             "INSERT INTO messages (kind, boot, seq, rank, items, payload) VALUES (?, ?, ?, ?, ?, ?)",
             [kind, self.boot, self._seq[kind], rank, len(bodies), payload],
@@ -296,7 +330,8 @@ class Outbox:
         """Send again everything that is sealed and not acknowledged."""
         with self._lock:
             for kind, order in ((Up.READINGS, "ASC"), (Up.EVENTS, "DESC")):
-                rows = self._db.execute(f"SELECT id FROM messages WHERE kind = ? ORDER BY id {order}", [kind])  # noqa: S608
+                query = f"SELECT id FROM messages WHERE kind = ? ORDER BY id {order}"  # noqa: S608
+                rows = self._db.execute(query, [kind])
                 self._unsent[kind] = deque(number for (number,) in rows)
 
     def again(self, kind: Up, boot: str, seqs: Sequence[int]) -> list[Sealed]:
@@ -305,7 +340,8 @@ class Outbox:
             found = []
             for seq in seqs:
                 row = self._db.execute(
-                    "SELECT id, payload FROM messages WHERE boot = ? AND kind = ? AND seq = ?", [boot, kind, seq]
+                    "SELECT id, payload FROM messages WHERE boot = ? AND kind = ? AND seq = ?",
+                    [boot, kind, seq],
                 ).fetchone()
                 if row is not None:
                     found.append(Sealed(id=row[0], kind=kind, payload=row[1]))
@@ -379,12 +415,19 @@ def look_into(path: Path) -> Kept:
     try:
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         try:
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = {
+                name
+                for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
             if not tables >= {"items", "messages", "losses", "memory", "heard"}:
                 # Its process has begun to make it.
                 return Kept(heard={}, memory={}, waiting=0, losses={})
             rows = db.execute(_HEARD).fetchall()
-            memory = dict(db.execute("SELECT key, value FROM memory WHERE key IN ('status', 'strangers')").fetchall())
+            memory = dict(
+                db.execute(
+                    "SELECT key, value FROM memory WHERE key IN ('status', 'strangers')"
+                ).fetchall()
+            )
             waiting = db.execute(
                 "SELECT (SELECT count(*) FROM items) + (SELECT coalesce(sum(items), 0) FROM messages)"
             ).fetchone()[0]
@@ -392,7 +435,9 @@ def look_into(path: Path) -> Kept:
         finally:
             db.close()
     except sqlite3.Error as error:
-        raise OutboxUnusable(f"outbox {path}: {error}; it may be another version's, or the disk is unwell") from None
+        raise OutboxUnusable(
+            f"outbox {path}: {error}; it may be another version's, or the disk is unwell"
+        ) from None
     return Kept(heard=_by_device(rows), memory=memory, waiting=waiting, losses=losses)
 
 
@@ -411,7 +456,11 @@ class _Transaction:
         self._outbox, self._db = outbox, db
 
     def __enter__(self) -> None:
-        self._before = (getattr(self._outbox, "bytes", 0), getattr(self._outbox, "items", 0), dict(self._outbox._seq))
+        self._before = (
+            getattr(self._outbox, "bytes", 0),
+            getattr(self._outbox, "items", 0),
+            dict(self._outbox._seq),
+        )
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -432,6 +481,8 @@ class _Transaction:
 def _rank(item: ReadingItem | EventItem) -> int:
     if isinstance(item, ReadingItem):
         return READING
-    return {EventKind.HAZARD.value: HAZARD, EventKind.DEVICE.value: DEVICE, EventKind.COMMAND.value: DEVICE}.get(
-        item.kind, PASSAGE
-    )
+    return {
+        EventKind.HAZARD.value: HAZARD,
+        EventKind.DEVICE.value: DEVICE,
+        EventKind.COMMAND.value: DEVICE,
+    }.get(item.kind, PASSAGE)

@@ -20,21 +20,21 @@ from typing import IO, Any
 import structlog
 
 from domain.wire import BornDevice, Command
-from gateway.bus import Bus
-from gateway.clock import Clock
+from gateway.bus import SerialBus
+from gateway.clock import GatewayClock
 from gateway.commands import Commander
 from gateway.config import BadConfig, Config, MqttTable, SourceTable, load_config, named
-from gateway.desk import Desk
 from gateway.enrolment import Renewal, mend
 from gateway.faces.door import FaceServer, take_faces
 from gateway.faces.tables import FOLDER
-from gateway.faces.vault import Vault, destroy_all
+from gateway.faces.template_store import Vault, destroy_all
 from gateway.fire import FirePort
+from gateway.group_commit import GroupCommitWriter
 from gateway.intake import Intake
 from gateway.outbox import Outbox, OutboxUnusable
 from gateway.pushes import PushServer, Receiver
 from gateway.sources import MqttSource
-from gateway.strangers import Strangers
+from gateway.unknown_devices import UnknownDevices
 from gateway.uplink import Uplink
 from gateway.vision.camera import Camera
 from gateway.vision.fetch import ClipServer
@@ -104,11 +104,13 @@ class Gateway:
         self.boot = f"b{secrets.token_hex(5)}"
         table = self.config.table
         clock = table.clock
-        self.clock = Clock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
+        self.clock = GatewayClock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
         self._lock = _hold(self.config.outbox_path.parent)
-        self.outbox = Outbox(self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024)
-        self.desk = Desk(self.outbox)
-        self.strangers = Strangers(self.outbox)
+        self.outbox = Outbox(
+            self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024
+        )
+        self.desk = GroupCommitWriter(self.outbox)
+        self.strangers = UnknownDevices(self.outbox)
         self._known: set[str] = set()
         self.intake = Intake(self.config, self.clock, self.outbox, self._known)
         self.commander = Commander(self.desk, self.clock, self._know_people)
@@ -124,7 +126,12 @@ class Gateway:
     def _make_uplink(self) -> Uplink:
         table = self.config.table
         return Uplink(
-            self.config.broker(), table.estate, table.gateway, self.boot, outbox=self.outbox, clock=self.clock
+            self.config.broker(),
+            table.estate,
+            table.gateway,
+            self.boot,
+            outbox=self.outbox,
+            clock=self.clock,
         )
 
     def _mtime(self) -> int:
@@ -151,8 +158,14 @@ class Gateway:
         await asyncio.to_thread(self.uplink.__enter__)
         await self.commander.recover()
         await self._apply(self.config)
-        log.info("gateway_up", estate=self.config.table.estate, gateway=self.config.table.gateway, boot=self.boot,
-                 waiting=self.outbox.items, devices=len(self.config.devices()))  # fmt: skip
+        log.info(
+            "gateway_up",
+            estate=self.config.table.estate,
+            gateway=self.config.table.gateway,
+            boot=self.boot,
+            waiting=self.outbox.items,
+            devices=len(self.config.devices()),
+        )
         try:
             while not self._stop.is_set():
                 await self._housekeeping()
@@ -192,7 +205,11 @@ class Gateway:
             return
         try:
             await asyncio.to_thread(self.strangers.save)
-            status = {"connected": self.uplink.connected, "offset_ms": self.uplink.offset.ms, "faults": self._faults()}
+            status = {
+                "connected": self.uplink.connected,
+                "offset_ms": self.uplink.offset.ms,
+                "faults": self._faults(),
+            }
             if status != self._status:
                 self._status = status
                 await asyncio.to_thread(self.outbox.remember, "status", json.dumps(status))
@@ -202,7 +219,11 @@ class Gateway:
             await self.reload()
 
     def _faults(self) -> dict[str, str]:
-        return {key.partition(" ")[0]: driver.fault for key, driver in self._drivers.items() if driver.fault}
+        return {
+            key.partition(" ")[0]: driver.fault
+            for key, driver in self._drivers.items()
+            if driver.fault
+        }
 
     # Configuration ---------------------------------------------------------------------------------------------------
 
@@ -218,8 +239,11 @@ class Gateway:
         fixed = ("estate", "gateway", "outbox")
         changed = [name for name in fixed if getattr(before, name) != getattr(after, name)]
         if changed or before.clock.speed != after.clock.speed:
-            log.error("config_refused", error=f"{', '.join(changed) or 'clock.speed'} cannot change while the gateway runs",
-                      hint="restart it; the outbox keeps everything")  # fmt: skip
+            log.error(
+                "config_refused",
+                error=f"{', '.join(changed) or 'clock.speed'} cannot change while the gateway runs",
+                hint="restart it; the outbox keeps everything",
+            )
             return
         self.config = config
         if config.broker() != self.uplink.broker or self._new_certificate:
@@ -238,7 +262,9 @@ class Gateway:
         self.intake = Intake(config, self.clock, self.outbox, self._known)
         vault = self._vault(config)
         wanted = self._parts(config, vault)
-        for key in [key for key in self._drivers if key not in wanted or self._drivers[key].task.done()]:
+        for key in [
+            key for key in self._drivers if key not in wanted or self._drivers[key].task.done()
+        ]:
             await self._drivers.pop(key).stop()
         for key, make in wanted.items():
             if key not in self._drivers:
@@ -247,11 +273,17 @@ class Gateway:
         faces = config.table.faces
         self.commander.faces = None
         if faces is not None and vault is not None:
-            self.commander.faces = partial(take_faces, vault, frozenset(door.device for door in faces.doors))
-        buses = [driver.part for driver in self._drivers.values() if isinstance(driver.part, Bus)]
+            self.commander.faces = partial(
+                take_faces, vault, frozenset(door.device for door in faces.doors)
+            )
+        buses = [
+            driver.part for driver in self._drivers.values() if isinstance(driver.part, SerialBus)
+        ]
         self.commander.use(config, buses)
         born = [
-            BornDevice(device=device, profile=profile, points=sorted(config.profiles[profile].points))
+            BornDevice(
+                device=device, profile=profile, points=sorted(config.profiles[profile].points)
+            )
             for device, (profile, _) in sorted(config.devices().items())
         ]
         self.uplink.birth(born, self.clock.now_ms())
@@ -271,23 +303,40 @@ class Gateway:
         table = config.table
         # A profile, the zone or the key of tokens change every part; whatever else changes only its own.
         shared = named(
-            [table.timezone, table.clock, [repr(p) for p in config.profiles.values()], config.token_key.hex()]
+            [
+                table.timezone,
+                table.clock,
+                [repr(p) for p in config.profiles.values()],
+                config.token_key.hex(),
+            ]
         )
         tail = f" {hash(shared)} "
         wanted: dict[str, Callable[[], Any]] = {}
         for bus in table.bus:
             wanted[f"bus:{bus.name}{tail}{named(bus)}"] = partial(
-                Bus, table=bus, config=config, desk=self.desk, intake=self.intake, clock=self.clock
+                SerialBus,
+                table=bus,
+                config=config,
+                desk=self.desk,
+                intake=self.intake,
+                clock=self.clock,
             )
         for fire in table.fire:
             wanted[f"fire:{fire.port}{tail}{named(fire)}"] = partial(
-                FirePort, table=fire, config=config, desk=self.desk, intake=self.intake, clock=self.clock,
+                FirePort,
+                table=fire,
+                config=config,
+                desk=self.desk,
+                intake=self.intake,
+                clock=self.clock,
                 strangers=self.strangers,
-            )  # fmt: skip
+            )
         if table.push is not None:
             tokens = named(sorted(config.tokens_of.items()))
             receivers = {source.name: self._receiver(source) for source in table.push.sources}
-            wanted[f"push:{table.push.port}{tail}{named(table.push)}{tokens}"] = partial(PushServer, config, receivers)
+            wanted[f"push:{table.push.port}{tail}{named(table.push)}{tokens}"] = partial(
+                PushServer, config, receivers
+            )
         for source in table.mqtt:
             wanted[f"mqtt:{source.name}{tail}{named(source)}"] = partial(
                 MqttSource, source, config, self._receiver(source)
@@ -302,12 +351,16 @@ class Gateway:
             names = named([table.vision, [camera.device for camera in table.camera]])
             wanted[f"clips:{table.vision.port}{tail}{names}{key}"] = partial(ClipServer, config)
         if table.faces is not None and vault is not None:
-            secret = hash((config.face_key(), *(config.secret(door.token_file) for door in table.faces.doors)))
+            secret = hash(
+                (config.face_key(), *(config.secret(door.token_file) for door in table.faces.doors))
+            )
             wanted[f"faces:{table.faces.port}{tail}{named(table.faces)}{secret}"] = partial(
                 FaceServer, config, self.desk, self.clock, vault
             )
         if table.server is not None and table.broker.cert_file is not None:
-            wanted[f"renewal{tail}{named([table.server, table.broker])}"] = lambda: Renewal(config, self._renewed)
+            wanted[f"renewal{tail}{named([table.server, table.broker])}"] = lambda: Renewal(
+                config, self._renewed
+            )
         return wanted
 
     def _receiver(self, source: SourceTable | MqttTable) -> Receiver:

@@ -23,13 +23,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from devices.pushes import PUSHES
-from devices.pushes.body import MAX_BODY, Push
+from devices.pushes.body import MAX_BODY, PushProfile
 from domain.rejection import Reason, Rejected
 from gateway.config import Config, DeviceTable, MqttTable, SourceTable
-from gateway.desk import Desk, Refused
-from gateway.intake import Intake, Stranger, table_of
+from gateway.group_commit import GroupCommitWriter, WriteRefused
+from gateway.intake import Intake, UnknownDevice, table_of
 from gateway.outbox import Entry
-from gateway.strangers import Strangers
+from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
 
@@ -46,9 +46,17 @@ class Taken:
 class Receiver:
     """Takes the bodies of one source, whichever way they come."""
 
-    def __init__(self, source: SourceTable | MqttTable, desk: Desk, intake: Intake, strangers: Strangers) -> None:
+    def __init__(
+        self,
+        source: SourceTable | MqttTable,
+        desk: GroupCommitWriter,
+        intake: Intake,
+        strangers: UnknownDevices,
+    ) -> None:
         self.source, self.push = source, PUSHES[source.kind]
-        self.devices: dict[str, DeviceTable] = {table.address.lower(): table for table in source.devices}
+        self.devices: dict[str, DeviceTable] = {
+            table.address.lower(): table for table in source.devices
+        }
         self._desk, self._intake, self._strangers = desk, intake, strangers
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -60,21 +68,25 @@ class Receiver:
             return Taken(kept=False, refused=found)
         # One device at a time: whether an alarm begins or ends is told by what was put down before.
         known = sorted(
-            {table.device for message in found if (table := table_of(self.devices, message.native)) is not None}
+            {
+                table.device
+                for message in found
+                if (table := table_of(self.devices, message.native)) is not None
+            }
         )
         async with AsyncExitStack() as held:
             for device in known:
                 await held.enter_async_context(self._locks.setdefault(device, asyncio.Lock()))
             return await self._keep(self._intake.pushed(self.devices, found))
 
-    async def _keep(self, taken: list[Entry | Stranger]) -> Taken:
-        unknown = next((entry.native for entry in taken if isinstance(entry, Stranger)), None)
+    async def _keep(self, taken: list[Entry | UnknownDevice]) -> Taken:
+        unknown = next((entry.native for entry in taken if isinstance(entry, UnknownDevice)), None)
         for entry in taken:
-            if isinstance(entry, Stranger):
+            if isinstance(entry, UnknownDevice):
                 self._strangers.spoke(self.source.name, entry.native, self.push.title)
         try:
             await self._desk.put(*(entry for entry in taken if isinstance(entry, Entry)))
-        except Refused:
+        except WriteRefused:
             return Taken(kept=False)
         return Taken(kept=True, unknown=unknown)
 
@@ -120,10 +132,17 @@ class PushServer:
         """Serve until cancelled."""
         server = QuietServer(
             uvicorn.Config(
-                self._app, host=self._table.host, port=self._table.port, log_level="error", access_log=False,
-                limit_concurrency=200, timeout_keep_alive=30, timeout_graceful_shutdown=2, lifespan="off",
+                self._app,
+                host=self._table.host,
+                port=self._table.port,
+                log_level="error",
+                access_log=False,
+                limit_concurrency=200,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=2,
+                lifespan="off",
             )
-        )  # fmt: skip
+        )
         try:
             await server.serve()
         except SystemExit:
@@ -147,12 +166,17 @@ class PushServer:
         if isinstance(body, Response):
             return body
         taken = await receiver.take(request.headers.get("content-type", ""), body)
-        push: Push = receiver.push
-        if taken.refused is not None and taken.refused.reason in (Reason.UNREADABLE, Reason.TOO_LARGE):
+        push: PushProfile = receiver.push
+        if taken.refused is not None and taken.refused.reason in (
+            Reason.UNREADABLE,
+            Reason.TOO_LARGE,
+        ):
             return PlainTextResponse(taken.refused.detail + "\n", 400)
         if taken.unknown is not None and not getattr(receiver.source, "platform", True):
             # The terminal keeps its event and sends it again once the configuration knows it.
-            return PlainTextResponse(f"device {taken.unknown!r} is not configured at this gateway\n", 503)
+            return PlainTextResponse(
+                f"device {taken.unknown!r} is not configured at this gateway\n", 503
+            )
         if not taken.kept and taken.refused is None:
             return PlainTextResponse("the outbox cannot take it now; send it again\n", 503)
         return Response(push.answer, media_type=push.answer_type)
@@ -174,16 +198,24 @@ class PushServer:
 
     def _logged_in(self, request: Request) -> Receiver | None:
         """Check a digest log-in (RFC 7616, MD5 as GA/T 1400.4 has it)."""
-        given = dict(re.findall(r'(\w+)="?([^",]*)"?', request.headers.get("authorization", "")[:2000]))
+        given = dict(
+            re.findall(r'(\w+)="?([^",]*)"?', request.headers.get("authorization", "")[:2000])
+        )
         name, nonce = given.get("username", ""), given.get("nonce", "")
         receiver = self._receivers.get(name)
         if receiver is None or receiver.source.kind != "gat1400" or nonce not in self._nonces:
             return None
         first = _md5(f"{name}:viid:{self._tokens.get(name, '')}")
         second = _md5(f"{request.method}:{given.get('uri', '')}")
-        want = _md5(f"{first}:{nonce}:{given.get('nc', '')}:{given.get('cnonce', '')}:{given.get('qop', '')}:{second}")
+        want = _md5(
+            f"{first}:{nonce}:{given.get('nc', '')}:{given.get('cnonce', '')}:{given.get('qop', '')}:{second}"
+        )
         uri_matches = given.get("uri", "").split("?")[0] == request.url.path
-        return receiver if uri_matches and hmac.compare_digest(want, given.get("response", "")) else None
+        return (
+            receiver
+            if uri_matches and hmac.compare_digest(want, given.get("response", ""))
+            else None
+        )
 
 
 def _md5(text: str) -> str:

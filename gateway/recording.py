@@ -60,7 +60,9 @@ def read_recording(path: Path) -> Iterator[Message]:
             try:
                 raw = stream.readline(MAX_LINE + 1)
             except (OSError, EOFError) as error:
-                raise BadFile(f"{path}:{number + 1}: cannot be read further: {error}; is the file cut off?") from None
+                raise BadFile(
+                    f"{path}:{number + 1}: cannot be read further: {error}; is the file cut off?"
+                ) from None
             if not raw:
                 return
             number += 1
@@ -98,17 +100,34 @@ def write_line(topic: str, payload: bytes) -> bytes:
     try:
         if b"\n" not in payload and payload[:1] != b'"':
             msgspec.json.decode(payload)
-            return b'{"topic":' + msgspec.json.encode(topic) + b',"payload":' + payload.strip() + b"}\n"
+            return (
+                b'{"topic":'
+                + msgspec.json.encode(topic)
+                + b',"payload":'
+                + payload.strip()
+                + b"}\n"
+            )
         return msgspec.json.encode({"topic": topic, "payload": payload.decode()}) + b"\n"
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return msgspec.json.encode(_Line(topic=topic, payload_base64=base64.b64encode(payload).decode())) + b"\n"
+        return (
+            msgspec.json.encode(
+                _Line(topic=topic, payload_base64=base64.b64encode(payload).decode())
+            )
+            + b"\n"
+        )
 
 
 def record(
-    broker: BrokerAddress, estate: str, path: Path, stopping: threading.Event, count: Callable[[int], None]
+    broker: BrokerAddress,
+    estate: str,
+    path: Path,
+    stopping: threading.Event,
+    count: Callable[[int], None],
 ) -> int:
     """Write what an estate's gateways send until told to stop; returns how many messages."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"anju-record-{estate}-{int(time.time())}")
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2, client_id=f"anju-record-{estate}-{int(time.time())}"
+    )
     client.username, client.password = broker.username, broker.password
     written, refused = 0, list[str]()
     lock = threading.Lock()
@@ -120,7 +139,9 @@ def record(
                 out.write(write_line(message.topic, bytes(message.payload)))
                 written += 1
 
-        def on_connect(_client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        def on_connect(
+            _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
+        ) -> None:
             if code.is_failure:
                 refused.append(str(code))
                 stopping.set()
@@ -198,7 +219,12 @@ class Player:
             return
         boot, seq = numbers
         with self._changed:
-            self._wait(lambda: gateway.waiting < WINDOW and sum(g.waiting for g in self._gateways.values()) < ALL)
+            self._wait(
+                lambda: (
+                    gateway.waiting < WINDOW
+                    and sum(g.waiting for g in self._gateways.values()) < ALL
+                )
+            )
             gateway.unacked.setdefault((str(parsed.up), boot), {})[seq] = (topic, payload)
         gateway.client.publish(topic, payload, qos=1)
 
@@ -246,7 +272,9 @@ class Player:
         client.max_queued_messages_set(0)
         gateway = self._gateways[estate, code] = _Gateway(client=client)
 
-        def on_connect(_client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        def on_connect(
+            _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
+        ) -> None:
             gateway.refused = str(reason) if reason.is_failure else ""
             client.subscribe(f"{wire.ROOT}/{estate}/{code}/down/ack", qos=1)
             gateway.ready.set()

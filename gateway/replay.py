@@ -154,7 +154,9 @@ class ReplayFile:
                 for row in reader:
                     yield reader.line_num, row
             except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-                raise BadFile(f"{self.path.name}: cannot be read after line {reader.line_num}: {error}") from None
+                raise BadFile(
+                    f"{self.path.name}: cannot be read after line {reader.line_num}: {error}"
+                ) from None
 
     def _code(self, key: str) -> str:
         if not key:
@@ -162,12 +164,14 @@ class ReplayFile:
         code = slug(key)
         taken = self.devices.setdefault(code, key)
         if taken != key:
-            raise BadFile(f"{self.path.name}: {key!r} and {taken!r} would both be device {code!r}; rename one")
+            raise BadFile(
+                f"{self.path.name}: {key!r} and {taken!r} would both be device {code!r}; rename one"
+            )
         return code
 
     def _instant(self, text: str, latest: datetime | None) -> datetime:
         form = self.layout.time_format
-        local = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007 (zoned below)
+        local = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007
         if local.tzinfo is not None:
             return local.astimezone(UTC)
         first = local.replace(tzinfo=self.layout.timezone, fold=0).astimezone(UTC)

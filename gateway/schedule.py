@@ -15,7 +15,7 @@ FIRST_RETRY_MS, SLOWEST_MS = 5_000, 900_000
 
 
 @dataclass(slots=True, kw_only=True)
-class Turn:
+class ScheduledPoll:
     """One device's place in the schedule. `done` is the last slot that was answered."""
 
     device: str
@@ -42,33 +42,38 @@ class Turn:
 class Schedule:
     """The turns of one line."""
 
-    def __init__(self, turns: list[Turn]) -> None:
+    def __init__(self, turns: list[ScheduledPoll]) -> None:
         self.turns = {turn.device: turn for turn in turns}
 
-    def next(self, now_ms: int) -> Turn | None:
+    def next(self, now_ms: int) -> ScheduledPoll | None:
         """Return who is to be asked now: the healthy one that waits longest, else a failing one; None where nobody is due."""
         due = [turn for turn in self.turns.values() if turn.due_ms() <= now_ms]
-        return min(due, key=lambda turn: (turn.failures > 0, turn.due_ms(), turn.device), default=None)
+        return min(
+            due, key=lambda turn: (turn.failures > 0, turn.due_ms(), turn.device), default=None
+        )
 
     def wait_ms(self, now_ms: int) -> int:
         """Return how long nobody will be due, in milliseconds."""
-        return max(0, min((turn.due_ms() for turn in self.turns.values()), default=now_ms + 60_000) - now_ms)
+        return max(
+            0,
+            min((turn.due_ms() for turn in self.turns.values()), default=now_ms + 60_000) - now_ms,
+        )
 
-    def answered(self, turn: Turn, asked_ms: int, *, slow: bool) -> dict[str, str]:
+    def answered(self, turn: ScheduledPoll, asked_ms: int, *, slow: bool) -> dict[str, str]:
         """Note an answer; returns what must be remembered in the transaction that stores it."""
         turn.done, turn.failures, turn.not_before_ms = turn.slot(asked_ms), 0, 0
         if slow:
             turn.slow_done = asked_ms // turn.slow_every_ms
         return {f"poll/{turn.device}": f"{turn.done} {turn.slow_done}"}
 
-    def failed(self, turn: Turn, now_ms: int) -> None:
+    def failed(self, turn: ScheduledPoll, now_ms: int) -> None:
         """Note that a device did not answer."""
         turn.failures += 1
         pause = min(FIRST_RETRY_MS * 2 ** min(turn.failures - 1, 16), SLOWEST_MS, turn.every_ms)
         turn.not_before_ms = now_ms + pause
 
     @staticmethod
-    def recall(turn: Turn, text: str | None, now_ms: int) -> None:
+    def recall(turn: ScheduledPoll, text: str | None, now_ms: int) -> None:
         """Take up where the last run ended; slots that passed meanwhile are not asked for any more."""
         if text is not None:
             done, _, slow = text.partition(" ")

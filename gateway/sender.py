@@ -20,7 +20,7 @@ RESEND_S = 15.0
 LINGER_S, COMPANY = 0.5, 100
 
 
-class Sender:
+class OutboxSender:
     """One gateway's turn-taking. Not thread-safe: the uplink holds its lock around every call."""
 
     def __init__(self, outbox: Outbox, now_ms: Callable[[], int], *, window: int = WINDOW) -> None:

@@ -28,9 +28,11 @@ class MqttSource:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = threading.Event()
         client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"anju-{config.table.gateway}-{table.name}", manual_ack=True,
+            CallbackAPIVersion.VERSION2,
+            client_id=f"anju-{config.table.gateway}-{table.name}",
+            manual_ack=True,
             clean_session=False,
-        )  # fmt: skip
+        )
         if table.username:
             client.username_pw_set(table.username, config.secret(table.password_file))
         client.reconnect_delay_set(1, 30)
@@ -53,14 +55,18 @@ class MqttSource:
             self._client.disconnect()
             await asyncio.to_thread(self._client.loop_stop)
 
-    def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any
+    ) -> None:
         if code.is_failure:
             self.fault = f"{self._table.host}:{self._table.port} refuses: {code}"
             return
         self.fault = None
         client.subscribe(self._table.topic, qos=1)
 
-    def _on_disconnect(self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _on_disconnect(
+        self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any
+    ) -> None:
         self.fault = f"{self._table.host}:{self._table.port} is away: {code}"
 
     def _on_message(self, client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:

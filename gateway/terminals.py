@@ -64,9 +64,17 @@ class Terminal:
             }
             if held.get(person["person"]) == wanted:
                 continue
-            info = {"employeeNo": person["person"], "name": person["person"], "userType": "normal", "doorRight": "1",
-                    "Valid": {"enable": True, **wanted}, "RightPlan": [{"doorNo": 1, "planTemplateNo": "1"}]}  # fmt: skip
-            await self._send("PUT", "/ISAPI/AccessControl/UserInfo/SetUp?format=json", json={"UserInfo": info})
+            info = {
+                "employeeNo": person["person"],
+                "name": person["person"],
+                "userType": "normal",
+                "doorRight": "1",
+                "Valid": {"enable": True, **wanted},
+                "RightPlan": [{"doorNo": 1, "planTemplateNo": "1"}],
+            }
+            await self._send(
+                "PUT", "/ISAPI/AccessControl/UserInfo/SetUp?format=json", json={"UserInfo": info}
+            )
             put += 1
         gone = sorted((set(held) & ours) - {person["person"] for person in people})
         for start in range(0, len(gone), PAGE):
@@ -79,14 +87,22 @@ class Terminal:
         found: dict[str, dict[str, str]] = {}
         while len(found) < MAX_PEOPLE:
             condition = {
-                "UserInfoSearchCond": {"searchID": "anju", "searchResultPosition": len(found), "maxResults": PAGE}
+                "UserInfoSearchCond": {
+                    "searchID": "anju",
+                    "searchResultPosition": len(found),
+                    "maxResults": PAGE,
+                }
             }
-            answer = await self._send("POST", "/ISAPI/AccessControl/UserInfo/Search?format=json", json=condition)
+            answer = await self._send(
+                "POST", "/ISAPI/AccessControl/UserInfo/Search?format=json", json=condition
+            )
             page = answer.get("UserInfoSearch", {})
             rows = page.get("UserInfo", [])
             for row in rows:
                 valid = row.get("Valid", {})
-                found[str(row.get("employeeNo"))] = {name: str(valid.get(name)) for name in ("beginTime", "endTime")}
+                found[str(row.get("employeeNo"))] = {
+                    name: str(valid.get(name)) for name in ("beginTime", "endTime")
+                }
             if page.get("responseStatusStrg") != "MORE" or not rows:
                 break
         return found
@@ -95,9 +111,13 @@ class Terminal:
         try:
             answer = await self._client.request(method, path, **what)
         except (httpx2.HTTPError, OSError) as error:
-            raise TerminalFailed(f"{self._client.base_url}: {str(error) or type(error).__name__}") from None
+            raise TerminalFailed(
+                f"{self._client.base_url}: {str(error) or type(error).__name__}"
+            ) from None
         if answer.status_code != 200:
-            raise TerminalFailed(f"{path.split('?')[0]} answers {answer.status_code}: {answer.text[:120]}")
+            raise TerminalFailed(
+                f"{path.split('?')[0]} answers {answer.status_code}: {answer.text[:120]}"
+            )
         try:
             found = json.loads(answer.text)
         except ValueError:

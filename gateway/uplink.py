@@ -24,9 +24,9 @@ from paho.mqtt.properties import Properties
 from domain import wire
 from domain.broker import BrokerAddress
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
-from gateway.clock import SAMPLES, Clock, Offset
+from gateway.clock import SAMPLES, GatewayClock, Offset
 from gateway.outbox import Outbox
-from gateway.sender import WINDOW, Sender
+from gateway.sender import WINDOW, OutboxSender
 
 log = structlog.get_logger()
 
@@ -42,16 +42,23 @@ class Uplink:
     """One gateway's connection. Thread-safe; use it as a context manager."""
 
     def __init__(
-        self, broker: BrokerAddress, estate: str, gateway: str, boot: str, *, window: int = WINDOW,
-        outbox: Outbox | None = None, clock: Clock | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        broker: BrokerAddress,
+        estate: str,
+        gateway: str,
+        boot: str,
+        *,
+        window: int = WINDOW,
+        outbox: Outbox | None = None,
+        clock: GatewayClock | None = None,
+    ) -> None:
         self._estate, self._gateway, self._boot, self._window = estate, gateway, boot, window
         self.outbox = outbox or Outbox(None, boot)
-        self._clock, self.offset = clock or Clock(), Offset()
+        self._clock, self.offset = clock or GatewayClock(), Offset()
         self.on_command: Callable[[wire.Command], None] = lambda _command: None
         self._changed = threading.Condition()
         self.outbox.changed = self._wake
-        self._sender = Sender(self.outbox, self._clock.now_ms, window=window)
+        self._sender = OutboxSender(self.outbox, self._clock.now_ms, window=window)
         self._closing, self._ready = threading.Event(), threading.Event()
         self._born: bytes | None = None
         self._said_state = 0.0
@@ -69,7 +76,9 @@ class Uplink:
             clean_session=None if five else False,
         )
         # One setting may name the log-ins of many gateways: "{estate}/{gateway}".
-        name = broker.username and broker.username.replace("{estate}", self._estate).replace("{gateway}", self._gateway)
+        name = broker.username and broker.username.replace("{estate}", self._estate).replace(
+            "{gateway}", self._gateway
+        )
         client.username, client.password = name, broker.password
         if broker.ca_file:
             context = ssl.create_default_context(cafile=broker.ca_file)
@@ -79,12 +88,16 @@ class Uplink:
         client.max_inflight_messages_set(self._window)
         client.max_queued_messages_set(4 * self._window)
         client.reconnect_delay_set(1, 15)
-        client.will_set(wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1)
+        client.will_set(
+            wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1
+        )
         client.on_connect, client.on_message = self._on_connect, self._on_message
         if five:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 3600
-            client.connect_async(broker.host, broker.port, keepalive=30, clean_start=False, properties=properties)
+            client.connect_async(
+                broker.host, broker.port, keepalive=30, clean_start=False, properties=properties
+            )
         else:
             client.connect_async(broker.host, broker.port, keepalive=30)
         return client
@@ -132,13 +145,23 @@ class Uplink:
         """Send readings as one message; waits while the window is full."""
         self._send(Up.READINGS, items, sent_at, replayed)
 
-    def send_events(self, items: Sequence[EventItem], *, sent_at: int | None = None, replayed: bool = False) -> None:
+    def send_events(
+        self, items: Sequence[EventItem], *, sent_at: int | None = None, replayed: bool = False
+    ) -> None:
         """Send events as one message; waits while the window is full."""
         self._send(Up.EVENTS, items, sent_at, replayed)
 
-    def _send(self, kind: Up, items: Sequence[ReadingItem | EventItem], sent_at: int | None, replayed: bool) -> None:
+    def _send(
+        self,
+        kind: Up,
+        items: Sequence[ReadingItem | EventItem],
+        sent_at: int | None,
+        replayed: bool,
+    ) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self.outbox.messages < self._window or self._closing.is_set())
+            self._changed.wait_for(
+                lambda: self.outbox.messages < self._window or self._closing.is_set()
+            )
         self.outbox.seal(kind, items, sent_at=sent_at, replayed=replayed)
         self._wake()
 
@@ -193,7 +216,9 @@ class Uplink:
         return bool(due)
 
     def _publish(self, kind: Up, payload: bytes) -> mqtt.MQTTMessageInfo:
-        return self._client.publish(wire.up_topic(self._estate, self._gateway, kind), payload, qos=1)
+        return self._client.publish(
+            wire.up_topic(self._estate, self._gateway, kind), payload, qos=1
+        )
 
     def _tell_state(self) -> None:
         self._said_state = time.monotonic()
@@ -219,7 +244,9 @@ class Uplink:
 
     # What comes down -------------------------------------------------------------------------------------------------
 
-    def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any
+    ) -> None:
         if code.is_failure:
             log.error("broker_refused", gateway=self._gateway, code=str(code))
             return

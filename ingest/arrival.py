@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.columns import Columns
-from store.ingest_log import Spans
-from store.placement import Placement
-from store.series import Readings
+from store.ingest.log import DirtySpans
+from store.register.placement import Placement
+from store.series.readings import ReadingColumns
 
 #: Up to so many seconds after it was taken a reading counts as having come at once.
 AT_ONCE_S = 900
@@ -55,14 +55,14 @@ def late_seconds(at: NDArray[np.int64], received: NDArray[np.int64]) -> NDArray[
     return late if late.any() else None
 
 
-def changed(placement: Placement, batch: Readings, received: NDArray[np.int64]) -> Spans:
+def changed(placement: Placement, batch: ReadingColumns, received: NDArray[np.int64]) -> DirtySpans:
     """Return which devices' series a batch of readings changes, between which instants, by when it arrived."""
     device = placement.device_of[batch.point]
     hour = received // 3_600_000
     order = np.lexsort((hour, device))
     device, hour, at, received = device[order], hour[order], batch.at[order], received[order]
     begins = np.flatnonzero(np.r_[True, (device[1:] != device[:-1]) | (hour[1:] != hour[:-1])])
-    return Spans(
+    return DirtySpans(
         device=device[begins],
         estate=placement.estate_of[batch.point[order][begins]],
         low=np.minimum.reduceat(at, begins),

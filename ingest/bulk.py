@@ -36,7 +36,9 @@ class StockClient(mqtt.Client):
     """Stock paho behind the same two calls: `frames` fills as packets come, `acknowledge` answers them."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, manual_ack=True, reconnect_on_failure=False, **options)
+        super().__init__(
+            CallbackAPIVersion.VERSION2, manual_ack=True, reconnect_on_failure=False, **options
+        )
         self.frames: list[Frame] = []
         self.on_message = _collect
 
@@ -77,7 +79,7 @@ class BulkClient(StockClient):
             packets["head"], packets["mid"] = _PUBACK << 8 | 2, numbers
             self._packet_queue(_PUBACK, packets.tobytes(), 0, 1)
 
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 (paho's signature)
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002
         """Read once from the socket, and take every packet that is whole."""
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
@@ -139,7 +141,9 @@ class BulkClient(StockClient):
                 code = self._packet_read()
                 if code > 0 or self._sock is None:
                     self._rest = self._handed = b""
-                    return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_NO_CONN
+                    return (
+                        self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_NO_CONN
+                    )
             at = stop
         self._rest = data[at:]
         self.acknowledge(mid for mid in retained if mid)
@@ -189,13 +193,20 @@ class _Tried(BulkClient):
 def bulk_works() -> bool:
     """Try the bulk client on known bytes, split at an awkward place: a PUBLISH of each kind, and a SUBACK for paho between them."""
     first = b"\x32\x0c\x00\x03a/b\x00\x07\x00hey!"
-    second = b"\x30\x0d\x00\x03a/c\x03\x26\x00\x00hello"[:1] + bytes([13]) + b"\x00\x03a/c\x02\x01\x01hello"
+    second = (
+        b"\x30\x0d\x00\x03a/c\x03\x26\x00\x00hello"[:1]
+        + bytes([13])
+        + b"\x00\x03a/c\x02\x01\x01hello"
+    )
     suback = b"\x90\x04\x00\x05\x00\x01"
     whole = first + suback + second
     try:
         client = _Tried([whole[:9], whole[9:]])
         client.feed()
-        return client.frames == [(b"a/b", b"hey!", 7), (b"a/c", b"hello", 0)] and client.answered == [5]
+        return client.frames == [
+            (b"a/b", b"hey!", 7),
+            (b"a/c", b"hello", 0),
+        ] and client.answered == [5]
     except Exception:
         log.warning("bulk_reader_unusable", exc_info=True)
         return False
@@ -210,22 +221,31 @@ def new_client(**options: Any) -> StockClient:
     if bulk_works():
         return BulkClient(**options)
     log.warning(
-        "stock_reader", hint="ingest runs at a third of its speed; install the paho-mqtt that locks/runtime.txt names"
+        "stock_reader",
+        hint="ingest runs at a third of its speed; install the paho-mqtt that locks/runtime.txt names",
     )
     return StockClient(**options)
 
 
 def join(
-    broker: BrokerAddress, session: str, *, window: int, session_s: int, keepalive_s: int, make_client: Callable[..., StockClient],
+    broker: BrokerAddress,
+    session: str,
+    *,
+    window: int,
+    session_s: int,
+    keepalive_s: int,
+    make_client: Callable[..., StockClient],
     prepare: Callable[[StockClient], None],
-) -> StockClient:  # fmt: skip
+) -> StockClient:
     """Begin a connection to a session that outlives it; `prepare` sets the callbacks before anything can call them.
 
     Raises: ConnectionError where nobody listens.
     """
     five = broker.protocol == 5
     client = make_client(
-        client_id=session, protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311, clean_session=None if five else False
+        client_id=session,
+        protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
+        clean_session=None if five else False,
     )
     client.username, client.password = broker.username, broker.password
     if broker.ca_file:
@@ -247,7 +267,9 @@ def join(
 
 def leave(client: StockClient, *, for_good: bool) -> None:
     """Disconnect cleanly; with `for_good` the session ends too (MQTT 5, 3.14.2.2.2)."""
-    last = Properties(PacketTypes.DISCONNECT) if for_good and client.protocol == mqtt.MQTTv5 else None
+    last = (
+        Properties(PacketTypes.DISCONNECT) if for_good and client.protocol == mqtt.MQTTv5 else None
+    )
     if last is not None:
         last.SessionExpiryInterval = 0
     client.disconnect(properties=last)

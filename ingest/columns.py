@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from domain import wire
 from domain.ids import valid_id
 from ingest.bulk import Frame
-from store.placement import PlacedGateway
+from store.register.placement import PlacedGateway
 
 #: What the contract's types mean here: the same fields, with the ranges that the careful way checks one by one.
 _RANGES: dict[tuple[type, str], Any] = {
     (wire.ReadingItem, "at"): Annotated[int, Meta(ge=wire.EARLIEST_MS, le=2**53)],
-    (wire.ReadingItem, "values"): Annotated[dict[str, float], Meta(min_length=1, max_length=wire.MAX_VALUES)],
+    (wire.ReadingItem, "values"): Annotated[
+        dict[str, float], Meta(min_length=1, max_length=wire.MAX_VALUES)
+    ],
     (wire.Readings, "v"): Annotated[int, Meta(ge=wire.VERSION, le=wire.VERSION)],
     (wire.Readings, "seq"): Annotated[int, Meta(ge=1, le=2**53)] | None,
 }
@@ -36,8 +38,14 @@ def _struct(of: type, replaced: dict[str, Any]) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for one in dataclasses.fields(of):
         kind = replaced.get(one.name) or _RANGES.get((of, one.name)) or one.type
-        fields.append((one.name, kind) if one.default is dataclasses.MISSING else (one.name, kind, one.default))
-    return msgspec.defstruct(f"Fast{of.__name__}", fields, gc=False, namespace={"__module__": __name__})
+        fields.append(
+            (one.name, kind)
+            if one.default is dataclasses.MISSING
+            else (one.name, kind, one.default)
+        )
+    return msgspec.defstruct(
+        f"Fast{of.__name__}", fields, gc=False, namespace={"__module__": __name__}
+    )
 
 
 _ITEM: Any = _struct(wire.ReadingItem, {"device": str})
@@ -139,7 +147,9 @@ class Columns:
             self.sent_at.append(message.sent_at)
         return odd
 
-    def wanted(self, frames: Iterable[Frame], routes: dict[bytes, Route]) -> dict[bytes, dict[str, set[str]]]:
+    def wanted(
+        self, frames: Iterable[Frame], routes: dict[bytes, Route]
+    ) -> dict[bytes, dict[str, set[str]]]:
         """List the devices and points that messages of known topics name and that are not known, by topic."""
         found: dict[bytes, dict[str, set[str]]] = {}
         for frame in frames:

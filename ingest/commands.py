@@ -17,8 +17,9 @@ import structlog
 from domain import wire
 from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
-from store import commands, faces
-from store.connect import Connection
+from store.database.connection import Connection
+from store.gateways import commands
+from store.people import faces
 
 log = structlog.get_logger()
 
@@ -58,10 +59,17 @@ class Dispatcher:
             due = commands.take_due(connection, now)
         for row in due:
             command = wire.Command(
-                v=wire.VERSION, id=row["code"], device=row["device"], command=row["kind"], expires_at=to_ms(row["expires_at"]),
+                v=wire.VERSION,
+                id=row["code"],
+                device=row["device"],
+                command=row["kind"],
+                expires_at=to_ms(row["expires_at"]),
                 argument=row["argument"],
-            )  # fmt: skip
-            self.publish(wire.down_topic(row["estate"], row["gateway"], Down.COMMAND), msgspec.json.encode(command))
+            )
+            self.publish(
+                wire.down_topic(row["estate"], row["gateway"], Down.COMMAND),
+                msgspec.json.encode(command),
+            )
 
 
 def renew_lists(connection: Connection, now: datetime) -> int:
@@ -71,7 +79,9 @@ def renew_lists(connection: Connection, now: datetime) -> int:
     lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
     stale = commands.stale_doors(connection, lists, now)
     why = "who may pass follows from tenancies"
-    return _give(connection, CommandKind.CREDENTIALS, "people", lists, stale, commands.note_list, why, now)
+    return _give(
+        connection, CommandKind.CREDENTIALS, "people", lists, stale, commands.note_list, why, now
+    )
 
 
 def renew_face_lists(connection: Connection, now: datetime) -> int:
@@ -85,15 +95,27 @@ def renew_face_lists(connection: Connection, now: datetime) -> int:
 
 
 def _give(
-    connection: Connection, kind: CommandKind, name: str, lists: dict[int, list[dict[str, str]]], doors: list[int],
-    note: Callable[[Connection, int, list[dict[str, str]], int], None], why: str, now: datetime,
-) -> int:  # fmt: skip
+    connection: Connection,
+    kind: CommandKind,
+    name: str,
+    lists: dict[int, list[dict[str, str]]],
+    doors: list[int],
+    note: Callable[[Connection, int, list[dict[str, str]], int], None],
+    why: str,
+    now: datetime,
+) -> int:
     """Send doors their lists, as the argument `name` of a command of a kind, and note each; returns how many."""
     for door in doors:
         command_id = commands.issue(
-            connection, code=commands.new_code(), device_id=door, kind=kind, argument={name: lists[door]}, issued_by=REGISTER, reason=why,
+            connection,
+            code=commands.new_code(),
+            device_id=door,
+            kind=kind,
+            argument={name: lists[door]},
+            issued_by=REGISTER,
+            reason=why,
             expires_at=now + LIST_LIVES,
-        )  # fmt: skip
+        )
         note(connection, door, lists[door], command_id)
     if doors:
         log.info("lists_given", kind=str(kind), doors=len(doors))

@@ -20,7 +20,7 @@ from domain.rejection import Reason, Rejected
 from domain.wire import (
     Birth,
     CommandResult,
-    Condition,
+    DeviceCondition,
     Direction,
     EventItem,
     EventKind,
@@ -87,10 +87,25 @@ _EVENT_ITEM = msgspec.json.Decoder(EventItem)
 _FAILS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
 
 #: Fields of an event that would hold a person, not a token. They are dropped before anything is stored.
-PERSONAL = frozenset({
-    "name", "person_name", "id_number", "id_card_number", "phone", "image", "picture", "photo", "face", "face_image",
-    "embedding", "feature", "template", "plate_number", "plate_no",
-})  # fmt: skip
+PERSONAL = frozenset(
+    {
+        "name",
+        "person_name",
+        "id_number",
+        "id_card_number",
+        "phone",
+        "image",
+        "picture",
+        "photo",
+        "face",
+        "face_image",
+        "embedding",
+        "feature",
+        "template",
+        "plate_number",
+        "plate_no",
+    }
+)
 _MAX_TEXT = 500
 _MAX_SEQ = 2**53
 _MAX_COUNT = 2**31 - 1
@@ -101,15 +116,18 @@ def decode(topic_text: str, payload: bytes, now_ms: int) -> Decoded | Rejected:
     topic = wire.parse_up_topic(topic_text)
     if topic is None:
         return Rejected(
-            reason=Reason.BAD_TOPIC, detail=f"topic {topic_text[:200]!r} is not anju/v1/<estate>/<gateway>/up/<kind>"
+            reason=Reason.BAD_TOPIC,
+            detail=f"topic {topic_text[:200]!r} is not anju/v1/<estate>/<gateway>/up/<kind>",
         )
     if not valid_id(topic.estate) or not valid_id(topic.gateway):
         return Rejected(
-            reason=Reason.BAD_TOPIC, detail=f"topic {topic_text[:200]!r}: ids are 2 to 40 of a-z, 0-9 and hyphen"
+            reason=Reason.BAD_TOPIC,
+            detail=f"topic {topic_text[:200]!r}: ids are 2 to 40 of a-z, 0-9 and hyphen",
         )
     if len(payload) > wire.MAX_BYTES:
         return Rejected(
-            reason=Reason.TOO_LARGE, detail=f"{len(payload)} bytes; the limit is {wire.MAX_BYTES}: send fewer items"
+            reason=Reason.TOO_LARGE,
+            detail=f"{len(payload)} bytes; the limit is {wire.MAX_BYTES}: send fewer items",
         )
     if topic.up in (Up.READINGS, Up.EVENTS):
         return _decode_items(topic, payload, now_ms)
@@ -126,7 +144,13 @@ def _decode_items(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Reject
     wrong = _envelope_fault(message.v, message.boot, message.seq, len(message.items))
     if wrong:
         return wrong
-    found = Decoded(topic=topic, boot=message.boot, seq=message.seq, replayed=message.replayed, sent_at=message.sent_at)
+    found = Decoded(
+        topic=topic,
+        boot=message.boot,
+        seq=message.seq,
+        replayed=message.replayed,
+        sent_at=message.sent_at,
+    )
     for item in message.items:
         if isinstance(item, ReadingItem):
             _add_reading(found, item, now_ms)
@@ -161,7 +185,13 @@ def _add_reading(found: Decoded, item: ReadingItem, now_ms: int) -> None:
 
 def _add_event(found: Decoded, item: EventItem, now_ms: int) -> None:
     found.received += 1
-    clean = EventItem(device=item.device, at=item.at, id=item.id, kind=item.kind, data=_without_personal(item.data))
+    clean = EventItem(
+        device=item.device,
+        at=item.at,
+        id=item.id,
+        kind=item.kind,
+        data=_without_personal(item.data),
+    )
     wrong = _id_and_time_fault(item.device, item.at, now_ms) or _event_fault(clean)
     if wrong:
         found.refused.append(RefusedPiece(payload=as_message(clean), why=wrong))
@@ -180,13 +210,20 @@ def _decode_status(topic: Topic, payload: bytes, now_ms: int) -> Decoded | Rejec
         return Rejected(reason=Reason.UNREADABLE, detail=f"{topic.up}: {str(error)[:300]}")
     status = found.state or found.birth
     assert status is not None
-    wrong = _envelope_fault(status.v, status.boot, None, 0) or _time_fault("this message", status.at, now_ms)
+    wrong = _envelope_fault(status.v, status.boot, None, 0) or _time_fault(
+        "this message", status.at, now_ms
+    )
     if (
         wrong is None
         and found.birth is not None
-        and any(not valid_id(d.device) or not all(valid_point(p) for p in d.points) for d in found.birth.devices)
+        and any(
+            not valid_id(d.device) or not all(valid_point(p) for p in d.points)
+            for d in found.birth.devices
+        )
     ):
-        wrong = Rejected(reason=Reason.BAD_ID, detail="birth: a device or point does not fit the grammar of ids")
+        wrong = Rejected(
+            reason=Reason.BAD_ID, detail="birth: a device or point does not fit the grammar of ids"
+        )
     return wrong or _status_fault(found) or found
 
 
@@ -197,7 +234,8 @@ def _status_fault(found: Decoded) -> Rejected | None:
             number = getattr(found.state, name)
             if number is not None and not -_MAX_COUNT <= number <= _MAX_COUNT:
                 return Rejected(
-                    reason=Reason.BAD_VALUE, detail=f"state: {name} {str(number)[:40]} is no count or milliseconds"
+                    reason=Reason.BAD_VALUE,
+                    detail=f"state: {name} {str(number)[:40]} is no count or milliseconds",
                 )
     if found.birth is not None:
         if len(found.birth.devices) > wire.MAX_ITEMS:
@@ -207,7 +245,8 @@ def _status_fault(found: Decoded) -> Rejected | None:
             )
         if not all(_storable(device.profile, 0) for device in found.birth.devices):
             return Rejected(
-                reason=Reason.BAD_SHAPE, detail=f"birth: a profile holds a NUL or is over {_MAX_TEXT} characters"
+                reason=Reason.BAD_SHAPE,
+                detail=f"birth: a profile holds a NUL or is over {_MAX_TEXT} characters",
             )
     return None
 
@@ -242,17 +281,29 @@ def _add_loose_reading(found: Decoded, raw: bytes, now_ms: int) -> None:
     except _FAILS as error:
         _refuse_raw(found, raw, f"reading: {str(error)[:300]}")
         return
-    if not (isinstance(item, dict) and isinstance(item.get("device"), str) and type(item.get("at")) is int
-            and isinstance(item.get("values"), dict)):  # fmt: skip
-        _refuse_raw(found, raw, "reading: needs device (text), at (whole milliseconds) and values (an object)")
+    if not (
+        isinstance(item, dict)
+        and isinstance(item.get("device"), str)
+        and type(item.get("at")) is int
+        and isinstance(item.get("values"), dict)
+    ):
+        _refuse_raw(
+            found,
+            raw,
+            "reading: needs device (text), at (whole milliseconds) and values (an object)",
+        )
         return
-    _add_reading(found, ReadingItem(device=item["device"], at=item["at"], values=item["values"]), now_ms)
+    _add_reading(
+        found, ReadingItem(device=item["device"], at=item["at"], values=item["values"]), now_ms
+    )
 
 
 def _refuse_raw(found: Decoded, raw: bytes, detail: str) -> None:
     found.received += 1
     payload = b'{"v":1,"items":[' + raw + b"]}"
-    found.refused.append(RefusedPiece(payload=payload, why=Rejected(reason=Reason.BAD_SHAPE, detail=detail)))
+    found.refused.append(
+        RefusedPiece(payload=payload, why=Rejected(reason=Reason.BAD_SHAPE, detail=detail))
+    )
 
 
 def as_message(item: object) -> bytes:
@@ -265,19 +316,32 @@ def as_message(item: object) -> bytes:
 
 def _envelope_fault(v: Any, boot: str | None, seq: int | None, items: int) -> Rejected | None:
     if type(v) is not int or v != wire.VERSION:
-        return Rejected(reason=Reason.BAD_VERSION, detail=f"v is {v!r}; this server speaks version {wire.VERSION}")
+        return Rejected(
+            reason=Reason.BAD_VERSION,
+            detail=f"v is {v!r}; this server speaks version {wire.VERSION}",
+        )
     if boot is not None and not valid_id(boot):
-        return Rejected(reason=Reason.BAD_ID, detail=f"boot {boot[:60]!r} does not fit the grammar of ids")
+        return Rejected(
+            reason=Reason.BAD_ID, detail=f"boot {boot[:60]!r} does not fit the grammar of ids"
+        )
     if seq is not None and (boot is None or not 0 < seq <= _MAX_SEQ):
-        return Rejected(reason=Reason.BAD_SHAPE, detail=f"seq {seq} needs a boot and must lie between 1 and 2^53")
+        return Rejected(
+            reason=Reason.BAD_SHAPE,
+            detail=f"seq {seq} needs a boot and must lie between 1 and 2^53",
+        )
     if items > wire.MAX_ITEMS:
-        return Rejected(reason=Reason.TOO_LARGE, detail=f"{items} items; the limit is {wire.MAX_ITEMS}")
+        return Rejected(
+            reason=Reason.TOO_LARGE, detail=f"{items} items; the limit is {wire.MAX_ITEMS}"
+        )
     return None
 
 
 def _id_and_time_fault(device: str, at: int, now_ms: int) -> Rejected | None:
     if not valid_id(device):
-        return Rejected(reason=Reason.BAD_ID, detail=f"device {device[:60]!r}: ids are 2 to 40 of a-z, 0-9 and hyphen")
+        return Rejected(
+            reason=Reason.BAD_ID,
+            detail=f"device {device[:60]!r}: ids are 2 to 40 of a-z, 0-9 and hyphen",
+        )
     return _time_fault(f"device {device}", at, now_ms)
 
 
@@ -298,11 +362,13 @@ def _time_fault(who: str, at: int, now_ms: int) -> Rejected | None:
 def _value_fault(device: str, name: str, value: Any) -> Rejected | None:
     if not valid_point(name):
         return Rejected(
-            reason=Reason.BAD_ID, detail=f"device {device}: {name[:60]!r} does not fit the grammar of values"
+            reason=Reason.BAD_ID,
+            detail=f"device {device}: {name[:60]!r} does not fit the grammar of values",
         )
     if type(value) not in (int, float) or not _finite(value):
         return Rejected(
-            reason=Reason.BAD_VALUE, detail=f"device {device}: {name} is {str(value)[:60]!r}, not a finite number"
+            reason=Reason.BAD_VALUE,
+            detail=f"device {device}: {name} is {str(value)[:60]!r}, not a finite number",
         )
     measure = MEASURES.get(name)
     if measure is not None and not measure.low <= value <= measure.high:
@@ -329,10 +395,14 @@ def _without_personal(data: dict[str, Any]) -> dict[str, Any]:
 
 
 _WORDS: dict[str, dict[str, tuple[type, bool]]] = {
-    EventKind.PASSAGE: {"method": (Method, True), "outcome": (Outcome, True), "direction": (Direction, False)},
+    EventKind.PASSAGE: {
+        "method": (Method, True),
+        "outcome": (Outcome, True),
+        "direction": (Direction, False),
+    },
     EventKind.PLATE: {"direction": (Direction, False)},
     EventKind.HAZARD: {"hazard": (Hazard, True), "state": (HazardState, True)},
-    EventKind.DEVICE: {"condition": (Condition, True), "state": (HazardState, True)},
+    EventKind.DEVICE: {"condition": (DeviceCondition, True), "state": (HazardState, True)},
     EventKind.COMMAND: {"result": (CommandResult, True)},
 }
 
@@ -346,7 +416,8 @@ def _event_fault(item: EventItem) -> Rejected | None:
         )
     if not valid_event_id(item.id):
         return Rejected(
-            reason=Reason.BAD_ID, detail=f"device {item.device}: an event's id is 1 to 80 printable characters"
+            reason=Reason.BAD_ID,
+            detail=f"device {item.device}: an event's id is 1 to 80 printable characters",
         )
     for name, (vocabulary, needed) in words.items():
         word = item.data.get(name)

@@ -11,14 +11,19 @@ import structlog
 from domain import sequence, wire
 from domain.wire import Down
 from ingest import metrics
-from store import progress
-from store.connect import Connection
+from store.database.connection import Connection
+from store.ingest import progress
 
 log = structlog.get_logger()
 
 
 def ask_for_gaps(
-    connection: Connection, publish: Callable[[str, bytes], object], *, after_s: float, again_s: float, give_up_s: float
+    connection: Connection,
+    publish: Callable[[str, bytes], object],
+    *,
+    after_s: float,
+    again_s: float,
+    give_up_s: float,
 ) -> int:
     """Ask gateways for what has been missing for a while; returns how many were asked."""
     with connection.transaction():
@@ -33,5 +38,10 @@ def ask_for_gaps(
         missing = sequence.first_of(gap.missing)
         ask = wire.Backfill(v=wire.VERSION, kind=gap.kind, boot=gap.boot, missing=missing)
         publish(wire.down_topic(gap.estate, gap.gateway, Down.BACKFILL), msgspec.json.encode(ask))
-        log.info("backfill_asked", gateway=f"{gap.estate}/{gap.gateway}", kind=gap.kind, missing=len(missing))
+        log.info(
+            "backfill_asked",
+            gateway=f"{gap.estate}/{gap.gateway}",
+            kind=gap.kind,
+            missing=len(missing),
+        )
     return len(due)

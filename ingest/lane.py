@@ -24,8 +24,8 @@ from ingest.bulk import Frame
 from ingest.latest import Latest
 from ingest.ledger import LaneLedger
 from ingest.poison import Poison
-from ingest.write import Outcome, Writer
-from store.connect import InTheWay, Unavailable, Unstorable
+from ingest.write import BatchOutcome, Writer
+from store.database.connection import SerializationConflict, Unavailable, Unstorable
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 BROKER_DROPPED = "$SYS/broker/publish/messages/dropped"
 
 
-class Clock(Protocol):
+class LaneClock(Protocol):
     """The time, for people and for spans."""
 
     def monotonic(self) -> float:
@@ -44,7 +44,7 @@ class Clock(Protocol):
         """Return the wall clock, ms UTC."""
 
 
-class Wire(Protocol):
+class BrokerSession(Protocol):
     """The lane's session at the broker: `ingest.link.Link`, or the simulation's."""
 
     generation: int
@@ -70,7 +70,7 @@ class Wire(Protocol):
         """Send a message."""
 
 
-class Bus(Protocol):
+class NotificationBus(Protocol):
     """Where it is told that something was committed."""
 
     def publish(self, channel: str, message: str) -> None:
@@ -106,19 +106,26 @@ class LaneLimits:
 #: Readings may wait for company; an event may not.
 READINGS = LaneLimits()
 #: A hazard does not stand behind a storm of other events: those are written in small pieces, and it goes before the next.
-EVENTS = LaneLimits(messages=20_000, bytes=32_000_000, linger_s=0.02, ack_every_s=0.0, piece=200_000, first='"hazard"')
+EVENTS = LaneLimits(
+    messages=20_000,
+    bytes=32_000_000,
+    linger_s=0.02,
+    ack_every_s=0.0,
+    piece=200_000,
+    first='"hazard"',
+)
 
 
 @dataclass(slots=True)
-class Lane:
+class IngestLane:
     """One lane. `step` never waits longer than the database does; it returns for how long there is nothing to do."""
 
     name: str
-    link: Wire
+    link: BrokerSession
     open_ledger: Callable[[], LaneLedger]
     writer: Writer
-    clock: Clock
-    bus: Bus
+    clock: LaneClock
+    bus: NotificationBus
     poison: Poison
     limits: LaneLimits = READINGS
     #: A factor for waits, so that workers do not come back in the same moment.
@@ -190,7 +197,10 @@ class Lane:
             return 0.0
         self._settle()
         now = self.clock.monotonic()
-        return max(0.0, min(self._due if self.held[0] else now + 0.25, self._acks_due, self._keep_due) - now)
+        return max(
+            0.0,
+            min(self._due if self.held[0] else now + 0.25, self._acks_due, self._keep_due) - now,
+        )
 
     def _receive(self) -> list[Frame]:
         """Take what has come; where something may have to go first, all that has, since it may stand at the very end."""
@@ -221,7 +231,7 @@ class Lane:
         count, size = len(held), self._bytes
         if size > self.limits.piece or (self._urgent and self._frames):
             count = size = 0
-            for count, frame in enumerate(held, 1):  # noqa: B007 - the count is what is wanted
+            for count, frame in enumerate(held, 1):  # noqa: B007
                 size += len(frame[1])
                 if size >= self.limits.piece:
                     break
@@ -240,7 +250,9 @@ class Lane:
                 dropped = int(payload)
                 if dropped > self._dropped:
                     log.warning(
-                        "broker_dropped", messages=dropped - self._dropped, hint="raise its queue; see `anju doctor`"
+                        "broker_dropped",
+                        messages=dropped - self._dropped,
+                        hint="raise its queue; see `anju doctor`",
                     )
                 self._dropped = dropped
                 metrics.DROPPED.set(dropped)
@@ -272,7 +284,7 @@ class Lane:
         for attempt in range(self.limits.tries):
             try:
                 outcome = self.writer.write(ledger, frames, self.clock.now_ms())
-            except InTheWay as error:
+            except SerializationConflict as error:
                 metrics.RETRIES.labels("in_the_way").inc()
                 if attempt + 1 == self.limits.tries:
                     raise
@@ -295,14 +307,21 @@ class Lane:
             self._write_part(ledger, frames[:half])
             self._write_part(ledger, frames[half:])
             return
-        log.error("unstorable", topic=frames[0][0].decode("utf-8", "replace"), error=str(error).strip()[:300])
+        log.error(
+            "unstorable",
+            topic=frames[0][0].decode("utf-8", "replace"),
+            error=str(error).strip()[:300],
+        )
         self.poison.unstorable()
         why = Rejected(
-            reason=Reason.UNSTORABLE, detail="the database refused it; its bytes are kept for replay after a fix"
+            reason=Reason.UNSTORABLE,
+            detail="the database refused it; its bytes are kept for replay after a fix",
         )
-        self._after_commit(self.writer.write(ledger, frames, self.clock.now_ms(), whole=why), frames)
+        self._after_commit(
+            self.writer.write(ledger, frames, self.clock.now_ms(), whole=why), frames
+        )
 
-    def _after_commit(self, outcome: Outcome, frames: list[Frame]) -> None:
+    def _after_commit(self, outcome: BatchOutcome, frames: list[Frame]) -> None:
         """Acknowledge to the broker and to the gateways, and fan out."""
         with metrics.stage(self.name, "acknowledge"):
             self.link.acknowledge(self._generation, [frame[2] for frame in frames if frame[2]])
@@ -314,11 +333,15 @@ class Lane:
             held = self._acks.get(key)
             # What is held back is joined: the watermark never falls, and numbers above it are named until it passes them.
             also = sorted({n for n in (*(held.also if held else ()), *ack.also) if n > ack.upto})
-            self._acks[key] = Ack(v=wire.VERSION, kind=ack.kind, boot=ack.boot, upto=ack.upto, also=also)
+            self._acks[key] = Ack(
+                v=wire.VERSION, kind=ack.kind, boot=ack.boot, upto=ack.upto, also=also
+            )
             self._acks_due = min(self._acks_due, now + self.limits.ack_every_s)
         for estate, gateway, at in outcome.states:
             told = wire.Time(v=wire.VERSION, at=self.clock.now_ms(), echo=at)
-            self.link.publish(wire.down_topic(estate, gateway, Down.TIME), msgspec.json.encode(told), 0)
+            self.link.publish(
+                wire.down_topic(estate, gateway, Down.TIME), msgspec.json.encode(told), 0
+            )
         if outcome.readings is not None:
             self._latest.offer(outcome.readings)
         for gateway_id, skew in outcome.skews.items():
@@ -337,7 +360,9 @@ class Lane:
         if now >= self._acks_due:
             acks, self._acks, self._acks_due = self._acks, {}, float("inf")
             for (estate, gateway, _, _), ack in acks.items():
-                self.link.publish(wire.down_topic(estate, gateway, Down.ACK), msgspec.json.encode(ack))
+                self.link.publish(
+                    wire.down_topic(estate, gateway, Down.ACK), msgspec.json.encode(ack)
+                )
         if now >= self._keep_due and not self.held[0] and self._ledger is not None:
             self._keep_due = now + self.limits.keep_every_s
             self._keep(self._ledger)
@@ -356,7 +381,7 @@ class Lane:
                 if latest is not None:
                     ledger.keep_latest(*latest)
                 ledger.commit()
-        except InTheWay:
+        except SerializationConflict:
             # The next value of each point makes it good.
             return
         except Unavailable as error:
@@ -368,8 +393,16 @@ class Lane:
         doubled = self.limits.retry_s * 2 ** min(self._failures - 1, 8)
         wait = min(self.limits.retry_most_s, doubled) * self.jitter()
         metrics.AWAY.labels(who).inc()
-        log.warning(f"{who}_away", lane=self.name, error=str(error).strip()[:200], again_in_s=round(wait, 1))
-        self._frames, self._urgent, self._bytes, self._acks, self._acks_due = [], [], 0, {}, float("inf")
+        log.warning(
+            f"{who}_away", lane=self.name, error=str(error).strip()[:200], again_in_s=round(wait, 1)
+        )
+        self._frames, self._urgent, self._bytes, self._acks, self._acks_due = (
+            [],
+            [],
+            0,
+            {},
+            float("inf"),
+        )
         self.link.drop()
         if who == "database" and self._ledger is not None:
             self._ledger.close()
@@ -381,7 +414,9 @@ class Lane:
         if self._ledger is not None:
             if self.link.generation == self._generation:
                 self._write_all(self._ledger)
-            self._acks_due = min(self._acks_due, self.clock.monotonic()) if self._acks else self._acks_due
+            self._acks_due = (
+                min(self._acks_due, self.clock.monotonic()) if self._acks else self._acks_due
+            )
             self._keep_due = 0.0
             self._settle()
         self.link.receive()

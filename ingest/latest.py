@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from store.series import Readings
+from store.series.readings import ReadingColumns
 
 
 class Latest:
@@ -16,7 +16,7 @@ class Latest:
         self._value: NDArray[np.float64] = np.zeros(1024)
         self._changed: NDArray[np.bool_] = np.zeros(1024, dtype=bool)
 
-    def offer(self, readings: Readings) -> None:
+    def offer(self, readings: ReadingColumns) -> None:
         """Keep what is newer than what is known."""
         most = int(readings.point.max(initial=-1))
         if most >= len(self._at):
@@ -30,7 +30,9 @@ class Latest:
         self._at[point[order]], self._value[point[order]] = at[order], value[order]
         self._changed[point] = True
 
-    def take(self, most: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
+    def take(
+        self, most: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]] | None:
         """Return what changed and was not taken yet, up to a number of points: points, times, values."""
         points = np.flatnonzero(self._changed)[:most].astype(np.int32)
         if not len(points):

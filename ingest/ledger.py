@@ -1,4 +1,4 @@
-"""The shape of what ingest writes through: one connection, one transaction a batch. `store.ledger.Ledger` is the real one.
+"""The shape of what ingest writes through: one connection, one transaction a batch. `store.ingest.ledger.Ledger` is the real one.
 
 It stands here as a protocol, so that the writer can be run against another: the simulation's, which fails as it is told to.
 """
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from domain.sequence import Run
 from domain.wire import Birth, State
-from store.ingest_log import Spans, Tally
-from store.placement import Register
-from store.progress import ProgressKey
-from store.quarantine import Refused
-from store.series import EventRow, Readings, Written
+from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.progress import ProgressKey
+from store.ingest.quarantine import QuarantinedMessage
+from store.register.placement import RegisterSnapshot
+from store.series.readings import EventRow, ReadingColumns, Written
 
 
-class Ledger(Register, Protocol):
-    """What a batch is written through: `store.ledger.Ledger`, or the simulation's."""
+class BatchLedger(RegisterSnapshot, Protocol):
+    """What a batch is written through: `store.ingest.ledger.Ledger`, or the simulation's."""
 
     def batch(self, seconds: float) -> AbstractContextManager[None]:
         """Hold the work to a deadline, and undo it where it fails."""
@@ -36,7 +36,7 @@ class Ledger(Register, Protocol):
     def cover(self, low_ms: int, high_ms: int) -> None:
         """Make sure that there are tables for a span of time."""
 
-    def write_readings(self, batch: Readings, *, merge: bool) -> Written:
+    def write_readings(self, batch: ReadingColumns, *, merge: bool) -> Written:
         """Store readings."""
 
     def write_events(self, batch: list[EventRow]) -> Written:
@@ -48,16 +48,16 @@ class Ledger(Register, Protocol):
     def note_result(self, row: EventRow) -> None:
         """Note what a gateway reports of a command."""
 
-    def keep_refused(self, refused: list[Refused]) -> list[bool]:
+    def keep_refused(self, refused: list[QuarantinedMessage]) -> list[bool]:
         """Put refusals into quarantine; returns which are new."""
 
     def note_seen(self, seen: dict[ProgressKey, list[Run]]) -> dict[ProgressKey, list[Run]]:
         """Add numbers to the progress; returns all that are known to be stored."""
 
-    def mark_dirty(self, spans: Spans) -> None:
+    def mark_dirty(self, spans: DirtySpans) -> None:
         """Note which series changed."""
 
-    def add_tallies(self, tallies: dict[tuple[str, str], Tally]) -> None:
+    def add_tallies(self, tallies: dict[tuple[str, str], IngestTally]) -> None:
         """Add to the counts."""
 
     def save_state(self, gateway_id: int, state: State) -> None:
@@ -70,7 +70,7 @@ class Ledger(Register, Protocol):
         """Mark gateways that send without numbers."""
 
 
-class LaneLedger(Ledger, Protocol):
+class LaneLedger(BatchLedger, Protocol):
     """What a lane writes through."""
 
     def close(self) -> None:
@@ -79,5 +79,7 @@ class LaneLedger(Ledger, Protocol):
     def save_skew(self, skews: dict[int, int]) -> None:
         """Keep how far gateways' clocks are off."""
 
-    def keep_latest(self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]) -> None:
+    def keep_latest(
+        self, point: NDArray[np.int32], at: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> None:
         """Keep points' latest values."""

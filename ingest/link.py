@@ -35,9 +35,15 @@ class Link:
     """One session. `generation` rises with every connection; `up` tells whether the present one is subscribed."""
 
     def __init__(
-        self, broker: BrokerAddress, session: str, filters: Sequence[str], *, window: int, clock: Callable[[], float],
+        self,
+        broker: BrokerAddress,
+        session: str,
+        filters: Sequence[str],
+        *,
+        window: int,
+        clock: Callable[[], float],
         make_client: Callable[..., StockClient] = new_client,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.generation, self.up = 0, False
         self._broker, self._session, self._filters = broker, session, tuple(filters)
         self._window, self._clock = window, clock
@@ -63,15 +69,22 @@ class Link:
         self.drop()
         self.generation, self._began = self.generation + 1, self._clock()
         self._client = join(
-            self._broker, self._session, window=self._window, session_s=SESSION_S, keepalive_s=KEEPALIVE_S,
-            make_client=self._make_client, prepare=self._listen,
-        )  # fmt: skip
+            self._broker,
+            self._session,
+            window=self._window,
+            session_s=SESSION_S,
+            keepalive_s=KEEPALIVE_S,
+            make_client=self._make_client,
+            prepare=self._listen,
+        )
 
     def _listen(self, client: StockClient) -> None:
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_subscribe = client.on_unsubscribe = self._on_subscribed
 
-    def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any
+    ) -> None:
         if code.is_failure:
             log.error(
                 "broker_refused",
@@ -107,7 +120,9 @@ class Link:
             self.up, self._heard = True, self._clock()
             log.info("broker_connected", session=self._session, generation=self.generation)
 
-    def _on_disconnect(self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _on_disconnect(
+        self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any
+    ) -> None:
         if self.up:
             log.info("broker_left", session=self._session, code=str(code))
         self.up = False
@@ -163,7 +178,9 @@ class Link:
         if sock is not None and self._client is not None:
             if isinstance(sock, ssl.SSLSocket) and sock.pending():
                 return
-            poller.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+            poller.register(
+                sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
+            )
         poller.poll(max(0.0, seconds) * 1000)
         with suppress(BlockingIOError):
             self._woken.recv(4096)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ingest.write import Outcome
+from ingest.write import BatchOutcome
 
 
 class Poisoned(Exception):
@@ -40,9 +40,11 @@ class Poison:
         """
         self._in_a_row += 1
         if self._in_a_row >= self.unstorable_in_a_row:
-            raise Poisoned(f"{self._in_a_row} messages in a row could not be stored; see `anju quarantine list`")
+            raise Poisoned(
+                f"{self._in_a_row} messages in a row could not be stored; see `anju quarantine list`"
+            )
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, outcome: BatchOutcome) -> None:
         """Note what a batch led to.
 
         Raises: Poisoned.
@@ -58,7 +60,9 @@ class Poison:
         if received < self.window:
             return
         refused = sum(self._refused.values())
-        bad = sum(count > self.ratio * self._received[source] for source, count in self._refused.items())
+        bad = sum(
+            count > self.ratio * self._received[source] for source, count in self._refused.items()
+        )
         spoke = len(self._received)
         self._received.clear()
         self._refused.clear()

@@ -33,7 +33,9 @@ class Trial:
     shares: bool
 
 
-def try_broker(broker: BrokerAddress, messages: int = MUST_KEEP, *, patience_s: float = 30.0) -> Trial:
+def try_broker(
+    broker: BrokerAddress, messages: int = MUST_KEEP, *, patience_s: float = 30.0
+) -> Trial:
     """Try what the broker keeps for a session that is away; the session is removed again.
 
     Raises: BrokerRefused.
@@ -74,19 +76,33 @@ def _join(broker: BrokerAddress, name: str, patience_s: float) -> StockClient:
         client.on_connect = lambda _c, _u, _f, code, _p: answer.append(code)
 
     try:
-        client = join(broker, name, window=1000, session_s=600, keepalive_s=60, make_client=new_client, prepare=listen)
+        client = join(
+            broker,
+            name,
+            window=1000,
+            session_s=600,
+            keepalive_s=60,
+            make_client=new_client,
+            prepare=listen,
+        )
     except ConnectionError as error:
-        raise BrokerRefused(f"{broker.host}:{broker.port} does not answer: {error.__cause__}") from error
+        raise BrokerRefused(
+            f"{broker.host}:{broker.port} does not answer: {error.__cause__}"
+        ) from error
     if not _drive(client, lambda: bool(answer), patience_s) or answer[0].is_failure:
         said = str(answer[0]) if answer else "nothing"
-        raise BrokerRefused(f"{broker.host}:{broker.port} refused the log-in {broker.username!r}: it said {said}")
+        raise BrokerRefused(
+            f"{broker.host}:{broker.port} refused the log-in {broker.username!r}: it said {said}"
+        )
     return client
 
 
 def _subscribe(client: StockClient, topic: str, patience_s: float) -> bool:
     """Subscribe; tells whether a shared subscription is taken too."""
     answers: dict[int, bool] = {}
-    client.on_subscribe = lambda _c, _u, mid, codes, _p: answers.update({mid: not codes[0].is_failure})
+    client.on_subscribe = lambda _c, _u, mid, codes, _p: answers.update(
+        {mid: not codes[0].is_failure}
+    )
     _, plain = client.subscribe(topic, qos=1)
     _, shared = client.subscribe(f"$share/anju-doctor/{topic}/shared", qos=1)
     if not _drive(client, lambda: len(answers) == 2, patience_s) or not answers.get(plain or 0):

@@ -26,15 +26,15 @@ from ingest import metrics
 from ingest.bulk import StockClient, new_client
 from ingest.commands import Dispatcher
 from ingest.gaps import ask_for_gaps
-from ingest.lane import BROKER_DROPPED, EVENTS, READINGS, Lane, LaneLimits
+from ingest.lane import BROKER_DROPPED, EVENTS, READINGS, IngestLane, LaneLimits
 from ingest.link import Link
 from ingest.poison import Poison
 from ingest.write import Writer
-from store import seats
-from store.connect import Connection, Deadline, Unavailable, connect
-from store.ledger import Ledger
-from store.live import EVENTS_CHANNEL, Herald, LiveBus
-from store.placement import Placement
+from store.database.connection import Connection, Deadline, Unavailable, connect
+from store.ingest import leases
+from store.ingest.ledger import PostgresLedger
+from store.live.bus import EVENTS_CHANNEL, BackgroundPublisher, LiveBus
+from store.register.placement import Placement
 
 log = structlog.get_logger()
 
@@ -84,15 +84,18 @@ def seat_names(readings: int, *, shared: bool) -> list[str]:
 def filters(seat: str, group: str, *, shared: bool) -> list[str]:
     """Return what a seat subscribes to."""
     if seat == EVENTS_SEAT:
-        return [*(f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)), BROKER_DROPPED]
+        return [
+            *(f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)),
+            BROKER_DROPPED,
+        ]
     topic = f"{wire.ROOT}/+/+/up/{wire.Up.READINGS}"
     return [f"$share/{group}/{topic}" if shared else topic]
 
 
-class Seat:
+class LeasedLane:
     """A seat that this worker holds: its lane, driven by a thread of its own."""
 
-    def __init__(self, name: str, lane: Lane, link: Link) -> None:
+    def __init__(self, name: str, lane: IngestLane, link: Link) -> None:
         self.name, self.lane, self.link = name, lane, link
         self.valid_until = 0.0
         self.failed: BaseException | None = None
@@ -130,18 +133,26 @@ class Worker:
     """One ingest process. `run` returns after `stop`, or raises what it cannot recover from."""
 
     def __init__(
-        self, *, dsn: str, broker: BrokerAddress, bus: LiveBus, name: str, readings: int = 1, group: str = "anju", limits: Limits | None = None,
+        self,
+        *,
+        dsn: str,
+        broker: BrokerAddress,
+        bus: LiveBus,
+        name: str,
+        readings: int = 1,
+        group: str = "anju",
+        limits: Limits | None = None,
         make_client: Callable[..., StockClient] = new_client,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._dsn, self._broker, self.name, self._group = dsn, broker, name, group
         self._limits, self._make_client = limits or Limits(), make_client
         self._shared = readings > 1 and broker.protocol == 5
         self._wanted = seat_names(readings, shared=self._shared)
         self._clock = SystemClock()
-        self._herald = Herald(bus)
+        self._herald = BackgroundPublisher(bus)
         self._poison = Poison(unstorable_in_a_row=self._limits.unstorable_in_a_row)
         self._stopping = threading.Event()
-        self.seats: dict[str, Seat] = {}
+        self.seats: dict[str, LeasedLane] = {}
         self._dispatcher = Dispatcher(self._publish)
 
     def stop(self) -> None:
@@ -177,7 +188,9 @@ class Worker:
         self._check()
         asked = time.monotonic()
         with connection.transaction():
-            held = seats.renew(connection, self.name, self._wanted, timedelta(seconds=self._limits.lease_s))
+            held = leases.renew(
+                connection, self.name, self._wanted, timedelta(seconds=self._limits.lease_s)
+            )
         for name in held.seats - self.seats.keys():
             self._take(name)
         for name, seat in self.seats.items():
@@ -199,16 +212,27 @@ class Worker:
         events = name == EVENTS_SEAT
         limits = self._limits
         link = Link(
-            self._broker, f"{self._group}-ingest-{name}", filters(name, self._group, shared=self._shared),
-            window=limits.events_window if events else limits.readings_window, clock=time.monotonic, make_client=self._make_client,
-        )  # fmt: skip
-        lane = Lane(
-            name=name, link=link, open_ledger=lambda: Ledger.open(self._dsn), writer=Writer(Placement(clock=time.monotonic), lane=name),
-            clock=self._clock, bus=self._herald, poison=self._poison, limits=limits.events if events else limits.readings, channel=EVENTS_CHANNEL,
-        )  # fmt: skip
+            self._broker,
+            f"{self._group}-ingest-{name}",
+            filters(name, self._group, shared=self._shared),
+            window=limits.events_window if events else limits.readings_window,
+            clock=time.monotonic,
+            make_client=self._make_client,
+        )
+        lane = IngestLane(
+            name=name,
+            link=link,
+            open_ledger=lambda: PostgresLedger.open(self._dsn),
+            writer=Writer(Placement(clock=time.monotonic), lane=name),
+            clock=self._clock,
+            bus=self._herald,
+            poison=self._poison,
+            limits=limits.events if events else limits.readings,
+            channel=EVENTS_CHANNEL,
+        )
         if name not in self._wanted:
             link.end()
-        seat = self.seats[name] = Seat(name, lane, link)
+        seat = self.seats[name] = LeasedLane(name, lane, link)
         seat.valid_until = time.monotonic() + limits.lease_s
         log.info("seat_taken", seat=name, worker=self.name)
         seat.start()
@@ -218,7 +242,7 @@ class Worker:
         for name in names:
             self.seats.pop(name).stop()
         with connection.transaction():
-            seats.release(connection, self.name, names)
+            leases.release(connection, self.name, names)
         log.info("seats_given_up", seats=names, worker=self.name)
 
     def _end(self, connection: Connection, name: str) -> None:
@@ -228,7 +252,7 @@ class Worker:
         self.seats[name].link.emptied = True
         self.seats.pop(name).stop()
         with connection.transaction():
-            seats.remove(connection, name)
+            leases.remove(connection, name)
         log.info("seat_ended", seat=name)
 
     def _keep_house(self) -> None:
@@ -241,12 +265,18 @@ class Worker:
             if EVENTS_SEAT not in self.seats:
                 continue
             with suppress(*Unavailable), connect(self._dsn, statement_s=60) as connection:
-                while EVENTS_SEAT in self.seats and not self._stopping.wait(min(limits.tick_s, limits.gap_after_s)):
+                while EVENTS_SEAT in self.seats and not self._stopping.wait(
+                    min(limits.tick_s, limits.gap_after_s)
+                ):
                     with Deadline(connection, 90.0):
                         self._dispatcher.step(connection, time.monotonic())
                         ask_for_gaps(
-                            connection, self._publish, after_s=limits.gap_after_s, again_s=limits.ask_again_s, give_up_s=limits.gap_give_up_s
-                        )  # fmt: skip
+                            connection,
+                            self._publish,
+                            after_s=limits.gap_after_s,
+                            again_s=limits.ask_again_s,
+                            give_up_s=limits.gap_give_up_s,
+                        )
 
     def _publish(self, topic: str, payload: bytes) -> None:
         seat = self.seats.get(EVENTS_SEAT)
@@ -257,4 +287,4 @@ class Worker:
         """Hand everything over to the others."""
         self._give_up(connection, list(self.seats))
         with connection.transaction():
-            seats.leave(connection, self.name)
+            leases.leave(connection, self.name)

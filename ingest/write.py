@@ -24,13 +24,13 @@ from ingest.arrival import Arrivals, changed, late_seconds
 from ingest.bulk import Frame
 from ingest.columns import Columns, Route
 from ingest.decode import Decoded, as_message, decode
-from ingest.ledger import Ledger
-from store.connect import AlreadyThere
-from store.ingest_log import Spans, Tally
-from store.placement import PlacedDevice, PlacedGateway, Placement
-from store.progress import ProgressKey
-from store.quarantine import Refused
-from store.series import EventRow, Readings
+from ingest.ledger import BatchLedger
+from store.database.connection import DuplicateKey
+from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.progress import ProgressKey
+from store.ingest.quarantine import QuarantinedMessage
+from store.register.placement import PlacedDevice, PlacedGateway, Placement
+from store.series.readings import EventRow, ReadingColumns
 
 log = structlog.get_logger()
 
@@ -42,12 +42,12 @@ MOST_SKEW = 2**31 - 1
 MAX_ROUTES = 50_000
 
 
-class Unbalanced(Exception):
+class AccountingError(Exception):
     """A bug of ours: something received is not accounted for. The batch is rolled back."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class BatchOutcome:
     """What a batch led to, to be acted on after the commit."""
 
     acks: list[tuple[str, str, wire.Ack]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Outcome:
     states: list[tuple[str, str, int]] = field(default_factory=list)
     #: Events that watch has to look at, as (device's id, event's id).
     to_watch: list[tuple[int, str]] = field(default_factory=list)
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], IngestTally] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
     #: What was refused, whether or not it had been before, by digest.
     refused: set[bytes] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Outcome:
     #: Of each gateway, how far its newest message's clock is from ours, ms.
     skews: dict[int, int] = field(default_factory=dict)
     #: What was read, for the latest values: point, at, value.
-    readings: Readings | None = None
+    readings: ReadingColumns | None = None
 
 
 @dataclass(slots=True)
@@ -78,24 +78,37 @@ class Writer:
     touched: list[Route] = field(default_factory=list)
     _epoch: int = -1
 
-    def write(self, ledger: Ledger, frames: list[Frame], now_ms: int, *, whole: Rejected | None = None) -> Outcome:
+    def write(
+        self,
+        ledger: BatchLedger,
+        frames: list[Frame],
+        now_ms: int,
+        *,
+        whole: Rejected | None = None,
+    ) -> BatchOutcome:
         """Write a batch and commit it. With `whole` given every message is quarantined for that reason.
 
         Raises: the driver's errors; then nothing of the batch is stored, and it may be tried again.
         """
         try:
             return self._attempt(ledger, frames, now_ms, whole, merge=False)
-        except AlreadyThere:
+        except DuplicateKey:
             # Something of it is stored already: the same again, told apart row by row. A second time it is another worker
             # that stores the same at this moment; then it is done.
             try:
                 return self._attempt(ledger, frames, now_ms, whole, merge=True)
-            except AlreadyThere:
+            except DuplicateKey:
                 return self._attempt(ledger, frames, now_ms, whole, merge=True)
 
     def _attempt(
-        self, ledger: Ledger, frames: list[Frame], now_ms: int, whole: Rejected | None, *, merge: bool
-    ) -> Outcome:
+        self,
+        ledger: BatchLedger,
+        frames: list[Frame],
+        now_ms: int,
+        whole: Rejected | None,
+        *,
+        merge: bool,
+    ) -> BatchOutcome:
         with ledger.batch(BATCH_SECONDS):
             self.placement.refresh(ledger)
             if self.placement.epoch != self._epoch or len(self.routes) > MAX_ROUTES:
@@ -119,7 +132,7 @@ class Writer:
 
 
 class _Batch:
-    def __init__(self, writer: Writer, ledger: Ledger, now_ms: int) -> None:
+    def __init__(self, writer: Writer, ledger: BatchLedger, now_ms: int) -> None:
         self.writer, self.ledger, self.now_ms = writer, ledger, now_ms
         self.columns = Columns()
         # Rows: the columns' first, then the careful ones. `source` is an index into `topics`.
@@ -134,12 +147,12 @@ class _Batch:
         self.careful: list[tuple[int, int, float, int, int]] = []
         self.events: list[EventRow] = []
         self.event_items: list[tuple[str, wire.EventItem, int]] = []
-        self.refused: list[Refused] = []
+        self.refused: list[QuarantinedMessage] = []
         self.seen: dict[ProgressKey, list[int]] = {}
         self.places: dict[int, tuple[str, str]] = {}
         self.status: list[tuple[Decoded, PlacedGateway]] = []
         self.best_effort: set[int] = set()
-        self.out = Outcome()
+        self.out = BatchOutcome()
 
     # Reading and placing -------------------------------------------------------------------------------------------
 
@@ -166,14 +179,25 @@ class _Batch:
     def _join(self, frames: list[Frame]) -> None:
         """Put all rows into the order in which their messages came: of two that clash the first one counts."""
         came = {id(frame): n for n, frame in enumerate(frames)}
-        fast = np.array([came[id(frame)] for frame in self.columns.frames], dtype=np.int64)[self.of_message]
+        fast = np.array([came[id(frame)] for frame in self.columns.frames], dtype=np.int64)[
+            self.of_message
+        ]
         order = np.argsort(
-            np.append(fast, np.array([came[row[4]] for row in self.careful], dtype=np.int64)), kind="stable"
+            np.append(fast, np.array([came[row[4]] for row in self.careful], dtype=np.int64)),
+            kind="stable",
         )
-        self.at = np.append(self.at, np.array([row[0] for row in self.careful], dtype=np.int64))[order]
-        self.point = np.append(self.point, np.array([row[1] for row in self.careful], dtype=np.int32))[order]
-        self.value = np.append(self.value, np.array([row[2] for row in self.careful], dtype=np.float64))[order]
-        self.source = np.append(self.source, np.array([row[3] for row in self.careful], dtype=np.int32))[order]
+        self.at = np.append(self.at, np.array([row[0] for row in self.careful], dtype=np.int64))[
+            order
+        ]
+        self.point = np.append(
+            self.point, np.array([row[1] for row in self.careful], dtype=np.int32)
+        )[order]
+        self.value = np.append(
+            self.value, np.array([row[2] for row in self.careful], dtype=np.float64)
+        )[order]
+        self.source = np.append(
+            self.source, np.array([row[3] for row in self.careful], dtype=np.int32)
+        )[order]
         arrived = [self.arrivals.of(row[4]) for row in self.careful]
         self.received = np.append(self.received, np.array(arrived, dtype=np.int64))[order]
 
@@ -211,7 +235,9 @@ class _Batch:
                 device = placement.device(route.gateway.estate_id, code)
                 if device is not None and device.gateway_id in (None, route.gateway.id):
                     new.append((route, code, device, {name for name in names if valid_point(name)}))
-        placement.make_points(ledger, [(device, name) for _, _, device, names in new for name in names])
+        placement.make_points(
+            ledger, [(device, name) for _, _, device, names in new for name in names]
+        )
         for route, code, device, _ in new:
             route.points[code] = device.points
         return bool(writer.routes)
@@ -229,14 +255,18 @@ class _Batch:
                 index[id(route)] = len(self.topics)
                 self.topics.append(route.topic)
         of_message = np.fromiter(
-            (index[id(route)] for route in columns.routes), dtype=np.int32, count=len(columns.routes)
+            (index[id(route)] for route in columns.routes),
+            dtype=np.int32,
+            count=len(columns.routes),
         )
         self.source = np.repeat(of_message, counts)
         self.of_message = np.repeat(np.arange(len(counts)), counts)
         wrong = (
             (self.at > self.now_ms + wire.AHEAD_MS)
-            | (self.value < placement.low[self.point]) | (self.value > placement.high[self.point]) | ~np.isfinite(self.value)
-        )  # fmt: skip
+            | (self.value < placement.low[self.point])
+            | (self.value > placement.high[self.point])
+            | ~np.isfinite(self.value)
+        )
         if not wrong.any():
             return []
         bad = sorted({bisect_right(columns.begins, int(row)) - 1 for row in np.flatnonzero(wrong)})
@@ -259,7 +289,9 @@ class _Batch:
                 self.best_effort.add(route.gateway.id)
             if route.sent_at is not None and not route.gateway.as_sent:
                 # What a gateway says of its clock may be anything; beyond 24 days it is only wrong.
-                self.out.skews[route.gateway.id] = max(-MOST_SKEW, min(MOST_SKEW, route.sent_at - self.now_ms))
+                self.out.skews[route.gateway.id] = max(
+                    -MOST_SKEW, min(MOST_SKEW, route.sent_at - self.now_ms)
+                )
 
     def _read_carefully(self, frame: Frame, whole: Rejected | None) -> None:
         topic = frame[0].decode("utf-8", "replace")
@@ -270,11 +302,14 @@ class _Batch:
             # A bug of ours; but the message would come again and again, and nobody else be served.
             log.exception("reader_failed", topic=topic)
             found = Rejected(
-                reason=Reason.UNREADABLE, detail=f"our reader failed on it ({type(error).__name__}): replay after a fix"
+                reason=Reason.UNREADABLE,
+                detail=f"our reader failed on it ({type(error).__name__}): replay after a fix",
             )
         source, kind = source_of(topic), kind_of(topic)
         if isinstance(found, Decoded):
-            placed = self.writer.placement.gateway(self.ledger, found.topic.estate, found.topic.gateway)
+            placed = self.writer.placement.gateway(
+                self.ledger, found.topic.estate, found.topic.gateway
+            )
             if placed is not None:
                 self.out.registered.add(source)
             if placed is not None and found.seq is not None:
@@ -292,7 +327,9 @@ class _Batch:
         self._refuse(topic, frame[1], whole or found)
 
     def _place(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
-        sent_at = found.sent_at or max([*found.at, *(item.at for item in found.events)], default=None)
+        sent_at = found.sent_at or max(
+            [*found.at, *(item.at for item in found.events)], default=None
+        )
         self.arrivals.note(id(frame), sent_at, as_sent=gateway.as_sent)
         tally = self._tally(source_of(topic), found.topic.up)
         tally.received += found.received
@@ -314,27 +351,41 @@ class _Batch:
                 continue
             self.events.append(
                 EventRow(
-                    device_id=device.id, at_ms=item.at, event_id=item.id, kind=item.kind, data=item.data,
+                    device_id=device.id,
+                    at_ms=item.at,
+                    event_id=item.id,
+                    kind=item.kind,
+                    data=item.data,
                     received_ms=self.arrivals.of(id(frame)),
                 )
-            )  # fmt: skip
+            )
             self.event_items.append((topic, item, gateway.estate_id))
 
-    def _place_readings(self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame) -> None:
+    def _place_readings(
+        self, topic: str, found: Decoded, gateway: PlacedGateway, frame: Frame
+    ) -> None:
         placed = [self._device(gateway, code) for code in found.devices]
         self.writer.placement.make_points(
             self.ledger,
-            [(d, name) for d, name in zip(placed, found.names, strict=True) if isinstance(d, PlacedDevice)],
+            [
+                (d, name)
+                for d, name in zip(placed, found.names, strict=True)
+                if isinstance(d, PlacedDevice)
+            ],
         )
         source = len(self.topics)
         self.topics.append(topic)
         for i, device in enumerate(placed):
             if isinstance(device, Rejected):
                 self._refuse(
-                    topic, _reading_bytes(found.devices[i], found.at[i], found.names[i], found.values[i]), device
+                    topic,
+                    _reading_bytes(found.devices[i], found.at[i], found.names[i], found.values[i]),
+                    device,
                 )
             else:
-                self.careful.append((found.at[i], device.points[found.names[i]], found.values[i], source, id(frame)))
+                self.careful.append(
+                    (found.at[i], device.points[found.names[i]], found.values[i], source, id(frame))
+                )
 
     def _device(self, gateway: PlacedGateway, code: str) -> PlacedDevice | Rejected:
         """Find the device that a gateway speaks for."""
@@ -346,7 +397,8 @@ class _Batch:
             )
         if device.gateway_id not in (None, gateway.id):
             return Rejected(
-                reason=Reason.FOREIGN_DEVICE, detail=f"device {code!r} belongs to another gateway of this estate"
+                reason=Reason.FOREIGN_DEVICE,
+                detail=f"device {code!r} belongs to another gateway of this estate",
             )
         return device
 
@@ -354,11 +406,13 @@ class _Batch:
 
     def cover(self) -> None:
         """Make tables for the span of the batch; what reading it created in the register is committed with them."""
-        instants = [int(f(self.at)) for f in (np.min, np.max) if len(self.at)] + [row.at_ms for row in self.events]
+        instants = [int(f(self.at)) for f in (np.min, np.max) if len(self.at)] + [
+            row.at_ms for row in self.events
+        ]
         if instants:
             self.ledger.cover(min(instants), max(instants))
 
-    def store(self, *, merge: bool) -> Outcome:
+    def store(self, *, merge: bool) -> BatchOutcome:
         """Write everything; runs inside the transaction. What several workers may hold at once comes last, in a fixed order."""
         self._store_readings(merge=merge)
         self._store_events()
@@ -366,7 +420,9 @@ class _Batch:
             if found.state is not None:
                 self.ledger.save_state(gateway.id, found.state)
                 if found.state.online:
-                    self.out.states.append((found.topic.estate, found.topic.gateway, found.state.at))
+                    self.out.states.append(
+                        (found.topic.estate, found.topic.gateway, found.state.at)
+                    )
             if found.birth is not None:
                 self.ledger.save_birth(gateway.id, found.birth)
         self._store_quarantine()
@@ -375,7 +431,7 @@ class _Batch:
         self._store_progress()
         for key, tally in self.out.tallies.items():
             if not tally.balanced:
-                raise Unbalanced(f"{key}: {tally}")
+                raise AccountingError(f"{key}: {tally}")
         self.ledger.add_tallies(self.out.tallies)
         return self.out
 
@@ -383,11 +439,15 @@ class _Batch:
         if not len(self.at):
             return
         late = late_seconds(self.at, self.received)
-        batch = Readings(at=self.at, point=self.point, value=self.value, late_s=late)
+        batch = ReadingColumns(at=self.at, point=self.point, value=self.value, late_s=late)
         written = self.ledger.write_readings(batch, merge=merge)
         clash = np.zeros(len(batch), dtype=bool)
         clash[written.conflicts] = True
-        names = self.ledger.point_names({int(p) for p in self.point[clash]}) if written.conflicts else {}
+        names = (
+            self.ledger.point_names({int(p) for p in self.point[clash]})
+            if written.conflicts
+            else {}
+        )
         for i in written.conflicts:
             device, name = names[int(self.point[i])]
             self._refuse(
@@ -406,8 +466,12 @@ class _Batch:
             tally.duplicates += old
         if written.fresh.any():
             fresh = written.fresh
-            self.out.readings = Readings(at=self.at[fresh], point=self.point[fresh], value=self.value[fresh])
-            self.ledger.mark_dirty(changed(self.writer.placement, self.out.readings, self.received[fresh]))
+            self.out.readings = ReadingColumns(
+                at=self.at[fresh], point=self.point[fresh], value=self.value[fresh]
+            )
+            self.ledger.mark_dirty(
+                changed(self.writer.placement, self.out.readings, self.received[fresh])
+            )
 
     def _store_events(self) -> None:
         if not self.events:
@@ -416,7 +480,9 @@ class _Batch:
         clash = set(written.conflicts)
         watched: list[EventRow] = []
         passages: list[tuple[int, int, int, int]] = []
-        for i, (row, (topic, item, estate_id)) in enumerate(zip(self.events, self.event_items, strict=True)):
+        for i, (row, (topic, item, estate_id)) in enumerate(
+            zip(self.events, self.event_items, strict=True)
+        ):
             tally = self._tally(source_of(topic), Up.EVENTS)
             if i in clash:
                 self._refuse(
@@ -432,7 +498,9 @@ class _Batch:
             else:
                 tally.stored += 1
                 if row.kind in (EventKind.PASSAGE, EventKind.PLATE):
-                    passages.append((row.device_id, estate_id, row.at_ms, row.received_ms or self.now_ms))
+                    passages.append(
+                        (row.device_id, estate_id, row.at_ms, row.received_ms or self.now_ms)
+                    )
                 elif row.kind in (EventKind.HAZARD, EventKind.DEVICE):
                     watched.append(row)
                 elif row.kind == EventKind.COMMAND:
@@ -442,8 +510,12 @@ class _Batch:
         if passages:
             device, estate, at, received = np.array(passages, dtype=np.int64).T
             self.ledger.mark_dirty(
-                Spans(
-                    device=device.astype(np.int32), estate=estate.astype(np.int32), low=at, high=at, received=received
+                DirtySpans(
+                    device=device.astype(np.int32),
+                    estate=estate.astype(np.int32),
+                    low=at,
+                    high=at,
+                    received=received,
                 )
             )
 
@@ -458,25 +530,31 @@ class _Batch:
                 tally.duplicates += 1
 
     def _store_progress(self) -> None:
-        stored = self.ledger.note_seen({key: sequence.runs(seqs) for key, seqs in self.seen.items()})
+        stored = self.ledger.note_seen(
+            {key: sequence.runs(seqs) for key, seqs in self.seen.items()}
+        )
         for key, runs in stored.items():
             upto = sequence.upto(runs)
-            above = sorted({seq for seq in self.seen[key] if seq > upto and sequence.holds(runs, seq)})
+            above = sorted(
+                {seq for seq in self.seen[key] if seq > upto and sequence.holds(runs, seq)}
+            )
             ack = wire.Ack(v=wire.VERSION, kind=key[1], boot=key[2], upto=upto, also=above)
             self.out.acks.append((*self.places[key[0]], ack))
 
     # Small things ----------------------------------------------------------------------------------------------------
 
-    def _see(self, gateway: PlacedGateway, up: str, boot: str, seqs: list[int], source: str) -> None:
+    def _see(
+        self, gateway: PlacedGateway, up: str, boot: str, seqs: list[int], source: str
+    ) -> None:
         self.seen.setdefault((gateway.id, str(up), boot), []).extend(seqs)
         estate, _, code = source.partition("/")
         self.places[gateway.id] = (estate, code)
 
     def _refuse(self, topic: str, payload: bytes, why: Rejected) -> None:
-        self.refused.append(Refused(topic=topic, payload=payload, why=why))
+        self.refused.append(QuarantinedMessage(topic=topic, payload=payload, why=why))
 
-    def _tally(self, source: str, kind: str) -> Tally:
-        return self.out.tallies.setdefault((source, str(kind)), Tally())
+    def _tally(self, source: str, kind: str) -> IngestTally:
+        return self.out.tallies.setdefault((source, str(kind)), IngestTally())
 
 
 def source_of(topic: str) -> str:

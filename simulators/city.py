@@ -39,9 +39,18 @@ class Story(StrEnum):
 
 #: Share of homes with a story; everyone else just lives there. Never fewer than one home of each.
 SHARES: dict[Story, float] = {
-    Story.LEFT: 0.03, Story.HOLIDAY: 0.12, Story.DECLARED_AWAY: 0.02, Story.SUBLET: 0.02, Story.UNLET: 0.03, Story.LEAK: 0.02,
-    Story.WATER_STUCK: 0.01, Story.METER_SWAPPED: 0.015, Story.METER_RESET: 0.01, Story.SILENT_METERS: 0.015, Story.CLOCK_OFF: 0.01,
-}  # fmt: skip
+    Story.LEFT: 0.03,
+    Story.HOLIDAY: 0.12,
+    Story.DECLARED_AWAY: 0.02,
+    Story.SUBLET: 0.02,
+    Story.UNLET: 0.03,
+    Story.LEAK: 0.02,
+    Story.WATER_STUCK: 0.01,
+    Story.METER_SWAPPED: 0.015,
+    Story.METER_RESET: 0.01,
+    Story.SILENT_METERS: 0.015,
+    Story.CLOCK_OFF: 0.01,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,11 @@ class Home:
 
     def told(self, day: date) -> bool:
         """Tell whether the story holds on a day."""
-        return self.from_day is not None and self.from_day <= day and (self.to_day is None or day <= self.to_day)
+        return (
+            self.from_day is not None
+            and self.from_day <= day
+            and (self.to_day is None or day <= self.to_day)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +110,10 @@ class City:
     @property
     def entrances(self) -> list[tuple[str, str]]:
         """Codes of (building, entrance)."""
-        return sorted({(home.building, home.entrance) for home in self.homes}, key=lambda be: (int(be[0]), be[1]))
+        return sorted(
+            {(home.building, home.entrance) for home in self.homes},
+            key=lambda be: (int(be[0]), be[1]),
+        )
 
     def rng(self, *key: int) -> np.random.Generator:
         """Return the generator of one thing, whatever else was drawn before."""
@@ -106,7 +122,12 @@ class City:
 
 def build_city(*, seed: int, units: int, days: int, until: datetime) -> City:
     """Make a city whose simulated past is `days` long."""
-    return city_from(seed=seed, units=units, anchor=until.astimezone(ZONE).date() - timedelta(days=days), days=days)
+    return city_from(
+        seed=seed,
+        units=units,
+        anchor=until.astimezone(ZONE).date() - timedelta(days=days),
+        days=days,
+    )
 
 
 def city_from(*, seed: int, units: int, anchor: date, days: int) -> City:
@@ -149,7 +170,9 @@ def _stories(rng: np.random.Generator, units: int) -> list[Story]:
     return stories
 
 
-def _span(rng: np.random.Generator, story: Story, anchor: date, days: int) -> tuple[date | None, date | None]:
+def _span(
+    rng: np.random.Generator, story: Story, anchor: date, days: int
+) -> tuple[date | None, date | None]:
     """Choose when a story begins and ends, as shares of the simulated past."""
 
     def at(low: float, high: float) -> date:

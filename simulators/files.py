@@ -24,12 +24,28 @@ def register_rows(city: City) -> dict[str, Rows]:
             {"code": "jie-1", "name": "和平街道", "level": "street", "parent": "qu-1"},
             {"code": "she-1", "name": "青年社区", "level": "community", "parent": "jie-1"},
         ],
-        "estates": [{"code": ESTATE, "name": "青年家园", "jurisdiction": "she-1", "programme": "public_rental", "timezone": "Asia/Shanghai"}],
+        "estates": [
+            {
+                "code": ESTATE,
+                "name": "青年家园",
+                "jurisdiction": "she-1",
+                "programme": "public_rental",
+                "timezone": "Asia/Shanghai",
+            }
+        ],
         "buildings": [{"estate": ESTATE, "code": b, "name": f"{int(b)}栋"} for b in city.buildings],
         "entrances": [{"estate": ESTATE, "building": b, "code": e} for b, e in city.entrances],
         "gateways": [{"estate": ESTATE, "code": f"gw-{b}"} for b in city.buildings],
-    }  # fmt: skip
-    for name in ("units", "households", "tenancies", "residents", "devices", "mounts", "declarations"):
+    }
+    for name in (
+        "units",
+        "households",
+        "tenancies",
+        "residents",
+        "devices",
+        "mounts",
+        "declarations",
+    ):
         sheets[name] = []
     for home in city.homes:
         _add_home(sheets, home, long_ago)
@@ -39,10 +55,22 @@ def register_rows(city: City) -> dict[str, Rows]:
             (smoke_detector(entrance), "detector", "smoke-detector"),
         ):
             _add_device(sheets, f"gw-{building}", code, kind, profile)
-            _add_mount(sheets, code, long_ago, entrance=entrance, place=f"{int(building)}栋{entrance[-1]}单元")
+            _add_mount(
+                sheets,
+                code,
+                long_ago,
+                entrance=entrance,
+                place=f"{int(building)}栋{entrance[-1]}单元",
+            )
     for building in city.buildings:
         _add_device(sheets, f"gw-{building}", lane_camera(building), "camera", "camera")
-        _add_mount(sheets, lane_camera(building), long_ago, building=building, place=f"{int(building)}栋消防通道")
+        _add_mount(
+            sheets,
+            lane_camera(building),
+            long_ago,
+            building=building,
+            place=f"{int(building)}栋消防通道",
+        )
     return sheets
 
 
@@ -104,7 +132,9 @@ def _add_home(sheets: dict[str, Rows], home: Any, long_ago: str) -> None:
 
 
 def _add_device(sheets: dict[str, Rows], gateway: str, code: str, kind: str, profile: str) -> None:
-    sheets["devices"].append({"estate": ESTATE, "gateway": gateway, "code": code, "kind": kind, "profile": profile})
+    sheets["devices"].append(
+        {"estate": ESTATE, "gateway": gateway, "code": code, "kind": kind, "profile": profile}
+    )
 
 
 def _add_mount(

@@ -15,11 +15,39 @@ from numpy.typing import NDArray
 from simulators.city import City, Home, Story
 
 #: Share of a present person's water draws that fall into each hour of the day.
-_WATER = np.array([4, 2, 1, 1, 1, 3, 18, 24, 12, 7, 6, 10, 14, 7, 5, 5, 7, 14, 22, 22, 20, 20, 14, 8], dtype=float)
+_WATER = np.array(
+    [4, 2, 1, 1, 1, 3, 18, 24, 12, 7, 6, 10, 14, 7, 5, 5, 7, 14, 22, 22, 20, 20, 14, 8], dtype=float
+)
 _WATER /= _WATER.sum()
 #: Watts of a present person's doings, by hour.
 _DOING = np.array(
-    [20, 10, 8, 8, 8, 15, 70, 90, 60, 45, 50, 110, 120, 60, 50, 50, 60, 130, 190, 210, 200, 180, 120, 50], dtype=float
+    [
+        20,
+        10,
+        8,
+        8,
+        8,
+        15,
+        70,
+        90,
+        60,
+        45,
+        50,
+        110,
+        120,
+        60,
+        50,
+        50,
+        60,
+        130,
+        190,
+        210,
+        200,
+        180,
+        120,
+        50,
+    ],
+    dtype=float,
 )
 _NIGHT = np.array([h < 7 or h >= 22 for h in range(24)])
 
@@ -58,7 +86,11 @@ def live_day(city: City, home: Home, day: date) -> Day:
     for token in tokens:
         if rng.random() < (0.6 if weekend or not home.works else 0.93):
             out = int(rng.normal(10 if weekend else 7.8, 1.3) * 3600)
-            back = out + int(abs(rng.normal(4.5 if weekend or not home.works else 9.5, 1.8)) * 3600) + 900
+            back = (
+                out
+                + int(abs(rng.normal(4.5 if weekend or not home.works else 9.5, 1.8)) * 3600)
+                + 900
+            )
             out, back = max(0, min(out, 84_000)), min(back, 86_399)
             present[out // 3600 + 1 : back // 3600] -= 1
             passages += [
@@ -69,10 +101,16 @@ def live_day(city: City, home: Home, day: date) -> Day:
     litres = _draw_water(rng, home, present)
     if told and home.story is Story.LEAK:
         litres = litres + city.rng(2, home.index).uniform(3.0, 14.0)
-    return Day(litres=litres, kwh=_draw_power(rng, home, present, day, empty=people == 0), passages=passages)
+    return Day(
+        litres=litres,
+        kwh=_draw_power(rng, home, present, day, empty=people == 0),
+        passages=passages,
+    )
 
 
-def _draw_water(rng: np.random.Generator, home: Home, present: NDArray[np.float64]) -> NDArray[np.float64]:
+def _draw_water(
+    rng: np.random.Generator, home: Home, present: NDArray[np.float64]
+) -> NDArray[np.float64]:
     mean_draw = 7.0
     draws = rng.poisson(present * home.base_l * _WATER / mean_draw)
     return np.array([rng.gamma(1.6, mean_draw / 1.6, n).sum() if n else 0.0 for n in draws])
@@ -114,7 +152,9 @@ def run_home(city: City, home: Home, days: int) -> Registers:
         passages += [(day, passage) for passage in lived.passages]
     water = rng.uniform(20, 400) + np.cumsum(np.concatenate(litres)) / 1000.0
     energy = rng.uniform(500, 9000) + np.cumsum(np.concatenate(kwh))
-    return Registers(water_m3=_shown(water, 0.001), energy_kwh=_shown(energy, 0.01), passages=passages)
+    return Registers(
+        water_m3=_shown(water, 0.001), energy_kwh=_shown(energy, 0.01), passages=passages
+    )
 
 
 def _shown(value: NDArray[np.float64], step: float) -> NDArray[np.float64]:

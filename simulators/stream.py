@@ -24,7 +24,7 @@ CLOCK_BEHIND_MIN = 47
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class ValueSeries:
     """One meter: its device, what it measures, and its readings as columns (ms UTC, register)."""
 
     device: str
@@ -49,7 +49,7 @@ class Present:
             found = self._run[home.index] = run_home(self.city, home, self.days)
         return found
 
-    def meters(self, home: Home) -> list[Series]:
+    def meters(self, home: Home) -> list[ValueSeries]:
         """Return the readings of a home's meters, with what is wrong with them."""
         run = self.registers(home)
         hours = len(run.water_m3)
@@ -69,18 +69,35 @@ class Present:
             keep[begin:end] = False
         elif told and home.story is Story.CLOCK_OFF:
             at = at - CLOCK_BEHIND_MIN * 60_000
-        electricity = Series(device=energy_meter(home), point="energy_kwh", at=at[keep], value=energy[keep])
+        electricity = ValueSeries(
+            device=energy_meter(home), point="energy_kwh", at=at[keep], value=energy[keep]
+        )
         if told and home.story is Story.METER_SWAPPED and 0 < begin < hours:
             fresh = np.round(water[begin:] - water[begin], 3)
             return [
-                Series(device=water_meter(home), point="water_m3", at=at[:begin], value=water[:begin]),
-                Series(device=water_meter(home) + "b", point="water_m3", at=at[begin:], value=fresh), electricity,
-            ]  # fmt: skip
-        return [Series(device=water_meter(home), point="water_m3", at=at[keep], value=water[keep]), electricity]
+                ValueSeries(
+                    device=water_meter(home), point="water_m3", at=at[:begin], value=water[:begin]
+                ),
+                ValueSeries(
+                    device=water_meter(home) + "b", point="water_m3", at=at[begin:], value=fresh
+                ),
+                electricity,
+            ]
+        return [
+            ValueSeries(device=water_meter(home), point="water_m3", at=at[keep], value=water[keep]),
+            electricity,
+        ]
 
-    def readings(self, gateway: str, low_ms: int, high_ms: int, items: int) -> Iterator[list[ReadingItem]]:
+    def readings(
+        self, gateway: str, low_ms: int, high_ms: int, items: int
+    ) -> Iterator[list[ReadingItem]]:
         """Give a gateway's readings over [low, high), oldest first, `items` in a message."""
-        meters = [series for home in self.city.homes if home.gateway == gateway for series in self.meters(home)]
+        meters = [
+            series
+            for home in self.city.homes
+            if home.gateway == gateway
+            for series in self.meters(home)
+        ]
         which = np.concatenate([np.full(len(s.at), i) for i, s in enumerate(meters)])
         at = np.concatenate([s.at for s in meters])
         value = np.concatenate([s.value for s in meters])
@@ -90,7 +107,9 @@ class Present:
             some = inside[i : i + items]
             yield [
                 ReadingItem(device=meters[w].device, at=t, values={meters[w].point: v})
-                for w, t, v in zip(which[some].tolist(), at[some].tolist(), value[some].tolist(), strict=True)
+                for w, t, v in zip(
+                    which[some].tolist(), at[some].tolist(), value[some].tolist(), strict=True
+                )
             ]
 
     def passages(self, gateway: str, low_ms: int, high_ms: int) -> list[EventItem]:
@@ -129,13 +148,17 @@ def past_hazards(city: City, gateway: str, until_ms: int) -> list[EventItem]:
         for n in range(int(rng.integers(0, 3))):
             at = until_ms - int(rng.uniform(2, 150) * 86_400_000)
             for state, when in (("on", at), ("off", at + HOUR_MS)):
-                found.append(hazard(smoke_detector(entrance), when, f"past-{n}-{state}", "smoke", state))
+                found.append(
+                    hazard(smoke_detector(entrance), when, f"past-{n}-{state}", "smoke", state)
+                )
     return sorted(found, key=lambda item: item.at)
 
 
 def hazard(device: str, at_ms: int, event_id: str, word: str, state: str) -> EventItem:
     """Make a hazard event."""
-    return EventItem(device=device, at=at_ms, id=event_id, kind="hazard", data={"hazard": word, "state": state})
+    return EventItem(
+        device=device, at=at_ms, id=event_id, kind="hazard", data={"hazard": word, "state": state}
+    )
 
 
 def water_meter(home: Home) -> str:

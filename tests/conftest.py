@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from anju import embedded
-from anju.embedded import Broker, Postgres, Redis
-from store import connect as store_connect
-from store.connect import Connection, connect
-from store.migrate import Level, migrate
+from anju.demo import embedded
+from anju.demo.embedded import Broker, Postgres, Redis
+from store.database import connection as store_connect
+from store.database.connection import Connection, connect
+from store.database.migration import Level, migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ANJU_TEST_DATA", ROOT.parent / "shared" / "dev-data"))
@@ -28,13 +28,18 @@ _numbers = itertools.count(1)
 # Properties are tried on the same examples every time; another PYTEST_SEED lets them draw new ones, and prints how to repeat a failure.
 # How fast examples are made says how busy the machine is, and nothing of ours.
 settings.register_profile(
-    "anju", derandomize="PYTEST_SEED" not in os.environ, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "anju",
+    derandomize="PYTEST_SEED" not in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("anju")
 
 
 def pytest_report_header() -> str:
-    return f"seed {SEED} (PYTEST_SEED); real meters {'at ' + DATA.name if DATA.exists() else 'absent'}"
+    return (
+        f"seed {SEED} (PYTEST_SEED); real meters {'at ' + DATA.name if DATA.exists() else 'absent'}"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -96,11 +101,14 @@ def timescale(servers: Path) -> Iterator[str]:
         return
     binaries = embedded.find_timescale(os.environ.get("ANJU_TEST_TIMESCALE_BIN"))
     if binaries is None:
-        pytest.skip("no PostgreSQL with TimescaleDB: set ANJU_TEST_TIMESCALE_DSN or ANJU_TEST_TIMESCALE_BIN")
+        pytest.skip(
+            "no PostgreSQL with TimescaleDB: set ANJU_TEST_TIMESCALE_DSN or ANJU_TEST_TIMESCALE_BIN"
+        )
     os.environ["ANJU_PG_BIN"] = str(binaries)
     try:
         server = embedded.start_postgres(
-            servers / "timescale", options={"fsync": "off", "shared_preload_libraries": "timescaledb"}
+            servers / "timescale",
+            options={"fsync": "off", "shared_preload_libraries": "timescaledb"},
         )
     finally:
         del os.environ["ANJU_PG_BIN"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import find_program
+from anju.demo.embedded import find_program
 from anju.processes import Child, answers, free_port, start, wait_for
 from tests.conftest import ROOT
 
@@ -29,11 +29,20 @@ class Shipped:
         anonymous: bool = False,
     ) -> None:
         program = find_program("mosquitto")
-        if program is None or shutil.which("mosquitto_passwd") is None or shutil.which("openssl") is None:
+        if (
+            program is None
+            or shutil.which("mosquitto_passwd") is None
+            or shutil.which("openssl") is None
+        ):
             pytest.skip("mosquitto, mosquitto_passwd or openssl is not on this machine")
         shutil.copytree(ROOT / "deploy", place / "deploy", ignore=shutil.ignore_patterns("secrets"))
-        subprocess.run(["sh", str(place / "deploy" / "make-secrets.sh")], check=True, capture_output=True)
-        self.secrets, self.ports = place / "deploy" / "secrets", {number: free_port() for number in (8883, 8884, 8885)}
+        subprocess.run(
+            ["sh", str(place / "deploy" / "make-secrets.sh")], check=True, capture_output=True
+        )
+        self.secrets, self.ports = (
+            place / "deploy" / "secrets",
+            {number: free_port() for number in (8883, 8884, 8885)},
+        )
         for user, password in (more_users or {}).items():
             subprocess.run(
                 ["mosquitto_passwd", "-b", "broker_passwords", user, password],
@@ -45,10 +54,14 @@ class Shipped:
         acl = place / "deploy" / "mosquitto" / "acl"
         acl.write_text(more_acl + acl.read_text("utf-8"), "utf-8")
         places = {
-            "/run/secrets/broker_passwords": self.secrets / "broker_passwords", "/run/secrets/ca_cert": self.secrets / "ca.crt",
-            "/run/secrets/broker_cert": self.secrets / "broker.crt", "/run/secrets/broker_key": self.secrets / "broker.key",
-            "/mosquitto/trust": self.secrets / "trust", "/mosquitto/config/acl": acl, "/mosquitto/data": place,
-        }  # fmt: skip
+            "/run/secrets/broker_passwords": self.secrets / "broker_passwords",
+            "/run/secrets/ca_cert": self.secrets / "ca.crt",
+            "/run/secrets/broker_cert": self.secrets / "broker.crt",
+            "/run/secrets/broker_key": self.secrets / "broker.key",
+            "/mosquitto/trust": self.secrets / "trust",
+            "/mosquitto/config/acl": acl,
+            "/mosquitto/data": place,
+        }
         for there, here in places.items():
             text = text.replace(there, str(here))
         for number, port in self.ports.items():
@@ -57,7 +70,9 @@ class Shipped:
             text = text.replace("allow_anonymous false", "allow_anonymous true")
         text += more + ("\nuser root\n" if os.geteuid() == 0 else "")
         (place / "mosquitto.conf").write_text(text, "utf-8")
-        self.child: Child = start("mosquitto", [program, "-c", place / "mosquitto.conf"], place / "mosquitto.log")
+        self.child: Child = start(
+            "mosquitto", [program, "-c", place / "mosquitto.conf"], place / "mosquitto.log"
+        )
         wait_for(lambda: answers(self.ports[8885]), self.child)
 
     def password(self, name: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {
     "day_share": 0.62,  # of a day's electricity falls into nine hours of work
@@ -27,7 +27,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
     with np.errstate(invalid="ignore"):
         worked = frame["energy_day_kwh"] > params["day_share"] * frame["energy_kwh"]
@@ -42,7 +42,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 
-def _shops(frame: Frame, params: Params) -> list[Finding]:
+def _shops(frame: UnitDayFrame, params: Params) -> list[Finding]:
     kwh, day = frame["energy_kwh"], frame["energy_day_kwh"]
     with np.errstate(invalid="ignore"):
         worked = (day > params["day_share"] * kwh) & (kwh >= params["least_kwh"])
@@ -62,20 +62,26 @@ def _shops(frame: Frame, params: Params) -> list[Finding]:
     return found
 
 
-def _dormitories(frame: Frame, params: Params) -> list[Finding]:
+def _dormitories(frame: UnitDayFrame, params: Params) -> list[Finding]:
     staying = strangers.read(frame).staying
     with np.errstate(invalid="ignore"):
-        crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * np.maximum(frame.members, 1)
+        crowd = frame["water_l"] >= params["crowd_l"] * params["member_l"] * np.maximum(
+            frame.members, 1
+        )
     sleeps = np.where(crowd, 1.0, 0.5)
-    evidence = np.where(staying >= params["extra_sleepers"], sleeps, np.where(staying < 2, -1.0, 0.0))
+    evidence = np.where(
+        staying >= params["extra_sleepers"], sleeps, np.where(staying < 2, -1.0, 0.0)
+    )
     found = []
     for e in _episodes(frame, params, evidence):
         agrees = np.mean(crowd[e.unit, e.span(frame.days)]) >= 0.5
-        found.append(_finding(frame, e, ("dormitory", "water_agrees") if agrees else ("dormitory",)))
+        found.append(
+            _finding(frame, e, ("dormitory", "water_agrees") if agrees else ("dormitory",))
+        )
     return found
 
 
-def _episodes(frame: Frame, params: Params, evidence: NDArray[np.float64]) -> list[Episode]:
+def _episodes(frame: UnitDayFrame, params: Params, evidence: NDArray[np.float64]) -> list[Episode]:
     judged = np.where(frame.let & ~frame.declared, evidence, OUTSIDE)
     return episodes(judged, fire=params["fire"], drop=params["drop"])
 
@@ -89,16 +95,22 @@ _FAMILY = {
 }
 
 
-def _finding(frame: Frame, e: Episode, reasons: tuple[str, ...]) -> Finding:
+def _finding(frame: UnitDayFrame, e: Episode, reasons: tuple[str, ...]) -> Finding:
     u, kwh, span = e.unit, frame["energy_kwh"], e.span(frame.days)
     return over_days(
-        frame, u, e.start, e.last,
+        frame,
+        u,
+        e.start,
+        e.last,
         # Of one family it is a guess; each further one makes it likely.
-        score=(0.55 if "dormitory" in reasons else 0.35) + 0.25 * (len({_FAMILY[r] for r in reasons}) - 1),
+        score=(0.55 if "dormitory" in reasons else 0.35)
+        + 0.25 * (len({_FAMILY[r] for r in reasons}) - 1),
         reasons=reasons,
         evidence={
             "families": sorted({_FAMILY[r] for r in reasons}),
-            "day_share": mean_of(frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01), 2),
+            "day_share": mean_of(
+                frame["energy_day_kwh"][u, span] / np.maximum(kwh[u, span], 0.01), 2
+            ),
             "callers_per_day": mean_of(frame["strangers_seen"][u, span], 2),
             "sleepers_per_night": mean_of(strangers.read(frame).staying[u, span], 2),
             "l_per_day": mean_of(frame["water_l"][u, span], 2),
@@ -106,7 +118,7 @@ def _finding(frame: Frame, e: Episode, reasons: tuple[str, ...]) -> Finding:
         },
         known=~np.isnan(kwh) | ~np.isnan(frame["entries"]),
         between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
-    )  # fmt: skip
+    )
 
 
 DETECTOR = Detector(

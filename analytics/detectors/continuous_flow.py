@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params
-from analytics.frame import DAY_MS, Frame, runs, runs_of
+from analytics.frame import DAY_MS, UnitDayFrame, runs, runs_of
 
 DEFAULTS: Params = {
     "warn_hours": 48,  # time without one still interval
@@ -30,7 +30,7 @@ _HOUR_MS = 3_600_000.0
 _HOURS = 20
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
     covered = frame["water_cover"] >= params["min_cover"]
     if frame.partial:
@@ -56,20 +56,33 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return findings, abstentions
 
 
-def _without_rest(frame: Frame, flows: NDArray[np.bool_], known: NDArray[np.bool_], least_ms: float) -> list[int]:
+def _without_rest(
+    frame: UnitDayFrame, flows: NDArray[np.bool_], known: NDArray[np.bool_], least_ms: float
+) -> list[int]:
     """List the units that went without rest for so long; two days without rest hold a whole one, so whole days are where to look."""
     found = runs_of(flows, 1)
     if not found:
         return []
     u, a, b = np.array(found).T
     before, after = np.maximum(a - 1, 0), np.minimum(b, frame.days - 1)
-    since = np.where((a > 0) & known[u, before], frame["water_last_still_at"][u, before], frame.day_starts[a])
-    until = np.where((b < frame.days) & known[u, after], frame["water_first_still_at"][u, after], frame.day_starts[b])
+    since = np.where(
+        (a > 0) & known[u, before], frame["water_last_still_at"][u, before], frame.day_starts[a]
+    )
+    until = np.where(
+        (b < frame.days) & known[u, after],
+        frame["water_first_still_at"][u, after],
+        frame.day_starts[b],
+    )
     return [int(unit) for unit in np.unique(u[until - since >= least_ms])]
 
 
 def _rest_to_rest(
-    frame: Frame, params: Params, flows: NDArray[np.bool_], known: NDArray[np.bool_], u: int, findings: list[Finding]
+    frame: UnitDayFrame,
+    params: Params,
+    flows: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    u: int,
+    findings: list[Finding],
 ) -> None:
     """Measure from the end of one still interval to the start of the next, over days that are all known.
 
@@ -106,7 +119,7 @@ def _rest_to_rest(
                 since, started = float(last_still[d]), d
 
 
-def _usual_rest(frame: Frame, params: Params, rested: NDArray[np.bool_], u: int) -> float:
+def _usual_rest(frame: UnitDayFrame, params: Params, rested: NDArray[np.bool_], u: int) -> float:
     """Return the share of its hours in which a home's water stands still on days on which it does at all."""
     days = rested & (frame["water_hours_known"][u] >= _HOURS)
     if np.count_nonzero(days) < params["abstain_days"]:
@@ -116,7 +129,7 @@ def _usual_rest(frame: Frame, params: Params, rested: NDArray[np.bool_], u: int)
 
 
 def _finding(
-    frame: Frame,
+    frame: UnitDayFrame,
     params: Params,
     u: int,
     days: tuple[int, int],
@@ -143,7 +156,11 @@ def _finding(
         "from_day": frame.day(a).isoformat(),
         "to_day": frame.day(last).isoformat(),
     }
-    score = 0.4 + 0.4 * min(1.0, (until - since - 2 * DAY_MS) / (5 * DAY_MS)) + 0.15 * min(1.0, least / 10.0)
+    score = (
+        0.4
+        + 0.4 * min(1.0, (until - since - 2 * DAY_MS) / (5 * DAY_MS))
+        + 0.15 * min(1.0, least / 10.0)
+    )
     inside = (frame.day_starts[:-1] >= since) & (frame.day_starts[1:] <= until)
     litres = frame["water_l"][u, inside]
     if rest * hours < params["surprise"] and len(litres) and np.median(litres) >= params["large_l"]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import DAY_MS, Frame, Mask
+from analytics.frame import DAY_MS, Mask, UnitDayFrame
 
 Params = dict[str, float]
 #: Days without a word at the end of a frame after which what lasted is frozen: neither going on nor over.
@@ -65,12 +65,12 @@ class Detector:
     defaults: Params
     legal_basis: str
     runbook: str
-    detect: Callable[[Frame, Params], tuple[list[Finding], list[Abstention]]]
+    detect: Callable[[UnitDayFrame, Params], tuple[list[Finding], list[Abstention]]]
     hourly: bool = False
 
 
 def over_days(
-    frame: Frame,
+    frame: UnitDayFrame,
     u: int,
     start: int,
     last: int | None,
@@ -112,6 +112,6 @@ def mean_of(values: NDArray[Any], digits: int) -> float | None:
     return round(float(known.mean()), digits) if len(known) else None
 
 
-def _at(frame: Frame, day: int) -> int:
+def _at(frame: UnitDayFrame, day: int) -> int:
     """Return the instant at which a day begins, also one before the frame."""
     return int(frame.day_starts[day]) if day >= 0 else int(frame.day_starts[0] + day * DAY_MS)

@@ -6,12 +6,12 @@ import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import OUTSIDE, episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {"min_cover": 0.5, "fire": 14.0, "drop": 3.0}
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit by each family of devices that it has; an entrance's door is no unit's own."""
     found = []
     for family, cover in (("water", frame["water_cover"]), ("energy", frame["energy_cover"])):
@@ -24,14 +24,20 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             days = cover[e.unit, e.span(frame.days)]
             found.append(
                 over_days(
-                    frame, e.unit, e.start, e.last, score=0.99, reasons=(f"{family}_meter_silent",),
+                    frame,
+                    e.unit,
+                    e.start,
+                    e.last,
+                    score=0.99,
+                    reasons=(f"{family}_meter_silent",),
                     evidence={
-                        "families": ["meter"], "supply": family,
+                        "families": ["meter"],
+                        "supply": family,
                         "cover": round(float(np.nansum(days)) / len(days), 2),
                     },
                     known=None,
                 )
-            )  # fmt: skip
+            )
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 

@@ -10,16 +10,21 @@ import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, often, rolling
+from analytics.frame import UnitDayFrame, often, rolling
 
 DEFAULTS: Params = {"low_w": 80.0, "high_w": 450.0, "hours": 5.0, "fire": 8.0, "drop": 5.0}
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit by the nights of its electricity meter."""
     level, hours = frame["energy_plateau_w"], frame["energy_plateau_h"]
     with np.errstate(invalid="ignore"):
-        flat = (level >= params["low_w"]) & (level <= params["high_w"]) & (hours >= params["hours"]) & (hours <= 7)
+        flat = (
+            (level >= params["low_w"])
+            & (level <= params["high_w"])
+            & (hours >= params["hours"])
+            & (hours <= 7)
+        )
     some = often(flat, params["fire"])
     with np.errstate(invalid="ignore"):
         plain = level[some] < 0.5 * params["low_w"]
@@ -30,7 +35,11 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some):
         span = e.span(frame.days)
         nights = level[e.unit, span][flat[e.unit, span]]
-        told = {"families": ["electricity"], "plateau_w": round(float(np.median(nights))), "nights": len(nights)}
+        told = {
+            "families": ["electricity"],
+            "plateau_w": round(float(np.median(nights))),
+            "nights": len(nights),
+        }
         found.append(
             over_days(
                 frame,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 
 #: How surely each fact means that the tenancy has to be looked at.
 DEFAULTS: Params = {
@@ -20,7 +20,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of whose household something was told while it holds the tenancy."""
     found = []
     facts: dict[int, list[tuple[int, str]]] = {}
@@ -33,13 +33,20 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
         doors = int((~np.isnan(seen)).sum())
         found.append(
             over_days(
-                frame, u, start, None,
+                frame,
+                u,
+                start,
+                None,
                 score=max(params[kind] for _, kind in kinds),
                 reasons=tuple(sorted({kind for _, kind in kinds})),
-                evidence={"families": ["outside"], "days_seen": int(np.nansum(seen > 0)) if doors else None, "doors": doors},
+                evidence={
+                    "families": ["outside"],
+                    "days_seen": int(np.nansum(seen > 0)) if doors else None,
+                    "doors": doors,
+                },
                 known=None,
             )
-        )  # fmt: skip
+        )
     return found, []
 
 

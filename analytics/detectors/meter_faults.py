@@ -11,12 +11,14 @@ from functools import partial
 import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 
 DEFAULTS: Params = {"reversed_days": 4, "within_days": 14, "shown_days": 60}
 
 
-def detect(frame: Frame, params: Params, *, reversed_: bool) -> tuple[list[Finding], list[Abstention]]:
+def detect(
+    frame: UnitDayFrame, params: Params, *, reversed_: bool
+) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit whose registers fell; `reversed_` chooses which of the two is reported."""
     falls: dict[tuple[int, str], set[int]] = {}
     for told in frame.told:
@@ -33,13 +35,18 @@ def detect(frame: Frame, params: Params, *, reversed_: bool) -> tuple[list[Findi
             last = group[-1] if reversed_ else group[0] + int(params["shown_days"])
             found.append(
                 over_days(
-                    frame, u, group[0], None if last >= frame.days - params["within_days"] * reversed_ - 1 else last,
+                    frame,
+                    u,
+                    group[0],
+                    None if last >= frame.days - params["within_days"] * reversed_ - 1 else last,
                     score=0.9 if reversed_ else 0.7,
-                    reasons=(f"{supply}_runs_backwards" if reversed_ else f"{supply}_register_fell",),
+                    reasons=(
+                        f"{supply}_runs_backwards" if reversed_ else f"{supply}_register_fell",
+                    ),
                     evidence={"families": ["meter"], "supply": supply, "falls": len(group)},
                     known=known,
                 )
-            )  # fmt: skip
+            )
     return found, []
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 from analytics.presence import Presence
 
 DEFAULTS: Params = {**presence.DEFAULTS, "fire": 10.0, "drop": 3.0, "still_kwh": 0.02}
@@ -20,7 +20,7 @@ DEFAULTS: Params = {**presence.DEFAULTS, "fire": 10.0, "drop": 3.0, "still_kwh":
 _STILL_L = 0.5
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit by each of its meters; few stand still for so many days at all."""
     with np.errstate(invalid="ignore"):
         water, energy = frame["water_l"] <= _STILL_L, frame["energy_kwh"] <= params["still_kwh"]
@@ -33,7 +33,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return sorted(found, key=lambda f: (f.unit, f.since_ms)), []
 
 
-def _water(frame: Frame, params: Params, p: Presence) -> list[Finding]:
+def _water(frame: UnitDayFrame, params: Params, p: Presence) -> list[Finding]:
     with np.errstate(invalid="ignore"):
         people = (frame["residents_nights"] > 0) | (frame["strangers_nights"] > 0)
         known = frame["water_cover"] >= params["min_cover"]
@@ -43,24 +43,36 @@ def _water(frame: Frame, params: Params, p: Presence) -> list[Finding]:
     return _findings(frame, params, "water", np.where(known, np.where(still, signs, -3.0), 0.0))
 
 
-def _energy(frame: Frame, params: Params, p: Presence) -> list[Finding]:
+def _energy(frame: UnitDayFrame, params: Params, p: Presence) -> list[Finding]:
     with np.errstate(invalid="ignore"):
         known = frame["energy_cover"] >= params["min_cover"]
         still = frame["energy_kwh"] <= params["still_kwh"]
     signs = np.where(p.water_used, 1.0, np.where(p.water_quiet, -0.2, 0.0))
-    return _findings(frame, params, "electricity", np.where(known, np.where(still, signs, -3.0), 0.0))
+    return _findings(
+        frame, params, "electricity", np.where(known, np.where(still, signs, -3.0), 0.0)
+    )
 
 
-def _findings(frame: Frame, params: Params, supply: str, evidence: NDArray[np.float64]) -> list[Finding]:
+def _findings(
+    frame: UnitDayFrame, params: Params, supply: str, evidence: NDArray[np.float64]
+) -> list[Finding]:
     with np.errstate(invalid="ignore"):
-        known = (frame["water_cover"] >= params["min_cover"]) | (frame["energy_cover"] >= params["min_cover"])
+        known = (frame["water_cover"] >= params["min_cover"]) | (
+            frame["energy_cover"] >= params["min_cover"]
+        )
     return [
         over_days(
-            frame, e.unit, e.start, e.last, score=0.9, reasons=(f"{supply}_stuck",),
-            evidence={"families": ["meter"], "supply": supply, "lived_days": int(e.height)}, known=known,
+            frame,
+            e.unit,
+            e.start,
+            e.last,
+            score=0.9,
+            reasons=(f"{supply}_stuck",),
+            evidence={"families": ["meter"], "supply": supply, "lived_days": int(e.height)},
+            known=known,
         )
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"])
-    ]  # fmt: skip
+    ]
 
 
 DETECTOR = Detector(

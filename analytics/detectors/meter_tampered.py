@@ -11,19 +11,28 @@ import numpy as np
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
-DEFAULTS: Params = {**presence.DEFAULTS, "share": 0.33, "steady": 0.6, "fire": 21.0, "drop": 6.0, "still_kwh": 0.02}
+DEFAULTS: Params = {
+    **presence.DEFAULTS,
+    "share": 0.33,
+    "steady": 0.6,
+    "fire": 21.0,
+    "drop": 6.0,
+    "still_kwh": 0.02,
+}
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that has both meters."""
     p = presence.read(frame, params)
     kwh, usual = frame["energy_kwh"], p.usual_kwh[:, None]
     with np.errstate(invalid="ignore"):
         low = (kwh < params["share"] * usual) & (kwh > params["still_kwh"])
         steady = (p.used_l > params["steady"] * p.usual_l[:, None]) & p.water_used
-    covered = (frame["energy_cover"] >= params["min_cover"]) & (frame["water_cover"] >= params["min_cover"])
+    covered = (frame["energy_cover"] >= params["min_cover"]) & (
+        frame["water_cover"] >= params["min_cover"]
+    )
     signs = low & steady & covered
     some = often(signs, params["fire"])
     with np.errstate(invalid="ignore"):
@@ -32,15 +41,24 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     evidence = np.where(signs[some], 1.0, against)
     found = [
         over_days(
-            frame, e.unit, e.start, e.last, score=0.6, reasons=("power_fell_life_goes_on",),
+            frame,
+            e.unit,
+            e.start,
+            e.last,
+            score=0.6,
+            reasons=("power_fell_life_goes_on",),
             evidence={
-                "families": ["meter"], "supply": "electricity", "usual_kwh": round(float(p.usual_kwh[e.unit]), 2),
-                "kwh_per_day": round(float(np.nanmean(frame["energy_kwh"][e.unit, e.span(frame.days)])), 2),
+                "families": ["meter"],
+                "supply": "electricity",
+                "usual_kwh": round(float(p.usual_kwh[e.unit]), 2),
+                "kwh_per_day": round(
+                    float(np.nanmean(frame["energy_kwh"][e.unit, e.span(frame.days)])), 2
+                ),
             },
             known=covered,
         )
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some)
-    ]  # fmt: skip
+    ]
     return found, []
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from analytics import strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import OUTSIDE, episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {
     "extra": 2.0,  # strangers who stay
@@ -23,7 +23,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit with its own lock."""
     staying = strangers.read(frame).staying
     over = (staying >= params["extra"]) & (staying < params["dormitory"])
@@ -37,24 +37,34 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     found = []
     for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some):
         span = e.span(frame.days)
-        likely = params["water_rise"] * params["member_l"] * np.maximum(frame.members[e.unit, span], 1)
+        likely = (
+            params["water_rise"] * params["member_l"] * np.maximum(frame.members[e.unit, span], 1)
+        )
         with np.errstate(invalid="ignore"):
             agrees = bool(np.count_nonzero((frame["water_l"][e.unit, span] >= likely)[-28:]) >= 18)
         found.append(
             over_days(
-                frame, e.unit, e.start, e.last,
+                frame,
+                e.unit,
+                e.start,
+                e.last,
                 score=0.65 if agrees else 0.4,
                 reasons=("more_sleep_there", "water_agrees") if agrees else ("more_sleep_there",),
                 evidence={
                     "families": ["access", "water"] if agrees else ["access"],
-                    "sleepers_per_night": round(float(np.mean(staying[e.unit, span]) + frame.members[e.unit, span.stop - 1]), 1),
+                    "sleepers_per_night": round(
+                        float(
+                            np.mean(staying[e.unit, span]) + frame.members[e.unit, span.stop - 1]
+                        ),
+                        1,
+                    ),
                     "registered": int(frame.members[e.unit, span.stop - 1]),
                     "l_per_day": mean_of(frame["water_l"][e.unit, span], 1),
                 },
                 known=~np.isnan(frame["entries"]),
                 between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
             )
-        )  # fmt: skip
+        )
     return found, []
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import episodes
-from analytics.frame import Frame, often
+from analytics.frame import UnitDayFrame, often
 
 DEFAULTS: Params = {
     "limit_w": 6600.0,  # 30 A at 220 V, the usual main switch of a small flat; a site sets its own
@@ -15,7 +15,7 @@ DEFAULTS: Params = {
 }
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit by the greatest mean power of an interval in each day."""
     with np.errstate(invalid="ignore"):
         over = frame["energy_peak_w"] >= params["limit_w"]
@@ -24,15 +24,22 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     evidence = np.where(over[some], 1.0, np.where(below, -0.2, 0.0))
     found = [
         over_days(
-            frame, e.unit, e.start, e.last, score=0.5, reasons=("power_at_the_limit",),
+            frame,
+            e.unit,
+            e.start,
+            e.last,
+            score=0.5,
+            reasons=("power_at_the_limit",),
             evidence={
                 "families": ["electricity"],
-                "peak_w": round(float(np.nanmax(frame["energy_peak_w"][e.unit, e.span(frame.days)]))),
+                "peak_w": round(
+                    float(np.nanmax(frame["energy_peak_w"][e.unit, e.span(frame.days)]))
+                ),
             },
             known=~np.isnan(frame["energy_peak_w"]),
         )
         for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some)
-    ]  # fmt: skip
+    ]
     return found, []
 
 

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from analytics import fusion, presence, strangers
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, Mask, count, rolling
+from analytics.frame import Mask, UnitDayFrame, count, rolling
 from analytics.fusion import Weight
 from analytics.presence import Presence
-from domain.people import Who
+from domain.people import PersonKind
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -88,11 +88,13 @@ class _Signs:
     daily: NDArray[np.float32]
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is let."""
     signs = _signs(frame, params)
     with np.errstate(invalid="ignore"):
-        settled = np.arange(frame.days, dtype=np.float32) - frame.let_since >= np.float32(params["settle_days"])
+        settled = np.arange(frame.days, dtype=np.float32) - frame.let_since >= np.float32(
+            params["settle_days"]
+        )
     evidence = signs.daily * (settled & ~frame.declared)
     evidence[~frame.let] = OUTSIDE
     findings: list[Finding] = []
@@ -103,7 +105,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return findings, _abstentions(frame, signs)
 
 
-def _signs(frame: Frame, params: Params) -> _Signs:
+def _signs(frame: UnitDayFrame, params: Params) -> _Signs:
     p = presence.read(frame, params)
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(frame["residents_seen"])
@@ -116,7 +118,9 @@ def _signs(frame: Frame, params: Params) -> _Signs:
     lives = p.living | (entries & ~p.empty)
     # One resident seen, or not seen on a day on which the flat lived: what that says of whether they live there.
     gone = params["gone_seen"]
-    miss = np.minimum(np.log((1 - gone) / np.maximum(1 - usual, 0.02)), 0.7).astype(np.float32)[:, None]
+    miss = np.minimum(np.log((1 - gone) / np.maximum(1 - usual, 0.02)), 0.7).astype(np.float32)[
+        :, None
+    ]
     hit = np.maximum(np.log(gone / usual), -2.0).astype(np.float32)[:, None]
     daily = hit * seen
     daily += miss * (known & lives & ~seen)
@@ -129,11 +133,18 @@ def _signs(frame: Frame, params: Params) -> _Signs:
     # An empty home is another matter.
     daily[p.empty & ~lives] = -0.15
     return _Signs(
-        p=p, known=known, seen=seen, usual=usual, stayed=stayed, several=several & ~frame.spoken_for, fleeting=fleeting, daily=daily
-    )  # fmt: skip
+        p=p,
+        known=known,
+        seen=seen,
+        usual=usual,
+        stayed=stayed,
+        several=several & ~frame.spoken_for,
+        fleeting=fleeting,
+        daily=daily,
+    )
 
 
-def _evenings(frame: Frame, u: int, span: slice) -> Mask:
+def _evenings(frame: UnitDayFrame, u: int, span: slice) -> Mask:
     """Tell of every day on which water was used and read by the hour whether it was used early or late."""
     first, last, midnight = (
         frame["water_first_use_at"][u, span],
@@ -158,26 +169,31 @@ def _usual_seen(known: Mask, seen: Mask, p: Presence, params: Params) -> NDArray
     ordered = np.sort(share, axis=1)
     months = np.sum(~np.isnan(ordered), axis=1)
     often = ordered[
-        np.arange(len(ordered)), np.clip((0.65 * (months - 1)).round().astype(int), 0, ordered.shape[1] - 1)
+        np.arange(len(ordered)),
+        np.clip((0.65 * (months - 1)).round().astype(int), 0, ordered.shape[1] - 1),
     ]
     days = np.minimum(7.0 * months, 56.0)
     prior, weight = params["usual_seen"], 6.0
     # Who was never seen may always have been gone: then what is usual elsewhere counts, but less.
-    usual = np.where(often > 0.1, (np.nan_to_num(often) * days + prior * weight) / (days + weight), 0.6 * prior)
+    usual = np.where(
+        often > 0.1, (np.nan_to_num(often) * days + prior * weight) / (days + weight), 0.6 * prior
+    )
     return np.clip(usual, 0.08, 0.98)
 
 
 # Weighing ------------------------------------------------------------------------------------------------------------
 
 
-def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Finding | None:
+def _weigh(frame: UnitDayFrame, params: Params, signs: _Signs, episode: Episode) -> Finding | None:
     """Weigh all evidence about one episode; None where it is not worth a word."""
     u, start = episode.unit, episode.start
     end = frame.days if episode.last is None else episode.last + 1
     if end - start < params["least_days"]:
         return None
     span = slice(max(start, end - _NOW), end)
-    weights = _access(frame, params, signs, u, start, span) + _meters(frame, params, signs, u, start, span)
+    weights = _access(frame, params, signs, u, start, span) + _meters(
+        frame, params, signs, u, start, span
+    )
     plates = _plates(frame, params, u, start, span)
     if not any(w.reason.endswith("_changed") and w.ratio <= _FELL for w in weights):
         # Where consumption fell by half they left, as far as anybody can tell, and took their car along.
@@ -187,32 +203,43 @@ def _weigh(frame: Frame, params: Params, signs: _Signs, episode: Episode) -> Fin
     chance, low, high = fusion.posterior(weights, params["base_rate"])
     if chance < params["report_from"] or len(positive) < 2:
         return None
-    chance, low, high = (fusion.calibrated(c, params["shift"], params["stretch"]) for c in (chance, low, high))
+    chance, low, high = (
+        fusion.calibrated(c, params["shift"], params["stretch"]) for c in (chance, low, high)
+    )
     seen_before = np.flatnonzero(signs.seen[u, :start])
     between = (
-        int(seen_before[-1]) if len(seen_before) and start - seen_before[-1] < 14 else max(0, start - 7),
+        int(seen_before[-1])
+        if len(seen_before) and start - seen_before[-1] < 14
+        else max(0, start - 7),
         min(start + 7, end - 1),
     )
     known = signs.known[u, span]
     return over_days(
-        frame, u, start, episode.last,
+        frame,
+        u,
+        start,
+        episode.last,
         score=chance,
         reasons=tuple(w.reason for w in sorted(weights, key=lambda w: -w.ratio) if w.ratio > 0.3),
         evidence={
             "families": sorted(positive),
-            "chance_low": round(low, 3), "chance_high": round(high, 3),
+            "chance_low": round(low, 3),
+            "chance_high": round(high, 3),
             "weights": {w.reason: round(w.ratio, 2) for w in weights},
-            "days_known": int(known.sum()), "days_seen": int(signs.seen[u, span].sum()),
+            "days_known": int(known.sum()),
+            "days_seen": int(signs.seen[u, span].sum()),
             "days_car_seen": int((frame["cars_seen"][u, span] > 0).sum()),
             "nights_strangers": int(signs.stayed[u, span].sum() + signs.fleeting[u, span].sum()),
             "usual_seen": round(float(signs.usual[u]), 2),
         },
         known=signs.known | signs.p.living | signs.p.empty,
         between=between,
-    )  # fmt: skip
+    )
 
 
-def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
+def _access(
+    frame: UnitDayFrame, params: Params, signs: _Signs, u: int, start: int, span: slice
+) -> list[Weight]:
     lives = signs.known[u] & ~signs.p.empty[u]
     days = int(lives[span].sum())
     if days < params["least_days"]:
@@ -221,10 +248,18 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     # Before it began they were seen on so many of so many days; where that is not known, what is usual counts.
     past = slice(max(0, start - 120), start)
     before, of = int((signs.seen[u, past] & lives[past]).sum()), int(lives[past].sum())
-    usual = (before + 4.0 * params["usual_seen"]) / (of + 4.0) if of >= 21 else float(signs.usual[u])
+    usual = (
+        (before + 4.0 * params["usual_seen"]) / (of + 4.0) if of >= 21 else float(signs.usual[u])
+    )
     strength = min(of, 60) / 3.0 + 4.0 if of >= 21 else 8.0
     absent = float(
-        fusion.unseen(np.array(seen), np.array(days), np.array(usual), strength=strength, rate=params["gone_seen"])
+        fusion.unseen(
+            np.array(seen),
+            np.array(days),
+            np.array(usual),
+            strength=strength,
+            rate=params["gone_seen"],
+        )
     )
     # One person may lose a card; that all who used to be seen do is rarer.
     regulars, gone = _who_is_gone(frame, u, past, of, span, days)
@@ -234,7 +269,9 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     cared_for = bool(frame.spoken_for[u, span].mean() > 0.5)
     unseen_limit = steps[0] if of < 21 else steps[max(0, 1 + several_gone - cared_for)]
     # One person who is seen no more and one stranger who stays: that is how a carer of someone bedridden looks, too.
-    both = "limit_both" if several_gone or signs.stayed[u, span].mean() >= 1.5 else "limit_both_single"
+    both = (
+        "limit_both" if several_gone or signs.stayed[u, span].mean() >= 1.5 else "limit_both_single"
+    )
     nights = float((signs.stayed[u, span] > 0).sum())
     turnover = float((signs.fleeting[u, span] > 0).sum())
     stays, several = nights / days > 0.3, bool(signs.several[u, span][-14:].any())
@@ -243,45 +280,78 @@ def _access(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         # So many sleep there that it is a dormitory, which is another matter.
         found.append(Weight(family="access", reason="crowd", doubt=0.5, ratio=-2.0))
     elif turnover >= 8:
-        found.append(Weight(family="access", reason="guests_by_the_week", doubt=1.0,
-                            ratio=fusion.at_most(absent + 5.0, params["limit_turnover"])))  # fmt: skip
+        found.append(
+            Weight(
+                family="access",
+                reason="guests_by_the_week",
+                doubt=1.0,
+                ratio=fusion.at_most(absent + 5.0, params["limit_turnover"]),
+            )
+        )
     elif stays and absent > 1.0:
-        found.append(Weight(family="access", reason="residents_gone_strangers_stay", doubt=0.9,
-                            ratio=fusion.at_most(absent + 3.0, params[both])))  # fmt: skip
+        found.append(
+            Weight(
+                family="access",
+                reason="residents_gone_strangers_stay",
+                doubt=0.9,
+                ratio=fusion.at_most(absent + 3.0, params[both]),
+            )
+        )
     elif several:
         # Room by room the tenant may stay: being seen says nothing against it. But the rest of the household makes room.
         limit, strong = ("limit_several", 6.0) if gone or seen == 0 else ("limit_kin", 4.0)
-        found.append(Weight(family="access", reason="several_strangers_stay", doubt=1.0,
-                            ratio=fusion.at_most(strong + max(absent, -0.5), params[limit])))  # fmt: skip
+        found.append(
+            Weight(
+                family="access",
+                reason="several_strangers_stay",
+                doubt=1.0,
+                ratio=fusion.at_most(strong + max(absent, -0.5), params[limit]),
+            )
+        )
     else:
-        found.append(Weight(family="access", reason="residents_not_seen", doubt=0.8,
-                            ratio=fusion.at_most(absent, params[unseen_limit])))  # fmt: skip
+        found.append(
+            Weight(
+                family="access",
+                reason="residents_not_seen",
+                doubt=0.8,
+                ratio=fusion.at_most(absent, params[unseen_limit]),
+            )
+        )
         if stays:
             found.append(
                 Weight(
-                    family="access", reason="stranger_stays", doubt=0.8, ratio=float(np.log(params["limit_strangers"]))
+                    family="access",
+                    reason="stranger_stays",
+                    doubt=0.8,
+                    ratio=float(np.log(params["limit_strangers"])),
                 )
             )
         elif frame.fitted["lock"][u, span].any() and _others_come(frame, u, span) < 0.2 * days:
             # Who else lives there would come in by the flat's own lock.
             against = -float(np.log(params["nobody_else"]))
-            found.append(Weight(family="access", reason="nobody_else_seen", doubt=0.5, ratio=against))
+            found.append(
+                Weight(family="access", reason="nobody_else_seen", doubt=0.5, ratio=against)
+            )
     if np.nansum(frame["lent_passages"][u, span]) >= params["lent_passages"]:
         lent = float(np.log(params["limit_lent"]))
         found.append(Weight(family="access", reason="card_lent", doubt=0.6, ratio=lent))
     return found
 
 
-def _others_come(frame: Frame, u: int, span: slice) -> int:
+def _others_come(frame: UnitDayFrame, u: int, span: slice) -> int:
     """Count the days on which somebody came in and no resident was seen."""
     with np.errstate(invalid="ignore"):
-        return int(((frame["entries"][u, span] > 0) & ~(frame["residents_seen"][u, span] > 0)).sum())
+        return int(
+            ((frame["entries"][u, span] > 0) & ~(frame["residents_seen"][u, span] > 0)).sum()
+        )
 
 
-def _who_is_gone(frame: Frame, u: int, past: slice, of: int, span: slice, days: int) -> tuple[int, int]:
+def _who_is_gone(
+    frame: UnitDayFrame, u: int, past: slice, of: int, span: slice, days: int
+) -> tuple[int, int]:
     """Count the registered residents who were seen before, and those of them who were seen regularly and are not any more."""
     t = frame.tokens.of(u)
-    mine = t.who == Who.RESIDENT
+    mine = t.who == PersonKind.RESIDENT
     tokens, which = np.unique(t.token[mine], return_inverse=True)
     day = t.day[mine]
     before = np.bincount(which[(day >= past.start) & (day < past.stop)], minlength=len(tokens))
@@ -290,7 +360,7 @@ def _who_is_gone(frame: Frame, u: int, past: slice, of: int, span: slice, days: 
     return int((before > 0).sum()), int(((expected >= 5) & (now <= 0.2 * expected)).sum())
 
 
-def _plates(frame: Frame, params: Params, u: int, start: int, span: slice) -> list[Weight]:
+def _plates(frame: UnitDayFrame, params: Params, u: int, start: int, span: slice) -> list[Weight]:
     """Weigh whether the household's car passes the gate as it used to."""
     with np.errstate(invalid="ignore"):
         passed, known = frame["cars_seen"][u] > 0, ~np.isnan(frame["cars_seen"][u])
@@ -302,20 +372,34 @@ def _plates(frame: Frame, params: Params, u: int, start: int, span: slice) -> li
     usual = (float(passed[past].sum()) + 4.0 * params["usual_driven"]) / (of + 4.0)
     seen, of_days = np.array(int(passed[span].sum())), np.array(days)
     ratio = float(
-        fusion.unseen(seen, of_days, np.array(usual), strength=min(of, 60) / 3.0 + 4.0, rate=params["gone_seen"])
+        fusion.unseen(
+            seen,
+            of_days,
+            np.array(usual),
+            strength=min(of, 60) / 3.0 + 4.0,
+            rate=params["gone_seen"],
+        )
     )
     reason = "car_not_seen" if ratio > 0 else "car_seen"
     bounded = (
-        fusion.at_most(ratio, params["limit_car"]) if ratio > 0 else -fusion.at_most(-ratio, params["limit_parked"])
+        fusion.at_most(ratio, params["limit_car"])
+        if ratio > 0
+        else -fusion.at_most(-ratio, params["limit_parked"])
     )
     return [Weight(family="plates", reason=reason, doubt=0.5, ratio=bounded)]
 
 
-def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, span: slice) -> list[Weight]:
+def _meters(
+    frame: UnitDayFrame, params: Params, signs: _Signs, u: int, start: int, span: slice
+) -> list[Weight]:
     """Weigh what the meters say: the flat lives while its residents are not seen, and lives differently than before."""
     found = []
     p, past_span = signs.p, slice(max(0, start - _PAST), start)
-    still_seen = float(np.mean(signs.seen[u, span][signs.known[u, span]])) if signs.known[u, span].any() else 0.0
+    still_seen = (
+        float(np.mean(signs.seen[u, span][signs.known[u, span]]))
+        if signs.known[u, span].any()
+        else 0.0
+    )
     crowd = bool(signs.several[u, span][-14:].any()) and still_seen > 0.5 * signs.usual[u]
     for family, amount, limit, told in (
         ("water", p.used_l, params["limit_water"], 1.0),
@@ -333,7 +417,10 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
         usual = _season(season, span) - _season(season, past_span)
         shift = float(np.median(np.log(now)) - np.median(np.log(past)) - usual)
         error = 1.25 * float(
-            np.hypot(np.std(np.log(now)) / np.sqrt(len(now) / 3), np.std(np.log(past)) / np.sqrt(len(past) / 3))
+            np.hypot(
+                np.std(np.log(now)) / np.sqrt(len(now) / 3),
+                np.std(np.log(past)) / np.sqrt(len(past) / 3),
+            )
         )
         ratio = fusion.at_most(fusion.changed(shift, error, normal=0.2, other=0.6), limit)
         alone = not signs.stayed[u, span].any()
@@ -353,7 +440,7 @@ def _meters(frame: Frame, params: Params, signs: _Signs, u: int, start: int, spa
     return found
 
 
-def _by_day_only(frame: Frame, params: Params, u: int, span: slice) -> bool:
+def _by_day_only(frame: UnitDayFrame, params: Params, u: int, span: slice) -> bool:
     evenings = _evenings(frame, u, span)
     if len(evenings) >= 21 and evenings.mean() < params["no_evenings"]:
         return True
@@ -368,7 +455,9 @@ def _lived(amount: NDArray[Any], p: Presence, u: int, span: slice) -> NDArray[np
     return days[~np.isnan(days) & (days > 0.05)]
 
 
-def _seasons(frame: Frame, family: str, amount: NDArray[Any], p: Presence) -> NDArray[np.float64]:
+def _seasons(
+    frame: UnitDayFrame, family: str, amount: NDArray[Any], p: Presence
+) -> NDArray[np.float64]:
     """Return for each day the logarithm of what homes that live use, so that a heat wave changes nobody's ways; NaN for few homes.
 
     Up to so many homes of the frame are asked, the first time that somebody wants to know.
@@ -376,7 +465,11 @@ def _seasons(frame: Frame, family: str, amount: NDArray[Any], p: Presence) -> ND
     key = ("season", family)
     if key not in frame.derived:
         step = max(1, len(amount) // _ASKED)
-        values = np.where(p.living[::step], np.log(np.maximum(amount[::step], np.float32(0.05))), np.float32(np.nan))
+        values = np.where(
+            p.living[::step],
+            np.log(np.maximum(amount[::step], np.float32(0.05))),
+            np.float32(np.nan),
+        )
         enough = np.sum(~np.isnan(values), axis=0) >= 8
         out = np.full(values.shape[1], np.nan)
         if enough.any():
@@ -391,11 +484,22 @@ def _season(season: NDArray[np.float64], span: slice) -> float:
     return 0.0 if np.isnan(days).all() else float(np.nanmean(days))
 
 
-def _told(frame: Frame, params: Params, u: int, start: int, end: int) -> list[Weight]:
+def _told(frame: UnitDayFrame, params: Params, u: int, start: int, end: int) -> list[Weight]:
     found = []
-    tips = {t.kind for t in frame.told if t.unit == u and t.source == "tip_off" and start - 60 <= t.day < end + 30}
+    tips = {
+        t.kind
+        for t in frame.told
+        if t.unit == u and t.source == "tip_off" and start - 60 <= t.day < end + 30
+    }
     if tips:
-        found.append(Weight(family="tip_off", reason="tip_off", doubt=0.7, ratio=float(np.log(params["limit_tip"]))))
+        found.append(
+            Weight(
+                family="tip_off",
+                reason="tip_off",
+                doubt=0.7,
+                ratio=float(np.log(params["limit_tip"])),
+            )
+        )
     facts = {
         t.kind
         for t in frame.told
@@ -403,12 +507,17 @@ def _told(frame: Frame, params: Params, u: int, start: int, end: int) -> list[We
     }
     if facts:
         found.append(
-            Weight(family="outside", reason="lives_elsewhere", doubt=0.7, ratio=float(np.log(params["limit_fact"])))
+            Weight(
+                family="outside",
+                reason="lives_elsewhere",
+                doubt=0.7,
+                ratio=float(np.log(params["limit_fact"])),
+            )
         )
     return found
 
 
-def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
+def _abstentions(frame: UnitDayFrame, signs: _Signs) -> list[Abstention]:
     """Say which units could not be judged over the last eight weeks, and for want of what."""
     if frame.days < _NOW:
         return []
@@ -419,10 +528,14 @@ def _abstentions(frame: Frame, signs: _Signs) -> list[Abstention]:
     meters = count(signs.p.living[:, span] | signs.p.empty[:, span]) / _NOW
     blind = frame.let[:, span].all(axis=1) & ((doors < 0.5) | (meters < 0.5))
     for u in np.flatnonzero(blind).tolist():
-        door, water, energy = (bool(frame.fitted[name][u, span].any()) for name in ("door", "water", "energy"))
+        door, water, energy = (
+            bool(frame.fitted[name][u, span].any()) for name in ("door", "water", "energy")
+        )
         no_door = "door_silent" if door else "no_door"
         reason = no_door if doors[u] < 0.5 else "meters_silent" if water or energy else "no_meter"
-        found.append(Abstention(unit=int(frame.units[u]), first=first, last=frame.days - 1, reason=reason))
+        found.append(
+            Abstention(unit=int(frame.units[u]), first=first, last=frame.days - 1, reason=reason)
+        )
     return found
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
 from analytics.episodes import OUTSIDE, Episode, episodes
-from analytics.frame import Frame, Mask, often, runs_of
+from analytics.frame import Mask, UnitDayFrame, often, runs_of
 from analytics.presence import Presence
-from domain.people import Who
+from domain.people import PersonKind
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,
@@ -38,7 +38,7 @@ _BACK_DAYS, _HOLIDAY_DAYS = 21, 35
 _FORMER = 0.2
 
 
-def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
+def _evidence(frame: UnitDayFrame, params: Params, p: Presence) -> NDArray[np.float32]:
     """Weigh each day: 1 for a day of someone who lives there, less where it may be workmen, -1 for a day without anyone."""
     hours = frame["water_hours"]
     with np.errstate(invalid="ignore"):
@@ -46,7 +46,9 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
         early = frame["water_first_use_at"] < (frame.day_starts[:-1] + 7.5 * _HOUR_MS)
         late = frame["water_last_use_at"] > (frame.day_starts[:-1] + 20 * _HOUR_MS)
         kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.nan)
-        usual = np.where(np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh)[:, None]
+        usual = np.where(
+            np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh
+        )[:, None]
         powered = (kwh > params["lived_share"] * usual) & ~p.energy_even
         dark = kwh <= 0.5 * params["lived_share"] * usual
         slept = (frame["strangers_nights"] > 0) & frame.fitted["lock"]
@@ -69,14 +71,14 @@ def _evidence(frame: Frame, params: Params, p: Presence) -> NDArray[np.float32]:
 class _Unlet:
     """The homes that are not let on some day, as a frame of their own, and what is known of those days."""
 
-    frame: Frame
+    frame: UnitDayFrame
     p: Presence
     unlet: Mask
     known: Mask
     weight: NDArray[np.float32]
 
 
-def _unlet(frame: Frame, params: Params) -> _Unlet:
+def _unlet(frame: UnitDayFrame, params: Params) -> _Unlet:
     """Look at the days without a tenancy, once for both detectors; most homes are let."""
     key = ("unlet", *sorted(params.items()))
     if key not in frame.derived:
@@ -85,14 +87,20 @@ def _unlet(frame: Frame, params: Params) -> _Unlet:
         few, unlet = frame.of(some), unlet[some]
         p = presence.read(frame, params).of(some)
         with np.errstate(invalid="ignore"):
-            known = ~np.isnan(p.used_l) | (few["energy_cover"] > 0) | (few.fitted["lock"] & ~np.isnan(few["entries"]))
+            known = (
+                ~np.isnan(p.used_l)
+                | (few["energy_cover"] > 0)
+                | (few.fitted["lock"] & ~np.isnan(few["entries"]))
+            )
         weight = np.where(unlet, _evidence(few, params, p), np.float32(OUTSIDE))
         frame.derived[key] = _Unlet(frame=few, p=p, unlet=unlet, known=known, weight=weight)
     found: _Unlet = frame.derived[key]
     return found
 
 
-def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding], list[Abstention]]:
+def detect(
+    frame: UnitDayFrame, params: Params, *, ended: bool
+) -> tuple[list[Finding], list[Abstention]]:
     """Judge the days without a tenancy; `ended` chooses which of the two is reported."""
     homes = _unlet(frame, params)
     frame, p, known, weight = homes.frame, homes.p, homes.known, homes.weight
@@ -115,7 +123,9 @@ def detect(frame: Frame, params: Params, *, ended: bool) -> tuple[list[Finding],
     return [finding for finding in found if finding.reasons], abstained
 
 
-def _goes_on(frame: Frame, params: Params, weight: NDArray[np.float32], episode: Episode) -> bool:
+def _goes_on(
+    frame: UnitDayFrame, params: Params, weight: NDArray[np.float32], episode: Episode
+) -> bool:
     """Tell whether life simply went on when the tenancy ended: hardly a pause, or signs of it beyond the time to move out, and from one
     to the next no more than a holiday.
     """
@@ -130,19 +140,21 @@ def _goes_on(frame: Frame, params: Params, weight: NDArray[np.float32], episode:
     return bool(gaps.max() <= _HOLIDAY_DAYS and (signs > end + params["grace_days"]).any())
 
 
-def _former_are_seen(frame: Frame, episode: Episode) -> bool:
+def _former_are_seen(frame: UnitDayFrame, episode: Episode) -> bool:
     """Tell whether it is the former residents who come and go, by their own cards: then they never left for good."""
     span, t = episode.span(frame.days), frame.tokens.of(episode.unit)
-    days = t.day[(t.who == Who.FORMER) & (t.day >= span.start) & (t.day < span.stop)]
+    days = t.day[(t.who == PersonKind.FORMER) & (t.day >= span.start) & (t.day < span.stop)]
     return bool(len(np.unique(days)) >= _FORMER * (span.stop - span.start))
 
 
-def _after_grace(frame: Frame, params: Params, episode: Episode) -> bool:
+def _after_grace(frame: UnitDayFrame, params: Params, episode: Episode) -> bool:
     last = frame.days - 1 if episode.last is None else episode.last
     return bool(last - frame.ended[episode.unit, episode.start] >= params["grace_days"])
 
 
-def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended: bool) -> Finding:
+def _finding(
+    frame: UnitDayFrame, p: Presence, known: Mask, episode: Episode, *, ended: bool
+) -> Finding:
     u = episode.unit
     start = int(frame.ended[u, episode.start]) + 1 if ended else episode.start
     last = episode.last
@@ -159,7 +171,10 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
     families = {"water_used": "water", "electricity_used": "electricity", "nights_spent": "access"}
     litres = frame["water_l"][u, span]
     return over_days(
-        frame, u, start, last,
+        frame,
+        u,
+        start,
+        last,
         score=1.0 - 0.08 * 0.4 ** (len(reasons) - 1),
         reasons=tuple(reasons),
         evidence={
@@ -169,8 +184,11 @@ def _finding(frame: Frame, p: Presence, known: Mask, episode: Episode, *, ended:
             "nights": int(nights),
         },
         known=known,
-        between=(max(0, start) if ended else max(0, episode.start - 1), max(0, start) if ended else episode.start + 1),
-    )  # fmt: skip
+        between=(
+            max(0, start) if ended else max(0, episode.start - 1),
+            max(0, start) if ended else episode.start + 1,
+        ),
+    )
 
 
 UNAUTHORISED = Detector(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, over_days
-from analytics.frame import Frame, Mask
+from analytics.frame import Mask, UnitDayFrame
 
 DEFAULTS: Params = {"warn_days": 365}
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit that is not let on the last day; of one whose last tenancy nobody knows it counts from the frame's first day."""
     if not frame.days:
         return [], []
@@ -28,12 +28,20 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
             reason = "not_let_again" if not np.isnan(ended[u]) else "never_let"
             found.append(
                 over_days(
-                    frame, u, start, None, score=0.99, reasons=(reason,), evidence={"families": ["register"]},
+                    frame,
+                    u,
+                    start,
+                    None,
+                    score=0.99,
+                    reasons=(reason,),
+                    evidence={"families": ["register"]},
                     known=None,
                 )
-            )  # fmt: skip
+            )
         elif np.isnan(ended[u]) and days >= params["warn_days"] - 30:
-            unknown.append(Abstention(unit=int(frame.units[u]), first=0, last=last, reason="no_tenancy_known"))
+            unknown.append(
+                Abstention(unit=int(frame.units[u]), first=0, last=last, reason="no_tenancy_known")
+            )
     return found, unknown
 
 

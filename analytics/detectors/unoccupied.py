@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of
-from analytics.frame import DAY_MS, Frame, Mask, rolling, runs_of
+from analytics.frame import DAY_MS, Mask, UnitDayFrame, rolling, runs_of
 from analytics.presence import Presence
 
 DEFAULTS: Params = {
@@ -57,7 +57,7 @@ class _Says:
     known: Mask
 
 
-def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
     """Judge every unit of the frame."""
     p = presence.read(frame, params)
     with np.errstate(invalid="ignore"):
@@ -75,8 +75,12 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     # By a lock alone whoever comes in lives there, unless a resident looked in.
     apart |= opened & ~visited
     dripped = _overflows(frame["water_trickle_l"], apart | p.visited, apart, params["trickle_l"])
-    known = p.water_quiet | p.visited | p.energy_quiet | p.energy_between | shut | (locked & visited)
-    says = _Says(p=p, dripped=dripped, visited=visited, shut=shut, broken=apart | dripped, known=known)
+    known = (
+        p.water_quiet | p.visited | p.energy_quiet | p.energy_between | shut | (locked & visited)
+    )
+    says = _Says(
+        p=p, dripped=dripped, visited=visited, shut=shut, broken=apart | dripped, known=known
+    )
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
     for u, a, b in runs_of(~says.broken, int(params["abstain_days"])):
@@ -84,7 +88,7 @@ def detect(frame: Frame, params: Params) -> tuple[list[Finding], list[Abstention
     return findings, abstentions
 
 
-def _by_lock_alone(frame: Frame, params: Params) -> Mask:
+def _by_lock_alone(frame: UnitDayFrame, params: Params) -> Mask:
     """Tell the days on which a lock is all there is, and a lock by which the household used to come in."""
     alone: Mask = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
     some = np.flatnonzero(alone.any(axis=1))
@@ -110,7 +114,9 @@ def _overflows(trickle: NDArray[Any], none: Mask, broken: Mask, allowance: float
         # Uses so far: where their number is another, the sum begins anew.
         uses = np.cumsum(broken[u])[days]
         total, after = 0.0, -1
-        for day, use, amount in zip(days.tolist(), uses.tolist(), trickle[u, days].tolist(), strict=True):
+        for day, use, amount in zip(
+            days.tolist(), uses.tolist(), trickle[u, days].tolist(), strict=True
+        ):
             total = amount + (total if use == after else 0.0)
             after = use
             if total > allowance + 1e-3:
@@ -119,7 +125,7 @@ def _overflows(trickle: NDArray[Any], none: Mask, broken: Mask, allowance: float
 
 
 def _judge(
-    frame: Frame,
+    frame: UnitDayFrame,
     params: Params,
     says: _Says,
     u: int,
@@ -134,7 +140,11 @@ def _judge(
     if not len(told):
         if frame.let[u, a:b].all():
             fitted = frame.fitted["water"][u, a:b].any() or frame.fitted["energy"][u, a:b].any()
-            abstentions.append(Abstention(unit=unit, first=a, last=b - 1, reason="no_data" if fitted else "no_meter"))
+            abstentions.append(
+                Abstention(
+                    unit=unit, first=a, last=b - 1, reason="no_data" if fitted else "no_meter"
+                )
+            )
         return
     end = a + int(told[-1]) + 1
     silent = b - end
@@ -157,7 +167,9 @@ def _judge(
     unknown = 1.0 - len(told) / days
     seldom = visits <= max(2.0, params["max_visited"] * days)
     by_water = water >= (1.0 - params["max_unknown"]) * days and seldom
-    by_energy = energy >= params["min_quiet_energy"] * days and not (water and visits > params["max_visited"] * days)
+    by_energy = energy >= params["min_quiet_energy"] * days and not (
+        water and visits > params["max_visited"] * days
+    )
     by_lock = shut >= (1.0 - params["max_unknown"]) * days and seldom
     if unknown > params["max_unknown"] or (
         long_ms >= params["warn_days"] * DAY_MS and water and not (by_water or by_energy)
@@ -180,12 +192,16 @@ def _judge(
         if long_ms < params["warn_visited_days"] * DAY_MS and len(families) < 3:
             return
         if len(families) < 2:
-            abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason="looked_in_one_family"))
+            abstentions.append(
+                Abstention(unit=unit, first=a, last=end - 1, reason="looked_in_one_family")
+            )
             return
     findings.append(_finding(frame, says, u, span, (since, until), families, visits, frozen=frozen))
 
 
-def _longest_ms(frame: Frame, says: _Says, u: int, span: slice, since: float, until: float | None) -> float:
+def _longest_ms(
+    frame: UnitDayFrame, says: _Says, u: int, span: slice, since: float, until: float | None
+) -> float:
     """Return the longest time within a run in which nobody so much as looked in."""
     visits = span.start + np.flatnonzero(says.visited[u, span])
     first, last = frame["water_first_use_at"][u, visits], frame["water_last_use_at"][u, visits]
@@ -196,7 +212,7 @@ def _longest_ms(frame: Frame, says: _Says, u: int, span: slice, since: float, un
     return float((ends - begins).max())
 
 
-def _since(frame: Frame, says: _Says, u: int, a: int) -> float:
+def _since(frame: UnitDayFrame, says: _Says, u: int, a: int) -> float:
     """Return the instant since which nobody was there: the end of the last use, else the start of the first day."""
     if a > 0 and says.p.water_used[u, a - 1]:
         return float(frame["water_last_use_at"][u, a - 1])
@@ -205,7 +221,7 @@ def _since(frame: Frame, says: _Says, u: int, a: int) -> float:
     return float(frame.day_starts[a])
 
 
-def _until(frame: Frame, says: _Says, u: int, b: int) -> float:
+def _until(frame: UnitDayFrame, says: _Says, u: int, b: int) -> float:
     """Return the instant at which someone was there again."""
     if says.p.water_used[u, b]:
         return float(min(frame["water_first_use_at"][u, b], frame.day_starts[b + 1]))
@@ -214,13 +230,13 @@ def _until(frame: Frame, says: _Says, u: int, b: int) -> float:
     return float(frame.day_starts[b])
 
 
-def _noon(frame: Frame, d: int) -> float:
+def _noon(frame: UnitDayFrame, d: int) -> float:
     """Return the middle of a day: it is not known when in it the last drip too many fell."""
     return float((frame.day_starts[d] + frame.day_starts[d + 1]) / 2)
 
 
 def _finding(
-    frame: Frame,
+    frame: UnitDayFrame,
     says: _Says,
     u: int,
     span: slice,
@@ -253,7 +269,9 @@ def _finding(
         "families": families,
         "visits": visits,
         "days_car_parked": parked if len(cars) else None,
-        "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1) if "water" in families else None,
+        "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1)
+        if "water" in families
+        else None,
         "kwh_per_day": mean_of(kwh, 2),
         "entries": came if len(entries) else None,
         "coverage": round(float(np.mean(says.known[u, span])), 3),
@@ -263,7 +281,9 @@ def _finding(
     # What is known of such findings: one family alone is right nine times in ten (a lock less: who comes with a key is not seen), each
     # further one halves the doubt; a month may still be a stay in hospital, half a year hardly is; and visits make it doubtful.
     doubt = (
-        (0.2 if families == ["access"] else 0.1) * 0.5 ** (len(families) - 1) * (1.0 if days < 60 else 0.6)
+        (0.2 if families == ["access"] else 0.1)
+        * 0.5 ** (len(families) - 1)
+        * (1.0 if days < 60 else 0.6)
         + 0.3 * visits / max(1, days)
         + (0.3 if "car_parked" in reasons else 0.0)
     )

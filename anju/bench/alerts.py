@@ -18,18 +18,19 @@ from pathlib import Path
 import httpx2
 
 from analytics.policy import load_policy
-from anju import embedded
 from anju.bench.ingest import BenchFailed, fresh, go, part, seconds, start_workers
 from anju.bench.publisher import ESTATE, Load, join, packet, publish_command
+from anju.demo import embedded
 from anju.processes import Child, answers, free_port, start_anju, wait_for
 from anju.register_files import import_rows
 from api.passwords import make_user
 from domain import wire
 from domain.access import Role
-from store import alert_lists, places
-from store.alert_lists import Wanted
-from store.connect import Connection, connect
-from store.migrate import Level
+from store.alerts import lists
+from store.alerts.lists import AlertFilter
+from store.database.connection import Connection, connect
+from store.database.migration import Level
+from store.register import places
 
 MARKER = "marker"
 STORM_ESTATES, STORM_GATEWAYS, STORM_DEVICES = 10, 20, 250
@@ -38,7 +39,7 @@ TOGETHER = 50
 
 
 @dataclass(slots=True)
-class Told:
+class AlertTiming:
     """What was measured: seconds from the publish to the stream by event, and what a storm left on the screen."""
 
     spans: list[float] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class Site:
+class BenchSite:
     """A running site and a stream that is open on it."""
 
     dsn: str
@@ -60,7 +61,9 @@ class Site:
     seen: dict[int, float]
 
 
-def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, events: int, every_s: float) -> Told:
+def measure(
+    admin_dsn: str, level: Level, home: Path, *, rate: int, events: int, every_s: float
+) -> AlertTiming:
     """Send smoke events beside `rate` readings a second and note when each is in the stream."""
     with _site(admin_dsn, level, home, {ESTATE: [(MARKER, events)]}) as site:
         load = Load(port=site.port, messages=int(rate * (events * every_s + 6)), rate=rate)
@@ -77,7 +80,7 @@ def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, events: int,
         return told
 
 
-def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Told:
+def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> AlertTiming:
     """Let 200 gateways fall silent at once while 50,000 devices report that they are offline, with smoke in the middle of it."""
     estates = {
         f"storm-{n:02d}": [(f"gw-{n:02d}-{g:02d}", STORM_DEVICES) for g in range(STORM_GATEWAYS)]
@@ -98,9 +101,9 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Told:
             _wait_quiet(look, site)
             everything = _everything(look)
             fold_from = load_policy().alarms.fold_from
-            folds = alert_lists.list_folds(look, everything, fold_from)
-            singles = alert_lists.list_alerts(look, everything, limit=5_000, fold_from=fold_from)
-            rows = alert_lists.list_alerts(look, everything, limit=60_000)
+            folds = lists.list_folds(look, everything, fold_from)
+            singles = lists.list_alerts(look, everything, limit=5_000, fold_from=fold_from)
+            rows = lists.list_alerts(look, everything, limit=60_000)
         told.gateways = sum(row["detector"] == "gateway_silent" for row in rows)
         told.others = sum(row["detector"] not in ("gateway_silent", "hazard:smoke") for row in rows)
         told.folds = len(folds)
@@ -120,10 +123,16 @@ def _storm(estates: dict[str, list[tuple[str, int]]]) -> Iterator[bytes]:
                     for n in range(first, min(first + TOGETHER, count))
                 )
                 yield packet(
-                    wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(mid, now, items), mid % 65_535 + 1
+                    wire.up_topic(estate, gateway, wire.Up.EVENTS),
+                    _message(mid, now, items),
+                    mid % 65_535 + 1,
                 )
             state = {"v": 1, "boot": "storm", "online": False, "at": now}
-            yield packet(wire.up_topic(estate, gateway, wire.Up.STATE), json.dumps(state).encode(), mid % 65_535 + 1)
+            yield packet(
+                wire.up_topic(estate, gateway, wire.Up.STATE),
+                json.dumps(state).encode(),
+                mid % 65_535 + 1,
+            )
 
 
 def _publish_smoke(
@@ -131,7 +140,9 @@ def _publish_smoke(
 ) -> None:
     at = int(time.time() * 1000)
     item = f'{{"device":"{_device(gateway, device)}","at":{at},"id":"s{device}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}'
-    raw = packet(wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(seq, at, item), seq % 65_535 + 1)
+    raw = packet(
+        wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(seq, at, item), seq % 65_535 + 1
+    )
     sent[f"s{device}"] = time.monotonic()
     line.sendall(raw)
 
@@ -158,22 +169,25 @@ def _connect(port: int) -> socket.socket:
     return line
 
 
-def _collect(site: Site, sent: dict[str, float]) -> Told:
+def _collect(site: BenchSite, sent: dict[str, float]) -> AlertTiming:
     """Wait until every event is in the stream, or nothing more comes."""
     deadline = time.monotonic() + 30
     found: dict[str, int] = {}
     with connect(site.dsn, autocommit=True) as look:
         while time.monotonic() < deadline:
-            rows = alert_lists.list_alerts(look, _everything(look, "hazard:smoke"), limit=10_000)
+            rows = lists.list_alerts(look, _everything(look, "hazard:smoke"), limit=10_000)
             found = {str(row["evidence"]["event"]): row["id"] for row in rows}
             if set(found) == set(sent) and set(found.values()) <= set(site.seen):
                 break
             time.sleep(0.5)
     seen = {event: site.seen[alert] for event, alert in found.items() if alert in site.seen}
-    return Told(spans=[seen[event] - at for event, at in sent.items() if event in seen], missing=len(sent) - len(seen))
+    return AlertTiming(
+        spans=[seen[event] - at for event, at in sent.items() if event in seen],
+        missing=len(sent) - len(seen),
+    )
 
 
-def _wait_quiet(look: Connection, site: Site) -> None:
+def _wait_quiet(look: Connection, site: BenchSite) -> None:
     """Wait until the queue is worked off and every delay has passed."""
     until = time.monotonic() + 75
     while time.monotonic() < until:
@@ -183,14 +197,16 @@ def _wait_quiet(look: Connection, site: Site) -> None:
     look.rollback()
 
 
-def _everything(look: Connection, detector: str | None = None) -> Wanted:
+def _everything(look: Connection, detector: str | None = None) -> AlertFilter:
     estates = tuple(places.estate_ids(look))
     classes = frozenset({"life_safety", "hazard", "data", "welfare"})
-    return Wanted(estates=estates, classes=classes, detector=detector)
+    return AlertFilter(estates=estates, classes=classes, detector=detector)
 
 
 @contextmanager
-def _site(admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tuple[str, int]]]) -> Iterator[Site]:
+def _site(
+    admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tuple[str, int]]]
+) -> Iterator[BenchSite]:
     """Start every part, and a client that listens."""
     home.mkdir(parents=True, exist_ok=True)
     broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
@@ -204,16 +220,21 @@ def _site(admin_dsn: str, level: Level, home: Path, estates: dict[str, list[tupl
             settings = {"ANJU_DSN": dsn, "ANJU_API_PORT": str(port), **more}
             children = [
                 *ingest,
-                *(start_anju(name, [name], home / f"{name}.log", settings) for name in ("analytics", "api")),
+                *(
+                    start_anju(name, [name], home / f"{name}.log", settings)
+                    for name in ("analytics", "api")
+                ),
             ]
             wait_for(lambda: answers(port), children[-1])
             seen: dict[int, float] = {}
             listening = threading.Event()
-            threading.Thread(target=_listen, args=(port, password, seen, listening), daemon=True).start()
+            threading.Thread(
+                target=_listen, args=(port, password, seen, listening), daemon=True
+            ).start()
             if not listening.wait(20):
                 raise BenchFailed("the stream did not open")
             time.sleep(2)
-            yield Site(dsn=dsn, port=broker.address.port, children=children, seen=seen)
+            yield BenchSite(dsn=dsn, port=broker.address.port, children=children, seen=seen)
             for child in reversed(children):
                 child.stop()
     finally:
@@ -225,12 +246,25 @@ def _register(dsn: str, estates: dict[str, list[tuple[str, int]]]) -> str:
     with connect(dsn) as connection:
         for estate, gateways in estates.items():
             devices = [
-                {"estate": estate, "gateway": gateway, "code": _device(gateway, n), "kind": "detector", "profile": "smoke-detector"}
-                for gateway, count in gateways for n in range(count)
-            ]  # fmt: skip
-            sheets = {"gateways": [{"estate": estate, "code": gateway} for gateway, _ in gateways], "devices": devices}
+                {
+                    "estate": estate,
+                    "gateway": gateway,
+                    "code": _device(gateway, n),
+                    "kind": "detector",
+                    "profile": "smoke-detector",
+                }
+                for gateway, count in gateways
+                for n in range(count)
+            ]
+            sheets = {
+                "gateways": [{"estate": estate, "code": gateway} for gateway, _ in gateways],
+                "devices": devices,
+            }
             if estate != ESTATE:
-                sheets = {"estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}], **sheets}
+                sheets = {
+                    "estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}],
+                    **sheets,
+                }
             report = import_rows(connection, sheets)
             if report.errors:
                 raise BenchFailed(str(report.errors[0]))
@@ -243,9 +277,13 @@ def _listen(port: int, password: str, seen: dict[int, float], listening: threadi
     """Hold a stream open, and note when each alert was first in it."""
     home = f"http://127.0.0.1:{port}/api/v1"
     with httpx2.Client(timeout=None, trust_env=False) as client:
-        token = client.post(f"{home}/session", json={"name": "bench", "password": password}).json()["token"]
+        token = client.post(f"{home}/session", json={"name": "bench", "password": password}).json()[
+            "token"
+        ]
         try:
-            with client.stream("GET", f"{home}/stream", headers={"Authorization": f"Bearer {token}"}) as answer:
+            with client.stream(
+                "GET", f"{home}/stream", headers={"Authorization": f"Bearer {token}"}
+            ) as answer:
                 for line in answer.iter_lines():
                     if line.startswith("event: hello"):
                         listening.set()

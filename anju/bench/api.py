@@ -23,15 +23,29 @@ from analytics import leads
 from anju.bench import nightly
 from anju.processes import answers, free_port, start_anju, wait_for
 from anju.register_files import import_rows
-from casework.keyring import load_keyring, save_keyring, with_new_key
-from casework.people import vault
+from crypto.sealed_values import Scheme
 from domain.access import ALLOWED, Action, Role
-from domain.alerting import Acknowledgement, AlertClass, AlertState, Condition, Severity, Suppression
-from seals.values import Scheme
-from store import alert_lists, alerts, audit, commands, facts, health, nights, places, sessions, users, visits
-from store.alert_lists import Wanted
-from store.alerts import Raise
-from store.connect import Connection, connect
+from domain.alerting import (
+    Acknowledgement,
+    AlertClass,
+    AlertCondition,
+    AlertState,
+    Severity,
+    Suppression,
+)
+from privacy import person_vault
+from privacy.keyring import load_keyring, save_keyring, with_new_key
+from store.access import audit, sessions, users
+from store.alerts import alerts, lists
+from store.alerts.alerts import NewAlert
+from store.alerts.lists import AlertFilter
+from store.analytics import nights
+from store.casework import visits
+from store.database import health
+from store.database.connection import Connection, connect
+from store.gateways import commands
+from store.register import places
+from store.series import fact_inputs
 
 DISTRICTS, TODAY = 6, date(2026, 3, 1)
 #: Share of requests by readers of one estate, of a district, of the city.
@@ -42,13 +56,32 @@ PAGE, PAGES_PER_S = "live page", 1.0
 #: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
 WARM_S = 10.0
 _DETECTORS = {
-    AlertClass.LIFE_SAFETY: "hazard:smoke", AlertClass.HAZARD: "continuous_flow", AlertClass.COMPLIANCE: "unoccupied",
-    AlertClass.WELFARE: "no_sign_of_life", AlertClass.DATA: "gateway_silent", AlertClass.PRIVACY: "unusual_lookups",
-}  # fmt: skip
+    AlertClass.LIFE_SAFETY: "hazard:smoke",
+    AlertClass.HAZARD: "continuous_flow",
+    AlertClass.COMPLIANCE: "unoccupied",
+    AlertClass.WELFARE: "no_sign_of_life",
+    AlertClass.DATA: "gateway_silent",
+    AlertClass.PRIVACY: "unusual_lookups",
+}
 _EVIDENCE: dict[str, Any] = {
-    "device": "smoke-1", "days": 60, "families": ["water"], "water_l": 0.0, "kwh_per_day": None, "entries": None, "coverage": 1.0, "devices": 3,
-    "count": 30, "limit": 20, "hours": 60, "least_l_h": 4.0, "litres_per_hour": 4.0, "quiet_hours": 10, "who": "x", "seconds": 1, "m3_per_month": 3.0,
-}  # fmt: skip
+    "device": "smoke-1",
+    "days": 60,
+    "families": ["water"],
+    "water_l": 0.0,
+    "kwh_per_day": None,
+    "entries": None,
+    "coverage": 1.0,
+    "devices": 3,
+    "count": 30,
+    "limit": 20,
+    "hours": 60,
+    "least_l_h": 4.0,
+    "litres_per_hour": 4.0,
+    "quiet_hours": 10,
+    "who": "x",
+    "seconds": 1,
+    "m3_per_month": 3.0,
+}
 
 
 @dataclass(slots=True)
@@ -60,7 +93,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class City:
+class BenchCity:
     """What requests can name: estates by district, and things of each estate."""
 
     districts: list[list[str]]
@@ -81,7 +114,11 @@ def fill(dsn: str, keys: Path, units: int, many_alerts: int, seed: int = 7) -> N
         if not places.estate_ids(connection):
             for number in range(count):
                 nightly.fill_estate(
-                    dsn, connection, number, min(nightly.PER_ESTATE, units - number * nightly.PER_ESTATE), TODAY
+                    dsn,
+                    connection,
+                    number,
+                    min(nightly.PER_ESTATE, units - number * nightly.PER_ESTATE),
+                    TODAY,
                 )
             _places(connection, count)
         if users.count_users(connection) == 0:
@@ -93,7 +130,10 @@ def fill(dsn: str, keys: Path, units: int, many_alerts: int, seed: int = 7) -> N
 
 def _places(connection: Connection, count: int) -> None:
     rows = [{"code": "city", "name": "city", "level": "city"}]
-    rows += [{"code": f"d{n}", "name": f"d{n}", "level": "district", "parent": "city"} for n in range(DISTRICTS)]
+    rows += [
+        {"code": f"d{n}", "name": f"d{n}", "level": "district", "parent": "city"}
+        for n in range(DISTRICTS)
+    ]
     estates = [
         {
             "code": f"bench-{n:03d}",
@@ -112,11 +152,17 @@ def _users(connection: Connection, count: int) -> None:
         for reach in REACHES:
             for n in range(PER_ROLE):
                 made = users.add_user(
-                    connection, f"{role}-{reach}-{n}", "no password", role, must_change_password=False
+                    connection,
+                    f"{role}-{reach}-{n}",
+                    "no password",
+                    role,
+                    must_change_password=False,
                 )
                 estate = f"bench-{n % count:03d}" if reach == "estate" else None
                 district = f"d{n % min(count, DISTRICTS)}" if reach == "district" else None
-                assert users.grant(connection, made, by="bench", estate=estate, jurisdiction=district)
+                assert users.grant(
+                    connection, made, by="bench", estate=estate, jurisdiction=district
+                )
     connection.commit()
 
 
@@ -128,7 +174,9 @@ def open_sessions(connection: Connection) -> None:
                 row = users.find_user(connection, f"{role}-{reach}-{n}")
                 assert row is not None
                 sessions.close_session(connection, token(role, reach, n))
-                sessions.open_session(connection, row["id"], token(role, reach, n), "csrf", second_factor=True)
+                sessions.open_session(
+                    connection, row["id"], token(role, reach, n), "csrf", second_factor=True
+                )
     connection.commit()
 
 
@@ -141,7 +189,9 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
     """A year of alerts, one in five of them open, visits, commands and looks."""
     estates = nights.list_estates(connection)
     homes = {
-        estate_id: sorted(places.unit_codes(connection, facts.units_of(connection, estate_id)[:300]).items())
+        estate_id: sorted(
+            places.unit_codes(connection, fact_inputs.units_of(connection, estate_id)[:300]).items()
+        )
         for estate_id, _, _ in estates
     }
     begin = datetime(2025, 3, 1, tzinfo=UTC)
@@ -151,16 +201,26 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         unit_id, unit = rng.choice(homes[estate_id])
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
-        wanted = Raise(
-            estate_id=estate_id, detector=_DETECTORS[kind], subject_kind="unit", subject_id=unit_id, subject=unit,
-            dedup_key=f"{n}", alert_class=kind, severity=rng.choice(list(Severity)), score=rng.random(), reasons=("x",), evidence=_EVIDENCE,
-            policy_version="1", since_at=at - timedelta(days=20),
-        )  # fmt: skip
+        wanted = NewAlert(
+            estate_id=estate_id,
+            detector=_DETECTORS[kind],
+            subject_kind="unit",
+            subject_id=unit_id,
+            subject=unit,
+            dedup_key=f"{n}",
+            alert_class=kind,
+            severity=rng.choice(list(Severity)),
+            score=rng.random(),
+            reasons=("x",),
+            evidence=_EVIDENCE,
+            policy_version="1",
+            since_at=at - timedelta(days=20),
+        )
         made, _ = alerts.raise_alert(connection, wanted, actor="bench", source={})
         if rng.random() < 0.8:
             over = AlertState(
                 alert_class=kind,
-                condition=Condition.RETURNED,
+                condition=AlertCondition.RETURNED,
                 acknowledgement=Acknowledgement.CONFIRMED,
                 suppression=Suppression.NONE,
                 ended=True,
@@ -168,14 +228,26 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             alerts.set_state(connection, made, over, actor="bench", step="confirmed")
         if n % 20 == 0:
             row = visits.VisitRow(
-                code=f"v-{n}", unit_id=unit_id, visited_on=at.date(), reason="control", outcome="unfounded"
+                code=f"v-{n}",
+                unit_id=unit_id,
+                visited_on=at.date(),
+                reason="control",
+                outcome="unfounded",
             )
             visits.record_visit(connection, row, actor="bench", known_at=at, kinds=leads.KINDS)
         if n % 50 == 0:
             device = commands.find_device(connection, (estate_id,), code, f"lock-{unit}")
             assert device is not None
-            commands.issue(connection, code=commands.new_code(), device_id=device["id"], kind="door", argument={}, issued_by="bench",
-                           reason="bench", expires_at=at)  # fmt: skip
+            commands.issue(
+                connection,
+                code=commands.new_code(),
+                device_id=device["id"],
+                kind="door",
+                argument={},
+                issued_by="bench",
+                reason="bench",
+                expires_at=at,
+            )
         if n % 5 == 0:
             audit.append(
                 connection,
@@ -194,12 +266,21 @@ def _people(connection: Connection, keys: Path) -> None:
     """Two thousand residents of the first estate."""
     estate = "bench-000"
     units = places.list_units(connection, places.estate_ids(connection), estate, None, 2_000)
-    rows = [{"code": f"r-{u['code']}", "household": f"{estate}-{u['code']}", "valid_from": "2024-01-01"} for u in units]
+    rows = [
+        {"code": f"r-{u['code']}", "household": f"{estate}-{u['code']}", "valid_from": "2024-01-01"}
+        for u in units
+    ]
     report = import_rows(connection, {"residents": rows})
     assert not report.errors, report.errors
     ring = load_keyring(keys)
     for n, row in enumerate(rows):
-        vault.put(connection, ring, row["code"], {"name": f"王{n}", "phone": f"139{n:08d}"}, collected_for="bench")
+        person_vault.put(
+            connection,
+            ring,
+            row["code"],
+            {"name": f"王{n}", "phone": f"139{n:08d}"},
+            collected_for="bench",
+        )
     connection.commit()
 
 
@@ -218,11 +299,17 @@ ROUTES: dict[str, tuple[Action, str]] = {
         "/estates/{estate}/units/{unit}/readings?point=water_m3&since=2026-02-27T00:00:00Z&until=2026-03-03T00:00:00Z",
     ),
     "listLatest": (Action.SEE_UNITS, "/estates/{estate}/units/{unit}/latest"),
-    "listUnitDays": (Action.SEE_UNITS, "/estates/{estate}/units/{unit}/days?first=2025-03-01&last=2026-02-28"),
+    "listUnitDays": (
+        Action.SEE_UNITS,
+        "/estates/{estate}/units/{unit}/days?first=2025-03-01&last=2026-02-28",
+    ),
     "listAlerts": (Action.SEE_ALERTS, "/alerts"),
     "listAlerts, all": (Action.SEE_ALERTS, "/alerts?open=false&before={number}"),
     "listAlerts, one estate": (Action.SEE_ALERTS, "/alerts?estate={estate}"),
-    "listAlerts, one class": (Action.SEE_ALERTS, "/alerts?alert_class=life_safety&unacknowledged=true"),
+    "listAlerts, one class": (
+        Action.SEE_ALERTS,
+        "/alerts?alert_class=life_safety&unacknowledged=true",
+    ),
     "listAlerts, folded": (Action.SEE_ALERTS, "/alerts?fold=true"),
     "listFolds": (Action.SEE_ALERTS, "/alerts/folds"),
     "getAlert": (Action.SEE_LEADS, "/alerts/{alert}"),
@@ -252,7 +339,9 @@ ROUTES: dict[str, tuple[Action, str]] = {
 }
 
 
-def measure(dsn: str, keys: Path, home: Path, *, rate: float, seconds: float, seed: int = 1) -> dict[str, Times]:
+def measure(
+    dsn: str, keys: Path, home: Path, *, rate: float, seconds: float, seed: int = 1
+) -> dict[str, Times]:
     """Serve the city by one API process and ask it at a steady rate."""
     with connect(dsn) as connection:
         open_sessions(connection)
@@ -263,42 +352,57 @@ def measure(dsn: str, keys: Path, home: Path, *, rate: float, seconds: float, se
     try:
         wait_for(lambda: answers(port), child)
         rng = random.Random(seed)  # noqa: S311
-        return asyncio.run(_ask(f"http://127.0.0.1:{port}", city, rate=rate, seconds=seconds, rng=rng))
+        return asyncio.run(
+            _ask(f"http://127.0.0.1:{port}", city, rate=rate, seconds=seconds, rng=rng)
+        )
     finally:
         child.stop()
 
 
-def _city(connection: Connection) -> City:
+def _city(connection: Connection) -> BenchCity:
     estates = [code for _, code, _ in nights.list_estates(connection)]
     scope = {code: estate_id for estate_id, code, _ in nights.list_estates(connection)}
     leads_only = frozenset({AlertClass.COMPLIANCE})
-    wanted = {code: Wanted(estates=(scope[code],), classes=leads_only, open_only=False) for code in estates}
-    return City(
+    wanted = {
+        code: AlertFilter(estates=(scope[code],), classes=leads_only, open_only=False)
+        for code in estates
+    }
+    return BenchCity(
         districts=[found for d in range(DISTRICTS) if (found := estates[d::DISTRICTS])],
         of_reader=[estates[n % len(estates)] for n in range(PER_ROLE)],
         units={
-            code: [u["code"] for u in places.list_units(connection, (scope[code],), code, None, 300)]
+            code: [
+                u["code"] for u in places.list_units(connection, (scope[code],), code, None, 300)
+            ]
             for code in estates
         },
         alert_ids={
-            code: [a["id"] for a in alert_lists.list_alerts(connection, wanted[code], limit=50)] for code in estates
+            code: [a["id"] for a in lists.list_alerts(connection, wanted[code], limit=50)]
+            for code in estates
         },
         commands={
-            code: [c["code"] for c in commands.list_commands(connection, (scope[code],), 50, None)] for code in estates
+            code: [c["code"] for c in commands.list_commands(connection, (scope[code],), 50, None)]
+            for code in estates
         },
     )
 
 
-async def _ask(base: str, city: City, *, rate: float, seconds: float, rng: random.Random) -> dict[str, Times]:
+async def _ask(
+    base: str, city: BenchCity, *, rate: float, seconds: float, rng: random.Random
+) -> dict[str, Times]:
     found: dict[str, Times] = defaultdict(Times)
     routes = [name for name in ROUTES if name != PAGE]
     plan = [
-        _request(city, name, rng) for _ in range(int(rate * (seconds + WARM_S) / len(routes)) + 1) for name in routes
+        _request(city, name, rng)
+        for _ in range(int(rate * (seconds + WARM_S) / len(routes)) + 1)
+        for name in routes
     ]
     plan += [_request(city, PAGE, rng) for _ in range(int(seconds * PAGES_PER_S))]
     rng.shuffle(plan)
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx2.AsyncClient(base_url=base, limits=limits, timeout=30, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=base, limits=limits, timeout=30, trust_env=False
+    ) as client:
         await asyncio.gather(*(client.get("/healthz") for _ in range(8)))
 
         async def one(due: float, name: str, path: str, headers: dict[str, str]) -> None:
@@ -317,19 +421,27 @@ async def _ask(base: str, city: City, *, rate: float, seconds: float, rng: rando
     return dict(found)
 
 
-def _request(city: City, name: str, rng: random.Random) -> tuple[str, str, dict[str, str]]:
+def _request(city: BenchCity, name: str, rng: random.Random) -> tuple[str, str, dict[str, str]]:
     action, path = ROUTES[name]
     role = rng.choice(sorted(ALLOWED[action]))
     (reach,) = rng.choices(list(REACHES), weights=list(REACHES.values()))
     # People are those of the first estate, so their readers are those who reach it.
     n = 0 if name == "listPeople" else rng.randrange(PER_ROLE)
     every = [estate for district in city.districts for estate in district]
-    mine = {"estate": [city.of_reader[n]], "district": city.districts[n % len(city.districts)], "city": every}[reach]
+    mine = {
+        "estate": [city.of_reader[n]],
+        "district": city.districts[n % len(city.districts)],
+        "city": every,
+    }[reach]
     estate = rng.choice(mine)
     made = path.format(
-        estate=estate, unit=rng.choice(city.units[estate]), alert=rng.choice(city.alert_ids[estate]), number=rng.randrange(100, 90_000),
-        command=rng.choice(city.commands[estate]), people=city.of_reader[0],
-    )  # fmt: skip
+        estate=estate,
+        unit=rng.choice(city.units[estate]),
+        alert=rng.choice(city.alert_ids[estate]),
+        number=rng.randrange(100, 90_000),
+        command=rng.choice(city.commands[estate]),
+        people=city.of_reader[0],
+    )
     who = token(role, reach, n)
     if made.startswith("page:"):
         return name, made[5:], {"Cookie": f"anju_session={who}"}

@@ -38,42 +38,76 @@ class Result:
 def samples(name: str, rng: random.Random) -> list[bytes]:
     """Make frames as meters and hosts send them, from a seed."""
     encode = CODECS[name].encode
-    at = datetime(2026, 11, 21, 8, 30, 15)  # noqa: DTZ001 (a meter's clock is local)
+    at = datetime(2026, 11, 21, 8, 30, 15)  # noqa: DTZ001
     made: list[Any] = []
     for n in range(FRAMES):
         number = rng.randrange(10**6) / 100
         if name == "dlt645":
-            made.append(dlt645.read_reply(f"{n:012d}", "00010000", dlt645.value_data("00010000", number)))
+            made.append(
+                dlt645.read_reply(f"{n:012d}", "00010000", dlt645.value_data("00010000", number))
+            )
         elif name == "cjt188":
-            what = cjt188.Measured(quantities={"total_m3": number, "month_m3": number}, clock=at, status=0)
+            what = cjt188.Cjt188Value(
+                quantities={"total_m3": number, "month_m3": number}, clock=at, status=0
+            )
             made.append(
                 cjt188.reply(
-                    cjt188.read_request(0x10, f"{n:014d}"), 0x10, f"{n:014d}", cjt188.measured_bytes(0x10, what)
+                    cjt188.read_request(0x10, f"{n:014d}"),
+                    0x10,
+                    f"{n:014d}",
+                    cjt188.measured_bytes(0x10, what),
                 )
             )
         elif name == "gb26875":
-            part = gb26875.PartState(system_type=1, system=1, part_type=40, part=f"{n:08x}", state=3, text="三号楼二层走廊烟感",
-                                     stamp=gb26875.stamp_of(at))  # fmt: skip
-            unit = gb26875.write_unit(gb26875.Unit(kind=gb26875.PART_STATE, objects=(part,)))
-            made.append(gb26875.Frame(serial=n, command=gb26875.SEND, source="0000000000a1", destination="000000000001",
-                                      stamp=gb26875.stamp_of(at), unit=unit))  # fmt: skip
+            part = gb26875.PartState(
+                system_type=1,
+                system=1,
+                part_type=40,
+                part=f"{n:08x}",
+                state=3,
+                text="三号楼二层走廊烟感",
+                stamp=gb26875.stamp_of(at),
+            )
+            unit = gb26875.write_unit(gb26875.Gb26875Unit(kind=gb26875.PART_STATE, objects=(part,)))
+            made.append(
+                gb26875.Gb26875Frame(
+                    serial=n,
+                    command=gb26875.SEND,
+                    source="0000000000a1",
+                    destination="000000000001",
+                    stamp=gb26875.stamp_of(at),
+                    unit=unit,
+                )
+            )
         elif name == "mbus":
             records = (
                 mbus.bcd_record(b"\x13", round(number * 100)),
                 mbus.time_record(at),
                 mbus.bcd_record(b"\x3b", 12, size=3),
             )
-            made.append(mbus.answer(n % 250 + 1, mbus.Telegram(identity=f"{n:08d}", maker="ANJ", version=1, medium=7,
-                                                               access=1, status=0, records=records)))  # fmt: skip
+            made.append(
+                mbus.answer(
+                    n % 250 + 1,
+                    mbus.Telegram(
+                        identity=f"{n:08d}",
+                        maker="ANJ",
+                        version=1,
+                        medium=7,
+                        access=1,
+                        status=0,
+                        records=records,
+                    ),
+                )
+            )
         else:
-            where = modbus.Register(table="holding", address=0, type="float32")
+            where = modbus.ModbusRegister(table="holding", address=0, type="float32")
             made.append(modbus.read_reply(modbus.read_request(n % 247 + 1, where), where, number))
     return [encode(frame) for frame in made]
 
 
 def _ours(name: str) -> Callable[[bytes], Any]:
     decode = CODECS[name].decode
-    where = modbus.Register(table="holding", address=0, type="float32")
+    where = modbus.ModbusRegister(table="holding", address=0, type="float32")
 
     def read(data: bytes) -> Any:
         frame = decode(data)
@@ -162,7 +196,14 @@ def bench_codecs(*, rounds: int = 7, seed: int = 1) -> list[Result]:
         ratios = [b / a for a, b in zip(took, theirs, strict=True)]
         peer_speed = FRAMES / statistics.median(theirs)
         results.append(
-            Result(name=name, frames_s=speed, peer=peer[0], peer_frames_s=peer_speed, ratio=speed / peer_speed,
-                   ratio_low=min(ratios), ratio_high=max(ratios))
-        )  # fmt: skip
+            Result(
+                name=name,
+                frames_s=speed,
+                peer=peer[0],
+                peer_frames_s=peer_speed,
+                ratio=speed / peer_speed,
+                ratio_low=min(ratios),
+                ratio_high=max(ratios),
+            )
+        )
     return results

@@ -13,24 +13,32 @@ from typing import Any
 import numpy as np
 
 from domain.calendar import from_ms
-from store.connect import connect
-from store.copying import pack, send, send_rows
-from store.partitions import Partitions
+from store.database.connection import connect
+from store.database.copy import pack, send, send_rows
+from store.database.partitions import Partitions
 
 BATCH = 10_000
 COMMAND = "COPY readings (at, point_id, value) FROM STDIN (FORMAT binary)"
 
 
-def copy(dsn: str, batches: int, lane: int, lanes: int, points: int, base_ms: int, prepared: bool) -> float:
+def copy(
+    dsn: str, batches: int, lane: int, lanes: int, points: int, base_ms: int, prepared: bool
+) -> float:
     """Write batches; returns the seconds. `prepared` batches are bytes already; the others are rows of Python values."""
     bodies: list[Any] = []
     for n in range(lane, batches * lanes, lanes):
         row = np.arange(n * BATCH, (n + 1) * BATCH, dtype=np.int64)
-        at, point, value = base_ms + row // points * 1000 + row % points // 20, row % points + 1, row * 0.5
+        at, point, value = (
+            base_ms + row // points * 1000 + row % points // 20,
+            row % points + 1,
+            row * 0.5,
+        )
         if prepared:
             bodies.append(pack(("ms", "int4", "float8"), (at, point, value)))
         else:
-            bodies.append(list(zip(map(from_ms, at.tolist()), point.tolist(), value.tolist(), strict=True)))
+            bodies.append(
+                list(zip(map(from_ms, at.tolist()), point.tolist(), value.tolist(), strict=True))
+            )
     with connect(dsn) as connection:
         partitions = Partitions(connection)
         connection.commit()

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anju import embedded
 from anju.bench.copier import BATCH
 from anju.bench.publisher import (
     DEVICES,
@@ -33,14 +32,23 @@ from anju.bench.publisher import (
     prepare,
     publish_command,
 )
-from anju.embedded import Broker
+from anju.demo import embedded
+from anju.demo.embedded import Broker
 from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
 from domain.calendar import from_ms
-from store import health
-from store.connect import Connection, connect, drop_database, environment, exists, make_database, with_database
-from store.migrate import Level, migrate
-from store.partitions import Partitions
+from store.database import health
+from store.database.connection import (
+    Connection,
+    connect,
+    drop_database,
+    environment,
+    exists,
+    make_database,
+    with_database,
+)
+from store.database.migration import Level, migrate
+from store.database.partitions import Partitions
 
 #: Seconds that one part may take.
 PATIENCE_S = 180.0
@@ -62,11 +70,14 @@ def register(dsn: str) -> None:
     """Register the publisher's gateways and devices."""
     devices = [
         {
-            "estate": ESTATE, "gateway": gateway_code(n // DEVICES), "code": device_code(n), "kind": "electricity_meter",
+            "estate": ESTATE,
+            "gateway": gateway_code(n // DEVICES),
+            "code": device_code(n),
+            "kind": "electricity_meter",
             "profile": "electricity-1p-100a",
         }
         for n in range(GATEWAYS * DEVICES)
-    ]  # fmt: skip
+    ]
     with connect(dsn, statement_s=600) as connection:
         report = import_rows(
             connection,
@@ -117,7 +128,9 @@ def broker_alone(home: Path, messages: int) -> float:
     try:
         load = Load(port=broker.address.port, messages=messages, fixed=True)
         size = len(prepare(replace(load, messages=1))[0])
-        counting = command("count", {"port": load.port, "messages": messages, "size": size, "qos": 1})
+        counting = command(
+            "count", {"port": load.port, "messages": messages, "size": size, "qos": 1}
+        )
         with part(counting) as reader, part(publish_command(load)) as publisher:
             go(reader, publisher)
             return messages / seconds(reader)
@@ -129,12 +142,28 @@ def copy_alone(dsn: str, batches: int, lanes: int, base_ms: int, *, prepared: bo
     """Batches into the table of readings by one writer or more, from bytes laid out before or from Python's rows: rows a second."""
     with ExitStack() as stack:
         parts = [
-            stack.enter_context(part([sys.executable, "-m", "anju.bench.copier", json.dumps({
-                "dsn": dsn, "batches": batches // lanes, "lane": lane, "lanes": lanes, "points": GATEWAYS * DEVICES * 2,
-                "base_ms": base_ms, "prepared": prepared,
-            })]))
+            stack.enter_context(
+                part(
+                    [
+                        sys.executable,
+                        "-m",
+                        "anju.bench.copier",
+                        json.dumps(
+                            {
+                                "dsn": dsn,
+                                "batches": batches // lanes,
+                                "lane": lane,
+                                "lanes": lanes,
+                                "points": GATEWAYS * DEVICES * 2,
+                                "base_ms": base_ms,
+                                "prepared": prepared,
+                            }
+                        ),
+                    ]
+                )
+            )
             for lane in range(lanes)
-        ]  # fmt: skip
+        ]
         began = time.perf_counter()
         go(*parts)
         for one in parts:
@@ -150,7 +179,9 @@ def cpu_seconds(pid: int) -> float:
 
 def server_cpu_seconds(look: Connection) -> float:
     """Return the processor time of the backends of the database that is looked at, but the looker's own."""
-    return sum(cpu_seconds(pid) for pid in health.backend_pids(look) if Path(f"/proc/{pid}").exists())
+    return sum(
+        cpu_seconds(pid) for pid in health.backend_pids(look) if Path(f"/proc/{pid}").exists()
+    )
 
 
 def stage_seconds(port: int) -> dict[str, float]:
@@ -181,16 +212,30 @@ def wait_stored(look: Connection, wanted: int, children: list[Child]) -> None:
 
 
 def start_workers(
-    dsn: str, broker: Broker, home: Path, number: int, reader: str, more: dict[str, str] | None = None
+    dsn: str,
+    broker: Broker,
+    home: Path,
+    number: int,
+    reader: str,
+    more: dict[str, str] | None = None,
 ) -> tuple[list[Child], list[int]]:
     """Start workers, and wait until they hold all seats and have spoken to the broker."""
     ports = [free_port() for _ in range(number)]
     settings = {
-        "ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_INGEST_READINGS": str(number), "ANJU_INGEST_READER": reader,
-        "ANJU_INGEST_GROUP": f"bench-{time.monotonic_ns()}", **(more or {}),
-    }  # fmt: skip
+        "ANJU_DSN": dsn,
+        "ANJU_BROKER_PORT": str(broker.address.port),
+        "ANJU_INGEST_READINGS": str(number),
+        "ANJU_INGEST_READER": reader,
+        "ANJU_INGEST_GROUP": f"bench-{time.monotonic_ns()}",
+        **(more or {}),
+    }
     children = [
-        start_anju("ingest", ["ingest"], home / f"ingest-{n}.log", settings | {"ANJU_METRICS_PORT": str(port)})
+        start_anju(
+            "ingest",
+            ["ingest"],
+            home / f"ingest-{n}.log",
+            settings | {"ANJU_METRICS_PORT": str(port)},
+        )
         for n, port in enumerate(ports)
     ]
     deadline = time.monotonic() + 30
@@ -229,7 +274,10 @@ def whole(
         given = Load(port=port, **load)
         before = health.count_stored(look)
         with part(publish_command(given)) as publisher:
-            cpu = {"broker": -cpu_seconds(broker.child.process.pid), "database": -server_cpu_seconds(look)}
+            cpu = {
+                "broker": -cpu_seconds(broker.child.process.pid),
+                "database": -server_cpu_seconds(look),
+            }
             cpu["workers"] = -sum(cpu_seconds(child.process.pid) for child in children)
             stages = [stage_seconds(port) for port in ports]
             began = time.perf_counter()
@@ -242,7 +290,9 @@ def whole(
             for earlier, port in zip(stages, ports, strict=True):
                 for stage, value in stage_seconds(port).items():
                     cpu[stage] = cpu.get(stage, 0.0) + value - earlier.get(stage, 0.0)
-        return given.readings / took, {name: value / given.readings * 1e6 for name, value in cpu.items()}
+        return given.readings / took, {
+            name: value / given.readings * 1e6 for name, value in cpu.items()
+        }
     finally:
         look.close()
         for child in [*children, broker.child]:
@@ -255,7 +305,13 @@ def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
     port = free_port()
     child = start(
         "node-red",
-        [folder / "node_modules/.bin/node-red", "--settings", folder / "settings.js", "--userDir", home / "node-red"],
+        [
+            folder / "node_modules/.bin/node-red",
+            "--settings",
+            folder / "settings.js",
+            "--userDir",
+            home / "node-red",
+        ],
         home / "node-red.log",
         env={
             "BENCH_UI_PORT": str(port),
@@ -271,7 +327,9 @@ def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
         load = Load(port=broker.address.port, **given)
         with connect(dsn) as connection:
             # It does not make its tables, as ingest does.
-            Partitions(connection).cover(connection, from_ms(warm_ms()), from_ms(warm_ms() + 2 * 86_400_000))
+            Partitions(connection).cover(
+                connection, from_ms(warm_ms()), from_ms(warm_ms() + 2 * 86_400_000)
+            )
         with part(publish_command(load)) as publisher, connect(dsn, autocommit=True) as connection:
             began = time.perf_counter()
             go(publisher)
@@ -302,7 +360,9 @@ class Size:
     rounds: int = 3
 
 
-def run(admin_dsn: str, level: Level, home: Path, size: Size, peer_folder: Path | None) -> list[Figures]:
+def run(
+    admin_dsn: str, level: Level, home: Path, size: Size, peer_folder: Path | None
+) -> list[Figures]:
     """Measure all parts in turn, `rounds` times, each in a fresh database of a running server."""
     home.mkdir(parents=True, exist_ok=True)
     rounds = []
@@ -313,16 +373,28 @@ def run(admin_dsn: str, level: Level, home: Path, size: Size, peer_folder: Path 
         figures = Figures()
         figures.rates["broker"] = broker_alone(home, size.messages)
         base = int(time.time() * 1000) - 3_600_000
-        for name, lanes, prepared in (("copy", 1, True), ("copy × 2", 2, True), (PYTHON_ROWS, 2, False)):
+        for name, lanes, prepared in (
+            ("copy", 1, True),
+            ("copy × 2", 2, True),
+            (PYTHON_ROWS, 2, False),
+        ):
             with fresh(admin_dsn, level) as dsn:
-                figures.rates[name] = copy_alone(dsn, size.dense_messages * 50 // BATCH, lanes, base, prepared=prepared)
-        one, dense = {"messages": size.messages}, {"messages": size.dense_messages, "items": 25, "values": 2}
+                figures.rates[name] = copy_alone(
+                    dsn, size.dense_messages * 50 // BATCH, lanes, base, prepared=prepared
+                )
+        one, dense = (
+            {"messages": size.messages},
+            {"messages": size.dense_messages, "items": 25, "values": 2},
+        )
         for name, load, workers, reader in (
-            ("whole", one, 1, "auto"), ("whole, stock paho", {"messages": size.messages // 3}, 1, "stock"),
+            ("whole", one, 1, "auto"),
+            ("whole, stock paho", {"messages": size.messages // 3}, 1, "stock"),
             ("whole, 50 a message × 2", dense, 2, "auto"),
-        ):  # fmt: skip
+        ):
             with fresh(admin_dsn, level) as dsn:
-                figures.rates[name], figures.cpu[name] = whole(dsn, home, load, workers=workers, reader=reader)
+                figures.rates[name], figures.cpu[name] = whole(
+                    dsn, home, load, workers=workers, reader=reader
+                )
         if peer_folder is not None:
             for name, load in (
                 ("Node-RED, batched", {"messages": size.messages // 3}),
@@ -374,9 +446,9 @@ def shares(rounds: list[Figures]) -> dict[str, list[float]]:
             rates["whole"] / min(rates["broker"], rates["copy"])
         )
         dense = rates["whole, 50 a message × 2"]
-        found.setdefault("50 a message, two workers, of COPY × 2 of bytes laid out before", []).append(
-            dense / rates["copy × 2"]
-        )
+        found.setdefault(
+            "50 a message, two workers, of COPY × 2 of bytes laid out before", []
+        ).append(dense / rates["copy × 2"])
         found.setdefault("50 a message, two workers, of COPY × 2 of rows from Python", []).append(
             dense / rates[PYTHON_ROWS]
         )

@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anju import embedded
 from anju.bench.ingest import (
     BenchFailed,
     fresh,
@@ -23,21 +22,23 @@ from anju.bench.ingest import (
     start_workers,
     wait_stored,
     warm_ms,
-)  # fmt: skip
+)
 from anju.bench.publisher import DEVICES, ESTATE, GATEWAYS, Load, join, packet, publish_command
+from anju.demo import embedded
 from anju.processes import Child
 from anju.register_files import import_rows
 from domain import wire
-from store import health, progress
-from store.connect import connect
-from store.live import EVENTS_CHANNEL, LiveBus
-from store.migrate import Level
+from store.database import health
+from store.database.connection import connect
+from store.database.migration import Level
+from store.ingest import progress
+from store.live.bus import EVENTS_CHANNEL, LiveBus
 
 MARKER, METER, SMOKE = "marker", "marker-meter", "marker-smoke"
 
 
 @dataclass(slots=True)
-class Spans:
+class LatencySpans:
     """What was measured, seconds."""
 
     to_row: list[float] = field(default_factory=list)
@@ -52,7 +53,9 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def measure(admin_dsn: str, level: Level, home: Path, *, rate: int, seconds_long: int, every_s: float) -> Spans:
+def measure(
+    admin_dsn: str, level: Level, home: Path, *, rate: int, seconds_long: int, every_s: float
+) -> LatencySpans:
     """Measure at a load of `rate` messages a second."""
     home.mkdir(parents=True, exist_ok=True)
     broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
@@ -96,16 +99,19 @@ def _register_marker(dsn: str) -> None:
         raise BenchFailed(str(report.errors[0]))
 
 
-def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> Spans:
+def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> LatencySpans:
     """Send markers, and note when each is seen."""
-    spans, sent_at = Spans(), dict[int, float]()
+    spans, sent_at = LatencySpans(), dict[int, float]()
     seen_row, seen_bus, over = dict[int, float](), dict[int, float](), threading.Event()
 
     def watch_rows() -> None:
         known = 0
         with connect(dsn, autocommit=True) as connection:
             while not over.is_set():
-                upto, now = progress.highest_stored(connection, MARKER, "readings"), time.monotonic()
+                upto, now = (
+                    progress.highest_stored(connection, MARKER, "readings"),
+                    time.monotonic(),
+                )
                 for number in range(known + 1, upto + 1):
                     seen_row[number] = now
                 known = max(known, upto)
@@ -132,7 +138,9 @@ def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) 
             break
         at = int(time.time() * 1000)
         head = f'{{"v":1,"boot":"marker-1","seq":{number},"sent_at":{at},"replayed":false,"items":['
-        reading = f'{head}{{"device":"{METER}","at":{at},"values":{{"odd_{number % 7}":{number}}}}}]}}'
+        reading = (
+            f'{head}{{"device":"{METER}","at":{at},"values":{{"odd_{number % 7}":{number}}}}}]}}'
+        )
         event = f'{head}{{"device":"{SMOKE}","at":{at},"id":"{number}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}]}}'
         sent_at[number] = time.monotonic()
         line.sendall(
@@ -141,11 +149,15 @@ def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) 
         )
         time.sleep(every_s)
     deadline = time.monotonic() + 20
-    while (len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at)) and time.monotonic() < deadline:
+    while (
+        len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at)
+    ) and time.monotonic() < deadline:
         time.sleep(0.02)
     over.set()
     if len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at):
-        raise BenchFailed(f"of {len(sent_at)} markers {len(seen_row)} reached the table and {len(seen_bus)} the bus")
+        raise BenchFailed(
+            f"of {len(sent_at)} markers {len(seen_row)} reached the table and {len(seen_bus)} the bus"
+        )
     spans.sent = len(sent_at)
     spans.to_row = [seen_row[n] - at for n, at in sent_at.items()]
     spans.to_bus = [seen_bus[n] - at for n, at in sent_at.items()]

@@ -85,12 +85,14 @@ def prepare(load: Load) -> list[bytes]:
             # A device's instants differ by a second and more from round to round, and are spread like those of a live estate.
             at = base + turn[gateway] // DEVICES * 1000 + device
             turn[gateway] += 1
-            values = f'"energy_kwh":{1000 + n % 9000}.5' + (f',"voltage_v":2{n % 100:02d}.5' if load.values > 1 else "")
-            items.append(f'{{"device":"{device_code(gateway * DEVICES + device)}","at":{at},"values":{{{values}}}}}')
+            values = f'"energy_kwh":{1000 + n % 9000}.5' + (
+                f',"voltage_v":2{n % 100:02d}.5' if load.values > 1 else ""
+            )
+            items.append(
+                f'{{"device":"{device_code(gateway * DEVICES + device)}","at":{at},"values":{{{values}}}}}'
+            )
         seq = 1_000_000 + seqs[gateway] if load.fixed else seqs[gateway]
-        body = (
-            f'{{"v":1,"boot":"{load.boot}","seq":{seq},"sent_at":{base},"replayed":false,"items":[{",".join(items)}]}}'
-        )
+        body = f'{{"v":1,"boot":"{load.boot}","seq":{seq},"sent_at":{base},"replayed":false,"items":[{",".join(items)}]}}'
         made.append(packet(topics[gateway], body.encode(), n % 65535 + 1, load.qos))
     return made
 
@@ -102,7 +104,11 @@ def join(port: int, name: str, receive_maximum: int | None = None) -> socket.soc
     five = receive_maximum is not None
     properties = struct.pack(">BBH", 3, 0x21, receive_maximum) if five else b""
     variable = (
-        b"\x00\x04MQTT" + bytes([5 if five else 4, 2, 0, 0]) + properties + struct.pack(">H", len(name)) + name.encode()
+        b"\x00\x04MQTT"
+        + bytes([5 if five else 4, 2, 0, 0])
+        + properties
+        + struct.pack(">H", len(name))
+        + name.encode()
     )
     line.sendall(bytes([0x10, len(variable)]) + variable)
     answer = line.recv(4096)
@@ -124,7 +130,11 @@ def publish(load: Load) -> float:
     sent, answered, waiting = 0, 0, memoryview(b"")
     while (answered < number) if load.qos else (sent < number or waiting):
         due = int((time.perf_counter() - began) * load.rate) + 1 if load.rate else number
-        if not waiting and sent < min(due, number) and (not load.qos or sent - answered < load.window):
+        if (
+            not waiting
+            and sent < min(due, number)
+            and (not load.qos or sent - answered < load.window)
+        ):
             waiting, sent = memoryview(chunks[sent // step]), min(number, sent + step)
         # Wait for room, for an answer, or for the next message's turn.
         patience = 0.05 if waiting or not load.rate else 0.0005
@@ -141,7 +151,12 @@ def count(port: int, messages: int, size: int, qos: int, pause_s: float = 0.002)
     """Read packets of one length until there are so many, answering each; returns the seconds from the first to the last."""
     line = join(port, "counter", 20_000)
     topic = f"{wire.ROOT}/+/+/up/{wire.Up.READINGS}".encode()
-    line.sendall(bytes([0x82, 6 + len(topic), 0, 1, 0]) + struct.pack(">H", len(topic)) + topic + bytes([qos]))
+    line.sendall(
+        bytes([0x82, 6 + len(topic), 0, 1, 0])
+        + struct.pack(">H", len(topic))
+        + topic
+        + bytes([qos])
+    )
     if line.recv(4096)[:1] != b"\x90":
         raise ConnectionError("the broker refused the subscription")
     _tell({"ready": True})

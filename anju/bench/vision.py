@@ -49,40 +49,56 @@ def falling_scene(seed: int, seconds: float, crowd: float = 1.0) -> Scene:
     """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as usual."""
     from gateway.vision.falling import Falling
     from gateway.vision.rules import FallingRule
-    from simulators.scenes.facade import Facade
+    from simulators.scenes.facade import FacadeScene
 
     _alone()
-    scene = Facade(seed, seconds=seconds, crowd=crowd)
+    scene = FacadeScene(seed, seconds=seconds, crowd=crowd)
     detector = Falling(FallingRule(heights=sorted(scene.marks), roof_m=scene.roof_m))
-    seen = [one for t, picture in scene.pictures() for one in detector.see(t, picture)] + detector.finish()
+    seen = [
+        one for t, picture in scene.pictures() for one in detector.see(t, picture)
+    ] + detector.finish()
     used: set[int] = set()
     found = 0
     for throw in scene.truth:
-        mine = {i for i, one in enumerate(seen) if throw.begins_s - 0.5 <= one.at_s <= throw.ends_s + 0.5} - used
+        mine = {
+            i
+            for i, one in enumerate(seen)
+            if throw.begins_s - 0.5 <= one.at_s <= throw.ends_s + 0.5
+        } - used
         found += bool(mine)
         used |= mine
-    return Scene(seed=seed, true=len(scene.truth), found=found, false=len(seen) - len(used), seconds=seconds)
+    return Scene(
+        seed=seed, true=len(scene.truth), found=found, false=len(seen) - len(used), seconds=seconds
+    )
 
 
 def lane_scene(seed: int, seconds: float) -> Scene:
     """Look at one fire lane."""
     from gateway.vision.lane import LaneWatch
     from gateway.vision.rules import LaneRule
-    from simulators.scenes.lane import Lane
+    from simulators.scenes.lane import LaneScene
 
     _alone()
-    scene = Lane(seed, seconds=seconds)
+    scene = LaneScene(seed, seconds=seconds)
     detector = LaneWatch(LaneRule(polygon=scene.polygon, dwell_s=DWELL_S))
     seen = [(t, one) for t, picture in scene.pictures() for one in detector.see(t, picture)]
     on = [(t, one) for t, one in seen if one.state == "on"]
     off = [one.at_s for _, one in seen if one.state == "off"]
-    due = [one for one in scene.truth if min(one.ends_s, seconds) - one.begins_s >= DWELL_S + GRACE_S]
+    due = [
+        one for one in scene.truth if min(one.ends_s, seconds) - one.begins_s >= DWELL_S + GRACE_S
+    ]
     used = {
-        i for i, (_, one) in enumerate(on) if any(true.begins_s - 5 <= one.at_s <= true.ends_s for true in scene.truth)
+        i
+        for i, (_, one) in enumerate(on)
+        if any(true.begins_s - 5 <= one.at_s <= true.ends_s for true in scene.truth)
     }
     # Only what is told in time counts as found.
     found = sum(
-        any(true.begins_s + DWELL_S - 5 <= t <= true.begins_s + DWELL_S + TOLD_WITHIN_S for t, _ in on) for true in due
+        any(
+            true.begins_s + DWELL_S - 5 <= t <= true.begins_s + DWELL_S + TOLD_WITHIN_S
+            for t, _ in on
+        )
+        for true in due
     )
     left = [true for true in due if true.ends_s < seconds - 90]
     returned = sum(any(true.ends_s - 5 <= at <= true.ends_s + 60 for at in off) for true in left)
@@ -111,12 +127,21 @@ class Watched(StrEnum):
 
 
 #: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's day, a camera's week.
-SCENES: dict[Watched, Callable[..., Scene]] = {Watched.FALLING: falling_scene, Watched.LANE: lane_scene}
+SCENES: dict[Watched, Callable[..., Scene]] = {
+    Watched.FALLING: falling_scene,
+    Watched.LANE: lane_scene,
+}
 UNIT_S = {Watched.FALLING: 86_400.0, Watched.LANE: 7 * 86_400.0}
 
 
 def run(
-    rule: Watched, scenes: int, seconds: float, first: int, processes: int, told: Callable[[Scene], None], **more: float
+    rule: Watched,
+    scenes: int,
+    seconds: float,
+    first: int,
+    processes: int,
+    told: Callable[[Scene], None],
+    **more: float,
 ) -> dict[str, Any]:
     """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done. What is more goes to the scene."""
     done: list[Scene] = []
@@ -134,14 +159,24 @@ def _scene(rule: Watched, seconds: float, more: dict[str, float], seed: int) -> 
 
 def summary(scenes: list[Scene], unit_s: float) -> dict[str, Any]:
     """Put scenes together; false alarms are told for `unit_s` of one camera."""
-    true, found, false = (sum(getattr(one, name) for one in scenes) for name in ("true", "found", "false"))
+    true, found, false = (
+        sum(getattr(one, name) for one in scenes) for name in ("true", "found", "false")
+    )
     units = sum(one.seconds for one in scenes) / unit_s
     low, high = poisson_interval(false)
     return {
-        "scenes": len(scenes), "true": true, "found": found, "recall": found / true if true else None,
-        "recall_interval": binomial_interval(found, true), "false": false, "watched": units, "false_rate": false / units,
-        "false_interval": (low / units, high / units), "left": sum(one.left for one in scenes), "returned": sum(one.returned for one in scenes),
-    }  # fmt: skip
+        "scenes": len(scenes),
+        "true": true,
+        "found": found,
+        "recall": found / true if true else None,
+        "recall_interval": binomial_interval(found, true),
+        "false": false,
+        "watched": units,
+        "false_rate": false / units,
+        "false_interval": (low / units, high / units),
+        "left": sum(one.left for one in scenes),
+        "returned": sum(one.returned for one in scenes),
+    }
 
 
 def binomial_interval(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -166,7 +201,11 @@ def poisson_interval(count: int, confidence: float = 0.95) -> tuple[float, float
     def at_most(mean: float, k: int) -> float:
         return exp(-mean) * sum(mean**i / factorial(i) for i in range(k + 1))
 
-    low = 0.0 if count == 0 else most * _where(lambda share: 1 - at_most(share * most, count - 1) - tail)
+    low = (
+        0.0
+        if count == 0
+        else most * _where(lambda share: 1 - at_most(share * most, count - 1) - tail)
+    )
     return low, most * _where(lambda share: tail - at_most(share * most, count))
 
 
@@ -189,10 +228,10 @@ def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
     from gateway.vision.rules import FallingRule, LaneRule, Rules
     from gateway.vision.stream import read, write_film
     from gateway.vision.watcher import Watcher
-    from simulators.scenes.facade import Facade
+    from simulators.scenes.facade import FacadeScene
 
     _alone()
-    scene = Facade(HELD_OUT, seconds=seconds, throws=2)
+    scene = FacadeScene(HELD_OUT, seconds=seconds, throws=2)
     polygon = [(0.2, 0.95), (0.8, 0.95), (0.6, 0.3), (0.4, 0.3)]
     rules: dict[str, tuple[Rules | None, float]] = {
         "decoding only": (None, 0.25),

@@ -7,13 +7,16 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import Frame, Mask, runs_of
+from analytics.frame import Mask, UnitDayFrame, runs_of
 
 
-def changed_consumption(frame: Frame) -> NDArray[np.float64]:
+def changed_consumption(frame: UnitDayFrame) -> NDArray[np.float64]:
     """Rank subletting by consumption alone: how far the last eight weeks' water and power lie from the half year before them."""
     score = np.zeros(len(frame.units))
-    now, past = slice(max(0, frame.days - 56), frame.days), slice(max(0, frame.days - 238), max(1, frame.days - 56))
+    now, past = (
+        slice(max(0, frame.days - 56), frame.days),
+        slice(max(0, frame.days - 238), max(1, frame.days - 56)),
+    )
     with np.errstate(all="ignore"):
         for name in ("water_l", "energy_kwh"):
             values = frame[name]
@@ -30,7 +33,7 @@ def changed_consumption(frame: Frame) -> NDArray[np.float64]:
     return score
 
 
-def quiet_by_threshold(frame: Frame) -> dict[int, list[tuple[date, date]]]:
+def quiet_by_threshold(frame: UnitDayFrame) -> dict[int, list[tuple[date, date]]]:
     """Find vacancy by a fixed threshold: thirty days under 1 m³ of water in all, or, without water, under 15 kWh."""
     found: dict[int, list[tuple[date, date]]] = {}
     water, power = np.nan_to_num(frame["water_l"]), np.nan_to_num(frame["energy_kwh"])

@@ -12,8 +12,8 @@ from analytics.detectors import DETECTORS
 from analytics.facts import BoundsOf
 from anju.evaluation import score
 from anju.evaluation.chain import judge_city, last_day
-from anju.evaluation.score import Tally
-from domain.shares import Rate, rate
+from anju.evaluation.score import ScoreTally
+from domain.proportions import Proportion, rate
 from simulators.world.city import WorldCity
 
 
@@ -21,8 +21,8 @@ def evaluate_cities(
     cities: Sequence[WorldCity], bounds: BoundsOf, progress: Callable[[int], None], processes: int
 ) -> dict[str, Any]:
     """Judge cities one after the other and put the counts together."""
-    totals: dict[str, Tally] = {d.key: Tally() for d in DETECTORS}
-    threshold, rankings = Tally(), []
+    totals: dict[str, ScoreTally] = {d.key: ScoreTally() for d in DETECTORS}
+    threshold, rankings = ScoreTally(), []
     years = 0.0
     for city in cities:
         judged = judge_city(city, bounds, progress, processes)
@@ -36,13 +36,16 @@ def evaluate_cities(
     return {
         "cities": [asdict(city) for city in cities],
         "detectors": [_row(key, total, years) for key, total in totals.items()],
-        "subletting": {k: asdict(v) if isinstance(v, Rate) else v for k, v in ranked.items()},
+        "subletting": {k: asdict(v) if isinstance(v, Proportion) else v for k, v in ranked.items()},
         "threshold": _row("threshold", threshold, years),
-        "seeds": [{"seed": c.seed, "visits": r.visits, "hits": r.hits, "sublets": r.sublets} for c, r in zip(cities, rankings, strict=True)],
-    }  # fmt: skip
+        "seeds": [
+            {"seed": c.seed, "visits": r.visits, "hits": r.hits, "sublets": r.sublets}
+            for c, r in zip(cities, rankings, strict=True)
+        ],
+    }
 
 
-def _add(total: Tally, more: Tally) -> None:
+def _add(total: ScoreTally, more: ScoreTally) -> None:
     total.leads += more.leads
     total.right += more.right
     total.truths += more.truths
@@ -52,11 +55,17 @@ def _add(total: Tally, more: Tally) -> None:
     total.abstained += more.abstained
 
 
-def _row(key: str, t: Tally, years: float) -> dict[str, Any]:
+def _row(key: str, t: ScoreTally, years: float) -> dict[str, Any]:
     wrong = t.leads - t.right
     return {
-        "detector": key, "leads": t.leads, "precision": asdict(rate(t.right, t.leads)), "truths": t.truths,
-        "recall": asdict(rate(t.found, t.truths)), "start_within_2": score.within(t.start_errors, 2) if t.start_errors else None,
-        "delay": float(np.median(t.delays)) if t.delays else None, "abstained": t.abstained,
-        "false_per_1000_year": 1000 * wrong / years, "false_per_10000_month": 10_000 * wrong / years / 12,
-    }  # fmt: skip
+        "detector": key,
+        "leads": t.leads,
+        "precision": asdict(rate(t.right, t.leads)),
+        "truths": t.truths,
+        "recall": asdict(rate(t.found, t.truths)),
+        "start_within_2": score.within(t.start_errors, 2) if t.start_errors else None,
+        "delay": float(np.median(t.delays)) if t.delays else None,
+        "abstained": t.abstained,
+        "false_per_1000_year": 1000 * wrong / years,
+        "false_per_10000_month": 10_000 * wrong / years / 12,
+    }

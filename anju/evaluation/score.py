@@ -9,21 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from analytics import learning
-from anju.evaluation.chain import Judged, Said
-from domain.shares import rate
+from analytics import calibration
+from anju.evaluation.chain import Judged, ReportedFinding
+from domain.proportions import rate
 
 #: Share of homes that can be visited: the base rate of subletting.
 BUDGET = 0.0035
 #: Days of evidence after which a violation ought to be known.
 EVIDENCE_DAYS = 56
 #: A truth shorter than this is not asked for, by kind.
-LEAST_DAYS = {"unoccupied": 30, "unauthorised": 21, "tenancy_ended": 21, "continuous_flow": 4, "change_of_use": 56, "over_occupancy": 56,
-              "meter_stuck": 14, "meter_reversed": 21, "meter_tampered": 42, "meter_swapped": 3}  # fmt: skip
+LEAST_DAYS = {
+    "unoccupied": 30,
+    "unauthorised": 21,
+    "tenancy_ended": 21,
+    "continuous_flow": 4,
+    "change_of_use": 56,
+    "over_occupancy": 56,
+    "meter_stuck": 14,
+    "meter_reversed": 21,
+    "meter_tampered": 42,
+    "meter_swapped": 3,
+}
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class ScoreTally:
     """Counts of one kind over a city: how many leads were right, how many truths were found, and how late."""
 
     leads: int = 0
@@ -35,20 +45,27 @@ class Tally:
     abstained: int = 0
 
 
-def tally(judged: Judged, kind: str, first: date, last: date) -> Tally:
+def tally(judged: Judged, kind: str, first: date, last: date) -> ScoreTally:
     """Compare the leads of a kind with its truths.
 
     A lead is right where it overlaps a truth of its kind about the same home; a truth is asked for where the city shows it for long enough.
     """
-    out = Tally(abstained=len(set().union(*(u for k, u in judged.abstained.items() if k.startswith(f"{kind}:")))))
-    said: dict[str, list[Said]] = {}
+    out = ScoreTally(
+        abstained=len(
+            set().union(*(u for k, u in judged.abstained.items() if k.startswith(f"{kind}:")))
+        )
+    )
+    said: dict[str, list[ReportedFinding]] = {}
     for s in judged.said:
         if s.kind == kind and s.told:
             said.setdefault(s.unit, []).append(s)
     truths: dict[str, list[tuple[date, date, str]]] = {}
     for row in judged.truth:
         if row["kind"] == kind:
-            begin, end = max(first, date.fromisoformat(row["start_day"])), min(last, date.fromisoformat(row["end_day"]))
+            begin, end = (
+                max(first, date.fromisoformat(row["start_day"])),
+                min(last, date.fromisoformat(row["end_day"])),
+            )
             if begin <= end:
                 truths.setdefault(row["unit"], []).append((begin, end, row["fitting"]))
     for unit, rows in said.items():
@@ -69,7 +86,7 @@ def tally(judged: Judged, kind: str, first: date, last: date) -> Tally:
     return out
 
 
-def _overlap(said: Said, truth: tuple[date, date, str], last: date) -> bool:
+def _overlap(said: ReportedFinding, truth: tuple[date, date, str], last: date) -> bool:
     return said.start_day <= truth[1] and (said.end_day or last) >= truth[0]
 
 
@@ -91,30 +108,49 @@ def ranked(judged: Judged, last: date) -> Ranked:
     Any sublet home that is visited is a hit; those that began within the last eight weeks are not asked for.
     """
     now = {
-        row["unit"]: date.fromisoformat(row["start_day"]) for row in judged.truth
+        row["unit"]: date.fromisoformat(row["start_day"])
+        for row in judged.truth
         if row["kind"] == "subletting" and date.fromisoformat(row["end_day"]) >= last
-    }  # fmt: skip
+    }
     ripe = {unit for unit, start in now.items() if (last - start).days >= EVIDENCE_DAYS}
     budget = round(BUDGET * judged.units)
-    standing = sorted((s for s in judged.said if s.kind == "subletting" and s.end_day is None), key=lambda s: -s.score)
+    standing = sorted(
+        (s for s in judged.said if s.kind == "subletting" and s.end_day is None),
+        key=lambda s: -s.score,
+    )
     best: dict[str, float] = {}
     for s in standing:
         best.setdefault(s.unit, s.score)
     chosen = list(best)[:budget]
     by_use = sorted(judged.consumption, key=lambda unit: -judged.consumption[unit])[:budget]
     return Ranked(
-        visits=budget, hits=sum(unit in now for unit in chosen), sublets=len(ripe), baseline_hits=sum(unit in now for unit in by_use),
-        scores=tuple(best.values()), came_true=tuple(unit in now for unit in best),
-    )  # fmt: skip
+        visits=budget,
+        hits=sum(unit in now for unit in chosen),
+        sublets=len(ripe),
+        baseline_hits=sum(unit in now for unit in by_use),
+        scores=tuple(best.values()),
+        came_true=tuple(unit in now for unit in best),
+    )
 
 
-def vacancy_by_threshold(judged: Judged, first: date, last: date) -> Tally:
+def vacancy_by_threshold(judged: Judged, first: date, last: date) -> ScoreTally:
     """Count the fixed threshold's leads against the truth of unoccupied homes."""
     said = [
-        Said(unit=unit, kind="unoccupied", score=1.0, start_day=a, end_day=b, raised_day=a + timedelta(days=30), told=True)
-        for unit, spans in judged.threshold.items() for a, b in spans
-    ]  # fmt: skip
-    return tally(Judged(said=said, truth=judged.truth, units=judged.units), "unoccupied", first, last)
+        ReportedFinding(
+            unit=unit,
+            kind="unoccupied",
+            score=1.0,
+            start_day=a,
+            end_day=b,
+            raised_day=a + timedelta(days=30),
+            told=True,
+        )
+        for unit, spans in judged.threshold.items()
+        for a, b in spans
+    ]
+    return tally(
+        Judged(said=said, truth=judged.truth, units=judged.units), "unoccupied", first, last
+    )
 
 
 def within(errors: Sequence[int], days: int) -> float:
@@ -127,8 +163,11 @@ def summary(seeds: Sequence[Ranked]) -> dict[str, Any]:
     hits, visits = sum(r.hits for r in seeds), sum(r.visits for r in seeds)
     sublets, base = sum(r.sublets for r in seeds), sum(r.baseline_hits for r in seeds)
     scores = [s for r in seeds for s in r.scores]
-    error, bins = learning.calibration(scores, [t for r in seeds for t in r.came_true])
+    error, bins = calibration.calibration(scores, [t for r in seeds for t in r.came_true])
     return {
-        "precision": rate(hits, visits), "recall": rate(min(hits, sublets), sublets),
-        "baseline": rate(base, visits), "calibration_error": error, "bins": bins,
-    }  # fmt: skip
+        "precision": rate(hits, visits),
+        "recall": rate(min(hits, sublets), sublets),
+        "baseline": rate(base, visits),
+        "calibration_error": error,
+        "bins": bins,
+    }

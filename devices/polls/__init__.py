@@ -10,8 +10,12 @@ from devices.profiles import Profile, check_profile
 from devices.pushes import PUSHES
 
 POLLS: dict[str, Poll] = {
-    "dlt645": dlt645.POLL, "cjt188": cjt188.POLL, "mbus": mbus.POLL, "modbus-rtu": modbus.RTU, "modbus-tcp": modbus.TCP,
-}  # fmt: skip
+    "dlt645": dlt645.POLL,
+    "cjt188": cjt188.POLL,
+    "mbus": mbus.POLL,
+    "modbus-rtu": modbus.RTU,
+    "modbus-tcp": modbus.TCP,
+}
 
 
 def check(profile: Profile) -> None:

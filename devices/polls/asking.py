@@ -16,7 +16,7 @@ Fields = dict[str, Any] | None | Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class PollQuery:
     """One question. `read` says what a frame that came after it means; without one nothing answers (a broadcast)."""
 
     request: bytes
@@ -26,11 +26,15 @@ class Ask:
 
 def no_command(profile: Profile, name: str, argument: str) -> ValueError:
     """Make the error of a command that a profile does not have."""
-    known = [f"{n} {word}" for n, words in profile.commands.items() for word in words if word != "item"]
-    return ValueError(f"profile {profile.key!r} has no command {name} {argument}; it has {', '.join(known) or 'none'}")
+    known = [
+        f"{n} {word}" for n, words in profile.commands.items() for word in words if word != "item"
+    ]
+    return ValueError(
+        f"profile {profile.key!r} has no command {name} {argument}; it has {', '.join(known) or 'none'}"
+    )
 
 
-def _no_command(profile: Profile, _address: str, name: str, argument: str) -> Ask:
+def _no_command(profile: Profile, _address: str, name: str, argument: str) -> PollQuery:
     raise no_command(profile, name, argument)
 
 
@@ -48,13 +52,17 @@ class Poll:
     codec: Codec[Any]
     address: Callable[[str], str]
     check: Callable[[Profile], None]
-    asks: Callable[[Profile, str, bool], list[Ask]]
-    set_clock: Callable[[Profile, str, datetime], Ask | None] = lambda _profile, _address, _now: None
-    command: Callable[[Profile, str, str, str], Ask] = _no_command
+    asks: Callable[[Profile, str, bool], list[PollQuery]]
+    set_clock: Callable[[Profile, str, datetime], PollQuery | None] = (
+        lambda _profile, _address, _now: None
+    )
+    command: Callable[[Profile, str, str, str], PollQuery] = _no_command
     combine: Callable[[Profile, dict[str, Any]], dict[str, Any]] = lambda _profile, fields: fields
 
 
 def slow_items(profile: Profile) -> list[str]:
     """Name the items that only alarms need, in the profile's order."""
     fast = {point.item for point in profile.points.values()}
-    return [item for item in dict.fromkeys(alarm.item for alarm in profile.alarms) if item not in fast]
+    return [
+        item for item in dict.fromkeys(alarm.item for alarm in profile.alarms) if item not in fast
+    ]

@@ -10,13 +10,25 @@ from __future__ import annotations
 from datetime import datetime
 
 from devices.mapping import CLOCK
-from devices.polls.asking import Ask, Fields, Poll, no_command
+from devices.polls.asking import Fields, Poll, PollQuery, no_command
 from devices.profiles import Profile
 from devices.protocols import cjt188 as wire
 from domain.rejection import Rejected
 
-_ITEMS = frozenset(("total_m3", "month_m3", "month_kwh", "total_kwh", "power_kw", "flow_m3_h", "supply_c", "return_c", "working_h",
-                    "status"))  # fmt: skip
+_ITEMS = frozenset(
+    (
+        "total_m3",
+        "month_m3",
+        "month_kwh",
+        "total_kwh",
+        "power_kw",
+        "flow_m3_h",
+        "supply_c",
+        "return_c",
+        "working_h",
+        "status",
+    )
+)
 
 
 def _address(text: str) -> str:
@@ -27,28 +39,34 @@ def _address(text: str) -> str:
 
 
 def _options(profile: Profile) -> tuple[int, int]:
-    return int(profile.options.get("meter_type", wire.COLD_WATER)), int(profile.options.get("edition", 2018))
+    return int(profile.options.get("meter_type", wire.COLD_WATER)), int(
+        profile.options.get("edition", 2018)
+    )
 
 
 def _check(profile: Profile) -> None:
     meter_type, edition = _options(profile)
     if not 0x10 <= meter_type <= 0x49 or edition not in (2004, 2018):
         raise ValueError("options: meter_type lies between 0x10 and 0x49, edition is 2004 or 2018")
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         if item not in _ITEMS:
             raise ValueError(f"item {item!r}: use one of {', '.join(sorted(_ITEMS))}")
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG001 (one answer holds everything)
+def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:  # noqa: ARG001
     meter_type, edition = _options(profile)
 
-    def read(frame: wire.Frame) -> Fields:
+    def read(frame: wire.Cjt188Frame) -> Fields:
         if frame.address != address or not frame.is_reply:
             return None
         found = wire.measured(frame)
         if isinstance(found, Rejected):
             return found
-        fields: dict[str, object] = {name: value for name, value in found.quantities.items() if value is not None}
+        fields: dict[str, object] = {
+            name: value for name, value in found.quantities.items() if value is not None
+        }
         if found.status is not None:
             fields["status"] = found.status
         if found.clock is not None:
@@ -56,11 +74,11 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG
         return fields
 
     request = wire.read_request(meter_type, address, edition=edition)
-    return [Ask(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=wire.DATA)]
+    return [PollQuery(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=wire.DATA)]
 
 
 def _written(address: str) -> object:
-    def read(frame: wire.Frame) -> Fields:
+    def read(frame: wire.Cjt188Frame) -> Fields:
         if frame.address != address or not frame.is_reply:
             return None
         if frame.control & wire.REFUSAL == wire.REFUSAL:
@@ -71,18 +89,18 @@ def _written(address: str) -> object:
     return read
 
 
-def _write(profile: Profile, address: str, identifier: str, value: bytes) -> Ask:
+def _write(profile: Profile, address: str, identifier: str, value: bytes) -> PollQuery:
     meter_type, edition = _options(profile)
     request = wire.write_request(meter_type, address, identifier, value, edition=edition)
     read = _written(address)
-    return Ask(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=identifier)  # type: ignore[arg-type]
+    return PollQuery(request=wire.WAKE_UP + wire.CODEC.encode(request), read=read, what=identifier)  # type: ignore[arg-type]
 
 
-def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:
+def _set_clock(profile: Profile, address: str, now: datetime) -> PollQuery | None:
     return _write(profile, address, wire.CLOCK, wire.clock_bytes(now))
 
 
-def _command(profile: Profile, address: str, name: str, argument: str) -> Ask:
+def _command(profile: Profile, address: str, name: str, argument: str) -> PollQuery:
     word = {"open": wire.VALVE_OPEN, "close": wire.VALVE_CLOSE}.get(argument)
     if name != "valve" or word is None or "valve" not in profile.commands:
         raise no_command(profile, name, argument)
@@ -90,5 +108,11 @@ def _command(profile: Profile, address: str, name: str, argument: str) -> Ask:
 
 
 POLL = Poll(
-    name="cjt188", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock, command=_command
+    name="cjt188",
+    codec=wire.CODEC,
+    address=_address,
+    check=_check,
+    asks=_asks,
+    set_clock=_set_clock,
+    command=_command,
 )

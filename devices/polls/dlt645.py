@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from devices.mapping import CLOCK, FREEZE
-from devices.polls.asking import Ask, Fields, Poll, slow_items
+from devices.polls.asking import Fields, Poll, PollQuery, slow_items
 from devices.profiles import Profile
 from devices.protocols import dlt645 as wire
 from domain.rejection import Rejected
@@ -28,22 +28,31 @@ def _split(item: str) -> tuple[str, int]:
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         identifier, _ = _split(item)
         bytes.fromhex(identifier)
         if len(identifier) not in (4, 8):
-            raise ValueError(f"item {item!r}: an identifier has eight hex digits, or four in the 1997 edition")
+            raise ValueError(
+                f"item {item!r}: an identifier has eight hex digits, or four in the 1997 edition"
+            )
         if identifier not in wire.STATUS_WORDS and wire.item_of(identifier) is None:
-            raise ValueError(f"item {item!r}: identifier {identifier} is not in the table of DL/T 645-2007, annex A")
+            raise ValueError(
+                f"item {item!r}: identifier {identifier} is not in the table of DL/T 645-2007, annex A"
+            )
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
-    asks: list[Ask] = []
+def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:
+    asks: list[PollQuery] = []
     for identifier in dict.fromkeys(_split(p.item)[0] for p in profile.points.values() if p.item):
         asks.append(_read(address, identifier))
     if not slow:
         return asks
-    asks += [_read(address, identifier) for identifier in dict.fromkeys(_split(i)[0] for i in slow_items(profile))]
+    asks += [
+        _read(address, identifier)
+        for identifier in dict.fromkeys(_split(i)[0] for i in slow_items(profile))
+    ]
     if profile.options.get("clock", True):
         asks += [_read(address, wire.DATE), _read(address, wire.TIME)]
     if profile.freeze is not None:
@@ -51,8 +60,8 @@ def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:
     return asks
 
 
-def _read(address: str, identifier: str) -> Ask:
-    def read(frame: wire.Frame) -> Fields:
+def _read(address: str, identifier: str) -> PollQuery:
+    def read(frame: wire.Dlt645Frame) -> Fields:
         if frame.address != address or not frame.is_reply:
             return None
         refusal = frame.control & wire.REFUSAL == wire.REFUSAL
@@ -63,8 +72,10 @@ def _read(address: str, identifier: str) -> Ask:
             return data
         return _fields(identifier, data)
 
-    return Ask(
-        request=wire.WAKE_UP + wire.CODEC.encode(wire.read_request(address, identifier)), read=read, what=identifier
+    return PollQuery(
+        request=wire.WAKE_UP + wire.CODEC.encode(wire.read_request(address, identifier)),
+        read=read,
+        what=identifier,
     )
 
 
@@ -77,7 +88,9 @@ def _fields(identifier: str, data: bytes) -> Fields:
     values = wire.values(identifier, data)
     if isinstance(values, Rejected):
         return values
-    fields: dict[str, object] = {f"{identifier}.{n}": value for n, value in enumerate(values) if value is not None}
+    fields: dict[str, object] = {
+        f"{identifier}.{n}": value for n, value in enumerate(values) if value is not None
+    }
     if values[0] is not None:
         fields[identifier] = values[0]
     return fields
@@ -98,11 +111,20 @@ def _combine(profile: Profile, fields: dict[str, object]) -> dict[str, object]:
     return fields
 
 
-def _set_clock(profile: Profile, address: str, now: datetime) -> Ask | None:  # noqa: ARG001 (a broadcast)
-    return Ask(request=wire.WAKE_UP + wire.CODEC.encode(wire.set_time(now)), read=None, what="broadcast time")
+def _set_clock(profile: Profile, address: str, now: datetime) -> PollQuery | None:  # noqa: ARG001
+    return PollQuery(
+        request=wire.WAKE_UP + wire.CODEC.encode(wire.set_time(now)),
+        read=None,
+        what="broadcast time",
+    )
 
 
 POLL = Poll(
-    name="dlt645", codec=wire.CODEC, address=_address, check=_check, asks=_asks, set_clock=_set_clock,
+    name="dlt645",
+    codec=wire.CODEC,
+    address=_address,
+    check=_check,
+    asks=_asks,
+    set_clock=_set_clock,
     combine=_combine,
-)  # fmt: skip
+)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from devices.mapping import CLOCK
-from devices.polls.asking import Ask, Fields, Poll
+from devices.polls.asking import Fields, Poll, PollQuery
 from devices.profiles import Profile
 from devices.protocols import mbus as wire
 from domain.rejection import Rejected
@@ -24,9 +24,13 @@ def _address(text: str) -> str:
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [a.item for a in profile.alarms]:
+    for item in [p.item for p in profile.points.values() if p.item] + [
+        a.item for a in profile.alarms
+    ]:
         for part in item.split(".")[1:]:
-            if part not in ("maximum", "minimum", "error") and not (part[0] in "stu" and part[1:].isdecimal()):
+            if part not in ("maximum", "minimum", "error") and not (
+                part[0] in "stu" and part[1:].isdecimal()
+            ):
                 raise ValueError(
                     f"item {item!r}: {part!r} is neither s, t or u with a number nor maximum, minimum, error"
                 )
@@ -57,16 +61,16 @@ def fields_of(telegram: wire.Telegram) -> dict[str, object]:
     return fields
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[Ask]:  # noqa: ARG001 (one answer holds everything)
+def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:  # noqa: ARG001
     number = int(address)
 
-    def read(frame: wire.Frame) -> Fields:
+    def read(frame: wire.MbusFrame) -> Fields:
         if frame.information is None or frame.address != number:
             return None
         telegram = wire.read_telegram(frame)
         return telegram if isinstance(telegram, Rejected) else fields_of(telegram)
 
-    return [Ask(request=wire.CODEC.encode(wire.ask(number)), read=read, what="user data")]
+    return [PollQuery(request=wire.CODEC.encode(wire.ask(number)), read=read, what="user data")]
 
 
 POLL = Poll(name="mbus", codec=wire.CODEC, address=_address, check=_check, asks=_asks)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
+from devices.protocols.framing import MORE, Codec, FrameBoundary, bcd, end_fault, refused, to_bcd
 from domain.rejection import Reason, Rejected
 
 NAME = "dlt645"
@@ -31,7 +31,7 @@ _SHIFT = bytes((n + 0x33) % 256 for n in range(256))
 _UNSHIFT = bytes((n - 0x33) % 256 for n in range(256))
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Dlt645Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame: the address as printed on the meter, the control code, and the data without its 33H."""
 
     address: str
@@ -69,14 +69,14 @@ class Item:
     digits: int | None = None
 
 
-def _cut(data: bytes) -> Cut[Frame]:
+def _cut(data: bytes) -> FrameBoundary[Dlt645Frame]:
     start = data.find(0x68)
     if start:
-        return Cut(start if start > 0 else len(data))
+        return FrameBoundary(start if start > 0 else len(data))
     if len(data) < 8:
         return MORE
     if data[7] != 0x68:
-        return Cut(1)
+        return FrameBoundary(1)
     if len(data) < 10:
         return MORE
     size = 12 + data[9]
@@ -84,14 +84,18 @@ def _cut(data: bytes) -> Cut[Frame]:
         return MORE
     fault = end_fault(NAME, data, 0, size)
     if fault is not None:
-        return Cut(1, fault)
-    return Cut(
+        return FrameBoundary(1, fault)
+    return FrameBoundary(
         size,
-        Frame(address=data[6:0:-1].hex().upper(), control=data[8], data=data[10 : size - 2].translate(_UNSHIFT)),
+        Dlt645Frame(
+            address=data[6:0:-1].hex().upper(),
+            control=data[8],
+            data=data[10 : size - 2].translate(_UNSHIFT),
+        ),
     )
 
 
-def _encode(frame: Frame) -> bytes:
+def _encode(frame: Dlt645Frame) -> bytes:
     head = b"\x68" + bytes.fromhex(frame.address)[::-1] + b"\x68"
     if len(head) != 8 or len(frame.data) > 255:
         raise ValueError(f"{NAME}: an address has 12 digits and data at most 255 bytes")
@@ -99,72 +103,94 @@ def _encode(frame: Frame) -> bytes:
     return body + bytes((sum(body) & 0xFF, 0x16))
 
 
-CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
+CODEC: Codec[Dlt645Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
 
 # Messages ------------------------------------------------------------------------------------------------------------
 
 
-def read_request(address: str, identifier: str) -> Frame:
+def read_request(address: str, identifier: str) -> Dlt645Frame:
     """Ask a meter for one identifier; four hex digits make it a request of the 1997 edition."""
     control = READ_1997 if len(identifier) == 4 else READ
-    return Frame(address=address, control=control, data=bytes.fromhex(identifier)[::-1])
+    return Dlt645Frame(address=address, control=control, data=bytes.fromhex(identifier)[::-1])
 
 
-def read_reply(address: str, identifier: str, data: bytes) -> Frame:
+def read_reply(address: str, identifier: str, data: bytes) -> Dlt645Frame:
     """Answer a read."""
     control = READ_1997 if len(identifier) == 4 else READ
-    return Frame(address=address, control=control | REPLY, data=bytes.fromhex(identifier)[::-1] + data)
+    return Dlt645Frame(
+        address=address, control=control | REPLY, data=bytes.fromhex(identifier)[::-1] + data
+    )
 
 
-def error_reply(request: Frame, error: int = 0x02) -> Frame:
+def error_reply(request: Dlt645Frame, error: int = 0x02) -> Dlt645Frame:
     """Refuse a request; bit 1 of the error word says that there is no such data (clause 7.1.4)."""
-    return Frame(address=request.address, control=(request.control & 0x1F) | REFUSAL, data=bytes((error,)))
+    return Dlt645Frame(
+        address=request.address, control=(request.control & 0x1F) | REFUSAL, data=bytes((error,))
+    )
 
 
-def address_request() -> Frame:
+def address_request() -> Dlt645Frame:
     """Ask the only meter on a line for its address."""
-    return Frame(address=ANY, control=READ_ADDRESS)
+    return Dlt645Frame(address=ANY, control=READ_ADDRESS)
 
 
-def address_reply(address: str) -> Frame:
+def address_reply(address: str) -> Dlt645Frame:
     """Tell one's address."""
-    return Frame(address=address, control=READ_ADDRESS | REPLY, data=bytes.fromhex(address)[::-1])
+    return Dlt645Frame(
+        address=address, control=READ_ADDRESS | REPLY, data=bytes.fromhex(address)[::-1]
+    )
 
 
-def set_time(now: datetime, address: str = BROADCAST) -> Frame:
+def set_time(now: datetime, address: str = BROADCAST) -> Dlt645Frame:
     """Set the clocks of a whole line (clause 7.1.8): local time; a meter follows once a day, by at most 5 minutes."""
-    return Frame(address=address, control=SET_TIME, data=bytes.fromhex(now.strftime("%y%m%d%H%M%S"))[::-1])
+    return Dlt645Frame(
+        address=address, control=SET_TIME, data=bytes.fromhex(now.strftime("%y%m%d%H%M%S"))[::-1]
+    )
 
 
-def time_of(frame: Frame) -> datetime | None:
+def time_of(frame: Dlt645Frame) -> datetime | None:
     """Return the local time that a broadcast sets."""
     if frame.control != SET_TIME or len(frame.data) != 6:
         return None
     return _when(frame.data[::-1].hex(), "%Y%m%d%H%M%S")
 
 
-def value_bytes(frame: Frame) -> bytes | Rejected:
+def value_bytes(frame: Dlt645Frame) -> bytes | Rejected:
     """Return what a read reply carries after its identifier.
 
     A refusal of the meter and a frame that is no read reply are Rejected.
     """
     if frame.control & REFUSAL == REFUSAL:
         word = frame.data[0] if frame.data else 0
-        return refused(NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} refuses: {_error_text(word)}")
+        return refused(
+            NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} refuses: {_error_text(word)}"
+        )
     identifier = frame.identifier
     if not frame.is_reply or identifier is None:
         return refused(
-            NAME, Reason.NOT_UNDERSTOOD, f"control {frame.control:02X}H with {len(frame.data)} bytes is no read reply"
+            NAME,
+            Reason.NOT_UNDERSTOOD,
+            f"control {frame.control:02X}H with {len(frame.data)} bytes is no read reply",
         )
     return frame.data[len(identifier) // 2 :]
 
 
-_ERRORS = ("other error", "no such data", "wrong password or not authorised", "baud rate cannot change",
-           "too many yearly zones", "too many daily periods", "too many tariffs")  # fmt: skip
+_ERRORS = (
+    "other error",
+    "no such data",
+    "wrong password or not authorised",
+    "baud rate cannot change",
+    "too many yearly zones",
+    "too many daily periods",
+    "too many tariffs",
+)
 
 
 def _error_text(word: int) -> str:
-    return ", ".join(text for bit, text in enumerate(_ERRORS) if word >> bit & 1) or f"error {word:02X}H"
+    return (
+        ", ".join(text for bit, text in enumerate(_ERRORS) if word >> bit & 1)
+        or f"error {word:02X}H"
+    )
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -173,7 +199,11 @@ def _error_text(word: int) -> str:
 def item_of(identifier: str) -> Item | None:
     """Return the format of an identifier's values; None where this codec does not know it."""
     if len(identifier) == 4:
-        return _B6.get(identifier[2]) if identifier.startswith("B6") else _ITEMS_1997.get(identifier[:2])
+        return (
+            _B6.get(identifier[2])
+            if identifier.startswith("B6")
+            else _ITEMS_1997.get(identifier[:2])
+        )
     group, kind = identifier[:2], identifier[:4]
     if group == "00":
         return Item(size=4, decimals=2)
@@ -208,10 +238,17 @@ _SINGLE: dict[str, Item] = {
 }
 #: DL/T 645-1997, table of annex A by the first byte: energy, voltage/current/power/power factor by second digit.
 _ITEMS_1997: dict[str, Item] = {
-    "90": Item(size=4, decimals=2), "91": Item(size=4, decimals=2), "94": Item(size=4, decimals=2),
-}  # fmt: skip
-_B6 = {"1": Item(size=2, decimals=0), "2": Item(size=2, decimals=2), "3": Item(size=3, decimals=4),
-       "4": Item(size=2, decimals=2), "5": Item(size=2, decimals=3)}  # fmt: skip
+    "90": Item(size=4, decimals=2),
+    "91": Item(size=4, decimals=2),
+    "94": Item(size=4, decimals=2),
+}
+_B6 = {
+    "1": Item(size=2, decimals=0),
+    "2": Item(size=2, decimals=2),
+    "3": Item(size=3, decimals=4),
+    "4": Item(size=2, decimals=2),
+    "5": Item(size=2, decimals=3),
+}
 
 
 def values(identifier: str, data: bytes) -> list[float | None] | Rejected:
@@ -223,8 +260,15 @@ def values(identifier: str, data: bytes) -> list[float | None] | Rejected:
     if item is None:
         return refused(NAME, Reason.NOT_UNDERSTOOD, f"identifier {identifier} is not in the table")
     if not data or len(data) % item.size:
-        return refused(NAME, Reason.BAD_FRAME, f"{identifier} has {len(data)} bytes, not a multiple of {item.size}")
-    return [_number(data[i : i + (item.digits or item.size)], item) for i in range(0, len(data), item.size)]
+        return refused(
+            NAME,
+            Reason.BAD_FRAME,
+            f"{identifier} has {len(data)} bytes, not a multiple of {item.size}",
+        )
+    return [
+        _number(data[i : i + (item.digits or item.size)], item)
+        for i in range(0, len(data), item.size)
+    ]
 
 
 def _number(data: bytes, item: Item) -> float | None:
@@ -249,7 +293,9 @@ def value_data(identifier: str, *numbers: float) -> bytes:
     for number in numbers:
         if item.digits is not None:
             # The time at which it was reached is not known here: FF, as a meter that has none.
-            out += to_bcd(round(number * 10**item.decimals), item.digits) + b"\xff" * (item.size - item.digits)
+            out += to_bcd(round(number * 10**item.decimals), item.digits) + b"\xff" * (
+                item.size - item.digits
+            )
             continue
         if number < 0 and not item.signed:
             raise ValueError(f"{NAME}: {identifier} has no sign")
@@ -299,6 +345,6 @@ def _when(digits: str, form: str) -> datetime | None:
         return None
     try:
         # Two digits of a year are of this century.
-        return datetime.strptime("20" + digits, form)  # noqa: DTZ007 (a meter's clock is local; the gateway knows the zone)
+        return datetime.strptime("20" + digits, form)  # noqa: DTZ007
     except ValueError:
         return None

@@ -17,7 +17,7 @@ from domain.rejection import Reason, Rejected
 T = TypeVar("T")
 
 
-class Cut(NamedTuple, Generic[T]):
+class FrameBoundary(NamedTuple, Generic[T]):
     """What stands at the start of a buffer: `size` bytes belong to `found`; size 0 asks for more bytes."""
 
     size: int
@@ -25,7 +25,7 @@ class Cut(NamedTuple, Generic[T]):
 
 
 #: More bytes are needed to tell.
-MORE: Cut[Any] = Cut(0)
+MORE: FrameBoundary[Any] = FrameBoundary(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Codec(Generic[T]):
     """A protocol with frames. `longest` is the most bytes that a frame can have."""
 
     name: str
-    cut: Callable[[bytes], Cut[T]]
+    cut: Callable[[bytes], FrameBoundary[T]]
     encode: Callable[[T], bytes]
     longest: int
 
@@ -48,22 +48,27 @@ class Codec(Generic[T]):
             if cut.found is not None or cut.size == 0:
                 break
         # Not the plain case: look at every byte to say what is wrong.
-        stream = Stream(self)
+        stream = FrameStream(self)
         found = stream.feed(data) + stream.flush()
         frames = [item for item in found if not isinstance(item, Rejected)]
         if len(frames) == 1 and not stream.trailing:
             return frames[0]
         if len(frames) > 1:
-            return Rejected(reason=Reason.BAD_FRAME, detail=f"{self.name}: {len(frames)} frames where one was expected")
+            return Rejected(
+                reason=Reason.BAD_FRAME,
+                detail=f"{self.name}: {len(frames)} frames where one was expected",
+            )
         if frames:
             return Rejected(reason=Reason.BAD_FRAME, detail=f"{self.name}: bytes follow the frame")
         for item in found:
             if isinstance(item, Rejected):
                 return item
-        return Rejected(reason=Reason.TRUNCATED, detail=f"{self.name}: no frame in {len(data)} bytes")
+        return Rejected(
+            reason=Reason.TRUNCATED, detail=f"{self.name}: no frame in {len(data)} bytes"
+        )
 
 
-class Stream(Generic[T]):
+class FrameStream(Generic[T]):
     """One direction of one line. `skipped` counts the bytes that belonged to no frame."""
 
     def __init__(self, codec: Codec[T]) -> None:
@@ -91,7 +96,11 @@ class Stream(Generic[T]):
             if cut.size == 0:
                 if not ended:
                     break
-                out.append(Rejected(reason=Reason.TRUNCATED, detail=f"{self._codec.name}: the frame breaks off"))
+                out.append(
+                    Rejected(
+                        reason=Reason.TRUNCATED, detail=f"{self._codec.name}: the frame breaks off"
+                    )
+                )
                 at += 1
                 self._noise(1)
                 continue
@@ -137,7 +146,9 @@ def sum_fault(name: str, body: bytes, given: int) -> Rejected | None:
     want = sum(body) & 0xFF
     if want == given:
         return None
-    return refused(name, Reason.BAD_CHECKSUM, f"checksum is {given:02X}H, the bytes add to {want:02X}H")
+    return refused(
+        name, Reason.BAD_CHECKSUM, f"checksum is {given:02X}H, the bytes add to {want:02X}H"
+    )
 
 
 def end_fault(name: str, data: bytes, first: int, size: int) -> Rejected | None:

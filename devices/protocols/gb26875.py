@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, refused, sum_fault
+from devices.protocols.framing import MORE, Codec, FrameBoundary, refused, sum_fault
 from domain.rejection import Reason, Rejected
 
 NAME = "gb26875"
@@ -30,7 +30,7 @@ LONGEST = 30 + LONGEST_UNIT
 DESCRIPTION = 31
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Gb26875Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame. Addresses are twelve hex digits, high byte first; `stamp` is the sender's time as it was sent."""
 
     serial: int
@@ -103,7 +103,7 @@ class TransmitterState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Gb26875Clock:
     """Types 8, 28 and 90: a time that is told or set."""
 
     stamp: bytes
@@ -116,11 +116,11 @@ class Plain:
     data: bytes
 
 
-Object = SystemState | PartState | Analog | Operation | TransmitterState | Clock | Plain
+Object = SystemState | PartState | Analog | Operation | TransmitterState | Gb26875Clock | Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Gb26875Unit:
     """An application unit: its type and its information objects."""
 
     kind: int
@@ -128,99 +128,184 @@ class Unit:
 
 
 #: Tables 5 and 6; a part has the first nine.
-STATE_BITS = ("normal", "fire", "fault", "shielded", "supervised", "started", "feedback", "delayed", "power_fault",
-              "backup_power_fault", "bus_fault", "manual", "configuration_changed", "reset")  # fmt: skip
+STATE_BITS = (
+    "normal",
+    "fire",
+    "fault",
+    "shielded",
+    "supervised",
+    "started",
+    "feedback",
+    "delayed",
+    "power_fault",
+    "backup_power_fault",
+    "bus_fault",
+    "manual",
+    "configuration_changed",
+    "reset",
+)
 #: Table 8.
-TRANSMITTER_BITS = ("normal", "fire", "fault", "power_fault", "backup_power_fault", "link_fault", "line_fault")
+TRANSMITTER_BITS = (
+    "normal",
+    "fire",
+    "fault",
+    "power_fault",
+    "backup_power_fault",
+    "link_fault",
+    "line_fault",
+)
 #: Table 9: what an operator did.
-OPERATION_BITS = ("reset", "silence", "manual_alarm", "alarm_cleared", "self_test", "post_confirmed", "test")
+OPERATION_BITS = (
+    "reset",
+    "silence",
+    "manual_alarm",
+    "alarm_cleared",
+    "self_test",
+    "post_confirmed",
+    "test",
+)
 #: Table 7: what an analog value measures, with its resolution: °C, MPa, kPa, %LEL, V, A.
 QUANTITIES: dict[int, tuple[str, float]] = {
-    3: ("temperature_c", 0.1), 4: ("pressure_kpa", 100.0), 5: ("pressure_kpa", 0.1), 6: ("gas_lel_pct", 0.1),
-    8: ("voltage_v", 0.1), 9: ("current_a", 0.1),
-}  # fmt: skip
+    3: ("temperature_c", 0.1),
+    4: ("pressure_kpa", 100.0),
+    5: ("pressure_kpa", 0.1),
+    6: ("gas_lel_pct", 0.1),
+    8: ("voltage_v", 0.1),
+    9: ("current_a", 0.1),
+}
 
 
-def _cut(data: bytes) -> Cut[Frame]:
+def _cut(data: bytes) -> FrameBoundary[Gb26875Frame]:
     start = data.find(b"@@")
     if start < 0:
         # The last byte may be the first half of a start.
         keep = 1 if data.endswith(b"@") else 0
-        return Cut(len(data) - keep) if len(data) > keep else MORE
+        return FrameBoundary(len(data) - keep) if len(data) > keep else MORE
     if start:
-        return Cut(start)
+        return FrameBoundary(start)
     if len(data) < 26:
         return MORE
     length = int.from_bytes(data[24:26], "little")
     if length > LONGEST_UNIT:
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, f"a unit of {length} bytes; the limit is {LONGEST_UNIT}"))
+        return FrameBoundary(
+            1,
+            refused(
+                NAME, Reason.BAD_FRAME, f"a unit of {length} bytes; the limit is {LONGEST_UNIT}"
+            ),
+        )
     size = 30 + length
     if len(data) < size:
         return MORE
     if data[size - 2 : size] != b"##":
-        return Cut(1, refused(NAME, Reason.BAD_FRAME, "does not end with ##"))
+        return FrameBoundary(1, refused(NAME, Reason.BAD_FRAME, "does not end with ##"))
     fault = sum_fault(NAME, data[2 : size - 3], data[size - 3])
     if fault is not None:
-        return Cut(1, fault)
-    return Cut(
+        return FrameBoundary(1, fault)
+    return FrameBoundary(
         size,
-        Frame(
-            serial=int.from_bytes(data[2:4], "little"), version=data[4:6], stamp=data[6:12],
-            source=data[17:11:-1].hex(), destination=data[23:17:-1].hex(), command=data[26], unit=data[27 : size - 3],
+        Gb26875Frame(
+            serial=int.from_bytes(data[2:4], "little"),
+            version=data[4:6],
+            stamp=data[6:12],
+            source=data[17:11:-1].hex(),
+            destination=data[23:17:-1].hex(),
+            command=data[26],
+            unit=data[27 : size - 3],
         ),
-    )  # fmt: skip
+    )
 
 
-def _encode(frame: Frame) -> bytes:
+def _encode(frame: Gb26875Frame) -> bytes:
     source, destination = bytes.fromhex(frame.source)[::-1], bytes.fromhex(frame.destination)[::-1]
-    if len(source) != 6 or len(destination) != 6 or len(frame.stamp) != 6 or len(frame.version) != 2:
+    if (
+        len(source) != 6
+        or len(destination) != 6
+        or len(frame.stamp) != 6
+        or len(frame.version) != 2
+    ):
         raise ValueError(f"{NAME}: addresses and times have 6 bytes, a version 2")
     if len(frame.unit) > LONGEST_UNIT:
         raise ValueError(f"{NAME}: a unit has at most {LONGEST_UNIT} bytes")
     body = (
-        frame.serial.to_bytes(2, "little") + frame.version + frame.stamp + source + destination
-        + len(frame.unit).to_bytes(2, "little") + bytes((frame.command,)) + frame.unit
-    )  # fmt: skip
+        frame.serial.to_bytes(2, "little")
+        + frame.version
+        + frame.stamp
+        + source
+        + destination
+        + len(frame.unit).to_bytes(2, "little")
+        + bytes((frame.command,))
+        + frame.unit
+    )
     return b"@@" + body + bytes((sum(body) & 0xFF,)) + b"##"
 
 
-CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
+CODEC: Codec[Gb26875Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
 
 # Application units ---------------------------------------------------------------------------------------------------
 
 #: Bytes of one object, by type of the unit.
-_SIZES = {SYSTEM_STATE: 10, PART_STATE: 46, ANALOG: 16, OPERATION: 10, SYSTEM_CLOCK: 8, TRANSMITTER_STATE: 7,
-          TRANSMITTER_OPERATION: 8, TRANSMITTER_CLOCK: 6, SET_CLOCK: 6}  # fmt: skip
+_SIZES = {
+    SYSTEM_STATE: 10,
+    PART_STATE: 46,
+    ANALOG: 16,
+    OPERATION: 10,
+    SYSTEM_CLOCK: 8,
+    TRANSMITTER_STATE: 7,
+    TRANSMITTER_OPERATION: 8,
+    TRANSMITTER_CLOCK: 6,
+    SET_CLOCK: 6,
+}
 
 
-def read_unit(data: bytes) -> Unit | Rejected:
+def read_unit(data: bytes) -> Gb26875Unit | Rejected:
     """Read an application unit: type, number of objects, objects."""
     if len(data) < 2:
-        return refused(NAME, Reason.BAD_FRAME, f"an application unit of {len(data)} bytes has no type and count")
+        return refused(
+            NAME,
+            Reason.BAD_FRAME,
+            f"an application unit of {len(data)} bytes has no type and count",
+        )
     kind, count, body = data[0], data[1], data[2:]
     size = _SIZES.get(kind)
     if size is None:
-        return Unit(kind=kind, objects=(Plain(data=body),))
+        return Gb26875Unit(kind=kind, objects=(Plain(data=body),))
     if len(body) != size * count:
         return refused(
-            NAME, Reason.BAD_FRAME, f"type {kind}: {count} objects have {size * count} bytes, not {len(body)}"
+            NAME,
+            Reason.BAD_FRAME,
+            f"type {kind}: {count} objects have {size * count} bytes, not {len(body)}",
         )
-    return Unit(kind=kind, objects=tuple(_object(kind, body[i : i + size]) for i in range(0, len(body), size)))
+    return Gb26875Unit(
+        kind=kind,
+        objects=tuple(_object(kind, body[i : i + size]) for i in range(0, len(body), size)),
+    )
 
 
 def _object(kind: int, d: bytes) -> Object:
     if kind == SYSTEM_STATE:
-        return SystemState(system_type=d[0], system=d[1], state=int.from_bytes(d[2:4], "little"), stamp=d[4:10])
+        return SystemState(
+            system_type=d[0], system=d[1], state=int.from_bytes(d[2:4], "little"), stamp=d[4:10]
+        )
     if kind == PART_STATE:
         return PartState(
-            system_type=d[0], system=d[1], part_type=d[2], part=d[3:7].hex(), state=int.from_bytes(d[7:9], "little"),
-            text=_text(d[9:40]), stamp=d[40:46],
-        )  # fmt: skip
+            system_type=d[0],
+            system=d[1],
+            part_type=d[2],
+            part=d[3:7].hex(),
+            state=int.from_bytes(d[7:9], "little"),
+            text=_text(d[9:40]),
+            stamp=d[40:46],
+        )
     if kind == ANALOG:
         return Analog(
-            system_type=d[0], system=d[1], part_type=d[2], part=d[3:7].hex(), quantity=d[7],
-            value=int.from_bytes(d[8:10], "little", signed=True), stamp=d[10:16],
-        )  # fmt: skip
+            system_type=d[0],
+            system=d[1],
+            part_type=d[2],
+            part=d[3:7].hex(),
+            quantity=d[7],
+            value=int.from_bytes(d[8:10], "little", signed=True),
+            stamp=d[10:16],
+        )
     if kind == OPERATION:
         return Operation(system_type=d[0], system=d[1], flags=d[2], operator=d[3], stamp=d[4:10])
     if kind == TRANSMITTER_OPERATION:
@@ -229,10 +314,10 @@ def _object(kind: int, d: bytes) -> Object:
         return TransmitterState(state=d[0], stamp=d[1:7])
     if kind == SYSTEM_CLOCK:
         return Plain(data=d)
-    return Clock(stamp=d)
+    return Gb26875Clock(stamp=d)
 
 
-def write_unit(unit: Unit) -> bytes:
+def write_unit(unit: Gb26875Unit) -> bytes:
     """Write an application unit.
 
     Raises: ValueError for what does not fit.
@@ -251,11 +336,13 @@ def _object_bytes(o: Object) -> bytes:
         head = bytes((o.system_type, o.system, o.part_type)) + bytes.fromhex(o.part)
         return head + bytes((o.quantity,)) + o.value.to_bytes(2, "little", signed=True) + o.stamp
     if isinstance(o, Operation):
-        head = b"" if o.system_type is None or o.system is None else bytes((o.system_type, o.system))
+        head = (
+            b"" if o.system_type is None or o.system is None else bytes((o.system_type, o.system))
+        )
         return head + bytes((o.flags, o.operator)) + o.stamp
     if isinstance(o, TransmitterState):
         return bytes((o.state,)) + o.stamp
-    return o.stamp if isinstance(o, Clock) else o.data
+    return o.stamp if isinstance(o, Gb26875Clock) else o.data
 
 
 def _text(data: bytes) -> str:
@@ -283,29 +370,49 @@ def clock_of(stamp: bytes) -> datetime | None:
     """Read a local time; None where the bytes name no time that exists."""
     try:
         second, minute, hour, day, month, year = stamp
-        return datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001 (local; the gateway knows the zone)
+        return datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001
     except ValueError:
         return None
 
 
-def confirm(frame: Frame, at: datetime) -> Frame:
+def confirm(frame: Gb26875Frame, at: datetime) -> Gb26875Frame:
     """Confirm a frame: its own serial and addresses the other way round (clause 6.4)."""
-    return Frame(
-        serial=frame.serial, version=frame.version, command=CONFIRM, source=frame.destination,
-        destination=frame.source, stamp=stamp_of(at),
-    )  # fmt: skip
+    return Gb26875Frame(
+        serial=frame.serial,
+        version=frame.version,
+        command=CONFIRM,
+        source=frame.destination,
+        destination=frame.source,
+        stamp=stamp_of(at),
+    )
 
 
-def set_clock(serial: int, source: str, destination: str, at: datetime) -> Frame:
+def set_clock(serial: int, source: str, destination: str, at: datetime) -> Gb26875Frame:
     """Set the device's clock (type 90)."""
-    unit = write_unit(Unit(kind=SET_CLOCK, objects=(Clock(stamp=stamp_of(at)),)))
-    return Frame(serial=serial, command=CONTROL, source=source, destination=destination, stamp=stamp_of(at), unit=unit)
+    unit = write_unit(Gb26875Unit(kind=SET_CLOCK, objects=(Gb26875Clock(stamp=stamp_of(at)),)))
+    return Gb26875Frame(
+        serial=serial,
+        command=CONTROL,
+        source=source,
+        destination=destination,
+        stamp=stamp_of(at),
+        unit=unit,
+    )
 
 
-def inspect_post(serial: int, source: str, destination: str, at: datetime, minutes: int) -> Frame:
+def inspect_post(
+    serial: int, source: str, destination: str, at: datetime, minutes: int
+) -> Gb26875Frame:
     """Ask whether somebody is at the post (查岗, type 91): to be answered at the device within some minutes."""
-    unit = write_unit(Unit(kind=INSPECT_POST, objects=(Plain(data=bytes((minutes,))),)))
-    return Frame(serial=serial, command=CONTROL, source=source, destination=destination, stamp=stamp_of(at), unit=unit)
+    unit = write_unit(Gb26875Unit(kind=INSPECT_POST, objects=(Plain(data=bytes((minutes,))),)))
+    return Gb26875Frame(
+        serial=serial,
+        command=CONTROL,
+        source=source,
+        destination=destination,
+        stamp=stamp_of(at),
+        unit=unit,
+    )
 
 
 def bits(word: int, names: tuple[str, ...]) -> frozenset[str]:

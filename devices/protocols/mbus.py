@@ -14,8 +14,8 @@ from datetime import datetime
 
 import msgspec
 
-from devices.protocols.framing import MORE, Codec, Cut, bcd, end_fault, refused, to_bcd
-from devices.protocols.mbus_units import Unit, unit_of
+from devices.protocols.framing import MORE, Codec, FrameBoundary, bcd, end_fault, refused, to_bcd
+from devices.protocols.mbus_units import MbusUnit, unit_of
 from domain.rejection import Reason, Rejected
 
 NAME = "mbus"
@@ -30,7 +30,7 @@ SELECTED, BROADCAST = 0xFD, 0xFF
 LONGEST = 261
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class MbusFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame. A short one has no `information`; the single byte E5 has nothing at all (`control` None)."""
 
     control: int | None = None
@@ -40,7 +40,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: The answer to a command.
-ACK = Frame()
+ACK = MbusFrame()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Record:
     storage: int = 0
     tariff: int = 0
     subunit: int = 0
-    unit: Unit | None = None
+    unit: MbusUnit | None = None
     #: A finite number in `unit.uom`, a datetime, a text; None where the meter shows none (digits that are not decimal).
     content: float | datetime | str | None = None
 
@@ -73,61 +73,66 @@ class Telegram:
     rest: bytes = b""
 
 
-def _cut(data: bytes) -> Cut[Frame]:
+def _cut(data: bytes) -> FrameBoundary[MbusFrame]:
     first = data[0]
     if first == 0xE5:
-        return Cut(1, ACK)
+        return FrameBoundary(1, ACK)
     if first == 0x10:
         if len(data) < 5:
             return MORE
         if data[4] != 0x16 or (data[1] + data[2]) & 0xFF != data[3]:
-            return Cut(1)
-        return Cut(5, Frame(control=data[1], address=data[2]))
+            return FrameBoundary(1)
+        return FrameBoundary(5, MbusFrame(control=data[1], address=data[2]))
     if first != 0x68:
-        return Cut(1)
+        return FrameBoundary(1)
     if len(data) < 4:
         return MORE
     length = data[1]
     if data[2] != length or data[3] != 0x68 or length < 3:
-        return Cut(1)
+        return FrameBoundary(1)
     size = length + 6
     if len(data) < size:
         return MORE
     fault = end_fault(NAME, data, 4, size)
     if fault is not None:
-        return Cut(1, fault)
-    return Cut(size, Frame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2]))
+        return FrameBoundary(1, fault)
+    return FrameBoundary(
+        size,
+        MbusFrame(control=data[4], address=data[5], information=data[6], data=data[7 : size - 2]),
+    )
 
 
-def _encode(frame: Frame) -> bytes:
+def _encode(frame: MbusFrame) -> bytes:
     if frame.control is None:
         return b"\xe5"
     if frame.information is None:
-        return bytes((0x10, frame.control, frame.address, (frame.control + frame.address) & 0xFF, 0x16))
+        return bytes(
+            (0x10, frame.control, frame.address, (frame.control + frame.address) & 0xFF, 0x16)
+        )
     body = bytes((frame.control, frame.address, frame.information)) + frame.data
     if len(body) > 255:
         raise ValueError(f"{NAME}: a long frame has at most 252 bytes of data")
     return bytes((0x68, len(body), len(body), 0x68)) + body + bytes((sum(body) & 0xFF, 0x16))
 
 
-CODEC: Codec[Frame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
+CODEC: Codec[MbusFrame] = Codec(name=NAME, cut=_cut, encode=_encode, longest=LONGEST)
 
 
-def ask(address: int) -> Frame:
+def ask(address: int) -> MbusFrame:
     """Ask a meter for its data (REQ_UD2)."""
-    return Frame(control=ASK, address=address)
+    return MbusFrame(control=ASK, address=address)
 
 
-def select(identity: str) -> Frame:
+def select(identity: str) -> MbusFrame:
     """Address a meter by its number, whoever made it; it acknowledges, and answers at FDH from then on."""
     data = to_bcd(int(identity), 4) + b"\xff\xff\xff\xff"
-    return Frame(control=SEND, address=SELECTED, information=0x52, data=data)
+    return MbusFrame(control=SEND, address=SELECTED, information=0x52, data=data)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def read_telegram(frame: Frame) -> Telegram | Rejected:
+def read_telegram(frame: MbusFrame) -> Telegram | Rejected:
     """Read a meter's answer."""
     if frame.information in (VARIABLE, VARIABLE_HIGH):
         return _variable(frame.data, "little" if frame.information == VARIABLE else "big")
@@ -135,8 +140,14 @@ def read_telegram(frame: Frame) -> Telegram | Rejected:
         return _fixed(frame.data, "little" if frame.information == FIXED else "big")
     if frame.information == ERROR:
         number = frame.data[0] if frame.data else 0
-        return refused(NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} reports application error {number}")
-    return refused(NAME, Reason.NOT_UNDERSTOOD, f"control information {frame.information!r} is no answer of a meter")
+        return refused(
+            NAME, Reason.DEVICE_REFUSED, f"meter {frame.address} reports application error {number}"
+        )
+    return refused(
+        NAME,
+        Reason.NOT_UNDERSTOOD,
+        f"control information {frame.information!r} is no answer of a meter",
+    )
 
 
 def _variable(d: bytes, order: str) -> Telegram | Rejected:
@@ -163,9 +174,16 @@ def _variable(d: bytes, order: str) -> Telegram | Rejected:
         at += len(found.block) + len(found.value)
         records.append(found)
     return Telegram(
-        identity=number[::-1].hex().upper(), maker=maker_text(code), version=d[6], medium=d[7], access=d[8], status=d[9],
-        records=tuple(records), more_follow=more, rest=d[at:],
-    )  # fmt: skip
+        identity=number[::-1].hex().upper(),
+        maker=maker_text(code),
+        version=d[6],
+        medium=d[7],
+        access=d[8],
+        status=d[9],
+        records=tuple(records),
+        more_follow=more,
+        rest=d[at:],
+    )
 
 
 _FUNCTIONS = ("instantaneous", "maximum", "minimum", "error")
@@ -180,7 +198,9 @@ def _record(d: bytes, at: int, little: bool) -> Record | Rejected:
     at += 1
     while extended:
         if at >= len(d) or n == 10:
-            return refused(NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its DIFE")
+            return refused(
+                NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its DIFE"
+            )
         dife = d[at]
         storage |= (dife & 0x0F) << (4 * n + 1)
         tariff |= (dife >> 4 & 3) << (2 * n)
@@ -190,7 +210,9 @@ def _record(d: bytes, at: int, little: bool) -> Record | Rejected:
     extended = True
     while extended:
         if at >= len(d) or len(vifs) == 11:
-            return refused(NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its VIF")
+            return refused(
+                NAME, Reason.BAD_FRAME, f"the record at byte {start} breaks off in its VIF"
+            )
         vifs.append(d[at])
         at += 1
         if len(vifs) == 1 and vifs[0] & 0x7F == 0x7C:
@@ -206,14 +228,22 @@ def _record(d: bytes, at: int, little: bool) -> Record | Rejected:
         prefix, length = 1, _variable_length(d[at])
     if at + prefix + length > len(d):
         return refused(
-            NAME, Reason.BAD_FRAME, f"the record at byte {start} has {length} bytes and the frame ends before"
+            NAME,
+            Reason.BAD_FRAME,
+            f"the record at byte {start} has {length} bytes and the frame ends before",
         )
     value = d[at : at + prefix + length]
     unit = unit_of(bytes(vifs), custom)
     return Record(
-        block=d[start:at], value=value, function=_FUNCTIONS[dif >> 4 & 3], storage=storage, tariff=tariff,
-        subunit=subunit, unit=unit, content=_content(coding, value, unit, little),
-    )  # fmt: skip
+        block=d[start:at],
+        value=value,
+        function=_FUNCTIONS[dif >> 4 & 3],
+        storage=storage,
+        tariff=tariff,
+        subunit=subunit,
+        unit=unit,
+        content=_content(coding, value, unit, little),
+    )
 
 
 def _variable_length(lvar: int) -> int:
@@ -225,7 +255,9 @@ def _variable_length(lvar: int) -> int:
     return {0xF5: 48, 0xF6: 64}.get(lvar, 4 * (lvar - 0xEC) if lvar <= 0xF4 else 0)
 
 
-def _content(coding: int, raw: bytes, unit: Unit | None, little: bool) -> float | datetime | str | None:
+def _content(
+    coding: int, raw: bytes, unit: MbusUnit | None, little: bool
+) -> float | datetime | str | None:
     if coding == 0x0D:
         return _variable_content(raw, little)
     value = raw if little else raw[::-1]
@@ -236,7 +268,9 @@ def _content(coding: int, raw: bytes, unit: Unit | None, little: bool) -> float 
     number: float | None
     if coding == 5:
         number = struct.unpack("<f", value)[0]
-        number = None if number is None or number != number or abs(number) == float("inf") else number
+        number = (
+            None if number is None or number != number or abs(number) == float("inf") else number
+        )
     elif coding >= 9:
         number = _signed_bcd(value)
     else:
@@ -259,7 +293,7 @@ def _variable_content(raw: bytes, little: bool) -> float | str | None:
     return float(int.from_bytes(body, "little", signed=True)) if body else None
 
 
-def _scaled(number: float, unit: Unit | None) -> float:
+def _scaled(number: float, unit: MbusUnit | None) -> float:
     if unit is None:
         return float(number)
     # A power of ten is divided by, not multiplied with its inverse: 742 / 10⁴ is the 0.0742 that the meter shows.
@@ -287,7 +321,13 @@ def _time(value: bytes) -> datetime | None:
                 return None
             hundreds = value[1] >> 5 & 3
         elif len(value) == 6:
-            second, minute, hour, day, rest = value[0] & 0x3F, value[1] & 0x3F, value[2] & 0x1F, value[3], value[4]
+            second, minute, hour, day, rest = (
+                value[0] & 0x3F,
+                value[1] & 0x3F,
+                value[2] & 0x1F,
+                value[3],
+                value[4],
+            )
             if value[1] & 0x80:
                 return None
         else:
@@ -295,7 +335,7 @@ def _time(value: bytes) -> datetime | None:
         year = (day & 0xE0) >> 5 | (rest & 0xF0) >> 1
         # Two digits of a year below 81 are of this century (annex A), unless the hundreds are told.
         century = 1900 + 100 * hundreds if hundreds else (2000 if year <= 80 else 1900)
-        return datetime(century + year, rest & 0x0F, day & 0x1F, hour, minute, second)  # noqa: DTZ001 (local)
+        return datetime(century + year, rest & 0x0F, day & 0x1F, hour, minute, second)  # noqa: DTZ001
     except ValueError:
         return None
 
@@ -330,47 +370,65 @@ def _fixed(d: bytes, order: str) -> Telegram | Rejected:
         content = None if digits is None or unit is None else _scaled(digits, unit)
         records.append(
             Record(
-                block=kinds[n : n + 1], value=raw, storage=1 if status & 2 else 0, subunit=n, unit=unit, content=content
+                block=kinds[n : n + 1],
+                value=raw,
+                storage=1 if status & 2 else 0,
+                subunit=n,
+                unit=unit,
+                content=content,
             )
         )
     medium = kinds[0] >> 6 | (kinds[1] >> 6) << 2
     return Telegram(
-        identity=number[::-1].hex().upper(), maker="", version=0, medium=medium, access=d[4], status=status,
-        records=tuple(records), rest=d[16:],
-    )  # fmt: skip
+        identity=number[::-1].hex().upper(),
+        maker="",
+        version=0,
+        medium=medium,
+        access=d[4],
+        status=status,
+        records=tuple(records),
+        rest=d[16:],
+    )
 
 
-def fixed_unit(code: int) -> Unit | None:
+def fixed_unit(code: int) -> MbusUnit | None:
     """Name the unit of a counter of the fixed structure (EN 1434-3, table 8)."""
     if 0x02 <= code <= 0x0A:
-        return Unit(quantity="energy", uom="Wh", power=code - 0x02)
+        return MbusUnit(quantity="energy", uom="Wh", power=code - 0x02)
     if 0x0B <= code <= 0x13:
-        return Unit(quantity="energy", uom="J", power=code - 0x0B + 3)
+        return MbusUnit(quantity="energy", uom="J", power=code - 0x0B + 3)
     if 0x14 <= code <= 0x1C:
-        return Unit(quantity="power", uom="W", power=code - 0x14)
+        return MbusUnit(quantity="power", uom="W", power=code - 0x14)
     if 0x26 <= code <= 0x2E:
-        return Unit(quantity="volume", uom="m³", power=code - 0x26 - 6)
+        return MbusUnit(quantity="volume", uom="m³", power=code - 0x26 - 6)
     if 0x2F <= code <= 0x37:
-        return Unit(quantity="volume_flow", uom="m³/h", power=code - 0x2F - 6)
-    return Unit(quantity="temperature", uom="°C", power=-3) if code == 0x38 else None
+        return MbusUnit(quantity="volume_flow", uom="m³/h", power=code - 0x2F - 6)
+    return MbusUnit(quantity="temperature", uom="°C", power=-3) if code == 0x38 else None
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def answer(address: int, telegram: Telegram) -> Frame:
+def answer(address: int, telegram: Telegram) -> MbusFrame:
     """Write a meter's answer in the variable structure."""
     head = to_bcd(int(telegram.identity), 4) + maker_code(telegram.maker).to_bytes(2, "little")
     head += bytes((telegram.version, telegram.medium, telegram.access, telegram.status)) + b"\0\0"
     body = b"".join(record.block + record.value for record in telegram.records)
-    return Frame(control=ANSWER, address=address, information=VARIABLE, data=head + body + telegram.rest)
+    return MbusFrame(
+        control=ANSWER, address=address, information=VARIABLE, data=head + body + telegram.rest
+    )
 
 
 def bcd_record(vif: bytes, number: int, *, size: int = 4) -> Record:
     """Write a record of BCD digits, as household meters send it: `number` in steps of the VIF's power of ten."""
     coding = {1: 0x09, 2: 0x0A, 3: 0x0B, 4: 0x0C, 6: 0x0E}[size]
     value, unit = to_bcd(number, size), unit_of(vif, "")
-    return Record(block=bytes((coding,)) + vif, value=value, unit=unit, content=_content(coding, value, unit, True))
+    return Record(
+        block=bytes((coding,)) + vif,
+        value=value,
+        unit=unit,
+        content=_content(coding, value, unit, True),
+    )
 
 
 def time_record(at: datetime) -> Record:

@@ -13,8 +13,17 @@ from typing import Any
 
 import msgspec
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, dumped, event_id, instant, not_understood, number, read_body, text_of
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.pushes.body import (
+    PushProfile,
+    dumped,
+    event_id,
+    instant,
+    not_understood,
+    number,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 from domain.wire import Direction, Method, Outcome
 
@@ -22,13 +31,21 @@ NAME = "access"
 
 #: Ways to open a door as the community platforms number them.
 _CODES = {
-    "100101": Method.CARD, "100201": Method.FACE, "100301": Method.PHONE, "100302": Method.PHONE, "100303": Method.REMOTE,
-    "100401": Method.BUTTON, "100402": Method.CODE, "100501": Method.ID_CARD, "100601": Method.REMOTE, "100701": Method.QR,
-}  # fmt: skip
+    "100101": Method.CARD,
+    "100201": Method.FACE,
+    "100301": Method.PHONE,
+    "100302": Method.PHONE,
+    "100303": Method.REMOTE,
+    "100401": Method.BUTTON,
+    "100402": Method.CODE,
+    "100501": Method.ID_CARD,
+    "100601": Method.REMOTE,
+    "100701": Method.QR,
+}
 MAX_LIST = 500
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read one passage or a list of them; one that does not fit refuses the whole, so that its sender learns of it."""
     if body.lstrip()[:1] == b"[":
         try:
@@ -42,31 +59,42 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         rows = [found]
     if len(rows) > MAX_LIST:
         return not_understood(NAME, f"{len(rows)} passages; the limit is {MAX_LIST}")
-    heard: list[Heard] = []
+    heard: list[ReceivedMessage] = []
     for row in rows:
-        item = _passage(row, tokens) if isinstance(row, dict) else not_understood(NAME, "an entry is no object")
+        item = (
+            _passage(row, tokens)
+            if isinstance(row, dict)
+            else not_understood(NAME, "an entry is no object")
+        )
         if isinstance(item, Rejected):
             return item
         heard.append(item)
     return heard
 
 
-def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
+def _passage(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage | Rejected:
     native = text_of(row.get("device")).lower()
     if not native:
         return not_understood(NAME, "`device` names no reader")
     word = text_of(row.get("method")).lower()
     if not word and text_of(row.get("alive")):
-        return HeardAlive(native=native)
+        return ReceivedHeartbeat(native=native)
     method = _CODES.get(word, word)
     if method not in list(Method):
         return not_understood(NAME, f"method {word!r}; use one of {', '.join(Method)}")
     number_of_it = text_of(row.get("id"))
     if not number_of_it:
-        return not_understood(NAME, f"a passage at {native} has no `id`; without one a repeat cannot be told")
-    outcome, direction = text_of(row.get("outcome")) or "unknown", text_of(row.get("direction")) or "unknown"
+        return not_understood(
+            NAME, f"a passage at {native} has no `id`; without one a repeat cannot be told"
+        )
+    outcome, direction = (
+        text_of(row.get("outcome")) or "unknown",
+        text_of(row.get("direction")) or "unknown",
+    )
     if outcome not in list(Outcome) or direction not in list(Direction):
-        return not_understood(NAME, f"outcome {outcome!r} or direction {direction!r} is no word of the contract")
+        return not_understood(
+            NAME, f"outcome {outcome!r} or direction {direction!r} is no word of the contract"
+        )
     data: dict[str, Any] = {"method": str(method), "outcome": outcome, "direction": direction}
     for name, kind in (("person", "person"), ("credential", "card")):
         if text_of(row.get(name)):
@@ -76,21 +104,25 @@ def _passage(row: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
         data["similarity"] = similarity
     # With its time, since a reader that was reset counts from one again.
     number_of_it = event_id(number_of_it, text_of(row.get("time")))
-    return HeardEvent(native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data)
+    return ReceivedEvent(
+        native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data
+    )
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a passage as a reader sends it.
 
     Raises: ValueError for what it cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return "application/json", dumped({"device": heard.native, "alive": "1"})
-    if not isinstance(heard, HeardEvent) or heard.kind != "passage":
+    if not isinstance(heard, ReceivedEvent) or heard.kind != "passage":
         raise ValueError(f"{NAME}: a reader sends passages only")
     time = heard.at if isinstance(heard.at, int) or heard.at is None else heard.at.isoformat()
     number_of_it = heard.id if time is None else heard.id.removesuffix(f"-{time}")
-    return "application/json", dumped({"device": heard.native, "id": number_of_it, "time": time, **heard.data})
+    return "application/json", dumped(
+        {"device": heard.native, "id": number_of_it, "time": time, **heard.data}
+    )
 
 
-PUSH = Push(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from devices.heard import Heard, Tokens
+from devices.heard import ReceivedMessage, Tokens
 from domain.rejection import Reason, Rejected
 from domain.wire import EARLIEST_MS
 
@@ -28,7 +28,7 @@ MAX_DEPTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
+class PushProfile:
     """A kind of push: `parse` reads a body, `render` writes one, `answer` is what the sender wants to hear back.
 
     `parse(content_type, body, tokens)` gives what was heard, or a Rejected; `render` gives (content type, body).
@@ -36,8 +36,8 @@ class Push:
 
     name: str
     title: str
-    parse: Callable[[str, bytes, Tokens], list[Heard] | Rejected]
-    render: Callable[[Heard], tuple[str, bytes]]
+    parse: Callable[[str, bytes, Tokens], list[ReceivedMessage] | Rejected]
+    render: Callable[[ReceivedMessage], tuple[str, bytes]]
     answer: bytes = b""
     answer_type: str = "application/json"
 
@@ -55,7 +55,9 @@ def not_understood(name: str, detail: str) -> Rejected:
 def read_body(name: str, content_type: str, body: bytes) -> dict[str, Any] | Rejected:
     """Read a body as one object: the JSON or XML of it, or of the first part that holds any."""
     if len(body) > MAX_BODY:
-        return Rejected(reason=Reason.TOO_LARGE, detail=f"{name}: {len(body)} bytes; the limit is {MAX_BODY}")
+        return Rejected(
+            reason=Reason.TOO_LARGE, detail=f"{name}: {len(body)} bytes; the limit is {MAX_BODY}"
+        )
     kind = content_type.lower()
     if kind.startswith("multipart/"):
         parts = _parts(content_type, body)
@@ -65,14 +67,20 @@ def read_body(name: str, content_type: str, body: bytes) -> dict[str, Any] | Rej
                 return found
         return unreadable(name, f"none of the {len(parts)} parts holds a JSON or XML object")
     found = _read_one(body)
-    return found if found is not None else unreadable(name, f"{len(body)} bytes are neither a JSON nor an XML object")
+    return (
+        found
+        if found is not None
+        else unreadable(name, f"{len(body)} bytes are neither a JSON nor an XML object")
+    )
 
 
 def _parts(content_type: str, body: bytes) -> list[bytes]:
     """Take a multipart body apart; pictures are passed over unread."""
     head = re.sub(r"[\r\n]+", " ", content_type)[:500].encode("latin-1", "replace")
     try:
-        message = BytesParser(policy=compat32).parsebytes(b"Content-Type: " + head + b"\r\n\r\n" + body)
+        message = BytesParser(policy=compat32).parsebytes(
+            b"Content-Type: " + head + b"\r\n\r\n" + body
+        )
         if not message.is_multipart():
             return []
         found = []
@@ -116,7 +124,7 @@ def _xml(data: bytes) -> dict[str, Any] | None:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
     try:
-        root = ElementTree.fromstring(text)  # noqa: S314 (no document type, so no entities)
+        root = ElementTree.fromstring(text)  # noqa: S314
     except (ElementTree.ParseError, ValueError, RecursionError):
         return None
     found = _element(root, 0)
@@ -144,10 +152,20 @@ def _local(tag: str) -> str:
 def multipart(name: str, part_type: str, payload: bytes, picture: bytes = b"") -> tuple[str, bytes]:
     """Write a multipart body as a terminal does: the event, and a picture beside it."""
     edge = b"MIME_boundary"
-    body = b"--" + edge + b'\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\nContent-Type: '
+    body = (
+        b"--"
+        + edge
+        + b'\r\nContent-Disposition: form-data; name="'
+        + name.encode()
+        + b'"\r\nContent-Type: '
+    )
     body += part_type.encode() + b"\r\n\r\n" + payload + b"\r\n"
     if picture:
-        body += b"--" + edge + b'\r\nContent-Disposition: form-data; name="Picture"; filename="Picture.jpg"\r\n'
+        body += (
+            b"--"
+            + edge
+            + b'\r\nContent-Disposition: form-data; name="Picture"; filename="Picture.jpg"\r\n'
+        )
         body += b"Content-Type: image/jpeg\r\n\r\n" + picture + b"\r\n"
     return "multipart/form-data; boundary=MIME_boundary", body + b"--" + edge + b"--\r\n"
 
@@ -214,7 +232,9 @@ def instant(value: Any) -> int | datetime | None:
         text = f"{text[:8]}T{text[8:14]}"
     try:
         at = datetime.fromisoformat(text.replace("/", "-"))
-        return at.replace(microsecond=at.microsecond // 1000 * 1000) if at.tzinfo is None else _ms(at)
+        return (
+            at.replace(microsecond=at.microsecond // 1000 * 1000) if at.tzinfo is None else _ms(at)
+        )
     except (ValueError, OverflowError):
         return None
 
@@ -238,7 +258,13 @@ def dumped(value: Any) -> bytes:
 def flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
     """Flatten nested objects to dotted names; lists by index. At most 200 fields."""
     found: dict[str, Any] = {}
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         name = f"{prefix}{str(key)[:60]}"
         if isinstance(inner, dict | list) and depth < MAX_DEPTH:

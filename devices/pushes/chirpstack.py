@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardFields, Tokens
+from devices.heard import ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     flat,
@@ -25,7 +25,7 @@ from domain.rejection import Rejected
 NAME = "chirpstack"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:  # noqa: ARG001 (no person in it)
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
     """Read one event of a device."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -38,35 +38,42 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if isinstance(found.get("object"), dict):
         fields = flat(found["object"])
         heard_by = found.get("rxInfo")
-        strengths = [number(inside(r, "rssi")) for r in heard_by] if isinstance(heard_by, list) else []
+        strengths = (
+            [number(inside(r, "rssi")) for r in heard_by] if isinstance(heard_by, list) else []
+        )
         best = max((s for s in strengths if s is not None), default=None)
         if best is not None:
             fields["rssi"] = best
     elif number(found.get("batteryLevel")) is not None:
         fields["batteryLevel"] = number(found["batteryLevel"])
     if not fields:
-        return [HeardAlive(native=native)]
-    return [HeardFields(native=native, at=at, id=number_of_it, fields=fields)]
+        return [ReceivedHeartbeat(native=native)]
+    return [ReceivedFields(native=native, at=at, id=number_of_it, fields=fields)]
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write an uplink as ChirpStack does.
 
     Raises: ValueError for what it cannot say.
     """
     info = {"tenantName": "estate", "applicationId": "a", "devEui": heard.native}
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return "application/json", dumped({"deduplicationId": "x", "time": "", "deviceInfo": info})
-    if not isinstance(heard, HeardFields) or not isinstance(heard.at, int):
+    if not isinstance(heard, ReceivedFields) or not isinstance(heard.at, int):
         raise ValueError(f"{NAME}: ChirpStack sends fields with a time")
     fields = dict(heard.fields)
     rssi = fields.pop("rssi", None)
     body: dict[str, Any] = {
-        "deduplicationId": heard.id, "time": heard.at, "deviceInfo": info, "fCnt": 1, "fPort": 2, "object": fields,
-    }  # fmt: skip
+        "deduplicationId": heard.id,
+        "time": heard.at,
+        "deviceInfo": info,
+        "fCnt": 1,
+        "fPort": 2,
+        "object": fields,
+    }
     if rssi is not None:
         body["rxInfo"] = [{"gatewayId": "0016c001ff10a235", "rssi": rssi, "snr": 7.5}]
     return "application/json", dumped(body)
 
 
-PUSH = Push(name=NAME, title="LoRaWAN (ChirpStack v4)", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="LoRaWAN (ChirpStack v4)", parse=parse, render=render)

@@ -10,15 +10,25 @@ import base64
 import binascii
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardFields, Tokens
+from devices.heard import ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.protocols import cjt188
-from devices.pushes.body import Push, dumped, event_id, flat, inside, instant, not_understood, read_body, text_of
+from devices.pushes.body import (
+    PushProfile,
+    dumped,
+    event_id,
+    flat,
+    inside,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 
 NAME = "ctwing"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:  # noqa: ARG001 (no person in it)
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
     """Read one report."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -28,7 +38,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if not native:
         return not_understood(NAME, "neither IMEI nor deviceId names the device")
     if kind in ("deviceOnlineOfflineReport", "commandResponse", "dataReportTupResponse"):
-        return [HeardAlive(native=native)]
+        return [ReceivedHeartbeat(native=native)]
     if kind not in ("dataReport", "eventReport"):
         return not_understood(NAME, f"messageType {kind!r} is not read")
     at = instant(found.get("timestamp"))
@@ -45,7 +55,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         fields = flat(service if isinstance(service, dict) else payload)
     if not fields:
         return not_understood(NAME, f"the report of {native} carries no fields")
-    return [HeardFields(native=native, at=at, id=number, fields=fields)]
+    return [ReceivedFields(native=native, at=at, id=number, fields=fields)]
 
 
 def _bytes(text: str) -> dict[str, Any] | Rejected:
@@ -59,26 +69,35 @@ def _bytes(text: str) -> dict[str, Any] | Rejected:
     measured = cjt188.measured(frame)
     if isinstance(measured, Rejected):
         return measured
-    fields: dict[str, Any] = {name: value for name, value in measured.quantities.items() if value is not None}
+    fields: dict[str, Any] = {
+        name: value for name, value in measured.quantities.items() if value is not None
+    }
     return fields if measured.status is None else {**fields, "status": measured.status}
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a report as the platform pushes it.
 
     Raises: ValueError for what it cannot say.
     """
-    if isinstance(heard, HeardAlive):
-        return "application/json", dumped({"messageType": "deviceOnlineOfflineReport", "IMEI": heard.native})
-    if not isinstance(heard, HeardFields) or not isinstance(heard.at, int):
+    if isinstance(heard, ReceivedHeartbeat):
+        return "application/json", dumped(
+            {"messageType": "deviceOnlineOfflineReport", "IMEI": heard.native}
+        )
+    if not isinstance(heard, ReceivedFields) or not isinstance(heard.at, int):
         raise ValueError(f"{NAME}: the platform sends fields with a time")
     nested: dict[str, Any] = dict(heard.fields)
     body = {
-        "messageType": "dataReport", "IMEI": heard.native, "deviceId": heard.native, "timestamp": heard.at,
-        "upDataSN": int(heard.id.rsplit("-", 1)[1]), "protocol": "lwm2m", "tenantId": "10000000",
+        "messageType": "dataReport",
+        "IMEI": heard.native,
+        "deviceId": heard.native,
+        "timestamp": heard.at,
+        "upDataSN": int(heard.id.rsplit("-", 1)[1]),
+        "protocol": "lwm2m",
+        "tenantId": "10000000",
         "payload": {"serviceId": 1, "serviceData": nested},
-    }  # fmt: skip
+    }
     return "application/json", dumped(body)
 
 
-PUSH = Push(name=NAME, title="NB-IoT platform (CTWing)", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="NB-IoT platform (CTWing)", parse=parse, render=render)

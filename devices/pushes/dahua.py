@@ -8,20 +8,44 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, dumped, event_id, instant, not_understood, read_body, text_of, whole
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.pushes.body import (
+    PushProfile,
+    dumped,
+    event_id,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+    whole,
+)
 from domain.rejection import Rejected
 
 NAME = "dahua"
 
 #: `Method` of an access event.
-_METHODS = {0: "code", 1: "card", 2: "card", 3: "code", 4: "remote", 5: "button", 6: "fingerprint", 15: "face"}
-_CONDITIONS = {"AlarmLocal": "other", "ProfileAlarmTransmit": "other", "DoorStatus": "held_open", "BreakIn": "forced",
-               "DoorNotClosed": "held_open", "ChassisIntruded": "tamper"}  # fmt: skip
+_METHODS = {
+    0: "code",
+    1: "card",
+    2: "card",
+    3: "code",
+    4: "remote",
+    5: "button",
+    6: "fingerprint",
+    15: "face",
+}
+_CONDITIONS = {
+    "AlarmLocal": "other",
+    "ProfileAlarmTransmit": "other",
+    "DoorStatus": "held_open",
+    "BreakIn": "forced",
+    "DoorNotClosed": "held_open",
+    "ChassisIntruded": "tamper",
+}
 _LINE = re.compile(rb"Code=(\w{1,40});action=(\w{1,20});index=(\d{1,6})(?:;data=(\{.*\}))?", re.S)
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read one event."""
     line = _LINE.search(body[:65_536]) if b"Code=" in body[:65_536] else None
     found: dict[str, Any] | Rejected
@@ -38,52 +62,80 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         return found
     code, action = text_of(found.get("Code")), text_of(found.get("Action"))
     data = found["Data"] if isinstance(found.get("Data"), dict) else {}
-    native = (text_of(found.get("serial")) or text_of(data.get("SN")) or text_of(found.get("mac"))).lower() or "-"
+    native = (
+        text_of(found.get("serial")) or text_of(data.get("SN")) or text_of(found.get("mac"))
+    ).lower() or "-"
     if code in ("KeepAlive", "Heartbeat", "TimeChange", "NTPAdjustTime"):
-        return [HeardAlive(native=native)]
+        return [ReceivedHeartbeat(native=native)]
     at = instant(data.get("UTC"))
     if code in _CONDITIONS:
         state = "off" if action == "Stop" else "on"
         word = {"condition": _CONDITIONS[code], "state": state}
-        return [HeardEvent(native=native, at=at, id=event_id(code, action, at), kind="device", data=word)]
+        return [
+            ReceivedEvent(
+                native=native, at=at, id=event_id(code, action, at), kind="device", data=word
+            )
+        ]
     if code != "AccessControl":
         return not_understood(NAME, f"code {code!r} is not read")
     method = _METHODS.get(whole(data.get("Method")) or 0, "card")
     status = whole(data.get("Status"))
     out: dict[str, Any] = {
-        "method": method, "outcome": {1: "granted", 0: "denied"}.get(-1 if status is None else status, "unknown"),
+        "method": method,
+        "outcome": {1: "granted", 0: "denied"}.get(-1 if status is None else status, "unknown"),
         "direction": {"Entry": "in", "Exit": "out"}.get(text_of(data.get("Type")), "unknown"),
-    }  # fmt: skip
+    }
     for ours, theirs, kind in (("person", "UserID", "person"), ("credential", "CardNo", "card")):
         if text_of(data.get(theirs)):
             out[ours] = tokens(kind, text_of(data[theirs]))
     if text_of(data.get("ReaderID")):
         out["reader"] = text_of(data["ReaderID"])
-    return [HeardEvent(native=native, at=at, id=event_id("r", whole(data.get("RecNo")), at), kind="passage", data=out)]
+    return [
+        ReceivedEvent(
+            native=native,
+            at=at,
+            id=event_id("r", whole(data.get("RecNo")), at),
+            kind="passage",
+            data=out,
+        )
+    ]
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a passage as a controller pushes it.
 
     Raises: ValueError for what a controller cannot say.
     """
-    if isinstance(heard, HeardAlive):
-        return "application/json", dumped({"Code": "KeepAlive", "Action": "Pulse", "serial": heard.native})
-    if not isinstance(heard, HeardEvent) or heard.kind != "passage" or not isinstance(heard.at, int):
+    if isinstance(heard, ReceivedHeartbeat):
+        return "application/json", dumped(
+            {"Code": "KeepAlive", "Action": "Pulse", "serial": heard.native}
+        )
+    if (
+        not isinstance(heard, ReceivedEvent)
+        or heard.kind != "passage"
+        or not isinstance(heard.at, int)
+    ):
         raise ValueError(f"{NAME}: a controller sends passages only")
     said = heard.data
     data: dict[str, Any] = {
         "Method": next(code for code, method in _METHODS.items() if method == said["method"]),
-        "RecNo": int(heard.id.split("-")[1]), "UTC": heard.at // 1000,
+        "RecNo": int(heard.id.split("-")[1]),
+        "UTC": heard.at // 1000,
         "Type": {"in": "Entry", "out": "Exit"}.get(said["direction"], ""),
-    }  # fmt: skip
+    }
     if said["outcome"] != "unknown":
         data["Status"] = 1 if said["outcome"] == "granted" else 0
     for ours, theirs in (("person", "UserID"), ("credential", "CardNo"), ("reader", "ReaderID")):
         if ours in said:
             data[theirs] = said[ours]
-    body = {"Action": "Pulse", "Code": "AccessControl", "Index": 0, "serial": heard.native, "Data": data}
+    body = {
+        "Action": "Pulse",
+        "Code": "AccessControl",
+        "Index": 0,
+        "serial": heard.native,
+        "Data": data,
+    }
     return "application/json", dumped(body)
 
 
-PUSH = Push(name=NAME, title="Dahua access controller", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="Dahua access controller", parse=parse, render=render)

@@ -8,63 +8,89 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, dumped, event_id, inside, instant, not_understood, read_body, text_of
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.pushes.body import (
+    PushProfile,
+    dumped,
+    event_id,
+    inside,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+)
 from domain.rejection import Rejected
 
 NAME = "gat1400"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read the objects of one request."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
         return found
     for name in ("KeepaliveObject", "RegisterObject", "UnRegisterObject"):
         if isinstance(found.get(name), dict):
-            return [HeardAlive(native=text_of(found[name].get("DeviceID")) or "-")]
-    heard: list[Heard] = []
+            return [ReceivedHeartbeat(native=text_of(found[name].get("DeviceID")) or "-")]
+    heard: list[ReceivedMessage] = []
     known = False
     for outer, inner, make in (
-        ("FaceListObject", "FaceObject", _face), ("MotorVehicleListObject", "MotorVehicleObject", _vehicle),
-    ):  # fmt: skip
+        ("FaceListObject", "FaceObject", _face),
+        ("MotorVehicleListObject", "MotorVehicleObject", _vehicle),
+    ):
         rows = inside(found, outer, inner)
         if rows is None:
             rows = inside(found, inner)
         if rows is None:
             continue
         known = True
-        heard += [make(row, tokens) for row in (rows if isinstance(rows, list) else [rows]) if isinstance(row, dict)]
-    return heard if known else not_understood(NAME, "neither faces nor vehicles; other objects are not read")
+        heard += [
+            make(row, tokens)
+            for row in (rows if isinstance(rows, list) else [rows])
+            if isinstance(row, dict)
+        ]
+    return (
+        heard
+        if known
+        else not_understood(NAME, "neither faces nor vehicles; other objects are not read")
+    )
 
 
-def _face(row: dict[str, Any], tokens: Tokens) -> Heard:  # noqa: ARG001 (a face without a name has no token)
+def _face(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:  # noqa: ARG001
     data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
     at = instant(row.get("ShotTime")) or instant(row.get("FaceAppearTime"))
     number = event_id("f", text_of(row.get("FaceID")), text_of(row.get("ShotTime")))
-    return HeardEvent(native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data)
+    return ReceivedEvent(
+        native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data
+    )
 
 
-def _vehicle(row: dict[str, Any], tokens: Tokens) -> Heard:
+def _vehicle(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:
     data: dict[str, Any] = {"direction": "unknown"}
     plate = text_of(row.get("PlateNo"))
     if plate:
         data["plate"] = tokens("plate", plate)
     at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
     number = event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime")))
-    return HeardEvent(native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data)
+    return ReceivedEvent(
+        native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data
+    )
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write an object as a camera sends it.
 
     Raises: ValueError for what it cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return "application/viid+json", dumped({"KeepaliveObject": {"DeviceID": heard.native}})
-    if not isinstance(heard, HeardEvent):
+    if not isinstance(heard, ReceivedEvent):
         raise ValueError(f"{NAME}: a camera sends faces and vehicles only")
-    at = heard.at.strftime("%Y%m%d%H%M%S") if heard.at is not None and not isinstance(heard.at, int) else heard.at
+    at = (
+        heard.at.strftime("%Y%m%d%H%M%S")
+        if heard.at is not None and not isinstance(heard.at, int)
+        else heard.at
+    )
     number = heard.id.split("-")[1]
     if heard.kind == "passage":
         face: dict[str, Any] = {
@@ -80,10 +106,16 @@ def render(heard: Heard) -> tuple[str, bytes]:
         "PassTime": at,
         "PlateNo": heard.data.get("plate", ""),
     }
-    return "application/viid+json", dumped({"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}})
+    return "application/viid+json", dumped(
+        {"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}}
+    )
 
 
-PUSH = Push(
-    name=NAME, title="Video image library (GA/T 1400)", parse=parse, render=render, answer_type="application/viid+json",
+PUSH = PushProfile(
+    name=NAME,
+    title="Video image library (GA/T 1400)",
+    parse=parse,
+    render=render,
+    answer_type="application/viid+json",
     answer=b'{"ResponseStatusListObject":{"ResponseStatusObject":[{"StatusCode":"0","StatusString":"OK"}]}}',
-)  # fmt: skip
+)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
-from devices.pushes.body import Push, event_id, inside, instant, not_understood, read_body, text_of, whole
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.pushes.body import (
+    PushProfile,
+    event_id,
+    inside,
+    instant,
+    not_understood,
+    read_body,
+    text_of,
+    whole,
+)
 from domain.rejection import Rejected
 
 NAME = "gb28181"
@@ -12,7 +21,7 @@ NAME = "gb28181"
 _BY_TYPE = {1: "fault", 2: "tamper", 3: "fault", 4: "fault", 5: "fault"}
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:  # noqa: ARG001 (no person in it)
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
     """Read one notification."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -22,12 +31,14 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if not isinstance(notify, dict) or not native:
         return not_understood(NAME, "no Notify with a DeviceID")
     if kind == "Keepalive":
-        return [HeardAlive(native=native)]
+        return [ReceivedHeartbeat(native=native)]
     if kind != "Alarm":
         return not_understood(NAME, f"CmdType {kind!r} is not read")
     method = whole(notify.get("AlarmMethod")) or 0
     kind_of_it = whole(inside(notify, "Info", "AlarmType")) or whole(notify.get("AlarmType")) or 0
-    condition = "fault" if method == 6 else _BY_TYPE.get(kind_of_it, "other") if method == 2 else "other"
+    condition = (
+        "fault" if method == 6 else _BY_TYPE.get(kind_of_it, "other") if method == 2 else "other"
+    )
     data = {
         "condition": condition,
         "state": "on",
@@ -38,19 +49,23 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
         data["type"] = kind_of_it
     time = text_of(notify.get("AlarmTime"))
     number = event_id("n", whole(notify.get("SN")), time)
-    return [HeardEvent(native=native, at=instant(time), id=number, kind="device", data=data)]
+    return [ReceivedEvent(native=native, at=instant(time), id=number, kind="device", data=data)]
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a notification.
 
     Raises: ValueError for what it cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         body = f"<Notify><CmdType>Keepalive</CmdType><SN>1</SN><DeviceID>{heard.native}</DeviceID></Notify>"
-    elif isinstance(heard, HeardEvent) and heard.kind == "device":
+    elif isinstance(heard, ReceivedEvent) and heard.kind == "device":
         _, serial, time = heard.id.split("-", 2)
-        info = f"<Info><AlarmType>{heard.data['type']}</AlarmType></Info>" if "type" in heard.data else ""
+        info = (
+            f"<Info><AlarmType>{heard.data['type']}</AlarmType></Info>"
+            if "type" in heard.data
+            else ""
+        )
         body = (
             f"<Notify><CmdType>Alarm</CmdType><SN>{serial}</SN><DeviceID>{heard.native}</DeviceID>"
             f"<AlarmPriority>{heard.data['priority']}</AlarmPriority><AlarmMethod>{heard.data['method']}</AlarmMethod>"
@@ -61,4 +76,6 @@ def render(heard: Heard) -> tuple[str, bytes]:
     return "application/xml", f'<?xml version="1.0" encoding="GB2312"?>\n{body}'.encode("gb18030")
 
 
-PUSH = Push(name=NAME, title="GB/T 28181 alarm", parse=parse, render=render, answer_type="text/plain")
+PUSH = PushProfile(
+    name=NAME, title="GB/T 28181 alarm", parse=parse, render=render, answer_type="text/plain"
+)

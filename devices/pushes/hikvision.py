@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     inside,
@@ -28,24 +28,51 @@ NAME = "hikvision"
 
 #: Minor codes of major 5, the access events: (method, outcome). None takes the method from `currentVerifyMode`.
 _PASSAGES: dict[int, tuple[str | None, str]] = {
-    1: ("card", "granted"), 2: ("card", "granted"), 3: ("card", "denied"), 4: ("card", "denied"), 5: ("card", "denied"),
-    6: ("card", "denied"), 7: ("card", "denied"), 8: ("card", "denied"), 9: ("card", "denied"), 10: ("card", "denied"),
-    23: ("button", "granted"), 38: ("fingerprint", "granted"), 39: ("fingerprint", "denied"), 40: ("card", "granted"),
-    41: ("card", "denied"), 75: ("face", "granted"), 76: ("face", "denied"), 105: ("id_card", "granted"),
+    1: ("card", "granted"),
+    2: ("card", "granted"),
+    3: ("card", "denied"),
+    4: ("card", "denied"),
+    5: ("card", "denied"),
+    6: ("card", "denied"),
+    7: ("card", "denied"),
+    8: ("card", "denied"),
+    9: ("card", "denied"),
+    10: ("card", "denied"),
+    23: ("button", "granted"),
+    38: ("fingerprint", "granted"),
+    39: ("fingerprint", "denied"),
+    40: ("card", "granted"),
+    41: ("card", "denied"),
+    75: ("face", "granted"),
+    76: ("face", "denied"),
+    105: ("id_card", "granted"),
     106: ("id_card", "denied"),
-}  # fmt: skip
+}
 #: Codes that say something of the door or the device: (condition, state).
 _CONDITIONS: dict[tuple[int, int], tuple[str, str]] = {
-    (5, 27): ("forced", "on"), (5, 28): ("held_open", "on"), (5, 22): ("held_open", "off"),
-    (1, 1028): ("tamper", "on"), (1, 1029): ("tamper", "off"), (1, 1030): ("tamper", "on"), (1, 1031): ("tamper", "off"),
-}  # fmt: skip
+    (5, 27): ("forced", "on"),
+    (5, 28): ("held_open", "on"),
+    (5, 22): ("held_open", "off"),
+    (1, 1028): ("tamper", "on"),
+    (1, 1029): ("tamper", "off"),
+    (1, 1030): ("tamper", "on"),
+    (1, 1031): ("tamper", "off"),
+}
 #: Minor codes of major 5 that only say how the door's lock stands.
 _QUIET = frozenset({21, 24, 25, 26})
-_MODES = {"face": "face", "card": "card", "fp": "fingerprint", "fingerprint": "fingerprint", "pw": "code", "qrcode": "qr",
-          "qr": "qr", "idcard": "id_card"}  # fmt: skip
+_MODES = {
+    "face": "face",
+    "card": "card",
+    "fp": "fingerprint",
+    "fingerprint": "fingerprint",
+    "pw": "code",
+    "qrcode": "qr",
+    "qr": "qr",
+    "idcard": "id_card",
+}
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read a push or a page of the event store."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -54,19 +81,32 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if isinstance(listed, list | dict):
         native = text_of(inside(found, "AcsEvent", "macAddress")) or "-"
         entries = listed if isinstance(listed, list) else [listed]
-        outcomes = [_access(native, entry.get("time"), entry, tokens) for entry in entries if isinstance(entry, dict)]
+        outcomes = [
+            _access(native, entry.get("time"), entry, tokens)
+            for entry in entries
+            if isinstance(entry, dict)
+        ]
     else:
-        alert = found["EventNotificationAlert"] if isinstance(found.get("EventNotificationAlert"), dict) else found
-        native = text_of(alert.get("macAddress")) or text_of(alert.get("deviceID")) or text_of(alert.get("ipAddress"))
+        alert = (
+            found["EventNotificationAlert"]
+            if isinstance(found.get("EventNotificationAlert"), dict)
+            else found
+        )
+        native = (
+            text_of(alert.get("macAddress"))
+            or text_of(alert.get("deviceID"))
+            or text_of(alert.get("ipAddress"))
+        )
         native = native.lower() or "-"
         if text_of(alert.get("eventType")).lower() in ("heartbeat", "videoloss") and not alert.get(
             "AccessControllerEvent"
         ):
-            return [HeardAlive(native=native)]
+            return [ReceivedHeartbeat(native=native)]
         event = alert.get("AccessControllerEvent")
         if not isinstance(event, dict):
             return not_understood(
-                NAME, f"eventType {text_of(alert.get('eventType'))!r} carries no AccessControllerEvent"
+                NAME,
+                f"eventType {text_of(alert.get('eventType'))!r} carries no AccessControllerEvent",
             )
         outcomes = [_access(native, alert.get("dateTime"), event, tokens)]
     heard = [item for item in outcomes if not isinstance(item, Rejected)]
@@ -76,7 +116,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     return first if isinstance(first, Rejected) else []
 
 
-def _access(native: str, time: Any, event: dict[str, Any], tokens: Tokens) -> Heard | Rejected:
+def _access(
+    native: str, time: Any, event: dict[str, Any], tokens: Tokens
+) -> ReceivedMessage | Rejected:
     major = whole(event.get("majorEventType", event.get("major")))
     minor = whole(event.get("subEventType", event.get("minor")))
     if major is None or minor is None:
@@ -88,11 +130,11 @@ def _access(native: str, time: Any, event: dict[str, Any], tokens: Tokens) -> He
     if (major, minor) in _CONDITIONS:
         condition, state = _CONDITIONS[major, minor]
         data = {"condition": condition, "state": state, **place}
-        return HeardEvent(native=native, at=at, id=number_of_it, kind="device", data=data)
+        return ReceivedEvent(native=native, at=at, id=number_of_it, kind="device", data=data)
     if major != 5 or (minor not in _PASSAGES and minor not in _QUIET):
         return not_understood(NAME, f"event {major}/{minor} is not in the table of access events")
     if minor in _QUIET:
-        return HeardAlive(native=native)
+        return ReceivedHeartbeat(native=native)
     method, outcome = _PASSAGES[minor]
     data = {"method": method or _method(event), "outcome": outcome, "direction": "unknown", **place}
     person, card = (
@@ -104,10 +146,12 @@ def _access(native: str, time: Any, event: dict[str, Any], tokens: Tokens) -> He
     if card:
         data["credential"] = tokens("card", card)
     for ours, theirs in (("similarity", "similarity"), ("mask", "mask")):
-        value: Any = number(event.get(theirs)) if ours == "similarity" else text_of(event.get(theirs))
+        value: Any = (
+            number(event.get(theirs)) if ours == "similarity" else text_of(event.get(theirs))
+        )
         if value not in (None, "", "unknown"):
             data[ours] = value
-    return HeardEvent(native=native, at=at, id=number_of_it, kind="passage", data=data)
+    return ReceivedEvent(native=native, at=at, id=number_of_it, kind="passage", data=data)
 
 
 def _method(event: dict[str, Any]) -> str:
@@ -115,32 +159,44 @@ def _method(event: dict[str, Any]) -> str:
     return next((ours for theirs, ours in _MODES.items() if mode.startswith(theirs)), "card")
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write an event as a terminal pushes it."""
     return "application/json", dumped(envelope(heard))
 
 
-def envelope(heard: Heard) -> dict[str, Any]:
+def envelope(heard: ReceivedMessage) -> dict[str, Any]:
     """Write an event in the envelope that stands at the top.
 
     Raises: ValueError for what a terminal cannot say.
     """
-    if isinstance(heard, HeardAlive):
+    if isinstance(heard, ReceivedHeartbeat):
         return {"macAddress": heard.native, "eventType": "heartBeat", "eventState": "active"}
-    if not isinstance(heard, HeardEvent):
+    if not isinstance(heard, ReceivedEvent):
         raise ValueError(f"{NAME}: a terminal sends events only")
     _, serial, major, minor, time = heard.id.split("-", 4)
-    event: dict[str, Any] = {"majorEventType": int(major), "subEventType": int(minor), "serialNo": int(serial)}
+    event: dict[str, Any] = {
+        "majorEventType": int(major),
+        "subEventType": int(minor),
+        "serialNo": int(serial),
+    }
     for ours, theirs in (("door", "doorNo"), ("reader", "cardReaderNo")):
         if ours in heard.data:
             event[theirs] = int(heard.data[ours])
-    for ours, theirs in (("person", "employeeNoString"), ("credential", "cardNo"), ("similarity", "similarity")):
+    for ours, theirs in (
+        ("person", "employeeNoString"),
+        ("credential", "cardNo"),
+        ("similarity", "similarity"),
+    ):
         if ours in heard.data:
             event[theirs] = heard.data[ours]
     return {
-        "ipAddress": "192.0.2.1", "macAddress": heard.native, "dateTime": time, "eventType": "AccessControllerEvent",
-        "eventState": "active", "AccessControllerEvent": event,
-    }  # fmt: skip
+        "ipAddress": "192.0.2.1",
+        "macAddress": heard.native,
+        "dateTime": time,
+        "eventType": "AccessControllerEvent",
+        "eventState": "active",
+        "AccessControllerEvent": event,
+    }
 
 
 def code_of(data: dict[str, Any]) -> tuple[int, int]:
@@ -158,4 +214,4 @@ def code_of(data: dict[str, Any]) -> tuple[int, int]:
     raise ValueError(f"{NAME}: no code for {data}")
 
 
-PUSH = Push(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)
+PUSH = PushProfile(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)

@@ -10,9 +10,9 @@ import binascii
 import re
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, Tokens
+from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
 from devices.pushes.body import (
-    Push,
+    PushProfile,
     dumped,
     event_id,
     inside,
@@ -31,7 +31,7 @@ NAME = "plates"
 _PLATE = re.compile(r"[\u4e00-\u9fff][A-Z][A-Z0-9]{4,5}[A-Z0-9\u4e00-\u9fff]")
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
     """Read one recognition."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -39,7 +39,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     alarm = found.get("AlarmInfoPlate")
     if not isinstance(alarm, dict):
         if any(name in found for name in ("heartbeat", "keep_alive", "SerialData")):
-            return [HeardAlive(native=text_of(found.get("serialno")).lower() or "-")]
+            return [ReceivedHeartbeat(native=text_of(found.get("serialno")).lower() or "-")]
         return not_understood(NAME, "no AlarmInfoPlate")
     native = text_of(alarm.get("serialno")).lower() or "-"
     result = inside(alarm, "result", "PlateResult")
@@ -54,7 +54,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[Heard] | Rejec
     if confidence is not None:
         data["confidence"] = confidence
     unique = text_of(result.get("unique_id")) or text_of(result.get("plateid"))
-    return [HeardEvent(native=native, at=at, id=event_id("p", unique, at), kind="plate", data=data)]
+    return [
+        ReceivedEvent(native=native, at=at, id=event_id("p", unique, at), kind="plate", data=data)
+    ]
 
 
 def _plate(text: str) -> str:
@@ -71,25 +73,39 @@ def _plate(text: str) -> str:
     return text
 
 
-def render(heard: Heard) -> tuple[str, bytes]:
+def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write a recognition as a camera pushes it.
 
     Raises: ValueError for what a camera cannot say.
     """
-    if not isinstance(heard, HeardEvent) or heard.kind != "plate" or not isinstance(heard.at, int):
+    if (
+        not isinstance(heard, ReceivedEvent)
+        or heard.kind != "plate"
+        or not isinstance(heard.at, int)
+    ):
         raise ValueError(f"{NAME}: a camera sends plates only")
     whole_number = whole(heard.id.split("-")[1])
     result = {
-        "license": heard.data.get("plate", "_无_"), "plateid": whole_number,
+        "license": heard.data.get("plate", "_无_"),
+        "plateid": whole_number,
         "timeStamp": {"Timeval": {"sec": heard.at // 1000, "usec": 0}},
-    }  # fmt: skip
+    }
     if "confidence" in heard.data:
         result["confidence"] = heard.data["confidence"]
-    body = {"AlarmInfoPlate": {"serialno": heard.native, "channel": 0, "result": {"PlateResult": result}}}
+    body = {
+        "AlarmInfoPlate": {
+            "serialno": heard.native,
+            "channel": 0,
+            "result": {"PlateResult": result},
+        }
+    }
     return "application/json", dumped(body)
 
 
-PUSH = Push(
-    name=NAME, title="Number-plate camera", parse=parse, render=render,
+PUSH = PushProfile(
+    name=NAME,
+    title="Number-plate camera",
+    parse=parse,
+    render=render,
     answer=b'{"Response_AlarmInfoPlate":{"info":"","channelNum":0}}',
-)  # fmt: skip
+)

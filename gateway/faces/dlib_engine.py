@@ -41,7 +41,12 @@ class DlibEngine:
         found_at, _, _ = self._detector.run(picture, 0, LEAST_SCORE)
         rows, columns = picture.shape[:2]
         boxes = [
-            (max(one.top(), 0), min(one.right(), columns), min(one.bottom(), rows), max(one.left(), 0))
+            (
+                max(one.top(), 0),
+                min(one.right(), columns),
+                min(one.bottom(), rows),
+                max(one.left(), 0),
+            )
             for one in found_at
         ]
         if not boxes:
@@ -55,9 +60,16 @@ class DlibEngine:
             eyes = [tuple(np.mean(mark[name], axis=0)) for name in ("right_eye", "left_eye")]
             eyes.sort()
             measured = measure(
-                cut, (eyes[0][0], eyes[0][1]), (eyes[1][0], eyes[1][1]), tuple(np.mean(mark["nose_tip"], axis=0))
+                cut,
+                (eyes[0][0], eyes[0][1]),
+                (eyes[1][0], eyes[1][1]),
+                tuple(np.mean(mark["nose_tip"], axis=0)),
             )
             found.append(
-                Face(box=(top, right, bottom, left), encoding=np.asarray(encoding, np.float32), measured=measured)
+                Face(
+                    box=(top, right, bottom, left),
+                    encoding=np.asarray(encoding, np.float32),
+                    measured=measured,
+                )
             )
         return sorted(found, key=lambda face: -(face.box[2] - face.box[0]))

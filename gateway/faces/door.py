@@ -27,15 +27,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from domain.wire import Direction, EventItem, EventKind, Method, Outcome
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config
-from gateway.desk import Desk, Refused
-from gateway.faces.matching import Encodings, Thresholds, Verdict, decide
-from gateway.faces.strangers import Regulars
+from gateway.faces.matching import Encodings, MatchVerdict, Thresholds, decide
+from gateway.faces.pseudonyms import Regulars
 from gateway.faces.tables import FaceDoorTable, FacesTable
-from gateway.faces.vault import Vault
+from gateway.faces.template_store import Vault
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import local_time
-from gateway.outbox import Entry, Heard
+from gateway.outbox import Entry, ReceivedItem
 from gateway.pushes import QuietServer, body_of
 
 log = structlog.get_logger()
@@ -70,9 +70,14 @@ class Encoder:
         Raises: PictureRefused, where its engine cannot be used.
         """
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.faces.worker", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL, limit=4 * 1024 * 1024,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "gateway.faces.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=4 * 1024 * 1024,
+        )
         told = await self._ask(self._orders, 60.0)
         if "engine" not in told:
             raise PictureRefused(str(told.get("fault", "the engine does not start")))
@@ -93,7 +98,11 @@ class Encoder:
         return faces
 
     async def _ask(self, line: dict[str, Any], patience: float) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        assert (
+            self._process is not None
+            and self._process.stdin is not None
+            and self._process.stdout is not None
+        )
         try:
             self._process.stdin.write(json.dumps(line).encode() + b"\n")
             await self._process.stdin.drain()
@@ -127,12 +136,16 @@ class _Passage:
 class FaceServer:
     """Every door of a gateway. `run` serves until cancelled."""
 
-    def __init__(self, config: Config, desk: Desk, clock: Clock, vault: Vault) -> None:
+    def __init__(
+        self, config: Config, desk: GroupCommitWriter, clock: GatewayClock, vault: Vault
+    ) -> None:
         assert config.table.faces is not None
         self._config, self._desk, self._clock, self._vault = config, desk, clock, vault
         self._table: FacesTable = config.table.faces
         self._doors = {door.device: door for door in self._table.doors}
-        self._tokens = {door.device: config.secret(door.token_file) or "" for door in self._table.doors}
+        self._tokens = {
+            door.device: config.secret(door.token_file) or "" for door in self._table.doors
+        }
         self._open: dict[tuple[str, str], _Passage] = {}
         self.encoder = Encoder(self._table.orders(config.folder))
         self._regulars = {
@@ -141,7 +154,9 @@ class FaceServer:
             if self._table.strangers_days > 0
         }
         self.fault: str | None = None
-        self._app = Starlette(routes=[Route("/face/{door}/{token}", self._picture, methods=["POST"])])
+        self._app = Starlette(
+            routes=[Route("/face/{door}/{token}", self._picture, methods=["POST"])]
+        )
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -154,9 +169,17 @@ class FaceServer:
             await asyncio.sleep(60)
             return
         server = QuietServer(
-            uvicorn.Config(self._app, host=self._table.host, port=self._table.port, log_level="error", access_log=False, limit_concurrency=64,
-                           timeout_graceful_shutdown=2, lifespan="off")
-        )  # fmt: skip
+            uvicorn.Config(
+                self._app,
+                host=self._table.host,
+                port=self._table.port,
+                log_level="error",
+                access_log=False,
+                limit_concurrency=64,
+                timeout_graceful_shutdown=2,
+                lifespan="off",
+            )
+        )
         ticking = asyncio.ensure_future(self._tick())
         try:
             await server.serve()
@@ -219,33 +242,51 @@ class FaceServer:
         entry = self.judge(passage.door, passage.id, passage.at, passage.frames, now)
         await self._put(entry)
 
-    def judge(self, door: FaceDoorTable, passage_id: str, at: int, frames: Sequence[Encodings], now: int) -> Entry:
+    def judge(
+        self, door: FaceDoorTable, passage_id: str, at: int, frames: Sequence[Encodings], now: int
+    ) -> Entry:
         """Say what a passage's encodings mean, as what is put into the outbox."""
         today = local_time(now, self._config.zone).date().isoformat()
         consents = self._vault.consents(door.device, now, today)
         engine, thresholds = self.encoder.engine, door.thresholds(self.encoder.thresholds)
-        gallery = {one: held for one in consents if (held := self._vault.templates(one, engine)) is not None}
+        gallery = {
+            one: held
+            for one in consents
+            if (held := self._vault.templates(one, engine)) is not None
+        }
         answer = decide(frames, gallery, thresholds)
         data: dict[str, Any] = {
-            "method": str(Method.FACE), "outcome": str(Outcome.UNKNOWN), "direction": str(Direction(door.direction)), "verdict": str(answer.verdict),
-            "purpose": "entrance", "compared": len(gallery), "frames": len(frames), "engine": engine,
-        }  # fmt: skip
+            "method": str(Method.FACE),
+            "outcome": str(Outcome.UNKNOWN),
+            "direction": str(Direction(door.direction)),
+            "verdict": str(answer.verdict),
+            "purpose": "entrance",
+            "compared": len(gallery),
+            "frames": len(frames),
+            "engine": engine,
+        }
         memory: dict[str, str] = {}
         if answer.distance is not None:
             data["distance"] = answer.distance
-        if answer.verdict is Verdict.MATCH and answer.subject is not None:
+        if answer.verdict is MatchVerdict.MATCH and answer.subject is not None:
             data["person"] = consents[answer.subject]
             memory |= self._fading(answer.subject, answer.distance or 0.0)
-        elif answer.verdict is Verdict.UNKNOWN and door.device in self._regulars:
+        elif answer.verdict is MatchVerdict.UNKNOWN and door.device in self._regulars:
             token, more = self._regulars[door.device].name(frames, thresholds, engine, now)
             memory |= more.memory
             if token is not None:
                 data["person"] = token
         item = EventItem(
-            device=door.device, at=at, id=f"face-{at}-{passage_id}"[:80], kind=EventKind.PASSAGE, data=data
+            device=door.device,
+            at=at,
+            id=f"face-{at}-{passage_id}"[:80],
+            kind=EventKind.PASSAGE,
+            data=data,
         )
         return Entry(
-            items=[item], memory=memory, heard=[Heard(device=door.device, at=now, said=f"face {answer.verdict}")]
+            items=[item],
+            memory=memory,
+            heard=[ReceivedItem(device=door.device, at=now, said=f"face {answer.verdict}")],
         )
 
     def _fading(self, subject: str, distance: float) -> dict[str, str]:
@@ -256,7 +297,7 @@ class FaceServer:
     async def _put(self, entry: Entry) -> None:
         try:
             await self._desk.put(entry)
-        except Refused:
+        except WriteRefused:
             log.error("passage_not_kept", hint="free the disk under the outbox")
 
 

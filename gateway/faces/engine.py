@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.faces.matching import Thresholds
-from gateway.faces.quality import Measured
+from gateway.faces.quality import FaceQuality
 
 Picture = NDArray[np.uint8]
 #: The distances each kind begins with, before a site has measured its own. face-recognition's own tolerance is 0.6, and its documentation
@@ -36,10 +36,10 @@ class Face:
 
     box: tuple[int, int, int, int]
     encoding: NDArray[np.float32]
-    measured: Measured
+    measured: FaceQuality
 
 
-class Engine(Protocol):
+class FaceEngine(Protocol):
     """Finds and encodes faces. Encodings of one engine can be compared with each other only."""
 
     @property
@@ -55,8 +55,11 @@ class Engine(Protocol):
 
 
 def make(
-    kind: str, detector: Path | None = None, recogniser: Path | None = None, sums: tuple[str, str] = ("", "")
-) -> Engine:
+    kind: str,
+    detector: Path | None = None,
+    recogniser: Path | None = None,
+    sums: tuple[str, str] = ("", ""),
+) -> FaceEngine:
     """Make an engine: `dlib`, or `onnx` with a site's files and their SHA-256.
 
     Raises: EngineMissing.

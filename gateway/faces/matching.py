@@ -14,14 +14,14 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.shares import Rate, rate
+from domain.proportions import Proportion, rate
 
 Encodings = NDArray[np.float32]
 #: Residents of one entrance against whom one face is compared: "few" has an end.
 MOST_SUBJECTS = 500
 
 
-class Verdict(StrEnum):
+class MatchVerdict(StrEnum):
     """What a passage's face says."""
 
     MATCH = "match"
@@ -43,36 +43,43 @@ class Thresholds:
 class Answer:
     """A verdict with the consent it fell on (None unless a match) and the best distance (None without anybody to compare)."""
 
-    verdict: Verdict
+    verdict: MatchVerdict
     subject: str | None = None
     distance: float | None = None
     frames: int = 0
 
 
-def decide(frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds) -> Answer:
+def decide(
+    frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds
+) -> Answer:
     """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per subject.
 
     Raises: ValueError for a gallery that is not few.
     """
     if len(gallery) > MOST_SUBJECTS:
-        raise ValueError(f"{len(gallery)} subjects at one entrance; one against few ends at {MOST_SUBJECTS}")
+        raise ValueError(
+            f"{len(gallery)} subjects at one entrance; one against few ends at {MOST_SUBJECTS}"
+        )
     if not frames:
-        return Answer(verdict=Verdict.UNDECIDED)
+        return Answer(verdict=MatchVerdict.UNDECIDED)
     if not gallery:
         return Answer(
-            verdict=Verdict.UNKNOWN if len(frames) >= thresholds.frames else Verdict.UNDECIDED, frames=len(frames)
+            verdict=MatchVerdict.UNKNOWN
+            if len(frames) >= thresholds.frames
+            else MatchVerdict.UNDECIDED,
+            frames=len(frames),
         )
     probe = np.stack(frames)
     fused = {subject: _fused(probe, known) for subject, known in gallery.items()}
     best, *others = sorted(fused, key=lambda subject: fused[subject])
     distance = fused[best]
-    verdict, subject = Verdict.UNDECIDED, None
+    verdict, subject = MatchVerdict.UNDECIDED, None
     if len(frames) >= thresholds.frames:
         clear = not others or fused[others[0]] - distance >= thresholds.margin
         if distance <= thresholds.match and clear:
-            verdict, subject = Verdict.MATCH, best
+            verdict, subject = MatchVerdict.MATCH, best
         elif distance >= thresholds.unknown:
-            verdict = Verdict.UNKNOWN
+            verdict = MatchVerdict.UNKNOWN
     return Answer(verdict=verdict, subject=subject, distance=round(distance, 4), frames=len(frames))
 
 
@@ -90,8 +97,8 @@ class Point:
     """One threshold of a ROC: false matches among pairs of different people, false non-matches among pairs of the same one."""
 
     threshold: float
-    false_match: Rate
-    false_non_match: Rate
+    false_match: Proportion
+    false_non_match: Proportion
 
 
 def roc(people: Mapping[str, Encodings], thresholds: Sequence[float]) -> list[Point]:

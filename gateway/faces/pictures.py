@@ -32,7 +32,9 @@ def decode(body: bytes) -> Picture:
         with Image.open(io.BytesIO(body), formats=KINDS) as image:
             width, height = image.size
             if width * height > MOST_PIXELS or getattr(image, "n_frames", 1) > 1:
-                raise BadPicture(f"{width} x {height} pixels; a picture has at most {MOST_PIXELS}, and is one picture")
+                raise BadPicture(
+                    f"{width} x {height} pixels; a picture has at most {MOST_PIXELS}, and is one picture"
+                )
             if min(width, height) < 32:
                 raise BadPicture(f"{width} x {height} pixels; at least 32 each way are needed")
             image.draft("RGB", (SIDE, SIDE))

@@ -18,7 +18,7 @@ MOST_TURN, MOST_LEAN = 0.25, 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class FaceQuality:
     """What was measured of a face: the eyes' distance (pixels), sharpness, contrast, light, turn (share), lean (degrees)."""
 
     eyes_px: float
@@ -30,8 +30,11 @@ class Measured:
 
 
 def measure(
-    face: Grey, left_eye: tuple[float, float], right_eye: tuple[float, float], nose: tuple[float, float]
-) -> Measured:
+    face: Grey,
+    left_eye: tuple[float, float],
+    right_eye: tuple[float, float],
+    nose: tuple[float, float],
+) -> FaceQuality:
     """Measure a face. `face` is cut out and grey; eyes (outer corners or centres) and nose are pixels of the picture."""
     between = np.array(right_eye) - np.array(left_eye)
     distance = float(np.hypot(*between))
@@ -39,17 +42,29 @@ def measure(
     along = float(np.dot(np.array(nose) - middle, between) / max(distance, 1e-6) ** 2)
     step = max(face.shape[0] // 128, 1)
     small = face[::step, ::step].astype(np.float32)
-    bend = 4 * small[1:-1, 1:-1] - small[:-2, 1:-1] - small[2:, 1:-1] - small[1:-1, :-2] - small[1:-1, 2:]
-    return Measured(
-        eyes_px=distance, sharp=float(bend.var()), contrast=float(small.std()), light=float(small.mean()), turn=abs(along),
+    bend = (
+        4 * small[1:-1, 1:-1]
+        - small[:-2, 1:-1]
+        - small[2:, 1:-1]
+        - small[1:-1, :-2]
+        - small[1:-1, 2:]
+    )
+    return FaceQuality(
+        eyes_px=distance,
+        sharp=float(bend.var()),
+        contrast=float(small.std()),
+        light=float(small.mean()),
+        turn=abs(along),
         lean=abs(float(np.degrees(np.arctan2(between[1], between[0])))),
-    )  # fmt: skip
+    )
 
 
-def advice(faces: Sequence[Measured]) -> list[str]:
+def advice(faces: Sequence[FaceQuality]) -> list[str]:
     """Return what to do better, in the words for whoever takes the picture; empty where the picture is good."""
     if not faces:
-        return ["no face is found: take the picture from the front, in good light, without mask or sunglasses"]
+        return [
+            "no face is found: take the picture from the front, in good light, without mask or sunglasses"
+        ]
     if len(faces) > 1:
         return [f"{len(faces)} faces are in the picture: only the person may be in it"]
     face = faces[0]
@@ -58,7 +73,10 @@ def advice(faces: Sequence[Measured]) -> list[str]:
             face.eyes_px < LEAST_EYES_PX,
             f"the face is small ({face.eyes_px:.0f} pixels between the eyes, {LEAST_EYES_PX:.0f} are needed): come nearer",
         ),
-        (face.sharp < LEAST_SHARP, "the picture is blurred: hold still, clean the lens, give more light"),
+        (
+            face.sharp < LEAST_SHARP,
+            "the picture is blurred: hold still, clean the lens, give more light",
+        ),
         (face.light < DARK, "the face is dark: more light from the front"),
         (face.light > BRIGHT, "the face is burnt out: less light, no flash"),
         (

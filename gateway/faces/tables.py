@@ -40,7 +40,9 @@ class FacesTable(Table):
     #: Number of the impact assessment on file (人脸识别技术应用安全管理办法 第九条; PIPL art. 55).
     assessment: str
     #: The other ways in at every one of these doors (办法 第十条).
-    other_ways: list[Literal["card", "code", "qr", "id_card", "phone", "fingerprint", "remote", "button"]]
+    other_ways: list[
+        Literal["card", "code", "qr", "id_card", "phone", "fingerprint", "remote", "button"]
+    ]
     doors: list[FaceDoorTable]
     port: int = 8910
     host: str = "127.0.0.1"
@@ -62,14 +64,22 @@ class FacesTable(Table):
             for name, path in (("detector", self.detector), ("recogniser", self.recogniser))
             if path
         }
-        sums = {"detector_sha256": self.detector_sha256, "recogniser_sha256": self.recogniser_sha256}
+        sums = {
+            "detector_sha256": self.detector_sha256,
+            "recogniser_sha256": self.recogniser_sha256,
+        }
         return {"engine": self.engine, "memory_mb": self.memory_mb, **files, **sums}
 
     def files(self) -> list[str]:
         """Files that must lie beside the configuration."""
         return [
             name
-            for name in (self.key_file, self.detector, self.recogniser, *(door.token_file for door in self.doors))
+            for name in (
+                self.key_file,
+                self.detector,
+                self.recogniser,
+                *(door.token_file for door in self.doors),
+            )
             if name
         ]
 
@@ -82,11 +92,17 @@ class FacesTable(Table):
         key = (folder / self.key_file).read_text("utf-8").strip()
         if len(key) not in (32, 64) or any(c not in "0123456789abcdef" for c in key):
             return "faces: key_file: 64 hex digits (AES-256-GCM) or 32 (SM4-GCM); make one with `anju faces key`"
-        if not 0.1 <= self.list_days <= 30 or not 0 <= self.strangers_days <= 30 or not 512 <= self.memory_mb <= 16_384:
+        if (
+            not 0.1 <= self.list_days <= 30
+            or not 0 <= self.strangers_days <= 30
+            or not 512 <= self.memory_mb <= 16_384
+        ):
             return "faces: list_days 0.1 to 30, strangers_days 0 to 30, memory_mb 512 to 16384"
         for door in self.doors:
             if len((folder / door.token_file).read_text("utf-8").strip()) < 16:
                 return f"faces: door {door.device!r}: the token has at least 16 characters; make one with `anju gateway token-key`"
-            if (door.match is None) != (door.unknown is None) or (door.match or 0) > (door.unknown or 0):
+            if (door.match is None) != (door.unknown is None) or (door.match or 0) > (
+                door.unknown or 0
+            ):
                 return f"faces: door {door.device!r}: match and unknown go together, and match is the smaller"
         return None

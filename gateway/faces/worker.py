@@ -24,7 +24,9 @@ def main() -> None:
     from gateway.faces.engine import EngineMissing, make
 
     try:
-        files = [Path(orders[name]) if orders.get(name) else None for name in ("detector", "recogniser")]
+        files = [
+            Path(orders[name]) if orders.get(name) else None for name in ("detector", "recogniser")
+        ]
         engine = make(
             orders["engine"],
             files[0],

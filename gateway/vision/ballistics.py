@@ -47,7 +47,9 @@ class Scale:
         slope = np.abs((self.p - self.q * self.r) / (self.r * y + 1) ** 2)
         return 1 / np.maximum(slope, 1e-6)
 
-    def across(self, x: NDArray[np.float64], y: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
+    def across(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], rows: int, columns: int
+    ) -> NDArray[np.float64]:
         """Metres along the wall from the middle column. A metre along takes fewer pixels the higher it is, as 1 / depth; a metre of height
         as 1 / depth². Where the camera's axis meets the wall they differ by the cosine of its tilt, taken as 0.75.
         """
@@ -97,7 +99,9 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
             left -= left.mean()
             if step < 6:
                 # First the moment alone: far from it both at once may run away.
-                t0 = float(np.clip(t0 + design[0] @ left / max(design[0] @ design[0], 1e-9), *MOMENT))
+                t0 = float(
+                    np.clip(t0 + design[0] @ left / max(design[0] @ design[0], 1e-9), *MOMENT)
+                )
                 continue
             normal = design @ design.T
             normal[[0, 1], [0, 1]] *= 1 + 1e-6
@@ -112,17 +116,26 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
         rms = rms_of(apex - _fallen(t - t0, drag) - h)
         if apex <= highest + 0.01 and (best is None or rms < best.rms_m):
             best = Fall(
-                terminal=drag**-0.5, apex_m=apex, drop_m=float(h[0] - h[-1]), seconds=float(t[-1] - t[0]), begun_s=-t0, rms_m=rms
-            )  # fmt: skip
+                terminal=drag**-0.5,
+                apex_m=apex,
+                drop_m=float(h[0] - h[-1]),
+                seconds=float(t[-1] - t[0]),
+                begun_s=-t0,
+                rms_m=rms,
+            )
     return best
 
 
-def _begun_below(highest: float, t: NDArray[np.float64], h: NDArray[np.float64], early: float, drag: float) -> float:
+def _begun_below(
+    highest: float, t: NDArray[np.float64], h: NDArray[np.float64], early: float, drag: float
+) -> float:
     """Return the earliest moment, after one that is too early, at which an apex at `highest` can have been left."""
     late = MOMENT[1]
     for _ in range(24):
         middle = (early + late) / 2
-        early, late = (early, middle) if np.mean(h + _fallen(t - middle, drag)) <= highest else (middle, late)
+        early, late = (
+            (early, middle) if np.mean(h + _fallen(t - middle, drag)) <= highest else (middle, late)
+        )
     return late
 
 

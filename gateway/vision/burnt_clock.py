@@ -76,7 +76,10 @@ class BurntClock:
         if (x1 - x0) / count < 4 or y1 - y0 < 6:
             return None
         strip = grey[int(y0) : max(int(np.ceil(y1)), int(y0) + 1), int(x0) : int(np.ceil(x1))]
-        wide = np.asarray(cv2.resize(strip, (SHAPE[1] * count, SHAPE[0]), interpolation=cv2.INTER_AREA), np.float32)
+        wide = np.asarray(
+            cv2.resize(strip, (SHAPE[1] * count, SHAPE[0]), interpolation=cv2.INTER_AREA),
+            np.float32,
+        )
         return [wide[:, i * SHAPE[1] : (i + 1) * SHAPE[1]] for i in range(count)]
 
     def _learn(self) -> None:
@@ -110,7 +113,13 @@ class BurntClock:
             self.wrong = self._off[0]
             state = "on" if self.wrong else "off"
             return [
-                Sighting(condition="clock", state=state, at_s=t, detail="burnt_in_clock", data={"off_s": round(off)})
+                Sighting(
+                    condition="clock",
+                    state=state,
+                    at_s=t,
+                    detail="burnt_in_clock",
+                    data={"off_s": round(off)},
+                )
             ]
         return []
 
@@ -128,9 +137,14 @@ class BurntClock:
         year = fields.get("Y", str(now.year))
         try:
             read = now.replace(
-                year=int(year) + (2000 if len(year) == 2 else 0), month=int(fields.get("M", now.month)), day=int(fields.get("D", now.day)),
-                hour=int(fields["h"]), minute=int(fields["m"]), second=int(fields["s"]), microsecond=0,
-            )  # fmt: skip
+                year=int(year) + (2000 if len(year) == 2 else 0),
+                month=int(fields.get("M", now.month)),
+                day=int(fields.get("D", now.day)),
+                hour=int(fields["h"]),
+                minute=int(fields["m"]),
+                second=int(fields["s"]),
+                microsecond=0,
+            )
         except ValueError:
             return None
         if "D" not in fields and abs(read - now) > timedelta(hours=12):

@@ -19,11 +19,11 @@ import msgspec
 import structlog
 
 from domain.wire import EventItem
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config
-from gateway.desk import Desk, Refused
+from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import alarm_id
-from gateway.outbox import Entry, Heard
+from gateway.outbox import Entry, ReceivedItem
 from gateway.vision.tables import CameraTable
 
 log = structlog.get_logger()
@@ -47,8 +47,8 @@ class Camera:
 
     table: CameraTable
     config: Config
-    desk: Desk
-    clock: Clock
+    desk: GroupCommitWriter
+    clock: GatewayClock
     fault: str | None = "not connected yet"
     _lost_since: float | None = None
     _pause: float = PAUSE_S
@@ -77,9 +77,14 @@ class Camera:
         """What the worker is told."""
         vision = self.config.table.vision
         return {
-            "url": self.url(), "rules": msgspec.to_builtins(self.config.rules[self.table.device]), "folder": str(self.folder),
-            "zone": self.config.table.timezone, "memory_mb": vision.memory_mb, "max_mb": vision.max_mb, "keep_days": vision.keep_days,
-        }  # fmt: skip
+            "url": self.url(),
+            "rules": msgspec.to_builtins(self.config.rules[self.table.device]),
+            "folder": str(self.folder),
+            "zone": self.config.table.timezone,
+            "memory_mb": vision.memory_mb,
+            "max_mb": vision.max_mb,
+            "keep_days": vision.keep_days,
+        }
 
     def url(self) -> str:
         """The camera's address, with the password of its file put in."""
@@ -95,9 +100,14 @@ class Camera:
         """Run one worker to its end; returns why it ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.vision.worker", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL, limit=MOST_LINE,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "gateway.vision.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=MOST_LINE,
+        )
         try:
             assert worker.stdin is not None and worker.stdout is not None
             worker.stdin.write(json.dumps(self.orders()).encode() + b"\n")
@@ -110,7 +120,10 @@ class Camera:
             await worker.wait()
 
     async def _listen(self, lines: asyncio.StreamReader) -> str:
-        why, patience = "its worker ended; see the limits under [vision] if that comes again", FIRST_S
+        why, patience = (
+            "its worker ended; see the limits under [vision] if that comes again",
+            FIRST_S,
+        )
         while True:
             try:
                 async with asyncio.timeout(patience):
@@ -135,18 +148,27 @@ class Camera:
         self._lost_since = None
         now = self.clock.now_ms()
         width, height = line["size"]
-        heard = [Heard(device=self.table.device, at=now, said=f"pictures of {width} x {height}")]
-        await self._put(self._turn("offline", {"condition": "offline"}, "device", "off", now), heard)
+        heard = [
+            ReceivedItem(device=self.table.device, at=now, said=f"pictures of {width} x {height}")
+        ]
+        await self._put(
+            self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
+        )
 
     async def _offline(self, why: str) -> None:
         now = self.clock.now_ms()
-        heard = [Heard(device=self.table.device, at=now, fault=why)]
-        await self._put(self._turn("offline", {"condition": "offline", "detail": why}, "device", "on", now), heard)
+        heard = [ReceivedItem(device=self.table.device, at=now, fault=why)]
+        await self._put(
+            self._turn("offline", {"condition": "offline", "detail": why}, "device", "on", now),
+            heard,
+        )
 
     async def _take(self, seen: dict[str, Any]) -> None:
         """Turn what a worker saw into an event; the instant is that of the thing, which may have stood for its dwell time."""
         at = self.clock.now_ms() - max(0, round(float(seen["ago_s"]) * 1000))
-        what = {name: seen[name] for name in ("hazard", "condition", "detail", "clip") if seen.get(name)}
+        what = {
+            name: seen[name] for name in ("hazard", "condition", "detail", "clip") if seen.get(name)
+        }
         kind, key = (
             ("hazard", str(seen["hazard"]))
             if seen.get("hazard")
@@ -154,11 +176,21 @@ class Camera:
         )
         entry = self._turn(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
         if key in _MOMENTS:
-            entry = Entry(items=[
-                self._event(key, {**what, **seen["data"]}, kind, "on", at), self._event(key, {"hazard": key}, kind, "off", at + MOMENT_MS),
-            ])  # fmt: skip
+            entry = Entry(
+                items=[
+                    self._event(key, {**what, **seen["data"]}, kind, "on", at),
+                    self._event(key, {"hazard": key}, kind, "off", at + MOMENT_MS),
+                ]
+            )
         log.info("camera_saw", device=self.table.device, what=key, state=seen["state"])
-        await self._put(entry, [Heard(device=self.table.device, at=self.clock.now_ms(), said=f"{key} {seen['state']}")])
+        await self._put(
+            entry,
+            [
+                ReceivedItem(
+                    device=self.table.device, at=self.clock.now_ms(), said=f"{key} {seen['state']}"
+                )
+            ],
+        )
 
     def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> Entry:
         """An event where a state changes, and nothing where it is told again; what held before a restart is known."""
@@ -176,11 +208,11 @@ class Camera:
             data={**data, "state": state},
         )
 
-    async def _put(self, entry: Entry, heard: list[Heard]) -> None:
+    async def _put(self, entry: Entry, heard: list[ReceivedItem]) -> None:
         while True:
             try:
                 await self.desk.put(Entry(items=entry.items, memory=entry.memory, heard=heard))
                 return
-            except Refused:
+            except WriteRefused:
                 # The disk does not take it; the worker waits meanwhile, and its ring is bounded.
                 await asyncio.sleep(1.0)

@@ -31,7 +31,8 @@ def small(picture: Picture) -> Picture:
     if columns <= WIDTH:
         return picture
     return np.asarray(
-        cv2.resize(picture, (WIDTH, round(rows * WIDTH / columns)), interpolation=cv2.INTER_AREA), np.uint8
+        cv2.resize(picture, (WIDTH, round(rows * WIDTH / columns)), interpolation=cv2.INTER_AREA),
+        np.uint8,
     )
 
 
@@ -52,7 +53,9 @@ class Ring:
             return
         self._held.append((t, jpeg.tobytes()))
         self._bytes += len(self._held[-1][1])
-        while self._held and (self._bytes > MOST_BYTES or t - self._held[0][0] > BEFORE_S + AFTER_S):
+        while self._held and (
+            self._bytes > MOST_BYTES or t - self._held[0][0] > BEFORE_S + AFTER_S
+        ):
             self._bytes -= len(self._held.popleft()[1])
 
     def between(self, low: float, high: float) -> list[tuple[float, bytes]]:
@@ -82,10 +85,16 @@ class ClipFolder:
             self._put(f"{name}.jpg", jpeg.tobytes())
         if len(pictures) > 1:
             clip = cv2.Animation()
-            read = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for _, jpeg in pictures]
+            read = [
+                cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+                for _, jpeg in pictures
+            ]
             clip.frames = [picture for picture in read if picture is not None]
             times = [t for t, _ in pictures]
-            gaps = [max(int((b - a) * 1000), 20) for a, b in zip(times, [*times[1:], times[-1] + 0.5], strict=True)]
+            gaps = [
+                max(int((b - a) * 1000), 20)
+                for a, b in zip(times, [*times[1:], times[-1] + 0.5], strict=True)
+            ]
             clip.durations = gaps
             done, body = cv2.imencodeanimation(".webp", clip, [cv2.IMWRITE_WEBP_QUALITY, 60])
             if done:
@@ -116,9 +125,13 @@ class ClipFolder:
         return gone
 
 
-def annotated(picture: Picture, sighting: Sighting, lanes: list[list[tuple[float, float]]]) -> Picture:
+def annotated(
+    picture: Picture, sighting: Sighting, lanes: list[list[tuple[float, float]]]
+) -> Picture:
     """Draw what was seen into a picture: the lane (yellow), what blocks it and the way of what fell (red), and a word."""
-    drawn = np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture.copy(), np.uint8)
+    drawn = np.asarray(
+        cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture.copy(), np.uint8
+    )
     rows, columns = drawn.shape[:2]
     thick = max(1, columns // 480)
 
@@ -133,9 +146,23 @@ def annotated(picture: Picture, sighting: Sighting, lanes: list[list[tuple[float
         cv2.circle(drawn, (int(place[0] * columns), int(place[1] * rows)), 3 * thick, RED, thick)
     words = f"{sighting.hazard or sighting.detail} {sighting.state}"
     cv2.putText(
-        drawn, words, (8, rows - 10), cv2.FONT_HERSHEY_SIMPLEX, columns / 1000, (0, 0, 0), 3 * thick, cv2.LINE_AA
+        drawn,
+        words,
+        (8, rows - 10),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        columns / 1000,
+        (0, 0, 0),
+        3 * thick,
+        cv2.LINE_AA,
     )
     cv2.putText(
-        drawn, words, (8, rows - 10), cv2.FONT_HERSHEY_SIMPLEX, columns / 1000, (255, 255, 255), thick, cv2.LINE_AA
+        drawn,
+        words,
+        (8, rows - 10),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        columns / 1000,
+        (255, 255, 255),
+        thick,
+        cv2.LINE_AA,
     )
     return drawn

@@ -88,18 +88,22 @@ class Ground:
     level: Floats
     usual: Floats
     #: As it was before: detail, and how well its grain usually showed.
-    earlier: deque[tuple[Floats, Floats]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
+    earlier: deque[tuple[Floats, Floats]] = field(
+        default_factory=lambda: deque(maxlen=MOST_REMEMBERED)
+    )
     remembered_at: float = float("-inf")
 
     def move(self, pace: Floats, weight: Floats, detail: Floats, level: Floats) -> None:
         """Move towards a picture, by a share per cell that runs smoothly from one to the next, and by a weight per pixel."""
-        wide = np.asarray(cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        wide = np.asarray(
+            cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32
+        )
         self.detail += (detail - self.detail) * (wide * weight)
         self.level += (level - self.level) * pace
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CoverObservation:
     """One picture: its detail (pixels), how light it is (cells), how much each pixel counted; which cells are hidden, in which light leaves
     nothing to be seen of whatever is there, which have changed.
     """
@@ -125,7 +129,9 @@ class Cover:
         """Learn the ground from LEARN_LOOKS pictures."""
         shape = pictures[0].shape
         cells = (shape[0] // CELL, shape[1] // CELL)
-        self.age, self._paused, self._restless, self._free, self._lit = (np.zeros(cells, np.float32) for _ in range(5))
+        self.age, self._paused, self._restless, self._free, self._lit = (
+            np.zeros(cells, np.float32) for _ in range(5)
+        )
         #: What hides each cell, as it was when it last kept still: detail, and how light beside the picture as a whole.
         self._kept, self._kept_level = np.zeros(shape, np.float32), np.zeros(cells, np.float32)
         self._waits = np.zeros(cells, bool)
@@ -166,7 +172,7 @@ class Cover:
         self.age[:] = 0
         self._learning = None
 
-    def look(self, t: float, step: float, log: Floats) -> Look | None:
+    def look(self, t: float, step: float, log: Floats) -> CoverObservation | None:
         """Look at a picture taken at `t`, `step` seconds after the one before; None while the light or the view is another one."""
         if self._learning is not None:
             self._learning.append(log)
@@ -194,7 +200,7 @@ class Cover:
         hidden &= ~self._recall(t, hidden)
         self._grow(t, step, hidden, glaring, changed, still)
         self._compare(t, step, hidden & still, hidden & steady, detail, tolerance)
-        return Look(step, detail, level, weight, hidden, glaring, changed)
+        return CoverObservation(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
         """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
@@ -222,7 +228,9 @@ class Cover:
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
         # ground's own colour may hide it.
         grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
-        hidden = (unseen & (changed | (grainy & (self.age > 0)))) | (grainy & (shown < GONE * usual))
+        hidden = (unseen & (changed | (grainy & (self.age > 0)))) | (
+            grainy & (shown < GONE * usual)
+        )
         blind = changed & (usual < BLIND)
         lit = expected = np.zeros_like(burnt)
         if blind.any() or burnt.any():
@@ -231,7 +239,10 @@ class Cover:
             blind &= bare
         if burnt.any():
             # Burning out hides nothing where all the light around has grown so much, nor where light ground is bare.
-            expected = burnt & (ground.level + _nearby(self.level - ground.level, ~unseen & ~burnt) > BURNT - EXPECTED)
+            expected = burnt & (
+                ground.level + _nearby(self.level - ground.level, ~unseen & ~burnt)
+                > BURNT - EXPECTED
+            )
             glare, expected = self._glare(burnt, expected)
             lit = expected | glare | (burnt & bare & (ground.level > BURNT - GLARE))
         hidden = grown((hidden | blind) & ~lit, grainy & unseen & (~burnt | expected))
@@ -276,7 +287,9 @@ class Cover:
                     self._recalled |= hidden & (usual > 2 * BLIND) & (shown >= CLEARLY * usual)
         return hidden & self._recalled
 
-    def _grow(self, t: float, step: float, hidden: Mask, glaring: Mask, changed: Mask, still: Mask) -> None:
+    def _grow(
+        self, t: float, step: float, hidden: Mask, glaring: Mask, changed: Mask, still: Mask
+    ) -> None:
         """Let ages grow where something hides the ground and keeps still, and where another light does. Headlights that burn out what
         stands are as a passer-by before it; and while one passes, the average of the last seconds is a mixture, and shows no ground as free.
         """
@@ -289,7 +302,9 @@ class Cover:
         self.left[:, left] = t - FREE_S - self.age[left], np.full(left.sum(), t - FREE_S)
         self.age[(self._free >= FREE_S) | (self._restless >= RESTLESS_S)] = 0
 
-    def _compare(self, t: float, step: float, grows: Mask, steady: Mask, detail: Floats, tolerance: Floats) -> None:
+    def _compare(
+        self, t: float, step: float, grows: Mask, steady: Mask, detail: Floats, tolerance: Floats
+    ) -> None:
         """Where what hides a cell keeps still again, tell whether it is what it was before. If so its age counts the time for which it stood
         still.
         """
@@ -298,7 +313,9 @@ class Cover:
         self._paused[:] = np.where(aged, np.where(grows, self._paused, self._paused + step), 0)
         again = aged & steady & self._waits
         if again.any():
-            same = _same(detail, self._kept, tolerance) & (np.abs(level - self._kept_level) <= OTHER_LIGHT)
+            same = _same(detail, self._kept, tolerance) & (
+                np.abs(level - self._kept_level) <= OTHER_LIGHT
+            )
             self.age[again & same] += self._paused[again & same]
             self.became[again & ~same] = t
         self._paused[steady] = 0
@@ -306,7 +323,7 @@ class Cover:
         np.copyto(self._kept, self.detail, where=pixels(steady))
         np.copyto(self._kept_level, level, where=steady)
 
-    def learn(self, look: Look, standing: Mask | None) -> None:
+    def learn(self, look: CoverObservation, standing: Mask | None) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
         kept = look.hidden if standing is None else look.hidden | standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
@@ -317,7 +334,9 @@ class Cover:
                 cv2.fillConvexPoly(whole, cv2.convexHull(outline), 1)
         # Beside a small thing the ground still shows to some part, and would be learnt with the thing in it.
         kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & look.changed)
-        pace = np.where(look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S)
+        pace = np.where(
+            look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S
+        )
         ground, before = self.ground, self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
         weight = np.maximum(look.weight, EDGES)
@@ -329,7 +348,9 @@ class Cover:
     def absorb(self, cells: Mask) -> None:
         """Take what is to be seen in some cells and beside them for ground, for now and before."""
         around = widened(cells, 2)
-        self.ground.move(around.astype(np.float32), np.ones_like(self.detail), self.detail, self.level)
+        self.ground.move(
+            around.astype(np.float32), np.ones_like(self.detail), self.detail, self.level
+        )
         for detail, _ in self.ground.earlier:
             np.copyto(detail, self.detail, where=pixels(around))
         self.age[cells] = 0
@@ -359,7 +380,9 @@ def _departs(detail: Floats, ground: Ground, tolerance: Floats) -> Mask:
 def _nearby(values: Floats, known: Mask) -> Floats:
     """The mean of what is known around each cell; of the whole picture's where nothing near is known."""
     count = known.astype(np.float32)
-    near, weight = (np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count))
+    near, weight = (
+        np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count)
+    )
     if (weight > 0.05).all():
         return np.asarray(near / weight, np.float32)
     overall = float(np.median(values[known])) if known.any() else 0.0

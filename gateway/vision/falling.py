@@ -143,7 +143,9 @@ class Falling:
         """Return spots that are here now and were not in either picture before: rows of x, y, width (pixels), salience."""
         first, second = self._earlier
         moved = np.asarray(cv2.min(cv2.absdiff(grey, first), cv2.absdiff(grey, second)))
-        coarse = np.asarray(cv2.resize(moved, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA), np.float32)
+        coarse = np.asarray(
+            cv2.resize(moved, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA), np.float32
+        )
         if self._activity is None:
             self._activity = coarse.copy()
         else:
@@ -159,7 +161,9 @@ class Falling:
         if not len(places):
             return np.zeros((0, 4))
         rows_columns = np.divmod(places, moved.shape[1])
-        return self._spots_of(np.column_stack(rows_columns[::-1]).astype(np.int32), np.asarray(moved, np.uint8))
+        return self._spots_of(
+            np.column_stack(rows_columns[::-1]).astype(np.int32), np.asarray(moved, np.uint8)
+        )
 
     def _spots_of(self, points: NDArray[np.int32], moved: Grey) -> NDArray[np.float64]:
         """Gather pixels that lie together into spots: components on a coarse grid, measured on the fine one."""
@@ -171,21 +175,30 @@ class Falling:
         count, labels = cv2.connectedComponents(coarse, connectivity=8)
         label = np.asarray(labels)[cells[:, 1], cells[:, 0]]
         weight = moved[points[:, 1], points[:, 0]].astype(np.float64)
-        area, strength = np.bincount(label, minlength=count), np.bincount(label, weight, minlength=count)
+        area, strength = (
+            np.bincount(label, minlength=count),
+            np.bincount(label, weight, minlength=count),
+        )
         places = points.astype(np.float64)
         found = np.flatnonzero(area >= 2)
         total = strength[found]
 
         def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.asarray(np.bincount(label, weight * values, minlength=count)[found] / total, np.float64)
+            return np.asarray(
+                np.bincount(label, weight * values, minlength=count)[found] / total, np.float64
+            )
 
         x, y = mean(places[:, 0]), mean(places[:, 1])
         xx, yy = (mean(places[:, 0] ** 2) - x**2, mean(places[:, 1] ** 2) - y**2)
         xy = mean(places[:, 0] * places[:, 1]) - x * y
         # A spot's length and width, were it even: the square roots of twelve times its variance along and across.
         across = np.hypot((xx - yy) / 2, xy)
-        length, width = (np.sqrt(12 * np.maximum((xx + yy) / 2 + sign * across, 0)) + 1 for sign in (1, -1))
-        at = np.minimum((np.column_stack([y, x]) / 16).astype(int), np.array(self._activity.shape) - 1)
+        length, width = (
+            np.sqrt(12 * np.maximum((xx + yy) / 2 + sign * across, 0)) + 1 for sign in (1, -1)
+        )
+        at = np.minimum(
+            (np.column_stack([y, x]) / 16).astype(int), np.array(self._activity.shape) - 1
+        )
         # Where something moves all the time (laundry, a tree), a spot must stand out from that.
         salience = total / (1.0 + self._activity[at[:, 0], at[:, 1]] ** 2)
         picked = np.flatnonzero(length < 0.12 * rows)
@@ -214,17 +227,27 @@ class Falling:
         self._tracks = _distinct(going)[:MOST_TRACKS]
         # A few points say something only as the rest of a piece.
         until = max((piece.track.t[-1] for piece in self._pieces), default=float("-inf")) + GAP_S
-        return [track for track in ended if len(track.t) >= (PIECE_POINTS if track.t[0] <= until else LEAST_POINTS)]
+        return [
+            track
+            for track in ended
+            if len(track.t) >= (PIECE_POINTS if track.t[0] <= until else LEAST_POINTS)
+        ]
 
     def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
         """Return for every hypothesis the spot nearest to where it predicts its thing; None where none is near enough."""
         if not len(spots) or not self._tracks:
             return [None] * len(self._tracks)
-        last = np.array([(one.t[-1], one.x[-1], one.y[-1], *one.velocity, one.acceleration) for one in self._tracks])
+        last = np.array(
+            [
+                (one.t[-1], one.x[-1], one.y[-1], *one.velocity, one.acceleration)
+                for one in self._tracks
+            ]
+        )
         dt = t - last[:, 0]
         across, down = last[:, 3] * dt, last[:, 4] * dt + last[:, 5] * dt * dt / 2
         away = np.hypot(
-            spots[None, :, 0] - (last[:, 1] + across)[:, None], spots[None, :, 1] - (last[:, 2] + down)[:, None]
+            spots[None, :, 0] - (last[:, 1] + across)[:, None],
+            spots[None, :, 1] - (last[:, 2] + down)[:, None],
         )
         nearest = np.argmin(away, axis=1)
         near = away[np.arange(len(last)), nearest] <= 3.0 + 0.25 * np.hypot(across, down)
@@ -255,7 +278,9 @@ class Falling:
         assert self._scale is not None
         return float(2 * GRAVITY * self._scale.pixels_per_metre(np.array(track.y[-1])))
 
-    def _begin(self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]) -> list[_Track]:
+    def _begin(
+        self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]
+    ) -> list[_Track]:
         """Pair spots that no hypothesis took with those of the picture before, where the way leads down."""
         assert self._scale is not None
         free = np.flatnonzero(~taken)
@@ -271,9 +296,15 @@ class Falling:
         for i, j in pairs[: 2 * MOST_SPOTS]:
             spot, before = spots[free[i]], self._spots[j]
             begun.append(
-                _Track([self._before, t], [before[0], spot[0]], [before[1], spot[1]], [before[2], spot[2]],
-                       (float(dx[i, j]) / dt, float(dy[i, j]) / dt), float(GRAVITY * scale[i]))
-            )  # fmt: skip
+                _Track(
+                    [self._before, t],
+                    [before[0], spot[0]],
+                    [before[1], spot[1]],
+                    [before[2], spot[2]],
+                    (float(dx[i, j]) / dt, float(dy[i, j]) / dt),
+                    float(GRAVITY * scale[i]),
+                )
+            )
         return begun
 
     # Judgement -------------------------------------------------------------------------------------------------------
@@ -282,7 +313,11 @@ class Falling:
         """Tell of a track that ended if it is a fall, by itself or with pieces of before; else keep it for those to come."""
         if any(self._goes_on(way, track, way.fall.seconds) for way in self._told):
             return None
-        earlier = [_joined(piece.track, track) for piece in self._pieces if self._goes_on(piece, track, OVERLAP_S)]
+        earlier = [
+            _joined(piece.track, track)
+            for piece in self._pieces
+            if self._goes_on(piece, track, OVERLAP_S)
+        ]
         for candidate in (track, *earlier):
             way = self._way(candidate)
             if way is None:
@@ -298,12 +333,22 @@ class Falling:
             return None
         self._told.append(way)
         rows, columns = self._earlier[-1].shape
-        path = [(round(x / columns, 4), round(y / rows, 4)) for x, y in zip(way.track.x, way.track.y, strict=True)]
+        path = [
+            (round(x / columns, 4), round(y / rows, 4))
+            for x, y in zip(way.track.x, way.track.y, strict=True)
+        ]
         found = way.fall
         return Sighting(
-            hazard="falling_object", state="on", at_s=begins, path=path,
-            data={"from_height_m": round(found.apex_m, 1), "drop_m": round(found.drop_m, 1), "seconds": round(found.seconds, 2)},
-        )  # fmt: skip
+            hazard="falling_object",
+            state="on",
+            at_s=begins,
+            path=path,
+            data={
+                "from_height_m": round(found.apex_m, 1),
+                "drop_m": round(found.drop_m, 1),
+                "seconds": round(found.seconds, 2),
+            },
+        )
 
     def _goes_on(self, way: _Way, track: _Track, overlap: float) -> bool:
         """Tell whether a track begins soon after a way ended, or not long before, and about where that is by then."""
@@ -317,7 +362,10 @@ class Falling:
         then, now = way.fall.height(np.array([min(before.t[-1], begins), begins]) - way.first_s)
         x = float(np.interp(begins, before.t, before.x)) + before.velocity[0] * max(gap, 0.0)
         room = max(GAP_M, GAP_PX / pixels) + GAP_SHARE * float(then - now)
-        return abs(float(self._scale.metres(row) - now)) <= room and abs(track.x[0] - x) / pixels <= room
+        return (
+            abs(float(self._scale.metres(row) - now)) <= room
+            and abs(track.x[0] - x) / pixels <= room
+        )
 
     def _way(self, track: _Track) -> _Way | None:
         """How a track keeps to the law of a fall, whether or not that proves one; None where it does not."""
@@ -348,7 +396,9 @@ class Falling:
             if found.rms_m <= most and rms_of(aside) <= 2 * most:
                 straight = rms_of(np.polyval(np.polyfit(t, h, 1), t) - h)
                 closely = len(t) + first == len(track.t) and found.rms_m <= narrow
-                return _Way(track, track.t[first], found, len(t) + first, straight, sideways, width, closely)
+                return _Way(
+                    track, track.t[first], found, len(t) + first, straight, sideways, width, closely
+                )
             # What lies furthest off may be the thing seen in part: once more without that.
             keep = np.sort(np.argsort(np.hypot(off, aside / 2))[: len(t) - int(OFF_SHARE * len(t))])
             if len(keep) < LEAST_POINTS:
@@ -377,11 +427,19 @@ class Falling:
 def _joined(piece: _Track, track: _Track) -> _Track:
     """One track of two; the pictures between them are ones in which the thing was missing."""
     kept = int(np.searchsorted(piece.t, track.t[0]))
-    missing = max(round((track.t[0] - piece.t[kept - 1]) / float(np.median(np.diff(track.t)))) - 1, 0)
+    missing = max(
+        round((track.t[0] - piece.t[kept - 1]) / float(np.median(np.diff(track.t)))) - 1, 0
+    )
     return _Track(
-        piece.t[:kept] + track.t, piece.x[:kept] + track.x, piece.y[:kept] + track.y, piece.width[:kept] + track.width,
-        track.velocity, track.acceleration, track.misses, piece.missed + missing + track.missed,
-    )  # fmt: skip
+        piece.t[:kept] + track.t,
+        piece.x[:kept] + track.x,
+        piece.y[:kept] + track.y,
+        piece.width[:kept] + track.width,
+        track.velocity,
+        track.acceleration,
+        track.misses,
+        piece.missed + missing + track.missed,
+    )
 
 
 def _distinct(tracks: list[_Track]) -> list[_Track]:

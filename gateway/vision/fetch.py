@@ -29,16 +29,24 @@ class ClipServer:
         self._host, self._port = vision.host, vision.port or 0
         self._devices = {camera.device for camera in config.table.camera}
         self.fault: str | None = None
-        self.app = Starlette(routes=[Route("/clips/{device}/{name}.{ending}", self._give, methods=["GET"])])
+        self.app = Starlette(
+            routes=[Route("/clips/{device}/{name}.{ending}", self._give, methods=["GET"])]
+        )
 
     async def run(self) -> None:
         """Serve until cancelled."""
         server = QuietServer(
             uvicorn.Config(
-                self.app, host=self._host, port=self._port, log_level="error", access_log=False, limit_concurrency=32,
-                timeout_graceful_shutdown=2, lifespan="off",
+                self.app,
+                host=self._host,
+                port=self._port,
+                log_level="error",
+                access_log=False,
+                limit_concurrency=32,
+                timeout_graceful_shutdown=2,
+                lifespan="off",
             )
-        )  # fmt: skip
+        )
         try:
             await server.serve()
         except SystemExit:
@@ -48,18 +56,25 @@ class ClipServer:
             server.should_exit = True
 
     def _give(self, request: Request) -> Response:
-        device, name, ending = (str(request.path_params[part]) for part in ("device", "name", "ending"))
+        device, name, ending = (
+            str(request.path_params[part]) for part in ("device", "name", "ending")
+        )
         asked = request.query_params
         path = f"{self._estate}/{device}/{name}.{ending}"
         if not signed(self._key, path, asked.get("until", ""), asked.get("sig", ""), time.time()):
             return PlainTextResponse(
-                "this link is not the server's, or its few minutes are over: ask for a new one\n", 403
+                "this link is not the server's, or its few minutes are over: ask for a new one\n",
+                403,
             )
         if device not in self._devices or not CLIP.fullmatch(name) or ending not in ENDINGS:
             return PlainTextResponse("no such clip\n", 404)
         file: Path = self._folder / device / f"{name}.{ending}"
         if not file.is_file():
-            return PlainTextResponse("the clip is no more: clips are kept for some days only\n", 410)
+            return PlainTextResponse(
+                "the clip is no more: clips are kept for some days only\n", 410
+            )
         return FileResponse(
-            file, media_type=ENDINGS[ending], headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+            file,
+            media_type=ENDINGS[ending],
+            headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
         )

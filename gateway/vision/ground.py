@@ -29,7 +29,10 @@ LEAST_VALID = 0.3
 
 def thick(cells: Mask) -> Mask:
     """Cells that lie in parts thick enough for a thing; a small one may lack its corners."""
-    square, cross = (cv2.getStructuringElement(shape, (THIN, THIN)) for shape in (cv2.MORPH_RECT, cv2.MORPH_CROSS))
+    square, cross = (
+        cv2.getStructuringElement(shape, (THIN, THIN))
+        for shape in (cv2.MORPH_RECT, cv2.MORPH_CROSS)
+    )
     return _opened(cells, square) | _opened(cells, cross)
 
 
@@ -57,12 +60,20 @@ def grown(sure: Mask, perhaps: Mask) -> Mask:
 
 def widened(cells: Mask, by: int) -> Mask:
     """Cells with so many more around them."""
-    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8))) > 0
+    return (
+        np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8)))
+        > 0
+    )
 
 
 def closed(cells: Mask) -> Mask:
     """Cells with the gaps between them, of two cells at most, filled."""
-    return np.asarray(cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))) > 0
+    return (
+        np.asarray(
+            cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        )
+        > 0
+    )
 
 
 def detail_of(log: Floats) -> Floats:
@@ -104,17 +115,25 @@ def pixels(cells: Mask) -> Mask:
 
 
 def _slopes(log: Floats) -> tuple[Floats, Floats]:
-    return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(cv2.Sobel(log, cv2.CV_32F, 0, 1))
+    return np.asarray(cv2.Sobel(log, cv2.CV_32F, 1, 0)), np.asarray(
+        cv2.Sobel(log, cv2.CV_32F, 0, 1)
+    )
 
 
 def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
     """How steep a picture typically is across a region's outline, wherever within some pixels of it. Half of the outline must be
     steep for that to be much: a line on the ground that runs in at one side and out at another is no outline.
     """
-    inwards = _slopes(np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32))
+    inwards = _slopes(
+        np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32)
+    )
     across, down = _slopes(detail)
     steep = np.abs(across * inwards[0] + down * inwards[1]) / (np.hypot(*inwards) + 1e-6)
-    return float(np.median(np.asarray(cv2.dilate(steep, np.ones((2 * CELL + 1, 2 * CELL + 1), np.uint8)))[outline]))
+    return float(
+        np.median(
+            np.asarray(cv2.dilate(steep, np.ones((2 * CELL + 1, 2 * CELL + 1), np.uint8)))[outline]
+        )
+    )
 
 
 def _around(values: Floats) -> Floats:
@@ -131,26 +150,41 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     """
     (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
     steep = _around(np.abs(gx) + np.abs(gy))
-    usual = np.asarray(cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32) * np.float32(
-        0.63
-    ) + np.float32(1e-4)
+    usual = np.asarray(
+        cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32
+    ) * np.float32(0.63) + np.float32(1e-4)
     ex, ey = dx - gx, dy - gy
-    weight = np.asarray(1 / np.square(1 + (ex * ex + ey * ey) / np.square(np.float32(EDGE) * usual)), np.float32)
+    weight = np.asarray(
+        1 / np.square(1 + (ex * ex + ey * ey) / np.square(np.float32(EDGE) * usual)), np.float32
+    )
     # Light that rises evenly lifts all slopes around alike, so each is taken against the mean around it.
     heard = _around(weight) + np.float32(1e-3)
     most = 2 * usual
     least = -most
     px, py, qx, qy = (
-        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / heard, least), most)) for slope in (dx, dy, gx, gy)
+        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / heard, least), most))
+        for slope in (dx, dy, gx, gy)
     )
     counts = weight * valid
     around = [
         per_cell(_around(product))
-        for product in ((px * qx + py * qy) * counts, (px * px + py * py) * counts, (qx * qx + qy * qy) * counts, valid)
+        for product in (
+            (px * qx + py * qy) * counts,
+            (px * px + py * py) * counts,
+            (qx * qx + qy * qy) * counts,
+            valid,
+        )
     ]
     # A running sum's rounding may leave a little less than nothing.
-    together, here, there, share = around[0], np.maximum(around[1], 0), np.maximum(around[2], 0), around[3]
-    shown = np.asarray(together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32)
+    together, here, there, share = (
+        around[0],
+        np.maximum(around[1], 0),
+        np.maximum(around[2], 0),
+        around[3],
+    )
+    shown = np.asarray(
+        together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32
+    )
     few = share < LEAST_VALID
     shown[few] = 0
     # So few pixels agree by chance now and then: a cell is asked together with its neighbours.

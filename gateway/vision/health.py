@@ -28,11 +28,17 @@ DOUBT_S = 3.0
 DARK, FLAT = 22.0, 6.0
 #: Correlation with the known view under this is another view; sharpness under this share of the usual one is blur.
 SAME_VIEW, SHARP = 0.25, 0.35
-CONDITIONS = {"covered": "tamper", "moved": "tamper", "blurred": "fault", "dark": "fault", "frozen": "fault"}
+CONDITIONS = {
+    "covered": "tamper",
+    "moved": "tamper",
+    "blurred": "fault",
+    "dark": "fault",
+    "frozen": "fault",
+}
 
 
 @dataclass(slots=True)
-class Health:
+class CameraHealth:
     """The judge of one camera. `see` takes every picture; it looks at one a second."""
 
     _view: Floats | None = None
@@ -53,13 +59,20 @@ class Health:
         self._seen_at = t
         small = np.asarray(
             cv2.resize(
-                grey, (WIDTH, max(round(grey.shape[0] * WIDTH / grey.shape[1]), 8)), interpolation=cv2.INTER_AREA
+                grey,
+                (WIDTH, max(round(grey.shape[0] * WIDTH / grey.shape[1]), 8)),
+                interpolation=cv2.INTER_AREA,
             ),
             np.uint8,
         )
         wrong = self._wrong(t, grey, small)
-        found = [self._sighting(what, "on", self._since[what]) for what in self._turned_on(t, wrong)]
-        found += [self._sighting(what, "off", self._well_since[what]) for what in self._turned_off(t, wrong)]
+        found = [
+            self._sighting(what, "on", self._since[what]) for what in self._turned_on(t, wrong)
+        ]
+        found += [
+            self._sighting(what, "off", self._well_since[what])
+            for what in self._turned_off(t, wrong)
+        ]
         return found
 
     @staticmethod
@@ -69,13 +82,19 @@ class Health:
     @property
     def blind(self) -> bool:
         """Tell whether rules should not judge what it shows now."""
-        return bool(self.standing) or any(self._seen_at - since >= DOUBT_S for since in self._since.values())
+        return bool(self.standing) or any(
+            self._seen_at - since >= DOUBT_S for since in self._since.values()
+        )
 
     def _wrong(self, t: float, grey: Grey, small: Grey) -> set[str]:
         """What is wrong with this picture; at most one cause of several that look alike."""
         wrong: set[str] = set()
         sample = grey[::4, ::4]
-        if self._last is not None and self._last.shape == sample.shape and np.array_equal(self._last, sample):
+        if (
+            self._last is not None
+            and self._last.shape == sample.shape
+            and np.array_equal(self._last, sample)
+        ):
             self._same_since = t if self._same_since is None else self._same_since
             if t - self._same_since >= FROZEN_S:
                 wrong.add("frozen")
@@ -99,7 +118,9 @@ class Health:
             wrong.add("blurred")
         elif not wrong:
             pace = EVERY_S / (LEARN_S if learning else LEARN_ON_S)
-            self._view = self._view + (view - self._view) * np.float32(max(pace, 0.02 if learning else 0.0))
+            self._view = self._view + (view - self._view) * np.float32(
+                max(pace, 0.02 if learning else 0.0)
+            )
             self._sharp += (sharp - self._sharp) * pace
             self._learnt_s += EVERY_S
         return wrong
@@ -134,9 +155,12 @@ class Health:
 def _view(small: Grey) -> Floats:
     """The picture's coarse structure, without its light: log, high-passed, in a few thousand cells."""
     log = np.log(small.astype(np.float32) + 8)
-    edges = np.asarray(cv2.magnitude(cv2.Sobel(log, cv2.CV_32F, 1, 0), cv2.Sobel(log, cv2.CV_32F, 0, 1)))
+    edges = np.asarray(
+        cv2.magnitude(cv2.Sobel(log, cv2.CV_32F, 1, 0), cv2.Sobel(log, cv2.CV_32F, 0, 1))
+    )
     coarse = np.asarray(
-        cv2.resize(cv2.GaussianBlur(edges, (0, 0), 2), (64, 36), interpolation=cv2.INTER_AREA), np.float32
+        cv2.resize(cv2.GaussianBlur(edges, (0, 0), 2), (64, 36), interpolation=cv2.INTER_AREA),
+        np.float32,
     )
     return np.asarray(coarse - cv2.blur(coarse, (15, 15)), np.float32)
 
@@ -150,7 +174,9 @@ def _alike(a: Floats, b: Floats) -> float:
         for dx in (0, 1, 2):
             part = a[dy : dy + core.shape[0], dx : dx + core.shape[1]]
             part = part - part.mean()
-            best = max(best, float((part * core).sum() / np.sqrt((part**2).sum() * (core**2).sum() + 1e-9)))
+            best = max(
+                best, float((part * core).sum() / np.sqrt((part**2).sum() * (core**2).sum() + 1e-9))
+            )
     return best
 
 

@@ -16,8 +16,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.vision.cover import BLIND, GROUND_S, LEARN_LOOKS, STAYED_S, Cover, Ground, Look
-from gateway.vision.ground import CELL, THIN, Floats, Mask, grain, pixels, regions, steepness, thick, widened
+from gateway.vision.cover import (
+    BLIND,
+    GROUND_S,
+    LEARN_LOOKS,
+    STAYED_S,
+    Cover,
+    CoverObservation,
+    Ground,
+)
+from gateway.vision.ground import (
+    CELL,
+    THIN,
+    Floats,
+    Mask,
+    grain,
+    pixels,
+    regions,
+    steepness,
+    thick,
+    widened,
+)
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
@@ -107,7 +126,9 @@ class LaneWatch:
         right, bottom = np.minimum((high + room) * [columns, rows], [columns, rows]).astype(int)
         cut = grey[top:bottom, left:right]
         scale = min(EXTENT / max(cut.shape), 1.0)
-        width, height = (max(round(side * scale / CELL), 4) * CELL for side in (cut.shape[1], cut.shape[0]))
+        width, height = (
+            max(round(side * scale / CELL), 4) * CELL for side in (cut.shape[1], cut.shape[0])
+        )
         self._frame = (left / columns, top / rows, (right - left) / columns, (bottom - top) / rows)
         return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -117,13 +138,14 @@ class LaneWatch:
         self._first = []
         rows, columns = cover.age.shape
         left, top, width, height = self._frame
-        corners = ((np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16).astype(
-            np.int32
-        )
+        corners = (
+            (np.array(self.rule.polygon) - [left, top]) / [width, height] * [columns, rows] * 16
+        ).astype(np.int32)
         inside = np.zeros((rows * 16, columns * 16), np.uint8)
         cv2.fillPoly(inside, [corners], 1)
         self._inside = np.asarray(
-            cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA), np.float32
+            cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA),
+            np.float32,
         )
         self._standing = self._told = None
         if self._restored is not None:
@@ -143,18 +165,25 @@ class LaneWatch:
             return {}
         ground = self._cover.ground
         standing = self._standing if self._standing is not None else np.zeros((0, 0), bool)
-        return {"detail": ground.detail, "level": ground.level, "usual": ground.usual, "standing": standing}
+        return {
+            "detail": ground.detail,
+            "level": ground.level,
+            "usual": ground.usual,
+            "standing": standing,
+        }
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
         if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
-        detail, level, usual = (saved[name].astype(np.float32) for name in ("detail", "level", "usual"))
+        detail, level, usual = (
+            saved[name].astype(np.float32) for name in ("detail", "level", "usual")
+        )
         self._restored = Ground(detail, level, usual), saved["standing"].astype(bool)
 
     # Judgement -------------------------------------------------------------------------------------------------------
 
-    def _judge(self, t: float, cover: Cover, look: Look) -> list[Sighting]:
+    def _judge(self, t: float, cover: Cover, look: CoverObservation) -> list[Sighting]:
         if self._standing is not None:
             return self._still_there(t, cover, look, self._standing)
         worn = cover.age >= self.rule.dwell_s + WORN_S
@@ -166,7 +195,9 @@ class LaneWatch:
             return []
         # A thing's parts come of age one after another, but what came much later is another thing that stands before it; and what is
         # thinner than this is an edge of light, not a thing.
-        for outline, region in regions(cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)):
+        for outline, region in regions(
+            cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)
+        ):
             # What stands beside the lane may hang together with what stands in it, and have come before.
             mask = self._in_lane(region)
             if old[mask].sum() <= 0.5 * mask.sum():
@@ -188,8 +219,15 @@ class LaneWatch:
             if t - since < self.rule.dwell_s:
                 continue
             self._standing, self._gone_since, self._told = mask, None, None
-            return [Sighting(hazard=self.rule.hazard, state="on", at_s=since, polygon=self._polygon(outline),
-                             data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)})]  # fmt: skip
+            return [
+                Sighting(
+                    hazard=self.rule.hazard,
+                    state="on",
+                    at_s=since,
+                    polygon=self._polygon(outline),
+                    data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)},
+                )
+            ]
         return []
 
     @staticmethod
@@ -232,7 +270,9 @@ class LaneWatch:
         chord = np.maximum(self._inside.sum(1)[foot], 1.0)
         return float(np.sum(1 / chord))
 
-    def _still_there(self, t: float, cover: Cover, look: Look, standing: Mask) -> list[Sighting]:
+    def _still_there(
+        self, t: float, cover: Cover, look: CoverObservation, standing: Mask
+    ) -> list[Sighting]:
         """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground. Where light
         leaves nothing to be seen it cannot be seen to go either.
         """
@@ -240,7 +280,10 @@ class LaneWatch:
             if (region & standing).any():
                 standing = standing | self._in_lane(region)
         self._standing = standing
-        part, likeness = float((look.hidden | look.glaring)[standing].mean()), self._likeness(cover.detail, standing)
+        part, likeness = (
+            float((look.hidden | look.glaring)[standing].mean()),
+            self._likeness(cover.detail, standing),
+        )
         # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
         there = part > THERE or (part > 0.25 and likeness > 0.3)
         # While others pass or stand before it, its outline is theirs.
@@ -274,7 +317,9 @@ class LaneWatch:
             self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)
         return likeness
 
-    def _has_left(self, cover: Cover, mask: Mask, faint: float, others: Mask | None = None) -> bool | None:
+    def _has_left(
+        self, cover: Cover, mask: Mask, faint: float, others: Mask | None = None
+    ) -> bool | None:
         """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left. Beside
         others the outline is theirs; None where they leave too little of it.
         """
@@ -285,7 +330,10 @@ class LaneWatch:
         square = np.ones((CELL + 1, CELL + 1), np.uint8)
         wide = np.asarray(cv2.dilate(pixels(whole > 0).astype(np.uint8), square), np.uint8)
         # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
-        lane = np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR)) >= 0.5
+        lane = (
+            np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR))
+            >= 0.5
+        )
         outline = (np.asarray(cv2.dilate(wide, np.ones((3, 3), np.uint8))) > wide) & lane
         if not outline.any():
             return False
@@ -303,10 +351,12 @@ class LaneWatch:
         ring = widened(whole > 0, 3) & (whole == 0) & (self._inside >= 0.5)
         if not ring.any():
             return True
-        return _apart(cover.ground.detail, mask, ring) + MORE_APART >= _apart(cover.detail, mask, ring)
+        return _apart(cover.ground.detail, mask, ring) + MORE_APART >= _apart(
+            cover.detail, mask, ring
+        )
 
 
-def _crowded(look: Look, mask: Mask) -> bool:
+def _crowded(look: CoverObservation, mask: Mask) -> bool:
     """Tell whether the ground around a region has changed, beyond what the region's own edges change."""
     ring = widened(mask, 5) & ~widened(mask, 2)
     return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED

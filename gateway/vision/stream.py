@@ -19,7 +19,9 @@ Picture = NDArray[np.uint8]
 MOST_PIXELS, TIMEOUT_MS = 16_000_000, 10_000
 #: Pictures in a row that cannot be read before a recording is held to be broken.
 MOST_BROKEN = 50
-_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,image2,rtsp,sdp,rtp,asf"
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,image2,rtsp,sdp,rtp,asf"
+)
 
 
 class NotPlayable(Exception):
@@ -27,7 +29,7 @@ class NotPlayable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class VideoFrame:
     """One picture and its time within the stream, seconds."""
 
     t: float
@@ -44,7 +46,7 @@ def is_live(url: str) -> bool:
     return "://" in url
 
 
-def read(url: str, every_s: float = 0.0) -> Iterator[Frame]:
+def read(url: str, every_s: float = 0.0) -> Iterator[VideoFrame]:
     """Yield a recording's or a stream's pictures until it ends, not nearer to each other than `every_s`; those between cost decoding only.
 
     Raises: NotPlayable, where it cannot be opened or is of a kind that is refused.
@@ -76,8 +78,10 @@ def read(url: str, every_s: float = 0.0) -> Iterator[Frame]:
         capture.release()
 
 
-def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Frame]:
-    width, height = (capture.get(one) for one in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[VideoFrame]:
+    width, height = (
+        capture.get(one) for one in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
     if width * height > MOST_PIXELS:
         raise NotPlayable(
             f"{_shown(url)}: pictures of {width:.0f} x {height:.0f}; at most {MOST_PIXELS / 1e6:.0f} megapixels are taken"
@@ -94,11 +98,16 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Fra
         if t - given < every_s - 0.5 / rate:
             continue
         done, picture = capture.retrieve()
-        if not done or picture is None or picture.ndim not in (2, 3) or picture.size > 3 * MOST_PIXELS:
+        if (
+            not done
+            or picture is None
+            or picture.ndim not in (2, 3)
+            or picture.size > 3 * MOST_PIXELS
+        ):
             broken += 1
             continue
         broken, given = 0, t
-        yield Frame(t=t, picture=np.asarray(picture, np.uint8))
+        yield VideoFrame(t=t, picture=np.asarray(picture, np.uint8))
 
 
 def _shown(url: str) -> str:
@@ -118,10 +127,17 @@ def write_film(path: Path, pictures: Iterator[tuple[float, Picture]], fps: float
         if writer is None:
             shape = picture.shape[1::-1]
             writer = cv2.VideoWriter(
-                str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, shape, picture.ndim == 3
+                str(path),
+                cv2.CAP_FFMPEG,
+                cv2.VideoWriter.fourcc(*"mp4v"),
+                fps,
+                shape,
+                picture.ndim == 3,
             )
             if not writer.isOpened():
-                raise NotPlayable(f"{path}: cannot be written; use a name that ends in .mp4, .avi or .ts")
+                raise NotPlayable(
+                    f"{path}: cannot be written; use a name that ends in .mp4, .avi or .ts"
+                )
         writer.write(picture)
         count += 1
     if writer is not None:

@@ -30,7 +30,11 @@ class VisionTable(Table):
 
     def fault(self) -> str | None:
         """What is wrong with it, or None."""
-        if not 1 <= self.max_mb <= 1_000_000 or not 0 < self.keep_days <= 365 or not 512 <= self.memory_mb <= 65_536:
+        if (
+            not 1 <= self.max_mb <= 1_000_000
+            or not 0 < self.keep_days <= 365
+            or not 512 <= self.memory_mb <= 65_536
+        ):
             return "vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb 512 to 65536"
         if self.port is not None and (not 1 <= self.port <= 65_535 or self.link_key_file is None):
             return "vision: port lies between 1 and 65535 and needs link_key_file: the key that ANJU_CLIPS_FILE has for this estate"

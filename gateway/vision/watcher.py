@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gateway.vision.burnt_clock import BurntClock
 from gateway.vision.falling import Falling
-from gateway.vision.health import Health
+from gateway.vision.health import CameraHealth
 from gateway.vision.lane import LaneWatch
 from gateway.vision.rules import ClockRule, FallingRule, Rules
 from gateway.vision.sighting import Sighting
@@ -26,7 +26,7 @@ class Watcher:
     """All detectors of a camera. `see` takes pictures in order; a rule does not judge while the camera cannot see."""
 
     rules: Rules
-    health: Health = field(default_factory=Health)
+    health: CameraHealth = field(default_factory=CameraHealth)
     _detectors: list[LaneWatch | Falling | BurntClock] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -41,7 +41,11 @@ class Watcher:
 
     def see(self, t: float, picture: Picture, now: datetime) -> list[Sighting]:
         """Look at a picture (grey or BGR, uint8) taken at `t` seconds; `now` is local time, for a burnt-in clock."""
-        grey = picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+        grey = (
+            picture
+            if picture.ndim == 2
+            else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+        )
         found = self.health.see(t, grey)
         moved = [one for one in found if one.detail == "moved" and one.state == "off"]
         for detector in self._detectors:
@@ -56,7 +60,9 @@ class Watcher:
 
     def finish(self) -> list[Sighting]:
         """Judge what is under way when a recording ends."""
-        return [seen for one in self._detectors if isinstance(one, Falling) for seen in one.finish()]
+        return [
+            seen for one in self._detectors if isinstance(one, Falling) for seen in one.finish()
+        ]
 
     def saved(self) -> dict[str, NDArray[Any]]:
         """What must survive a restart."""
@@ -72,5 +78,9 @@ class Watcher:
         for i, one in enumerate(self._detectors):
             if isinstance(one, LaneWatch):
                 one.restore(
-                    {name.partition(".")[2]: array for name, array in saved.items() if name.startswith(f"{i}.")}
+                    {
+                        name.partition(".")[2]: array
+                        for name, array in saved.items()
+                        if name.startswith(f"{i}.")
+                    }
                 )

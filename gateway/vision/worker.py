@@ -52,7 +52,7 @@ def say(line: dict[str, Any]) -> None:
 
 
 @dataclass
-class Work:
+class CameraWork:
     """One camera's work: pictures in, lines out, clips to disk."""
 
     orders: Orders
@@ -86,7 +86,11 @@ class Work:
                     watcher.restore(dict(saved))
             except (OSError, ValueError):
                 kept.unlink(missing_ok=True)
-        lanes = [list(rule.polygon) for rule in rules.rules if not isinstance(rule, ClockRule) and rule.polygon]
+        lanes = [
+            list(rule.polygon)
+            for rule in rules.rules
+            if not isinstance(rule, ClockRule) and rule.polygon
+        ]
         begun, told, put, t = time.time(), 0.0, time.monotonic(), 0.0
 
         def finish(before: float) -> None:
@@ -101,14 +105,22 @@ class Work:
             wall = time.time() if live else (orders.starts_at or int(begun * 1000)) / 1000 + frame.t
             t = wall if live else frame.t
             self.frames += 1
-            for sighting in watcher.see(t, frame.picture, datetime.fromtimestamp(wall, zone).replace(tzinfo=None)):
+            for sighting in watcher.see(
+                t, frame.picture, datetime.fromtimestamp(wall, zone).replace(tzinfo=None)
+            ):
                 self._tell(sighting, t, frame.picture, folder, wall)
             ring.add(t, frame.picture)
             finish(t)
             now = time.monotonic()
             if now - told >= ALIVE_S:
                 told = now
-                say({"alive": self.frames, "t": round(t, 2), "size": list(frame.picture.shape[1::-1])})
+                say(
+                    {
+                        "alive": self.frames,
+                        "t": round(t, 2),
+                        "size": list(frame.picture.shape[1::-1]),
+                    }
+                )
             if live and now - put >= SAVE_S:
                 put = now
                 np.savez(kept, allow_pickle=False, **watcher.saved())
@@ -119,9 +131,14 @@ class Work:
 
     def _tell(self, sighting: Any, t: float, picture: Any, folder: Any, wall: float) -> None:
         line = {
-            "hazard": sighting.hazard, "condition": sighting.condition, "state": sighting.state, "detail": sighting.detail,
-            "t": round(sighting.at_s, 2), "ago_s": round(t - sighting.at_s, 2), "data": sighting.data,
-        }  # fmt: skip
+            "hazard": sighting.hazard,
+            "condition": sighting.condition,
+            "state": sighting.state,
+            "detail": sighting.detail,
+            "t": round(sighting.at_s, 2),
+            "ago_s": round(t - sighting.at_s, 2),
+            "data": sighting.data,
+        }
         if sighting.state == "on":
             name = folder.name(datetime.fromtimestamp(wall, UTC))
             line["clip"] = name
@@ -155,7 +172,7 @@ def main() -> None:
     from gateway.vision.stream import NotPlayable, is_live
 
     try:
-        Work(orders).run()
+        CameraWork(orders).run()
     except (NotPlayable, BadRules) as error:
         say({"fault": str(error)})
         sys.exit(3)

@@ -8,10 +8,12 @@ from typing import Any
 from devices.protocols import cjt188, dlt645, mbus, modbus
 from devices.protocols.framing import Codec
 from domain.rejection import Rejected
-from simulators.field.meters import HOUR_MS, Fault, Meter
+from simulators.field.meters import HOUR_MS, Fault, SimulatedMeter
 
 
-def _dlt645(meter: Meter, frame: dlt645.Frame, now_ms: int) -> dlt645.Frame | None:
+def _dlt645(
+    meter: SimulatedMeter, frame: dlt645.Dlt645Frame, now_ms: int
+) -> dlt645.Dlt645Frame | None:
     if frame.control == dlt645.SET_TIME and frame.address == dlt645.BROADCAST:
         told = dlt645.time_of(frame)
         if told is not None:
@@ -22,12 +24,14 @@ def _dlt645(meter: Meter, frame: dlt645.Frame, now_ms: int) -> dlt645.Frame | No
     identifier = frame.identifier
     if frame.address != meter.address or identifier is None or frame.is_reply:
         return None
-    return dlt645.read_reply(meter.address, identifier, data) if (data := _value(meter, identifier, now_ms)) else (
-        dlt645.error_reply(frame)
-    )  # fmt: skip
+    return (
+        dlt645.read_reply(meter.address, identifier, data)
+        if (data := _value(meter, identifier, now_ms))
+        else (dlt645.error_reply(frame))
+    )
 
 
-def _value(meter: Meter, identifier: str, now_ms: int) -> bytes | None:
+def _value(meter: SimulatedMeter, identifier: str, now_ms: int) -> bytes | None:
     clock = meter.clock(now_ms)
     if identifier in ("00010000", "9010"):
         return dlt645.value_data(identifier, meter.read(now_ms))
@@ -43,18 +47,24 @@ def _value(meter: Meter, identifier: str, now_ms: int) -> bytes | None:
     if identifier == "05060101":
         return dlt645.value_data("05060101", meter.shown(now_ms))
     load = 230.0 + (now_ms // HOUR_MS) % 7
-    fixed = {"02010100": load, "02020100": 1.234, "02030000": 0.2871, "02060000": 0.987}.get(identifier)
+    fixed = {"02010100": load, "02020100": 1.234, "02030000": 0.2871, "02060000": 0.987}.get(
+        identifier
+    )
     return None if fixed is None else dlt645.value_data(identifier, fixed)
 
 
-def _cjt188(meter: Meter, frame: cjt188.Frame, now_ms: int) -> cjt188.Frame | None:
+def _cjt188(
+    meter: SimulatedMeter, frame: cjt188.Cjt188Frame, now_ms: int
+) -> cjt188.Cjt188Frame | None:
     if frame.address not in (meter.address, cjt188.ANY) or frame.is_reply:
         return None
     kind = frame.meter_type
     if frame.identifier == cjt188.DATA:
         status = (0 if meter.valve_open else 1) | (4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0)
-        what = cjt188.Measured(
-            quantities={"total_m3": meter.read(now_ms), "month_m3": 0.0}, clock=meter.clock(now_ms), status=status
+        what = cjt188.Cjt188Value(
+            quantities={"total_m3": meter.read(now_ms), "month_m3": 0.0},
+            clock=meter.clock(now_ms),
+            status=status,
         )
         return cjt188.reply(frame, kind, meter.address, cjt188.measured_bytes(kind, what))
     if frame.control == cjt188.WRITE and frame.identifier == cjt188.VALVE:
@@ -68,22 +78,32 @@ def _cjt188(meter: Meter, frame: cjt188.Frame, now_ms: int) -> cjt188.Frame | No
     return cjt188.error_reply(frame, kind, meter.address)
 
 
-def _mbus(meter: Meter, frame: mbus.Frame, now_ms: int) -> mbus.Frame | None:
-    if frame.address != int(meter.address) or frame.control not in (mbus.ASK, mbus.ASK_TOGGLED, mbus.INITIALISE):
+def _mbus(meter: SimulatedMeter, frame: mbus.MbusFrame, now_ms: int) -> mbus.MbusFrame | None:
+    if frame.address != int(meter.address) or frame.control not in (
+        mbus.ASK,
+        mbus.ASK_TOGGLED,
+        mbus.INITIALISE,
+    ):
         return None
     if frame.control == mbus.INITIALISE:
         return mbus.ACK
     serial = "99999999" if meter.has(Fault.SWAPPED, now_ms) else meter.serial
     litres = round(meter.read(now_ms) * 1000)
     telegram = mbus.Telegram(
-        identity=serial, maker="ANJ", version=1, medium=7, access=meter.asked % 256,
+        identity=serial,
+        maker="ANJ",
+        version=1,
+        medium=7,
+        access=meter.asked % 256,
         status=4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0,
         records=(mbus.bcd_record(b"\x13", litres), mbus.time_record(meter.clock(now_ms))),
-    )  # fmt: skip
+    )
     return mbus.answer(frame.address, telegram)
 
 
-def _modbus(meter: Meter, frame: modbus.Frame, now_ms: int) -> modbus.Frame | None:
+def _modbus(
+    meter: SimulatedMeter, frame: modbus.ModbusFrame, now_ms: int
+) -> modbus.ModbusFrame | None:
     if frame.device != int(meter.address):
         return None
     asked = modbus.request_of(frame)
@@ -94,18 +114,20 @@ def _modbus(meter: Meter, frame: modbus.Frame, now_ms: int) -> modbus.Frame | No
         meter.valve_open = bool(asked.bits and asked.bits[0])
         return frame
     if table == "holding" and asked.address == 0 and asked.count == 2:
-        where = modbus.Register(table="holding", address=0, type="uint32")
+        where = modbus.ModbusRegister(table="holding", address=0, type="uint32")
         return modbus.read_reply(frame, where, round(meter.read(now_ms) * 1000))
     if table == "holding" and asked.address == 4:
-        where = modbus.Register(table="holding", address=4)
+        where = modbus.ModbusRegister(table="holding", address=4)
         return modbus.read_reply(frame, where, 1.0 if meter.has(Fault.LOW_BATTERY, now_ms) else 0.0)
     if table == "coil" and asked.address == 0:
-        return modbus.read_reply(frame, modbus.Register(table="coil", address=0), float(meter.valve_open))
+        return modbus.read_reply(
+            frame, modbus.ModbusRegister(table="coil", address=0), float(meter.valve_open)
+        )
     return modbus.exception_reply(frame)
 
 
 #: By protocol: how requests are read, how answers are written, how a meter answers.
-PROTOCOLS: dict[str, tuple[Codec[Any], Codec[Any], Callable[[Meter, Any, int], Any]]] = {
+PROTOCOLS: dict[str, tuple[Codec[Any], Codec[Any], Callable[[SimulatedMeter, Any, int], Any]]] = {
     "dlt645": (dlt645.CODEC, dlt645.CODEC, _dlt645),
     "cjt188": (cjt188.CODEC, cjt188.CODEC, _cjt188),
     "mbus": (mbus.CODEC, mbus.CODEC, _mbus),

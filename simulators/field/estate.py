@@ -11,11 +11,11 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from devices.heard import Heard, HeardEvent, HeardFields
+from devices.heard import ReceivedEvent, ReceivedFields, ReceivedMessage
 from simulators.field.fire_host import FireHost
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, ZONE, Fault, Meter, Now
-from simulators.field.senders import Sender
+from simulators.field.meters import HOUR_MS, ZONE, Fault, Now, SimulatedMeter
+from simulators.field.senders import DeviceSender
 from simulators.field.terminal import TerminalServer
 
 #: By protocol: the profile, the point, the step of its register, what is used in an hour.
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, str, float, float]] = {
 }
 PARTS = 12
 #: What the simulated terminals' own log-in is.
-PASSWORD = "field"  # noqa: S105 (they stand on the loopback)
+PASSWORD = "field"  # noqa: S105
 FOREVER = 2**62
 
 
@@ -37,7 +37,7 @@ class Door:
 
     device: str
     mac: str
-    sender: Sender
+    sender: DeviceSender
     server: TerminalServer
     serial: int = 0
     #: Ids of the passages that it gave out.
@@ -48,10 +48,13 @@ class Door:
         self.serial += 1
         minor = 75 if granted else 76
         time = datetime.fromtimestamp(now_ms // 1000, UTC).isoformat()
-        event = HeardEvent(
-            native=self.mac, at=now_ms // 1000 * 1000, id=f"s-{self.serial}-5-{minor}-{time}", kind="passage",
+        event = ReceivedEvent(
+            native=self.mac,
+            at=now_ms // 1000 * 1000,
+            id=f"s-{self.serial}-5-{minor}-{time}",
+            kind="passage",
             data={"door": "1", "reader": "1", "person": person},
-        )  # fmt: skip
+        )
         self.given.append(event.id)
         self.sender.say(event)
 
@@ -64,7 +67,7 @@ class Other:
     device: str
     profile: str
     native: str
-    sender: Sender
+    sender: DeviceSender
     count: int = 0
     #: Ids of the events that it gave out, and of its readings (point, value, instant).
     events: list[str] = field(default_factory=list)
@@ -75,27 +78,40 @@ class Other:
         self.count += 1
         at = now_ms // 1000 * 1000
         heard = self._heard(at, datetime.fromtimestamp(at / 1000, ZONE).replace(tzinfo=None))
-        if isinstance(heard, HeardEvent):
+        if isinstance(heard, ReceivedEvent):
             self.events.append(heard.id)
         self.sender.say(heard)
 
-    def _heard(self, at: int, local: datetime) -> Heard:
+    def _heard(self, at: int, local: datetime) -> ReceivedMessage:
         n, native = self.count, self.native
-        passage = {"method": "card", "outcome": "granted", "direction": "in", "person": f"p-{n:05d}"}
+        passage = {
+            "method": "card",
+            "outcome": "granted",
+            "direction": "in",
+            "person": f"p-{n:05d}",
+        }
         if self.kind == "dahua":
-            return HeardEvent(native=native, at=at, id=f"r-{n}-{at}", kind="passage", data=passage)
+            return ReceivedEvent(
+                native=native, at=at, id=f"r-{n}-{at}", kind="passage", data=passage
+            )
         if self.kind == "access":
             ways = ("id_card", "fingerprint", "gait", "qr")
-            return HeardEvent(
-                native=native, at=at, id=f"{n}-{at}", kind="passage", data={**passage, "method": ways[n % 4]}
+            return ReceivedEvent(
+                native=native,
+                at=at,
+                id=f"{n}-{at}",
+                kind="passage",
+                data={**passage, "method": ways[n % 4]},
             )
         if self.kind == "plates":
-            return HeardEvent(native=native, at=at, id=f"p-{n}-{at}", kind="plate", data={"plate": f"n-{n:05d}"})
+            return ReceivedEvent(
+                native=native, at=at, id=f"p-{n}-{at}", kind="plate", data={"plate": f"n-{n:05d}"}
+            )
         if self.kind == "edge":
             data = {"hazard": "ebike_in_lift", "state": "on" if n % 2 else "off", "confidence": 0.9}
-            return HeardEvent(native=native, at=at, id=f"a{n}-{at}", kind="hazard", data=data)
+            return ReceivedEvent(native=native, at=at, id=f"a{n}-{at}", kind="hazard", data=data)
         if self.kind == "gat1400":
-            return HeardEvent(
+            return ReceivedEvent(
                 native=native,
                 at=local,
                 id=f"f-{n}-{local:%Y%m%d%H%M%S}",
@@ -104,27 +120,49 @@ class Other:
             )
         if self.kind == "gb28181":
             data = {"condition": "fault", "state": "on", "priority": 1, "method": 6}
-            return HeardEvent(native=native, at=local, id=f"n-{n}-{local.isoformat()}", kind="device", data=data)
+            return ReceivedEvent(
+                native=native, at=local, id=f"n-{n}-{local.isoformat()}", kind="device", data=data
+            )
         if self.kind == "chirpstack":
             self.readings.append(("water_m3", round((500_000 + n) / 1000, 6), at))
-            return HeardFields(native=native, at=at, id=f"d{n}", fields={"volume_l": 500_000 + n})
+            return ReceivedFields(
+                native=native, at=at, id=f"d{n}", fields={"volume_l": 500_000 + n}
+            )
         self.readings.append(("water_m3", round(40 + n / 100, 6), at))
-        return HeardFields(native=native, at=at, id=f"{native}-{at}-{n}", fields={"total_m3": round(40 + n / 100, 6)})
+        return ReceivedFields(
+            native=native,
+            at=at,
+            id=f"{native}-{at}-{n}",
+            fields={"total_m3": round(40 + n / 100, 6)},
+        )
 
 
 #: One device of each other kind of push: its profile, and what it calls itself.
 OTHERS = {
-    "dahua": ("door-terminal", "9e02ab1paj00001"), "access": ("door-terminal", "reader-3"), "plates": ("camera", "c0ffee01"),
-    "edge": ("camera", "box-1"), "gat1400": ("camera", "43010000001190000001"), "gb28181": ("camera", "43010000001320000001"),
-    "ctwing": ("nb-water", "860000000000001"), "chirpstack": ("lora-water", "0101010101010101"),
-}  # fmt: skip
+    "dahua": ("door-terminal", "9e02ab1paj00001"),
+    "access": ("door-terminal", "reader-3"),
+    "plates": ("camera", "c0ffee01"),
+    "edge": ("camera", "box-1"),
+    "gat1400": ("camera", "43010000001190000001"),
+    "gb28181": ("camera", "43010000001320000001"),
+    "ctwing": ("nb-water", "860000000000001"),
+    "chirpstack": ("lora-water", "0101010101010101"),
+}
 
 
 class Field:
     """The estate's devices. Start it, `live` through a span of time, stop it."""
 
     def __init__(
-        self, *, now: Now, meters: int, doors: int, lines: int, push_url: str, fire_port: int, seed: int = 1
+        self,
+        *,
+        now: Now,
+        meters: int,
+        doors: int,
+        lines: int,
+        push_url: str,
+        fire_port: int,
+        seed: int = 1,
     ) -> None:
         self.now, self._rng = now, random.Random(seed)  # noqa: S311
         self.lines: list[Line] = []
@@ -133,42 +171,77 @@ class Field:
         for n in range(lines):
             protocol = protocols[n % len(protocols)]
             _, point, step, per_hour = KINDS[protocol]
-            line = [self._meter(n, m, protocol, point, step, per_hour, seed) for m in range(per_line)]
+            line = [
+                self._meter(n, m, protocol, point, step, per_hour, seed) for m in range(per_line)
+            ]
             self.lines.append(Line(protocol=protocol, meters=line, now=now, seed=seed + n))
         self.doors = []
         for n in range(doors):
             mac = f"02:00:00:00:{n // 256:02x}:{n % 256:02x}"
-            sender = Sender(kind="hikvision", url=push_url, doubles=1 if n % 5 == 0 else 0)
+            sender = DeviceSender(kind="hikvision", url=push_url, doubles=1 if n % 5 == 0 else 0)
             self.doors.append(
-                Door(device=f"door-{n + 1:02d}", mac=mac, sender=sender, server=TerminalServer(password=PASSWORD))
+                Door(
+                    device=f"door-{n + 1:02d}",
+                    mac=mac,
+                    sender=sender,
+                    server=TerminalServer(password=PASSWORD),
+                )
             )
         self.others = [
-            Other(kind=kind, device=f"{kind}-1", profile=profile, native=native,
-                  sender=Sender(kind=kind, url=push_url.replace("/doors/", f"/{kind}/"), doubles=1))
+            Other(
+                kind=kind,
+                device=f"{kind}-1",
+                profile=profile,
+                native=native,
+                sender=DeviceSender(
+                    kind=kind, url=push_url.replace("/doors/", f"/{kind}/"), doubles=1
+                ),
+            )
             for kind, (profile, native) in OTHERS.items()
-        ]  # fmt: skip
+        ]
         self.fire = FireHost(source="0000000000a1", port=fire_port, now=now)
         #: (part, state) that the fire host gave out.
         self.fire_given: list[tuple[str, int]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _meter(self, line: int, n: int, protocol: str, point: str, step: float, per_hour: float, seed: int) -> Meter:
-        address = {"dlt645": f"{line + 1:02d}{n + 1:010d}", "cjt188": f"{line + 1:04d}{n + 1:010d}"}.get(
-            protocol, str(n + 1)
-        )
-        return Meter(
-            device=f"{'em' if point == 'energy_kwh' else 'wm'}-{line + 1}-{n + 1:02d}", protocol=protocol, address=address,
-            point=point, step=step, register=round(self._rng.uniform(10, 900), 2), per_hour=per_hour,
-            rollover={"dlt645": 1e6, "cjt188": 1e6, "mbus": 1e5, "modbus-rtu": 1e6}[protocol], seed=seed,
+    def _meter(
+        self, line: int, n: int, protocol: str, point: str, step: float, per_hour: float, seed: int
+    ) -> SimulatedMeter:
+        address = {
+            "dlt645": f"{line + 1:02d}{n + 1:010d}",
+            "cjt188": f"{line + 1:04d}{n + 1:010d}",
+        }.get(protocol, str(n + 1))
+        return SimulatedMeter(
+            device=f"{'em' if point == 'energy_kwh' else 'wm'}-{line + 1}-{n + 1:02d}",
+            protocol=protocol,
+            address=address,
+            point=point,
+            step=step,
+            register=round(self._rng.uniform(10, 900), 2),
+            per_hour=per_hour,
+            rollover={"dlt645": 1e6, "cjt188": 1e6, "mbus": 1e5, "modbus-rtu": 1e6}[protocol],
+            seed=seed,
             serial=f"{line + 1:02d}{n + 1:06d}",
-        )  # fmt: skip
+        )
 
     def spread_faults(self) -> dict[str, Fault]:
         """Give one meter each of the first lines a fault from now on; returns which has which."""
         spread: dict[str, Fault] = {}
         for line in self.lines[: len(KINDS)]:
-            for meter, fault in zip(line.meters, (Fault.SILENT, Fault.GARBAGE, Fault.BAD_CHECKSUM, Fault.CLOCK_JUMP, Fault.LOW_BATTERY,
-                                                  Fault.CLOCK_DRIFT, Fault.REVERSED, Fault.SWAPPED), strict=False):  # fmt: skip
+            for meter, fault in zip(
+                line.meters,
+                (
+                    Fault.SILENT,
+                    Fault.GARBAGE,
+                    Fault.BAD_CHECKSUM,
+                    Fault.CLOCK_JUMP,
+                    Fault.LOW_BATTERY,
+                    Fault.CLOCK_DRIFT,
+                    Fault.REVERSED,
+                    Fault.SWAPPED,
+                ),
+                strict=False,
+            ):
                 if fault is Fault.SWAPPED and line.protocol.startswith("modbus"):
                     continue  # Nothing on the wire tells it there.
                 meter.faults[fault] = (self.now(), FOREVER)
@@ -213,7 +286,9 @@ class Field:
         while (now := self.now()) < until_ms:
             for door in self.doors:
                 if self._rng.random() < (now - last) / HOUR_MS * 4:
-                    door.pass_through(f"p-{self._rng.randrange(200):05d}", now, granted=self._rng.random() < 0.95)
+                    door.pass_through(
+                        f"p-{self._rng.randrange(200):05d}", now, granted=self._rng.random() < 0.95
+                    )
             for other in self.others:
                 if self._rng.random() < (now - last) / HOUR_MS * 3:
                     other.speak(now)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from devices.protocols import gb26875 as wire
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Rejected
 from simulators.field.meters import ZONE, Now
 
@@ -27,32 +27,46 @@ class FireHost:
     clock_ms: int = 0
     confirmed: int = 0
     clock_set: int = 0
-    pending: OrderedDict[int, wire.Frame] = field(default_factory=OrderedDict)
+    pending: OrderedDict[int, wire.Gb26875Frame] = field(default_factory=OrderedDict)
     _serial: int = 0
 
     def local(self) -> datetime:
         """Return the device's own local time."""
-        return datetime.fromtimestamp((self.now() + self.clock_ms) / 1000, ZONE).replace(tzinfo=None)
+        return datetime.fromtimestamp((self.now() + self.clock_ms) / 1000, ZONE).replace(
+            tzinfo=None
+        )
 
-    def part(self, part: str, state: int, text: str, *, system: int = 1, part_type: int = 40) -> None:
+    def part(
+        self, part: str, state: int, text: str, *, system: int = 1, part_type: int = 40
+    ) -> None:
         """Let a part change its state."""
         stamp = wire.stamp_of(self.local())
         thing = wire.PartState(
-            system_type=1, system=system, part_type=part_type, part=part, state=state, text=text, stamp=stamp
+            system_type=1,
+            system=system,
+            part_type=part_type,
+            part=part,
+            state=state,
+            text=text,
+            stamp=stamp,
         )
-        self._queue(wire.Unit(kind=wire.PART_STATE, objects=(thing,)))
+        self._queue(wire.Gb26875Unit(kind=wire.PART_STATE, objects=(thing,)))
 
     def transmitter(self, state: int) -> None:
         """Tell the device's own state."""
         thing = wire.TransmitterState(state=state, stamp=wire.stamp_of(self.local()))
-        self._queue(wire.Unit(kind=wire.TRANSMITTER_STATE, objects=(thing,)))
+        self._queue(wire.Gb26875Unit(kind=wire.TRANSMITTER_STATE, objects=(thing,)))
 
-    def _queue(self, unit: wire.Unit) -> None:
+    def _queue(self, unit: wire.Gb26875Unit) -> None:
         self._serial = (self._serial + 1) & 0xFFFF
-        self.pending[self._serial] = wire.Frame(
-            serial=self._serial, command=wire.SEND, source=self.source, destination=self.centre,
-            stamp=wire.stamp_of(self.local()), unit=wire.write_unit(unit),
-        )  # fmt: skip
+        self.pending[self._serial] = wire.Gb26875Frame(
+            serial=self._serial,
+            command=wire.SEND,
+            source=self.source,
+            destination=self.centre,
+            stamp=wire.stamp_of(self.local()),
+            unit=wire.write_unit(unit),
+        )
 
     async def run(self) -> None:
         """Connect and talk until cancelled; a lost connection is made again."""
@@ -66,7 +80,7 @@ class FireHost:
             await asyncio.sleep(0.3)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        stream = Stream(wire.CODEC)
+        stream = FrameStream(wire.CODEC)
         sent: dict[int, float] = {}
         loop = asyncio.get_running_loop()
         while True:
@@ -85,7 +99,10 @@ class FireHost:
             for answer in stream.feed(data):
                 if isinstance(answer, Rejected):
                     continue
-                if answer.command == wire.CONFIRM and self.pending.pop(answer.serial, None) is not None:
+                if (
+                    answer.command == wire.CONFIRM
+                    and self.pending.pop(answer.serial, None) is not None
+                ):
                     self.confirmed += 1
                 elif answer.command == wire.CONTROL and answer.unit[:1] == bytes((wire.SET_CLOCK,)):
                     self.clock_ms, self.clock_set = 0, self.clock_set + 1

@@ -7,10 +7,10 @@ import contextlib
 import random
 from dataclasses import dataclass, field
 
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Rejected
 from simulators.field.answers import PROTOCOLS
-from simulators.field.meters import Fault, Meter, Now
+from simulators.field.meters import Fault, Now, SimulatedMeter
 
 #: How long what is on its way may still arrive after a cut.
 LAST_BYTES_S = 0.1
@@ -24,7 +24,7 @@ class Line:
     """
 
     protocol: str
-    meters: list[Meter]
+    meters: list[SimulatedMeter]
     now: Now
     host: str = "127.0.0.1"
     port: int = 0
@@ -69,7 +69,7 @@ class Line:
             return
         self._open.add(writer)
         requests, _, _ = PROTOCOLS[self.protocol]
-        stream = Stream(requests)
+        stream = FrameStream(requests)
         try:
             while data := await reader.read(4096):
                 for frame in stream.feed(data):

@@ -31,7 +31,7 @@ class Fault(StrEnum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Meter:
+class SimulatedMeter:
     """One meter. `register` is in the uom of its point; `rollover` is where it starts again from zero.
 
     `faults` gives the span (ms) in which each holds; an open end is a very large number.
@@ -77,7 +77,8 @@ class Meter:
             self._hour, self._began = hour, now_ms
         while self._hour < hour:
             self._hour += 1
-            used = self.per_hour * (0.5 + random.Random(f"{self.seed}/{self.device}/{self._hour}").random())  # noqa: S311
+            chance = random.Random(f"{self.seed}/{self.device}/{self._hour}")  # noqa: S311
+            used = self.per_hour * (0.5 + chance.random())
             used = max(self.step, round(used / self.step) * self.step)
             if self.has(Fault.REVERSED, self._hour * HOUR_MS):
                 used = -used
@@ -94,7 +95,9 @@ class Meter:
             off += int((now_ms - self.faults[Fault.CLOCK_DRIFT][0]) * 180 / 86_400)
         if self.has(Fault.CLOCK_JUMP, now_ms):
             off -= 26 * 365 * 86_400_000
-        return datetime.fromtimestamp(0, ZONE).replace(tzinfo=None) + timedelta(milliseconds=now_ms + off)
+        return datetime.fromtimestamp(0, ZONE).replace(tzinfo=None) + timedelta(
+            milliseconds=now_ms + off
+        )
 
     def set_clock(self, to: datetime, now_ms: int) -> None:
         """Take a time that was sent; a fault of the clock is over with it."""

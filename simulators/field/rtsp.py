@@ -70,7 +70,12 @@ class RtspCamera:
                 lines = request.decode("latin-1").split("\r\n")
                 method, url = lines[0].split()[:2]
                 number = next(
-                    (line.partition(":")[2].strip() for line in lines if line.lower().startswith("cseq:")), "0"
+                    (
+                        line.partition(":")[2].strip()
+                        for line in lines
+                        if line.lower().startswith("cseq:")
+                    ),
+                    "0",
                 )
                 writer.write(self._answer(method, url, number))
                 await writer.drain()
@@ -93,7 +98,11 @@ class RtspCamera:
             head.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER")
         elif method == "DESCRIBE":
             body = f"v=0\r\no=- 1 1 IN IP4 {self.host}\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP {PAYLOAD_TYPE}\r\na=control:track1\r\n"
-            head += [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+            head += [
+                f"Content-Base: {url}/",
+                "Content-Type: application/sdp",
+                f"Content-Length: {len(body)}",
+            ]
         elif method == "SETUP":
             head += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 7;timeout=60"]
         elif method in ("PLAY", "TEARDOWN", "GET_PARAMETER"):
@@ -118,4 +127,6 @@ class RtspCamera:
             except OSError:
                 return
             sent += len(part)
-            await asyncio.sleep(max(0.0, begun + sent / len(self.film) * self.seconds - loop.time()))
+            await asyncio.sleep(
+                max(0.0, begun + sent / len(self.film) * self.seconds - loop.time())
+            )

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from devices.heard import Heard
+from devices.heard import ReceivedMessage
 from devices.pushes import PUSHES
 
 
 @dataclass
-class Sender:
+class DeviceSender:
     """One sender of a kind of push. `taken` counts what was answered with 200."""
 
     kind: str
     url: str
     pause_s: float = 0.3
     taken: int = 0
-    waiting: deque[Heard] = field(default_factory=deque)
+    waiting: deque[ReceivedMessage] = field(default_factory=deque)
     #: How often each thing is sent over again although it was taken, as terminals with a lost answer do.
     doubles: int = 0
 
-    def say(self, heard: Heard) -> None:
+    def say(self, heard: ReceivedMessage) -> None:
         """Have something to say."""
         self.waiting.append(heard)
 
@@ -40,7 +40,9 @@ class Sender:
                 kind, body = push.render(self.waiting[0])
                 answer = None
                 with contextlib.suppress(httpx2.HTTPError, OSError):
-                    answer = await client.post(self.url, content=body, headers={"Content-Type": kind})
+                    answer = await client.post(
+                        self.url, content=body, headers={"Content-Type": kind}
+                    )
                 if answer is None or answer.status_code != 200:
                     await asyncio.sleep(self.pause_s)
                     continue

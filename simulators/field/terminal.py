@@ -36,7 +36,9 @@ class TerminalServer:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        with contextlib.suppress(
+            OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError
+        ):
             while head := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
                 method, path, _ = head.split(" ", 2)
                 length = re.search(r"content-length: *(\d+)", head, re.I)
@@ -50,19 +52,30 @@ class TerminalServer:
                 await writer.drain()
         writer.close()
 
-    def _answer(self, method: str, path: str, head: str, body: bytes) -> tuple[int, dict[str, Any], str]:
+    def _answer(
+        self, method: str, path: str, head: str, body: bytes
+    ) -> tuple[int, dict[str, Any], str]:
         if not self._logged_in(method, head):
             nonce = secrets.token_hex(8)
             self._nonces.add(nonce)
-            return 401, {}, f'WWW-Authenticate: Digest realm="door", qop="auth", nonce="{nonce}"\r\n'
+            return (
+                401,
+                {},
+                f'WWW-Authenticate: Digest realm="door", qop="auth", nonce="{nonce}"\r\n',
+            )
         if self.refuse:
             return 503, {"statusString": "Device Busy"}, ""
-        if path.startswith("/ISAPI/AccessControl/RemoteControl/door/") and b"<cmd>open</cmd>" in body:
+        if (
+            path.startswith("/ISAPI/AccessControl/RemoteControl/door/")
+            and b"<cmd>open</cmd>" in body
+        ):
             self.opened += 1
             return 200, {"statusCode": 1}, ""
         what = json.loads(body) if body else {}
         if "/UserInfo/Search" in path:
-            start, most = (what["UserInfoSearchCond"][name] for name in ("searchResultPosition", "maxResults"))
+            start, most = (
+                what["UserInfoSearchCond"][name] for name in ("searchResultPosition", "maxResults")
+            )
             rows = list(self.people.values())[start : start + most]
             state = "MORE" if start + most < len(self.people) else "OK"
             return 200, {"UserInfoSearch": {"responseStatusStrg": state, "UserInfo": rows}}, ""

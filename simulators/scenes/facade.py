@@ -44,7 +44,7 @@ class _Path:
 
 
 @dataclass
-class Facade:
+class FacadeScene:
     """One scene. `marks` are what an installer would measure: (share of the picture's height, metres above ground)."""
 
     seed: int
@@ -95,7 +95,9 @@ class Facade:
         sin, cos = np.sin(self._tilt), np.cos(self._tilt)
         depth = self._distance * cos + h_m * sin
         up = h_m * cos - self._distance * sin
-        return self.size[1] / 2 + self._focal * x_m / depth, self.size[0] / 2 - self._focal * up / depth
+        return self.size[1] / 2 + self._focal * x_m / depth, self.size[
+            0
+        ] / 2 - self._focal * up / depth
 
     def _scale(self, h_m: float) -> float:
         """Pixels for a metre at a height."""
@@ -114,9 +116,16 @@ class Facade:
             base = floor * FLOOR_M
             for x in columns:
                 corners = np.array(
-                    [self._project(np.array(px), np.array(py)) for px, py in
-                     ((x - 0.8, base + 0.9), (x + 0.8, base + 0.9), (x + 0.8, base + 2.4), (x - 0.8, base + 2.4))]
-                )  # fmt: skip
+                    [
+                        self._project(np.array(px), np.array(py))
+                        for px, py in (
+                            (x - 0.8, base + 0.9),
+                            (x + 0.8, base + 0.9),
+                            (x + 0.8, base + 2.4),
+                            (x - 0.8, base + 2.4),
+                        )
+                    ]
+                )
                 lit = self.night and r.random() < 0.25
                 fill(light, corners, float(r.uniform(0.08, 0.3)))
                 if lit:
@@ -150,10 +159,16 @@ class Facade:
             hs.append(h)
             xs.append(x)
         size = float(r.uniform(0.08, 0.35))
-        bright = float(r.choice([-1, 1]) * r.uniform(0.15, 0.4)) if not self.night else float(r.uniform(0.05, 0.15))
+        bright = (
+            float(r.choice([-1, 1]) * r.uniform(0.15, 0.4))
+            if not self.night
+            else float(r.uniform(0.05, 0.15))
+        )
         first = int(begins_s * FPS)
         self._paths.append(_Path(first, np.array(xs), np.array(hs), size, bright))
-        self.truth.append(Throw(begins_s=begins_s, ends_s=begins_s + len(hs) / FPS, height_m=hs[0], floor=floor))
+        self.truth.append(
+            Throw(begins_s=begins_s, ends_s=begins_s + len(hs) / FPS, height_m=hs[0], floor=floor)
+        )
 
     def _others(self) -> None:
         r = self._random
@@ -166,9 +181,15 @@ class Facade:
         for _ in range(int(r.integers(0, 6))):
             floor = int(r.integers(1, self.floors + 1))
             self._cloths.append(
-                (float(r.uniform(-0.7, 0.7)) * self._half, floor * FLOOR_M - 1.2, float(r.uniform(0.4, 1.1)), float(r.uniform(-0.3, 0.3)),
-                 float(r.uniform(0.2, 0.9)), float(r.uniform(0, 6)))
-            )  # fmt: skip
+                (
+                    float(r.uniform(-0.7, 0.7)) * self._half,
+                    floor * FLOOR_M - 1.2,
+                    float(r.uniform(0.4, 1.1)),
+                    float(r.uniform(-0.3, 0.3)),
+                    float(r.uniform(0.2, 0.9)),
+                    float(r.uniform(0, 6)),
+                )
+            )
         if self._cloths:
             self.kinds.append("laundry")
         if self.wet:
@@ -192,18 +213,35 @@ class Facade:
             + side * speed * t
             + r.normal(0, 1.0) * np.sin(t * r.uniform(0.5, 2) + r.uniform(0, 6))
         )
-        h = r.uniform(4, self.roof_m) + climb * t + r.uniform(0, 1.2) * np.sin(t * r.uniform(1, 4) + r.uniform(0, 6))
+        h = (
+            r.uniform(4, self.roof_m)
+            + climb * t
+            + r.uniform(0, 1.2) * np.sin(t * r.uniform(1, 4) + r.uniform(0, 6))
+        )
         if r.random() < 0.25:
             # Off a ledge: it drops nearly freely for a moment before its wings take hold.
             drop = float(r.uniform(0.4, 0.9))
-            x = r.uniform(-0.7, 0.7) * self._half + side * np.where(t < drop, 0.8 * t, 0.8 * drop + speed * (t - drop))
+            x = r.uniform(-0.7, 0.7) * self._half + side * np.where(
+                t < drop, 0.8 * t, 0.8 * drop + speed * (t - drop)
+            )
             fallen = 0.5 * 8.5 * np.minimum(t, drop) ** 2 + np.where(
                 t > drop, 8.5 * drop * (1 - np.exp(-3 * (t - drop))) / 3, 0
             )
-            h = r.uniform(8, max(self.roof_m, 9)) - fallen + np.where(t > drop, 1.5 * np.maximum(t - drop, 0) ** 1.5, 0)
+            h = (
+                r.uniform(8, max(self.roof_m, 9))
+                - fallen
+                + np.where(t > drop, 1.5 * np.maximum(t - drop, 0) ** 1.5, 0)
+            )
         first = int(r.uniform(0, max(self._frames - n, 1)))
         self._paths.append(
-            _Path(first, x, h, float(r.uniform(0.15, 0.4)), float(r.uniform(-0.35, -0.1)), flap=float(r.uniform(4, 9)))
+            _Path(
+                first,
+                x,
+                h,
+                float(r.uniform(0.15, 0.4)),
+                float(r.uniform(-0.35, -0.1)),
+                flap=float(r.uniform(4, 9)),
+            )
         )
 
     def _leaf(self) -> None:
@@ -216,7 +254,13 @@ class Facade:
         h = r.uniform(3, self.roof_m) - r.uniform(0.6, 2.5) * t + 0.3 * sway * np.cos(2 * pace * t)
         first = int(r.uniform(0, max(self._frames - n, 1)))
         self._paths.append(
-            _Path(first, x, h, float(r.uniform(0.05, 0.25)), float(r.choice([-1, 1]) * r.uniform(0.08, 0.25)))
+            _Path(
+                first,
+                x,
+                h,
+                float(r.uniform(0.05, 0.25)),
+                float(r.choice([-1, 1]) * r.uniform(0.08, 0.25)),
+            )
         )
 
     def _insect(self) -> None:
@@ -228,7 +272,9 @@ class Facade:
         x = r.uniform(0, self.size[1]) + np.cumsum(pace * np.cos(turn))
         y = r.uniform(0, self.size[0]) + np.cumsum(pace * np.sin(turn))
         first = int(r.uniform(0, max(self._frames - n, 1)))
-        self._paths.append(_Path(first, x, y, float(r.uniform(3, 14)), float(r.uniform(0.1, 0.5)), at_lens=True))
+        self._paths.append(
+            _Path(first, x, y, float(r.uniform(3, 14)), float(r.uniform(0.1, 0.5)), at_lens=True)
+        )
 
     # Pictures --------------------------------------------------------------------------------------------------------
 
@@ -242,14 +288,23 @@ class Facade:
             light = self._wall.copy()
             wind = 0.5 + 0.5 * np.sin(0.7 * t + gust[0]) * np.sin(0.23 * t + gust[1])
             for x, h, width, shade, tempo, phase in self._cloths:
-                self._cloth(light, x, h, width, shade, float(0.18 * wind * np.sin(2 * np.pi * tempo * t + phase)))
+                self._cloth(
+                    light,
+                    x,
+                    h,
+                    width,
+                    shade,
+                    float(0.18 * wind * np.sin(2 * np.pi * tempo * t + phase)),
+                )
             for path in self._paths:
                 self._draw(light, path, frame)
             if self.wet:
                 rain(light, r, 120, length=14, amount=0.06 if not self.night else 0.03)
             yield t, sensor.picture(light)
 
-    def _cloth(self, light: Floats, x: float, h: float, width: float, shade: float, sway: float) -> None:
+    def _cloth(
+        self, light: Floats, x: float, h: float, width: float, shade: float, sway: float
+    ) -> None:
         places = (
             (x - width / 2, h),
             (x + width / 2, h),
@@ -258,7 +313,10 @@ class Facade:
         )
         corners = np.array([self._project(np.array(a), np.array(b)) for a, b in places])
         base = float(
-            light[int(np.clip(corners[0, 1], 0, self.size[0] - 1)), int(np.clip(corners[0, 0], 0, self.size[1] - 1))]
+            light[
+                int(np.clip(corners[0, 1], 0, self.size[0] - 1)),
+                int(np.clip(corners[0, 0], 0, self.size[1] - 1)),
+            ]
         )
         fill(light, corners, float(np.clip(base + shade * (0.1 if self.night else 1), 0.01, 1)))
 

@@ -49,7 +49,7 @@ class _Thing:
 
 
 @dataclass
-class Lane:
+class LaneScene:
     """One scene. `polygon` is the lane as an installer would draw it, in shares of the picture."""
 
     seed: int
@@ -67,9 +67,16 @@ class Lane:
         self._pan = float(r.uniform(-0.25, 0.25))
         self._side = float(r.uniform(-2.5, 2.5))
         self._focal = float(r.uniform(0.75, 1.1)) * self.size[1]
-        self.light = str(r.choice(["sun", "overcast", "night", "dusk", "dawn"], p=[0.35, 0.25, 0.2, 0.1, 0.1]))
+        self.light = str(
+            r.choice(["sun", "overcast", "night", "dusk", "dawn"], p=[0.35, 0.25, 0.2, 0.1, 0.1])
+        )
         self.wet = bool(r.random() < 0.25)
-        corners = [(-HALF_LANE_M, NEAR_M), (HALF_LANE_M, NEAR_M), (HALF_LANE_M, FAR_M), (-HALF_LANE_M, FAR_M)]
+        corners = [
+            (-HALF_LANE_M, NEAR_M),
+            (HALF_LANE_M, NEAR_M),
+            (HALF_LANE_M, FAR_M),
+            (-HALF_LANE_M, FAR_M),
+        ]
         drawn = self._ground(np.array(corners)) / [self.size[1], self.size[0]]
         self.polygon = _within(drawn)
         self._things: list[_Thing] = []
@@ -87,7 +94,11 @@ class Lane:
         depth = np.maximum(y * cos - z * sin, 0.5)
         down = -z * cos - y * sin
         return np.stack(
-            [self.size[1] / 2 + self._focal * x / depth, self.size[0] / 2 + self._focal * down / depth], axis=1
+            [
+                self.size[1] / 2 + self._focal * x / depth,
+                self.size[0] / 2 + self._focal * down / depth,
+            ],
+            axis=1,
         )
 
     def _ground(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,9 +108,15 @@ class Lane:
         """Paving of its own albedo and grain, kerbs, lines, patches, manholes, grass beside it."""
         r = self._random
         albedo = np.full(self.size, r.uniform(0.18, 0.4), np.float32)
-        albedo += texture(r, self.size, 0, 0.010) + texture(r, self.size, 2, 0.012) + texture(r, self.size, 12, 0.012)
+        albedo += (
+            texture(r, self.size, 0, 0.010)
+            + texture(r, self.size, 2, 0.012)
+            + texture(r, self.size, 12, 0.012)
+        )
         for side in (-1, 1):
-            grass = np.array([(side * 2.6, 1), (side * 14, 1), (side * 14, 60), (side * 2.6, 60)], float)
+            grass = np.array(
+                [(side * 2.6, 1), (side * 14, 1), (side * 14, 60), (side * 2.6, 60)], float
+            )
             found = cover(self.size, self._ground(grass))
             if found is not None:
                 place, inside = found
@@ -107,17 +124,26 @@ class Lane:
                     r, (place[0].stop - place[0].start, place[1].stop - place[1].start), 2, 0.035
                 ) + r.uniform(0.1, 0.3)
                 albedo[place] += (rough - albedo[place]) * inside
-            kerb = np.array([(side * 2.35, 1), (side * 2.6, 1), (side * 2.6, 60), (side * 2.35, 60)], float)
+            kerb = np.array(
+                [(side * 2.35, 1), (side * 2.6, 1), (side * 2.6, 60), (side * 2.35, 60)], float
+            )
             fill(albedo, self._ground(kerb), 0.55)
         if r.random() < 0.7:
             for y in np.arange(6, 30, 2.0):
                 line = np.array([(-1.9, y), (1.9, y + 1.6), (1.9, y + 1.8), (-1.9, y + 0.2)])
-                fill(albedo, self._ground(line), float(r.uniform(0.5, 0.7)), share=float(r.uniform(0.4, 1)))
+                fill(
+                    albedo,
+                    self._ground(line),
+                    float(r.uniform(0.5, 0.7)),
+                    share=float(r.uniform(0.4, 1)),
+                )
         for _ in range(int(r.integers(0, 5))):
             x, y, s = r.uniform(-2, 2), r.uniform(6, 28), r.uniform(0.3, 1.2)
             patch = np.array([(x - s, y - s), (x + s, y - s), (x + s, y + s), (x - s, y + s)])
             fill(albedo, self._ground(patch), float(r.uniform(0.1, 0.45)), share=0.7)
-        wall = self._project(np.array([(-14, 45, 0), (14, 45, 0), (14, 45, 40), (-14, 45, 40)], float))
+        wall = self._project(
+            np.array([(-14, 45, 0), (14, 45, 0), (14, 45, 40), (-14, 45, 40)], float)
+        )
         fill(albedo, wall, 0.5)
         self._albedo = np.clip(albedo, 0.03, 1).astype(np.float32)
 
@@ -134,13 +160,17 @@ class Lane:
             begins = float(r.uniform(130, max(long, 140)))
             self._stand(begins, begins + float(r.uniform(10, 75)), brief=True)
         for _ in range(r.poisson(long / 240)):
-            self._things.append(self._car(float(r.uniform(0, long)), 0.0, x=float(r.uniform(-0.8, 0.8)), y=0.0))
+            self._things.append(
+                self._car(float(r.uniform(0, long)), 0.0, x=float(r.uniform(-0.8, 0.8)), y=0.0)
+            )
         for _ in range(r.poisson(long / 90)):
             self._things.append(self._person(float(r.uniform(0, long))))
         # Cars parked beside the lane come and go, and throw their shadows into it.
         for _ in range(r.poisson(long / 900)):
             begins, side = float(r.uniform(0, long)), float(r.choice([-1, 1]))
-            thing = self._car(begins, float(r.uniform(200, 1500)), x=side * 4.3, y=float(r.uniform(8, 26)))
+            thing = self._car(
+                begins, float(r.uniform(200, 1500)), x=side * 4.3, y=float(r.uniform(8, 26))
+            )
             self._things.append(thing)
         self._things.sort(key=lambda one: -one.y)
         self._sun = (float(r.uniform(-1.2, 1.2)), float(r.uniform(-1.2, 1.2)))
@@ -166,21 +196,43 @@ class Lane:
         if shown.min() < 0.02 or shown.max() > 0.98:
             return
         for other in self._things:
-            if other.speed > 0 and abs(other.y - y) < 6 and not (other.ends + 60 < begins or other.begins - 60 > ends):
+            if (
+                other.speed > 0
+                and abs(other.y - y) < 6
+                and not (other.ends + 60 < begins or other.begins - 60 > ends)
+            ):
                 return
         if what in ("car", "van"):
             thing = self._car(begins, ends - begins, x=x, y=y, van=what == "van")
         else:
-            size = r.uniform([1.0, 0.8, 0.6], [2.4, 1.6, 1.4]) if what == "pile" else np.array([1.7, 0.6, 1.1])
+            size = (
+                r.uniform([1.0, 0.8, 0.6], [2.4, 1.6, 1.4])
+                if what == "pile"
+                else np.array([1.7, 0.6, 1.1])
+            )
             long, wide, high = (float(side) for side in size)
             turned = bool(r.random() < 0.5)
-            thing = _Thing(what, long, wide, high, x, y, begins, ends, 1.0, r.uniform(0.05, 0.8, 3), turned=turned)
+            thing = _Thing(
+                what,
+                long,
+                wide,
+                high,
+                x,
+                y,
+                begins,
+                ends,
+                1.0,
+                r.uniform(0.05, 0.8, 3),
+                turned=turned,
+            )
         self._things.append(thing)
         self.kinds.append(f"{what} {'stops' if brief else 'stays'}")
         if not brief:
             self.truth.append(Blocking(what=what, begins_s=begins, ends_s=ends))
 
-    def _car(self, begins: float, stands: float, *, x: float, y: float, van: bool = False) -> _Thing:
+    def _car(
+        self, begins: float, stands: float, *, x: float, y: float, van: bool = False
+    ) -> _Thing:
         r = self._random
         size = (
             (float(r.uniform(4.8, 5.8)), 2.0, float(r.uniform(1.9, 2.4)))
@@ -190,7 +242,17 @@ class Lane:
         body = float(r.choice([0.05, 0.12, 0.3, 0.55, 0.8, 0.9]))
         shades = np.clip(body * np.array([1.0, 0.75, 0.9]), 0.03, 0.95)
         ends = begins + stands if stands else begins
-        return _Thing("van" if van else "car", *size, x, y, begins, ends, float(r.uniform(2, 6)), shades, windows=True)
+        return _Thing(
+            "van" if van else "car",
+            *size,
+            x,
+            y,
+            begins,
+            ends,
+            float(r.uniform(2, 6)),
+            shades,
+            windows=True,
+        )
 
     def _person(self, begins: float) -> _Thing:
         r = self._random
@@ -239,7 +301,10 @@ class Lane:
                 for thing, place in places:
                     if place is not None:
                         self._shadow(light, thing, place, 0.45)
-            seen = sorted(((thing, place) for thing, place in places if place is not None), key=lambda one: -one[1][1])
+            seen = sorted(
+                ((thing, place) for thing, place in places if place is not None),
+                key=lambda one: -one[1][1],
+            )
             level = float(light.mean() / self._albedo.mean())
             for thing, place in seen:
                 self._box(light, thing, place, level, night)
@@ -268,13 +333,24 @@ class Lane:
             edge, pace, stands = self._edge
             if stands:
                 x = edge + pace * t * 10
-                dim(light, self._ground(np.array([(x, 1.0), (x - 20, 1.0), (x - 20, 60.0), (x, 60.0)])), 0.5)
+                dim(
+                    light,
+                    self._ground(np.array([(x, 1.0), (x - 20, 1.0), (x - 20, 60.0), (x, 60.0)])),
+                    0.5,
+                )
             for i, (x, y, s) in enumerate(self._tree):
                 sway = 0.25 * np.sin(0.9 * t + i) + 0.1 * np.sin(2.3 * t + 2 * i)
                 dim(
                     light,
                     self._ground(
-                        np.array([(x + sway - s, y), (x + sway, y - s), (x + sway + s, y), (x + sway, y + s)])
+                        np.array(
+                            [
+                                (x + sway - s, y),
+                                (x + sway, y - s),
+                                (x + sway + s, y),
+                                (x + sway, y + s),
+                            ]
+                        )
                     ),
                     0.6,
                 )
@@ -284,11 +360,19 @@ class Lane:
             spot(light, cx, cy, (self.size[1] * 0.25, self.size[0] * 0.3), 0.12)
         if dark:
             # The camera's own infrared: brightest in the middle.
-            spot(light, self.size[1] / 2, self.size[0] * 0.6, (self.size[1] * 0.35, self.size[0] * 0.4), 0.06)
+            spot(
+                light,
+                self.size[1] / 2,
+                self.size[0] * 0.6,
+                (self.size[1] * 0.35, self.size[0] * 0.4),
+                0.06,
+            )
             light *= 0.5 + self._albedo
         for begins in self._sweeps:
             if 0 <= t - begins < 6 and sun < 0.4:
-                cx, cy = self._ground(np.array([(-6 + 2 * (t - begins), 8 + 2.5 * (t - begins))]))[0]
+                cx, cy = self._ground(np.array([(-6 + 2 * (t - begins), 8 + 2.5 * (t - begins))]))[
+                    0
+                ]
                 spot(light, cx, cy, (self.size[1] * 0.1, self.size[0] * 0.08), 0.25)
         return light
 
@@ -304,7 +388,9 @@ class Lane:
                 0.15,
             )
 
-    def _shadow(self, light: Floats, thing: _Thing, place: tuple[float, float], factor: float) -> None:
+    def _shadow(
+        self, light: Floats, thing: _Thing, place: tuple[float, float], factor: float
+    ) -> None:
         """The sun's shadow of a box: its ground outline swept along the sun's way, drawn as a convex outline."""
         x, y = place
         base = self._outline(thing, x, y)
@@ -315,17 +401,30 @@ class Lane:
     def _outline(thing: _Thing, x: float, y: float) -> NDArray[np.float64]:
         along, across = (thing.width, thing.length) if thing.turned else (thing.length, thing.width)
         return np.array(
-            [(x - across / 2, y), (x + across / 2, y), (x + across / 2, y + along), (x - across / 2, y + along)]
+            [
+                (x - across / 2, y),
+                (x + across / 2, y),
+                (x + across / 2, y + along),
+                (x - across / 2, y + along),
+            ]
         )
 
-    def _box(self, light: Floats, thing: _Thing, place: tuple[float, float], level: float, night: bool) -> None:
+    def _box(
+        self, light: Floats, thing: _Thing, place: tuple[float, float], level: float, night: bool
+    ) -> None:
         x, y = place
         base = self._outline(thing, x, y)
-        low, high = np.column_stack([base, np.zeros(4)]), np.column_stack([base, np.full(4, thing.height)])
+        low, high = (
+            np.column_stack([base, np.zeros(4)]),
+            np.column_stack([base, np.full(4, thing.height)]),
+        )
         side = 0 if self._side < x else 1
         edge = (3, 0) if side == 0 else (1, 2)
         faces = [
-            (np.array([low[edge[0]], low[edge[1]], high[edge[1]], high[edge[0]]]), thing.shades[1] * 0.8),
+            (
+                np.array([low[edge[0]], low[edge[1]], high[edge[1]], high[edge[0]]]),
+                thing.shades[1] * 0.8,
+            ),
             (np.array([low[0], low[1], high[1], high[0]]), thing.shades[2]),
             (high, thing.shades[0]),
         ]

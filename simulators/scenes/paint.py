@@ -9,7 +9,9 @@ Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-def cover(shape: tuple[int, int], corners: NDArray[np.float64]) -> tuple[tuple[slice, slice], Floats] | None:
+def cover(
+    shape: tuple[int, int], corners: NDArray[np.float64]
+) -> tuple[tuple[slice, slice], Floats] | None:
     """Return where a convex polygon lies and how much of each pixel there it covers (0 to 1, soft over a pixel); None outside."""
     low, high = np.floor(corners.min(0)).astype(int) - 1, np.ceil(corners.max(0)).astype(int) + 2
     x0, y0 = max(low[0], 0), max(low[1], 0)
@@ -29,7 +31,9 @@ def cover(shape: tuple[int, int], corners: NDArray[np.float64]) -> tuple[tuple[s
     return (slice(y0, y1), slice(x0, x1)), inside
 
 
-def fill(picture: Floats, corners: NDArray[np.float64], value: float, *, share: float = 1.0) -> None:
+def fill(
+    picture: Floats, corners: NDArray[np.float64], value: float, *, share: float = 1.0
+) -> None:
     """Paint a convex polygon, in place."""
     found = cover(picture.shape, corners)
     if found is not None:
@@ -62,7 +66,11 @@ def blurred(picture: Floats, radius: int) -> Floats:
     """Blur with a box, twice."""
     for _ in range(2):
         for axis in (0, 1):
-            padded = np.pad(picture, [(radius + 1, radius) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+            padded = np.pad(
+                picture,
+                [(radius + 1, radius) if a == axis else (0, 0) for a in (0, 1)],
+                mode="edge",
+            )
             sums = np.cumsum(padded, axis=axis, dtype=np.float64)
             size = 2 * radius + 1
             upper = sums[size:] if axis == 0 else sums[:, size:]
@@ -71,7 +79,9 @@ def blurred(picture: Floats, radius: int) -> Floats:
     return picture
 
 
-def texture(random: np.random.Generator, shape: tuple[int, int], grain: int, strength: float) -> Floats:
+def texture(
+    random: np.random.Generator, shape: tuple[int, int], grain: int, strength: float
+) -> Floats:
     """Return an even surface's own pattern, around 0."""
     if grain <= 0:
         return random.normal(0, strength, shape).astype(np.float32)
@@ -83,18 +93,29 @@ class Sensor:
     """What turns light (0 to 1) into a grey picture: exposure that follows the scene, noise that grows as light goes."""
 
     def __init__(
-        self, random: np.random.Generator, shape: tuple[int, int], *, noise: float, pace: float = 0.05
+        self,
+        random: np.random.Generator,
+        shape: tuple[int, int],
+        *,
+        noise: float,
+        pace: float = 0.05,
     ) -> None:
         self._random, self._noise, self._pace = random, noise, pace
         self._exposure: float | None = None
         # A stock of noise is begun anywhere: drawing new numbers for every pixel would cost more than all the rest.
-        self._stock = [np.tile(random.normal(0, 1, shape).astype(np.float32).ravel(), 2) for _ in range(5)]
+        self._stock = [
+            np.tile(random.normal(0, 1, shape).astype(np.float32).ravel(), 2) for _ in range(5)
+        ]
 
     def picture(self, light: Floats) -> Grey:
         """Take one picture."""
         wanted = 0.42 / max(float(light[::8, ::8].mean()), 0.004)
         wanted = min(max(wanted, 0.6), 40.0)
-        self._exposure = wanted if self._exposure is None else self._exposure + (wanted - self._exposure) * self._pace
+        self._exposure = (
+            wanted
+            if self._exposure is None
+            else self._exposure + (wanted - self._exposure) * self._pace
+        )
         gain = self._exposure
         shot = self._stock[int(self._random.integers(len(self._stock)))]
         begin = light.size - int(self._random.integers(1, light.size))
@@ -105,7 +126,9 @@ class Sensor:
         return np.clip(grey, 0, 255, out=grey).astype(np.uint8)
 
 
-def rain(picture: Floats, random: np.random.Generator, drops: int, *, length: float, amount: float) -> None:
+def rain(
+    picture: Floats, random: np.random.Generator, drops: int, *, length: float, amount: float
+) -> None:
     """Add streaks of rain, in place: each a short light line, anew in every picture."""
     height, width = picture.shape
     count = random.poisson(drops)

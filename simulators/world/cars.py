@@ -10,21 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.world.city import WorldCity
-from simulators.world.people import Car, Household, Work, spell
-from simulators.world.stories import Home
+from simulators.world.people import Car, Household, WorkPattern, spell
+from simulators.world.stories import StoryHome
 
 #: Households with a car, how many of them told the office its plate, and how often a camera reads a plate right.
 _OWN, _TOLD, _READ = 0.35, 0.85, 0.96
 
 
-def drive(city: WorldCity, home: Home, household: Household) -> Car | None:
+def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
     """Return a home's registered car as its yard's gate saw it; None where there is no gate, no car, or nobody told of it."""
     rng = city.rng(7, home.index)
     owns, told = rng.random() < _OWN, rng.random() < _TOLD
     adults = [
-        p for p in household.passages
-        if str(p.person.token).startswith("p-") and not p.person.caller and p.person.work in (Work.DAY, Work.HOME, Work.NIGHT)
-    ]  # fmt: skip
+        p
+        for p in household.passages
+        if str(p.person.token).startswith("p-")
+        and not p.person.caller
+        and p.person.work in (WorkPattern.DAY, WorkPattern.HOME, WorkPattern.NIGHT)
+    ]
     if not (city.gated(home.index) and owns and told and adults):
         return None
     driver, days = adults[0], city.days
@@ -33,14 +36,19 @@ def drive(city: WorldCity, home: Home, household: Household) -> Car | None:
     if any(t.kind == "subletting" for t in home.truths) and rng.random() < 0.12:
         # The yard is cheaper than where the driver lives now: the car is parked here by night as before.
         gone = np.isnan(driver.ways).all(axis=1) & driven
-        ways[gone, 0], ways[gone, 1] = rng.normal(7.6, 0.5, int(gone.sum())), rng.normal(18.3, 1.0, int(gone.sum()))
+        ways[gone, 0], ways[gone, 1] = (
+            rng.normal(7.6, 0.5, int(gone.sum())),
+            rng.normal(18.3, 1.0, int(gone.sum())),
+        )
     for chance, low, high in ((0.1, 10, 60), (0.06, days, days + 1)):
         # Stands broken for weeks; or is sold, and the next one's plate is nobody's business.
         if rng.random() < chance:
             start = int(rng.integers(0, days))
             ways[spell(days, start, start + int(rng.integers(low, high)))] = np.nan
     read = rng.random(ways.shape) < _READ
-    return Car(token=f"n-{home.index:06d}", household=home.household, hours=np.where(read, ways, np.nan))
+    return Car(
+        token=f"n-{home.index:06d}", household=home.household, hours=np.where(read, ways, np.nan)
+    )
 
 
 def visitors(city: WorldCity, index: int) -> NDArray[np.int64]:

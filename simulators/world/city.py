@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from simulators.world.people import Household, live, spell
-from simulators.world.stories import Home, begin_home, empty_spells, ordinary, violate
+from simulators.world.stories import StoryHome, begin_home, empty_spells, ordinary, violate
 
 ZONE = ZoneInfo("Asia/Shanghai")
 PER_ENTRANCE, PER_BUILDING, PER_ESTATE = 12, 48, 1_968
@@ -35,14 +35,91 @@ class Fitting:
 
 
 FITTINGS: tuple[tuple[float, Fitting], ...] = (
-    (0.34, Fitting(name="lock-and-meters", water_min=60, energy_min=60, lock=True, terminal=False, logs_out=0.15, logs_in=0.95)),
-    (0.13, Fitting(name="lock-both-ways", water_min=60, energy_min=60, lock=True, terminal=False, logs_out=0.85, logs_in=0.95)),
-    (0.26, Fitting(name="terminal-and-meters", water_min=60, energy_min=60, lock=False, terminal=True, logs_out=0.3, logs_in=0.7)),
-    (0.08, Fitting(name="water-only", water_min=60, energy_min=0, lock=False, terminal=False, logs_out=0.0, logs_in=0.0)),
-    (0.07, Fitting(name="daily-water-and-terminal", water_min=1440, energy_min=0, lock=False, terminal=True, logs_out=0.2, logs_in=0.7)),
-    (0.07, Fitting(name="power-and-terminal", water_min=0, energy_min=60, lock=False, terminal=True, logs_out=0.3, logs_in=0.7)),
-    (0.05, Fitting(name="lock-only", water_min=0, energy_min=0, lock=True, terminal=False, logs_out=0.2, logs_in=0.95)),
-)  # fmt: skip
+    (
+        0.34,
+        Fitting(
+            name="lock-and-meters",
+            water_min=60,
+            energy_min=60,
+            lock=True,
+            terminal=False,
+            logs_out=0.15,
+            logs_in=0.95,
+        ),
+    ),
+    (
+        0.13,
+        Fitting(
+            name="lock-both-ways",
+            water_min=60,
+            energy_min=60,
+            lock=True,
+            terminal=False,
+            logs_out=0.85,
+            logs_in=0.95,
+        ),
+    ),
+    (
+        0.26,
+        Fitting(
+            name="terminal-and-meters",
+            water_min=60,
+            energy_min=60,
+            lock=False,
+            terminal=True,
+            logs_out=0.3,
+            logs_in=0.7,
+        ),
+    ),
+    (
+        0.08,
+        Fitting(
+            name="water-only",
+            water_min=60,
+            energy_min=0,
+            lock=False,
+            terminal=False,
+            logs_out=0.0,
+            logs_in=0.0,
+        ),
+    ),
+    (
+        0.07,
+        Fitting(
+            name="daily-water-and-terminal",
+            water_min=1440,
+            energy_min=0,
+            lock=False,
+            terminal=True,
+            logs_out=0.2,
+            logs_in=0.7,
+        ),
+    ),
+    (
+        0.07,
+        Fitting(
+            name="power-and-terminal",
+            water_min=0,
+            energy_min=60,
+            lock=False,
+            terminal=True,
+            logs_out=0.3,
+            logs_in=0.7,
+        ),
+    ),
+    (
+        0.05,
+        Fitting(
+            name="lock-only",
+            water_min=0,
+            energy_min=0,
+            lock=True,
+            terminal=False,
+            logs_out=0.2,
+            logs_in=0.95,
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +154,7 @@ class WorldCity:
         """Tell whether the yard of a home's building has a gate with a number-plate camera."""
         return bool(self.rng(8, self.block(index)).random() < 0.6)
 
-    def home(self, index: int) -> Home:
+    def home(self, index: int) -> StoryHome:
         """Make a home and all that happens to it."""
         home = begin_home(index, self.first, self.days, self.rng(2, index))
         if not self.normal:
@@ -88,7 +165,7 @@ class WorldCity:
         empty_spells(home)
         return home
 
-    def lived(self, home: Home) -> Household:
+    def lived(self, home: StoryHome) -> Household:
         """Let a home be lived in."""
         fitting = self.fitting(home.index)
         household = live(

@@ -9,20 +9,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.world.city import Fitting, WorldCity
-from simulators.world.people import Household, Work
-from simulators.world.stories import Home
+from simulators.world.people import Household, WorkPattern
+from simulators.world.stories import StoryHome
 
 #: Share of a present person's water that falls into each hour, and the watts of what they do.
-_WATER = np.array([3, 1.5, 1, 1, 1.5, 4, 15, 20, 12, 8, 8, 12, 14, 7, 5, 5, 8, 14, 20, 20, 20, 20, 14, 7], dtype=float)
+_WATER = np.array(
+    [3, 1.5, 1, 1, 1.5, 4, 15, 20, 12, 8, 8, 12, 14, 7, 5, 5, 8, 14, 20, 20, 20, 20, 14, 7],
+    dtype=float,
+)
 _WATER /= _WATER.sum()
 _DOING = np.array(
-    [25, 12, 8, 8, 8, 20, 80, 90, 60, 50, 60, 130, 120, 60, 50, 55, 70, 150, 190, 190, 190, 170, 120, 60], dtype=float
+    [
+        25,
+        12,
+        8,
+        8,
+        8,
+        20,
+        80,
+        90,
+        60,
+        50,
+        60,
+        130,
+        120,
+        60,
+        50,
+        55,
+        70,
+        150,
+        190,
+        190,
+        190,
+        170,
+        120,
+        60,
+    ],
+    dtype=float,
 )
 _DRAW_L = 6.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Series:
+class MeterSeries:
     """One meter's readings: when, as minutes from the city's first midnight, and what its register showed."""
 
     supply: str
@@ -36,12 +65,14 @@ class Series:
 class Metered:
     """A home's meters, and the day on which one was changed (with the register told of it)."""
 
-    series: list[Series] = field(default_factory=list)
+    series: list[MeterSeries] = field(default_factory=list)
     changed: dict[str, int] = field(default_factory=dict)
     faults: list[tuple[str, int, int]] = field(default_factory=list)
 
 
-def use(city: WorldCity, home: Home, household: Household) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def use(
+    city: WorldCity, home: StoryHome, household: Household
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return litres and kWh by (day, hour)."""
     rng = city.rng(5, home.index)
     days = city.days
@@ -52,7 +83,9 @@ def use(city: WorldCity, home: Home, household: Household) -> tuple[NDArray[np.f
     ways_l, ways_kwh = np.ones(days), np.ones(days)
     if home.new_ways is not None:
         ways_l[home.new_ways[0] :], ways_kwh[home.new_ways[0] :] = home.new_ways[1:]
-    per_head = 85.0 * home.thrift * np.where(summer, 1.2, 1.0) * ways_l * rng.lognormal(0, 0.12, days)
+    per_head = (
+        85.0 * home.thrift * np.where(summer, 1.2, 1.0) * ways_l * rng.lognormal(0, 0.12, days)
+    )
     draws = rng.poisson(np.maximum(here * (per_head[:, None] * _WATER * habits), 0.0) / _DRAW_L)
     litres = np.where(draws > 0, rng.gamma(np.maximum(draws, 1) * 1.5, _DRAW_L / 1.5), 0.0)
     empty = here.sum(axis=1) == 0
@@ -68,7 +101,12 @@ def use(city: WorldCity, home: Home, household: Household) -> tuple[NDArray[np.f
     return litres, np.maximum(watts, 0.0) / 1000.0
 
 
-def _extras(home: Home, rng: np.random.Generator, litres: NDArray[np.float64], watts: NDArray[np.float64]) -> None:
+def _extras(
+    home: StoryHome,
+    rng: np.random.Generator,
+    litres: NDArray[np.float64],
+    watts: NDArray[np.float64],
+) -> None:
     days = len(litres)
     for day, amount in home.taps:
         if day < days:
@@ -84,11 +122,13 @@ def _extras(home: Home, rng: np.random.Generator, litres: NDArray[np.float64], w
         a, b = home.shop
         watts[a:b, 9:21] += rng.uniform(400, 1500) * rng.normal(1.0, 0.1, (b - a, 12))
         litres[a:b, 9:20] += rng.gamma(1.0, 3.0, (b - a, 11))
-    if any(p.work is Work.BEDRIDDEN for p in home.people):
+    if any(p.work is WorkPattern.BEDRIDDEN for p in home.people):
         litres[:, 10] += 5.0 * (litres.sum(axis=1) > 0)
 
 
-def metered(city: WorldCity, home: Home, litres: NDArray[np.float64], kwh: NDArray[np.float64]) -> Metered:
+def metered(
+    city: WorldCity, home: StoryHome, litres: NDArray[np.float64], kwh: NDArray[np.float64]
+) -> Metered:
     """Return what the home's meters showed, with their faults; adds what is wrong with them to the home's truth."""
     fitting, rng = city.fitting(home.index), city.rng(6, home.index)
     dead = city.outage(home.index)
@@ -113,9 +153,16 @@ def metered(city: WorldCity, home: Home, litres: NDArray[np.float64], kwh: NDArr
 
 
 def _meter(
-    city: WorldCity, made: Metered, rng: np.random.Generator, supply: str, minutes: int,
-    register: NDArray[np.float64], step: float, dead: NDArray[np.bool_], offset: int,
-) -> None:  # fmt: skip
+    city: WorldCity,
+    made: Metered,
+    rng: np.random.Generator,
+    supply: str,
+    minutes: int,
+    register: NDArray[np.float64],
+    step: float,
+    dead: NDArray[np.bool_],
+    offset: int,
+) -> None:
     days, fate = city.days, (1.0 if city.normal else rng.random())
     at = int(days * rng.uniform(0.1, 0.8))
     used = np.diff(register, prepend=register[0])
@@ -145,10 +192,18 @@ def _meter(
         cut = at * 24
         made.changed[supply] = at
         fresh = np.round(shown[cut:] - shown[cut], 3)
-        made.series.append(Series(supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]]))
-        made.series.append(Series(supply=supply, minute=minute[cut:][keep[cut:]], value=fresh[keep[cut:]], number=1))
+        made.series.append(
+            MeterSeries(
+                supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]]
+            )
+        )
+        made.series.append(
+            MeterSeries(
+                supply=supply, minute=minute[cut:][keep[cut:]], value=fresh[keep[cut:]], number=1
+            )
+        )
         return
-    made.series.append(Series(supply=supply, minute=minute[keep], value=shown[keep]))
+    made.series.append(MeterSeries(supply=supply, minute=minute[keep], value=shown[keep]))
 
 
 def profile_of(fitting: Fitting, supply: str) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Days = NDArray[np.bool_]
 
 
-class Work(StrEnum):
+class WorkPattern(StrEnum):
     """How a person's day goes."""
 
     DAY = "day"
@@ -37,7 +37,7 @@ class Person:
 
     token: str | None
     here: Days
-    work: Work
+    work: WorkPattern
     role: str = "member"
     known_from: int | None = None
     known_to: int | None = None
@@ -84,7 +84,13 @@ def weekdays(first: date, days: int) -> NDArray[np.int64]:
 
 
 def live(
-    people: list[Person], first: date, days: int, rng: np.random.Generator, *, logs_out: float, logs_in: float
+    people: list[Person],
+    first: date,
+    days: int,
+    rng: np.random.Generator,
+    *,
+    logs_out: float,
+    logs_in: float,
 ) -> Household:
     """Let people live for some days. `logs_out` and `logs_in` say how often the door logs somebody who carries a token."""
     home = Household(people=people, at_home=np.zeros((days, 24), dtype=np.float32))
@@ -92,8 +98,10 @@ def live(
     hour = np.arange(24) + 0.5
     for person in people:
         out, back, again, late = _outings(person, weekend, rng)
-        away = (hour > out[:, None]) & (hour < back[:, None]) | (hour > again[:, None]) & (hour < late[:, None])
-        if person.work is Work.NIGHT:
+        away = (hour > out[:, None]) & (hour < back[:, None]) | (hour > again[:, None]) & (
+            hour < late[:, None]
+        )
+        if person.work is WorkPattern.NIGHT:
             away = (hour > out[:, None]) | (hour < back[:, None])
         if person.caller:
             inside = (hour > back[:, None]) & (hour < again[:, None])
@@ -114,21 +122,35 @@ def _outings(
         came = rng.normal(14.0, 2.5, days).clip(8, 18)
         return nothing, came, came + rng.gamma(2.0, 0.8, days), nothing
     share = {
-        Work.DAY: (0.96, 0.65),
-        Work.NIGHT: (0.75, 0.4),
-        Work.SCHOOL: (0.97, 0.5),
-        Work.HOME: (0.6, 0.6),
-        Work.BEDRIDDEN: (0.01, 0.0),
+        WorkPattern.DAY: (0.96, 0.65),
+        WorkPattern.NIGHT: (0.75, 0.4),
+        WorkPattern.SCHOOL: (0.97, 0.5),
+        WorkPattern.HOME: (0.6, 0.6),
+        WorkPattern.BEDRIDDEN: (0.01, 0.0),
     }
     on_workday, on_weekend = share[person.work]
     goes = rng.random(days) < np.where(weekend, on_weekend, on_workday)
-    if person.work is Work.NIGHT:
+    if person.work is WorkPattern.NIGHT:
         out, back = rng.normal(20.5, 0.6, days), rng.normal(7.2, 0.5, days)
         return np.where(goes, out, np.nan), np.where(goes, back, np.nan), nothing, nothing
-    start = {Work.DAY: 7.7, Work.SCHOOL: 7.4, Work.HOME: 9.0, Work.BEDRIDDEN: 10.0}[person.work]
-    long = {Work.DAY: 10.2, Work.SCHOOL: 9.3, Work.HOME: 2.2, Work.BEDRIDDEN: 1.5}[person.work]
-    out = np.where(weekend, rng.normal(9.8, 1.4, days), rng.normal(start, 0.6, days)).clip(5.0, 20.0)
-    back = out + np.where(weekend, rng.gamma(3.0, 1.5, days), np.maximum(rng.normal(long, 1.2, days), 0.4))
+    start = {
+        WorkPattern.DAY: 7.7,
+        WorkPattern.SCHOOL: 7.4,
+        WorkPattern.HOME: 9.0,
+        WorkPattern.BEDRIDDEN: 10.0,
+    }[person.work]
+    long = {
+        WorkPattern.DAY: 10.2,
+        WorkPattern.SCHOOL: 9.3,
+        WorkPattern.HOME: 2.2,
+        WorkPattern.BEDRIDDEN: 1.5,
+    }[person.work]
+    out = np.where(weekend, rng.normal(9.8, 1.4, days), rng.normal(start, 0.6, days)).clip(
+        5.0, 20.0
+    )
+    back = out + np.where(
+        weekend, rng.gamma(3.0, 1.5, days), np.maximum(rng.normal(long, 1.2, days), 0.4)
+    )
     out, back = np.where(goes, out, np.nan), np.where(goes, back.clip(0, 23.6), np.nan)
     twice = goes & (rng.random(days) < 0.3) & (back < 20.5)
     again = back + rng.gamma(2.0, 0.5, days) + 0.3
@@ -181,9 +203,13 @@ def spell(days: int, start: int, end: int) -> Days:
 
 #: The first day of the lunar year, by year (Hong Kong Observatory's conversion table).
 SPRING_FESTIVAL = {
-    2023: date(2023, 1, 22), 2024: date(2024, 2, 10), 2025: date(2025, 1, 29), 2026: date(2026, 2, 17), 2027: date(2027, 2, 6),
+    2023: date(2023, 1, 22),
+    2024: date(2024, 2, 10),
+    2025: date(2025, 1, 29),
+    2026: date(2026, 2, 17),
+    2027: date(2027, 2, 6),
     2028: date(2028, 1, 26),
-}  # fmt: skip
+}
 
 
 def festivals(first: date, days: int) -> list[int]:
@@ -194,4 +220,6 @@ def festivals(first: date, days: int) -> list[int]:
 def term_time(first: date, days: int) -> Days:
     """Return the days on which students are at their university: September to mid January, March to June."""
     months = [(first + timedelta(days=i)) for i in range(days)]
-    return np.array([d.month in (9, 10, 11, 12, 3, 4, 5, 6) or (d.month == 1 and d.day < 15) for d in months])
+    return np.array(
+        [d.month in (9, 10, 11, 12, 3, 4, 5, 6) or (d.month == 1 and d.day < 15) for d in months]
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulators.world.people import Car, Person, Work, festivals, spell, term_time, weekdays
+from simulators.world.people import Car, Person, WorkPattern, festivals, spell, term_time, weekdays
 
 #: Some end within the year: so many begin that 0.35 % of homes are sublet at its end.
 SUBLET_SHARE = 0.0042
@@ -29,7 +29,7 @@ class Truth:
 
 
 @dataclass(slots=True, kw_only=True)
-class Home:
+class StoryHome:
     """One dwelling with its people, its papers and its devices' fates; days are columns, ends are exclusive, None is open."""
 
     index: int
@@ -59,31 +59,41 @@ class Home:
         """The token of the household that holds it first."""
         return f"h-{self.index:06d}"
 
-    def stranger(self, name: str, here: Any, work: Work = Work.DAY, **more: Any) -> Person:
+    def stranger(
+        self, name: str, here: Any, work: WorkPattern = WorkPattern.DAY, **more: Any
+    ) -> Person:
         """Add somebody who is not registered."""
         person = Person(token=f"x-{self.index:06d}-{name}", here=here, work=work, **more)
         self.people.append(person)
         return person
 
 
-def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> Home:
+def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> StoryHome:
     """Make a home with a household of its own."""
-    home = Home(index=index, first=first, days=days, rng=rng, thrift=float(rng.lognormal(0.0, 0.3)))
+    home = StoryHome(
+        index=index, first=first, days=days, rng=rng, thrift=float(rng.lognormal(0.0, 0.3))
+    )
     count = int(rng.choice([1, 2, 3, 4, 5], p=[0.22, 0.28, 0.3, 0.15, 0.05]))
     old = rng.random() < 0.25
     for n in range(count):
         if old:
-            work = Work.HOME if rng.random() < 0.9 else Work.BEDRIDDEN
+            work = WorkPattern.HOME if rng.random() < 0.9 else WorkPattern.BEDRIDDEN
         elif n < 2:
-            work = Work(str(rng.choice(["day", "night", "home"], p=[0.78, 0.05, 0.17])))
+            work = WorkPattern(str(rng.choice(["day", "night", "home"], p=[0.78, 0.05, 0.17])))
         else:
-            work = Work(str(rng.choice(["school", "home", "day"], p=[0.55, 0.3, 0.15])))
-        child = n >= 2 and work in (Work.SCHOOL, Work.HOME)
+            work = WorkPattern(str(rng.choice(["school", "home", "day"], p=[0.55, 0.3, 0.15])))
+        child = n >= 2 and work in (WorkPattern.SCHOOL, WorkPattern.HOME)
         carries = float(rng.beta(2, 4)) if child else float(rng.beta(6, 2))
         home.people.append(
-            Person(token=f"p-{index:06d}-{n}", here=np.ones(days, dtype=bool), work=work, role="member" if n else "tenant",
-                   known_from=-400, carries=carries)
-        )  # fmt: skip
+            Person(
+                token=f"p-{index:06d}-{n}",
+                here=np.ones(days, dtype=bool),
+                work=work,
+                role="member" if n else "tenant",
+                known_from=-400,
+                carries=carries,
+            )
+        )
     home.tenancies.append((home.household, -int(rng.integers(60, 1500)), None))
     return home
 
@@ -91,7 +101,7 @@ def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> 
 # Ordinary lives ------------------------------------------------------------------------------------------------------
 
 
-def ordinary(home: Home) -> None:
+def ordinary(home: StoryHome) -> None:
     """Let ordinary things happen, each by its own chance."""
     rng, days = home.rng, home.days
     for column in festivals(home.first, days):
@@ -102,7 +112,7 @@ def ordinary(home: Home) -> None:
                 home.stranger(
                     f"cny{n}",
                     spell(days, column - int(rng.integers(0, 3)), column + int(rng.integers(3, 8))),
-                    Work.HOME,
+                    WorkPattern.HOME,
                 )
     for chance, low, high in ((0.3, 4, 9), (0.25, 5, 17), (0.1, 10, 26)):
         if rng.random() < chance:
@@ -118,54 +128,60 @@ def ordinary(home: Home) -> None:
             story(home)
 
 
-def _leave(home: Home, start: int, end: int) -> None:
+def _leave(home: StoryHome, start: int, end: int) -> None:
     away = spell(home.days, start, end)
     for person in home.people:
         person.here &= ~away
 
 
-def _weekends_elsewhere(home: Home) -> None:
+def _weekends_elsewhere(home: StoryHome) -> None:
     weekend = np.isin(weekdays(home.first, home.days), (4, 5))
     for person in home.people:
         person.here &= ~weekend
 
 
-def _weekdays_elsewhere(home: Home) -> None:
+def _weekdays_elsewhere(home: StoryHome) -> None:
     week = np.isin(weekdays(home.first, home.days), (0, 1, 2, 3, 6))
     for person in home.people:
         person.here &= ~week
 
 
-def _hospital(home: Home) -> None:
+def _hospital(home: StoryHome) -> None:
     person = home.people[int(home.rng.integers(len(home.people)))]
     start = int(home.rng.integers(0, home.days))
     person.here &= ~spell(home.days, start, start + int(home.rng.integers(8, 50)))
 
 
-def _student(home: Home) -> None:
+def _student(home: StoryHome) -> None:
     if len(home.people) >= 3:
         home.people[-1].here &= ~term_time(home.first, home.days)
 
 
-def _carer(home: Home) -> None:
+def _carer(home: StoryHome) -> None:
     start = int(home.rng.integers(-100, home.days))
     stay = spell(home.days, start, start + int(home.rng.integers(60, 300)))
     patient = home.people[0]
     if home.rng.random() < 0.5:
-        patient.work = Work.BEDRIDDEN
-    carer = home.stranger("carer", stay & (home.rng.random(home.days) < 0.9), Work.HOME, role="carer", carries=0.9)
+        patient.work = WorkPattern.BEDRIDDEN
+    carer = home.stranger(
+        "carer",
+        stay & (home.rng.random(home.days) < 0.9),
+        WorkPattern.HOME,
+        role="carer",
+        carries=0.9,
+    )
     if home.rng.random() < 0.4:
         carer.known_from = start + int(home.rng.integers(0, 60))
 
 
-def _newborn(home: Home) -> None:
+def _newborn(home: StoryHome) -> None:
     start = int(home.rng.integers(-30, home.days))
     stay = spell(home.days, start, start + int(home.rng.integers(30, 130)))
-    home.stranger("grandmother", stay, Work.HOME, carries=0.6)
+    home.stranger("grandmother", stay, WorkPattern.HOME, carries=0.6)
     home.new_ways = (start, 1.25, 1.2)
 
 
-def _partner(home: Home) -> None:
+def _partner(home: StoryHome) -> None:
     start = int(home.rng.integers(-60, home.days))
     often = home.rng.random(home.days) < np.clip((np.arange(home.days) - start) / 120, 0.1, 0.95)
     partner = home.stranger("partner", spell(home.days, start, home.days) & often)
@@ -173,35 +189,48 @@ def _partner(home: Home) -> None:
         partner.known_from = start + int(home.rng.integers(30, 200))
 
 
-def _weekend_guests(home: Home) -> None:
+def _weekend_guests(home: StoryHome) -> None:
     often = (weekdays(home.first, home.days) == 5) & (home.rng.random(home.days) < 0.6)
     for n in range(int(home.rng.integers(1, 3))):
-        home.stranger(f"weekend{n}", often, Work.HOME)
+        home.stranger(f"weekend{n}", often, WorkPattern.HOME)
 
 
-def _summer_guests(home: Home) -> None:
+def _summer_guests(home: StoryHome) -> None:
     start = int(home.rng.integers(0, home.days))
     for n in range(int(home.rng.integers(1, 4))):
-        home.stranger(f"summer{n}", spell(home.days, start, start + int(home.rng.integers(5, 26))), Work.HOME)
+        home.stranger(
+            f"summer{n}",
+            spell(home.days, start, start + int(home.rng.integers(5, 26))),
+            WorkPattern.HOME,
+        )
 
 
-def _helper(home: Home) -> None:
-    often = np.isin(weekdays(home.first, home.days), home.rng.choice(7, int(home.rng.integers(1, 5)), replace=False))
-    home.stranger("helper", often, Work.HOME, caller=True)
+def _helper(home: StoryHome) -> None:
+    often = np.isin(
+        weekdays(home.first, home.days),
+        home.rng.choice(7, int(home.rng.integers(1, 5)), replace=False),
+    )
+    home.stranger("helper", often, WorkPattern.HOME, caller=True)
 
 
-def _minding_grandparents(home: Home) -> None:
+def _minding_grandparents(home: StoryHome) -> None:
     weekday = weekdays(home.first, home.days) < 5
-    home.stranger("nanny", weekday & (home.rng.random(home.days) < 0.9), Work.HOME, caller=True, carries=0.9)
+    home.stranger(
+        "nanny",
+        weekday & (home.rng.random(home.days) < 0.9),
+        WorkPattern.HOME,
+        caller=True,
+        carries=0.9,
+    )
 
 
-def _lost_card(home: Home) -> None:
+def _lost_card(home: StoryHome) -> None:
     start = int(home.rng.integers(0, home.days))
     person = home.people[int(home.rng.integers(len(home.people)))]
     person.unseen = spell(home.days, start, start + int(home.rng.integers(15, 120)))
 
 
-def _new_ways(home: Home) -> None:
+def _new_ways(home: StoryHome) -> None:
     home.new_ways = (
         int(home.rng.integers(20, home.days)),
         float(home.rng.lognormal(0, 0.3)),
@@ -209,19 +238,30 @@ def _new_ways(home: Home) -> None:
     )
 
 
-def _moves_out_one(home: Home) -> None:
+def _moves_out_one(home: StoryHome) -> None:
     if len(home.people) >= 2:
         home.people[-1].here &= ~spell(home.days, int(home.rng.integers(0, home.days)), home.days)
 
 
 _ODDITIES = (
-    (0.04, _weekends_elsewhere), (0.02, _weekdays_elsewhere), (0.02, _hospital), (0.08, _student), (0.006, _carer), (0.012, _newborn),
-    (0.012, _partner), (0.04, _weekend_guests), (0.05, _summer_guests), (0.06, _helper), (0.04, _minding_grandparents),
-    (0.012, _lost_card), (0.03, _new_ways), (0.02, _moves_out_one),
-)  # fmt: skip
+    (0.04, _weekends_elsewhere),
+    (0.02, _weekdays_elsewhere),
+    (0.02, _hospital),
+    (0.08, _student),
+    (0.006, _carer),
+    (0.012, _newborn),
+    (0.012, _partner),
+    (0.04, _weekend_guests),
+    (0.05, _summer_guests),
+    (0.06, _helper),
+    (0.04, _minding_grandparents),
+    (0.012, _lost_card),
+    (0.03, _new_ways),
+    (0.02, _moves_out_one),
+)
 
 
-def empty_spells(home: Home) -> None:
+def empty_spells(home: StoryHome) -> None:
     """Add to the truth where nobody slept there for thirty days or more while it was let and no absence was declared."""
     slept = np.zeros(home.days, dtype=bool)
     for person in home.people:
@@ -244,7 +284,7 @@ def empty_spells(home: Home) -> None:
 # Violations ----------------------------------------------------------------------------------------------------------
 
 
-def violate(home: Home) -> None:
+def violate(home: StoryHome) -> None:
     """Draw at most one violation, or another fate of the tenancy."""
     draw, total = home.rng.random(), 0.0
     for share, story in _FATES:
@@ -255,11 +295,11 @@ def violate(home: Home) -> None:
             return
 
 
-def _start(home: Home, low: float = 0.05, high: float = 0.75) -> int:
+def _start(home: StoryHome, low: float = 0.05, high: float = 0.75) -> int:
     return int(home.days * home.rng.uniform(low, high))
 
 
-def _gone(home: Home, start: int, end: int) -> list[Person]:
+def _gone(home: StoryHome, start: int, end: int) -> list[Person]:
     """Let everyone who is registered go; returns them."""
     mine = [p for p in home.people if p.known_from is not None]
     for person in home.people:
@@ -267,12 +307,14 @@ def _gone(home: Home, start: int, end: int) -> list[Person]:
     return mine
 
 
-def _tip(home: Home, start: int) -> None:
+def _tip(home: StoryHome, start: int) -> None:
     if home.rng.random() < 0.15:
-        home.tips.append((min(home.days - 1, start + int(home.rng.integers(20, 150))), "subletting"))
+        home.tips.append(
+            (min(home.days - 1, start + int(home.rng.integers(20, 150))), "subletting")
+        )
 
 
-def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[Person]:
+def _newcomers(home: StoryHome, start: int, end: int, count: int, tag: str) -> list[Person]:
     """Let others move in: with tokens of their own, with the tenant's card, or with a code that is nobody's."""
     rng = home.rng
     way = str(rng.choice(["own", "card", "code"], p=[0.7, 0.17, 0.13]))
@@ -280,8 +322,12 @@ def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[P
     found = []
     for n in range(count):
         here = spell(home.days, start, end) & (rng.random(home.days) < 0.96)
-        person = home.stranger(f"{tag}{n}", here, Work(str(rng.choice(["day", "night", "home"], p=[0.8, 0.08, 0.12]))),
-                               carries=float(rng.beta(6, 2)))  # fmt: skip
+        person = home.stranger(
+            f"{tag}{n}",
+            here,
+            WorkPattern(str(rng.choice(["day", "night", "home"], p=[0.8, 0.08, 0.12]))),
+            carries=float(rng.beta(6, 2)),
+        )
         if way == "card":
             person.card = cards[n % len(cards)]
         elif way == "code":
@@ -290,11 +336,15 @@ def _newcomers(home: Home, start: int, end: int, count: int, tag: str) -> list[P
     return found
 
 
-def _end(home: Home, start: int) -> int:
-    return home.days if home.rng.random() < 0.85 else min(home.days, start + int(home.rng.integers(90, 220)))
+def _end(home: StoryHome, start: int) -> int:
+    return (
+        home.days
+        if home.rng.random() < 0.85
+        else min(home.days, start + int(home.rng.integers(90, 220)))
+    )
 
 
-def _sublet_whole(home: Home) -> None:
+def _sublet_whole(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     mine = _gone(home, start, end)
@@ -309,7 +359,7 @@ def _sublet_whole(home: Home) -> None:
     _tip(home, start)
 
 
-def _sublet_rooms(home: Home) -> None:
+def _sublet_rooms(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     if home.rng.random() < 0.4:
@@ -323,7 +373,7 @@ def _sublet_rooms(home: Home) -> None:
     _tip(home, start)
 
 
-def _sublet_short(home: Home) -> None:
+def _sublet_short(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     _gone(home, start, end)
@@ -334,7 +384,10 @@ def _sublet_short(home: Home) -> None:
         if home.rng.random() < 0.75:
             for guest in range(int(home.rng.integers(1, 5))):
                 person = home.stranger(
-                    f"g{n}-{guest}", spell(home.days, day, min(end, day + stay)), Work.HOME, carries=0.9
+                    f"g{n}-{guest}",
+                    spell(home.days, day, min(end, day + stay)),
+                    WorkPattern.HOME,
+                    carries=0.9,
                 )
                 if code:
                     person.token = None
@@ -343,7 +396,7 @@ def _sublet_short(home: Home) -> None:
     _tip(home, start)
 
 
-def _lent(home: Home) -> None:
+def _lent(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     mine = _gone(home, start, end)
@@ -354,9 +407,13 @@ def _lent(home: Home) -> None:
     home.truths.append(Truth(kind="subletting", start=moved, end=end, detail="lent"))
 
 
-def _left(home: Home) -> None:
+def _left(home: StoryHome) -> None:
     start = _start(home, 0.05, 0.85)
-    end = home.days if home.rng.random() < 0.6 else min(home.days, start + int(home.rng.integers(32, 250)))
+    end = (
+        home.days
+        if home.rng.random() < 0.6
+        else min(home.days, start + int(home.rng.integers(32, 250)))
+    )
     mine = _gone(home, start, end)
     way = str(home.rng.choice(["none", "airing", "gamer", "mail"], p=[0.6, 0.17, 0.1, 0.13]))
     if way == "airing":
@@ -376,15 +433,26 @@ def _left(home: Home) -> None:
     home.stories.append(way)
 
 
-def _calls(home: Home, person: Person, day: int) -> None:
+def _calls(home: StoryHome, person: Person, day: int) -> None:
     """Let somebody look in for an hour."""
     if not any(p.caller and p.token == person.token for p in home.people):
-        home.people.append(Person(token=person.token, here=np.zeros(home.days, dtype=bool), work=Work.HOME, caller=True,
-                                  known_from=person.known_from, role=person.role, carries=0.9))  # fmt: skip
-    next(p for p in home.people if p.caller and p.token == person.token).here[min(day, home.days - 1)] = True
+        home.people.append(
+            Person(
+                token=person.token,
+                here=np.zeros(home.days, dtype=bool),
+                work=WorkPattern.HOME,
+                caller=True,
+                known_from=person.known_from,
+                role=person.role,
+                carries=0.9,
+            )
+        )
+    next(p for p in home.people if p.caller and p.token == person.token).here[
+        min(day, home.days - 1)
+    ] = True
 
 
-def _unlet(home: Home) -> None:
+def _unlet(home: StoryHome) -> None:
     ended = -int(home.rng.integers(20, 500))
     home.tenancies = [(home.household, ended - 700, ended)] if home.rng.random() < 0.7 else []
     home.people = []
@@ -393,8 +461,11 @@ def _unlet(home: Home) -> None:
         start = _start(home, 0.05, 0.8)
         end = min(home.days, start + int(home.rng.integers(40, 300)))
         for n in range(int(home.rng.integers(1, 4))):
-            home.stranger(f"squat{n}", spell(home.days, start, end) & (home.rng.random(home.days) < 0.93),
-                          Work(str(home.rng.choice(["day", "home"]))))  # fmt: skip
+            home.stranger(
+                f"squat{n}",
+                spell(home.days, start, end) & (home.rng.random(home.days) < 0.93),
+                WorkPattern(str(home.rng.choice(["day", "home"]))),
+            )
         home.truths.append(Truth(kind="unauthorised", start=start, end=end))
     elif draw < 0.25:
         start = _start(home, 0.0, 0.8)
@@ -406,12 +477,19 @@ def _unlet(home: Home) -> None:
         start = _start(home, 0.1, 0.9)
         late = int(home.rng.integers(0, 6))
         for n in range(int(home.rng.integers(1, 5))):
-            home.people.append(Person(token=f"n-{home.index:06d}-{n}", here=spell(home.days, start, home.days), work=Work.DAY,
-                                      known_from=start + late, role="member" if n else "tenant"))  # fmt: skip
+            home.people.append(
+                Person(
+                    token=f"n-{home.index:06d}-{n}",
+                    here=spell(home.days, start, home.days),
+                    work=WorkPattern.DAY,
+                    known_from=start + late,
+                    role="member" if n else "tenant",
+                )
+            )
         home.tenancies.append((f"{home.household}-b", start + int(home.rng.integers(0, 3)), None))
 
 
-def _ended(home: Home) -> None:
+def _ended(home: StoryHome) -> None:
     end = _start(home, 0.1, 0.8)
     home.tenancies = [(home.household, -900, end)]
     for person in home.people:
@@ -427,12 +505,19 @@ def _ended(home: Home) -> None:
     if gone < home.days - 60 and home.rng.random() < 0.5:
         again = gone + int(home.rng.integers(15, 60))
         for n in range(int(home.rng.integers(1, 4))):
-            home.people.append(Person(token=f"n-{home.index:06d}-{n}", here=spell(home.days, again, home.days), work=Work.DAY,
-                                      known_from=again, role="member" if n else "tenant"))  # fmt: skip
+            home.people.append(
+                Person(
+                    token=f"n-{home.index:06d}-{n}",
+                    here=spell(home.days, again, home.days),
+                    work=WorkPattern.DAY,
+                    known_from=again,
+                    role="member" if n else "tenant",
+                )
+            )
         home.tenancies.append((f"{home.household}-b", again, None))
 
 
-def _shop(home: Home) -> None:
+def _shop(home: StoryHome) -> None:
     start = _start(home)
     _gone(home, start, home.days)
     home.shop = (start, home.days)
@@ -440,28 +525,43 @@ def _shop(home: Home) -> None:
         home.stranger(
             f"customer{n}",
             spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.4),
-            Work.HOME,
+            WorkPattern.HOME,
             caller=True,
         )
     home.truths.append(Truth(kind="change_of_use", start=start, end=home.days, detail="shop"))
 
 
-def _dormitory(home: Home) -> None:
+def _dormitory(home: StoryHome) -> None:
     start = _start(home)
     for n in range(int(home.rng.integers(5, 10))):
-        home.stranger(f"bunk{n}", spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.93), Work.DAY)
+        home.stranger(
+            f"bunk{n}",
+            spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.93),
+            WorkPattern.DAY,
+        )
     home.truths.append(Truth(kind="change_of_use", start=start, end=home.days, detail="dormitory"))
 
 
-def _crowded(home: Home) -> None:
+def _crowded(home: StoryHome) -> None:
     start = _start(home)
     for n in range(int(home.rng.integers(3, 5))):
-        home.stranger(f"kin{n}", spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.95), Work.HOME)
+        home.stranger(
+            f"kin{n}",
+            spell(home.days, start, home.days) & (home.rng.random(home.days) < 0.95),
+            WorkPattern.HOME,
+        )
     home.truths.append(Truth(kind="over_occupancy", start=start, end=home.days))
 
 
 _FATES = (
-    (SUBLET_SHARE * 0.42, _sublet_whole), (SUBLET_SHARE * 0.2, _sublet_rooms), (SUBLET_SHARE * 0.16, _sublet_short),
-    (SUBLET_SHARE * 0.22, _lent), (0.025, _left), (0.03, _unlet), (0.012, _ended), (0.001, _shop), (0.0007, _dormitory),
+    (SUBLET_SHARE * 0.42, _sublet_whole),
+    (SUBLET_SHARE * 0.2, _sublet_rooms),
+    (SUBLET_SHARE * 0.16, _sublet_short),
+    (SUBLET_SHARE * 0.22, _lent),
+    (0.025, _left),
+    (0.03, _unlet),
+    (0.012, _ended),
+    (0.001, _shop),
+    (0.0007, _dormitory),
     (0.0015, _crowded),
-)  # fmt: skip
+)

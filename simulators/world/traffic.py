@@ -15,17 +15,28 @@ from simulators.world.cars import drive, visitors
 from simulators.world.city import ZONE, WorldCity
 from simulators.world.meters import Metered, metered, profile_of, use
 from simulators.world.people import Household
-from simulators.world.stories import Home
+from simulators.world.stories import StoryHome
 
 Rows = list[dict[str, str]]
 _LONG_AGO = 500
 _SHEETS = (
-    "estates", "buildings", "entrances", "units", "households", "tenancies", "residents", "gateways", "devices", "mounts",
-    "declarations", "tip_offs", "vehicles",
-)  # fmt: skip
+    "estates",
+    "buildings",
+    "entrances",
+    "units",
+    "households",
+    "tenancies",
+    "residents",
+    "gateways",
+    "devices",
+    "mounts",
+    "declarations",
+    "tip_offs",
+    "vehicles",
+)
 
 
-def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
+def made(city: WorldCity, index: int) -> tuple[StoryHome, Household, Metered]:
     """Make one home with its life and what its devices saw."""
     home = city.home(index)
     household = city.lived(home)
@@ -34,21 +45,35 @@ def made(city: WorldCity, index: int) -> tuple[Home, Household, Metered]:
     return home, household, metered(city, home, litres, kwh)
 
 
-def truth_of(city: WorldCity, home: Home, seen: Metered) -> list[dict[str, Any]]:
+def truth_of(city: WorldCity, home: StoryHome, seen: Metered) -> list[dict[str, Any]]:
     """Tell what is true of a home: kind, first day, last day, detail, and with what it is fitted."""
     fitting = city.fitting(home.index).name
-    rows = [(t.kind, t.start, t.end, t.detail) for t in home.truths] + [(k, a, b, "") for k, a, b in seen.faults]
+    rows = [(t.kind, t.start, t.end, t.detail) for t in home.truths] + [
+        (k, a, b, "") for k, a, b in seen.faults
+    ]
     return [
-        {"estate": city.estate(home.index), "unit": city.unit(home.index), "kind": kind, "detail": detail, "fitting": fitting,
-         "start_day": _iso(city, a), "end_day": _iso(city, b - 1), "lasts": b >= city.days}
+        {
+            "estate": city.estate(home.index),
+            "unit": city.unit(home.index),
+            "kind": kind,
+            "detail": detail,
+            "fitting": fitting,
+            "start_day": _iso(city, a),
+            "end_day": _iso(city, b - 1),
+            "lasts": b >= city.days,
+        }
         for kind, a, b, detail in rows
-    ]  # fmt: skip
+    ]
 
 
-def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[str, Rows]:
+def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> dict[str, Rows]:
     """Make the rows of every register file for some homes."""
     sheets: dict[str, Rows] = {name: [] for name in _SHEETS}
-    places: dict[str, set[tuple[str, ...]]] = {"estates": set(), "buildings": set(), "entrances": set()}
+    places: dict[str, set[tuple[str, ...]]] = {
+        "estates": set(),
+        "buildings": set(),
+        "entrances": set(),
+    }
     for home, seen in homes:
         i = home.index
         estate, building, entrance = city.estate(i), city.building(i), city.entrance(i)
@@ -65,26 +90,44 @@ def register_rows(city: WorldCity, homes: list[tuple[Home, Metered]]) -> dict[st
             places["entrances"].add((estate, entrance))
             sheets["entrances"].append({"estate": estate, "building": building, "code": entrance})
             if city.fitting(i).terminal:
-                _device(city, sheets, i, f"door-{entrance}", "door", "door-terminal", entrance=entrance)
+                _device(
+                    city, sheets, i, f"door-{entrance}", "door", "door-terminal", entrance=entrance
+                )
         sheets["units"].append({"estate": estate, "entrance": entrance, "code": city.unit(i)})
         _papers(city, sheets, home)
         _fit(city, sheets, home, seen)
     return sheets
 
 
-def _papers(city: WorldCity, sheets: dict[str, Rows], home: Home) -> None:
+def _papers(city: WorldCity, sheets: dict[str, Rows], home: StoryHome) -> None:
     estate, unit = city.estate(home.index), city.unit(home.index)
     known = [p for p in home.people if p.known_from is not None and not p.caller and p.token]
     for n, (household, start, end) in enumerate(home.tenancies):
         sheets["households"].append({"code": household})
-        sheets["tenancies"].append({"code": f"t-{home.index:06d}-{n}", "estate": estate, "unit": unit, "household": household,
-                                    "valid_from": _iso(city, start), "valid_to": "" if end is None else _iso(city, end)})  # fmt: skip
+        sheets["tenancies"].append(
+            {
+                "code": f"t-{home.index:06d}-{n}",
+                "estate": estate,
+                "unit": unit,
+                "household": household,
+                "valid_from": _iso(city, start),
+                "valid_to": "" if end is None else _iso(city, end),
+            }
+        )
     for person in known:
-        household = home.household if str(person.token).startswith(("p-", "x-")) else f"{home.household}-b"
+        household = (
+            home.household if str(person.token).startswith(("p-", "x-")) else f"{home.household}-b"
+        )
         if any(t[0] == household for t in home.tenancies):
-            sheets["residents"].append({"code": str(person.token), "household": household, "role": person.role,
-                                        "valid_from": _iso(city, person.known_from or 0),
-                                        "valid_to": "" if person.known_to is None else _iso(city, person.known_to)})  # fmt: skip
+            sheets["residents"].append(
+                {
+                    "code": str(person.token),
+                    "household": household,
+                    "role": person.role,
+                    "valid_from": _iso(city, person.known_from or 0),
+                    "valid_to": "" if person.known_to is None else _iso(city, person.known_to),
+                }
+            )
     if home.car:
         sheets["vehicles"].append(
             {
@@ -95,14 +138,31 @@ def _papers(city: WorldCity, sheets: dict[str, Rows], home: Home) -> None:
             }
         )
     for n, (kind, start, end, _) in enumerate(home.declared):
-        sheets["declarations"].append({"code": f"d-{home.index:06d}-{n}", "estate": estate, "unit": unit, "kind": kind,
-                                       "valid_from": _iso(city, start), "valid_to": "" if end is None else _iso(city, end), "note": ""})  # fmt: skip
+        sheets["declarations"].append(
+            {
+                "code": f"d-{home.index:06d}-{n}",
+                "estate": estate,
+                "unit": unit,
+                "kind": kind,
+                "valid_from": _iso(city, start),
+                "valid_to": "" if end is None else _iso(city, end),
+                "note": "",
+            }
+        )
     for n, (day, kind) in enumerate(home.tips):
-        sheets["tip_offs"].append({"code": f"tip-{home.index:06d}-{n}", "estate": estate, "unit": unit, "received_on": _iso(city, day),
-                                   "kind": kind, "note": ""})  # fmt: skip
+        sheets["tip_offs"].append(
+            {
+                "code": f"tip-{home.index:06d}-{n}",
+                "estate": estate,
+                "unit": unit,
+                "received_on": _iso(city, day),
+                "kind": kind,
+                "note": "",
+            }
+        )
 
 
-def _fit(city: WorldCity, sheets: dict[str, Rows], home: Home, seen: Metered) -> None:
+def _fit(city: WorldCity, sheets: dict[str, Rows], home: StoryHome, seen: Metered) -> None:
     fitting, unit = city.fitting(home.index), city.unit(home.index)
     if fitting.lock:
         _device(city, sheets, home.index, f"lock-{unit}", "door", "door-terminal", unit=unit)
@@ -110,23 +170,54 @@ def _fit(city: WorldCity, sheets: dict[str, Rows], home: Home, seen: Metered) ->
         changed = seen.changed.get(series.supply)
         kind = "water_meter" if series.supply == "water" else "electricity_meter"
         _device(
-            city, sheets, home.index, meter_code(unit, series.supply, series.number), kind, profile_of(fitting, series.supply), unit=unit,
-            since=None if series.number == 0 else changed, until=changed if series.number == 0 else None,
-        )  # fmt: skip
+            city,
+            sheets,
+            home.index,
+            meter_code(unit, series.supply, series.number),
+            kind,
+            profile_of(fitting, series.supply),
+            unit=unit,
+            since=None if series.number == 0 else changed,
+            until=changed if series.number == 0 else None,
+        )
 
 
 def _device(
-    city: WorldCity, sheets: dict[str, Rows], index: int, code: str, kind: str, profile: str, *, unit: str = "", entrance: str = "",
-    building: str = "", since: int | None = None, until: int | None = None,
-) -> None:  # fmt: skip
+    city: WorldCity,
+    sheets: dict[str, Rows],
+    index: int,
+    code: str,
+    kind: str,
+    profile: str,
+    *,
+    unit: str = "",
+    entrance: str = "",
+    building: str = "",
+    since: int | None = None,
+    until: int | None = None,
+) -> None:
     estate = city.estate(index)
     sheets["devices"].append(
-        {"estate": estate, "gateway": f"gw-{city.building(index)}", "code": code, "kind": kind, "profile": profile}
+        {
+            "estate": estate,
+            "gateway": f"gw-{city.building(index)}",
+            "code": code,
+            "kind": kind,
+            "profile": profile,
+        }
     )
-    sheets["mounts"].append({
-        "code": f"m-{estate}-{code}", "estate": estate, "device": code, "unit": unit, "entrance": entrance, "building": building,
-        "valid_from": _iso(city, -_LONG_AGO if since is None else since), "valid_to": "" if until is None else _iso(city, until),
-    })  # fmt: skip
+    sheets["mounts"].append(
+        {
+            "code": f"m-{estate}-{code}",
+            "estate": estate,
+            "device": code,
+            "unit": unit,
+            "entrance": entrance,
+            "building": building,
+            "valid_from": _iso(city, -_LONG_AGO if since is None else since),
+            "valid_to": "" if until is None else _iso(city, until),
+        }
+    )
 
 
 def meter_code(unit: str, supply: str, number: int) -> str:
@@ -141,7 +232,9 @@ def _iso(city: WorldCity, day: int) -> str:
 # Messages ------------------------------------------------------------------------------------------------------------
 
 
-def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iterator[dict[str, Any]]:
+def lines(
+    city: WorldCity, homes: list[tuple[StoryHome, Household, Metered]]
+) -> Iterator[dict[str, Any]]:
     """Give the messages of some homes of one building, day by day, as a recording's lines.
 
     A gateway sends what a day held soon after midnight, doors in the evening too; after an outage it sends the doors' backlog late.
@@ -159,7 +252,9 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
     doors = [_passages(city, home, household, fitting.lock) for home, household, _ in homes]
     gates = _gate(city, index, [home for home, _, _ in homes])
     locks = (
-        [(f"lock-{city.unit(home.index)}", city.powered(home.index)) for home, _, _ in homes] if fitting.lock else []
+        [(f"lock-{city.unit(home.index)}", city.powered(home.index)) for home, _, _ in homes]
+        if fitting.lock
+        else []
     )
     for day in range(city.days):
         sent_at = base + (day + 1) * 86_400_000 + 4_500_000
@@ -182,13 +277,20 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
         # A lock without mains tells its battery once a day, as long as it can.
         noon = base + day * 86_400_000 + 43_200_000
         items += [
-            {"device": lock, "at": noon, "values": {"battery_pct": float(90 - 60 * day // city.days)}}
-            for lock, powered in locks if powered[day] and not dead[day]
-        ]  # fmt: skip
+            {
+                "device": lock,
+                "at": noon,
+                "values": {"battery_pct": float(90 - 60 * day // city.days)},
+            }
+            for lock, powered in locks
+            if powered[day] and not dead[day]
+        ]
         for i in range(0, len(items), 900):
             seq["readings"] += 1
             yield _line(root, "readings", seq["readings"], sent_at, items[i : i + 900])
-        events = backlog + [item for found in doors for item in found.get(day, [])] + gates.get(day, [])
+        events = (
+            backlog + [item for found in doors for item in found.get(day, [])] + gates.get(day, [])
+        )
         backlog = events if dead[day] else []
         if events and not dead[day]:
             for i in range(0, len(events), 400):
@@ -196,8 +298,17 @@ def lines(city: WorldCity, homes: list[tuple[Home, Household, Metered]]) -> Iter
                 yield _line(root, "events", seq["events"], sent_at, events[i : i + 400])
 
 
-def _line(root: str, kind: str, seq: int, sent_at: int, items: list[dict[str, Any]]) -> dict[str, Any]:
-    payload = {"v": 1, "boot": "w1", "seq": seq, "sent_at": sent_at, "replayed": True, "items": items}
+def _line(
+    root: str, kind: str, seq: int, sent_at: int, items: list[dict[str, Any]]
+) -> dict[str, Any]:
+    payload = {
+        "v": 1,
+        "boot": "w1",
+        "seq": seq,
+        "sent_at": sent_at,
+        "replayed": True,
+        "items": items,
+    }
     return {"topic": f"{root}/{kind}", "payload": payload}
 
 
@@ -208,7 +319,9 @@ def _of_day(series: Any, days: int) -> list[int]:
     return [int(n) for n in found]
 
 
-def _passages(city: WorldCity, home: Home, household: Household, lock: bool) -> dict[int, list[dict[str, Any]]]:
+def _passages(
+    city: WorldCity, home: StoryHome, household: Household, lock: bool
+) -> dict[int, list[dict[str, Any]]]:
     base = int(datetime.combine(city.first, datetime.min.time(), ZONE).timestamp() * 1000)
     unit = city.unit(home.index)
     device = f"lock-{unit}" if lock else f"door-{city.entrance(home.index)}"
@@ -219,18 +332,28 @@ def _passages(city: WorldCity, home: Home, household: Household, lock: bool) -> 
         person = passage.person
         token = person.card or person.token
         for day, column in zip(*np.nonzero(~np.isnan(passage.hours)), strict=True):
-            data = {"method": "card" if person.card else "face" if token else "code", "outcome": "granted",
-                    "direction": "out" if column in (0, 2) else "in"}  # fmt: skip
+            data = {
+                "method": "card" if person.card else "face" if token else "code",
+                "outcome": "granted",
+                "direction": "out" if column in (0, 2) else "in",
+            }
             if token:
                 data["person"] = token
-            found.setdefault(int(day), []).append({
-                "device": device, "at": base + int(day) * 86_400_000 + int(passage.hours[day, column] * 3_600_000),
-                "id": f"{unit}-{day}-{n}-{column}", "kind": "passage", "data": data,
-            })  # fmt: skip
+            found.setdefault(int(day), []).append(
+                {
+                    "device": device,
+                    "at": base
+                    + int(day) * 86_400_000
+                    + int(passage.hours[day, column] * 3_600_000),
+                    "id": f"{unit}-{day}-{n}-{column}",
+                    "kind": "passage",
+                    "data": data,
+                }
+            )
     return found
 
 
-def _gate(city: WorldCity, index: int, homes: list[Home]) -> dict[int, list[dict[str, Any]]]:
+def _gate(city: WorldCity, index: int, homes: list[StoryHome]) -> dict[int, list[dict[str, Any]]]:
     """Give what the camera at the yard's gate of one building sends, by day."""
     found: dict[int, list[dict[str, Any]]] = {}
     if not city.gated(index):
@@ -239,17 +362,27 @@ def _gate(city: WorldCity, index: int, homes: list[Home]) -> dict[int, list[dict
     device = f"gate-{city.building(index)}"
 
     def passes(day: int, plate: str, hour: float, direction: str) -> None:
-        found.setdefault(day, []).append({
-            "device": device, "at": base + day * 86_400_000 + int(hour * 3_600_000), "id": f"{plate}-{day}-{hour:.4f}", "kind": "plate",
-            "data": {"plate": plate, "direction": direction},
-        })  # fmt: skip
+        found.setdefault(day, []).append(
+            {
+                "device": device,
+                "at": base + day * 86_400_000 + int(hour * 3_600_000),
+                "id": f"{plate}-{day}-{hour:.4f}",
+                "kind": "plate",
+                "data": {"plate": plate, "direction": direction},
+            }
+        )
 
     for day, count in enumerate(visitors(city, index).tolist()):
         for n in range(count):
             passes(day, f"n-v{day:03d}-{n}", 9.0 + n * 0.3, "in")
     for car in [home.car for home in homes if home.car]:
         for day, column in zip(*np.nonzero(~np.isnan(car.hours)), strict=True):
-            passes(int(day), car.token, float(car.hours[day, column]), "out" if column in (0, 2) else "in")
+            passes(
+                int(day),
+                car.token,
+                float(car.hours[day, column]),
+                "out" if column in (0, 2) else "in",
+            )
     return found
 
 
@@ -258,7 +391,9 @@ def as_text(line: dict[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def write_register(city: WorldCity, homes: list[tuple[Home, Metered]], directory: Path) -> None:
+def write_register(
+    city: WorldCity, homes: list[tuple[StoryHome, Metered]], directory: Path
+) -> None:
     """Write the register's CSV files."""
     for name, rows in register_rows(city, homes).items():
         if rows:

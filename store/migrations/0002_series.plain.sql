@@ -1,4 +1,4 @@
--- Readings and events as native range partitions, made by our own worker (store/partitions.py). There is no default
+-- Readings and events as native range partitions, made by our own worker (store/database/partitions.py). There is no default
 -- partition: a row with no partition is a bug of ours, and an error is better than a slow catch-all.
 CREATE TABLE readings (
     at       timestamptz      NOT NULL,

@@ -16,7 +16,7 @@ UPDATE gateway_progress p SET gap_since = coalesce((SELECT min(noticed_at) FROM 
 DROP TABLE gaps;
 CREATE INDEX gateway_progress_gaps ON gateway_progress (gap_since) WHERE gap_since IS NOT NULL;
 
--- The union, as long as it stays small: beyond `most` ranges only what closes gaps is added (store/progress.py).
+-- The union, as long as it stays small: beyond `most` ranges only what closes gaps is added (store/ingest/progress.py).
 CREATE FUNCTION merged(held int8multirange, more int8multirange, most integer) RETURNS int8multirange LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN (SELECT count(*) FROM unnest(held + more)) <= most THEN held + more
                 ELSE held + (more * int8multirange(int8range(NULL, upper(held)))) END

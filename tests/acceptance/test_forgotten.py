@@ -18,18 +18,18 @@ from typing import Any
 
 import pyotp
 import pytest
+from tests.casework.people.test_people import number_for
 
-from anju import embedded
-from anju.embedded import root_place
+from anju.demo import embedded
+from anju.demo.embedded import root_place
 from anju.processes import answers, free_port, start_anju, wait_for
 from api.passwords import make_user
-from casework.keyring import load_keyring, save_keyring, with_new_key
-from casework.people import vault
+from crypto.sealed_values import Scheme
 from domain.access import Role
-from seals.values import Scheme
-from store.connect import connect, environment
-from store.migrate import Level, migrate
-from tests.casework.people.test_people import number_for
+from privacy import person_vault
+from privacy.keyring import load_keyring, save_keyring, with_new_key
+from store.database.connection import connect, environment
+from store.database.migration import Level, migrate
 from tests.ingest.conftest import register
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
@@ -39,13 +39,23 @@ NAME, PHONE, NUMBER = "慕容不可见", "13912340987", number_for(5)
 def spellings() -> list[bytes]:
     out = []
     for text in (NAME, PHONE, NUMBER):
-        out += [text.encode(), text.encode("utf-16-le"), json.dumps(text)[1:-1].encode(), text.encode().hex().encode()]
+        out += [
+            text.encode(),
+            text.encode("utf-16-le"),
+            json.dumps(text)[1:-1].encode(),
+            text.encode().hex().encode(),
+        ]
     return list(dict.fromkeys(out))
 
 
 def traces(places: list[Path]) -> list[str]:
     found = []
-    files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()]
+    files = [
+        file
+        for place in places
+        for file in ([place] if place.is_file() else place.rglob("*"))
+        if file.is_file()
+    ]
     assert len(files) > 3
     for file in files:
         data = file.read_bytes()
@@ -58,7 +68,9 @@ class Client:
         self.base, self.token = f"http://127.0.0.1:{port}/api/v1", ""
         self.token = self.ask("POST", "/session", {"name": name, "password": password})["token"]
         secret = self.ask("POST", "/session/second-factor/offer", {"password": password})["secret"]
-        self.token = self.ask("POST", "/session/second-factor", {"code": pyotp.TOTP(secret).now()})["token"]
+        self.token = self.ask("POST", "/session/second-factor", {"code": pyotp.TOTP(secret).now()})[
+            "token"
+        ]
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -93,10 +105,19 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
             }
             ring = load_keyring(keys)
             for i in range(2, 201):
-                vault.put(
-                    connection, ring, f"r-{i}", {"name": f"居民{i}", "phone": f"138{i:08d}"}, collected_for="tenancy"
+                person_vault.put(
+                    connection,
+                    ring,
+                    f"r-{i}",
+                    {"name": f"居民{i}", "phone": f"138{i:08d}"},
+                    collected_for="tenancy",
                 )
-        env = {"ANJU_DSN": dsn, "ANJU_API_PORT": str(port), "ANJU_KEYS_FILE": str(keys), "ANJU_REDIS_URL": redis.url}
+        env = {
+            "ANJU_DSN": dsn,
+            "ANJU_API_PORT": str(port),
+            "ANJU_KEYS_FILE": str(keys),
+            "ANJU_REDIS_URL": redis.url,
+        }
         people = tmp_path / "people.csv"
         people.write_text(f"code,name,id_number,phone\nr-1,{NAME},{NUMBER},{PHONE}\n", "utf-8")
         assert traces([people, keys, *home.glob("*.log"), *list(tmp_path.glob("redis/*"))]), (
@@ -112,18 +133,32 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
         )
         said = run("people", "import", str(people), "--collected-for", "tenancy", "--apply")
         people.unlink()
-        children = [start_anju(name, [name], tmp_path / f"{name}.log", env) for name in ("api", "casework")]
+        children = [
+            start_anju(name, [name], tmp_path / f"{name}.log", env) for name in ("api", "casework")
+        ]
         wait_for(lambda: answers(port), children[0])
         officer = Client(port, Role.PRIVACY_OFFICER, passwords[Role.PRIVACY_OFFICER])
         other = Client(port, Role.COMPLIANCE, passwords[Role.COMPLIANCE])
         # Everything that touches the plain text: search, a look, a report, an error, an export.
-        assert other.ask("POST", "/people/search", {"kind": "phone", "text": PHONE})["items"][0]["code"] == "r-1"
-        made = other.ask(
-            "POST", "/people/r-1/lookups", {"purpose": "visit", "reference": "visit 12", "fields": ["name", "phone"]}
+        assert (
+            other.ask("POST", "/people/search", {"kind": "phone", "text": PHONE})["items"][0][
+                "code"
+            ]
+            == "r-1"
         )
-        assert other.ask("POST", f"/lookups/{made['id']}/show", {})["fields"] == {"name": NAME, "phone": PHONE}
+        made = other.ask(
+            "POST",
+            "/people/r-1/lookups",
+            {"purpose": "visit", "reference": "visit 12", "fields": ["name", "phone"]},
+        )
+        assert other.ask("POST", f"/lookups/{made['id']}/show", {})["fields"] == {
+            "name": NAME,
+            "phone": PHONE,
+        }
         told = officer.ask(
-            "POST", "/people/r-1/report", {"purpose": "subject_request", "reference": "letter 7", "fields": ["name"]}
+            "POST",
+            "/people/r-1/report",
+            {"purpose": "subject_request", "reference": "letter 7", "fields": ["name"]},
         )
         assert told["fields"]["id_number"] == NUMBER
         for bad in ({"kind": "phone", "text": PHONE, "more": NAME}, {"kind": NAME, "text": NUMBER}):
@@ -137,26 +172,37 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
                 try:
                     items = other.ask("GET", "/estates/es/people?limit=100")["items"]
                     read.append(len(items))
-                    failed.extend(item["code"] for item in items if not item["readable"] and item["code"] != "r-1")
+                    failed.extend(
+                        item["code"]
+                        for item in items
+                        if not item["readable"] and item["code"] != "r-1"
+                    )
                 except Exception as error:
                     failed.append(repr(error))
                 time.sleep(0.15)
 
         thread = threading.Thread(target=reading)
         thread.start()
-        said_more = [run("keys", "rotate").stdout, run("keys", "rotate", "--scheme", "sm4-gcm").stdout]
+        said_more = [
+            run("keys", "rotate").stdout,
+            run("keys", "rotate", "--scheme", "sm4-gcm").stdout,
+        ]
         officer.ask("POST", "/people/r-1/erasure", {"reason": "the person asked for it"})
         said_more.append(run("keys", "rotate").stdout)
         stop.set()
         thread.join()
         assert not failed and len(read) > 5, failed[:3]
-        assert len(load_keyring(keys).keys) == 1, "what the old keys wrapped in old files is closed for good"
+        assert len(load_keyring(keys).keys) == 1, (
+            "what the old keys wrapped in old files is closed for good"
+        )
         assert other.ask("POST", "/people/search", {"kind": "phone", "text": PHONE})["items"] == []
         # A backup made afterwards.
         dump = server.binaries / "pg_dump"
         if dump.exists():
             with (tmp_path / "backup.sql").open("w") as out:
-                subprocess.run([dump, dsn], stdout=out, check=True, env={**os.environ, **environment(dsn)})
+                subprocess.run(
+                    [dump, dsn], stdout=out, check=True, env={**os.environ, **environment(dsn)}
+                )
         (tmp_path / "said.txt").write_text(said.stdout + said.stderr + "".join(said_more), "utf-8")
     finally:
         for child in reversed(children):

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from anju import embedded
-from anju.embedded import Broker, Redis
+from anju.demo import embedded
+from anju.demo.embedded import Broker, Redis
 from anju.field import ESTATE, GATEWAY, Pace, configuration, make_field, register_rows
 from anju.processes import Child, start_anju
 from anju.register_files import import_rows
 from domain.broker import BrokerAddress
 from simulators.field.estate import Field
 from simulators.field.meters import HOUR_MS
-from store import ingest_log
-from store.connect import connect
+from store.database.connection import connect
+from store.ingest import log
 from tests.conftest import SEED
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(900)]
@@ -82,8 +82,14 @@ class Day:
         hour = int(time.time() * 1000) // HOUR_MS - HOURS - 4
         start = (hour - (hour - 23) % 24) * HOUR_MS
         self.pace = Pace(speed=SPEED, start_ms=start, real_ms=int(time.time() * 1000) + 4000)
-        self.field, self.ports = make_field(folder, self.pace, meters=200, doors=20, lines=8, seed=SEED)
-        environment = {"ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_REDIS_URL": redis.url}
+        self.field, self.ports = make_field(
+            folder, self.pace, meters=200, doors=20, lines=8, seed=SEED
+        )
+        environment = {
+            "ANJU_DSN": dsn,
+            "ANJU_BROKER_PORT": str(broker.address.port),
+            "ANJU_REDIS_URL": redis.url,
+        }
         self.ingest = start_anju("ingest", ["ingest"], folder / "ingest.log", environment)
         self.gateway: Child | None = None
 
@@ -97,7 +103,10 @@ class Day:
 
     def start_gateway(self) -> None:
         self.gateway = start_anju(
-            "gateway", ["gateway", "run", str(self.folder / "gateway.toml")], self.folder / "gateway.log", {}
+            "gateway",
+            ["gateway", "run", str(self.folder / "gateway.toml")],
+            self.folder / "gateway.log",
+            {},
         )
 
     def kill_gateway(self) -> None:
@@ -109,7 +118,9 @@ class Day:
         await self.cable.start()
         await self.field.start()
         broker = BrokerAddress(port=self.cable.port)
-        (self.folder / "gateway.toml").write_text(configuration(self.field, self.ports, self.pace, broker), "utf-8")
+        (self.folder / "gateway.toml").write_text(
+            configuration(self.field, self.ports, self.pace, broker), "utf-8"
+        )
         self.start_gateway()
         living = asyncio.ensure_future(self.field.live(self.pace.start_ms + HOURS * HOUR_MS))
         # Each at the beginning of an hour, when every line is busy.
@@ -137,7 +148,9 @@ class Day:
 
     async def settle(self) -> None:
         deadline = time.monotonic() + 90
-        while time.monotonic() < deadline and not (self.field.told_everything and self.waiting() == 0):
+        while time.monotonic() < deadline and not (
+            self.field.told_everything and self.waiting() == 0
+        ):
             await asyncio.sleep(0.3)
 
     async def stop(self) -> None:
@@ -157,7 +170,10 @@ def readings(dsn: str) -> list[tuple[Key, int]]:
         rows = connection.execute(
             "SELECT d.code, p.name, r.at, r.value FROM readings r JOIN points p ON p.id = r.point_id JOIN devices d ON d.id = p.device_id"
         ).fetchall()
-    return [((r["code"], r["name"], r["value"]), int(r["at"].timestamp() * 1000) // HOUR_MS) for r in rows]
+    return [
+        ((r["code"], r["name"], r["value"]), int(r["at"].timestamp() * 1000) // HOUR_MS)
+        for r in rows
+    ]
 
 
 def events(dsn: str) -> Counter[tuple[str, str, str]]:
@@ -169,12 +185,23 @@ def events(dsn: str) -> Counter[tuple[str, str, str]]:
 
 
 def given(field: Field) -> dict[Key, int]:
-    polled = {(m.device, m.point, value): hour for line in field.lines for m in line.meters for hour, value in m.given}
-    pushed = {(o.device, point, value): at // HOUR_MS for o in field.others for point, value, at in o.readings}
+    polled = {
+        (m.device, m.point, value): hour
+        for line in field.lines
+        for m in line.meters
+        for hour, value in m.given
+    }
+    pushed = {
+        (o.device, point, value): at // HOUR_MS
+        for o in field.others
+        for point, value, at in o.readings
+    }
     return polled | pushed
 
 
-def test_a_day_behind_one_gateway(any_dsn: str, broker: Broker, redis: Redis, tmp_path: Path) -> None:
+def test_a_day_behind_one_gateway(
+    any_dsn: str, broker: Broker, redis: Redis, tmp_path: Path
+) -> None:
     dsn = any_dsn
 
     async def run() -> Day:
@@ -197,7 +224,11 @@ def test_a_day_behind_one_gateway(any_dsn: str, broker: Broker, redis: Redis, tm
     assert set(registers) - set(wanted) == set(), "stored and never given out"
     assert max(Counter(key for key, _ in stored).values()) == 1, "stored twice"
     # An answer on the stroke of the hour may arrive after it: at this speed ten milliseconds are six seconds.
-    late = {key: (hour, registers[key]) for key, hour in wanted.items() if not 0 <= registers[key] - hour <= 1}
+    late = {
+        key: (hour, registers[key])
+        for key, hour in wanted.items()
+        if not 0 <= registers[key] - hour <= 1
+    }
     assert not late, "stored at another time than it was read"
 
     passages = [(door.device, number) for door in field.doors for number in door.given]
@@ -206,20 +237,28 @@ def test_a_day_behind_one_gateway(any_dsn: str, broker: Broker, redis: Redis, tm
     assert len(passages) > 1000 and all(other.sender.taken > 20 for other in field.others)
     smoke = {key for key in said if key[0].startswith("smoke-")}
     own = {key for key in said if key[1] == "device" and key[2].startswith(("offline-", "clock-"))}
-    assert {(device, number) for device, _, number in set(said) - smoke - own} == set(passages) | set(others)
+    assert {(device, number) for device, _, number in set(said) - smoke - own} == set(
+        passages
+    ) | set(others)
     hazards = Counter(key[0] for key in smoke)
     assert hazards == Counter(f"smoke-{int(part, 16) + 1:02d}" for part, _ in field.fire_given)
     assert max(said.values()) == 1
 
     with connect(dsn) as connection:
-        tallies = ingest_log.read_tallies(connection)
+        tallies = log.read_tallies(connection)
         assert all(tally.balanced for tally in tallies.values())
         assert sum(tally.quarantined for tally in tallies.values()) == 0
-        boots = {row["boot"] for row in connection.execute("SELECT DISTINCT boot FROM gateway_progress")}
+        boots = {
+            row["boot"] for row in connection.execute("SELECT DISTINCT boot FROM gateway_progress")
+        }
         gaps = connection.execute("SELECT count(*) AS n FROM gaps").fetchone()
     # Each life of the gateway has a number of its own, and none of its messages is missing.
     assert len(boots) == 3 and gaps is not None and gaps["n"] == 0
-    duplicates = sum(tally.duplicates for key, tally in tallies.items() if key[0] == f"{ESTATE}/{GATEWAY}")
-    print(f"\n{len(wanted)} readings, {len(passages)} passages, {len(others)} other events, {len(field.fire_given)} fire events, each once; "
-          f"{duplicates} duplicates came and were known")  # fmt: skip
+    duplicates = sum(
+        tally.duplicates for key, tally in tallies.items() if key[0] == f"{ESTATE}/{GATEWAY}"
+    )
+    print(
+        f"\n{len(wanted)} readings, {len(passages)} passages, {len(others)} other events, {len(field.fire_given)} fire events, each once; "
+        f"{duplicates} duplicates came and were known"
+    )
     assert embedded.find_program("mosquitto")

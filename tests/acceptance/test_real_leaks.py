@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analytics.days import People, dense
 from analytics.detectors import continuous_flow
 from analytics.facts import MeterBounds, registers_to_days
-from analytics.frame import Frame, no_tokens
+from analytics.frame import UnitDayFrame, no_tokens
 from analytics.history import make_frame, running
 from analytics.policy import load_policy
+from analytics.supply_days import People, dense
 from domain.calendar import day_starts_ms
 from domain.measures import Supply
-from store.homes import Homes
-from store.unit_days import INSTANTS
+from store.register.homes import Homes
+from store.series.unit_days import INSTANTS
 from tests.conftest import DATA
 
 WATER = DATA / "water_daiad"
@@ -35,7 +35,9 @@ NONE = np.empty(0, dtype=np.int64)
 
 pytestmark = [
     pytest.mark.data,
-    pytest.mark.skipif(not WATER.exists(), reason="the real water meters are not beside the repository"),
+    pytest.mark.skipif(
+        not WATER.exists(), reason="the real water meters are not beside the repository"
+    ),
 ]
 
 
@@ -51,23 +53,40 @@ def registers(homes: set[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[n
             if row["user_key"] in homes:
                 at = instant(row["local_time"], "%d/%m/%Y %H:%M:%S")
                 found[row["user_key"]].setdefault(at, float(row["meter_reading_l"]) / 1000)
-    return {home: (np.array(sorted(of)), np.array([of[at] for at in sorted(of)])) for home, of in found.items()}
+    return {
+        home: (np.array(sorted(of)), np.array([of[at] for at in sorted(of)]))
+        for home, of in found.items()
+    }
 
 
-def known_at(at: NDArray[np.float64], value: NDArray[np.float64], clock_ms: float) -> Frame:
+def known_at(at: NDArray[np.float64], value: NDArray[np.float64], clock_ms: float) -> UnitDayFrame:
     """Make one home's frame of what had been read by an instant."""
     clock = datetime.fromtimestamp(clock_ms / 1000, MADRID)
-    starts = np.array(day_starts_ms(FIRST, (clock.date() - FIRST).days + 1, MADRID), dtype=np.float64)
+    starts = np.array(
+        day_starts_ms(FIRST, (clock.date() - FIRST).days + 1, MADRID), dtype=np.float64
+    )
     upto = int(np.searchsorted(at, clock_ms, side="right"))
     water = registers_to_days(
         Supply.WATER, [at[:upto]], [value[:upto]], [BOUNDS], np.zeros(1, dtype=np.int64), 1, starts
     )
     energy = registers_to_days(Supply.ELECTRICITY, [], [], [], NONE, 1, starts)
-    nobody = People(unit=NONE, day=NONE, who=NONE, token=NONE, entries=NONE, exits=NONE, night=NONE, lent=NONE)
-    found = dense(water, energy, nobody, doors=np.empty((0, 2), dtype=np.int64), cars=np.empty((0, 4), dtype=np.int64))
-    columns = {name: c if name in INSTANTS else c.astype(np.float32) for name, c in found.columns.items()}
+    nobody = People(
+        unit=NONE, day=NONE, who=NONE, token=NONE, entries=NONE, exits=NONE, night=NONE, lent=NONE
+    )
+    found = dense(
+        water,
+        energy,
+        nobody,
+        doors=np.empty((0, 2), dtype=np.int64),
+        cars=np.empty((0, 4), dtype=np.int64),
+    )
+    columns = {
+        name: c if name in INSTANTS else c.astype(np.float32) for name, c in found.columns.items()
+    }
     register = Homes(tenancies=[], declarations=[], residents=[], devices=[], told=[])
-    return running(make_frame([1], FIRST, MADRID, columns, register, tokens=no_tokens(), faults={}), clock)
+    return running(
+        make_frame([1], FIRST, MADRID, columns, register, tokens=no_tokens(), faults={}), clock
+    )
 
 
 def test_leaks_are_told_within_sixty_hours() -> None:
@@ -84,7 +103,9 @@ def test_leaks_are_told_within_sixty_hours() -> None:
             frame = known_at(*of[run["user_key"]], begin + (hours + 0.5) * HOUR)
             found, _ = continuous_flow.detect(frame, params)
             if any(
-                f.since_ms < end and (f.until_ms or np.inf) > begin and policy.tells("continuous_flow", f.score)
+                f.since_ms < end
+                and (f.until_ms or np.inf) > begin
+                and policy.tells("continuous_flow", f.score)
                 for f in found
             ):
                 told = hours

@@ -18,19 +18,56 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.processes import start_anju
-from store import ingest_log
-from store.connect import connect
+from store.database.connection import connect
+from store.ingest import log
 from tests.conftest import DATA
 
 pytestmark = [pytest.mark.real, pytest.mark.data, pytest.mark.long]
-WATER, POWER, DAILY = DATA / "water_daiad", DATA / "electricity_sgsc", DATA / "electricity_uci_household"
+WATER, POWER, DAILY = (
+    DATA / "water_daiad",
+    DATA / "electricity_sgsc",
+    DATA / "electricity_uci_household",
+)
 MADRID = ZoneInfo("Europe/Madrid")
-WATER_ARGUMENTS = ["--kind", "water", "--estate", "daiad", "--device-column", "user_key", "--time-column", "local_time", "--value-column",
-                   "meter_reading_l", "--uom", "l", "--timezone", "Europe/Madrid", "--time-format", "%d/%m/%Y %H:%M:%S", "--register"]  # fmt: skip
-POWER_ARGUMENTS = ["--kind", "electricity", "--estate", "sgsc", "--device-column", "customer_id", "--time-column", "reading_datetime",
-                   "--value-column", "general_supply_kwh", "--uom", "kwh", "--timezone", "Australia/Brisbane", "--interval", "--register"]  # fmt: skip
+WATER_ARGUMENTS = [
+    "--kind",
+    "water",
+    "--estate",
+    "daiad",
+    "--device-column",
+    "user_key",
+    "--time-column",
+    "local_time",
+    "--value-column",
+    "meter_reading_l",
+    "--uom",
+    "l",
+    "--timezone",
+    "Europe/Madrid",
+    "--time-format",
+    "%d/%m/%Y %H:%M:%S",
+    "--register",
+]
+POWER_ARGUMENTS = [
+    "--kind",
+    "electricity",
+    "--estate",
+    "sgsc",
+    "--device-column",
+    "customer_id",
+    "--time-column",
+    "reading_datetime",
+    "--value-column",
+    "general_supply_kwh",
+    "--uom",
+    "kwh",
+    "--timezone",
+    "Australia/Brisbane",
+    "--interval",
+    "--register",
+]
 
 
 @pytest.fixture
@@ -60,7 +97,7 @@ def anju(any_dsn: str, broker: Broker, tmp_path: Path) -> Iterator[Any]:
 
 def alerts(dsn: str) -> list[dict[str, Any]]:
     with connect(dsn) as connection:
-        assert all(tally.balanced for tally in ingest_log.read_tallies(connection).values())
+        assert all(tally.balanced for tally in log.read_tallies(connection).values())
         return connection.execute(
             "SELECT * FROM alerts WHERE detector = 'unoccupied' ORDER BY subject, since_at"
         ).fetchall()
@@ -84,7 +121,9 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-@pytest.mark.skipif(not WATER.exists(), reason="the real water meters are not beside the repository")
+@pytest.mark.skipif(
+    not WATER.exists(), reason="the real water meters are not beside the repository"
+)
 def test_water_forty_homes_a_year(anju: Any) -> None:
     sent = anju("replay", str(WATER / "readings.csv.gz"), *WATER_ARGUMENTS)
     with gzip.open(WATER / "readings.csv.gz", "rt") as opened:
@@ -92,7 +131,9 @@ def test_water_forty_homes_a_year(anju: Any) -> None:
     assert f"{lines} rows" in sent and f"{lines} new" in sent
     anju("nightly")
     with connect(anju.dsn) as connection:
-        days = connection.execute("SELECT min(water_l) AS least, max(water_l) AS most FROM unit_days").fetchone()
+        days = connection.execute(
+            "SELECT min(water_l) AS least, max(water_l) AS most FROM unit_days"
+        ).fetchone()
         codes = {row["code"] for row in connection.execute("SELECT code FROM units")}
     assert days is not None and days["least"] >= 0 and days["most"] < 100_000
     found = alerts(anju.dsn)
@@ -100,7 +141,9 @@ def test_water_forty_homes_a_year(anju: Any) -> None:
     told = [(a["subject"], str(a["since_at"]), str(a["until_at"]), a["evidence"]) for a in found]
     assert len(spells) == len(found) > 0, "\n".join(map(str, told))
     for spell in spells:
-        begin, end = (datetime.fromisoformat(spell[k]).replace(tzinfo=MADRID) for k in ("from", "to"))
+        begin, end = (
+            datetime.fromisoformat(spell[k]).replace(tzinfo=MADRID) for k in ("from", "to")
+        )
         matching = [
             a
             for a in found
@@ -112,7 +155,9 @@ def test_water_forty_homes_a_year(anju: Any) -> None:
         # Where somebody looked in, the lead began before this spell did.
         early = timedelta(days=120 if matching[0]["evidence"]["visits"] else 1)
         assert -early <= matching[0]["since_at"] - begin <= timedelta(days=1), (spell, matching)
-    long_away = {row["user_key"] for row in rows(WATER / "zero_water_spells.csv") if float(row["days"]) >= 14}
+    long_away = {
+        row["user_key"] for row in rows(WATER / "zero_water_spells.csv") if float(row["days"]) >= 14
+    }
     assert {a["subject"] for a in found} <= long_away and len(codes - long_away) > 30
     before = snapshot(anju.dsn)
     again = anju("replay", str(WATER / "readings.csv.gz"), *WATER_ARGUMENTS)
@@ -121,7 +166,9 @@ def test_water_forty_homes_a_year(anju: Any) -> None:
     assert snapshot(anju.dsn) == before
 
 
-@pytest.mark.skipif(not WATER.exists(), reason="the real water meters are not beside the repository")
+@pytest.mark.skipif(
+    not WATER.exists(), reason="the real water meters are not beside the repository"
+)
 def test_leaks_are_found_where_water_ran_every_hour(anju: Any) -> None:
     """Every run of 48 hours with flow in every hour is in an alert; what else is raised has no hour without flow either."""
     anju("replay", str(WATER / "readings.csv.gz"), *WATER_ARGUMENTS)
@@ -135,7 +182,9 @@ def test_leaks_are_found_where_water_ran_every_hour(anju: Any) -> None:
     for run in truth:
         begin, end = (datetime.fromisoformat(run[k]).replace(tzinfo=MADRID) for k in ("from", "to"))
         hit += any(
-            a["subject"] == run["user_key"] and a["since_at"] < end and (a["until_at"] is None or a["until_at"] > begin)
+            a["subject"] == run["user_key"]
+            and a["since_at"] < end
+            and (a["until_at"] is None or a["until_at"] > begin)
             for a in found
         )
     homes = {run["user_key"] for run in truth}
@@ -146,14 +195,18 @@ def test_leaks_are_found_where_water_ran_every_hour(anju: Any) -> None:
     assert {a["subject"] for a in found} <= homes
 
 
-@pytest.mark.skipif(not POWER.exists(), reason="the real electricity meters are not beside the repository")
+@pytest.mark.skipif(
+    not POWER.exists(), reason="the real electricity meters are not beside the repository"
+)
 def test_electricity_five_homes(anju: Any) -> None:
     anju("replay", str(POWER / "readings.csv.gz"), *POWER_ARGUMENTS)
     anju("nightly")
     found = alerts(anju.dsn)
     away = [a for a in found if a["subject"] == "10006704"]
     assert len(away) == 1 and away[0]["evidence"]["families"] == ["electricity"]
-    assert abs(away[0]["since_at"] - datetime(2012, 10, 9, tzinfo=ZoneInfo("Australia/Brisbane"))) <= timedelta(days=1)
+    assert abs(
+        away[0]["since_at"] - datetime(2012, 10, 9, tzinfo=ZoneInfo("Australia/Brisbane"))
+    ) <= timedelta(days=1)
     assert away[0]["evidence"]["days"] in (107, 108, 109)
     with connect(anju.dsn) as connection:
         low = connection.execute(
@@ -175,13 +228,33 @@ def test_electricity_five_homes(anju: Any) -> None:
 @pytest.mark.skipif(not DAILY.exists(), reason="the real daily meter is not beside the repository")
 def test_a_meter_that_speaks_once_a_day(anju: Any) -> None:
     """Four years of one lived-in home, with a holiday of 25 days: covered day by day, no lead, and no leak from coarse data."""
-    anju("replay", str(DAILY / "days.csv"), "--kind", "electricity", "--estate", "uci", "--device", "home-1", "--time-column",
-         "datetime", "--value-column", "Global_active_power", "--uom", "kwmin", "--timezone", "Europe/Paris", "--interval", "--register")  # fmt: skip
+    anju(
+        "replay",
+        str(DAILY / "days.csv"),
+        "--kind",
+        "electricity",
+        "--estate",
+        "uci",
+        "--device",
+        "home-1",
+        "--time-column",
+        "datetime",
+        "--value-column",
+        "Global_active_power",
+        "--uom",
+        "kwmin",
+        "--timezone",
+        "Europe/Paris",
+        "--interval",
+        "--register",
+    )
     anju("nightly")
     with connect(anju.dsn) as connection:
         row = connection.execute(
             "SELECT count(*) AS days, avg(energy_cover) AS cover, avg(energy_kwh) AS kwh FROM unit_days"
         ).fetchone()
-        raised = connection.execute("SELECT count(*) AS n FROM alerts WHERE alert_class <> 'data'").fetchone()
+        raised = connection.execute(
+            "SELECT count(*) AS n FROM alerts WHERE alert_class <> 'data'"
+        ).fetchone()
     assert row is not None and row["days"] > 1400 and row["cover"] > 0.98 and 20 < row["kwh"] < 35
     assert raised == {"n": 0}

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from anju.embedded import Broker, Redis
-from anju.processes import Child, start_anju
-from casework.keyring import with_new_key
-from casework.people import faces as law
-from gateway.faces.tables import FOLDER
-from gateway.faces.vault import Vault
-from seals.values import Scheme
-from store import faces
-from store.connect import Connection, connect
 from tests.store.test_faces import estate, prepare, record
+
+from anju.demo.embedded import Broker, Redis
+from anju.processes import Child, start_anju
+from crypto.sealed_values import Scheme
+from gateway.faces.tables import FOLDER
+from gateway.faces.template_store import Vault
+from privacy import faces as law
+from privacy.keyring import with_new_key
+from store.database.connection import Connection, connect
+from store.people import faces
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MINUTE = 60.0
@@ -72,14 +72,27 @@ def test_withdrawn_is_gone_everywhere(
         start(
             "ingest",
             ["ingest"],
-            {"ANJU_DSN": dsn, "ANJU_BROKER_PORT": str(broker.address.port), "ANJU_REDIS_URL": redis.url},
+            {
+                "ANJU_DSN": dsn,
+                "ANJU_BROKER_PORT": str(broker.address.port),
+                "ANJU_REDIS_URL": redis.url,
+            },
         )
         gateway = start("gateway", run, {})
         vault, today = Vault(home / FOLDER, key), datetime.now(UTC).date().isoformat()
-        soon(lambda: set(vault.consents("door-1", round(time.time() * 1000), today)) == {code, other})
+        soon(
+            lambda: set(vault.consents("door-1", round(time.time() * 1000), today)) == {code, other}
+        )
         for one in (code, other):
             template = np.random.default_rng(7).normal(0, 1, 128).astype(np.float32)
-            vault.enrol(one, [template], engine="e", now_ms=round(time.time() * 1000), doors=["door-1"], today=today)
+            vault.enrol(
+                one,
+                [template],
+                engine="e",
+                now_ms=round(time.time() * 1000),
+                doors=["door-1"],
+                today=today,
+            )
         secrets = [(home / FOLDER / part / code).read_bytes() for part in ("keys", "templates")]
         shutil.copytree(home / FOLDER, tmp_path / "backup")
 
@@ -92,12 +105,18 @@ def test_withdrawn_is_gone_everywhere(
         begun = time.monotonic()
         gateway = start("gateway", run, {})
         took = soon(lambda: vault.held() == [other])
-        proven = soon(lambda: state(connection, code) == "deleted", MINUTE - (time.monotonic() - begun))
+        proven = soon(
+            lambda: state(connection, code) == "deleted", MINUTE - (time.monotonic() - begun)
+        )
         assert not [
-            path for path in home.rglob("*") if path.is_file() and any(one in path.read_bytes() for one in secrets)
+            path
+            for path in home.rglob("*")
+            if path.is_file() and any(one in path.read_bytes() for one in secrets)
         ], "no trace"
         assert vault.templates(code, "e") is None and vault.templates(other, "e") is not None
-        assert set(vault.consents("door-1", round(time.time() * 1000), today)) == {other}, "no match"
+        assert set(vault.consents("door-1", round(time.time() * 1000), today)) == {other}, (
+            "no match"
+        )
 
         gateway.stop()
         shutil.rmtree(home / FOLDER)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.processes import start_anju
-from store.connect import connect
+from store.database.connection import connect
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
 FIRST, MIDDLE, LAST = "2024-09-01", "2024-10-20", "2024-11-19"
@@ -34,8 +34,13 @@ def anju(any_dsn: str, broker: Broker, tmp_path: Path) -> Iterator[Any]:
     child = start_anju("ingest", ["ingest"], tmp_path / "ingest.log", environment)
 
     def run(*arguments: str, rc: int = 0) -> str:
-        done = subprocess.run([sys.executable, "-m", "anju", *arguments], capture_output=True, text=True,
-                              env={**os.environ, **environment}, timeout=240)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "anju", *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            timeout=240,
+        )
         assert done.returncode == rc, done.stderr + done.stdout
         return done.stdout + done.stderr
 
@@ -47,12 +52,18 @@ def anju(any_dsn: str, broker: Broker, tmp_path: Path) -> Iterator[Any]:
 def said(dsn: str) -> list[Any]:
     with connect(dsn) as connection:
         return [
-            connection.execute("SELECT detector, unit_id, since_at, until_at, score, reasons, evidence, found_at, superseded_at, raised_at "
-                               "FROM findings ORDER BY id").fetchall(),
-            connection.execute("SELECT detector, unit_id, from_day, to_day, reason, found_at, superseded_at FROM abstentions ORDER BY id").fetchall(),
-            connection.execute("SELECT detector, subject, condition, raised_at, ended_at FROM alerts ORDER BY id").fetchall(),
+            connection.execute(
+                "SELECT detector, unit_id, since_at, until_at, score, reasons, evidence, found_at, superseded_at, raised_at "
+                "FROM findings ORDER BY id"
+            ).fetchall(),
+            connection.execute(
+                "SELECT detector, unit_id, from_day, to_day, reason, found_at, superseded_at FROM abstentions ORDER BY id"
+            ).fetchall(),
+            connection.execute(
+                "SELECT detector, subject, condition, raised_at, ended_at FROM alerts ORDER BY id"
+            ).fetchall(),
             connection.execute("SELECT * FROM judged_days").fetchall(),
-        ]  # fmt: skip
+        ]
 
 
 def test_a_world_is_played_and_judged_night_by_night(anju: Any, tmp_path: Path) -> None:
@@ -66,8 +77,12 @@ def test_a_world_is_played_and_judged_night_by_night(anju: Any, tmp_path: Path) 
     anju("play", str(world / "traffic"), "--received-as-sent")
     anju("nightly", "--from", FIRST, "--to", MIDDLE)
     first_half = json.loads(anju("leads", "--as-of", MIDDLE, "--json"))
-    kill = subprocess.Popen([sys.executable, "-m", "anju", "nightly", "--from", FIRST, "--to", LAST], env={**os.environ, **anju.environment},
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    kill = subprocess.Popen(
+        [sys.executable, "-m", "anju", "nightly", "--from", FIRST, "--to", LAST],
+        env={**os.environ, **anju.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(4)
     kill.send_signal(signal.SIGKILL)
     kill.wait()
@@ -81,18 +96,39 @@ def test_a_world_is_played_and_judged_night_by_night(anju: Any, tmp_path: Path) 
     told = json.loads(anju("leads", "--as-of", LAST, "--json", "--visits", "12"))
     truth = json.loads((world / "truth.json").read_text())["truth"]
     for lead in told["leads"]:
-        assert lead["start_low"] <= lead["start_day"] <= lead["start_high"] and FIRST <= lead["raised_day"] <= LAST
+        assert (
+            lead["start_low"] <= lead["start_day"] <= lead["start_high"]
+            and FIRST <= lead["raised_day"] <= LAST
+        )
         assert lead["reasons"] and lead["why"]["zh"] and lead["why"]["en"] and 0 < lead["score"] < 1
-    away = {row["unit"] for row in truth if row["kind"] == "unoccupied" and row["lasts"] and row["start_day"] < "2024-10-15"
-            and row["fitting"] not in ("lock-only", "water-only")}  # fmt: skip
+    away = {
+        row["unit"]
+        for row in truth
+        if row["kind"] == "unoccupied"
+        and row["lasts"]
+        and row["start_day"] < "2024-10-15"
+        and row["fitting"] not in ("lock-only", "water-only")
+    }
     assert away and away <= {lead["unit"] for lead in told["leads"] if lead["kind"] == "unoccupied"}
     assert len(told["visits"]["list"]) == 12 and any(v["control"] for v in told["visits"]["list"])
     assert all(a["cure"]["en"] for a in told["abstentions"])
     visits_teach(anju, tmp_path, told)
     report = json.loads(
-        anju("rehearse", "unoccupied", "--from", "2024-10-01", "--to", LAST, "--param", "warn_days=40", "--json")
+        anju(
+            "rehearse",
+            "unoccupied",
+            "--from",
+            "2024-10-01",
+            "--to",
+            LAST,
+            "--param",
+            "warn_days=40",
+            "--json",
+        )
     )
-    assert report["params"]["warn_days"] == 40 and report["raised"] >= 1 and said(anju.dsn) == before
+    assert (
+        report["params"]["warn_days"] == 40 and report["raised"] >= 1 and said(anju.dsn) == before
+    )
     assert "such as" not in anju("rehearse", "unoccupied", "--from", LAST, "--to", FIRST, rc=2)
 
 
@@ -101,7 +137,9 @@ def visits_teach(anju: Any, tmp_path: Path, told: dict[str, Any]) -> None:
     control = next(v for v in told["visits"]["list"] if v["control"])
     file = tmp_path / "visits.csv"
     with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["estate", "unit", "visited_on", "outcome", "kind", "reason"])
+        writer = csv.DictWriter(
+            stream, ["estate", "unit", "visited_on", "outcome", "kind", "reason"]
+        )
         writer.writeheader()
         writer.writerow(
             {
@@ -124,7 +162,9 @@ def visits_teach(anju: Any, tmp_path: Path, told: dict[str, Any]) -> None:
     assert "2 visits recorded" in anju("visits", "import", str(file))
     anju("visits", "import", str(file))
     taught = json.loads(anju("visits", "teach", "--json"))
-    assert [(r["detector"], r["hits"], r["visits"]) for r in taught["hit_rates"]] == [("unoccupied", 1, 1)]
+    assert [(r["detector"], r["hits"], r["visits"]) for r in taught["hit_rates"]] == [
+        ("unoccupied", 1, 1)
+    ]
     assert (taught["control_visits"]["hits"], taught["control_visits"]["visits"]) == (0, 1)
     wrong = anju(
         "visits",
@@ -173,6 +213,8 @@ def test_what_comes_late_is_not_known_before(anju: Any, tmp_path: Path) -> None:
         days = connection.execute(
             "SELECT count(DISTINCT day) AS n FROM unit_days WHERE water_samples + energy_samples > 0"
         ).fetchone()
-        still = connection.execute("SELECT count(*) AS n FROM findings WHERE detector = 'coverage_thin' AND superseded_at IS NULL "
-                                   "AND until_at IS NULL").fetchone()  # fmt: skip
+        still = connection.execute(
+            "SELECT count(*) AS n FROM findings WHERE detector = 'coverage_thin' AND superseded_at IS NULL "
+            "AND until_at IS NULL"
+        ).fetchone()
     assert days is not None and days["n"] >= 56 and still is not None and still["n"] < silent["n"]

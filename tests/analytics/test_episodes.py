@@ -32,7 +32,9 @@ def alone(row: list[float], fire: float, drop: float) -> list[tuple[int, int, in
     return found + ([(start, sure, None)] if sure is not None else [])
 
 
-STEPS = st.sampled_from([OUTSIDE, -2.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 1.5, float("nan")])
+STEPS = st.sampled_from(
+    [OUTSIDE, -2.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 1.5, float("nan")]
+)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -41,11 +43,15 @@ STEPS = st.sampled_from([OUTSIDE, -2.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0, 1.5
     st.sampled_from([1, 20]),
     st.sampled_from([(3.0, 2.0), (2.0, 4.0), (1.0, 1.0), (4.0, 0.5)]),
 )
-def test_many_units_are_judged_as_each_alone(rows: list[list[float]], times: int, limits: tuple[float, float]) -> None:
+def test_many_units_are_judged_as_each_alone(
+    rows: list[list[float]], times: int, limits: tuple[float, float]
+) -> None:
     rows, (fire, drop) = rows * times, limits
     found = episodes(np.array(rows), fire=fire, drop=drop, rows=np.arange(10, 10 + len(rows)))
     for u, row in enumerate(rows):
-        assert [(e.start, e.sure, e.last) for e in found if e.unit == 10 + u] == alone(row, fire, drop)
+        assert [(e.start, e.sure, e.last) for e in found if e.unit == 10 + u] == alone(
+            row, fire, drop
+        )
 
 
 def test_ten_times_a_tenth_is_one() -> None:
@@ -55,7 +61,9 @@ def test_ten_times_a_tenth_is_one() -> None:
 
 def test_silence_neither_begins_nor_ends_anything() -> None:
     row = [1.0] * 5 + [float("nan")] * 30 + [1.0]
-    assert episodes(np.array([row]), fire=3.0, drop=2.0) == [Episode(unit=0, start=0, sure=2, last=None, height=6.0)]
+    assert episodes(np.array([row]), fire=3.0, drop=2.0) == [
+        Episode(unit=0, start=0, sure=2, last=None, height=6.0)
+    ]
     assert episodes(np.full((3, 40), np.nan), fire=0.5, drop=1.0) == []
 
 

@@ -16,11 +16,15 @@ spans = st.tuples(st.integers(-400, 0), st.integers(0, 3)).map(
 
 
 @given(st.dictionaries(st.integers(1, 10_000), spans, max_size=80), st.integers(50, 2_000))
-def test_every_home_is_read_once_with_all_its_days(context: dict[int, facts.Span], bound: int) -> None:
+def test_every_home_is_read_once_with_all_its_days(
+    context: dict[int, facts.Span], bound: int
+) -> None:
     reads = list(facts.reads(context, bound))
     assert sorted(unit for units, _, _ in reads for unit in units) == sorted(context)
     for units, low, high in reads:
-        assert low == min(context[u][0] for u in units) and high == max(context[u][1] for u in units)
+        assert low == min(context[u][0] for u in units) and high == max(
+            context[u][1] for u in units
+        )
         days = (high - low).days + 1
         assert len(units) == 1 or len(units) * days <= bound
         assert all(days <= 2 * ((context[u][1] - context[u][0]).days + 1) for u in units)
@@ -34,11 +38,17 @@ def test_one_that_was_silent_for_long_makes_no_other_read_far_back() -> None:
 
 
 @given(
-    st.dictionaries(st.integers(1, 500), st.tuples(st.sampled_from(["Asia/Shanghai", "UTC"]), st.integers(0, 9_000)), max_size=60)
-)  # fmt: skip
+    st.dictionaries(
+        st.integers(1, 500),
+        st.tuples(st.sampled_from(["Asia/Shanghai", "UTC"]), st.integers(0, 9_000)),
+        max_size=60,
+    )
+)
 def test_estates_are_worked_off_together_up_to_a_bound(estates: dict[int, tuple[str, int]]) -> None:
     parts = list(
-        nightly.together({e: z for e, (z, _) in estates.items()}, {e: n for e, (_, n) in estates.items() if n})
+        nightly.together(
+            {e: z for e, (z, _) in estates.items()}, {e: n for e, (_, n) in estates.items() if n}
+        )
     )
     assert sorted(e for _, some in parts for e in some) == sorted(estates)
     for zone, some in parts:

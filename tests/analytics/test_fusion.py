@@ -22,14 +22,18 @@ def test_without_evidence_the_base_rate_stands() -> None:
 
 
 @given(st.lists(st.floats(-5, 5), max_size=6), st.floats(0.0001, 0.2))
-def test_a_posterior_lies_within_its_bounds_and_rises_with_evidence(ratios: list[float], base: float) -> None:
+def test_a_posterior_lies_within_its_bounds_and_rises_with_evidence(
+    ratios: list[float], base: float
+) -> None:
     chance, low, high = posterior([weight(r) for r in ratios], base)
     assert 0 <= low <= chance <= high <= 1
     assert posterior([weight(r) for r in [*ratios, 0.5]], base)[0] > chance
 
 
 @given(st.floats(-30, 30), st.floats(1.5, 1000))
-def test_evidence_is_never_stronger_than_its_innocent_explanation_is_rare(ratio: float, limit: float) -> None:
+def test_evidence_is_never_stronger_than_its_innocent_explanation_is_rare(
+    ratio: float, limit: float
+) -> None:
     bounded = at_most(ratio, limit)
     assert bounded <= math.log(limit) + 1e-9 and bounded <= ratio + 1e-9
 
@@ -40,7 +44,9 @@ def test_one_family_alone_is_not_worth_a_visit() -> None:
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0.1, 0.95))
-def test_the_more_often_someone_is_seen_the_less_they_are_gone(seen: int, more: int, usual: float) -> None:
+def test_the_more_often_someone_is_seen_the_less_they_are_gone(
+    seen: int, more: int, usual: float
+) -> None:
     days = seen + more + 1
 
     def of(k: int) -> float:

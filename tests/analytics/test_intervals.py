@@ -7,17 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.days import People, dense, supply_days, to_unit_days
 from analytics.frame import runs
 from analytics.intervals import REACH, Bounds, Intervals, Quality, to_intervals
+from analytics.supply_days import People, dense, supply_days, to_unit_days
 
 HOUR = 3_600_000.0
 
 
-def differenced(values: list[float], hours: list[float] | None = None, rollover: float = np.inf) -> Intervals:
+def differenced(
+    values: list[float], hours: list[float] | None = None, rollover: float = np.inf
+) -> Intervals:
     at = np.array(hours if hours is not None else range(len(values)), dtype=float) * HOUR
-    bounds = Bounds(max_rate=np.array([5.0]), resolution=np.array([0.001]), rollover=np.array([rollover]))
-    return to_intervals(np.zeros(len(values), dtype=np.int64), at, np.array(values, dtype=float), bounds)
+    bounds = Bounds(
+        max_rate=np.array([5.0]), resolution=np.array([0.001]), rollover=np.array([rollover])
+    )
+    return to_intervals(
+        np.zeros(len(values), dtype=np.int64), at, np.array(values, dtype=float), bounds
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +41,9 @@ def differenced(values: list[float], hours: list[float] | None = None, rollover:
         ([10, 9.995, 9.998, 10.001], [0.001], [0]),
     ],
 )
-def test_meters_misbehave(values: list[float], deltas: list[float | None], qualities: list[int]) -> None:
+def test_meters_misbehave(
+    values: list[float], deltas: list[float | None], qualities: list[int]
+) -> None:
     found = differenced(values)
     assert [None if np.isnan(d) else round(float(d), 6) for d in found.delta] == deltas
     assert found.quality.tolist() == qualities
@@ -43,8 +51,14 @@ def test_meters_misbehave(values: list[float], deltas: list[float | None], quali
 
 def test_a_rollover_is_told_from_a_reset() -> None:
     found = differenced([99999.8, 99999.95, 0.1], rollover=100000.0)
-    assert found.quality.tolist() == [Quality.OK, Quality.ROLLOVER] and round(float(found.delta[1]), 6) == 0.15
-    assert differenced([50000.0, 50000.1, 0.1], rollover=100000.0).quality.tolist() == [Quality.OK, Quality.RESET]
+    assert (
+        found.quality.tolist() == [Quality.OK, Quality.ROLLOVER]
+        and round(float(found.delta[1]), 6) == 0.15
+    )
+    assert differenced([50000.0, 50000.1, 0.1], rollover=100000.0).quality.tolist() == [
+        Quality.OK,
+        Quality.RESET,
+    ]
 
 
 def test_a_jump_across_a_gap_is_not_what_a_household_used() -> None:
@@ -53,7 +67,9 @@ def test_a_jump_across_a_gap_is_not_what_a_household_used() -> None:
 
 
 series = st.lists(
-    st.tuples(st.floats(0.02, 60), st.one_of(st.floats(0, 4), st.floats(-400, 400))), min_size=2, max_size=40
+    st.tuples(st.floats(0.02, 60), st.one_of(st.floats(0, 4), st.floats(-400, 400))),
+    min_size=2,
+    max_size=40,
 )
 
 
@@ -93,7 +109,11 @@ def test_the_law_is_local(steps: list[tuple[float, float]], low: int, length: in
         return [
             (s, e, -1.0 if np.isnan(d) else d, q)
             for s, e, d, q in zip(
-                found.start.tolist(), found.end.tolist(), found.delta.tolist(), found.quality.tolist(), strict=True
+                found.start.tolist(),
+                found.end.tolist(),
+                found.delta.tolist(),
+                found.quality.tolist(),
+                strict=True,
             )
             if s >= hours[low] * HOUR and e <= hours[high - 1] * HOUR
         ]
@@ -108,24 +128,47 @@ def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]
     starts = np.arange(0, 24 * 110, 24) * HOUR
     one = np.zeros(1, dtype=np.int64)
     days = supply_days(
-        one, found, np.zeros(len(values), dtype=np.int64), np.array(hours) * HOUR, 1, starts,
-        trickle=np.array([0.002]), observed_h=np.array([3.0]),
-    )  # fmt: skip
+        one,
+        found,
+        np.zeros(len(values), dtype=np.int64),
+        np.array(hours) * HOUR,
+        1,
+        starts,
+        trickle=np.array([0.002]),
+        observed_h=np.array([3.0]),
+    )
     assert abs(np.nansum(days.amount) - np.nansum(found.delta)) < 1e-6
-    assert (days.cover <= 1.0).all() and (days.cover >= 0).all() and days.samples.sum() == len(values)
+    assert (
+        (days.cover <= 1.0).all() and (days.cover >= 0).all() and days.samples.sum() == len(values)
+    )
     used = days.first_use[~np.isnan(days.first_use)]
     assert (used < days.last_use[~np.isnan(days.last_use)]).all()
     none = np.empty(0, dtype=np.int64)
-    nobody = People(unit=none, day=none, who=none, token=none, entries=none, exits=none, night=none, lent=none)
+    nobody = People(
+        unit=none, day=none, who=none, token=none, entries=none, exits=none, night=none, lent=none
+    )
     rows = to_unit_days(
         np.array([7], dtype=np.int32),
         100,
-        dense(days, days, nobody, doors=np.empty((0, 2), dtype=np.int64), cars=np.array([[0, 0, 1, 1]])),
+        dense(
+            days,
+            days,
+            nobody,
+            doors=np.empty((0, 2), dtype=np.int64),
+            cars=np.array([[0, 0, 1, 1]]),
+        ),
     )
-    assert not (rows.columns["water_l"] < 0).any() and set(rows.unit.tolist()) <= {7} and (rows.day >= 100).all()
+    assert (
+        not (rows.columns["water_l"] < 0).any()
+        and set(rows.unit.tolist()) <= {7}
+        and (rows.day >= 100).all()
+    )
     assert np.isnan(rows.columns["entries"]).all()
     # A day on which only the gate said something is known, too.
-    assert (rows.columns["cars_seen"][rows.day == 100], rows.columns["cars_nights"][rows.day == 100]) == ([1.0], [1.0])
+    assert (
+        rows.columns["cars_seen"][rows.day == 100],
+        rows.columns["cars_nights"][rows.day == 100],
+    ) == ([1.0], [1.0])
     assert np.isnan(rows.columns["cars_seen"][rows.day > 100]).all()
 
 
@@ -144,9 +187,23 @@ def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
         observed_h=np.array([3.0]),
     )
     column = lambda *values: np.array(values, dtype=np.int64)  # noqa: E731
-    people = People(unit=column(0, 0, 0, 0), day=column(0, 0, 0, 0), who=column(0, 3, 1, 1), token=column(800, 1600, -2400, 0),
-                    entries=column(1, 2, 1, 1), exits=column(0, 1, 1, 0), night=column(1, 0, 1, 0), lent=column(0, 0, 2, 0))  # fmt: skip
-    found = dense(supply, supply, people, doors=np.array([[0, 0], [0, 1]]), cars=np.empty((0, 4), dtype=np.int64))
+    people = People(
+        unit=column(0, 0, 0, 0),
+        day=column(0, 0, 0, 0),
+        who=column(0, 3, 1, 1),
+        token=column(800, 1600, -2400, 0),
+        entries=column(1, 2, 1, 1),
+        exits=column(0, 1, 1, 0),
+        night=column(1, 0, 1, 0),
+        lent=column(0, 0, 2, 0),
+    )
+    found = dense(
+        supply,
+        supply,
+        people,
+        doors=np.array([[0, 0], [0, 1]]),
+        cars=np.empty((0, 4), dtype=np.int64),
+    )
     seen = {
         name: found.columns[name][0].tolist()
         for name in (
@@ -160,12 +217,24 @@ def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
         )
     }
     assert {name: row[:2] for name, row in seen.items()} == {
-        "entries": [5, 0], "exits": [2, 0], "residents_seen": [2, 0], "strangers_seen": [1, 0], "residents_nights": [1, 0],
-        "strangers_nights": [1, 0], "lent_passages": [2, 0],
-    }  # fmt: skip
+        "entries": [5, 0],
+        "exits": [2, 0],
+        "residents_seen": [2, 0],
+        "strangers_seen": [1, 0],
+        "residents_nights": [1, 0],
+        "strangers_nights": [1, 0],
+        "lent_passages": [2, 0],
+    }
     assert all(np.isnan(row[2]) for row in seen.values())
-    assert [(t & ~7, t >> 1 & 3, t & 1) for t in found.tokens.tolist()] == [(800, 0, 1), (1600, 3, 0), (-2400, 1, 1)]
+    assert [(t & ~7, t >> 1 & 3, t & 1) for t in found.tokens.tolist()] == [
+        (800, 0, 1),
+        (1600, 3, 0),
+        (-2400, 1, 1),
+    ]
 
 
 def test_runs() -> None:
-    assert runs(np.array([True, True, False, True])) == [(0, 2), (3, 4)] and runs(np.array([False])) == []
+    assert (
+        runs(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
+        and runs(np.array([False])) == []
+    )

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from analytics import cures, leads, lessons, rehearsal
+from analytics import backtest, calibration_report, leads, remedies
 from analytics.detectors import DETECTORS, unoccupied
 from analytics.facts import DEFAULT_BOUNDS
 from analytics.history import History
@@ -16,9 +16,11 @@ from analytics.nightly import night_clock, run_nights
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import day_of, from_ms
 from domain.measures import Supply
-from domain.people import Who
-from store import facts, nights, places
-from store.connect import Connection
+from domain.people import PersonKind
+from store.analytics import nights
+from store.database.connection import Connection
+from store.register import places
+from store.series import fact_inputs
 from tests.analytics.detectors.test_golden import CASES, frame_of, run
 from tests.analytics.test_nightly import SHANGHAI, START, all_facts, away, put
 from tests.ingest.conftest import register
@@ -47,17 +49,30 @@ def test_nights_say_what_was_known_and_only_once(connection: Connection) -> None
     report = run_nights(connection, policy, {}, FIRST, last)
     assert report.nights == 23
     (lead,) = leads.standing(connection, policy, scope, last, night_clock(last, zone), zone)
-    assert lead["kind"] == "unoccupied" and lead["start_day"] == (FIRST + timedelta(days=50)).isoformat()
+    assert (
+        lead["kind"] == "unoccupied"
+        and lead["start_day"] == (FIRST + timedelta(days=50)).isoformat()
+    )
     raised = date.fromisoformat(lead["raised_day"])
     assert timedelta(days=79) <= raised - FIRST <= timedelta(days=81)
-    assert leads.standing(connection, policy, scope, raised - timedelta(days=1), night_clock(last, zone), zone) == []
+    assert (
+        leads.standing(
+            connection, policy, scope, raised - timedelta(days=1), night_clock(last, zone), zone
+        )
+        == []
+    )
     assert set(lead["why"]) == set(LANGUAGES) and lead["window"][1] == last.isoformat()
     before = all_facts(connection)
-    assert run_nights(connection, policy, {}, FIRST, last).nights == 0 and all_facts(connection) == before
+    assert (
+        run_nights(connection, policy, {}, FIRST, last).nights == 0
+        and all_facts(connection) == before
+    )
     week = leads.week(connection, policy, scope, 5, last, night_clock(last, zone), zone)
     assert week.visits[0].unit == lead["unit"] and not week.visits[0].control
-    assert lessons.lessons(connection, scope)["hit_rates"] == []
-    tried = rehearsal.rehearse(connection, policy, unoccupied.DETECTOR, {"warn_days": 40.0}, scope, FIRST, last, 1)
+    assert calibration_report.lessons(connection, scope)["hit_rates"] == []
+    tried = backtest.rehearse(
+        connection, policy, unoccupied.DETECTOR, {"warn_days": 40.0}, scope, FIRST, last, 1
+    )
     assert tried["raised"] == 1 and tried["leads"][0]["raised_day"] > raised
 
 
@@ -65,7 +80,7 @@ def test_a_history_that_grows_is_the_one_that_is_read_anew(connection: Connectio
     played(connection)
     row = connection.execute("SELECT id FROM estates WHERE code = 'es'").fetchone()
     assert row is not None
-    units = facts.units_of(connection, row["id"])
+    units = fact_inputs.units_of(connection, row["id"])
     grown = History(units=units, zone=SHANGHAI, window=60)
     for n in (10, 40, 41, 90):
         run_nights(connection, load_policy(), {}, FIRST, FIRST + timedelta(days=n))
@@ -81,18 +96,36 @@ def test_a_history_that_grows_is_the_one_that_is_read_anew(connection: Connectio
 
 
 def test_every_reason_not_to_judge_has_a_cure() -> None:
-    said = {a.reason for path in CASES for a in run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))[1]}
-    assert len(said) >= 5 and said <= set(cures.CURES)
+    said = {
+        a.reason
+        for path in CASES
+        for a in run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))[1]
+    }
+    assert len(said) >= 5 and said <= set(remedies.CURES)
     counts = [
         {"detector": "a", "reason": "no_door", "units": 3},
         {"detector": "b", "reason": "no_door", "units": 5},
         {"detector": "b", "reason": "no_data", "units": 4},
     ]
-    assert [(c["reason"], c["units"]) for c in cures.shopping_list(counts)] == [("no_door", 5), ("no_data", 4)]
-    assert cures.cure_of("no_door")["en"]
+    assert [(c["reason"], c["units"]) for c in remedies.shopping_list(counts)] == [
+        ("no_door", 5),
+        ("no_data", 4),
+    ]
+    assert remedies.cure_of("no_door")["en"]
 
 
 def test_detectors_are_named_once_and_read_what_exists() -> None:
     keys = [d.key for d in DETECTORS]
-    assert len(set(keys)) == len(keys) and {d.family for d in DETECTORS} == {"compliance", "hazard", "data"}
-    assert set(DEFAULT_BOUNDS) == {Supply.WATER, Supply.ELECTRICITY} and [w.value for w in Who] == [0, 1, 2, 3]
+    assert len(set(keys)) == len(keys) and {d.family for d in DETECTORS} == {
+        "compliance",
+        "hazard",
+        "data",
+    }
+    assert set(DEFAULT_BOUNDS) == {Supply.WATER, Supply.ELECTRICITY} and [
+        w.value for w in PersonKind
+    ] == [
+        0,
+        1,
+        2,
+        3,
+    ]

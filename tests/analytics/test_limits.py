@@ -9,7 +9,7 @@ import pytest
 
 from analytics import limits, watch
 from analytics.policy import load_policy
-from store.connect import Connection
+from store.database.connection import Connection
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -38,10 +38,14 @@ def gauge(connection: Connection, seconds: float, number: float, point: str = "r
     return changed + watch.tick(connection, POLICY, now)
 
 
-def test_residual_current_over_its_limit_is_told_after_a_minute_and_stays_until_seen(connection: Connection) -> None:
+def test_residual_current_over_its_limit_is_told_after_a_minute_and_stays_until_seen(
+    connection: Connection,
+) -> None:
     register(connection)
     assert gauge(connection, 0, 290) == 0 and gauge(connection, 10, 350) == 0
-    assert gauge(connection, 30, 250) == 0 and gauge(connection, 95, 350) == 0, "a spike that passes is not told"
+    assert gauge(connection, 30, 250) == 0 and gauge(connection, 95, 350) == 0, (
+        "a spike that passes is not told"
+    )
     assert gauge(connection, 160, 320) == 1
     (row,) = standing(connection)
     assert (row["detector"], row["alert_class"], row["evidence"]["value"]) == (
@@ -60,9 +64,15 @@ def test_an_old_value_neither_raises_nor_ends_anything(connection: Connection) -
     register(connection)
     value(connection, "smoke-1", "temperature_c", NOW - timedelta(hours=25), 120)
     assert limits.check_gauges(connection, POLICY, NOW) == 0 and standing(connection) == []
-    assert gauge(connection, 0, 95, "temperature_c") == 0 and gauge(connection, 40, 96, "temperature_c") == 1
+    assert (
+        gauge(connection, 0, 95, "temperature_c") == 0
+        and gauge(connection, 40, 96, "temperature_c") == 1
+    )
     value(connection, "smoke-1", "temperature_c", NOW, 20)
-    assert limits.check_gauges(connection, POLICY, NOW + timedelta(days=2)) == 0 and len(standing(connection)) == 1
+    assert (
+        limits.check_gauges(connection, POLICY, NOW + timedelta(days=2)) == 0
+        and len(standing(connection)) == 1
+    )
 
 
 def flow(connection: Connection, flows: limits.Flows, minutes: float, m3: float) -> int:
@@ -86,7 +96,9 @@ def test_water_that_runs_away_is_told_and_a_bath_is_not(connection: Connection) 
     assert row["since_at"] == NOW + timedelta(minutes=40)
 
 
-def test_a_meter_read_by_the_hour_tells_it_an_hour_later_and_one_read_by_the_day_cannot(connection: Connection) -> None:
+def test_a_meter_read_by_the_hour_tells_it_an_hour_later_and_one_read_by_the_day_cannot(
+    connection: Connection,
+) -> None:
     register(connection)
     hourly, daily = limits.Flows(), limits.Flows()
     assert flow(connection, hourly, 0, 100.0) == 0 and flow(connection, hourly, 60, 100.8) == 0

@@ -14,10 +14,12 @@ from analytics import nightly
 from analytics.policy import load_policy
 from anju.register_files import import_rows
 from domain.calendar import from_ms
-from store import alerts, facts, ingest_log, series
-from store.connect import Connection
-from store.ingest_log import Spans
-from store.partitions import Partitions
+from store.alerts import alerts
+from store.database.connection import Connection
+from store.database.partitions import Partitions
+from store.ingest import log
+from store.ingest.log import DirtySpans
+from store.series import fact_inputs, readings
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -37,17 +39,24 @@ def point(connection: Connection, device: str = "wm-1", name: str = "water_m3") 
     return row["id"], row["device_id"]
 
 
-def put(connection: Connection, rows: list[tuple[int, float]], device: str = "wm-1", name: str = "water_m3") -> None:
+def put(
+    connection: Connection,
+    rows: list[tuple[int, float]],
+    device: str = "wm-1",
+    name: str = "water_m3",
+) -> None:
     """Store readings as ingest does, and mark what they touch."""
     point_id, device_id = point(connection, device, name)
     at = np.array([t for t, _ in rows], dtype=np.int64)
     partitions = Partitions(connection)
     connection.commit()
     partitions.cover(connection, from_ms(int(at.min())), from_ms(int(at.max())))
-    series.write_readings(
+    readings.write_readings(
         connection,
-        series.Readings(
-            at=at, point=np.full(len(rows), point_id, dtype=np.int32), value=np.array([v for _, v in rows])
+        readings.ReadingColumns(
+            at=at,
+            point=np.full(len(rows), point_id, dtype=np.int32),
+            value=np.array([v for _, v in rows]),
         ),
         merge=True,
     )
@@ -58,8 +67,16 @@ def put(connection: Connection, rows: list[tuple[int, float]], device: str = "wm
 def dirty(connection: Connection, device_id: int, low: int, high: int) -> None:
     row = connection.execute("SELECT estate_id FROM devices WHERE id = %s", [device_id]).fetchone()
     assert row is not None
-    spans = {"device": device_id, "estate": row["estate_id"], "low": low, "high": high, "received": high}
-    ingest_log.mark_dirty(connection, Spans(**{name: np.array([value]) for name, value in spans.items()}))
+    spans = {
+        "device": device_id,
+        "estate": row["estate_id"],
+        "low": low,
+        "high": high,
+        "received": high,
+    }
+    log.mark_dirty(
+        connection, DirtySpans(**{name: np.array([value]) for name, value in spans.items()})
+    )
 
 
 def run(connection: Connection, now: datetime = NOW) -> nightly.RunReport:
@@ -87,7 +104,9 @@ def meter(rng: random.Random, hours: int) -> list[tuple[int, float]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_incremental_facts_are_those_computed_from_nothing(any_connection: Connection, seed: int) -> None:
+def test_incremental_facts_are_those_computed_from_nothing(
+    any_connection: Connection, seed: int
+) -> None:
     rng = random.Random(seed)
     register(any_connection)
     rows = meter(rng, 1500)
@@ -103,12 +122,17 @@ def test_incremental_facts_are_those_computed_from_nothing(any_connection: Conne
         put(any_connection, late[i : i + 7])
         run(any_connection)
     incremental = all_facts(any_connection)
-    raised = any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone()
+    raised = any_connection.execute(
+        "SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL"
+    ).fetchone()
     any_connection.execute("DELETE FROM unit_days")
     dirty(any_connection, point(any_connection)[1], rows[0][0], rows[-1][0])
     run(any_connection)
     assert all_facts(any_connection) == incremental
-    assert any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone() == raised
+    assert (
+        any_connection.execute("SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL").fetchone()
+        == raised
+    )
     assert len(incremental) > 50
 
 
@@ -121,7 +145,9 @@ def away(days_used: int, days_away: int) -> list[tuple[int, float]]:
 
 
 def leads(connection: Connection) -> list[dict[str, object]]:
-    return connection.execute("SELECT * FROM alerts WHERE detector = 'unoccupied' ORDER BY since_at").fetchall()
+    return connection.execute(
+        "SELECT * FROM alerts WHERE detector = 'unoccupied' ORDER BY since_at"
+    ).fetchall()
 
 
 def test_a_lead_rises_lasts_ends_and_is_never_doubled(connection: Connection) -> None:
@@ -150,12 +176,19 @@ def test_late_data_takes_a_lead_back(connection: Connection) -> None:
     """A gateway's backlog shows that someone was there: the lead is withdrawn, on record, and raised no more."""
     register(connection)
     rows = away(20, 60)
-    put(connection, [row for i, row in enumerate(rows) if not 40 * 24 <= i < 60 * 24 or i % 24 == 0])
+    put(
+        connection, [row for i, row in enumerate(rows) if not 40 * 24 <= i < 60 * 24 or i % 24 == 0]
+    )
     run(connection, from_ms(rows[-1][0]))
     assert len([r for r in leads(connection) if r["ended_at"] is None]) == 1
-    shift = [(START + h * HOUR + HOUR // 2, round(rows[h][1] + 0.05 * (h % 2), 3)) for h in range(50 * 24, 50 * 24 + 4)]
+    shift = [
+        (START + h * HOUR + HOUR // 2, round(rows[h][1] + 0.05 * (h % 2), 3))
+        for h in range(50 * 24, 50 * 24 + 4)
+    ]
     put(connection, [(at, value + 0.05 * i) for i, (at, value) in enumerate(shift)])
-    connection.execute("UPDATE readings SET value = value + 0.4 WHERE at > %s", [from_ms(shift[-1][0])])
+    connection.execute(
+        "UPDATE readings SET value = value + 0.4 WHERE at > %s", [from_ms(shift[-1][0])]
+    )
     dirty(connection, point(connection)[1], shift[0][0], rows[-1][0])
     run(connection, from_ms(rows[-1][0]))
     open_now = [r for r in leads(connection) if r["ended_at"] is None]
@@ -169,7 +202,9 @@ def test_silence_freezes_a_lead_and_is_an_abstention(connection: Connection) -> 
     run(connection, from_ms(rows[-1][0]))
     run(connection, from_ms(rows[-1][0] + 20 * 24 * HOUR))
     held = leads(connection)
-    assert len(held) == 1 and held[0]["condition"] == "not_evaluable" and held[0]["ended_at"] is None
+    assert (
+        len(held) == 1 and held[0]["condition"] == "not_evaluable" and held[0]["ended_at"] is None
+    )
     reasons = connection.execute(
         "SELECT reason FROM abstentions WHERE detector = 'unoccupied' AND superseded_at IS NULL"
     ).fetchall()
@@ -197,7 +232,9 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
     register(connection)
     rows = away(10, 0)
     put(connection, rows)
-    connection.execute("UPDATE mounts SET valid_to = %s WHERE code = 'm-1'", [from_ms(rows[-1][0] + 1)])
+    connection.execute(
+        "UPDATE mounts SET valid_to = %s WHERE code = 'm-1'", [from_ms(rows[-1][0] + 1)]
+    )
     connection.execute(
         "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-1b', 'water_meter', 'x' FROM estates WHERE code = 'es'"
     )
@@ -212,21 +249,31 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
     assert row is not None
     at = rows[-1][0] + HOUR * np.arange(1, 73, dtype=np.int64)
     Partitions(connection).cover(connection, from_ms(int(at[0])), from_ms(int(at[-1])))
-    series.write_readings(
+    readings.write_readings(
         connection,
-        series.Readings(at=at, point=np.full(72, row["id"], dtype=np.int32), value=np.round(0.01 * np.arange(72), 3)),
+        readings.ReadingColumns(
+            at=at,
+            point=np.full(72, row["id"], dtype=np.int32),
+            value=np.round(0.01 * np.arange(72), 3),
+        ),
     )
     dirty(connection, row["device_id"], int(at[0]), int(at[-1]))
     run(connection)
-    total = connection.execute("SELECT sum(water_l) AS l, max(water_l) AS most FROM unit_days").fetchone()
+    total = connection.execute(
+        "SELECT sum(water_l) AS l, max(water_l) AS most FROM unit_days"
+    ).fetchone()
     assert (
-        total is not None and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5 and total["most"] < 500
+        total is not None
+        and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5
+        and total["most"] < 500
     )
-    assert facts.settled(connection)
+    assert fact_inputs.settled(connection)
     assert SHANGHAI.key == "Asia/Shanghai"
 
 
-def test_a_mount_registered_after_its_device_has_spoken_brings_its_past(connection: Connection) -> None:
+def test_a_mount_registered_after_its_device_has_spoken_brings_its_past(
+    connection: Connection,
+) -> None:
     register(connection)
     connection.execute("DELETE FROM mounts")
     rows = away(10, 35)
@@ -246,14 +293,16 @@ def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Registered today, they reach to today: a night of the past leaves their rest, and must not ask for it for ever."""
-    monkeypatch.setattr(facts, "SPANS_AT_ONCE", 1)
+    monkeypatch.setattr(fact_inputs, "SPANS_AT_ONCE", 1)
     register(connection)
     put(connection, away(20, 0))
     for _ in range(3):
         connection.execute("UPDATE mounts SET valid_from = valid_from")
     connection.commit()
     run(connection, now=from_ms(START + 15 * 24 * HOUR))
-    row = connection.execute("SELECT count(*) AS n FROM dirty_spans WHERE received_at = '-infinity'").fetchone()
+    row = connection.execute(
+        "SELECT count(*) AS n FROM dirty_spans WHERE received_at = '-infinity'"
+    ).fetchone()
     assert row is not None and row["n"] >= 3
     assert all_facts(connection)
 
@@ -265,11 +314,24 @@ def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None
         "buildings": [{"estate": "es", "code": "b9", "name": "b9"}],
         "vehicles": [{"code": "n-1", "household": "h-1", "valid_from": "2020-01-01"}],
         "devices": [
-            {"estate": "es", "code": code, "kind": "gate", "profile": "camera"} for code in ("gate-1", "gate-9")
+            {"estate": "es", "code": code, "kind": "gate", "profile": "camera"}
+            for code in ("gate-1", "gate-9")
         ],
         "mounts": [
-            {"code": "m-g1", "estate": "es", "device": "gate-1", "building": "", "valid_from": "2020-01-01"},
-            {"code": "m-g9", "estate": "es", "device": "gate-9", "building": "b9", "valid_from": "2020-01-01"},
+            {
+                "code": "m-g1",
+                "estate": "es",
+                "device": "gate-1",
+                "building": "",
+                "valid_from": "2020-01-01",
+            },
+            {
+                "code": "m-g9",
+                "estate": "es",
+                "device": "gate-9",
+                "building": "b9",
+                "valid_from": "2020-01-01",
+            },
         ],
     }
     assert not import_rows(any_connection, sheets).errors
@@ -282,20 +344,33 @@ def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None
     ]
     midnight = int(datetime(2026, 3, 2, tzinfo=SHANGHAI).timestamp() * 1000)
     any_connection.commit()
-    Partitions(any_connection).cover(any_connection, from_ms(midnight), from_ms(midnight + 96 * HOUR))
+    Partitions(any_connection).cover(
+        any_connection, from_ms(midnight), from_ms(midnight + 96 * HOUR)
+    )
     for n, (day, hour, gate, plate, direction) in enumerate(passes):
         at = midnight + day * 24 * HOUR + int(hour * HOUR)
         any_connection.execute(
             "INSERT INTO events (at, device_id, event_id, kind, data, recorded_at) SELECT %s, d.id, %s, 'plate', %s, %s FROM devices d WHERE d.code = %s",
-            [from_ms(at), f"e-{n}", Jsonb({"plate": plate, "direction": direction}), from_ms(at), gate],
+            [
+                from_ms(at),
+                f"e-{n}",
+                Jsonb({"plate": plate, "direction": direction}),
+                from_ms(at),
+                gate,
+            ],
         )
         row = any_connection.execute("SELECT id FROM devices WHERE code = %s", [gate]).fetchone()
         assert row is not None
         dirty(any_connection, row["id"], at, at)
     run(any_connection)
-    rows = any_connection.execute("SELECT day, cars_seen, cars_nights FROM unit_days ORDER BY day").fetchall()
+    rows = any_connection.execute(
+        "SELECT day, cars_seen, cars_nights FROM unit_days ORDER BY day"
+    ).fetchall()
     first = from_ms(midnight).astimezone(SHANGHAI).date()
-    assert [((row["day"] - first).days, row["cars_seen"], row["cars_nights"]) for row in rows] == [(0, 1, 1), (1, 0, 0)]
+    assert [((row["day"] - first).days, row["cars_seen"], row["cars_nights"]) for row in rows] == [
+        (0, 1, 1),
+        (1, 0, 0),
+    ]
 
 
 def test_a_leak_is_found_while_its_third_day_lasts(connection: Connection) -> None:
@@ -313,7 +388,10 @@ def test_a_leak_is_found_while_its_third_day_lasts(connection: Connection) -> No
     run(connection, from_ms(began))
     told = None
     for after in range(1, 60):
-        put(connection, [row for row in rows if began + (after - 1) * HOUR < row[0] <= began + after * HOUR])
+        put(
+            connection,
+            [row for row in rows if began + (after - 1) * HOUR < row[0] <= began + after * HOUR],
+        )
         run(connection, from_ms(began + after * HOUR + 300_000))
         found = connection.execute(
             "SELECT since_at, until_at, condition FROM alerts WHERE detector = 'continuous_flow'"
@@ -323,8 +401,18 @@ def test_a_leak_is_found_while_its_third_day_lasts(connection: Connection) -> No
             break
     assert told is not None and 47 <= told <= 52, told
     (alert,) = found
-    assert abs((alert["since_at"] - from_ms(began)).total_seconds()) <= 3600 and alert["until_at"] is None
+    assert (
+        abs((alert["since_at"] - from_ms(began)).total_seconds()) <= 3600
+        and alert["until_at"] is None
+    )
     assert alert["condition"] == "active"
     # It goes on into the night's own hours, and it is the same alert.
     run(connection, from_ms(midnight + 63 * 24 * HOUR + 5 * HOUR))
-    assert len(connection.execute("SELECT id FROM alerts WHERE detector = 'continuous_flow'").fetchall()) == 1
+    assert (
+        len(
+            connection.execute(
+                "SELECT id FROM alerts WHERE detector = 'continuous_flow'"
+            ).fetchall()
+        )
+        == 1
+    )

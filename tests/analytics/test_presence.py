@@ -19,8 +19,14 @@ LIFE = {"water": "used", "kwh": 6.0}
 
 
 def test_a_tap_between_quiet_days_is_a_visit_and_beside_a_lived_in_day_it_is_use() -> None:
-    p = read({"days": 40, **LIFE}, {"days": 5, "water": "quiet"}, {"days": 1, "water": "tap"}, {"days": 5, "water": "quiet"},
-             {"days": 1, "water": "tap"}, {"days": 5, **LIFE})  # fmt: skip
+    p = read(
+        {"days": 40, **LIFE},
+        {"days": 5, "water": "quiet"},
+        {"days": 1, "water": "tap"},
+        {"days": 5, "water": "quiet"},
+        {"days": 1, "water": "tap"},
+        {"days": 5, **LIFE},
+    )
     assert p.visited[0].nonzero()[0].tolist() == [45]
     assert p.water_used[0, 51] and not p.living[0, 45] and p.empty[0, 45]
 

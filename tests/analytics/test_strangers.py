@@ -10,7 +10,7 @@ from analytics import strangers
 from tests.analytics.detectors.test_golden import frame_of
 
 
-def read(*spans: dict[str, Any]) -> strangers.Strangers:
+def read(*spans: dict[str, Any]) -> strangers.StrangerNights:
     return strangers.read(frame_of({"spans": list(spans)}))
 
 
@@ -20,7 +20,11 @@ def night(*tokens: int, every: int = 1) -> list[dict[str, Any]]:
 
 def test_somebody_who_is_seen_every_third_night_stays_all_the_while() -> None:
     found = read({"days": 10}, {"days": 60, "tokens": night(5, every=3)}, {"days": 30})
-    assert not found.staying[0, :19].any() and (found.staying[0, 19:67] == 1).all() and not found.staying[0, 75:].any()
+    assert (
+        not found.staying[0, :19].any()
+        and (found.staying[0, 19:67] == 1).all()
+        and not found.staying[0, 75:].any()
+    )
     assert not found.several.any() and not found.fleeting.any()
 
 

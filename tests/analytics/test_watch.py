@@ -13,11 +13,12 @@ from analytics.policy import BadPolicy, Policy, load_policy
 from domain.alerting import AlertClass, Severity, Suppression
 from domain.calendar import to_ms
 from domain.wire import State
-from store import alerts, ingest_log, suppressions
-from store import watch as store_watch
-from store.alerts import Raise
-from store.connect import Connection, connect
-from store.series import EventRow
+from store.alerts import alerts, suppressions
+from store.alerts.alerts import NewAlert
+from store.analytics import watch as store_watch
+from store.database.connection import Connection, connect
+from store.ingest import log
+from store.series.readings import EventRow
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -41,9 +42,17 @@ def happen(
 ) -> None:
     data = {"hazard" if kind == "hazard" else "condition": word, "state": state}
     at = to_ms(datetime.now(UTC) - ago)
-    ingest_log.queue_for_watch(
+    log.queue_for_watch(
         connection,
-        [EventRow(device_id=device(connection, code), at_ms=at, event_id=f"{at}{state}", kind=kind, data=data)],
+        [
+            EventRow(
+                device_id=device(connection, code),
+                at_ms=at,
+                event_id=f"{at}{state}",
+                kind=kind,
+                data=data,
+            )
+        ],
     )
     connection.commit()
 
@@ -58,7 +67,9 @@ def step(connection: Connection, after: timedelta = timedelta(0)) -> int:
 
 
 def rows(connection: Connection) -> list[dict[str, Any]]:
-    return connection.execute("SELECT a.*, 'Asia/Shanghai' AS timezone FROM alerts a ORDER BY id").fetchall()
+    return connection.execute(
+        "SELECT a.*, 'Asia/Shanghai' AS timezone FROM alerts a ORDER BY id"
+    ).fetchall()
 
 
 def test_smoke_latches_and_a_second_one_is_a_count(any_connection: Connection) -> None:
@@ -81,13 +92,19 @@ def held_open(connection: Connection, state: str, ago: float) -> None:
     happen(connection, "door-1", state, ago=at(ago), kind="device", word="held_open")
 
 
-def test_a_door_is_held_open_only_after_its_delay_and_shut_only_after_the_other(connection: Connection) -> None:
+def test_a_door_is_held_open_only_after_its_delay_and_shut_only_after_the_other(
+    connection: Connection,
+) -> None:
     register(connection)
     held_open(connection, "on", 0)
     assert step(connection) == 0 and step(connection, at(30)) == 0 and rows(connection) == []
     assert step(connection, at(61)) == 1
     (row,) = rows(connection)
-    assert (row["detector"], row["condition"], row["ended_at"]) == ("device:held_open", "active", None)
+    assert (row["detector"], row["condition"], row["ended_at"]) == (
+        "device:held_open",
+        "active",
+        None,
+    )
     held_open(connection, "off", -70)
     assert step(connection, at(71)) == 0, "it may open again within seconds"
     held_open(connection, "on", -72)
@@ -108,10 +125,16 @@ def test_a_backlog_is_judged_by_its_own_times(connection: Connection) -> None:
     held_open(connection, "off", 380)
     step(connection)
     (row,) = rows(connection)
-    assert row["ended_at"] is not None and step(connection, at(999)) == 0 and len(rows(connection)) == 1
+    assert (
+        row["ended_at"] is not None
+        and step(connection, at(999)) == 0
+        and len(rows(connection)) == 1
+    )
 
 
-def test_a_shelf_outlives_the_alert_and_ends_when_it_worsens_or_runs_out(connection: Connection) -> None:
+def test_a_shelf_outlives_the_alert_and_ends_when_it_worsens_or_runs_out(
+    connection: Connection,
+) -> None:
     register(connection)
     happen(connection, "door-1", "on", kind="device", word="forced")
     step(connection)
@@ -120,23 +143,37 @@ def test_a_shelf_outlives_the_alert_and_ends_when_it_worsens_or_runs_out(connect
     suppressions.hold(connection, row, "shelved", "lock is being changed", until, actor="wang")
     state = alerts.state_of(row)
     alerts.set_state(
-        connection, row["id"], replace(state, suppression=Suppression.SHELVED, ended=True), actor="wang", step="shelved"
+        connection,
+        row["id"],
+        replace(state, suppression=Suppression.SHELVED, ended=True),
+        actor="wang",
+        step="shelved",
     )
     connection.commit()
     happen(connection, "door-1", "on", kind="device", word="forced")
     step(connection)
     again = rows(connection)[1]
-    assert (again["suppression"], again["suppressed_because"]) == ("shelved", "lock is being changed")
-    worse = Raise(
-        **{name: again[name] for name in Raise.__slots__}
+    assert (again["suppression"], again["suppressed_because"]) == (
+        "shelved",
+        "lock is being changed",
+    )
+    worse = NewAlert(
+        **{name: again[name] for name in NewAlert.__slots__}
         | {"severity": Severity.CRITICAL, "alert_class": AlertClass.HAZARD}
     )
     alerts.raise_alert(connection, worse, actor="watch")
-    assert (rows(connection)[1]["suppression"], rows(connection)[1]["acknowledgement"]) == ("none", "unacknowledged")
+    assert (rows(connection)[1]["suppression"], rows(connection)[1]["acknowledgement"]) == (
+        "none",
+        "unacknowledged",
+    )
     assert alerts.history(connection, again["id"])[-1]["step"] == "worsened"
     suppressions.hold(connection, again, "shelved", "once more", until, actor="wang")
     alerts.set_state(
-        connection, again["id"], replace(state, suppression=Suppression.SHELVED), actor="wang", step="shelved"
+        connection,
+        again["id"],
+        replace(state, suppression=Suppression.SHELVED),
+        actor="wang",
+        step="shelved",
     )
     connection.commit()
     assert step(connection, timedelta(hours=7)) == 0 and step(connection, timedelta(hours=9)) == 1
@@ -155,14 +192,26 @@ def test_announced_work_holds_back_what_it_covers_but_never_a_life_and_a_drill_i
         "to_at": now + timedelta(hours=1),
         "actor": "wang",
     }
-    assert suppressions.add_window(connection, kind="maintenance", reason="new locks", device="nothing", **span) is None
-    assert suppressions.add_window(connection, kind="maintenance", reason="new locks", gateway="gw", **span) is not None
+    assert (
+        suppressions.add_window(
+            connection, kind="maintenance", reason="new locks", device="nothing", **span
+        )
+        is None
+    )
+    assert (
+        suppressions.add_window(
+            connection, kind="maintenance", reason="new locks", gateway="gw", **span
+        )
+        is not None
+    )
     connection.commit()
     happen(connection, "door-1", "on", kind="device", word="forced")
     happen(connection, "smoke-1", "on")
     step(connection)
     assert {r["detector"]: (r["suppression"], r["drill"]) for r in rows(connection)} == {
-        "device:forced": ("by_design", False), "hazard:smoke": ("none", False)}  # fmt: skip
+        "device:forced": ("by_design", False),
+        "hazard:smoke": ("none", False),
+    }
     drill = suppressions.add_window(connection, kind="drill", reason="fire drill", **span)
     connection.commit()
     happen(connection, "smoke-1", "on", word="fire")
@@ -180,7 +229,7 @@ def test_devices_behind_a_silent_gateway_are_its_one_alert(connection: Connectio
     for code in ("wm-1", "door-1", "smoke-1", "wm-2"):
         happen(connection, code, "on", kind="device", word="offline")
     now = to_ms(datetime.now(UTC))
-    ingest_log.save_state(connection, gateway["id"], State(v=1, online=False, at=now, boot="b1"))
+    log.save_state(connection, gateway["id"], State(v=1, online=False, at=now, boot="b1"))
     watch.check_gateways(connection, POLICY, datetime.now(UTC))
     step(connection)
     assert step(connection, at(61)) == 1
@@ -188,13 +237,17 @@ def test_devices_behind_a_silent_gateway_are_its_one_alert(connection: Connectio
         ("device:offline", "? · wm-2"),
         ("gateway_silent", "gw"),
     ]
-    ingest_log.save_state(connection, gateway["id"], State(v=1, online=True, at=now + 5000, boot="b1"))
+    log.save_state(connection, gateway["id"], State(v=1, online=True, at=now + 5000, boot="b1"))
     watch.check_gateways(connection, POLICY, datetime.now(UTC) + at(5))
     happen(connection, "door-1", "off", kind="device", word="offline", ago=at(-40))
-    assert step(connection, at(70)) == 2, "who is still away when the gateway is back is told of then"
+    assert step(connection, at(70)) == 2, (
+        "who is still away when the gateway is back is told of then"
+    )
 
 
-def test_two_watchers_share_the_lanes_and_keep_each_device_in_its_order(dsn: str, connection: Connection) -> None:
+def test_two_watchers_share_the_lanes_and_keep_each_device_in_its_order(
+    dsn: str, connection: Connection
+) -> None:
     register(connection)
     for n in range(60):
         for code in ("smoke-1", "door-1", "wm-1", "wm-2"):
@@ -232,10 +285,12 @@ def test_a_test_and_an_unknown_word_raise_nothing(connection: Connection) -> Non
     assert step(connection) == 0 and rows(connection) == []
 
 
-def test_what_fails_half_way_is_taken_again(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_half_way_is_taken_again(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(connection)
     happen(connection, "smoke-1", "on")
-    monkeypatch.setattr("store.watch.ended_since", lambda *_: 1 / 0)
+    monkeypatch.setattr("store.analytics.watch.ended_since", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         step(connection)
     connection.rollback()
@@ -247,14 +302,20 @@ def test_a_clock_that_is_far_off_is_one_alert_until_it_is_set(connection: Connec
     register(connection)
     gateway = connection.execute("SELECT id FROM gateways WHERE code = 'gw'").fetchone()
     assert gateway is not None
-    ingest_log.save_state(connection, gateway["id"], State(v=1, online=True, at=to_ms(datetime.now(UTC)), boot="b1"))
+    log.save_state(
+        connection, gateway["id"], State(v=1, online=True, at=to_ms(datetime.now(UTC)), boot="b1")
+    )
     told = []
     for skew in (299_000, -301_000, -400_000, 200_000, 149_000, 0):
-        ingest_log.save_skew(connection, {gateway["id"]: skew})
+        log.save_skew(connection, {gateway["id"]: skew})
         told.append(watch.check_gateways(connection, POLICY, datetime.now(UTC)))
     assert told == [0, 1, 0, 0, 1, 0]
     (row,) = rows(connection)
-    assert (row["detector"], row["evidence"]["seconds"], row["evidence"]["behind"]) == ("clock_skew", 301, True)
+    assert (row["detector"], row["evidence"]["seconds"], row["evidence"]["behind"]) == (
+        "clock_skew",
+        301,
+        True,
+    )
     assert "301" in POLICY.sentence({**row, "timezone": "Asia/Shanghai"}, "en")
 
 
@@ -265,7 +326,7 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
     now = to_ms(datetime.now(UTC))
 
     def say(online: bool, at: int) -> None:
-        ingest_log.save_state(connection, gateway["id"], State(v=1, online=online, at=at, boot="b1"))
+        log.save_state(connection, gateway["id"], State(v=1, online=online, at=at, boot="b1"))
 
     say(False, now)
     assert (
@@ -279,7 +340,11 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
     say(True, now + 5000)
     assert watch.check_gateways(connection, POLICY, datetime.now(UTC)) == 1
     (row,) = rows(connection)
-    assert row["detector"] == "gateway_silent" and row["ended_at"] is not None and row["evidence"]["devices"] == 3
+    assert (
+        row["detector"] == "gateway_silent"
+        and row["ended_at"] is not None
+        and row["evidence"]["devices"] == 3
+    )
     assert "网关" not in POLICY.sentence(row, "en") and "3 devices" in POLICY.sentence(row, "en")
 
 
@@ -288,35 +353,45 @@ def test_a_bad_policy_is_named_with_its_fix() -> None:
     for change, named in (
         ({"unoccupied": None}, "unoccupied"),
         ({"unoccupied": {**good["unoccupied"], "params": {"warm_days": 3}}}, "warm_days"),
-        ({"gateway_silent": {**good["gateway_silent"], "class": "panic"}}, "class, severity or delay"),
+        (
+            {"gateway_silent": {**good["gateway_silent"], "class": "panic"}},
+            "class, severity or delay",
+        ),
     ):
         table = {k: v for k, v in {**good, **change}.items() if v is not None}
         with pytest.raises(BadPolicy, match=named):
             Policy(table)
     assert (
-        Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}}).params("unoccupied")[
-            "warn_days"
-        ]
+        Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}}).params(
+            "unoccupied"
+        )["warn_days"]
         == 60
     )
 
 
 def store_event(connection: Connection, code: str, state: str, ago: timedelta) -> None:
     """Store an event as ingest does, with its place in the queue."""
-    from store.partitions import Partitions
-    from store.series import write_events
+    from store.database.partitions import Partitions
+    from store.series.readings import write_events
 
     at = datetime.now(UTC) - ago
-    row = EventRow(device_id=device(connection, code), at_ms=to_ms(at), event_id=f"{to_ms(at)}{state}", kind="hazard",
-                   data={"hazard": "smoke", "state": state})  # fmt: skip
+    row = EventRow(
+        device_id=device(connection, code),
+        at_ms=to_ms(at),
+        event_id=f"{to_ms(at)}{state}",
+        kind="hazard",
+        data={"hazard": "smoke", "state": state},
+    )
     connection.commit()
     Partitions(connection).cover(connection, at, at)
     with connection.transaction():
         write_events(connection, [row])
-        ingest_log.queue_for_watch(connection, [row])
+        log.queue_for_watch(connection, [row])
 
 
-def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(any_connection: Connection) -> None:
+def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(
+    any_connection: Connection,
+) -> None:
     """A gateway that was cut off sends its newest first: the end is stored when the beginning arrives."""
     register(any_connection)
     store_event(any_connection, "smoke-1", "off", timedelta(minutes=50))
@@ -325,7 +400,11 @@ def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(any_conne
     step(any_connection)
     (row,) = rows(any_connection)
     # It happened, so it stays on screen until somebody has seen it; it burns no longer.
-    assert (row["condition"], row["acknowledgement"], row["ended_at"]) == ("returned", "unacknowledged", None)
+    assert (row["condition"], row["acknowledgement"], row["ended_at"]) == (
+        "returned",
+        "unacknowledged",
+        None,
+    )
     store_event(any_connection, "smoke-1", "on", timedelta(minutes=5))
     step(any_connection)
     assert [r["condition"] for r in rows(any_connection)] == ["active"]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from analytics import welfare
 from analytics.policy import load_policy
-from analytics.welfare import Home, Stages, awake_time, judge
-from casework import steps
+from analytics.welfare import Stages, WatchedHome, awake_time, judge
+from casework import alert_steps
 from domain.access import Principal, Role
-from store import welfare as store_welfare
-from store.connect import Connection
+from store.alerts import welfare as store_welfare
+from store.database.connection import Connection
 from tests.ingest.conftest import register
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -27,11 +27,18 @@ def local(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+08:00")
 
 
-def home(since: str, **values: Any) -> Home:
-    return Home(**{
-        "since": local(since), "heard_at": local("2026-03-05 06:00"), "out": False, "quiet": timedelta(hours=10),
-        "awake": (time(7), time(22)), "zone": ZONE, **values,
-    })  # fmt: skip
+def home(since: str, **values: Any) -> WatchedHome:
+    return WatchedHome(
+        **{
+            "since": local(since),
+            "heard_at": local("2026-03-05 06:00"),
+            "out": False,
+            "quiet": timedelta(hours=10),
+            "awake": (time(7), time(22)),
+            "zone": ZONE,
+            **values,
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,20 +63,31 @@ def test_who_is_out_is_not_looked_for_and_a_deaf_home_is_not_quiet() -> None:
     now = local("2026-03-05 20:00")
     assert judge(home("2026-03-04 08:00", out=True), STAGES, now) is None
     assert judge(home("2026-03-04 08:00", heard_at=None), STAGES, now) == "cannot_judge"
-    assert judge(home("2026-03-05 19:00", heard_at=local("2026-03-04 08:00")), STAGES, now) == "cannot_judge"
+    assert (
+        judge(home("2026-03-05 19:00", heard_at=local("2026-03-04 08:00")), STAGES, now)
+        == "cannot_judge"
+    )
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 1)), st.integers(0, 5_000), st.integers(0, 5_000))
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 1)),
+    st.integers(0, 5_000),
+    st.integers(0, 5_000),
+)
 def test_awake_time_adds_up(begin: datetime, first: int, second: int) -> None:
     since = begin.replace(tzinfo=UTC)
     middle, end = since + timedelta(minutes=first), since + timedelta(minutes=first + second)
     one = home("2026-03-04 08:00")
-    assert awake_time(since, middle, one) + awake_time(middle, end, one) == awake_time(since, end, one)
+    assert awake_time(since, middle, one) + awake_time(middle, end, one) == awake_time(
+        since, end, one
+    )
     assert timedelta(0) <= awake_time(since, end, one) <= end - since
 
 
 @pytest.mark.real
-def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(connection: Connection) -> None:
+def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
+    connection: Connection,
+) -> None:
     register(connection)
     unit = connection.execute("SELECT id, estate_id FROM units WHERE code = 'u-1'").fetchone()
     assert unit is not None
@@ -77,9 +95,15 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(connecti
         "INSERT INTO residents (code, household_id, valid_from) SELECT 'p-1', id, '2020-01-01' FROM households"
     )
     made = store_welfare.add_watch(
-        connection, unit_id=unit["id"], resident="p-1", quiet_hours=10, awake_from=time(7), awake_to=time(22),
-        consented_at=local("2026-03-04 18:00"), actor="wang",
-    )  # fmt: skip
+        connection,
+        unit_id=unit["id"],
+        resident="p-1",
+        quiet_hours=10,
+        awake_from=time(7),
+        awake_to=time(22),
+        consented_at=local("2026-03-04 18:00"),
+        actor="wang",
+    )
     assert made is not None
     policy = load_policy()
 
@@ -103,19 +127,29 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(connecti
     assert check("2026-03-05 13:05") == [("medium", "unacknowledged", "call")]
     alert = connection.execute("SELECT id FROM alerts").fetchone()
     assert alert is not None
-    who = Principal(user_id=1, name="wang", role=Role.PROPERTY_MANAGER, estate_ids=(unit["estate_id"],))
-    steps.acknowledge(connection, who, alert["id"])
+    who = Principal(
+        user_id=1, name="wang", role=Role.PROPERTY_MANAGER, estate_ids=(unit["estate_id"],)
+    )
+    alert_steps.acknowledge(connection, who, alert["id"])
     assert check("2026-03-05 13:20") == [("medium", "acknowledged", "call")]
     assert check("2026-03-05 13:35") == [("high", "unacknowledged", "neighbour")], (
         "it calls again when the next step is due"
     )
     assert check("2026-03-05 14:10") == [("critical", "unacknowledged", "visit")]
     connection.execute("UPDATE alerts SET raised_at = %s", [local("2026-03-05 13:05")])
-    steps.dismiss(connection, who, alert["id"], note="she is well, was at her sister's")
+    alert_steps.dismiss(connection, who, alert["id"], note="she is well, was at her sister's")
     connection.execute("UPDATE alerts SET ended_at = %s", [local("2026-03-05 14:30")])
     assert check("2026-03-05 15:00") == [] and check("2026-03-05 21:59") == []
-    assert check("2026-03-06 09:40") == [("medium", "unacknowledged", "call")], "ten waking hours after the visit"
-    row = connection.execute("SELECT *, 'Asia/Shanghai' AS timezone FROM alerts ORDER BY id DESC").fetchone()
-    assert row is not None and "打电话" in policy.sentence(row, "zh") and "p-1" not in str(row["evidence"])
+    assert check("2026-03-06 09:40") == [("medium", "unacknowledged", "call")], (
+        "ten waking hours after the visit"
+    )
+    row = connection.execute(
+        "SELECT *, 'Asia/Shanghai' AS timezone FROM alerts ORDER BY id DESC"
+    ).fetchone()
+    assert (
+        row is not None
+        and "打电话" in policy.sentence(row, "zh")
+        and "p-1" not in str(row["evidence"])
+    )
     assert store_welfare.end_watch(connection, made, (unit["estate_id"],), actor="wang")
     assert store_welfare.list_watches(connection, (unit["estate_id"],)) == []

@@ -12,10 +12,10 @@ import pytest
 import typer
 import yaml
 
-from anju.cli import app
+from anju.cli.app import app
 from anju.settings import FOREIGN, PREFIX, Settings
-from api.authority import load_authority, utc_now, write_revocations
-from casework.keyring import load_keyring
+from api.pki import load_authority, utc_now, write_revocations
+from privacy.keyring import load_keyring
 from tests.conftest import ROOT
 from tests.shipped import Shipped
 
@@ -32,7 +32,11 @@ def test_every_service_of_ours_is_a_command_that_exists() -> None:
         assert first in commands, name
         if rest and not rest[0].startswith("-"):
             assert rest[0] in commands[first].commands, name
-        known = commands[first].commands[rest[0]] if rest and not rest[0].startswith("-") else commands[first]
+        known = (
+            commands[first].commands[rest[0]]
+            if rest and not rest[0].startswith("-")
+            else commands[first]
+        )
         options = {o for p in known.params for o in p.opts}
         assert {part for part in rest if part.startswith("--")} <= options, name
     assert {"ingest", "analytics", "casework", "api", "migrate", "simulator"} == set(OURS)
@@ -47,7 +51,9 @@ def test_the_api_is_not_given_the_owners_password() -> None:
     assert "api_db_password" in SERVICES["api"]["secrets"]
 
 
-def test_every_variable_is_read_by_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_variable_is_read_by_the_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     for name, service in OURS.items():
         assert set(service["environment"]) <= known, name
@@ -88,23 +94,30 @@ def test_ports_volumes_secrets_and_dependencies_are_consistent() -> None:
         for other, how in service.get("depends_on", {}).items():
             assert other in SERVICES
             if how["condition"] == "service_healthy":
-                assert "healthcheck" in SERVICES[other], f"{name} waits for the health of {other}, which has no check"
-    assert SERVICES["api"]["environment"]["ANJU_API_PORT"] == SERVICES["api"]["ports"][0].rsplit(":", 1)[1]
+                assert "healthcheck" in SERVICES[other], (
+                    f"{name} waits for the health of {other}, which has no check"
+                )
+    assert (
+        SERVICES["api"]["environment"]["ANJU_API_PORT"]
+        == SERVICES["api"]["ports"][0].rsplit(":", 1)[1]
+    )
     assert SERVICES["ingest"]["environment"]["ANJU_BROKER_HOST"] in SERVICES
 
 
 def test_every_service_is_pinned_checked_and_closed() -> None:
     for name, service in SERVICES.items():
-        assert re.search(r":(\$\{ANJU_IMAGE_TAG:-)?v?\d+\.\d+", service["image"]), f"{name}: pin {service['image']}"
+        assert re.search(r":(\$\{ANJU_IMAGE_TAG:-)?v?\d+\.\d+", service["image"]), (
+            f"{name}: pin {service['image']}"
+        )
         assert "latest" not in service["image"]
         assert "healthcheck" in service or service["command"][0] in ("migrate", "simulate"), name
         assert "network_mode" not in service and not service.get("privileged")
     for name, service in OURS.items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
     assert not re.search(r"(?i)password:\s*[\"']?\w", TEXT), "a password stands in the file"
-    assert {"simulator"} == set(SERVICES["simulator"]["profiles"]) and SERVICES["grafana"]["profiles"] == [
-        "observability"
-    ]
+    assert {"simulator"} == set(SERVICES["simulator"]["profiles"]) and SERVICES["grafana"][
+        "profiles"
+    ] == ["observability"]
 
 
 def test_every_secret_is_made_by_the_script(tmp_path: Path) -> None:
@@ -112,12 +125,17 @@ def test_every_secret_is_made_by_the_script(tmp_path: Path) -> None:
         pytest.skip("openssl or mosquitto_passwd is not on this machine")
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
     for _ in range(2):
-        subprocess.run(["sh", str(tmp_path / "deploy" / "make-secrets.sh")], check=True, capture_output=True)
+        subprocess.run(
+            ["sh", str(tmp_path / "deploy" / "make-secrets.sh")], check=True, capture_output=True
+        )
     wanted = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
     made = {p.name for p in (tmp_path / "deploy" / "secrets").iterdir() if p.stat().st_size}
     assert wanted <= made
     binds = [
-        v.split(":")[0] for s in SERVICES.values() for v in s.get("volumes", []) if v.startswith("./deploy/secrets/")
+        v.split(":")[0]
+        for s in SERVICES.values()
+        for v in s.get("volumes", [])
+        if v.startswith("./deploy/secrets/")
     ]
     assert all(any((tmp_path / bind).iterdir()) for bind in binds)
     loaded = load_authority(tmp_path / "deploy" / "secrets" / "authority", "es")
@@ -128,7 +146,11 @@ def test_every_secret_is_made_by_the_script(tmp_path: Path) -> None:
         utc_now(),
     )
     assert loaded.pem == (tmp_path / "deploy" / "secrets" / "trust" / "ca.crt").read_text("ascii")
-    passwords = {(tmp_path / "deploy" / "secrets" / n).read_text("utf-8") for n in wanted if n.endswith("password")}
+    passwords = {
+        (tmp_path / "deploy" / "secrets" / n).read_text("utf-8")
+        for n in wanted
+        if n.endswith("password")
+    }
     assert (
         len(passwords) == 5
         and load_keyring(tmp_path / "deploy" / "secrets" / "keys" / "keys.toml").current == "k1"

@@ -99,7 +99,8 @@ def test_schema_and_decoder_refuse_the_same(up: str, change: dict[str, Any]) -> 
 
 def test_asyncapi_names_every_topic() -> None:
     addresses = {
-        channel["address"].rsplit("/", 2)[-2:][0] + "/" + name for name, channel in asyncapi()["channels"].items()
+        channel["address"].rsplit("/", 2)[-2:][0] + "/" + name
+        for name, channel in asyncapi()["channels"].items()
     }
     assert addresses == {
         "up/readings",

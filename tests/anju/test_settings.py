@@ -26,7 +26,9 @@ from anju.settings import BadSettings, load_settings
         ("ANJU_REDIS_ULR", "redis://x", "did you mean ANJU_REDIS_URL?"),
     ],
 )
-def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str) -> None:
+def test_a_bad_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings) as caught:
         load_settings()
@@ -48,7 +50,11 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ("arguments", "environment", "named"),
     [
         (["ingest"], {"ANJU_BROKER_PORT": "x"}, "ANJU_BROKER_PORT='x'"),
-        (["migrate"], {"ANJU_DSN": "postgresql://127.0.0.1:1/none"}, "ANJU_DSN: the database does not answer"),
+        (
+            ["migrate"],
+            {"ANJU_DSN": "postgresql://127.0.0.1:1/none"},
+            "ANJU_DSN: the database does not answer",
+        ),
         (["leads", "--lang", "fr"], {}, "--lang 'fr'"),
         (
             [
@@ -112,7 +118,9 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (["users", "add", "x", "--role", "king"], {}, "--role 'king'"),
     ],
 )
-def test_the_command_says_it_in_one_line(arguments: list[str], environment: dict[str, str], named: str) -> None:
+def test_the_command_says_it_in_one_line(
+    arguments: list[str], environment: dict[str, str], named: str
+) -> None:
     import os
 
     clean = {k: v for k, v in os.environ.items() if not k.startswith("ANJU_")}
@@ -123,5 +131,7 @@ def test_the_command_says_it_in_one_line(arguments: list[str], environment: dict
         env={**clean, **environment},
         timeout=60,
     )
-    assert done.returncode == 2 and done.stderr.startswith("anju: ") and named in done.stderr, done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("anju: ") and named in done.stderr, (
+        done.stderr
+    )
     assert len(done.stderr.strip().splitlines()) == 1

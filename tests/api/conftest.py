@@ -12,14 +12,15 @@ from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
 from api import passwords
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.passwords import make_user
 from domain.access import Role
 from domain.alerting import AlertClass, Severity
-from store import alerts, unit_days
-from store.alerts import Raise
-from store.connect import Connection, connect, open_pool
-from store.live import LiveBus
+from store.alerts import alerts
+from store.alerts.alerts import NewAlert
+from store.database.connection import Connection, connect, open_pool
+from store.live.bus import LiveBus
+from store.series import unit_days
 from tests.ingest.conftest import register
 
 
@@ -27,8 +28,13 @@ def save_water(connection: Connection, unit_id: int, days: list[date]) -> None:
     """Give a unit facts: 100 litres on each day."""
     names = (*unit_days.NUMBERS, *unit_days.INSTANTS)
     columns = {name: np.full(len(days), np.nan) for name in names}
-    columns |= {"water_l": np.full(len(days), 100.0), "water_cover": np.ones(len(days)), "energy_cover": np.zeros(len(days)),
-                "energy_samples": np.zeros(len(days)), "water_samples": np.full(len(days), 24.0)}  # fmt: skip
+    columns |= {
+        "water_l": np.full(len(days), 100.0),
+        "water_cover": np.ones(len(days)),
+        "energy_cover": np.zeros(len(days)),
+        "energy_samples": np.zeros(len(days)),
+        "water_samples": np.full(len(days), 24.0),
+    }
     rows = unit_days.UnitDays(
         unit=np.full(len(days), unit_id, dtype=np.int32),
         day=np.array([unit_days.day_number(day) for day in days], dtype=np.int32),
@@ -50,7 +56,7 @@ def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int
     }
     return alerts.raise_alert(
         connection,
-        Raise(
+        NewAlert(
             estate_id=row["id"],
             detector="unoccupied",
             subject_kind="unit",
@@ -71,7 +77,9 @@ def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int
 @pytest.fixture(autouse=True)
 def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen log-ins for each test: what argon2id costs is not what these tests are about."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(
+        passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    )
 
 
 @pytest.fixture
@@ -79,11 +87,18 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
     """Two estates, a user for each role, one lead and one fire alert at `es`, one lead at `other`."""
     with connect(dsn) as connection:
         register(connection)
-        connection.execute("INSERT INTO units (estate_id, code) SELECT id, 'far-1' FROM estates WHERE code = 'other'")
+        connection.execute(
+            "INSERT INTO units (estate_id, code) SELECT id, 'far-1' FROM estates WHERE code = 'other'"
+        )
         users = {
-            str(role): make_user(connection, str(role), role, estate="es", must_change_password=False) for role in Role
+            str(role): make_user(
+                connection, str(role), role, estate="es", must_change_password=False
+            )
+            for role in Role
         }
-        users["other"] = make_user(connection, "other", Role.COMPLIANCE, estate="other", must_change_password=False)
+        users["other"] = make_user(
+            connection, "other", Role.COMPLIANCE, estate="other", must_change_password=False
+        )
         users["fresh"] = make_user(connection, "fresh", Role.COMPLIANCE)
         ids = {row["code"]: row["id"] for row in connection.execute("SELECT id, code FROM units")}
         # The estate lives by its own calendar.
@@ -97,7 +112,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         assert estate is not None
         found["fire"] = alerts.raise_alert(
             connection,
-            Raise(
+            NewAlert(
                 estate_id=estate["id"],
                 detector="hazard:fire",
                 subject_kind="device",
@@ -115,7 +130,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         )[0]
         connection.commit()
     pool = open_pool(dsn, size=6)
-    app = create_app(pool, LiveBus(None), load_policy(), Site(slack=1000))
+    app = create_app(pool, LiveBus(None), load_policy(), SiteSettings(slack=1000))
     yield {"app": app, "users": users, "alerts": found, "dsn": dsn}
     pool.close()
 

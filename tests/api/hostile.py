@@ -23,24 +23,66 @@ from urllib.parse import quote
 import uvicorn
 
 from analytics.policy import load_policy
-from anju import embedded
+from anju.demo import embedded
 from anju.processes import answers, free_port
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.schema import api_routes
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from crypto.sealed_values import Scheme
 from domain.access import Role
-from seals.values import Scheme
-from store.connect import connect, open_pool
-from store.live import LiveBus
-from store.migrate import Level, migrate
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.database.migration import Level, migrate
+from store.live.bus import LiveBus
 from tests.api.world import build, token
 
 STRINGS = [
-    "", "\x00", "' OR 1=1--", "'; SELECT pg_sleep(10);--", "${jndi:ldap://x}", "{{7*7}}", "<script>window.__pwned=1</script>", "../../../etc/passwd",
-    "%00", "\u202e\u0000", "＝cmd|calc", "9" * 400, "-1", "NaN", "1e309", "null", "true", "[]", "{}", "a" * 5000, "\ud7ff", "💥", "é\u0301" * 50,
-    "canary-aa", "canary-aa-u0", "1120000", "0x10", "１２３", "\r\nX-Injected: 1", "2026-02-30", "2026-13-01T99:99:99Z", "0000-00-00", "acknowledge",
-]  # fmt: skip
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW", "get"]
+    "",
+    "\x00",
+    "' OR 1=1--",
+    "'; SELECT pg_sleep(10);--",
+    "${jndi:ldap://x}",
+    "{{7*7}}",
+    "<script>window.__pwned=1</script>",
+    "../../../etc/passwd",
+    "%00",
+    "\u202e\u0000",
+    "＝cmd|calc",
+    "9" * 400,
+    "-1",
+    "NaN",
+    "1e309",
+    "null",
+    "true",
+    "[]",
+    "{}",
+    "a" * 5000,
+    "\ud7ff",
+    "💥",
+    "é\u0301" * 50,
+    "canary-aa",
+    "canary-aa-u0",
+    "1120000",
+    "0x10",
+    "１２３",
+    "\r\nX-Injected: 1",
+    "2026-02-30",
+    "2026-13-01T99:99:99Z",
+    "0000-00-00",
+    "acknowledge",
+]
+METHODS = [
+    "GET",
+    "POST",
+    "PUT",
+    "DELETE",
+    "PATCH",
+    "HEAD",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "BREW",
+    "get",
+]
 
 
 def body(rng: random.Random) -> bytes:
@@ -51,11 +93,13 @@ def body(rng: random.Random) -> bytes:
     if kind == 1:
         return b"[" * rng.choice([10, 1000, 50_000])
     if kind == 2:
-        return json.dumps({rng.choice(STRINGS[:20]): rng.choice(STRINGS) for _ in range(rng.randrange(6))}).encode(
-            "utf-8", "surrogatepass"
-        )
+        return json.dumps(
+            {rng.choice(STRINGS[:20]): rng.choice(STRINGS) for _ in range(rng.randrange(6))}
+        ).encode("utf-8", "surrogatepass")
     if kind == 3:
-        return b'{"estate": "canary-aa", "estate": NaN, "ids": [1e999, -0, 99999999999999999999999]}'
+        return (
+            b'{"estate": "canary-aa", "estate": NaN, "ids": [1e999, -0, 99999999999999999999999]}'
+        )
     if kind == 4:
         return b'{"a":' * 300 + b"1" + b"}" * 300
     if kind == 5:
@@ -80,21 +124,35 @@ def body(rng: random.Random) -> bytes:
         "password",
     ]
     values: list[Any] = [None, -1, 10**30, True, [], {}, [[]], "x", *STRINGS[:8]]
-    return json.dumps({name: rng.choice(values) for name in rng.sample(names, rng.randrange(1, 8))}).encode()
+    return json.dumps(
+        {name: rng.choice(values) for name in rng.sample(names, rng.randrange(1, 8))}
+    ).encode()
 
 
-def request(rng: random.Random, paths: list[tuple[str, list[str]]], tokens: list[str]) -> tuple[bytes, bool]:
+def request(
+    rng: random.Random, paths: list[tuple[str, list[str]]], tokens: list[str]
+) -> tuple[bytes, bool]:
     """One request, bent somewhere, and whether it is one at all."""
     if rng.random() < 0.3:
         parts = [
-            b"GET / HTTP/1.1\r\n", b"\r\n", b"\x16\x03\x01", b"Host: x\r\n", b"Content-Length: -5\r\n", b"Transfer-Encoding: chunked\r\n",
-            b"zz\r\n", bytes(rng.randrange(256) for _ in range(20)), b"A" * 70_000, b": \r\n",
-        ]  # fmt: skip
+            b"GET / HTTP/1.1\r\n",
+            b"\r\n",
+            b"\x16\x03\x01",
+            b"Host: x\r\n",
+            b"Content-Length: -5\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"zz\r\n",
+            bytes(rng.randrange(256) for _ in range(20)),
+            b"A" * 70_000,
+            b": \r\n",
+        ]
         return b"".join(rng.choice(parts) for _ in range(rng.randrange(1, 6))), False
     path, methods = rng.choice(paths)
     while "{" in path:
         begin, _, rest = path.partition("{")
-        path = begin + quote(rng.choice(STRINGS), safe=rng.choice(["", "/"])) + rest.partition("}")[2]
+        path = (
+            begin + quote(rng.choice(STRINGS), safe=rng.choice(["", "/"])) + rest.partition("}")[2]
+        )
     if rng.random() < 0.5:
         names = [
             "estate",
@@ -112,17 +170,36 @@ def request(rng: random.Random, paths: list[tuple[str, list[str]]], tokens: list
             "severity",
             "visits",
         ]
-        path += "?" + "&".join(f"{rng.choice(names)}={quote(rng.choice(STRINGS))}" for _ in range(rng.randrange(1, 5)))
+        path += "?" + "&".join(
+            f"{rng.choice(names)}={quote(rng.choice(STRINGS))}" for _ in range(rng.randrange(1, 5))
+        )
     method, data = rng.choice(METHODS if rng.random() < 0.15 else methods), body(rng)
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", f"Content-Length: {len(data)}"]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Connection: close",
+        f"Content-Length: {len(data)}",
+    ]
     lines.append(
         f"Content-Type: {rng.choice(['application/json', 'text/plain', 'multipart/form-data', 'application/x-www-form-urlencoded', 'x'])}"
     )
     if rng.random() < 0.8:
         lines.append(f"Authorization: Bearer {rng.choice(tokens)}")
-    for name in ("If-Match", "Idempotency-Key", "Last-Event-ID", "X-CSRF-Token", "Cookie", "Origin", "Range", "Expect"):
+    for name in (
+        "If-Match",
+        "Idempotency-Key",
+        "Last-Event-ID",
+        "X-CSRF-Token",
+        "Cookie",
+        "Origin",
+        "Range",
+        "Expect",
+    ):
         if rng.random() < 0.08:
-            lines.append(f"{name}: " + rng.choice(STRINGS).replace("\r", "").replace("\n", "").replace("\x00", ""))
+            lines.append(
+                f"{name}: "
+                + rng.choice(STRINGS).replace("\r", "").replace("\n", "").replace("\x00", "")
+            )
     return "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n\r\n" + data, True
 
 
@@ -155,8 +232,15 @@ def main(inputs: int, seed: int) -> int:
             with connect(dsn) as connection:
                 build(connection, ring)
             pool, port = open_pool(dsn, size=8), free_port()
-            app = create_app(pool, LiveBus(None), load_policy(), Site(keys=KeyFile(home / "keys.toml"), slack=10**9))
-            web = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical"))
+            app = create_app(
+                pool,
+                LiveBus(None),
+                load_policy(),
+                SiteSettings(keys=KeyFile(home / "keys.toml"), slack=10**9),
+            )
+            web = uvicorn.Server(
+                uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical")
+            )
             threading.Thread(target=web.run, daemon=True).start()
             while not answers(port):
                 time.sleep(0.05)
@@ -166,7 +250,11 @@ def main(inputs: int, seed: int) -> int:
                 for r in api_routes(app)
                 if r.operation_id not in ("streamAlerts", "logOut")
             ]
-            tokens = [token(role, reach) for role in Role for reach in ("aa", "all")] + ["anju_nonsense", "x", "\u00e9"]
+            tokens = [token(role, reach) for role in Role for reach in ("aa", "all")] + [
+                "anju_nonsense",
+                "x",
+                "\u00e9",
+            ]
             statuses: Counter[int] = Counter()
             early = 0
             for n in range(inputs):

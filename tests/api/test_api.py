@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api import alerts, app, charts, estates, health, hub, pages, passwords, problems, serve, session
+from api import (
+    alerts,
+    app,
+    charts,
+    estates,
+    health,
+    hub,
+    pages,
+    passwords,
+    problems,
+    serve,
+    session,
+)
 from domain.access import ALLOWED, Action, Role
 from tests.api.conftest import bearer
 
@@ -37,21 +49,29 @@ def test_health(client: TestClient) -> None:
 
 def test_a_wrong_log_in_tells_nothing(client: TestClient, site: dict[str, Any]) -> None:
     for name in ("compliance", "nobody", "a\x00b", "x" * 60):
-        is_problem(client.post("/api/v1/session", json={"name": name, "password": "wrong"}), 401, "wrong_log_in")
+        is_problem(
+            client.post("/api/v1/session", json={"name": name, "password": "wrong"}),
+            401,
+            "wrong_log_in",
+        )
     is_problem(client.post("/api/v1/session", json={"name": "compliance"}), 422, "invalid_input")
     is_problem(
         client.post("/api/v1/session", json={"name": "compliance", "password": "x", "admin": True}),
         422,
         "invalid_input",
     )
-    is_problem(client.get("/api/v1/estates", headers={"Authorization": "Bearer nonsense"}), 401, "log_in")
+    is_problem(
+        client.get("/api/v1/estates", headers={"Authorization": "Bearer nonsense"}), 401, "log_in"
+    )
 
 
 def test_too_many_wrong_passwords_lock(client: TestClient, site: dict[str, Any]) -> None:
     for _ in range(5):
         client.post("/api/v1/session", json={"name": "guard", "password": "wrong"})
     is_problem(
-        client.post("/api/v1/session", json={"name": "guard", "password": site["users"]["guard"]}), 429, "locked"
+        client.post("/api/v1/session", json={"name": "guard", "password": site["users"]["guard"]}),
+        429,
+        "locked",
     )
 
 
@@ -60,18 +80,26 @@ def test_a_first_password_must_be_changed(client: TestClient, site: dict[str, An
     is_problem(client.get("/api/v1/estates", headers=who), 403, "change_password")
     old = site["users"]["fresh"]
     is_problem(
-        client.post("/api/v1/session/password", headers=who, json={"password": "no", "new_password": "a new password"}),
+        client.post(
+            "/api/v1/session/password",
+            headers=who,
+            json={"password": "no", "new_password": "a new password"},
+        ),
         403,
         "wrong_password",
     )
     is_problem(
-        client.post("/api/v1/session/password", headers=who, json={"password": old, "new_password": "short"}),
+        client.post(
+            "/api/v1/session/password", headers=who, json={"password": old, "new_password": "short"}
+        ),
         422,
         "invalid_input",
     )
     assert (
         client.post(
-            "/api/v1/session/password", headers=who, json={"password": old, "new_password": "a new password"}
+            "/api/v1/session/password",
+            headers=who,
+            json={"password": old, "new_password": "a new password"},
         ).status_code
         == 204
     )
@@ -92,8 +120,12 @@ def test_every_route_asks_who_it_is(client: TestClient, site: dict[str, Any]) ->
     assert checked >= 12 and session.COOKIE
 
 
-@pytest.mark.parametrize("path", ["/api/v1/estates/other", "/api/v1/estates/none", "/api/v1/estates/other/units/far-1"])
-def test_what_is_absent_and_what_is_not_yours_look_alike(client: TestClient, site: dict[str, Any], path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/api/v1/estates/other", "/api/v1/estates/none", "/api/v1/estates/other/units/far-1"]
+)
+def test_what_is_absent_and_what_is_not_yours_look_alike(
+    client: TestClient, site: dict[str, Any], path: str
+) -> None:
     who = bearer(client, site, "compliance")
     end = "/days" if path.endswith("far-1") else "/units"
     answer = client.get(path + end, headers=who)
@@ -111,12 +143,14 @@ def test_nobody_sees_another_estate(client: TestClient, site: dict[str, Any]) ->
     ):
         text = client.get(path, headers=mine).text
         assert "far-1" not in text and '"other"' not in text
-        assert "u-1" not in client.get(path, headers=far).text.replace("\"no unit 'u-1'", "").replace(
-            "units/u-1", ""
-        ).replace("unit 'u-1'", "")
+        assert "u-1" not in client.get(path, headers=far).text.replace(
+            "\"no unit 'u-1'", ""
+        ).replace("units/u-1", "").replace("unit 'u-1'", "")
     is_problem(client.get(f"/api/v1/alerts/{site['alerts']['far']}", headers=mine), 404, "unknown")
     is_problem(
-        client.post(f"/api/v1/alerts/{site['alerts']['far']}/acknowledge", headers=mine, json={}), 404, "unknown"
+        client.post(f"/api/v1/alerts/{site['alerts']['far']}/acknowledge", headers=mine, json={}),
+        404,
+        "unknown",
     )
 
 
@@ -143,13 +177,26 @@ def test_units_readings_and_facts(client: TestClient, site: dict[str, Any]) -> N
     days = client.get("/api/v1/estates/es/units/u-1/days", headers=who).json()["items"]
     assert len(days) == 31 and days[0]["energy_kwh"] is None and "unit_id" not in days[0]
     url = "/api/v1/estates/es/units/u-1/readings?point=water_m3"
-    assert client.get(url, headers=who).json() == {"point": "water_m3", "uom": "m³", "items": [], "next_since": None}
+    assert client.get(url, headers=who).json() == {
+        "point": "water_m3",
+        "uom": "m³",
+        "items": [],
+        "next_since": None,
+    }
     is_problem(client.get(url + "&since=2020-01-01T00:00:00Z", headers=who), 422, "bad_span")
     is_problem(client.get(url + "&since=2020-01-01T00:00:00", headers=who), 422, "no_offset")
-    is_problem(client.get("/api/v1/estates/es/units/u-1/readings?point=DROP", headers=who), 422, "invalid_input")
+    is_problem(
+        client.get("/api/v1/estates/es/units/u-1/readings?point=DROP", headers=who),
+        422,
+        "invalid_input",
+    )
     is_problem(client.get("/api/v1/estates/es/units?limit=0", headers=who), 422, "invalid_input")
     is_problem(
-        client.get("/api/v1/estates/es/units/u-1/days?first=2026-01-02&last=2026-01-01", headers=who), 422, "bad_span"
+        client.get(
+            "/api/v1/estates/es/units/u-1/days?first=2026-01-02&last=2026-01-01", headers=who
+        ),
+        422,
+        "bad_span",
     )
     assert client.get("/api/v1/estates/es/units/u-1", headers=who).json()["abstentions"] == []
 
@@ -158,10 +205,20 @@ def test_an_alert_with_its_evidence_and_record(client: TestClient, site: dict[st
     who = bearer(client, site, "compliance")
     answer = client.get(f"/api/v1/alerts/{site['alerts']['lead']}?lang=en", headers=who)
     body = answer.json()
-    assert answer.headers["etag"] == '"1"' and body["title"] == "Possibly unoccupied" and "60 days" in body["sentence"]
+    assert (
+        answer.headers["etag"] == '"1"'
+        and body["title"] == "Possibly unoccupied"
+        and "60 days" in body["sentence"]
+    )
     assert len(body["days"]) > 30 and [h["step"] for h in body["history"]] == ["raised"]
-    assert client.get("/api/v1/leads?visits=1", headers=who).json()["items"][0]["sentence"].startswith("自")
-    is_problem(client.get("/api/v1/alerts/99999999999999999999999", headers=who), 422, "invalid_input")
+    assert (
+        client.get("/api/v1/leads?visits=1", headers=who)
+        .json()["items"][0]["sentence"]
+        .startswith("自")
+    )
+    is_problem(
+        client.get("/api/v1/alerts/99999999999999999999999", headers=who), 422, "invalid_input"
+    )
     is_problem(client.get("/api/v1/alerts/999999999999999999", headers=who), 404, "unknown")
 
 
@@ -172,13 +229,18 @@ def test_of_two_people_at_once_one_is_told(client: TestClient, site: dict[str, A
     is_problem(client.post(url, headers={**who, "If-Match": "*"}, json={}), 412, "stale")
     with ThreadPoolExecutor(6) as pool:
         codes = sorted(
-            pool.map(lambda _: client.post(url, headers={**who, "If-Match": '"1"'}, json={}).status_code, range(6))
+            pool.map(
+                lambda _: client.post(url, headers={**who, "If-Match": '"1"'}, json={}).status_code,
+                range(6),
+            )
         )
     assert codes[0] == 200 and set(codes[1:]) <= {409, 412}
     is_problem(client.post(url, headers=who, json={}), 409, "not_allowed")
     assert (
         client.post(
-            f"/api/v1/alerts/{site['alerts']['fire']}/comments", headers=who, json={"text": "false alarm"}
+            f"/api/v1/alerts/{site['alerts']['fire']}/comments",
+            headers=who,
+            json={"text": "false alarm"},
         ).status_code
         == 201
     )
@@ -186,11 +248,16 @@ def test_of_two_people_at_once_one_is_told(client: TestClient, site: dict[str, A
 
 
 def test_a_cookie_needs_its_csrf_token(client: TestClient, site: dict[str, Any]) -> None:
-    csrf = client.post("/api/v1/session", json={"name": "guard", "password": site["users"]["guard"]}).json()["csrf"]
+    csrf = client.post(
+        "/api/v1/session", json={"name": "guard", "password": site["users"]["guard"]}
+    ).json()["csrf"]
     url = f"/api/v1/alerts/{site['alerts']['fire']}/comments"
     is_problem(client.post(url, json={"text": "x"}), 403, "csrf")
     assert client.post(url, json={"text": "x"}, headers={"X-CSRF-Token": csrf}).status_code == 201
-    assert client.request("DELETE", "/api/v1/session", headers={"X-CSRF-Token": csrf}).status_code == 204
+    assert (
+        client.request("DELETE", "/api/v1/session", headers={"X-CSRF-Token": csrf}).status_code
+        == 204
+    )
     is_problem(client.get("/api/v1/session"), 401, "log_in")
 
 
@@ -215,9 +282,9 @@ def test_a_database_that_is_away_is_a_503_and_a_bug_is_a_500(
     def away(*_: object) -> None:
         raise psycopg.OperationalError("server closed the connection")
 
-    monkeypatch.setattr("store.places.list_estates", away)
+    monkeypatch.setattr("store.register.places.list_estates", away)
     is_problem(client.get("/api/v1/estates", headers=who), 503, "database_away")
-    monkeypatch.setattr("store.places.list_estates", lambda *_: 1 / 0)
+    monkeypatch.setattr("store.register.places.list_estates", lambda *_: 1 / 0)
     is_problem(client.get("/api/v1/estates", headers=who), 500, "bug")
 
 
@@ -240,8 +307,8 @@ def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
         async def is_disconnected(self) -> bool:
             return False
 
-    from store.connect import connect
-    from store.sessions import find_session
+    from store.access.sessions import find_session
+    from store.database.connection import connect
 
     who = bearer(client, site, "guard")
     with connect(site["dsn"]) as connection:
@@ -261,18 +328,27 @@ def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
     assert str(site["alerts"]["lead"]) not in change.split("data:")[1].split(",")[0]
 
 
-def test_pages_without_a_script_hold_what_devices_say_as_text(client: TestClient, site: dict[str, Any]) -> None:
+def test_pages_without_a_script_hold_what_devices_say_as_text(
+    client: TestClient, site: dict[str, Any]
+) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/login"
     wrong = client.post("/login", data={"name": "compliance", "password": "x"})
     assert wrong.status_code == 401 and "密码错误" in wrong.text
     is_problem(
-        client.post("/login", data={"name": "a", "password": "b"}, headers={"Origin": "http://evil.example"}),
+        client.post(
+            "/login", data={"name": "a", "password": "b"}, headers={"Origin": "http://evil.example"}
+        ),
         403,
         "origin",
     )
     client.post("/login", data={"name": "compliance", "password": site["users"]["compliance"]})
     page = client.get("/").text
-    assert "疑似空置" in page and "&lt;img src=x" in page and "<img src=x" not in page and "<script>window" not in page
+    assert (
+        "疑似空置" in page
+        and "&lt;img src=x" in page
+        and "<img src=x" not in page
+        and "<script>window" not in page
+    )
     assert page.count("<svg") >= 1 and "far-1" not in page
     assert "Possibly unoccupied" in client.get("/?lang=en").text
     assert client.get(f"/alerts/{site['alerts']['far']}/card").status_code == 404
@@ -281,7 +357,9 @@ def test_pages_without_a_script_hold_what_devices_say_as_text(client: TestClient
     fresh = {"name": "fresh", "password": site["users"]["fresh"]}
     assert "至少12位" in client.post("/login?lang=zh", data=fresh).text
     assert (
-        client.post("/login", data={**fresh, "new_password": "a much longer one"}, follow_redirects=False).status_code
+        client.post(
+            "/login", data={**fresh, "new_password": "a much longer one"}, follow_redirects=False
+        ).status_code
         == 303
     )
     assert pages.CARDS
@@ -291,7 +369,11 @@ def test_a_chart_leaves_a_gap_where_nothing_is_known() -> None:
     from datetime import UTC, date, datetime
 
     day = {"water_l": 10.0, "water_cover": 1.0, "energy_kwh": None, "energy_cover": 0.0}
-    row = {"timezone": "Asia/Shanghai", "since_at": datetime(2026, 1, 2, tzinfo=UTC), "until_at": None}
+    row = {
+        "timezone": "Asia/Shanghai",
+        "since_at": datetime(2026, 1, 2, tzinfo=UTC),
+        "until_at": None,
+    }
     days = [{**day, "day": date(2026, 1, 1)}, {**day, "day": date(2026, 1, 4)}]
     chart = charts.evidence_chart(row, days, {"water_l": "water", "energy_kwh": "energy"})
     assert (

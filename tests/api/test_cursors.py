@@ -14,7 +14,9 @@ def test_a_word_is_a_place_again_and_tells_nothing() -> None:
     rng = random.Random(SEED)
     places = [0, 1, 2, 2**62 - 1, *(rng.randrange(2**40) for _ in range(500))]
     words = [cursors.word(place) for place in places]
-    assert [cursors.place(word) for word in words] == places and len({len(word) for word in words}) == 1
+    assert [cursors.place(word) for word in words] == places and len(
+        {len(word) for word in words}
+    ) == 1
     # Neighbours share nothing: half of the bits differ on average.
     near = int(cursors.word(1000), 16) ^ int(cursors.word(1001), 16)
     assert 30 < near.bit_count() < 98

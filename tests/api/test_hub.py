@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.store.test_alerts import estate, wanted
 
 from api.hub import Gaps, Hub
-from store.connect import Connection, connect, open_pool
-from store.live import LiveBus
-from tests.store.test_alerts import estate, wanted
+from store.database.connection import Connection, connect, open_pool
+from store.live.bus import LiveBus
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.floats(0, 0.4))
-def test_nothing_below_the_safe_number_is_ever_missing(seed: int, count: int, rolled_back: float) -> None:
+def test_nothing_below_the_safe_number_is_ever_missing(
+    seed: int, count: int, rolled_back: float
+) -> None:
     """A simulated database: numbers are drawn in order, transactions commit in any order or roll back, looks come at any time."""
     rng = random.Random(seed)
     under_way: dict[int, int] = {}
@@ -40,13 +42,15 @@ def test_nothing_below_the_safe_number_is_ever_missing(seed: int, count: int, ro
         assert {n for n in range(1, gaps.safe(high) + 1) if n not in will_never} <= told
     for _ in range(4):
         now += 2
-        high = gaps.note(high, sorted(n for n in visible if n > high or n in gaps.open), xid + 1, xid + 1, now)
+        high = gaps.note(
+            high, sorted(n for n in visible if n > high or n in gaps.open), xid + 1, xid + 1, now
+        )
     assert gaps.open == {} and gaps.safe(high) == high
 
 
 @pytest.mark.real
 def test_a_change_that_commits_late_is_handed_over(dsn: str, connection: Connection) -> None:
-    from store import alerts
+    from store.alerts import alerts
 
     estate_id = estate(connection)
     with open_pool(dsn, size=2) as pool, connect(dsn) as slow:
@@ -60,7 +64,9 @@ def test_a_change_that_commits_late_is_handed_over(dsn: str, connection: Connect
         hub._hand_over = kept.extend  # type: ignore[assignment]
         look = lambda: [row["seq"] for row in _look(hub)]  # noqa: E731
         first = look()
-        assert len(first) == 1 and safe(hub) == before, "the slow one's number is below it and still out"
+        assert len(first) == 1 and safe(hub) == before, (
+            "the slow one's number is below it and still out"
+        )
         threading.Event().wait(1.1)
         assert look() == [] and look() == [] and safe(hub) == before
         slow.commit()
@@ -74,11 +80,13 @@ def safe(hub: Hub) -> int:
 
 
 @pytest.mark.real
-def test_what_a_change_carries_as_safe_has_been_told_with_it(dsn: str, connection: Connection) -> None:
+def test_what_a_change_carries_as_safe_has_been_told_with_it(
+    dsn: str, connection: Connection
+) -> None:
     """Of a batch only the last may say that all of it is safe: whoever leaves in the middle comes back for the rest."""
     import asyncio
 
-    from store import alerts
+    from store.alerts import alerts
 
     estate_id = estate(connection)
     with open_pool(dsn, size=2) as pool:
@@ -99,15 +107,20 @@ def test_what_a_change_carries_as_safe_has_been_told_with_it(dsn: str, connectio
 
 
 def _look(hub: Hub) -> list[dict[str, Any]]:
-    from store import alert_lists, scope
+    from store.access import scope
+    from store.alerts import lists
 
     with hub._pool.connection() as connection:
         scope.enter_everywhere(connection)
         assert hub._high is not None
-        found = alert_lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
+        found = lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
     import time
 
     hub._high = hub._gaps.note(
-        hub._high, [r["seq"] for r in found.rows], found.oldest_xid, found.next_xid, time.monotonic()
+        hub._high,
+        [r["seq"] for r in found.rows],
+        found.oldest_xid,
+        found.next_xid,
+        time.monotonic(),
     )
     return found.rows

@@ -23,23 +23,28 @@ from fastapi.testclient import TestClient
 import api.access
 import api.stream
 from analytics.policy import load_policy
-from api.app import Site, create_app
+from api.app import SiteSettings, create_app
 from api.schema import api_routes, guards_of
-from casework.keyring import KeyFile, save_keyring, with_new_key
+from crypto.sealed_values import Scheme
 from domain.access import ALLOWED, CLASSES_OF, Action, Principal, Role
 from domain.alerting import AlertClass
-from seals.values import Scheme
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from privacy.keyring import KeyFile, save_keyring, with_new_key
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
 from tests.api.world import BASE, DAY, REACHES, SEEN, Things, build, token
 
 pytestmark = pytest.mark.real
 #: Routes that nobody has to be known for, each with its reason.
 OPEN = {
-    "alive": "the process answers", "ready": "the database answers", "logIn": "this is how one is known", "startSignIn": "so is this",
-    "finishSignIn": "and this", "claimGateway": "the code is the secret", "renewGateway": "the key is the proof",
+    "alive": "the process answers",
+    "ready": "the database answers",
+    "logIn": "this is how one is known",
+    "startSignIn": "so is this",
+    "finishSignIn": "and this",
+    "claimGateway": "the code is the secret",
+    "renewGateway": "the key is the proof",
     "fetchExport": "the address is signed, for its owner's file only",
-}  # fmt: skip
+}
 #: Routes that do not answer at once, or would end the log-in that asks; they have tests of their own.
 APART = {"streamAlerts", "logOut", "changePassword", "showSecondFactor", "offerSecondFactor"}
 
@@ -58,12 +63,14 @@ class World:
         with connect(dsn) as connection:
             self.things = build(connection, keys.ring(), which)
         self.dsn, self.pool = dsn, open_pool(dsn, size=4)
-        self.app = create_app(self.pool, LiveBus(None), load_policy(), Site(slack=100_000, keys=keys))
+        self.app = create_app(
+            self.pool, LiveBus(None), load_policy(), SiteSettings(slack=100_000, keys=keys)
+        )
 
 
 @pytest.fixture
 def make_world(postgres: Any, _template: str, keys: KeyFile) -> Iterator[Callable[..., World]]:
-    from store import connect as store_connect
+    from store.database import connection as store_connect
 
     made: list[World] = []
 
@@ -83,11 +90,22 @@ _NUMBERS = itertools.count()
 # What is asked ---------------------------------------------------------------------------------------------------------
 
 PATHS: dict[str, Callable[[Things], list[Any]]] = {
-    "estate": lambda t: [t.estate], "unit": lambda t: [t.unit], "gateway": lambda t: [t.gateway], "device": lambda t: [t.device],
-    "alert_id": lambda t: list(t.alerts.values()), "window_id": lambda t: [t.window], "watch_id": lambda t: [t.watch],
-    "lookup_id": lambda t: [t.lookup, t.asked], "hold_id": lambda t: [t.hold], "name": lambda t: [t.user],
-    "consent": lambda t: [t.consent], "reach_id": lambda t: [t.reach], "key_id": lambda t: [t.key], "export_id": lambda t: [1], "step": lambda _: [],
-}  # fmt: skip
+    "estate": lambda t: [t.estate],
+    "unit": lambda t: [t.unit],
+    "gateway": lambda t: [t.gateway],
+    "device": lambda t: [t.device],
+    "alert_id": lambda t: list(t.alerts.values()),
+    "window_id": lambda t: [t.window],
+    "watch_id": lambda t: [t.watch],
+    "lookup_id": lambda t: [t.lookup, t.asked],
+    "hold_id": lambda t: [t.hold],
+    "name": lambda t: [t.user],
+    "consent": lambda t: [t.consent],
+    "reach_id": lambda t: [t.reach],
+    "key_id": lambda t: [t.key],
+    "export_id": lambda t: [1],
+    "step": lambda _: [],
+}
 STEPS = {"stepOnAlert": ["acknowledge", "shelve"], "stepOnUser": ["enable", "reset-second-factor"]}
 _ASK = {"purpose": "visit", "reference": "a visit's number", "fields": ["name"]}
 #: A body for each route that takes one, about an estate's things. A new route without an entry fails the test.
@@ -95,26 +113,71 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "stepOnManyAlerts": lambda t: {"step": "acknowledge", "ids": list(t.alerts.values())},
     "commentAlert": lambda _: {"text": "seen"},
     "askClip": lambda _: {},
-    "recordFaceConsent": lambda t: {"person": t.person, "text_version": "1", "text_sha256": "0" * 64, "assessment": t.assessment, "other_way": "card",
-                                    "under_14": False, "kept_at": "terminal", "given_at": "2026-01-01T00:00:00Z",
-                                    "holds_to": (datetime.now(UTC) + timedelta(days=100)).date().isoformat()},
+    "recordFaceConsent": lambda t: {
+        "person": t.person,
+        "text_version": "1",
+        "text_sha256": "0" * 64,
+        "assessment": t.assessment,
+        "other_way": "card",
+        "under_14": False,
+        "kept_at": "terminal",
+        "given_at": "2026-01-01T00:00:00Z",
+        "holds_to": (datetime.now(UTC) + timedelta(days=100)).date().isoformat(),
+    },
     "withdrawFaceConsent": lambda _: {"reason": "the person asks"},
-    "fileAssessment": lambda t: {"code": f"PIA-{t.estate}", "title": "faces", "done_on": "2026-01-01", "review_by": "2030-01-01",
-                                 "approved_by": "somebody", "document_sha256": "0" * 64},
+    "fileAssessment": lambda t: {
+        "code": f"PIA-{t.estate}",
+        "title": "faces",
+        "done_on": "2026-01-01",
+        "review_by": "2030-01-01",
+        "approved_by": "somebody",
+        "document_sha256": "0" * 64,
+    },
     "noteFaceFiling": lambda _: {"filed_on": "2026-01-01", "reference": "2026-1"},
     "stepOnAlert": lambda _: {"note": "seen", "hours": 1},
-    "announceWindow": lambda t: {"estate": t.estate, "kind": "drill", "from_at": "2030-01-01T00:00:00Z", "to_at": "2030-01-02T00:00:00Z", "reason": "a drill"},
-    "addWelfareWatch": lambda t: {"estate": t.estate, "unit": t.unit, "resident": t.person, "quiet_hours": 10, "awake_from": "07:00",
-                                  "awake_to": "22:00", "consented_at": "2026-01-01T00:00:00Z"},
-    "recordVisit": lambda t: {"code": f"v-{t.estate}", "estate": t.estate, "unit": t.unit, "visited_on": str(DAY), "outcome": "unfounded"},
+    "announceWindow": lambda t: {
+        "estate": t.estate,
+        "kind": "drill",
+        "from_at": "2030-01-01T00:00:00Z",
+        "to_at": "2030-01-02T00:00:00Z",
+        "reason": "a drill",
+    },
+    "addWelfareWatch": lambda t: {
+        "estate": t.estate,
+        "unit": t.unit,
+        "resident": t.person,
+        "quiet_hours": 10,
+        "awake_from": "07:00",
+        "awake_to": "22:00",
+        "consented_at": "2026-01-01T00:00:00Z",
+    },
+    "recordVisit": lambda t: {
+        "code": f"v-{t.estate}",
+        "estate": t.estate,
+        "unit": t.unit,
+        "visited_on": str(DAY),
+        "outcome": "unfounded",
+    },
     "commandDevice": lambda _: {"command": "door", "reason": "an ambulance"},
-    "subscribe": lambda _: {"endpoint": "https://push.example/1", "keys": {"p256dh": "QQ", "auth": "QQ"}},
+    "subscribe": lambda _: {
+        "endpoint": "https://push.example/1",
+        "keys": {"p256dh": "QQ", "auth": "QQ"},
+    },
     "unsubscribe": lambda _: {"endpoint": "https://push.example/1"},
-    "addUser": lambda t: {"name": f"new-{t.estate}", "role": "guard", "reaches": [{"estate": t.estate}]},
+    "addUser": lambda t: {
+        "name": f"new-{t.estate}",
+        "role": "guard",
+        "reaches": [{"estate": t.estate}],
+    },
     "grantReach": lambda t: {"estate": t.estate},
     "changeRole": lambda _: {"role": "guard"},
     "stepOnUser": lambda _: {},
-    "addKey": lambda t: {"user": t.user, "name": "k", "actions": ["see_places"], "expires_at": "2026-12-31T00:00:00Z"},
+    "addKey": lambda t: {
+        "user": t.user,
+        "name": "k",
+        "actions": ["see_places"],
+        "expires_at": "2026-12-31T00:00:00Z",
+    },
     "searchPeople": lambda t: {"kind": "name", "text": f"王{t.estate[-2:]}小明"},
     "askLookup": lambda _: _ASK,
     "decideLookup": lambda _: {"grant": False},
@@ -123,7 +186,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "erasePerson": lambda _: {"reason": "the person asked"},
     "holdPerson": lambda _: {"reason": "a court asks"},
     "makeExport": lambda t: {"kind": "alerts", "estate": t.estate},
-}  # fmt: skip
+}
 _MORE: dict[str, list[dict[str, Any]]] = {
     "stepOnManyAlerts": [{"step": "acknowledge", "where": {"open": True}}],
     "makeExport": [{"kind": "alerts"}, {"kind": "visits"}, {"kind": "occupancy"}],
@@ -133,10 +196,21 @@ _MORE: dict[str, list[dict[str, Any]]] = {
 def queries(route: APIRoute, t: Things) -> list[dict[str, Any]]:
     """Query strings for a route: none, each filter with an estate's things, and cursors at both ends."""
     given: dict[str, list[Any]] = {
-        "estate": [t.estate], "point": ["water_m3"], "after": [t.unit, t.person], "actor": [t.estate], "subject": [f"unit:{t.estate}"],
-        "before": ["00" * 16] if "audit" in route.path else [1, 10**9], "waiting": ["true"], "fold": ["true"], "open": ["false"], "detector": ["unoccupied"], "assignee": [t.estate],
-        "alert_class": ["privacy"], "as_of": [str(DAY)], "lang": ["en"],
-    }  # fmt: skip
+        "estate": [t.estate],
+        "point": ["water_m3"],
+        "after": [t.unit, t.person],
+        "actor": [t.estate],
+        "subject": [f"unit:{t.estate}"],
+        "before": ["00" * 16] if "audit" in route.path else [1, 10**9],
+        "waiting": ["true"],
+        "fold": ["true"],
+        "open": ["false"],
+        "detector": ["unoccupied"],
+        "assignee": [t.estate],
+        "alert_class": ["privacy"],
+        "as_of": [str(DAY)],
+        "lang": ["en"],
+    }
     # What a model holds stands one level lower.
     names = set()
     for field in route.dependant.query_params:
@@ -147,7 +221,10 @@ def queries(route: APIRoute, t: Things) -> list[dict[str, Any]]:
     )
     if "stream" in route.path:
         names -= {"after"}
-    return [dict(needed), *({**needed, name: value} for name in sorted(names & set(given)) for value in given[name])]
+    return [
+        dict(needed),
+        *({**needed, name: value} for name in sorted(names & set(given)) for value in given[name]),
+    ]
 
 
 def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
@@ -189,7 +266,8 @@ def traces(text: str, role: Role, reach: str) -> list[str]:
         if one == "all" or one in seen:
             continue
         found += re.findall(
-            rf"canary-{one}[\w-]*|王{one}|(?<![0-9a-f.]){BASE[one] // 100_000}\d{{5}}(?![0-9a-f])", text
+            rf"canary-{one}[\w-]*|王{one}|(?<![0-9a-f.]){BASE[one] // 100_000}\d{{5}}(?![0-9a-f])",
+            text,
         )
     if seen.isdisjoint({"cc"}):
         found += re.findall(r"canary-d2", text)
@@ -206,11 +284,18 @@ def traces(text: str, role: Role, reach: str) -> list[str]:
 
 
 _RANDOM = [
-    (re.compile(r'"\w*_s":\s*[\d.e-]+'), '"_s":0'), (re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?"), "<time>"), (re.compile(r"\b[0-9a-f]{16,64}\b"), "<hex>"),
-    (re.compile(r'"(password|key|csrf|signature|hash|hint)":\s*"[^"]*"'), r'"\1":"<secret>"'), (re.compile(r"signature=[0-9a-f]+"), "signature="),
-    (re.compile(r"<b>[\d.]+</b> 分钟确认"), "<clock>"), (re.compile(r"until=\d+"), "until="), (re.compile(r"anju-\w+-\d+-\d+\.csv"), "<file>"), (re.compile(r'"at_ms":\s*\d+'), '"at_ms":0'),
-    (re.compile(r"c-[0-9a-f]{16}"), "<code>"), (re.compile(r'"last_used_at":[^,}]*'), '"last_used_at":0'),
-]  # fmt: skip
+    (re.compile(r'"\w*_s":\s*[\d.e-]+'), '"_s":0'),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
+    (re.compile(r"\b[0-9a-f]{16,64}\b"), "<hex>"),
+    (re.compile(r'"(password|key|csrf|signature|hash|hint)":\s*"[^"]*"'), r'"\1":"<secret>"'),
+    (re.compile(r"signature=[0-9a-f]+"), "signature="),
+    (re.compile(r"<b>[\d.]+</b> 分钟确认"), "<clock>"),
+    (re.compile(r"until=\d+"), "until="),
+    (re.compile(r"anju-\w+-\d+-\d+\.csv"), "<file>"),
+    (re.compile(r'"at_ms":\s*\d+'), '"at_ms":0'),
+    (re.compile(r"c-[0-9a-f]{16}"), "<code>"),
+    (re.compile(r'"last_used_at":[^,}]*'), '"last_used_at":0'),
+]
 
 
 def plain(text: str) -> str:
@@ -224,7 +309,9 @@ def everybody() -> list[tuple[Role, str]]:
     return [(role, reach) for reach in REACHES for role in Role]
 
 
-def run(world: World, role: Role, reach: str, things: dict[str, Things]) -> list[tuple[str, int, str]]:
+def run(
+    world: World, role: Role, reach: str, things: dict[str, Things]
+) -> list[tuple[str, int, str]]:
     """Ask everything as one log-in; returns (what was asked, status, answer) and holds each answer against the canaries."""
     out: list[tuple[str, int, str]] = []
     headers = {"Authorization": f"Bearer {token(role, reach)}"}
@@ -237,18 +324,28 @@ def run(world: World, role: Role, reach: str, things: dict[str, Things]) -> list
                 if operation == "makeExport" and answer.status_code == 201:
                     out += _held(f"{said} file", client.get(answer.json()["href"]), role, reach)
         cookie = {"Cookie": f"anju_session={token(role, reach)}"}
-        for page in ("/", *(f"/live/{name}" for name in ("safety", "hazards", "leads", "data", "privacy"))):
+        for page in (
+            "/",
+            *(f"/live/{name}" for name in ("safety", "hazards", "leads", "data", "privacy")),
+        ):
             out += _held(page, client.get(page, headers=cookie), role, reach)
         for named in things.values():
             for alert in named.alerts.values():
-                out += _held(f"card {alert}", client.get(f"/alerts/{alert}/card", headers=cookie), role, reach)
+                out += _held(
+                    f"card {alert}",
+                    client.get(f"/alerts/{alert}/card", headers=cookie),
+                    role,
+                    reach,
+                )
         out += [("stream", 200, text) for text in _stream(world, role, reach)]
     return out
 
 
 def _held(said: str, answer: Any, role: Role, reach: str) -> list[tuple[str, int, str]]:
     assert answer.status_code < 500, f"{said}: {answer.status_code} {answer.text[:300]}"
-    text = answer.text + json.dumps({k: v for k, v in answer.headers.items() if k not in ("content-length", "date")})
+    text = answer.text + json.dumps(
+        {k: v for k, v in answer.headers.items() if k not in ("content-length", "date")}
+    )
     # An answer may repeat what was typed, and nothing else of it.
     found = [one for one in traces(text, role, reach) if one not in said]
     assert not found, (
@@ -259,7 +356,7 @@ def _held(said: str, answer: Any, role: Role, reach: str) -> list[tuple[str, int
 
 def _stream(world: World, role: Role, reach: str) -> list[str]:
     with world.pool.connection() as connection:
-        from store import scope, sessions
+        from store.access import scope, sessions
 
         with scope.at_door(connection):
             session = sessions.find_session(connection, token(role, reach))
@@ -285,7 +382,9 @@ def _stream(world: World, role: Role, reach: str) -> list[str]:
 
 def test_every_route_declares_what_it_takes(make_world: Callable[..., World]) -> None:
     world = make_world("aa", "bb", "cc")
-    assert set(OPEN) | APART | set(BODIES) <= {route.operation_id for route in api_routes(world.app)}
+    assert set(OPEN) | APART | set(BODIES) <= {
+        route.operation_id for route in api_routes(world.app)
+    }
     for route in api_routes(world.app):
         guards = guards_of(route)
         assert route.operation_id, f"{route.path} has no operation_id"
@@ -297,7 +396,9 @@ def test_every_route_declares_what_it_takes(make_world: Callable[..., World]) ->
             f"{route.operation_id}: give BODIES an entry"
         )
         for name in re.findall(r"{(\w+)}", route.path_format):
-            assert name in {*PATHS, "code"}, f"{route.operation_id}: give PATHS what {name} is called"
+            assert name in {*PATHS, "code"}, (
+                f"{route.operation_id}: give PATHS what {name} is called"
+            )
     paths = {(path, m.upper()) for path, one in world.app.openapi()["paths"].items() for m in one}
     assert paths == {(r.path_format, m) for r in api_routes(world.app) for m in r.methods or ()}, (
         "a route that no router of api.app has"
@@ -309,7 +410,9 @@ _LONG = [pytest.param(reach, marks=pytest.mark.long) for reach in ("cc", "d1", "
 
 
 @pytest.mark.parametrize("reach", ["aa", *_LONG])
-def test_nobody_receives_a_trace_of_what_is_outside(make_world: Callable[..., World], reach: str) -> None:
+def test_nobody_receives_a_trace_of_what_is_outside(
+    make_world: Callable[..., World], reach: str
+) -> None:
     """Both oracles; with everything within reach only the classes of alerts and people's names are held back."""
     whole = make_world("aa", "bb", "cc")
     alone = make_world(*sorted(SEEN[reach])) if SEEN[reach] else make_world("aa")
@@ -318,9 +421,14 @@ def test_nobody_receives_a_trace_of_what_is_outside(make_world: Callable[..., Wo
     asked_count = 0
     for role in Role:
         first = run(whole, role, reach, outside) if outside else []
-        assert all(status in (200, 201, 204, 202, 401, 403, 404, 409, 411, 412, 422) for _, status, _ in first)
+        assert all(
+            status in (200, 201, 204, 202, 401, 403, 404, 409, 411, 412, 422)
+            for _, status, _ in first
+        )
         if reach == "over":
-            assert not any(status == 201 for said, status, _ in first if "aa" in said and "recordVisit" in said)
+            assert not any(
+                status == 201 for said, status, _ in first if "aa" in said and "recordVisit" in said
+            )
             asked_count += len(first)
             continue
         if outside:
@@ -336,7 +444,9 @@ def test_nobody_receives_a_trace_of_what_is_outside(make_world: Callable[..., Wo
     assert asked_count > 500
 
 
-def _same(first: list[tuple[str, int, str]], second: list[tuple[str, int, str]], role: Role, reach: str) -> bool:
+def _same(
+    first: list[tuple[str, int, str]], second: list[tuple[str, int, str]], role: Role, reach: str
+) -> bool:
     for one, other in zip(first, second, strict=True):
         assert one == other, f"{role} at {reach}: what others have shows:\n{one}\n{other}"
     return True
@@ -352,7 +462,9 @@ def test_row_level_security_alone_holds_it(
         every = tuple(row["id"] for row in connection.execute("SELECT id FROM estates"))
     truth = {"told": False}
     real_may, real_classes, real_enter = Principal.may, Principal.classes, api.access.scope.enter
-    monkeypatch.setattr(Principal, "may", lambda self, action: real_may(self, action) if truth["told"] else True)
+    monkeypatch.setattr(
+        Principal, "may", lambda self, action: real_may(self, action) if truth["told"] else True
+    )
     monkeypatch.setattr(
         Principal,
         "classes",
@@ -389,8 +501,29 @@ def test_an_answer_is_not_empty_by_accident(make_world: Callable[..., World]) ->
             if status < 300 and ("canary-aa" in text or " GET " not in said):
                 seen.setdefault(operation, set()).add(status)
     quiet = {r.operation_id for r in api_routes(world.app)} - set(seen) - set(OPEN) - APART
-    assert quiet <= {"listFolds", "showPerson", "erasePerson", "listPurposes", "whoAmI", "getPushKey", "subscribe", "getAuditIntegrity", "exportAudit", "getAlarmFigures", "countFaces", "noteFaceFiling", "askClip",
-                     "listReadings", "searchPeople", "getLessons", "listUnitDays", "listAbstentions", "stepOnUser", "listLatest", "addKey"}, quiet  # fmt: skip
+    assert quiet <= {
+        "listFolds",
+        "showPerson",
+        "erasePerson",
+        "listPurposes",
+        "whoAmI",
+        "getPushKey",
+        "subscribe",
+        "getAuditIntegrity",
+        "exportAudit",
+        "getAlarmFigures",
+        "countFaces",
+        "noteFaceFiling",
+        "askClip",
+        "listReadings",
+        "searchPeople",
+        "getLessons",
+        "listUnitDays",
+        "listAbstentions",
+        "stepOnUser",
+        "listLatest",
+        "addKey",
+    }, quiet
 
 
 def _around(text: str, word: str) -> str:

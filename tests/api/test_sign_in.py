@@ -20,12 +20,12 @@ from joserfc.jwk import ECKey, RSAKey
 
 from analytics.policy import load_policy
 from api import sign_in
-from api.app import Site, create_app
-from api.directory import ALGORITHMS, Directory, DirectoryAway, NotBelieved
+from api.app import SiteSettings, create_app
+from api.oidc import ALGORITHMS, OidcProvider, OidcTokenRejected, OidcUnavailable
 from domain.access import Role
-from store import users
-from store.connect import connect, open_pool
-from store.live import LiveBus
+from store.access import users
+from store.database.connection import connect, open_pool
+from store.live.bus import LiveBus
 from tests.api.test_api import is_problem
 
 pytestmark = pytest.mark.real
@@ -35,7 +35,10 @@ class Provider:
     """A directory with one person; what it says next can be bent."""
 
     def __init__(self) -> None:
-        self.key, self.stranger = RSAKey.generate_key(2048, {"kid": "k1"}), RSAKey.generate_key(2048, {"kid": "k1"})
+        self.key, self.stranger = (
+            RSAKey.generate_key(2048, {"kid": "k1"}),
+            RSAKey.generate_key(2048, {"kid": "k1"}),
+        )
         self.codes: dict[str, dict[str, str]] = {}
         self.claims: dict[str, Any] = {}
         self.sign_with: Any = self.key
@@ -73,20 +76,36 @@ class Provider:
 
             def do_POST(self) -> None:
                 form = {
-                    k: v[0] for k, v in parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()).items()
+                    k: v[0]
+                    for k, v in parse_qs(
+                        self.rfile.read(int(self.headers["Content-Length"])).decode()
+                    ).items()
                 }
                 held = provider.codes.pop(form.get("code", ""), None)
                 challenge = (
-                    base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
+                    base64.urlsafe_b64encode(
+                        hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+                    )
                     .rstrip(b"=")
                     .decode()
                 )
                 right = "Basic " + base64.b64encode(b"anju:shared").decode()
-                if held is None or held["code_challenge"] != challenge or self.headers.get("Authorization") != right:
+                if (
+                    held is None
+                    or held["code_challenge"] != challenge
+                    or self.headers.get("Authorization") != right
+                ):
                     self._say(400, {"error": "invalid_grant"})
                     return
-                claims = {"iss": provider.issuer, "aud": "anju", "sub": "u-77", "exp": int(time.time()) + 60, "iat": int(time.time()),
-                          "nonce": held["nonce"], **provider.claims}  # fmt: skip
+                claims = {
+                    "iss": provider.issuer,
+                    "aud": "anju",
+                    "sub": "u-77",
+                    "exp": int(time.time()) + 60,
+                    "iat": int(time.time()),
+                    "nonce": held["nonce"],
+                    **provider.claims,
+                }
                 token = jwt.encode(
                     provider.header,
                     {k: v for k, v in claims.items() if v is not None},
@@ -103,7 +122,9 @@ class Provider:
         """Do what a person's browser does there; returns code and state."""
         asked = {k: v[0] for k, v in parse_qs(urlsplit(location).query).items()}
         assert (
-            asked["code_challenge_method"] == "S256" and asked["scope"] == "openid" and asked["response_type"] == "code"
+            asked["code_challenge_method"] == "S256"
+            and asked["scope"] == "openid"
+            and asked["response_type"] == "code"
         )
         code = f"code-{len(self.codes)}-{time.monotonic_ns()}"
         self.codes[code] = asked
@@ -121,17 +142,21 @@ def provider() -> Iterator[Provider]:
 @pytest.fixture
 def client(dsn: str, provider: Provider) -> Iterator[TestClient]:
     with connect(dsn) as connection:
-        made = users.add_user(connection, "li", None, Role.AUDITOR, issuer=provider.issuer, subject="u-77")
+        made = users.add_user(
+            connection, "li", None, Role.AUDITOR, issuer=provider.issuer, subject="u-77"
+        )
         users.grant(connection, made, by="test")
     pool = open_pool(dsn, size=4)
-    directory = Directory(
+    directory = OidcProvider(
         issuer=provider.issuer,
         client_id="anju",
         client_secret="shared",
         redirect_uri="https://anju.example/oidc/callback",
     )
     with TestClient(
-        create_app(pool, LiveBus(None), load_policy(), Site(directory=directory, slack=100)),
+        create_app(
+            pool, LiveBus(None), load_policy(), SiteSettings(directory=directory, slack=100)
+        ),
         raise_server_exceptions=False,
     ) as made_client:
         yield made_client
@@ -145,10 +170,14 @@ def begin(client: TestClient, provider: Provider) -> tuple[str, str]:
 
 
 def finish(client: TestClient, code: str, state: str, **more: str) -> Any:
-    return client.get("/oidc/callback", params={"code": code, "state": state, **more}, follow_redirects=False)
+    return client.get(
+        "/oidc/callback", params={"code": code, "state": state, **more}, follow_redirects=False
+    )
 
 
-def test_the_way_through_and_no_further_than_one_factor(client: TestClient, provider: Provider) -> None:
+def test_the_way_through_and_no_further_than_one_factor(
+    client: TestClient, provider: Provider
+) -> None:
     code, state = begin(client, provider)
     answer = finish(client, code, state, iss=provider.issuer)
     assert (
@@ -162,7 +191,11 @@ def test_the_way_through_and_no_further_than_one_factor(client: TestClient, prov
     finish(client, *begin(client, provider))
     assert client.get("/api/v1/session").json()["second_factor"] is True
     # There is no password here, so none fits.
-    is_problem(client.post("/api/v1/session", json={"name": "li", "password": "anything at all"}), 401, "wrong_log_in")
+    is_problem(
+        client.post("/api/v1/session", json={"name": "li", "password": "anything at all"}),
+        401,
+        "wrong_log_in",
+    )
 
 
 def test_a_code_a_state_and_a_browser_are_used_once(client: TestClient, provider: Provider) -> None:
@@ -185,10 +218,22 @@ def test_a_code_a_state_and_a_browser_are_used_once(client: TestClient, provider
 
 @pytest.mark.parametrize(
     "claims",
-    [{"iss": "https://other.example"}, {"aud": "another"}, {"aud": ["another"]}, {"exp": 1}, {"exp": None}, {"nonce": "another"}, {"nonce": None},
-     {"sub": None}, {"sub": 7}, {"sub": ""}, {"aud": ["anju", "another"], "azp": "another"}, {"iat": 4_000_000_000}],
+    [
+        {"iss": "https://other.example"},
+        {"aud": "another"},
+        {"aud": ["another"]},
+        {"exp": 1},
+        {"exp": None},
+        {"nonce": "another"},
+        {"nonce": None},
+        {"sub": None},
+        {"sub": 7},
+        {"sub": ""},
+        {"aud": ["anju", "another"], "azp": "another"},
+        {"iat": 4_000_000_000},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_an_id_token_that_is_not_for_us_now_is_not_believed(
     client: TestClient, provider: Provider, claims: dict[str, Any]
 ) -> None:
@@ -197,11 +242,15 @@ def test_an_id_token_that_is_not_for_us_now_is_not_believed(
     assert client.get("/api/v1/session").status_code == 401
 
 
-def test_a_token_that_another_key_signed_is_not_believed(client: TestClient, provider: Provider) -> None:
+def test_a_token_that_another_key_signed_is_not_believed(
+    client: TestClient, provider: Provider
+) -> None:
     provider.sign_with = provider.stranger
     is_problem(finish(client, *begin(client, provider)), 403, "sign_in")
     # The directory's public key taken for a shared secret, an unknown key, and no signature at all.
-    directory = Directory(issuer=provider.issuer, client_id="anju", client_secret=None, redirect_uri="x")
+    directory = OidcProvider(
+        issuer=provider.issuer, client_id="anju", client_secret=None, redirect_uri="x"
+    )
     claims = {
         "iss": provider.issuer,
         "aud": "anju",
@@ -217,12 +266,17 @@ def test_a_token_that_another_key_signed_is_not_believed(client: TestClient, pro
     bad = [
         _confused(part, claims, public),
         jwt.encode({"alg": "ES256", "kid": "../../dev/null"}, claims, ECKey.generate_key("P-256")),
-        f"{part({'alg': 'none'})}.{part(claims)}.", f"{part({'alg': 'none', 'kid': 'k1'})}.{part(claims)}.x", "a.b.c", "", good[:-4], good + "A",
-    ]  # fmt: skip
+        f"{part({'alg': 'none'})}.{part(claims)}.",
+        f"{part({'alg': 'none', 'kid': 'k1'})}.{part(claims)}.x",
+        "a.b.c",
+        "",
+        good[:-4],
+        good + "A",
+    ]
     for token in bad:
-        with pytest.raises(NotBelieved):
+        with pytest.raises(OidcTokenRejected):
             directory.believe(token, "n")
-    with pytest.raises(NotBelieved):
+    with pytest.raises(OidcTokenRejected):
         directory.believe(good, "another")
     assert "none" not in ALGORITHMS and not any(a.startswith("HS") for a in ALGORITHMS)
     assert provider.asked.count("/keys") < 12, "bad tokens do not make us ask again and again"
@@ -231,13 +285,23 @@ def test_a_token_that_another_key_signed_is_not_believed(client: TestClient, pro
 def _confused(part: Any, claims: dict[str, Any], public: bytes) -> str:
     """A token that takes the directory's public key for a shared secret."""
     text = f"{part({'alg': 'HS256', 'kid': 'k1'})}.{part(claims)}"
-    return text + "." + base64.urlsafe_b64encode(hmac.digest(public, text.encode(), "sha256")).rstrip(b"=").decode()
+    return (
+        text
+        + "."
+        + base64.urlsafe_b64encode(hmac.digest(public, text.encode(), "sha256"))
+        .rstrip(b"=")
+        .decode()
+    )
 
 
 def test_keys_that_were_changed_are_read_anew(provider: Provider) -> None:
     now = [time.time()]
-    directory = Directory(
-        issuer=provider.issuer, client_id="anju", client_secret=None, redirect_uri="x", clock=lambda: now[0]
+    directory = OidcProvider(
+        issuer=provider.issuer,
+        client_id="anju",
+        client_secret=None,
+        redirect_uri="x",
+        clock=lambda: now[0],
     )
     claims = {
         "iss": provider.issuer,
@@ -253,7 +317,9 @@ def test_keys_that_were_changed_are_read_anew(provider: Provider) -> None:
     assert directory.believe(jwt.encode({"alg": "RS256", "kid": "k2"}, claims, provider.key), "n")
 
 
-def test_whom_the_directory_knows_and_we_do_not(client: TestClient, provider: Provider, dsn: str) -> None:
+def test_whom_the_directory_knows_and_we_do_not(
+    client: TestClient, provider: Provider, dsn: str
+) -> None:
     provider.claims = {"sub": "u-78"}
     is_problem(finish(client, *begin(client, provider)), 403, "no_log_in")
     provider.claims = {}
@@ -267,13 +333,15 @@ def test_a_directory_that_is_away_or_somebody_else(client: TestClient, provider:
     provider.server.shutdown()
     provider.server.server_close()
     is_problem(finish(client, code, state), 503, "directory_away")
-    gone = Directory(issuer="http://127.0.0.1:1", client_id="a", client_secret=None, redirect_uri="x")
-    with pytest.raises(DirectoryAway):
+    gone = OidcProvider(
+        issuer="http://127.0.0.1:1", client_id="a", client_secret=None, redirect_uri="x"
+    )
+    with pytest.raises(OidcUnavailable):
         gone.address("s", "n", "v")
-    with pytest.raises(DirectoryAway, match="https only"):
-        Directory(issuer="http://directory.example", client_id="a", client_secret=None, redirect_uri="x").address(
-            "s", "n", "v"
-        )
+    with pytest.raises(OidcUnavailable, match="https only"):
+        OidcProvider(
+            issuer="http://directory.example", client_id="a", client_secret=None, redirect_uri="x"
+        ).address("s", "n", "v")
 
 
 def test_a_site_without_a_directory(dsn: str) -> None:

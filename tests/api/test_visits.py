@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from api import visits
 from domain.access import ALLOWED, Action, Role
-from store import findings, nights
-from store.connect import connect
-from store.findings import AbstentionRow, FindingRow, Source
+from store.analytics import findings, nights
+from store.analytics.findings import AbstentionRow, FindingRow, Source
+from store.database.connection import connect
 from tests.api.conftest import bearer
 
 pytestmark = pytest.mark.real
@@ -27,7 +27,11 @@ def told(site: dict[str, Any]) -> dict[str, Any]:
         assert row is not None
         nights.set_clock(connection, datetime.now(UTC) - timedelta(days=2))
         source = Source(
-            detector="subletting", version="1", params={}, window_from=TODAY - timedelta(days=90), window_to=TODAY
+            detector="subletting",
+            version="1",
+            params={},
+            window_from=TODAY - timedelta(days=90),
+            window_to=TODAY,
         )
         current = findings.read_current(connection, [row["id"]])
         evidence = {
@@ -39,35 +43,61 @@ def told(site: dict[str, Any]) -> dict[str, Any]:
             "chance_high": 0.9,
         }
         since = int((datetime.now(UTC) - timedelta(days=60)).timestamp() * 1000)
-        found = FindingRow(unit_id=row["id"], since_ms=since, until_ms=None, frozen=False, score=0.8, evidence=evidence,
-                           reasons=("residents_gone_strangers_stay",))  # fmt: skip
+        found = FindingRow(
+            unit_id=row["id"],
+            since_ms=since,
+            until_ms=None,
+            frozen=False,
+            score=0.8,
+            evidence=evidence,
+            reasons=("residents_gone_strangers_stay",),
+        )
         findings.replace_findings(connection, current, source, [found])
-        gap = AbstentionRow(unit_id=row["id"], from_day=TODAY - timedelta(days=30), to_day=TODAY, reason="no_meter")
+        gap = AbstentionRow(
+            unit_id=row["id"], from_day=TODAY - timedelta(days=30), to_day=TODAY, reason="no_meter"
+        )
         findings.replace_abstentions(connection, current, source, [gap])
         connection.commit()
     return site
 
 
 def body(**more: Any) -> dict[str, Any]:
-    return {"code": "w47-1", "estate": "es", "unit": "u-1", "visited_on": str(TODAY - timedelta(days=1)), "outcome": "confirmed",
-            "kind": "subletting"} | more  # fmt: skip
+    return {
+        "code": "w47-1",
+        "estate": "es",
+        "unit": "u-1",
+        "visited_on": str(TODAY - timedelta(days=1)),
+        "outcome": "confirmed",
+        "kind": "subletting",
+    } | more
 
 
 def test_from_a_lead_to_a_lesson(client: TestClient, told: dict[str, Any]) -> None:
     who = bearer(client, told, "compliance")
     listed = client.get("/api/v1/visit-list?estate=es&visits=5", headers=who).json()
     first = listed["items"][0]
-    assert first["unit"] == "u-1" and first["chance"] == 0.8 and "登记居住人" in first["leads"][0]["why"]["zh"]
+    assert (
+        first["unit"] == "u-1"
+        and first["chance"] == 0.8
+        and "登记居住人" in first["leads"][0]["why"]["zh"]
+    )
     assert client.post("/api/v1/visits", headers=who, json=body()).status_code == 201
     assert client.post("/api/v1/visits", headers=who, json=body()).status_code == 201
-    assert client.post("/api/v1/visits", headers=who, json=body(outcome="unfounded", kind=None)).status_code == 409
+    assert (
+        client.post(
+            "/api/v1/visits", headers=who, json=body(outcome="unfounded", kind=None)
+        ).status_code
+        == 409
+    )
     (visit,) = client.get("/api/v1/visits", headers=who).json()["items"]
     assert visit["tested"] == ["subletting"] and visit["unit"] == "u-1"
     taught = client.get("/api/v1/lessons?estate=es", headers=who).json()
     assert [(r["hits"], r["visits"]) for r in taught["hit_rates"]] == [(1, 1)]
 
 
-def test_what_could_not_be_judged_is_counted_with_its_cure(client: TestClient, told: dict[str, Any]) -> None:
+def test_what_could_not_be_judged_is_counted_with_its_cure(
+    client: TestClient, told: dict[str, Any]
+) -> None:
     who = bearer(client, told, "compliance")
     answer = client.get("/api/v1/estates/es/abstentions", headers=who).json()
     assert answer["items"] == [{"detector": "subletting", "reason": "no_meter", "units": 1}]
@@ -77,12 +107,19 @@ def test_what_could_not_be_judged_is_counted_with_its_cure(client: TestClient, t
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ({"outcome": "perhaps"}, 422), ({"kind": None}, 422), ({"kind": "murder"}, 422), ({"unit": "u-404"}, 404),
-        ({"visited_on": str(TODAY + timedelta(days=3))}, 422), ({"estate": "other", "unit": "far-1"}, 404), ({"note": "a\x00b"}, 422),
+        ({"outcome": "perhaps"}, 422),
+        ({"kind": None}, 422),
+        ({"kind": "murder"}, 422),
+        ({"unit": "u-404"}, 404),
+        ({"visited_on": str(TODAY + timedelta(days=3))}, 422),
+        ({"estate": "other", "unit": "far-1"}, 404),
+        ({"note": "a\x00b"}, 422),
         ({"surplus": 1}, 422),
     ],
-)  # fmt: skip
-def test_a_bad_visit_is_refused(client: TestClient, told: dict[str, Any], change: dict[str, Any], status: int) -> None:
+)
+def test_a_bad_visit_is_refused(
+    client: TestClient, told: dict[str, Any], change: dict[str, Any], status: int
+) -> None:
     who = bearer(client, told, "compliance")
     assert client.post("/api/v1/visits", headers=who, json=body(**change)).status_code == status
 

@@ -15,22 +15,24 @@ import uvicorn
 
 from analytics import watch
 from analytics.policy import load_policy
-from anju.embedded import Redis, find_program
+from anju.demo.embedded import Redis, find_program
 from anju.processes import free_port
 from api import clips
 from api.app import create_app
 from domain.calendar import to_ms
-from store import ingest_log
-from store.alerts import raise_alert
-from store.connect import connect, open_pool
-from store.live import ALERTS_CHANNEL, LiveBus
-from store.series import EventRow
+from store.alerts.alerts import raise_alert
+from store.database.connection import connect, open_pool
+from store.ingest import log
+from store.live.bus import ALERTS_CHANNEL, LiveBus
+from store.series.readings import EventRow
 from tests.api.conftest import site  # noqa: F401
 
 #: Where pictures of the page are put for a person to look at; nowhere by default.
 SHOTS = Path(os.environ["ANJU_TEST_SHOTS"]) if "ANJU_TEST_SHOTS" in os.environ else None
 pytestmark = pytest.mark.real
-CHROMIUM = find_program("chromium") or find_program("chromium-browser") or find_program("google-chrome")
+CHROMIUM = (
+    find_program("chromium") or find_program("chromium-browser") or find_program("google-chrome")
+)
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -42,7 +44,7 @@ SWITCHES = [
 
 
 @pytest.fixture
-def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
+def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("chromium is not on this machine")
     from playwright.sync_api import sync_playwright
@@ -50,7 +52,9 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
     pool, port = open_pool(site["dsn"], size=6), free_port()
     app = create_app(pool, LiveBus(redis.url), load_policy())
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -61,7 +65,10 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
         opened = browser.new_page(locale="zh-CN")
         opened.faults, opened.app = [], app
         opened.on(
-            "console", lambda m: opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None
+            "console",
+            lambda m: (
+                opened.faults.append(m.text) if m.type == "error" and "401" not in m.text else None
+            ),
         )
         opened.on("pageerror", lambda e: opened.faults.append(str(e)))
         opened.goto(f"http://127.0.0.1:{port}/")
@@ -72,14 +79,14 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:  # noqa: F811
     pool.close()
 
 
-def log_in(page: Any, site: dict[str, Any], name: str) -> None:  # noqa: F811
+def log_in(page: Any, site: dict[str, Any], name: str) -> None:
     page.fill("[name=name]", name)
     page.fill("[name=password]", site["users"][name])
     page.click("button")
     page.wait_for_selector("#link.on")
 
 
-def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F811
+def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:
     """Store a hazard as ingest does, let watch act, and wake the page; returns when it was stored."""
     bus = LiveBus(redis.url)
     with connect(site["dsn"]) as connection:
@@ -87,9 +94,13 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
         assert row is not None
         at = to_ms(datetime.now(UTC))
         event = EventRow(
-            device_id=row["id"], at_ms=at, event_id=f"{at}", kind="hazard", data={"hazard": "gas", "state": state}
+            device_id=row["id"],
+            at_ms=at,
+            event_id=f"{at}",
+            kind="hazard",
+            data={"hazard": "gas", "state": state},
         )
-        ingest_log.queue_for_watch(connection, [event])
+        log.queue_for_watch(connection, [event])
         connection.commit()
         stored = time.monotonic()
         watch.step(connection, load_policy(), datetime.now(UTC), urgent=True)
@@ -98,7 +109,9 @@ def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:  # noqa: F81
     return stored
 
 
-def test_an_alert_comes_by_itself_and_is_acknowledged(page: Any, site: dict[str, Any], redis: Redis) -> None:  # noqa: F811
+def test_an_alert_comes_by_itself_and_is_acknowledged(
+    page: Any, site: dict[str, Any], redis: Redis
+) -> None:
     log_in(page, site, "compliance")
     assert page.locator(".leads .card").count() == 1 and page.locator(".leads svg").count() == 1
     assert page.locator(".safety .card").count() == 1
@@ -117,10 +130,14 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Any, site: dict[str,
     assert page.faults == []
 
 
-def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dict[str, Any], redis: Redis) -> None:  # noqa: F811
+def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
+    page: Any, site: dict[str, Any], redis: Redis
+) -> None:
     log_in(page, site, "compliance")
     with connect(site["dsn"]) as connection:
-        row = connection.execute("SELECT id, estate_id FROM devices WHERE code = 'door-1'").fetchone()
+        row = connection.execute(
+            "SELECT id, estate_id FROM devices WHERE code = 'door-1'"
+        ).fetchone()
         assert row is not None
         policy, now = load_policy(), datetime.now(UTC)
         for n in range(30):
@@ -129,7 +146,16 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dic
             assert shown is not None
             raise_alert(
                 connection,
-                watch.wish(policy, shown, row["estate_id"], key, f"em-{n}", now, reasons=("tamper",), evidence={}),
+                watch.wish(
+                    policy,
+                    shown,
+                    row["estate_id"],
+                    key,
+                    f"em-{n}",
+                    now,
+                    reasons=("tamper",),
+                    evidence={},
+                ),
                 actor="test",
             )
         camera = policy.for_event("hazard", "ebike_in_lift")
@@ -137,7 +163,16 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dic
         key = ("hazard:ebike_in_lift", "device", row["id"])
         raise_alert(
             connection,
-            watch.wish(policy, camera, row["estate_id"], key, "lift 3", now, reasons=("ebike_in_lift",), evidence={}),
+            watch.wish(
+                policy,
+                camera,
+                row["estate_id"],
+                key,
+                "lift 3",
+                now,
+                reasons=("ebike_in_lift",),
+                evidence={},
+            ),
             actor="test",
         )
         connection.commit()
@@ -157,7 +192,7 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(page: Any, site: dic
     assert page.get_attribute("#sound", "aria-pressed") == "true" and page.faults == []
 
 
-def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
+def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, Any]) -> None:
     with connect(site["dsn"]) as connection:
         connection.execute(
             """UPDATE alerts SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}' WHERE id = %s""",
@@ -168,11 +203,15 @@ def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, A
     page.screenshot(path=str(SHOTS / "clip.png")) if SHOTS else None
     page.click(".safety .card button.clip")
     page.wait_for_selector(".safety .pictures:has-text('未配置')")
-    page.app.state.clips = {"es": clips.ClipPlace(url="http://10.0.0.1:8911", key="a key of sixteen characters")}
+    page.app.state.clips = {
+        "es": clips.ClipPlace(url="http://10.0.0.1:8911", key="a key of sixteen characters")
+    }
     page.reload()
     page.click(".safety .card button.clip")
     page.wait_for_selector(".safety .pictures a:has-text('录像')")
-    still, clip = (page.get_attribute(f".safety .pictures a:nth-child({n})", "href") for n in (1, 2))
+    still, clip = (
+        page.get_attribute(f".safety .pictures a:nth-child({n})", "href") for n in (1, 2)
+    )
     assert (
         still.startswith("http://10.0.0.1:8911/clips/cam-1/20261122t011027-b434ac8e82f9.jpg?until=")
         and ".webp?" in clip
@@ -182,12 +221,15 @@ def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, A
     assert [fault for fault in page.faults if "409" not in fault] == []
 
 
-def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str, Any]) -> None:  # noqa: F811
+def test_what_devices_say_is_text_and_english_is_there(page: Any, site: dict[str, Any]) -> None:
     log_in(page, site, "compliance")
     assert page.evaluate("() => window.__pwned === undefined")
     page.click("text=English")
     page.wait_for_selector("text=Leads, likeliest first")
-    assert "Possibly unoccupied" in page.inner_text(".leads") and page.get_attribute("html", "lang") == "en"
+    assert (
+        "Possibly unoccupied" in page.inner_text(".leads")
+        and page.get_attribute("html", "lang") == "en"
+    )
     page.click("text=Log out")
     page.wait_for_selector("[name=password]")
     page.fill("[name=name]", "guard")

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from devices.heard import Heard, HeardAlive, HeardEvent, HeardFields
+from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat, ReceivedMessage
 from devices.polls.mbus import fields_of
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import Codec, Stream
+from devices.protocols.framing import Codec, FrameStream
 from devices.pushes import PUSHES
 from domain.rejection import Rejected
 
@@ -35,20 +35,30 @@ def some_bytes(rng: random.Random, most: int) -> bytes:
 # Frames that a device or a master could send -------------------------------------------------------------------------
 
 
-def dlt645_frame(rng: random.Random) -> dlt645.Frame:
+def dlt645_frame(rng: random.Random) -> dlt645.Dlt645Frame:
     address, number = digits(rng, 12), rng.randrange(10**6) / 100
-    return rng.choice([
-        lambda: dlt645.read_request(address, rng.choice(["00010000", "02010100", "0201FF00", "9010"])),
-        lambda: dlt645.read_reply(address, "00010000", dlt645.value_data("00010000", number)),
-        lambda: dlt645.read_reply(address, "02020100", dlt645.value_data("02020100", -number / 100)),
-        lambda: dlt645.error_reply(dlt645.read_request(address, "00010000"), rng.randrange(256)),
-        lambda: dlt645.address_reply(address),
-        lambda: dlt645.set_time(T0 + timedelta(seconds=rng.randrange(10**8))),
-        lambda: dlt645.Frame(address=address, control=rng.randrange(256), data=some_bytes(rng, 255)),
-    ])()  # fmt: skip
+    return rng.choice(
+        [
+            lambda: dlt645.read_request(
+                address, rng.choice(["00010000", "02010100", "0201FF00", "9010"])
+            ),
+            lambda: dlt645.read_reply(address, "00010000", dlt645.value_data("00010000", number)),
+            lambda: dlt645.read_reply(
+                address, "02020100", dlt645.value_data("02020100", -number / 100)
+            ),
+            lambda: dlt645.error_reply(
+                dlt645.read_request(address, "00010000"), rng.randrange(256)
+            ),
+            lambda: dlt645.address_reply(address),
+            lambda: dlt645.set_time(T0 + timedelta(seconds=rng.randrange(10**8))),
+            lambda: dlt645.Dlt645Frame(
+                address=address, control=rng.randrange(256), data=some_bytes(rng, 255)
+            ),
+        ]
+    )()
 
 
-def cjt188_frame(rng: random.Random) -> cjt188.Frame:
+def cjt188_frame(rng: random.Random) -> cjt188.Cjt188Frame:
     address, kind = digits(rng, 14), rng.choice([cjt188.COLD_WATER, cjt188.HEAT, cjt188.GAS])
     edition = rng.choice([2004, 2018])
     request = cjt188.read_request(kind, address, serial=rng.randrange(256), edition=edition)
@@ -63,66 +73,136 @@ def cjt188_frame(rng: random.Random) -> cjt188.Frame:
         "return_c",
         "working_h",
     )
-    what = cjt188.Measured(
+    what = cjt188.Cjt188Value(
         quantities={name: float(rng.randrange(9000)) for name in names},
-        clock=T0 + timedelta(seconds=rng.randrange(10**8)), status=rng.randrange(65536),
-    )  # fmt: skip
-    return rng.choice([
-        lambda: request,
-        lambda: cjt188.reply(request, kind, address, cjt188.measured_bytes(kind, what)),
-        lambda: cjt188.error_reply(request, kind, address, rng.randrange(65536)),
-        lambda: cjt188.write_request(kind, address, cjt188.VALVE, cjt188.VALVE_CLOSE, edition=edition),
-        lambda: cjt188.Frame(meter_type=rng.randrange(256), address=address, control=rng.randrange(256), data=some_bytes(rng, 255)),
-    ])()  # fmt: skip
+        clock=T0 + timedelta(seconds=rng.randrange(10**8)),
+        status=rng.randrange(65536),
+    )
+    return rng.choice(
+        [
+            lambda: request,
+            lambda: cjt188.reply(request, kind, address, cjt188.measured_bytes(kind, what)),
+            lambda: cjt188.error_reply(request, kind, address, rng.randrange(65536)),
+            lambda: cjt188.write_request(
+                kind, address, cjt188.VALVE, cjt188.VALVE_CLOSE, edition=edition
+            ),
+            lambda: cjt188.Cjt188Frame(
+                meter_type=rng.randrange(256),
+                address=address,
+                control=rng.randrange(256),
+                data=some_bytes(rng, 255),
+            ),
+        ]
+    )()
 
 
-def gb26875_unit(rng: random.Random) -> gb26875.Unit:
+def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
     stamp = gb26875.stamp_of(T0 + timedelta(seconds=rng.randrange(10**8)))
     byte = lambda: rng.randrange(256)  # noqa: E731
     part = rng.randbytes(4).hex()
     text = "".join(rng.choice("一号楼二层走廊烟感ABC123") for _ in range(rng.randint(0, 14)))
-    kind, make = rng.choice([
-        (gb26875.SYSTEM_STATE, lambda: gb26875.SystemState(system_type=byte(), system=byte(), state=rng.randrange(65536), stamp=stamp)),
-        (gb26875.PART_STATE, lambda: gb26875.PartState(system_type=1, system=byte(), part_type=byte(), part=part, state=byte(), text=text, stamp=stamp)),
-        (gb26875.ANALOG, lambda: gb26875.Analog(system_type=1, system=byte(), part_type=byte(), part=part, quantity=rng.randrange(12), value=rng.randrange(-32768, 32768), stamp=stamp)),
-        (gb26875.OPERATION, lambda: gb26875.Operation(system_type=1, system=byte(), flags=byte(), operator=byte(), stamp=stamp)),
-        (gb26875.TRANSMITTER_STATE, lambda: gb26875.TransmitterState(state=byte(), stamp=stamp)),
-        (gb26875.TRANSMITTER_OPERATION, lambda: gb26875.Operation(flags=byte(), operator=byte(), stamp=stamp)),
-        (gb26875.SET_CLOCK, lambda: gb26875.Clock(stamp=stamp)),
-        (gb26875.INSPECT_POST, lambda: gb26875.Plain(data=bytes((byte(),)))),
-    ])  # fmt: skip
+    kind, make = rng.choice(
+        [
+            (
+                gb26875.SYSTEM_STATE,
+                lambda: gb26875.SystemState(
+                    system_type=byte(), system=byte(), state=rng.randrange(65536), stamp=stamp
+                ),
+            ),
+            (
+                gb26875.PART_STATE,
+                lambda: gb26875.PartState(
+                    system_type=1,
+                    system=byte(),
+                    part_type=byte(),
+                    part=part,
+                    state=byte(),
+                    text=text,
+                    stamp=stamp,
+                ),
+            ),
+            (
+                gb26875.ANALOG,
+                lambda: gb26875.Analog(
+                    system_type=1,
+                    system=byte(),
+                    part_type=byte(),
+                    part=part,
+                    quantity=rng.randrange(12),
+                    value=rng.randrange(-32768, 32768),
+                    stamp=stamp,
+                ),
+            ),
+            (
+                gb26875.OPERATION,
+                lambda: gb26875.Operation(
+                    system_type=1, system=byte(), flags=byte(), operator=byte(), stamp=stamp
+                ),
+            ),
+            (
+                gb26875.TRANSMITTER_STATE,
+                lambda: gb26875.TransmitterState(state=byte(), stamp=stamp),
+            ),
+            (
+                gb26875.TRANSMITTER_OPERATION,
+                lambda: gb26875.Operation(flags=byte(), operator=byte(), stamp=stamp),
+            ),
+            (gb26875.SET_CLOCK, lambda: gb26875.Gb26875Clock(stamp=stamp)),
+            (gb26875.INSPECT_POST, lambda: gb26875.Plain(data=bytes((byte(),)))),
+        ]
+    )
     count = 1 if kind == gb26875.INSPECT_POST else rng.randint(1, 4)
-    return gb26875.Unit(kind=kind, objects=tuple(make() for _ in range(count)))  # type: ignore[operator]
+    return gb26875.Gb26875Unit(kind=kind, objects=tuple(make() for _ in range(count)))  # type: ignore[operator]
 
 
-def gb26875_frame(rng: random.Random) -> gb26875.Frame:
+def gb26875_frame(rng: random.Random) -> gb26875.Gb26875Frame:
     unit = gb26875.write_unit(gb26875_unit(rng)) if rng.random() < 0.8 else some_bytes(rng, 400)
-    return gb26875.Frame(
-        serial=rng.randrange(65536), command=rng.randrange(1, 7), source=rng.randbytes(6).hex(),
-        destination=rng.randbytes(6).hex(), stamp=rng.randbytes(6), version=rng.randbytes(2), unit=unit,
-    )  # fmt: skip
+    return gb26875.Gb26875Frame(
+        serial=rng.randrange(65536),
+        command=rng.randrange(1, 7),
+        source=rng.randbytes(6).hex(),
+        destination=rng.randbytes(6).hex(),
+        stamp=rng.randbytes(6),
+        version=rng.randbytes(2),
+        unit=unit,
+    )
 
 
-def mbus_frame(rng: random.Random) -> mbus.Frame:
+def mbus_frame(rng: random.Random) -> mbus.MbusFrame:
     address = rng.randint(1, 250)
     telegram = mbus.Telegram(
-        identity=digits(rng, 8), maker="KAM", version=1, medium=7, access=rng.randrange(256), status=0,
-        records=tuple(mbus.bcd_record(bytes((vif,)), rng.randrange(10**6)) for vif in rng.sample([0x13, 0x14, 0x06, 0x2B, 0x3B], 3)),
-    )  # fmt: skip
-    return rng.choice([
-        lambda: mbus.ACK,
-        lambda: mbus.ask(address),
-        lambda: mbus.select(digits(rng, 8)),
-        lambda: mbus.answer(address, telegram),
-        lambda: mbus.Frame(control=8, address=address, information=rng.choice([0x72, 0x73, 0x76, 0x77]), data=some_bytes(rng, 252)),
-    ])()  # fmt: skip
+        identity=digits(rng, 8),
+        maker="KAM",
+        version=1,
+        medium=7,
+        access=rng.randrange(256),
+        status=0,
+        records=tuple(
+            mbus.bcd_record(bytes((vif,)), rng.randrange(10**6))
+            for vif in rng.sample([0x13, 0x14, 0x06, 0x2B, 0x3B], 3)
+        ),
+    )
+    return rng.choice(
+        [
+            lambda: mbus.ACK,
+            lambda: mbus.ask(address),
+            lambda: mbus.select(digits(rng, 8)),
+            lambda: mbus.answer(address, telegram),
+            lambda: mbus.MbusFrame(
+                control=8,
+                address=address,
+                information=rng.choice([0x72, 0x73, 0x76, 0x77]),
+                data=some_bytes(rng, 252),
+            ),
+        ]
+    )()
 
 
-def modbus_frame(rng: random.Random, *, requests: bool, tcp: bool = False) -> modbus.Frame:
+def modbus_frame(rng: random.Random, *, requests: bool, tcp: bool = False) -> modbus.ModbusFrame:
     device, tid = rng.randint(1, 247), rng.randrange(65536) if tcp else 0
     kind = rng.choice(sorted(modbus.TYPES))
     table = rng.choice(["holding", "input", "coil", "discrete"])
-    where = modbus.Register(table=table, address=rng.randrange(60000), type=kind)
+    where = modbus.ModbusRegister(table=table, address=rng.randrange(60000), type=kind)
     request = modbus.read_request(device, where, tid)
     if requests:
         return request
@@ -138,7 +218,10 @@ CODECS: dict[str, tuple[Codec[Any], Callable[[random.Random], Any]]] = {
     "mbus": (mbus.CODEC, mbus_frame),
     "modbus-rtu": (modbus.RTU, lambda rng: modbus_frame(rng, requests=False)),
     "modbus-rtu-requests": (modbus.RTU_REQUESTS, lambda rng: modbus_frame(rng, requests=True)),
-    "modbus-tcp": (modbus.TCP, lambda rng: modbus_frame(rng, requests=rng.random() < 0.5, tcp=True)),
+    "modbus-tcp": (
+        modbus.TCP,
+        lambda rng: modbus_frame(rng, requests=rng.random() < 0.5, tcp=True),
+    ),
 }
 
 
@@ -166,20 +249,20 @@ def understand(name: str, frame: Any) -> None:
             fields_of(telegram)
     else:
         for table in modbus.TABLES:
-            modbus.value_of(frame, modbus.Register(table=table, address=0, type="float32"))
+            modbus.value_of(frame, modbus.ModbusRegister(table=table, address=0, type="float32"))
         modbus.request_of(frame)
 
 
 # What is pushed ------------------------------------------------------------------------------------------------------
 
 
-def heard(rng: random.Random, name: str) -> Heard:
+def heard(rng: random.Random, name: str) -> ReceivedMessage:
     """Make something that a sender of this kind could say, already with tokens."""
     at = 1_790_000_000_000 + rng.randrange(10**6) * 1000
     native, number = f"{rng.choice('abcdef')}{digits(rng, 11)}", digits(rng, 6)
     person, direction = f"p-{digits(rng, 5)}", rng.choice(["in", "out", "unknown"])
     if rng.random() < 0.1:
-        return HeardAlive(native=native)
+        return ReceivedHeartbeat(native=native)
     if name == "hikvision":
         method, outcome, minor = rng.choice(
             [
@@ -198,8 +281,12 @@ def heard(rng: random.Random, name: str) -> Heard:
             "reader": "2",
             "person": person,
         }
-        return HeardEvent(
-            native=native, at=1788824538000, id=f"s-{int(number)}-5-{minor}-{time}", kind="passage", data=data
+        return ReceivedEvent(
+            native=native,
+            at=1788824538000,
+            id=f"s-{int(number)}-5-{minor}-{time}",
+            kind="passage",
+            data=data,
         )
     if name == "dahua":
         data = {
@@ -208,9 +295,11 @@ def heard(rng: random.Random, name: str) -> Heard:
             "direction": direction,
             "person": person,
         }
-        return HeardEvent(native=native, at=at, id=f"r-{int(number)}-{at}", kind="passage", data=data)
+        return ReceivedEvent(
+            native=native, at=at, id=f"r-{int(number)}-{at}", kind="passage", data=data
+        )
     if name == "plates":
-        return HeardEvent(
+        return ReceivedEvent(
             native=native,
             at=at,
             id=f"p-{int(number) + 1}-{at}",
@@ -218,15 +307,18 @@ def heard(rng: random.Random, name: str) -> Heard:
             data={"direction": "unknown", "plate": f"n-{number}", "confidence": 97.0},
         )
     if name == "ctwing":
-        return HeardFields(
+        return ReceivedFields(
             native=native,
             at=at,
             id=f"{native}-{at}-{int(number)}",
             fields={"total_m3": rng.random() * 100, "Battery_Level": rng.randrange(100)},
         )
     if name == "chirpstack":
-        return HeardFields(
-            native=native, at=at, id=f"d{number}", fields={"volume_l": rng.randrange(10**6), "rssi": -70.0}
+        return ReceivedFields(
+            native=native,
+            at=at,
+            id=f"d{number}",
+            fields={"volume_l": rng.randrange(10**6), "rssi": -70.0},
         )
     if name == "edge":
         data = {
@@ -234,7 +326,7 @@ def heard(rng: random.Random, name: str) -> Heard:
             "state": rng.choice(["on", "off"]),
             "confidence": 0.9,
         }
-        return HeardEvent(native=native, at=at, id=f"a{number}-{at}", kind="hazard", data=data)
+        return ReceivedEvent(native=native, at=at, id=f"a{number}-{at}", kind="hazard", data=data)
     if name == "access":
         data = {
             "method": rng.choice(["id_card", "gait", "qr", "fingerprint"]),
@@ -242,12 +334,14 @@ def heard(rng: random.Random, name: str) -> Heard:
             "direction": direction,
             "person": person,
         }
-        return HeardEvent(native=native, at=at, id=f"{number}-{at}", kind="passage", data=data)
+        return ReceivedEvent(native=native, at=at, id=f"{number}-{at}", kind="passage", data=data)
     if name == "gat1400":
         if rng.random() < 0.5:
             data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
-            return HeardEvent(native=native, at=T0, id=f"f-{number}-{T0:%Y%m%d%H%M%S}", kind="passage", data=data)
-        return HeardEvent(
+            return ReceivedEvent(
+                native=native, at=T0, id=f"f-{number}-{T0:%Y%m%d%H%M%S}", kind="passage", data=data
+            )
+        return ReceivedEvent(
             native=native,
             at=T0,
             id=f"v-{number}-{T0:%Y%m%d%H%M%S}",
@@ -255,7 +349,9 @@ def heard(rng: random.Random, name: str) -> Heard:
             data={"direction": "unknown", "plate": f"n-{number}"},
         )
     data = {"condition": "tamper", "state": "on", "priority": 4, "method": 2, "type": 2}
-    return HeardEvent(native=native, at=T0, id=f"n-{int(number)}-{T0.isoformat()}", kind="device", data=data)
+    return ReceivedEvent(
+        native=native, at=T0, id=f"n-{int(number)}-{T0.isoformat()}", kind="device", data=data
+    )
 
 
 def token(kind: str, value: str) -> str:
@@ -300,7 +396,7 @@ def one_input(rng: random.Random, good: Callable[[random.Random], bytes]) -> byt
 def fuzz_codec(name: str, seed: int, inputs: int) -> None:
     codec, make = CODECS[name]
     rng = random.Random(f"{seed}-{name}")
-    stream = Stream(codec)
+    stream = FrameStream(codec)
     for _ in range(inputs):
         data = one_input(rng, lambda r: codec.encode(make(r)))
         try:
@@ -316,7 +412,13 @@ def fuzz_push(name: str, seed: int, inputs: int) -> None:
     rng = random.Random(f"{seed}-{name}")
     for _ in range(inputs):
         kind = rng.choice(
-            ["application/json", "application/xml", "multipart/form-data; boundary=MIME_boundary", "", "text/plain"]
+            [
+                "application/json",
+                "application/xml",
+                "multipart/form-data; boundary=MIME_boundary",
+                "",
+                "text/plain",
+            ]
         )
 
         def good(r: random.Random) -> bytes:
@@ -327,7 +429,11 @@ def fuzz_push(name: str, seed: int, inputs: int) -> None:
 
         data = one_input(rng, good)
         if kind.startswith("multipart"):
-            data = b"--MIME_boundary\r\nContent-Type: application/json\r\n\r\n" + data + b"\r\n--MIME_boundary--\r\n"
+            data = (
+                b"--MIME_boundary\r\nContent-Type: application/json\r\n\r\n"
+                + data
+                + b"\r\n--MIME_boundary--\r\n"
+            )
         try:
             push.parse(kind, data, token)
         except Exception as error:

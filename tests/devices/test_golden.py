@@ -17,7 +17,7 @@ from devices.explain import CODECS, explain
 from devices.mapping import understand
 from devices.polls import POLLS
 from devices.profiles import load_profiles
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from devices.pushes import PUSHES
 from domain.rejection import Rejected
 
@@ -48,8 +48,14 @@ def test_frame(path: Path) -> None:
 @pytest.mark.parametrize("path", of("pushes"), ids=name)
 def test_push(path: Path) -> None:
     case = load(path)
-    body = bytes.fromhex(case["hex"]) if "hex" in case else case["body"].encode(case.get("encoding", "utf-8"))
-    found = PUSHES[path.parent.name].parse(case["content_type"], body, lambda kind, value: f"<{kind} {value}>")
+    body = (
+        bytes.fromhex(case["hex"])
+        if "hex" in case
+        else case["body"].encode(case.get("encoding", "utf-8"))
+    )
+    found = PUSHES[path.parent.name].parse(
+        case["content_type"], body, lambda kind, value: f"<{kind} {value}>"
+    )
     if isinstance(found, Rejected):
         assert case.get("refused") == str(found.reason), found.detail
         return
@@ -67,7 +73,7 @@ def test_poll(path: Path) -> None:
     assert len(asks) == len(case["answers"])
     for ask, answer in zip(asks, case["answers"], strict=True):
         assert ask.request.hex() == answer["asked"], ask.what
-        for frame in Stream(poll.codec).feed(bytes.fromhex(answer["hex"])):
+        for frame in FrameStream(poll.codec).feed(bytes.fromhex(answer["hex"])):
             assert ask.read is not None
             said = ask.read(frame)
             assert not isinstance(said, Rejected), said

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from devices.pushes import PUSHES
 from domain.rejection import Rejected
 from tests.conftest import SEED
@@ -41,16 +41,22 @@ def test_any_bytes_are_a_frame_or_a_refusal(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(seed=st.integers(0, 2**32), garbage=st.lists(st.binary(max_size=40), min_size=4, max_size=4), bent=st.booleans())
+@given(
+    seed=st.integers(0, 2**32),
+    garbage=st.lists(st.binary(max_size=40), min_size=4, max_size=4),
+    bent=st.booleans(),
+)
 @settings(max_examples=100, deadline=None)
-def test_byte_by_byte_is_all_at_once(name: str, seed: int, garbage: list[bytes], bent: bool) -> None:
+def test_byte_by_byte_is_all_at_once(
+    name: str, seed: int, garbage: list[bytes], bent: bool
+) -> None:
     codec = CODECS[name][0]
     rng = random.Random(seed)
     data = b""
     for frame, noise in zip(frames(name, seed, 3), garbage, strict=False):
         written = codec.encode(frame)
         data += noise + (bend(rng, written) if bent else written)
-    once, slowly, lumps = Stream(codec), Stream(codec), Stream(codec)
+    once, slowly, lumps = FrameStream(codec), FrameStream(codec), FrameStream(codec)
     at_once = once.feed(data) + once.flush()
     one_by_one = [item for byte in data for item in slowly.feed(bytes((byte,)))] + slowly.flush()
     in_lumps, at = [], 0
@@ -69,9 +75,11 @@ def test_byte_by_byte_is_all_at_once(name: str, seed: int, garbage: list[bytes],
 def test_after_garbage_the_next_good_frame_is_found(name: str, seed: int, garbage: bytes) -> None:
     codec = CODECS[name][0]
     (frame,) = frames(name, seed, 1)
-    stream = Stream(codec)
+    stream = FrameStream(codec)
     found = [
-        item for item in stream.feed(garbage + codec.encode(frame)) + stream.flush() if not isinstance(item, Rejected)
+        item
+        for item in stream.feed(garbage + codec.encode(frame)) + stream.flush()
+        if not isinstance(item, Rejected)
     ]
     if frame not in found:
         # Noise that happens to be the beginning of a frame with a right checksum; the next frame is found all the same.
@@ -122,7 +130,9 @@ def test_what_is_pushed_is_read_again(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", sorted(PUSHES))
 @given(
     body=st.binary(max_size=300),
-    kind=st.sampled_from(["application/json", "application/xml", "multipart/mixed; boundary=x", ""]),
+    kind=st.sampled_from(
+        ["application/json", "application/xml", "multipart/mixed; boundary=x", ""]
+    ),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_body_is_heard_or_refused(name: str, body: bytes, kind: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.heard import HeardEvent
+from devices.heard import ReceivedEvent
 from devices.polls.asking import no_command, slow_items
 from devices.polls.modbus import register
 from devices.profiles import load_profiles
@@ -70,7 +70,9 @@ def test_a_body_is_the_first_part_that_holds_an_object() -> None:
 
 def test_nesting_that_has_no_end_is_bounded() -> None:
     assert isinstance(body.read_body("x", "application/json", b"[" * 100_000), Rejected)
-    assert isinstance(body.read_body("x", "application/xml", b"<a>" * 50_000 + b"</a>" * 50_000), Rejected | dict)
+    assert isinstance(
+        body.read_body("x", "application/xml", b"<a>" * 50_000 + b"</a>" * 50_000), Rejected | dict
+    )
     assert len(body.flat({str(n): n for n in range(1000)})) <= 200
 
 
@@ -78,7 +80,9 @@ def test_what_only_alarms_need_is_asked_slowly() -> None:
     profiles = load_profiles()
     assert slow_items(profiles["dlt645-2007"]) == ["04000501", "04000503"]
     assert slow_items(profiles["modbus-residual-current"]) == []
-    assert "it has valve open, valve close" in str(no_command(profiles["cjt188-water-dn15"], "valve", "half"))
+    assert "it has valve open, valve close" in str(
+        no_command(profiles["cjt188-water-dn15"], "valve", "half")
+    )
     with pytest.raises(ValueError, match="write table:address"):
         register("holding")
-    assert HeardEvent(native="a", at=None, id="1", kind="device").data == {}
+    assert ReceivedEvent(native="a", at=None, id="1", kind="device").data == {}

@@ -20,8 +20,14 @@ def test_every_profile_reads_and_bounds_its_registers() -> None:
     [
         ("title =", "not TOML"),
         ('title = "x"\n[points]', "expected_interval_s"),
-        ('title = "x"\nexpected_interval_s = 60\n[points.wasser]\nresolution = 1', "unknown point 'wasser'"),
-        ('title = "x"\nexpected_interval_s = 60\n[points.water_m3]\nresolution = 0.1', "needs max_rate"),
+        (
+            'title = "x"\nexpected_interval_s = 60\n[points.wasser]\nresolution = 1',
+            "unknown point 'wasser'",
+        ),
+        (
+            'title = "x"\nexpected_interval_s = 60\n[points.water_m3]\nresolution = 0.1',
+            "needs max_rate",
+        ),
     ],
 )
 def test_a_bad_profile_is_named_with_its_fix(text: str, named: str) -> None:

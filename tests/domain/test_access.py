@@ -46,20 +46,40 @@ def test_the_table() -> None:
 
 
 def test_what_never_meets() -> None:
-    assert not CLASSES_OF[Role.GUARD] & {AlertClass.COMPLIANCE, AlertClass.WELFARE, AlertClass.PRIVACY}
-    for role in (Role.GUARD, Role.DEVICE_ENGINEER, Role.ADMINISTRATOR, Role.AUDITOR, Role.SIMULATOR):
+    assert not CLASSES_OF[Role.GUARD] & {
+        AlertClass.COMPLIANCE,
+        AlertClass.WELFARE,
+        AlertClass.PRIVACY,
+    }
+    for role in (
+        Role.GUARD,
+        Role.DEVICE_ENGINEER,
+        Role.ADMINISTRATOR,
+        Role.AUDITOR,
+        Role.SIMULATOR,
+    ):
         assert "people" not in who(role).sees, f"{role} reads no identities"
     for role in (Role.GUARD, Role.DEVICE_ENGINEER, Role.PRIVACY_OFFICER):
         assert "units" not in who(role).sees, f"{role} sees no behaviour"
     assert not ALLOWED[Action.STEP_ON_ALERTS] & {Role.AUDITOR}
     assert {Action.UNMASK, Action.MANAGE_USERS, Action.KEEP_PEOPLE} <= NEEDS_SECOND_FACTOR
     assert not FOR_KEYS & (
-        NEEDS_SECOND_FACTOR | {Action.SEE_PEOPLE, Action.SEE_AUDIT, Action.SEE_CONSENTS, Action.KEEP_CONSENTS}
+        NEEDS_SECOND_FACTOR
+        | {Action.SEE_PEOPLE, Action.SEE_AUDIT, Action.SEE_CONSENTS, Action.KEEP_CONSENTS}
     )
-    assert [role for role in Role if AlertClass.PRIVACY in CLASSES_OF[role]] == [Role.PRIVACY_OFFICER, Role.AUDITOR]
+    assert [role for role in Role if AlertClass.PRIVACY in CLASSES_OF[role]] == [
+        Role.PRIVACY_OFFICER,
+        Role.AUDITOR,
+    ]
 
 
 def test_a_key_narrows_and_never_widens() -> None:
-    key = replace(who(Role.GUARD), key_actions=frozenset({Action.SEE_LEADS, Action.SEE_PLACES}), key_id=3)
-    assert key.may(Action.SEE_PLACES) and not key.may(Action.SEE_LEADS) and not key.may(Action.SEE_ALERTS)
+    key = replace(
+        who(Role.GUARD), key_actions=frozenset({Action.SEE_LEADS, Action.SEE_PLACES}), key_id=3
+    )
+    assert (
+        key.may(Action.SEE_PLACES)
+        and not key.may(Action.SEE_LEADS)
+        and not key.may(Action.SEE_ALERTS)
+    )
     assert key.classes == frozenset() and key.sees == frozenset()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from domain.alerting import (
     Acknowledgement,
     AlertClass,
+    AlertCondition,
     AlertState,
-    Condition,
     NotAllowed,
     Suppression,
     acknowledged,
@@ -23,7 +23,7 @@ from domain.alerting import (
 
 def test_life_safety_latches_until_a_person_has_seen_it() -> None:
     state = returned(AlertState(alert_class=AlertClass.LIFE_SAFETY))
-    assert state.condition is Condition.RETURNED and not state.ended
+    assert state.condition is AlertCondition.RETURNED and not state.ended
     assert acknowledged(state).ended
 
 
@@ -39,7 +39,10 @@ def test_nobody_acknowledges_twice_or_after_the_end() -> None:
         acknowledged(returned(AlertState(alert_class=AlertClass.HAZARD)))
 
 
-@given(st.sampled_from(list(AlertClass)), st.lists(st.sampled_from([returned, acknowledged]), max_size=6))
+@given(
+    st.sampled_from(list(AlertClass)),
+    st.lists(st.sampled_from([returned, acknowledged]), max_size=6),
+)
 def test_every_path_leads_to_an_end_that_stays(alert_class: AlertClass, steps: list) -> None:  # type: ignore[type-arg]
     state = AlertState(alert_class=alert_class)
     for step in steps:
@@ -50,7 +53,11 @@ def test_every_path_leads_to_an_end_that_stays(alert_class: AlertClass, steps: l
             assert state == before
         assert not (before.ended and not state.ended)
     both = {returned, acknowledged} <= set(steps)
-    if both and state.condition is Condition.RETURNED and state.acknowledgement is Acknowledgement.ACKNOWLEDGED:
+    if (
+        both
+        and state.condition is AlertCondition.RETURNED
+        and state.acknowledgement is Acknowledgement.ACKNOWLEDGED
+    ):
         assert state.ended
 
 
@@ -60,14 +67,22 @@ STEPS = {
     "confirmed": confirmed,
     "dismissed": dismissed,
     "shelved": lambda s: suppressed(s, Suppression.SHELVED, may_hold_back_life_safety=False),
-    "out_of_service": lambda s: suppressed(s, Suppression.OUT_OF_SERVICE, may_hold_back_life_safety=False),
+    "out_of_service": lambda s: suppressed(
+        s, Suppression.OUT_OF_SERVICE, may_hold_back_life_safety=False
+    ),
     "restored": restored,
     "worsened": worsened,
 }
 
 
-@given(st.sampled_from(AlertClass), st.booleans(), st.lists(st.sampled_from(sorted(STEPS)), max_size=12))
-def test_whatever_is_done_the_axes_keep_their_laws(alert_class: AlertClass, latched: bool, steps: list[str]) -> None:
+@given(
+    st.sampled_from(AlertClass),
+    st.booleans(),
+    st.lists(st.sampled_from(sorted(STEPS)), max_size=12),
+)
+def test_whatever_is_done_the_axes_keep_their_laws(
+    alert_class: AlertClass, latched: bool, steps: list[str]
+) -> None:
     state, seen = AlertState(alert_class=alert_class, latched=latched), False
     for step in steps:
         if step in ("returned", "worsened") and state.ended:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from domain.calendar import day_of, day_start, day_starts_ms, from_ms, to_ms
 
-ZONES = st.sampled_from(["Asia/Shanghai", "Europe/Madrid", "Australia/Sydney", "America/St_Johns", "Pacific/Apia"]).map(
-    ZoneInfo
-)
+ZONES = st.sampled_from(
+    ["Asia/Shanghai", "Europe/Madrid", "Australia/Sydney", "America/St_Johns", "Pacific/Apia"]
+).map(ZoneInfo)
 
 
 @given(st.datetimes(datetime(1986, 1, 1), datetime(2040, 1, 1)), ZONES)
@@ -26,7 +26,10 @@ def test_every_instant_has_one_day(naive: datetime, zone: ZoneInfo) -> None:
 def test_days_follow_each_other_without_a_gap(first: date, days: int, zone: ZoneInfo) -> None:
     starts = day_starts_ms(first, days, zone)
     assert len(starts) == days + 1
-    assert all(22 * 3_600_000 <= b - a <= 26 * 3_600_000 or b == a for a, b in zip(starts, starts[1:], strict=False))
+    assert all(
+        22 * 3_600_000 <= b - a <= 26 * 3_600_000 or b == a
+        for a, b in zip(starts, starts[1:], strict=False)
+    )
 
 
 def test_summer_time_makes_short_and_long_days() -> None:

@@ -5,7 +5,23 @@ from hypothesis import strategies as st
 
 from domain.ids import slug, valid_event_id, valid_id, valid_point
 
-HOSTILE = ["", "a", "A1", "a/b", "a+b", "#", "..", "a\x00b", "é1", "a b", "-a", "a" * 41, "ａｂ", "a\nb", "a\n"]
+HOSTILE = [
+    "",
+    "a",
+    "A1",
+    "a/b",
+    "a+b",
+    "#",
+    "..",
+    "a\x00b",
+    "é1",
+    "a b",
+    "-a",
+    "a" * 41,
+    "ａｂ",
+    "a\nb",
+    "a\n",
+]
 
 
 def test_hostile_ids_are_refused() -> None:

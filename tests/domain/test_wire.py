@@ -9,7 +9,11 @@ from domain.wire import Up, parse_up_topic, up_topic
 
 def test_topics_come_back() -> None:
     topic = parse_up_topic(up_topic("qingnian", "gw-01", Up.READINGS))
-    assert topic is not None and (topic.estate, topic.gateway, topic.up) == ("qingnian", "gw-01", Up.READINGS)
+    assert topic is not None and (topic.estate, topic.gateway, topic.up) == (
+        "qingnian",
+        "gw-01",
+        Up.READINGS,
+    )
 
 
 def test_what_is_no_topic_of_ours_is_none() -> None:

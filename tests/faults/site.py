@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from anju import embedded
-from anju.embedded import Postgres
+from anju.demo import embedded
+from anju.demo.embedded import Postgres
 from anju.processes import Child, ChildFailed, start, start_anju
-from store import ingest_log
-from store.connect import connect
-from store.migrate import Level, migrate
+from store.database.connection import connect
+from store.database.migration import Level, migrate
+from store.ingest import log
 from tests.conftest import ROOT
 from tests.faults.proxy import Proxy
 from tests.faults.talker import read
@@ -42,7 +42,16 @@ class Site:
         if small_disk:
             self.pg_place.mkdir(mode=0o711, exist_ok=True)
             subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0711", "tmpfs", str(self.pg_place)], check=True
+                [
+                    "mount",
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    f"size={DISK_MB}m,mode=0711",
+                    "tmpfs",
+                    str(self.pg_place),
+                ],
+                check=True,
             )
         self.postgres = self.start_postgres()
         self.broker = embedded.start_broker(home / "mq")
@@ -65,7 +74,11 @@ class Site:
 
     def start_postgres(self, port: int | None = None) -> Postgres:
         """Start PostgreSQL; a server that was just killed may still hold its memory for a moment."""
-        options = {"max_wal_size": "96MB", "min_wal_size": "64MB", "shared_buffers": "64MB"} if self.small_disk else {}
+        options = (
+            {"max_wal_size": "96MB", "min_wal_size": "64MB", "shared_buffers": "64MB"}
+            if self.small_disk
+            else {}
+        )
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -77,11 +90,17 @@ class Site:
 
     def start_worker(self, number: int) -> Child:
         environment = {
-            "ANJU_DSN": self.dsn.replace(f":{self.postgres.port}/", f":{self.ingest_to_database.port}/"),
-            "ANJU_BROKER_PORT": str(self.ingest_to_broker.port), "ANJU_REDIS_URL": self.redis.url,
-            "ANJU_INGEST_READINGS": "2", "ANJU_INGEST_NAME": f"w-{number}-{time.monotonic_ns() % 10**9}",
-        }  # fmt: skip
-        return start_anju(f"ingest-{number}", ["ingest"], self.home / f"ingest-{number}.log", environment)
+            "ANJU_DSN": self.dsn.replace(
+                f":{self.postgres.port}/", f":{self.ingest_to_database.port}/"
+            ),
+            "ANJU_BROKER_PORT": str(self.ingest_to_broker.port),
+            "ANJU_REDIS_URL": self.redis.url,
+            "ANJU_INGEST_READINGS": "2",
+            "ANJU_INGEST_NAME": f"w-{number}-{time.monotonic_ns() % 10**9}",
+        }
+        return start_anju(
+            f"ingest-{number}", ["ingest"], self.home / f"ingest-{number}.log", environment
+        )
 
     def start_talker(self, number: int) -> Child:
         gateway, device, smoke = TALKERS[number]
@@ -146,14 +165,19 @@ class Site:
             with suppress(OSError, IndexError, ValueError):
                 if (
                     entry.name.isdigit()
-                    and int((entry / "stat").read_text("ascii", "replace").rsplit(")", 1)[1].split()[1]) == parent
+                    and int(
+                        (entry / "stat").read_text("ascii", "replace").rsplit(")", 1)[1].split()[1]
+                    )
+                    == parent
                 ):
                     found.append(int(entry.name))
         return found
 
     def stop_some(self) -> None:
         """SIGSTOP: it answers nothing, and is not dead."""
-        victim = self.rng.choice((*self.workers, self.broker.child, self.redis.child, self.postgres.child))
+        victim = self.rng.choice(
+            (*self.workers, self.broker.child, self.redis.child, self.postgres.child)
+        )
         pids = [victim.process.pid, *(self.backends() if victim is self.postgres.child else [])]
         self.done[-1] += f" {victim.name}"
         for number, wait in ((signal.SIGSTOP, self.rng.uniform(0.3, 4.0)), (signal.SIGCONT, 0.0)):
@@ -244,7 +268,7 @@ class Site:
                 for row in connection.execute("SELECT reason, payload FROM quarantine")
                 for item in json.loads(bytes(row["payload"]))["items"]
             ]
-            tallies = ingest_log.read_tallies(connection)
+            tallies = log.read_tallies(connection)
             gaps = connection.execute("SELECT * FROM gaps").fetchall()
             seats = connection.execute("SELECT count(*) AS n FROM ingest_seats").fetchone()
         assert stored == {"n": len(readings)}, "a reading without its point"
@@ -257,33 +281,52 @@ class Site:
             for row in read(self.home / gateway / "journal"):
                 if "taken" not in row:
                     waiting.append(row)
-                    (may_events if row["id"] else may_readings).add((row["device"], row["id"] or row["at"]))
+                    (may_events if row["id"] else may_readings).add(
+                        (row["device"], row["id"] or row["at"])
+                    )
                     continue
                 # What stands before this line was taken by the outbox; a kill leaves intents without one, which may be there.
                 for one in (one for one in waiting if one["n"] > row["taken"] - 10):
                     must += 1
                     if one["id"]:
-                        assert (one["device"], one["id"]) in known_events | ahead_events, f"lost {one}"
+                        assert (one["device"], one["id"]) in known_events | ahead_events, (
+                            f"lost {one}"
+                        )
                     else:
                         (value,) = one["values"].values()
                         key = (one["device"], one["at"])
                         assert readings.get(key) == value or key in ahead, f"lost {one}"
                 waiting = []
-        assert len(events) == len(set(events)) and set(events) <= may_events, "an event twice, or one that nobody gave"
+        assert len(events) == len(set(events)) and set(events) <= may_events, (
+            "an event twice, or one that nobody gave"
+        )
         assert set(readings) <= may_readings, "a reading that nobody gave"
-        assert watched is not None and watched["n"] == watched["d"] == len(events), "a hazard told twice or never"
+        assert watched is not None and watched["n"] == watched["d"] == len(events), (
+            "a hazard told twice or never"
+        )
         assert all(tally.balanced for tally in tallies.values())
-        counted = sum(tally.stored for (_, kind), tally in tallies.items() if kind in ("readings", "events"))
+        counted = sum(
+            tally.stored for (_, kind), tally in tallies.items() if kind in ("readings", "events")
+        )
         assert counted == len(readings) + len(events)
         assert sum(tally.quarantined for tally in tallies.values()) == len(kept)
         assert gaps == [] and seats == {"n": 3}
         return {
-            "must": must, "readings": len(readings), "events": len(events), "quarantined": len(kept),
+            "must": must,
+            "readings": len(readings),
+            "events": len(events),
+            "quarantined": len(kept),
             "duplicates": sum(tally.duplicates for tally in tallies.values()),
-        }  # fmt: skip
+        }
 
     def stop(self) -> None:
-        for child in (*self.talkers, *self.workers, self.redis.child, self.broker.child, self.postgres.child):
+        for child in (
+            *self.talkers,
+            *self.workers,
+            self.redis.child,
+            self.broker.child,
+            self.postgres.child,
+        ):
             with suppress(ProcessLookupError):
                 os.kill(child.process.pid, signal.SIGCONT)
             child.stop(5)

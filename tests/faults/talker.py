@@ -40,9 +40,15 @@ def main(home: Path, port: int, gateway: str, device: str, smoke: str, seed: int
                 at = last + dice.choices((0, 7_200_000, -30 * 86_400_000), (0.94, 0.03, 0.03))[0]
                 if dice.random() < 0.15:
                     data = {"hazard": "smoke", "state": dice.choice(("on", "off"))}
-                    items.append(EventItem(device=smoke, at=at, id=str(number), kind="hazard", data=data))
+                    items.append(
+                        EventItem(device=smoke, at=at, id=str(number), kind="hazard", data=data)
+                    )
                 else:
-                    items.append(ReadingItem(device=device, at=at, values={"water_m3": float(number % 10_000_000)}))
+                    items.append(
+                        ReadingItem(
+                            device=device, at=at, values={"water_m3": float(number % 10_000_000)}
+                        )
+                    )
             told = [
                 {
                     "n": number,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from anju.processes import Child, start_anju
 from domain.wire import EventItem
 from gateway.uplink import Uplink
-from store.connect import connect
+from store.database.connection import connect
 from tests.conftest import SEED
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
@@ -43,14 +43,20 @@ class Crew:
     def start(self) -> Child:
         self.made += 1
         environment = {
-            "ANJU_DSN": self.dsn, "ANJU_BROKER_PORT": str(self.broker.address.port), "ANJU_REDIS_URL": self.redis.url,
-            "ANJU_INGEST_READINGS": "2", "ANJU_INGEST_NAME": f"w-{self.made}", "ANJU_INGEST_GROUP": self.home.name.replace("_", "-")[:30],
-        }  # fmt: skip
+            "ANJU_DSN": self.dsn,
+            "ANJU_BROKER_PORT": str(self.broker.address.port),
+            "ANJU_REDIS_URL": self.redis.url,
+            "ANJU_INGEST_READINGS": "2",
+            "ANJU_INGEST_NAME": f"w-{self.made}",
+            "ANJU_INGEST_GROUP": self.home.name.replace("_", "-")[:30],
+        }
         return start_anju("ingest", ["ingest"], self.home / f"w-{self.made}.log", environment)
 
     def holders(self) -> set[str]:
         with connect(self.dsn) as connection:
-            rows = connection.execute("SELECT holder FROM ingest_seats WHERE until_at > now()").fetchall()
+            rows = connection.execute(
+                "SELECT holder FROM ingest_seats WHERE until_at > now()"
+            ).fetchall()
         return {row["holder"] for row in rows}
 
     def talk(self) -> None:
@@ -63,7 +69,11 @@ class Crew:
                 uplink.send_events(
                     [
                         EventItem(
-                            device="smoke-1", at=int(time.time() * 1000), id=f"{self.sent}", kind="hazard", data=data
+                            device="smoke-1",
+                            at=int(time.time() * 1000),
+                            id=f"{self.sent}",
+                            kind="hazard",
+                            data=data,
                         )
                     ]
                 )
@@ -110,5 +120,7 @@ def test_workers_are_replaced(
     crew = Crew(tmp_path, registered, broker, redis)
     took = crew.play(getattr(crew, how))
     assert len(took) == crew.sent > 200
-    print(f"{how}: {len(took)} events, the longest {max(took):.2f} s, median {sorted(took)[len(took) // 2]:.3f} s")
+    print(
+        f"{how}: {len(took)} events, the longest {max(took):.2f} s, median {sorted(took)[len(took) // 2]:.3f} s"
+    )
     assert max(took) < most_s

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from anju import embedded
+from anju.demo import embedded
 from anju.processes import Child, start_anju
 from domain.wire import EventItem
 from gateway.uplink import Uplink
-from store import connect as store_connect
-from store.connect import connect
-from store.migrate import Level, migrate
+from store.database import connection as store_connect
+from store.database.connection import connect
+from store.database.migration import Level, migrate
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 
@@ -54,9 +54,12 @@ class Crew:
     def start(self, name: str) -> Child:
         self.made += 1
         settings = {
-            "ANJU_DSN": self.dsn, "ANJU_BROKER_PORT": str(self.broker.address.port), "ANJU_REDIS_URL": self.redis.url,
-            "ANJU_FACTS_EVERY_S": "3600", "ANJU_INGEST_NAME": f"w-{self.made}",
-        }  # fmt: skip
+            "ANJU_DSN": self.dsn,
+            "ANJU_BROKER_PORT": str(self.broker.address.port),
+            "ANJU_REDIS_URL": self.redis.url,
+            "ANJU_FACTS_EVERY_S": "3600",
+            "ANJU_INGEST_NAME": f"w-{self.made}",
+        }
         return start_anju(name, [name], self.home / f"{name}-{self.made}.log", settings)
 
     def kill_watcher(self, which: int) -> None:
@@ -70,11 +73,15 @@ class Crew:
     def kill_redis(self) -> None:
         self.redis.child.kill()
         time.sleep(1)
-        self.redis = embedded.start_redis(self.home / "redis", port=int(self.redis.url.rsplit(":", 1)[1].split("/")[0]))
+        self.redis = embedded.start_redis(
+            self.home / "redis", port=int(self.redis.url.rsplit(":", 1)[1].split("/")[0])
+        )
 
     def kill_postgres(self) -> None:
         with store_connect.connect(self.dsn, autocommit=True) as connection:
-            rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
+            rows = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            ).fetchall()
         self.postgres.child.kill()
         for row in rows:
             with suppress(ProcessLookupError):
@@ -89,7 +96,13 @@ class Crew:
                 time.sleep(0.3)
 
     def stop(self) -> None:
-        for child in (*self.watchers, self.ingest, self.redis.child, self.broker.child, self.postgres.child):
+        for child in (
+            *self.watchers,
+            self.ingest,
+            self.redis.child,
+            self.broker.child,
+            self.postgres.child,
+        ):
             child.stop()
         embedded.remove_root_place(self.home / "pg")
 
@@ -98,7 +111,9 @@ def counted(dsn: str) -> int:
     try:
         with connect(dsn) as connection:
             # The gateway itself may be told of as silent for a moment: only the hazards count.
-            row = connection.execute("SELECT count(*) AS n FROM alerts WHERE detector = 'hazard:smoke'").fetchone()
+            row = connection.execute(
+                "SELECT count(*) AS n FROM alerts WHERE detector = 'hazard:smoke'"
+            ).fetchone()
             return int(row["n"]) if row else 0
     except store_connect.Unavailable:
         return -1
@@ -115,10 +130,18 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
                 uplink.wait_connected()
                 for first in range(1, HAZARDS + 1, TOGETHER):
                     now = int(time.time() * 1000)
-                    uplink.send_events([
-                        EventItem(device=f"s-{n}", at=now, id=f"e{n}", kind="hazard", data={"hazard": "smoke", "state": "on"})
-                        for n in range(first, first + TOGETHER)
-                    ])  # fmt: skip
+                    uplink.send_events(
+                        [
+                            EventItem(
+                                device=f"s-{n}",
+                                at=now,
+                                id=f"e{n}",
+                                kind="hazard",
+                                data={"hazard": "smoke", "state": "on"},
+                            )
+                            for n in range(first, first + TOGETHER)
+                        ]
+                    )
                     begun.set()
                     time.sleep(0.05)
                 uplink.drain(240)
@@ -126,8 +149,16 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
         talker = threading.Thread(target=talk)
         talker.start()
         assert begun.wait(30)
-        faults = [lambda: crew.kill_watcher(0), lambda: crew.kill_watcher(1), crew.kill_redis, crew.kill_postgres, crew.kill_ingest,
-                  lambda: crew.kill_watcher(0), lambda: crew.kill_watcher(1), crew.kill_postgres]  # fmt: skip
+        faults = [
+            lambda: crew.kill_watcher(0),
+            lambda: crew.kill_watcher(1),
+            crew.kill_redis,
+            crew.kill_postgres,
+            crew.kill_ingest,
+            lambda: crew.kill_watcher(0),
+            lambda: crew.kill_watcher(1),
+            crew.kill_postgres,
+        ]
         for fault in faults:
             time.sleep(rng.uniform(0.5, 2.5))
             before = counted(crew.dsn)
@@ -140,7 +171,9 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
             time.sleep(0.5)
         time.sleep(2)
         print(f"alerts at each kill: {', '.join(crew.done)}")
-        assert int(crew.done[-1]) > 0 or int(crew.done[-2]) > 0, "the kills were in the middle of it"
+        assert int(crew.done[-1]) > 0 or int(crew.done[-2]) > 0, (
+            "the kills were in the middle of it"
+        )
         with connect(crew.dsn) as connection:
             row = connection.execute(
                 "WITH a AS (SELECT * FROM alerts WHERE detector = 'hazard:smoke') SELECT count(*) AS alerts, "
@@ -150,7 +183,13 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
                 "(SELECT count(*) FROM watch_queue) AS waiting, (SELECT count(*) FROM events) AS events FROM a"
             ).fetchone()
         assert row == {
-            "alerts": HAZARDS, "subjects": HAZARDS, "times": HAZARDS, "kept": HAZARDS, "raised": HAZARDS, "waiting": 0, "events": HAZARDS,
-        }  # fmt: skip
+            "alerts": HAZARDS,
+            "subjects": HAZARDS,
+            "times": HAZARDS,
+            "kept": HAZARDS,
+            "raised": HAZARDS,
+            "waiting": 0,
+            "events": HAZARDS,
+        }
     finally:
         crew.stop()

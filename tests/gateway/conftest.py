@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import Clock
+from gateway.clock import GatewayClock
 from gateway.config import Config, parse_config
-from gateway.desk import Desk
+from gateway.group_commit import GroupCommitWriter
 from gateway.intake import Intake
 from gateway.outbox import Outbox
-from gateway.strangers import Strangers
+from gateway.unknown_devices import UnknownDevices
 
 HEAD = 'estate = "es"\ngateway = "gw"\ntoken_key_file = "key"\n'
 
@@ -25,11 +25,11 @@ class Bench:
         (folder / "secret").write_text("a-token-of-sixteen-characters")
         (folder / "password").write_text("field")
         self.config: Config = parse_config(HEAD + text, folder, "gateway.toml")
-        self.clock = Clock()
+        self.clock = GatewayClock()
         self.outbox = Outbox(self.config.outbox_path, "boot-1")
-        self.desk = Desk(self.outbox)
+        self.desk = GroupCommitWriter(self.outbox)
         self.intake = Intake(self.config, self.clock, self.outbox)
-        self.strangers = Strangers(self.outbox)
+        self.strangers = UnknownDevices(self.outbox)
 
     def items(self) -> list[dict[str, Any]]:
         """Everything that waits, decoded, oldest first."""

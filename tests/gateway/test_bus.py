@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from domain.wire import Command, CommandResult
-from gateway.bus import Bus
+from gateway.bus import SerialBus
 from gateway.check import look
 from simulators.field.line import Line
-from simulators.field.meters import Fault, Meter
+from simulators.field.meters import Fault, SimulatedMeter
 from tests.gateway.conftest import Bench, until
 
 FOREVER = 2**62
@@ -31,32 +31,49 @@ def now() -> int:
     return int(time.time() * 1000)
 
 
-def meter(protocol: str, n: int, **changes: Any) -> Meter:
+def meter(protocol: str, n: int, **changes: Any) -> SimulatedMeter:
     address = {"dlt645": f"{n:012d}", "cjt188": f"{n:014d}"}.get(protocol, str(n))
     point = "energy_kwh" if protocol == "dlt645" else "water_m3"
-    values = {"device": f"m-{n}", "protocol": protocol, "address": address, "point": point, "step": 0.01, "register": 100.0 + n,
-              "per_hour": 0.1, "serial": f"{n:08d}", **changes}  # fmt: skip
-    return Meter(**values)
+    values = {
+        "device": f"m-{n}",
+        "protocol": protocol,
+        "address": address,
+        "point": point,
+        "step": 0.01,
+        "register": 100.0 + n,
+        "per_hour": 0.1,
+        "serial": f"{n:08d}",
+        **changes,
+    }
+    return SimulatedMeter(**values)
 
 
-def table(line: Line, meters: list[Meter], **options: Any) -> str:
+def table(line: Line, meters: list[SimulatedMeter], **options: Any) -> str:
     out = [
         f'[[bus]]\nname = "line"\nat = "127.0.0.1:{line.port}"\ntimeout_ms = {options.get("timeout_ms", 150)}\nquiet_ms = 20\nretries = {options.get("retries", 1)}'
     ]
     for one in meters:
         serial = f', serial = "{one.serial}"' if one.protocol == "mbus" else ""
-        out.append(f'[[bus.devices]]\ndevice = "{one.device}"\nprofile = "{options.get("profile", PROFILE[one.protocol])}"\naddress = "{one.address}"\nevery_s = 3600'
-                   + (f"\n{serial[2:]}" if serial else ""))  # fmt: skip
+        out.append(
+            f'[[bus.devices]]\ndevice = "{one.device}"\nprofile = "{options.get("profile", PROFILE[one.protocol])}"\naddress = "{one.address}"\nevery_s = 3600'
+            + (f"\n{serial[2:]}" if serial else "")
+        )
     return "\n".join(out) + "\n"
 
 
 @asynccontextmanager
-async def serving(make: Callable[[str], Bench], line: Line, meters: list[Meter], **options: Any) -> Any:
+async def serving(
+    make: Callable[[str], Bench], line: Line, meters: list[SimulatedMeter], **options: Any
+) -> Any:
     if not line.port:
         await line.start()
     bench = make(table(line, meters, **options))
-    bus = Bus(
-        table=bench.config.table.bus[0], config=bench.config, desk=bench.desk, intake=bench.intake, clock=bench.clock
+    bus = SerialBus(
+        table=bench.config.table.bus[0],
+        config=bench.config,
+        desk=bench.desk,
+        intake=bench.intake,
+        clock=bench.clock,
     )
     tasks = [asyncio.ensure_future(bench.desk.run()), asyncio.ensure_future(bus.run())]
     try:
@@ -74,11 +91,18 @@ def values(bench: Bench) -> dict[str, dict[str, float]]:
 
 def conditions(bench: Bench) -> list[tuple[str, str, str]]:
     return [
-        (i["device"], i["data"]["condition"], i["data"]["state"]) for i in bench.items() if i.get("kind") == "device"
+        (i["device"], i["data"]["condition"], i["data"]["state"])
+        for i in bench.items()
+        if i.get("kind") == "device"
     ]
 
 
-def read(make: Callable[[str], Bench], meters: list[Meter], done: Callable[[Bench], bool], **options: Any) -> Bench:
+def read(
+    make: Callable[[str], Bench],
+    meters: list[SimulatedMeter],
+    done: Callable[[Bench], bool],
+    **options: Any,
+) -> Bench:
     async def go() -> Bench:
         line = Line(protocol=meters[0].protocol, meters=meters, now=now)
         async with serving(make, line, options.pop("configured", meters), **options) as (bench, _):
@@ -106,7 +130,8 @@ def test_all_that_a_profile_asks_for(bench: Callable[[str], Bench]) -> None:
     )
     (first,) = [i["values"] for i in found.items() if len(i.get("values", {})) > 1]
     assert (
-        set(first) == {"energy_kwh", "voltage_v", "current_a", "power_w", "power_factor"} and first["power_w"] == 287.1
+        set(first) == {"energy_kwh", "voltage_v", "current_a", "power_w", "power_factor"}
+        and first["power_w"] == 287.1
     )
     (frozen,) = [i for i in found.items() if len(i.get("values", {})) == 1]
     local = found.intake.local(frozen["at"])
@@ -114,12 +139,19 @@ def test_all_that_a_profile_asks_for(bench: Callable[[str], Bench]) -> None:
     assert conditions(found) == [("m-1", "low_battery", "on")]
 
 
-def test_noise_before_an_answer_and_wrong_checksums_cost_a_retry_and_no_value(bench: Callable[[str], Bench]) -> None:
+def test_noise_before_an_answer_and_wrong_checksums_cost_a_retry_and_no_value(
+    bench: Callable[[str], Bench],
+) -> None:
     meters = [
-        meter("cjt188", n, faults={Fault.GARBAGE: (0, FOREVER), Fault.BAD_CHECKSUM: (0, FOREVER)}) for n in range(1, 9)
+        meter("cjt188", n, faults={Fault.GARBAGE: (0, FOREVER), Fault.BAD_CHECKSUM: (0, FOREVER)})
+        for n in range(1, 9)
     ]
     found = read(bench, meters, lambda b: len(values(b)) >= 6, retries=5)
-    assert all(values(found)[m.device] == {m.point: m.shown(now())} for m in meters if m.device in values(found))
+    assert all(
+        values(found)[m.device] == {m.point: m.shown(now())}
+        for m in meters
+        if m.device in values(found)
+    )
 
 
 def test_a_silent_meter_is_named_and_the_others_are_read(bench: Callable[[str], Bench]) -> None:
@@ -160,10 +192,14 @@ def test_two_meters_with_one_address_give_no_reading(bench: Callable[[str], Benc
 def test_another_meter_in_its_place_is_noticed_by_its_number(bench: Callable[[str], Bench]) -> None:
     swapped = meter("mbus", 3, faults={Fault.SWAPPED: (0, FOREVER)})
     found = read(bench, [swapped], lambda b: "m-3" in b.outbox.heard())
-    assert values(found) == {} and "another meter answers" in str(found.outbox.heard()["m-3"]["fault"])
+    assert values(found) == {} and "another meter answers" in str(
+        found.outbox.heard()["m-3"]["fault"]
+    )
 
 
-def test_rollover_and_reversed_flow_are_passed_on_as_they_are(bench: Callable[[str], Bench]) -> None:
+def test_rollover_and_reversed_flow_are_passed_on_as_they_are(
+    bench: Callable[[str], Bench],
+) -> None:
     rolled = meter("modbus-rtu", 1, register=999_999.99, rollover=1e6, per_hour=0.2)
     rolled.shown(now() - 2 * 3_600_000)
     backwards = meter("modbus-rtu", 2, faults={Fault.REVERSED: (0, FOREVER)})
@@ -205,12 +241,20 @@ def test_a_line_that_is_cut_is_told_and_comes_back(bench: Callable[[str], Bench]
 
 def test_what_a_meter_does_not_have_costs_no_reading(bench: Callable[[str], Bench]) -> None:
     """A 1997 meter is silent when asked for a clock of 2007, and another refuses what it has not."""
-    found = read(bench, [meter("dlt645", 1)], lambda b: len(values(b)) == 1, profile="dlt645-1997", timeout_ms=60)
+    found = read(
+        bench,
+        [meter("dlt645", 1)],
+        lambda b: len(values(b)) == 1,
+        profile="dlt645-1997",
+        timeout_ms=60,
+    )
     assert values(found) == {"m-1": {"energy_kwh": 101.0}}
     assert "nothing for B611" in str(found.outbox.heard()["m-1"]["said"])
 
 
-def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(bench: Callable[[str], Bench]) -> None:
+def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(
+    bench: Callable[[str], Bench],
+) -> None:
     one = meter("dlt645", 1)
 
     async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -229,7 +273,9 @@ def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(bench: Call
 
     async def go() -> str:
         server = await asyncio.start_server(babble, "127.0.0.1", 0)
-        line = Line(protocol="dlt645", meters=[one], now=now, port=server.sockets[0].getsockname()[1])
+        line = Line(
+            protocol="dlt645", meters=[one], now=now, port=server.sockets[0].getsockname()[1]
+        )
         async with serving(bench, line, [one]) as (made, _):
             await until(lambda: "m-1" in made.outbox.heard())
             fault = str(made.outbox.heard()["m-1"]["fault"])
@@ -249,7 +295,9 @@ def test_a_valve_is_closed_once_and_its_meter_says_so(bench: Callable[[str], Ben
         reports.append((result, detail))
 
     def command(to: str, expires: int = FOREVER) -> Command:
-        return Command(v=1, id="c-1", device="m-1", command="valve", expires_at=expires, argument={"to": to})
+        return Command(
+            v=1, id="c-1", device="m-1", command="valve", expires_at=expires, argument={"to": to}
+        )
 
     async def go() -> None:
         line = Line(protocol="cjt188", meters=[one], now=now)

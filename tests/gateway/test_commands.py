@@ -16,7 +16,10 @@ from gateway.terminals import Terminal, TerminalFailed
 from simulators.field.terminal import TerminalServer
 from tests.gateway.conftest import Bench, until
 
-PEOPLE = [{"person": f"p-{n:05d}", "from": "2026-11-01"} | ({"to": "2027-10-31"} if n % 2 else {}) for n in range(70)]
+PEOPLE = [
+    {"person": f"p-{n:05d}", "from": "2026-11-01"} | ({"to": "2027-10-31"} if n % 2 else {})
+    for n in range(70)
+]
 
 
 def text(port: int) -> str:
@@ -27,9 +30,16 @@ def text(port: int) -> str:
     )
 
 
-def command(number: str, kind: str, device: str = "door-1", *, expires_in: int = 60_000, **argument: Any) -> Command:
+def command(
+    number: str, kind: str, device: str = "door-1", *, expires_in: int = 60_000, **argument: Any
+) -> Command:
     return Command(
-        v=1, id=number, device=device, command=kind, expires_at=int(time.time() * 1000) + expires_in, argument=argument
+        v=1,
+        id=number,
+        device=device,
+        command=kind,
+        expires_at=int(time.time() * 1000) + expires_in,
+        argument=argument,
     )
 
 
@@ -41,7 +51,9 @@ def results(made: Bench) -> dict[str, tuple[str, str]]:
     }
 
 
-def work(make: Callable[[str], Bench], script: Callable[[Bench, TerminalServer, Commander], Any]) -> Bench:
+def work(
+    make: Callable[[str], Bench], script: Callable[[Bench, TerminalServer, Commander], Any]
+) -> Bench:
     made: list[Bench] = []
 
     async def go() -> None:
@@ -75,7 +87,9 @@ def test_a_door_is_opened_once_however_often_it_is_asked(bench: Callable[[str], 
     assert results(work(bench, script))["c-1"][0] == "done"
 
 
-def test_expired_unknown_and_impossible_commands_are_reported(bench: Callable[[str], Bench]) -> None:
+def test_expired_unknown_and_impossible_commands_are_reported(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
         commander.receive(command("late", "door", expires_in=-1))
         commander.receive(command("nobody", "door", "door-9"))
@@ -100,7 +114,9 @@ def test_what_was_begun_and_never_ended_is_reported_as_unknown_and_not_done_agai
     bench: Callable[[str], Bench],
 ) -> None:
     async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
-        await made.desk.put(Entry(memory={"command/c-9": f"started {int(time.time() * 1000)} door-1"}))
+        await made.desk.put(
+            Entry(memory={"command/c-9": f"started {int(time.time() * 1000)} door-1"})
+        )
         await commander.recover()
         commander.receive(command("c-9", "door"))
         await asyncio.sleep(0.2)
@@ -112,7 +128,10 @@ def test_what_was_begun_and_never_ended_is_reported_as_unknown_and_not_done_agai
 
 def test_who_may_pass(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
-        terminal.people["STAFF-1"] = {"employeeNo": "STAFF-1", "Valid": {"beginTime": "x", "endTime": "y"}}
+        terminal.people["STAFF-1"] = {
+            "employeeNo": "STAFF-1",
+            "Valid": {"beginTime": "x", "endTime": "y"},
+        }
         commander.receive(command("c-1", "credentials", people=PEOPLE))
         await until(lambda: "c-1" in results(made))
         assert set(terminal.people) == {"STAFF-1"} | {row["person"] for row in PEOPLE}
@@ -147,7 +166,9 @@ def test_a_list_that_was_half_done_is_mended_by_the_next(bench: Callable[[str], 
     work(bench, script)
 
 
-def test_a_terminal_that_cannot_be_reached_or_does_not_know_us(bench: Callable[[str], Bench]) -> None:
+def test_a_terminal_that_cannot_be_reached_or_does_not_know_us(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
         table = made.config.table.push.sources[0].devices[0].control  # type: ignore[union-attr]
         terminal.password = "another"

@@ -49,7 +49,10 @@ def folder(tmp_path: Path) -> Path:
 def test_a_good_one(folder: Path) -> None:
     config = parse_config(GOOD, folder, "gateway.toml")
     assert list(config.devices()) == ["em-0101", "em-0102", "fire-1", "smoke-1", "door-1", "wm-9"]
-    assert config.devices()["em-0101"] == ("dlt645-2007", "bus riser-1 at 10.0.0.5:4001, address 101")
+    assert config.devices()["em-0101"] == (
+        "dlt645-2007",
+        "bus riser-1 at 10.0.0.5:4001, address 101",
+    )
     assert config.tokens_of == {"doors": "a-token-of-sixteen-characters"}
 
 
@@ -60,7 +63,11 @@ def test_a_good_one(folder: Path) -> None:
         ('estate = "heyuan"', 'estat = "heyuan"', "did you mean estate"),
         ('at = "10.0.0.5:4001"', 'at = "10.0.0.5"', "write host:port"),
         ('profile = "dlt645-2007"', 'profile = "dlt645-207"', "did you mean dlt645-2007"),
-        ('profile = "dlt645-2007"', 'profile = "mbus-water"', "up to|one line speaks one protocol|address"),
+        (
+            'profile = "dlt645-2007"',
+            'profile = "mbus-water"',
+            "up to|one line speaks one protocol|address",
+        ),
         ('profile = "dlt645-2007"', 'profile = "water-dn15"', "is not polled"),
         ('device = "em-0102"', 'device = "em-0101"', "stands at bus 'riser-1' already"),
         ('address = "102"', 'address = "000000000101"', "address '000000000101' stands twice"),
@@ -98,13 +105,17 @@ def test_a_site_adds_a_profile_without_python(folder: Path) -> None:
         'title = "Acme 9"\nprotocol = "modbus-rtu"\nexpected_interval_s = 60\n'
         '[points.water_m3]\nitem = "holding:10:uint32:little"\nscale = 0.01\nresolution = 0.01\nmax_rate = 3.125\n'
     )
-    text = 'profiles = "models"\n' + GOOD.replace("dlt645-2007", "acme-9").replace("dlt645-energy", "acme-9")
+    text = 'profiles = "models"\n' + GOOD.replace("dlt645-2007", "acme-9").replace(
+        "dlt645-energy", "acme-9"
+    )
     config = parse_config(text, folder, "gateway.toml")
     assert config.profiles["acme-9"].points["water_m3"].scale == 0.01
     (folder / "models" / "acme-9.toml").write_text(
         (folder / "models" / "acme-9.toml").read_text().replace("holding", "hold")
     )
-    with pytest.raises(BadConfig, match="profile 'acme-9': item 'hold:10:uint32:little': write table:address"):
+    with pytest.raises(
+        BadConfig, match="profile 'acme-9': item 'hold:10:uint32:little': write table:address"
+    ):
         parse_config(text, folder, "gateway.toml")
 
 

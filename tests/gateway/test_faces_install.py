@@ -8,7 +8,8 @@ import pytest
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("face_recognition") is None, reason="the faces extra is not installed: `make faces`"
+    importlib.util.find_spec("face_recognition") is None,
+    reason="the faces extra is not installed: `make faces`",
 )
 @pytest.mark.filterwarnings("ignore")
 def test_faces_find_none_in_noise_and_opencv_has_what_we_use() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from anju.processes import free_port
 from devices.protocols import gb26875 as wire
-from gateway.desk import Refused
 from gateway.fire import FirePort
+from gateway.group_commit import WriteRefused
 from simulators.field.fire_host import FireHost
 from tests.gateway.conftest import Bench, until
 
@@ -30,13 +30,21 @@ def text(port: int, source: str = SOURCE) -> str:
     )
 
 
-def serve(make: Callable[[str], Bench], script: Callable[[Bench, FireHost], Any], *, source: str = SOURCE) -> Bench:
+def serve(
+    make: Callable[[str], Bench], script: Callable[[Bench, FireHost], Any], *, source: str = SOURCE
+) -> Bench:
     port = free_port()
     bench = make(text(port, source))
 
     async def go() -> None:
-        fire = FirePort(table=bench.config.table.fire[0], config=bench.config, desk=bench.desk, intake=bench.intake,
-                        clock=bench.clock, strangers=bench.strangers)  # fmt: skip
+        fire = FirePort(
+            table=bench.config.table.fire[0],
+            config=bench.config,
+            desk=bench.desk,
+            intake=bench.intake,
+            clock=bench.clock,
+            strangers=bench.strangers,
+        )
         host = FireHost(source=SOURCE, port=port, now=now, again_s=0.2)
         tasks = [asyncio.ensure_future(work) for work in (bench.desk.run(), fire.run(), host.run())]
         try:
@@ -52,7 +60,12 @@ def serve(make: Callable[[str], Bench], script: Callable[[Bench, FireHost], Any]
 
 def events(bench: Bench) -> list[tuple[str, str, str, str]]:
     return [
-        (i["device"], i["kind"], i["data"].get("hazard") or i["data"]["condition"], i["data"]["state"])
+        (
+            i["device"],
+            i["kind"],
+            i["data"].get("hazard") or i["data"]["condition"],
+            i["data"]["state"],
+        )
         for i in bench.items()
         if "kind" in i
     ]
@@ -67,7 +80,10 @@ def test_smoke_begins_and_ends(bench: Callable[[str], Bench]) -> None:
         await until(lambda: host.confirmed == 2)
 
     made = serve(bench, script)
-    assert events(made) == [("smoke-1", "hazard", "smoke", "on"), ("smoke-1", "hazard", "smoke", "off")]
+    assert events(made) == [
+        ("smoke-1", "hazard", "smoke", "on"),
+        ("smoke-1", "hazard", "smoke", "off"),
+    ]
     assert made.items()[0]["data"]["text"] == "三号楼二层走廊烟感"
 
 
@@ -90,7 +106,7 @@ def test_nothing_is_confirmed_while_the_disk_refuses(
 
         async def maybe(*entries: Any) -> None:
             if refusing:
-                raise Refused("database or disk is full")
+                raise WriteRefused("database or disk is full")
             await put(*entries)
 
         monkeypatch.setattr(made.desk, "put", maybe)
@@ -103,7 +119,9 @@ def test_nothing_is_confirmed_while_the_disk_refuses(
     assert len(events(serve(bench, script))) == 1
 
 
-def test_a_device_that_is_not_configured_is_named_and_kept_waiting(bench: Callable[[str], Bench]) -> None:
+def test_a_device_that_is_not_configured_is_named_and_kept_waiting(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, host: FireHost) -> None:
         host.part("00000001", 0b11, "烟感")
         await until(lambda: bool(made.strangers._list))
@@ -113,19 +131,27 @@ def test_a_device_that_is_not_configured_is_named_and_kept_waiting(bench: Callab
     assert f"{SOURCE!r} is not configured" in next(iter(made.strangers._list))
 
 
-def test_one_part_that_is_over_does_not_end_what_another_still_reports(bench: Callable[[str], Bench]) -> None:
+def test_one_part_that_is_over_does_not_end_what_another_still_reports(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, host: FireHost) -> None:
-        for n, (part, state) in enumerate([("000000aa", 3), ("000000bb", 3), ("000000aa", 1), ("000000bb", 1)], 1):
+        for n, (part, state) in enumerate(
+            [("000000aa", 3), ("000000bb", 3), ("000000aa", 1), ("000000bb", 1)], 1
+        ):
             host.part(part, state, "手报", part_type=23)
             await until(lambda n=n: host.confirmed == n)
 
     assert events(serve(bench, script)) == [
-        ("fire-1", "hazard", "fire", "on"), ("fire-1", "hazard", "fire", "on"), ("fire-1", "device", "other", "off"),
+        ("fire-1", "hazard", "fire", "on"),
+        ("fire-1", "hazard", "fire", "on"),
+        ("fire-1", "device", "other", "off"),
         ("fire-1", "hazard", "fire", "off"),
-    ]  # fmt: skip
+    ]
 
 
-def test_an_alarm_does_not_wait_for_a_wrong_clock_and_the_clock_is_set(bench: Callable[[str], Bench]) -> None:
+def test_an_alarm_does_not_wait_for_a_wrong_clock_and_the_clock_is_set(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, host: FireHost) -> None:
         host.clock_ms = 400 * 86_400_000
         host.part("00000001", 0b11, "烟感")
@@ -136,7 +162,9 @@ def test_an_alarm_does_not_wait_for_a_wrong_clock_and_the_clock_is_set(bench: Ca
     assert abs(item["at"] - now()) < 10_000 and item["data"]["device_at"] > now() + 300 * 86_400_000
 
 
-def test_a_clock_that_is_behind_is_set_and_one_that_shows_nothing_too(bench: Callable[[str], Bench]) -> None:
+def test_a_clock_that_is_behind_is_set_and_one_that_shows_nothing_too(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, host: FireHost) -> None:
         host.clock_ms = -3 * 3_600_000
         host.transmitter(1)
@@ -152,8 +180,22 @@ def test_mains_failure_and_measured_values(bench: Callable[[str], Bench]) -> Non
     async def script(made: Bench, host: FireHost) -> None:
         host.transmitter(0b1001)
         stamp = wire.stamp_of(host.local())
-        host._queue(wire.Unit(kind=wire.ANALOG, objects=(
-            wire.Analog(system_type=1, system=1, part_type=30, part="00000001", quantity=3, value=235, stamp=stamp),)))  # fmt: skip
+        host._queue(
+            wire.Gb26875Unit(
+                kind=wire.ANALOG,
+                objects=(
+                    wire.Analog(
+                        system_type=1,
+                        system=1,
+                        part_type=30,
+                        part="00000001",
+                        quantity=3,
+                        value=235,
+                        stamp=stamp,
+                    ),
+                ),
+            )
+        )
         await until(lambda: host.confirmed == 2)
 
     made = serve(bench, script)

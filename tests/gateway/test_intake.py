@@ -9,19 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.mapping import AlarmShown, Said, as_number, scaled, understand
+from devices.mapping import AlarmShown, MappedValues, as_number, scaled, understand
 from devices.profiles import Alarm, load_profiles
 from domain.rejection import Reason, Rejected
 from domain.wire import AHEAD_MS, EARLIEST_MS
 from gateway.intake import AHEAD_OF_GATEWAY_MS, make_token
 from gateway.outbox import Entry
-from gateway.strangers import MOST
+from gateway.unknown_devices import MOST
 from tests.gateway.conftest import Bench
 
 KEY = b"a key of sixteen bytes"
 
 
-@given(st.sampled_from(["person", "card", "plate"]), st.text(min_size=1, max_size=60), st.text(min_size=1, max_size=60))
+@given(
+    st.sampled_from(["person", "card", "plate"]),
+    st.text(min_size=1, max_size=60),
+    st.text(min_size=1, max_size=60),
+)
 def test_tokens_say_nothing_and_tell_apart(kind: str, a: str, b: str) -> None:
     first = make_token(KEY, kind, a)
     assert first == make_token(KEY, kind, a)
@@ -31,7 +35,9 @@ def test_tokens_say_nothing_and_tell_apart(kind: str, a: str, b: str) -> None:
     assert first == a or first != make_token(b"another key, of another estate", kind, a)
 
 
-def test_a_token_of_ours_passes_and_whom_we_put_into_a_terminal_too(bench: Callable[[str], Bench]) -> None:
+def test_a_token_of_ours_passes_and_whom_we_put_into_a_terminal_too(
+    bench: Callable[[str], Bench],
+) -> None:
     made = bench("")
     assert made.intake.token("person", "p-7f3a") == "p-7f3a"
     assert made.intake.token("person", "resident 12") != "resident 12"
@@ -57,7 +63,7 @@ def test_an_alarm_is_told_when_it_begins_and_when_it_ends(bench: Callable[[str],
 
     def say(on: bool, key: str = "a:1:gas") -> list[str]:
         alarm = AlarmShown(key=key, kind="hazard", word="gas", on=on, value=1)
-        entry = made.intake.said("g-1", Said(alarms=(alarm,)), at=now)
+        entry = made.intake.said("g-1", MappedValues(alarms=(alarm,)), at=now)
         made.outbox.put([entry])
         return [f"{i.kind} {i.data['state']}" for i in entry.items]  # type: ignore[union-attr]
 
@@ -89,7 +95,9 @@ def test_alarm_maps(alarm: Alarm, value: object, holds: bool | None) -> None:
 
 def test_fields_that_are_no_numbers_give_no_values() -> None:
     profile = load_profiles()["nb-water"]
-    assert understand(profile, {"total_m3": "12.5", "battery_voltage": "n/a"}).values == {"water_m3": 12.5}
+    assert understand(profile, {"total_m3": "12.5", "battery_voltage": "n/a"}).values == {
+        "water_m3": 12.5
+    }
     assert as_number(True) is None and as_number("inf") is None and as_number(10**400) is None
     assert scaled(0.2871, 1000.0) == 287.1
 
@@ -99,7 +107,8 @@ def test_an_alarm_of_a_field_with_a_chinese_name_has_an_id_that_the_server_takes
     from gateway.intake import alarm_id
 
     names = {
-        alarm_id(key, "on", 1_790_000_000_000) for key in ("报警状态:1:smoke", "电池状态:1:smoke", "x" * 200, "a b")
+        alarm_id(key, "on", 1_790_000_000_000)
+        for key in ("报警状态:1:smoke", "电池状态:1:smoke", "x" * 200, "a b")
     }
     assert len(names) == 4 and all(valid_event_id(name) for name in names)
 

@@ -105,8 +105,20 @@ def test_an_event_that_comes_twice_is_put_down_once(tmp_path: Path) -> None:
 
 def test_another_event_under_a_used_id_is_no_repeat() -> None:
     box = Outbox(None, "b1")
-    one = EventItem(device="door-1", at=T0, id="17", kind="passage", data={"method": "card", "person": "p-00001"})
-    other = EventItem(device="door-1", at=T0 + 9, id="17", kind="passage", data={"method": "card", "person": "p-00002"})
+    one = EventItem(
+        device="door-1",
+        at=T0,
+        id="17",
+        kind="passage",
+        data={"method": "card", "person": "p-00001"},
+    )
+    other = EventItem(
+        device="door-1",
+        at=T0 + 9,
+        id="17",
+        kind="passage",
+        data={"method": "card", "person": "p-00002"},
+    )
     assert [box.put([Entry(items=[item])]) for item in (one, other, one, other)] == [1, 1, 0, 0]
     sealed = box.next(Up.EVENTS, T0)
     assert sealed is not None
@@ -124,7 +136,9 @@ def test_the_cap_gives_up_readings_first_hazards_last_and_counts(tmp_path: Path)
     lost = box.losses()
     assert set(lost) == {"readings"} and lost["readings"] + box.items == 2150
     # The newest readings are the ones that are kept.
-    kept = box._db.execute("SELECT body FROM items WHERE kind = 'readings' ORDER BY id DESC LIMIT 1").fetchone()[0]
+    kept = box._db.execute(
+        "SELECT body FROM items WHERE kind = 'readings' ORDER BY id DESC LIMIT 1"
+    ).fetchone()[0]
     assert msgspec.json.decode(kept)["at"] == T0 + 1999
     for n in range(1000, 3000):
         box.put([Entry(items=[event(n, "hazard")])])
@@ -154,7 +168,9 @@ def test_a_disk_that_refuses_takes_nothing_of_an_entry(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.Error):
         for n in range(1, 400):
             before = box.bytes, box.items
-            box.put([Entry(items=[event(n * 100 + k) for k in range(100)], memory={"poll/x": str(n)})])
+            box.put(
+                [Entry(items=[event(n * 100 + k) for k in range(100)], memory={"poll/x": str(n)})]
+            )
     assert (box.bytes, box.items) == before
     stored = box._db.execute("SELECT count(*) FROM items").fetchone()[0]
     assert stored == box.items
@@ -163,7 +179,9 @@ def test_a_disk_that_refuses_takes_nothing_of_an_entry(tmp_path: Path) -> None:
 
 
 def test_an_outbox_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "bad").write_bytes(b"this is no database, and long enough to be looked at as one" * 50)
+    (tmp_path / "bad").write_bytes(
+        b"this is no database, and long enough to be looked at as one" * 50
+    )
     with pytest.raises(OutboxUnusable, match="move the file away"):
         Outbox(tmp_path / "bad", "b1")
 
@@ -177,7 +195,9 @@ def test_memory_and_item_are_written_together(tmp_path: Path) -> None:
         "    box.put([Entry(items=[item], memory={'poll/wm-1': str(n)})])\n    print(n, flush=True)\n"
     )
     path = tmp_path / "o.sqlite"
-    process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     told = 0
     for line in process.stdout:
@@ -191,11 +211,14 @@ def test_memory_and_item_are_written_together(tmp_path: Path) -> None:
     assert box.items == int(box.recall("poll/wm-1") or 0) >= told
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["reading", "event", "send", "ack", "ack_one", "restart", "again"]), st.integers(0, 400)
+            st.sampled_from(["reading", "event", "send", "ack", "ack_one", "restart", "again"]),
+            st.integers(0, 400),
         ),
         max_size=40,
     )
@@ -222,8 +245,14 @@ def test_nothing_is_lost_and_nothing_doubled(
                     sent.append((str(kind), head["boot"], head["seq"], message.payload))
         elif step in ("ack", "ack_one") and sent:
             kind_, boot, seq, _ = sent[many % len(sent)]
-            gone = [s for s in sent if s[:2] == (kind_, boot) and (s[2] <= seq if step == "ack" else s[2] == seq)]
-            box.acknowledge(Up(kind_), boot, seq if step == "ack" else 0, [] if step == "ack" else [seq])
+            gone = [
+                s
+                for s in sent
+                if s[:2] == (kind_, boot) and (s[2] <= seq if step == "ack" else s[2] == seq)
+            ]
+            box.acknowledge(
+                Up(kind_), boot, seq if step == "ack" else 0, [] if step == "ack" else [seq]
+            )
             taken |= {at for s in gone for at in ats(s[3])}
         elif step == "restart":
             box.close()

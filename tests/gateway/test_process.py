@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.field import Pace, configuration, make_field
 from anju.processes import Child, start_anju
 from gateway.check import look
@@ -30,7 +30,9 @@ class Running:
         self.folder, self.path = folder, folder / "gateway.toml"
         now = int(time.time() * 1000)
         self.pace = Pace(speed=1.0, start_ms=now, real_ms=now)
-        self.field, self.ports = make_field(folder, self.pace, meters=16, doors=2, lines=4, seed=SEED)
+        self.field, self.ports = make_field(
+            folder, self.pace, meters=16, doors=2, lines=4, seed=SEED
+        )
         self.broker = broker
         self.child: Child | None = None
 
@@ -38,14 +40,19 @@ class Running:
         return configuration(self.field, self.ports, self.pace, self.broker.address, every_s=3600)
 
     def start(self) -> None:
-        self.child = start_anju("gateway", ["gateway", "run", str(self.path)], self.folder / "gateway.log", {})
+        self.child = start_anju(
+            "gateway", ["gateway", "run", str(self.path)], self.folder / "gateway.log", {}
+        )
 
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text("utf-8")
 
     def read(self) -> int:
         """How many devices were heard."""
-        return sum(line.quiet_s is not None for line in look(load_config(self.path), self.pace.now()).devices)
+        return sum(
+            line.quiet_s is not None
+            for line in look(load_config(self.path), self.pace.now()).devices
+        )
 
     async def until(self, check: Callable[[], bool], seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
@@ -73,7 +80,9 @@ def run(folder: Path, broker: Broker, script: Callable[[Running, Field], object]
     return asyncio.run(go())
 
 
-def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(tmp_path: Path, broker: Broker) -> None:
+def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(
+    tmp_path: Path, broker: Broker
+) -> None:
     async def script(running: Running, field: Field) -> None:
         await running.until(lambda: running.read() >= 16)
         good = running.path.read_text("utf-8")
@@ -88,8 +97,12 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(tmp_path: 
         )
         running.path.write_text(changed, "utf-8")
         await running.until(lambda: "config_taken" in running.log())
-        await running.until(lambda: any(line.device == "em-new" and "cannot be reached" in (line.fault or "") for line in
-                                        look(load_config(running.path), running.pace.now()).devices))  # fmt: skip
+        await running.until(
+            lambda: any(
+                line.device == "em-new" and "cannot be reached" in (line.fault or "")
+                for line in look(load_config(running.path), running.pace.now()).devices
+            )
+        )
         assert look(load_config(running.path), running.pace.now()).waiting >= waiting
         field.doors[0].pass_through("p-00001", running.pace.now())
         await running.until(lambda: field.doors[0].sender.taken == 1)
@@ -100,11 +113,15 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(tmp_path: 
     assert max(asked) <= 8, asked
 
 
-def test_two_processes_do_not_share_an_outbox_and_a_killed_one_leaves_it_free(tmp_path: Path, broker: Broker) -> None:
+def test_two_processes_do_not_share_an_outbox_and_a_killed_one_leaves_it_free(
+    tmp_path: Path, broker: Broker
+) -> None:
     async def script(running: Running, field: Field) -> None:
         await running.until(lambda: "gateway_up" in running.log())
         command = [sys.executable, "-m", "anju", "gateway", "run", str(running.path)]
-        second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+        second = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, timeout=30
+        )
         assert second.returncode == 2 and "another gateway process holds it" in second.stderr
         assert running.child is not None
         running.child.kill()
@@ -146,7 +163,8 @@ def test_what_cannot_change_while_it_runs_is_said(tmp_path: Path, broker: Broker
     async def script(running: Running, field: Field) -> None:
         await running.until(lambda: "gateway_up" in running.log())
         running.path.write_text(
-            running.path.read_text("utf-8").replace('gateway = "gw-field"', 'gateway = "gw-other"'), "utf-8"
+            running.path.read_text("utf-8").replace('gateway = "gw-field"', 'gateway = "gw-other"'),
+            "utf-8",
         )
         await running.until(lambda: "gateway cannot change while the gateway runs" in running.log())
 
@@ -161,11 +179,18 @@ def test_check_says_per_device_what_was_heard_and_why_not(tmp_path: Path, broker
         await running.until(lambda: running.read() >= 14)
         await asyncio.sleep(2.5)
         done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-m", "anju", "gateway", "check", str(running.path)], capture_output=True, text=True,
+            subprocess.run,
+            [sys.executable, "-m", "anju", "gateway", "check", str(running.path)],
+            capture_output=True,
+            text=True,
             env={"COLUMNS": "300", "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
+        )
         assert done.returncode == 1
-        lines = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("│")}
+        lines = {
+            line.split("│")[1].strip(): line
+            for line in done.stdout.splitlines()
+            if line.startswith("│")
+        }
         silent = field.lines[0].meters[0].device
         assert "no answer to" in lines[silent] and "never heard" in lines["door-01"]
         assert "energy_kwh" in lines[field.lines[0].meters[1].device]
@@ -183,9 +208,15 @@ def test_check_says_per_device_what_was_heard_and_why_not(tmp_path: Path, broker
 def test_a_configuration_that_is_wrong_stops_the_start_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text('estate = "es"\ngateway = "gw"\nbuss = []\n')
     done = subprocess.run(
-        [sys.executable, "-m", "anju", "gateway", "run", str(tmp_path / "gateway.toml")], capture_output=True, text=True
+        [sys.executable, "-m", "anju", "gateway", "run", str(tmp_path / "gateway.toml")],
+        capture_output=True,
+        text=True,
     )
-    assert done.returncode == 2 and "did you mean bus?" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert (
+        done.returncode == 2
+        and "did you mean bus?" in done.stderr
+        and len(done.stderr.strip().splitlines()) == 1
+    )
 
 
 def test_a_gateway_that_never_ran_is_told_so(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import httpx2
 import pytest
 
 from anju.processes import free_port
-from devices.heard import HeardEvent
+from devices.heard import ReceivedEvent
 from devices.pushes import hikvision
 from devices.pushes.body import MAX_BODY
-from gateway.desk import Refused
+from gateway.group_commit import WriteRefused
 from gateway.pushes import PushServer, Receiver
-from simulators.field.senders import Sender
+from simulators.field.senders import DeviceSender
 from tests.gateway.conftest import Bench, until
 
 TOKEN = "a-token-of-sixteen-characters"
@@ -46,12 +46,17 @@ devices = [{{ device = "cam-1", profile = "camera", address = "*" }}]
 """
 
 
-def serve(make: Callable[[str], Bench], script: Callable[[Bench, str, httpx2.AsyncClient], Any]) -> Bench:
+def serve(
+    make: Callable[[str], Bench], script: Callable[[Bench, str, httpx2.AsyncClient], Any]
+) -> Bench:
     port = free_port()
     bench = make(sources(port))
 
     async def go() -> None:
-        receivers = {s.name: Receiver(s, bench.desk, bench.intake, bench.strangers) for s in bench.config.sources()}
+        receivers = {
+            s.name: Receiver(s, bench.desk, bench.intake, bench.strangers)
+            for s in bench.config.sources()
+        }
         server = PushServer(bench.config, receivers)
         tasks = [asyncio.ensure_future(bench.desk.run()), asyncio.ensure_future(server.run())]
         url = f"http://127.0.0.1:{port}"
@@ -73,7 +78,9 @@ def serve(make: Callable[[str], Bench], script: Callable[[Bench, str, httpx2.Asy
     return bench
 
 
-def passage(number: int, *, reader: int = 1, mac: str = "02:00:00:00:00:0a", time_of_it: str | None = None) -> bytes:
+def passage(
+    number: int, *, reader: int = 1, mac: str = "02:00:00:00:00:0a", time_of_it: str | None = None
+) -> bytes:
     at = time_of_it or time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     event = {
         "majorEventType": 5,
@@ -84,7 +91,12 @@ def passage(number: int, *, reader: int = 1, mac: str = "02:00:00:00:00:0a", tim
         "cardReaderNo": reader,
     }
     return json.dumps(
-        {"macAddress": mac, "dateTime": at, "eventType": "AccessControllerEvent", "AccessControllerEvent": event}
+        {
+            "macAddress": mac,
+            "dateTime": at,
+            "eventType": "AccessControllerEvent",
+            "AccessControllerEvent": event,
+        }
     ).encode()
 
 
@@ -93,9 +105,19 @@ def test_a_passage_is_kept_before_it_is_answered(bench: Callable[[str], Bench]) 
         answer = await client.post(f"{url}/push/doors/{TOKEN}", content=passage(1, reader=2))
         assert answer.status_code == 200
         (item,) = made.items()
-        assert (item["device"], item["kind"], item["data"]["direction"]) == ("door-1", "passage", "out")
-        assert item["data"]["person"].startswith("p-") and "张三" not in repr(item) and "E-7" not in repr(item)
-        again = await client.post(f"{url}/push/doors/{TOKEN}", content=passage(1, reader=2, time_of_it=None))
+        assert (item["device"], item["kind"], item["data"]["direction"]) == (
+            "door-1",
+            "passage",
+            "out",
+        )
+        assert (
+            item["data"]["person"].startswith("p-")
+            and "张三" not in repr(item)
+            and "E-7" not in repr(item)
+        )
+        again = await client.post(
+            f"{url}/push/doors/{TOKEN}", content=passage(1, reader=2, time_of_it=None)
+        )
         assert again.status_code == 200
 
     serve(bench, script)
@@ -103,7 +125,12 @@ def test_a_passage_is_kept_before_it_is_answered(bench: Callable[[str], Bench]) 
 
 def test_who_has_no_secret_is_nobody(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
-        for path in ("/push/doors/wrong", "/push/nobody/" + TOKEN, "/push/doors/", "/push/doors/" + TOKEN + "x"):
+        for path in (
+            "/push/doors/wrong",
+            "/push/nobody/" + TOKEN,
+            "/push/doors/",
+            "/push/doors/" + TOKEN + "x",
+        ):
             assert (await client.post(url + path, content=passage(1))).status_code in (404, 405)
         assert made.items() == []
 
@@ -112,7 +139,9 @@ def test_who_has_no_secret_is_nobody(bench: Callable[[str], Bench]) -> None:
 
 def test_a_terminal_that_is_not_configured_keeps_its_event(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
-        answer = await client.post(f"{url}/push/doors/{TOKEN}", content=passage(1, mac="02:00:00:00:00:ff"))
+        answer = await client.post(
+            f"{url}/push/doors/{TOKEN}", content=passage(1, mac="02:00:00:00:00:ff")
+        )
         assert answer.status_code == 503 and "02:00:00:00:00:ff" in answer.text
 
     made = serve(bench, script)
@@ -136,19 +165,31 @@ def test_a_platform_is_not_refused_for_one_device_of_many(bench: Callable[[str],
 def test_an_alarm_map_tells_beginning_and_end_once(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         for n, status in enumerate([0, 1, 1, 0, 6]):
-            body = {"messageType": "dataReport", "IMEI": "860000000000001", "timestamp": int(time.time() * 1000) + n,
-                    "payload": {"serviceData": {"Alarm_Status": status, "Battery_Level": 80, "RSRP": -96}}}  # fmt: skip
+            body = {
+                "messageType": "dataReport",
+                "IMEI": "860000000000001",
+                "timestamp": int(time.time() * 1000) + n,
+                "payload": {
+                    "serviceData": {"Alarm_Status": status, "Battery_Level": 80, "RSRP": -96}
+                },
+            }
             assert (await client.post(f"{url}/push/nb/{TOKEN}", json=body)).status_code == 200
 
     made = serve(bench, script)
     events = [
-        (i["data"].get("hazard") or i["data"]["condition"], i["data"]["state"]) for i in made.items() if "kind" in i
+        (i["data"].get("hazard") or i["data"]["condition"], i["data"]["state"])
+        for i in made.items()
+        if "kind" in i
     ]
     assert events == [("smoke", "on"), ("smoke", "off"), ("tamper", "on")]
-    assert [i["values"] for i in made.items() if "values" in i] == [{"battery_pct": 80.0, "rssi_dbm": -96.0}] * 5
+    assert [i["values"] for i in made.items() if "values" in i] == [
+        {"battery_pct": 80.0, "rssi_dbm": -96.0}
+    ] * 5
 
 
-def test_nonsense_is_refused_and_what_is_not_understood_is_not_sent_for_ever(bench: Callable[[str], Bench]) -> None:
+def test_nonsense_is_refused_and_what_is_not_understood_is_not_sent_for_ever(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         address = f"{url}/push/doors/{TOKEN}"
         assert (await client.post(address, content=b"\x00\xff nonsense")).status_code == 400
@@ -162,13 +203,17 @@ def test_nonsense_is_refused_and_what_is_not_understood_is_not_sent_for_ever(ben
     assert len(made.items()) == 1 and len(made.strangers._list) == 2
 
 
-def test_a_full_disk_is_not_answered_as_taken(bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_answered_as_taken(
+    bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         async def full(*_: Any) -> None:
-            raise Refused("database or disk is full")
+            raise WriteRefused("database or disk is full")
 
         monkeypatch.setattr(made.desk, "put", full)
-        assert (await client.post(f"{url}/push/doors/{TOKEN}", content=passage(1))).status_code == 503
+        assert (
+            await client.post(f"{url}/push/doors/{TOKEN}", content=passage(1))
+        ).status_code == 503
 
     serve(bench, script)
 
@@ -179,9 +224,12 @@ def test_clocks_of_terminals(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         address = f"{url}/push/doors/{TOKEN}"
         for n, told in enumerate(
-            ("2026-11-01T08:00:00+08:00", "2037-01-01T08:00:00+08:00", "1970-01-01T08:00:00+08:00"), 1
+            ("2026-11-01T08:00:00+08:00", "2037-01-01T08:00:00+08:00", "1970-01-01T08:00:00+08:00"),
+            1,
         ):
-            assert (await client.post(address, content=passage(n, time_of_it=told))).status_code == 200
+            assert (
+                await client.post(address, content=passage(n, time_of_it=told))
+            ).status_code == 200
 
     old, ahead, never = serve(bench, script).items()
     now = time.time() * 1000
@@ -190,13 +238,15 @@ def test_clocks_of_terminals(bench: Callable[[str], Bench]) -> None:
     assert abs(never["at"] - now) < 10_000
 
 
-def test_a_sender_that_did_not_hear_the_answer_sends_again_and_is_known(bench: Callable[[str], Bench]) -> None:
+def test_a_sender_that_did_not_hear_the_answer_sends_again_and_is_known(
+    bench: Callable[[str], Bench],
+) -> None:
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
-        sender = Sender(kind="hikvision", url=f"{url}/push/doors/{TOKEN}", doubles=2)
+        sender = DeviceSender(kind="hikvision", url=f"{url}/push/doors/{TOKEN}", doubles=2)
         for n in range(5):
             moment = f"2026-11-20T08:00:0{n}+08:00"
             sender.say(
-                HeardEvent(
+                ReceivedEvent(
                     native="02:00:00:00:00:0a",
                     at=None,
                     id=f"s-{n}-5-75-{moment}",
@@ -218,7 +268,13 @@ def test_video_image_library_logs_in_by_digest(bench: Callable[[str], Bench]) ->
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         face = {
             "FaceListObject": {
-                "FaceObject": [{"FaceID": "f1", "DeviceID": "43010000001190000001", "ShotTime": "20261120083015"}]
+                "FaceObject": [
+                    {
+                        "FaceID": "f1",
+                        "DeviceID": "43010000001190000001",
+                        "ShotTime": "20261120083015",
+                    }
+                ]
             }
         }
         assert (await client.post(f"{url}/VIID/Faces", json=face)).status_code == 401
@@ -232,7 +288,9 @@ def test_video_image_library_logs_in_by_digest(bench: Callable[[str], Bench]) ->
         assert (await client.post(f"{url}/VIID/Faces", json=face, auth=right)).status_code == 200
         # Another source's secret opens nothing here.
         assert (
-            await client.post(f"{url}/VIID/Faces", json=face, auth=httpx2.DigestAuth("doors", TOKEN))
+            await client.post(
+                f"{url}/VIID/Faces", json=face, auth=httpx2.DigestAuth("doors", TOKEN)
+            )
         ).status_code == 401
 
     (item,) = serve(bench, script).items()

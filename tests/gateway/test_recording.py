@@ -22,7 +22,9 @@ TOPIC = "anju/v1/es/gw-1/up/readings"
     | st.text(max_size=40).map(str.encode)
     | st.dictionaries(st.text(), st.integers()).map(lambda d: json.dumps(d).encode())
 )
-def test_whatever_was_sent_comes_back(tmp_path_factory: pytest.TempPathFactory, payload: bytes) -> None:
+def test_whatever_was_sent_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, payload: bytes
+) -> None:
     path = tmp_path_factory.mktemp("r") / "r.jsonl.gz"
     line = write_line(TOPIC, payload)
     assert line.count(b"\n") == 1
@@ -34,12 +36,21 @@ def test_whatever_was_sent_comes_back(tmp_path_factory: pytest.TempPathFactory, 
 
 def test_plain_files_are_read_too_and_empty_lines_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_text('{"topic": "a/b", "payload": {"v": 1,  "x": [1.50]}}\n\n{"topic": "a/b", "payload": "text"}\n')
+    path.write_text(
+        '{"topic": "a/b", "payload": {"v": 1,  "x": [1.50]}}\n\n{"topic": "a/b", "payload": "text"}\n'
+    )
     assert list(read_recording(path)) == [("a/b", b'{"v": 1,  "x": [1.50]}'), ("a/b", b"text")]
 
 
 @pytest.mark.parametrize(
-    "text", ["{", '{"topic": 1, "payload": {}}', '{"topic": "a"}', '{"topic": "a", "payload_base64": "?"}', "\x00"]
+    "text",
+    [
+        "{",
+        '{"topic": 1, "payload": {}}',
+        '{"topic": "a"}',
+        '{"topic": "a", "payload_base64": "?"}',
+        "\x00",
+    ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "r.jsonl"

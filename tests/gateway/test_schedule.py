@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.schedule import FIRST_RETRY_MS, Schedule, Turn
+from gateway.schedule import FIRST_RETRY_MS, Schedule, ScheduledPoll
 
 HOUR = 3_600_000
 
 
-def turn(device: str, every: int = HOUR) -> Turn:
-    made = Turn(device=device, every_ms=every, slow_every_ms=6 * HOUR)
+def turn(device: str, every: int = HOUR) -> ScheduledPoll:
+    made = ScheduledPoll(device=device, every_ms=every, slow_every_ms=6 * HOUR)
     Schedule.recall(made, None, 0)
     return made
 
@@ -61,9 +61,11 @@ def test_a_clock_that_was_set_back_does_not_silence_a_line() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    bad=st.sets(st.integers(0, 9), max_size=3), answer_ms=st.integers(50, 1500), timeout_ms=st.integers(500, 3000),
+    bad=st.sets(st.integers(0, 9), max_size=3),
+    answer_ms=st.integers(50, 1500),
+    timeout_ms=st.integers(500, 3000),
     every_min=st.sampled_from([5, 15, 60]),
-)  # fmt: skip
+)
 def test_one_bad_meter_never_costs_the_others_their_slot(
     bad: set[int], answer_ms: int, timeout_ms: int, every_min: int
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.wire import Ack, Backfill, EventItem, ReadingItem, Up
 from gateway.outbox import Entry, Outbox
-from gateway.sender import COMPANY, FOR_EVENTS, LINGER_S, RESEND_S, Sender
+from gateway.sender import COMPANY, FOR_EVENTS, LINGER_S, RESEND_S, OutboxSender
 
 
 def reading(n: int) -> ReadingItem:
@@ -13,13 +13,17 @@ def reading(n: int) -> ReadingItem:
 
 def event(n: int) -> EventItem:
     return EventItem(
-        device="d-1", at=1_700_000_000_000 + n, id=str(n), kind="hazard", data={"hazard": "smoke", "state": "on"}
+        device="d-1",
+        at=1_700_000_000_000 + n,
+        id=str(n),
+        kind="hazard",
+        data={"hazard": "smoke", "state": "on"},
     )
 
 
-def make(window: int = 64) -> tuple[Outbox, Sender]:
+def make(window: int = 64) -> tuple[Outbox, OutboxSender]:
     outbox = Outbox(None, "b1")
-    return outbox, Sender(outbox, lambda: 1_700_000_000_000, window=window)
+    return outbox, OutboxSender(outbox, lambda: 1_700_000_000_000, window=window)
 
 
 def test_events_go_first_and_readings_wait_for_company() -> None:
@@ -59,5 +63,7 @@ def test_what_the_server_misses_goes_at_once() -> None:
     outbox, sender = make()
     outbox.put([Entry(items=[event(1)])])
     (sent,) = sender.due(100.0)
-    assert sender.asked_again(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [sent]
+    assert sender.asked_again(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [
+        sent
+    ]
     assert sender.asked_again(Backfill(v=1, kind="events", boot="other", missing=[1]), 101.0) == []

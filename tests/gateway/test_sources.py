@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from gateway.pushes import Receiver
 from gateway.sources import MqttSource
 from tests.gateway.conftest import Bench, until
@@ -20,8 +20,15 @@ pytestmark = pytest.mark.real
 
 
 def uplink(n: int) -> str:
-    return json.dumps({"deduplicationId": f"d{n}", "time": int(time.time() * 1000), "deviceInfo": {"devEui": "0101010101010101"},
-                       "object": {"volume_l": 1000 + n, "leak": n == 3}, "rxInfo": [{"rssi": -80}]})  # fmt: skip
+    return json.dumps(
+        {
+            "deduplicationId": f"d{n}",
+            "time": int(time.time() * 1000),
+            "deviceInfo": {"devEui": "0101010101010101"},
+            "object": {"volume_l": 1000 + n, "leak": n == 3},
+            "rxInfo": [{"rssi": -80}],
+        }
+    )
 
 
 def test_lorawan_uplinks(bench: Callable[[str], Bench], broker: Broker) -> None:
@@ -35,7 +42,9 @@ def test_lorawan_uplinks(bench: Callable[[str], Bench], broker: Broker) -> None:
 
     async def work() -> None:
         table = made.config.table.mqtt[0]
-        source = MqttSource(table, made.config, Receiver(table, made.desk, made.intake, made.strangers))
+        source = MqttSource(
+            table, made.config, Receiver(table, made.desk, made.intake, made.strangers)
+        )
         task = asyncio.ensure_future(source.run())
         await until(lambda: source.fault is None)
         await asyncio.sleep(0.3)
@@ -51,7 +60,9 @@ def test_lorawan_uplinks(bench: Callable[[str], Bench], broker: Broker) -> None:
     publisher.loop_stop()
     publisher.disconnect()
     readings = [i["values"] for i in made.items() if "values" in i]
-    assert readings == [{"water_m3": round((1000 + n) / 1000, 3), "rssi_dbm": -80.0} for n in range(1, 5)]
+    assert readings == [
+        {"water_m3": round((1000 + n) / 1000, 3), "rssi_dbm": -80.0} for n in range(1, 5)
+    ]
     assert [(i["data"]["hazard"], i["data"]["state"]) for i in made.items() if "kind" in i] == [
         ("flood", "on"),
         ("flood", "off"),

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, Up
-from gateway.clock import Clock, Offset
+from gateway.clock import GatewayClock, Offset
 from gateway.outbox import Entry, Outbox
 from gateway.uplink import Uplink
 from ingest.worker import Worker
-from store.connect import connect
-from store.live import LiveBus
+from store.database.connection import connect
+from store.live.bus import LiveBus
 from tests.ingest.conftest import register
 
 
@@ -32,10 +32,10 @@ def test_of_several_answers_the_shortest_way_is_believed() -> None:
 
 def test_a_clock_that_runs_faster() -> None:
     real = int(time.time() * 1000)
-    clock = Clock(speed=600.0, start_ms=1_790_000_000_000, real_ms=real - 1000)
+    clock = GatewayClock(speed=600.0, start_ms=1_790_000_000_000, real_ms=real - 1000)
     assert 1_790_000_600_000 <= clock.now_ms() < 1_790_000_900_000
     assert clock.real_seconds(600_000) == 1.0
-    assert abs(Clock().now_ms() - real) < 1000
+    assert abs(GatewayClock().now_ms() - real) < 1000
 
 
 @pytest.mark.real
@@ -47,11 +47,20 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
     at = int(time.time() * 1000) - 60_000
     before = Outbox(tmp_path / "o.sqlite", "b1")
     before.put(
-        [Entry(items=[ReadingItem(device="wm-1", at=at + n, values={"water_m3": 1.0 + n}) for n in range(1200)])]
+        [
+            Entry(
+                items=[
+                    ReadingItem(device="wm-1", at=at + n, values={"water_m3": 1.0 + n})
+                    for n in range(1200)
+                ]
+            )
+        ]
     )
     assert before.next(Up.READINGS, at) is not None
     before.close()
-    worker = Worker(dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="w-uplink", group="g-uplink")
+    worker = Worker(
+        dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="w-uplink", group="g-uplink"
+    )
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     box = Outbox(tmp_path / "o.sqlite", "b2")
@@ -63,7 +72,11 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
                     Entry(
                         items=[
                             EventItem(
-                                device="smoke-1", at=at, id="e1", kind="hazard", data={"hazard": "smoke", "state": "on"}
+                                device="smoke-1",
+                                at=at,
+                                id="e1",
+                                kind="hazard",
+                                data={"hazard": "smoke", "state": "on"},
                             )
                         ]
                     )
@@ -83,5 +96,12 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
             "SELECT (SELECT count(*) FROM readings) AS r, (SELECT count(*) FROM events) AS e"
         ).fetchone()
         boots = {r["boot"] for r in connection.execute("SELECT boot FROM gateway_progress")}
-        state = connection.execute("SELECT clock_offset_ms, outbox, lost FROM gateway_state").fetchone()
-    assert row == {"r": 1200, "e": 1} and boots == {"b1", "b2"} and state is not None and state["lost"] is None
+        state = connection.execute(
+            "SELECT clock_offset_ms, outbox, lost FROM gateway_state"
+        ).fetchone()
+    assert (
+        row == {"r": 1200, "e": 1}
+        and boots == {"b1", "b2"}
+        and state is not None
+        and state["lost"] is None
+    )

@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from anju import embedded
 from anju.bench.ingest import start_workers
 from anju.bench.publisher import join, packet
-from store import ingest_log
-from store.connect import connect
-from store.migrate import Level, migrate
+from anju.demo import embedded
+from store.database.connection import connect
+from store.database.migration import Level, migrate
+from store.ingest import log
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 
@@ -27,7 +27,12 @@ NOW = int(time.time() * 1000)
 
 
 def good(n: int) -> tuple[str, bytes]:
-    body = {"v": 1, "items": [{"device": "wm-2", "at": NOW - 60_000_000 + n, "values": {"water_m3": float(n % 1000)}}]}
+    body = {
+        "v": 1,
+        "items": [
+            {"device": "wm-2", "at": NOW - 60_000_000 + n, "values": {"water_m3": float(n % 1000)}}
+        ],
+    }
     return "anju/v1/es/gw-2/up/readings", json.dumps(body).encode()
 
 
@@ -39,23 +44,108 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
     kinds = (
         lambda: text[: dice.randrange(1, len(text))].encode(),
         lambda: b'{"v":1,"n":%d,"items":' % n + b"[" * dice.choice((50, 2000, 50_000)),
-        lambda: b'{"v":1,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":%s}}]}' % (NOW - n, b"9" * dice.choice((20, 400, 5000))),
-        lambda: b'{"v":1,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":%s}}]}' % (NOW - n, dice.choice((b"NaN", b"Infinity", b"-1e999", b"1e999", b"null", b'"x"', b"true", b"[]", b"{}"))),
-        lambda: b'{"v":1,"items":[{"device":"wm-1","at":%s,"values":{"water_m3":%d}}]}' % (dice.choice((b"1", b"-5", b"9e99", b'"now"', b"99999999999999999999", b"1.5", b"null")), n),
-        lambda: json.dumps({"v": dice.choice((0, 2, "1", None, 1.5, [])), "n": n, "items": []}).encode(),
+        lambda: (
+            b'{"v":1,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":%s}}]}'
+            % (NOW - n, b"9" * dice.choice((20, 400, 5000)))
+        ),
+        lambda: (
+            b'{"v":1,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":%s}}]}'
+            % (
+                NOW - n,
+                dice.choice(
+                    (
+                        b"NaN",
+                        b"Infinity",
+                        b"-1e999",
+                        b"1e999",
+                        b"null",
+                        b'"x"',
+                        b"true",
+                        b"[]",
+                        b"{}",
+                    )
+                ),
+            )
+        ),
+        lambda: (
+            b'{"v":1,"items":[{"device":"wm-1","at":%s,"values":{"water_m3":%d}}]}'
+            % (
+                dice.choice(
+                    (b"1", b"-5", b"9e99", b'"now"', b"99999999999999999999", b"1.5", b"null")
+                ),
+                n,
+            )
+        ),
+        lambda: json.dumps(
+            {"v": dice.choice((0, 2, "1", None, 1.5, [])), "n": n, "items": []}
+        ).encode(),
         lambda: b'{"v":1,"boot":"' + dice.randbytes(8) + b'","seq":%d,"items":[]}' % n,
-        lambda: json.dumps({"v": 1, "boot": "b1", "seq": dice.choice((0, -n - 1, 2**60 + n)), "items": []}).encode(),
+        lambda: json.dumps(
+            {"v": 1, "boot": "b1", "seq": dice.choice((0, -n - 1, 2**60 + n)), "items": []}
+        ).encode(),
         lambda: dice.randbytes(dice.randrange(0, 200)) + b"%d" % n,
-        lambda: json.dumps({"v": 1, "items": [{"device": "wm-1\u0000", "at": NOW, "values": {"n": n}}]}).encode(),
-        lambda: json.dumps({"v": 1, "items": [item] * 5001, "n": n}).encode() if dice.random() < 0.002 else b"\xff\xfe%d" % n,
-        lambda: b'{"v":1,"x":"' + b"a" * (2_000_000 if dice.random() < 0.002 else 300) + b'%d"}' % n,
-        lambda: json.dumps({"v": 1, "items": [{"device": "smoke-1", "at": NOW, "id": f"x{n}", "kind": "hazard", "data": {"hazard": "smoke", "state": "\u0000"}}]}).encode(),
-        lambda: json.dumps({"v": 1, "items": [{"device": f"ghost-{n % 5000}", "at": NOW - n, "values": {"water_m3": 1}}]}).encode(),
-        lambda: json.dumps({"v": 1, "n": n, "sent_at": dice.choice((0, -1, 2**62)), "items": [item]}).encode(),
-        lambda: json.dumps({"v": 1, "n": n, "online": True, "at": NOW, "boot": "b1", "clock_offset_ms": 2**40, "outbox": -(2**50), "lost": 2**60}).encode(),
-        lambda: json.dumps({"v": 1, "n": n, "at": NOW, "boot": f"b{n}", "devices": [{"device": "wm-1", "profile": "\u0000"}]}).encode(),
-        lambda: b'{"v":1,"items":[{"device":"smoke-1","at":%d,"id":"y%d","kind":"hazard","data":{"hazard":"smoke","state":"on","n":%s}}]}' % (NOW, n, b"9" * dice.choice((30, 4000, 6000))),
-    )  # fmt: skip
+        lambda: json.dumps(
+            {"v": 1, "items": [{"device": "wm-1\u0000", "at": NOW, "values": {"n": n}}]}
+        ).encode(),
+        lambda: (
+            json.dumps({"v": 1, "items": [item] * 5001, "n": n}).encode()
+            if dice.random() < 0.002
+            else b"\xff\xfe%d" % n
+        ),
+        lambda: (
+            b'{"v":1,"x":"' + b"a" * (2_000_000 if dice.random() < 0.002 else 300) + b'%d"}' % n
+        ),
+        lambda: json.dumps(
+            {
+                "v": 1,
+                "items": [
+                    {
+                        "device": "smoke-1",
+                        "at": NOW,
+                        "id": f"x{n}",
+                        "kind": "hazard",
+                        "data": {"hazard": "smoke", "state": "\u0000"},
+                    }
+                ],
+            }
+        ).encode(),
+        lambda: json.dumps(
+            {
+                "v": 1,
+                "items": [
+                    {"device": f"ghost-{n % 5000}", "at": NOW - n, "values": {"water_m3": 1}}
+                ],
+            }
+        ).encode(),
+        lambda: json.dumps(
+            {"v": 1, "n": n, "sent_at": dice.choice((0, -1, 2**62)), "items": [item]}
+        ).encode(),
+        lambda: json.dumps(
+            {
+                "v": 1,
+                "n": n,
+                "online": True,
+                "at": NOW,
+                "boot": "b1",
+                "clock_offset_ms": 2**40,
+                "outbox": -(2**50),
+                "lost": 2**60,
+            }
+        ).encode(),
+        lambda: json.dumps(
+            {
+                "v": 1,
+                "n": n,
+                "at": NOW,
+                "boot": f"b{n}",
+                "devices": [{"device": "wm-1", "profile": "\u0000"}],
+            }
+        ).encode(),
+        lambda: (
+            b'{"v":1,"items":[{"device":"smoke-1","at":%d,"id":"y%d","kind":"hazard","data":{"hazard":"smoke","state":"on","n":%s}}]}'
+            % (NOW, n, b"9" * dice.choice((30, 4000, 6000)))
+        ),
+    )
     if dice.random() < 0.05:
         return (
             f"anju/v1/other/{dice.choice(('gw', 'x' * 60, 'GW', 'far', f'gw-{n % 300}'))}/up/{dice.choice(('readings', 'events'))}",
@@ -116,7 +206,12 @@ def play(inputs: int, seed: int) -> dict[str, object]:
                 register(connection)
             children, _ = start_workers(dsn, broker, home, 1, "auto")
             (child,) = children
-            sender, sizes, fair, distinct = Sender(broker.address.port), [], 0, set[tuple[str, bytes]]()
+            sender, sizes, fair, distinct = (
+                Sender(broker.address.port),
+                [],
+                0,
+                set[tuple[str, bytes]](),
+            )
             for n in range(inputs):
                 honest = n % 20 == 0
                 topic, payload = good(n) if honest else bad(dice, n)
@@ -131,7 +226,7 @@ def play(inputs: int, seed: int) -> dict[str, object]:
             with connect(dsn, autocommit=True) as connection:
                 while True:
                     child.check()
-                    tallies = ingest_log.read_tallies(connection)
+                    tallies = log.read_tallies(connection)
                     received = sum(tally.received for tally in tallies.values())
                     if received != last[0]:
                         last = (received, time.monotonic())
@@ -143,7 +238,9 @@ def play(inputs: int, seed: int) -> dict[str, object]:
                 ).fetchone()
                 reasons = {
                     row["reason"]: row["n"]
-                    for row in connection.execute("SELECT reason, count(*) AS n FROM quarantine GROUP BY reason")
+                    for row in connection.execute(
+                        "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason"
+                    )
                 }
                 kept = sum(reasons.values())
             sizes.append(round(rss_mb(child.process.pid)))
@@ -175,7 +272,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
     began = time.monotonic()
-    print(json.dumps(play(given.inputs, given.seed)), f"seed {given.seed}, {time.monotonic() - began:.0f} s")
+    print(
+        json.dumps(play(given.inputs, given.seed)),
+        f"seed {given.seed}, {time.monotonic() - began:.0f} s",
+    )
 
 
 if __name__ == "__main__":

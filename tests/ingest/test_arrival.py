@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ingest.arrival import AT_ONCE_S, Arrivals, changed, late_seconds
-from store.placement import Placement
-from store.series import Readings
+from store.register.placement import Placement
+from store.series.readings import ReadingColumns
 
 NOW = 1_795_220_200_000
 
@@ -32,9 +32,19 @@ def test_changes_are_told_by_device_and_hour_of_arrival() -> None:
     placement.device_of[[1, 2]] = [10, 20]
     placement.estate_of[[1, 2]] = 7
     hour = 3_600_000
-    batch = Readings(at=np.array([5, 3, 9, 4]), point=np.array([1, 1, 1, 2], dtype=np.int32), value=np.zeros(4))
+    batch = ReadingColumns(
+        at=np.array([5, 3, 9, 4]), point=np.array([1, 1, 1, 2], dtype=np.int32), value=np.zeros(4)
+    )
     spans = changed(placement, batch, np.array([hour, hour + 5, 3 * hour, hour]))
     rows = sorted(
-        zip(spans.device.tolist(), spans.low.tolist(), spans.high.tolist(), spans.received.tolist(), strict=True)
+        zip(
+            spans.device.tolist(),
+            spans.low.tolist(),
+            spans.high.tolist(),
+            spans.received.tolist(),
+            strict=True,
+        )
     )
-    assert rows == [(10, 3, 5, hour + 5), (10, 9, 9, 3 * hour), (20, 4, 4, hour)] and set(spans.estate.tolist()) == {7}
+    assert rows == [(10, 3, 5, hour + 5), (10, 9, 9, 3 * hour), (20, 4, 4, hour)] and set(
+        spans.estate.tolist()
+    ) == {7}

@@ -29,14 +29,22 @@ def varint(number: int) -> bytes:
             return bytes(made)
 
 
-def publish(five: bool, topic: bytes, payload: bytes, mid: int, qos: int, retain: bool, more: int) -> bytes:
+def publish(
+    five: bool, topic: bytes, payload: bytes, mid: int, qos: int, retain: bool, more: int
+) -> bytes:
     properties = b""
     if five:
         made = Properties(PacketTypes.PUBLISH)
         if more:
             made.UserProperty = ("k", "v" * more)
         properties = made.pack()
-    body = len(topic).to_bytes(2, "big") + topic + (mid.to_bytes(2, "big") if qos else b"") + properties + payload
+    body = (
+        len(topic).to_bytes(2, "big")
+        + topic
+        + (mid.to_bytes(2, "big") if qos else b"")
+        + properties
+        + payload
+    )
     return bytes([0x30 | qos << 1 | retain]) + varint(len(body)) + body
 
 
@@ -46,11 +54,15 @@ def suback(five: bool, mid: int) -> bytes:
 
 
 @contextmanager
-def joined(kind: type[StockClient], protocol: int) -> Iterator[tuple[StockClient, socket.socket, list[int]]]:
+def joined(
+    kind: type[StockClient], protocol: int
+) -> Iterator[tuple[StockClient, socket.socket, list[int]]]:
     """Put a client on one end of a pair of sockets."""
     near, far = socket.socketpair()
     near.setblocking(False)
-    client = kind(protocol=protocol, client_id="x", clean_session=None if protocol == mqtt.MQTTv5 else True)
+    client = kind(
+        protocol=protocol, client_id="x", clean_session=None if protocol == mqtt.MQTTv5 else True
+    )
     client._sock, subscribed = near, []
     client.on_subscribe = lambda _c, _u, mid, *_rest: subscribed.append(mid)
     try:
@@ -80,25 +92,36 @@ def hear(kind: type[StockClient], protocol: int, chunks: list[bytes]) -> tuple[A
             answers = far.recv(1 << 20)
         except BlockingIOError:
             answers = b""
-        return client.frames, subscribed, sorted(answers[i : i + 4] for i in range(0, len(answers), 4))
+        return (
+            client.frames,
+            subscribed,
+            sorted(answers[i : i + 4] for i in range(0, len(answers), 4)),
+        )
 
 
 packets = st.lists(
     st.one_of(
         st.tuples(
-            st.just("publish"), st.sampled_from([b"a/b", b"anju/v1/es/gw/up/readings", "街道/x".encode()]), st.binary(max_size=300),
-            st.integers(1, 65535), st.sampled_from([0, 1]), st.booleans(), st.sampled_from([0, 1, 200]),
+            st.just("publish"),
+            st.sampled_from([b"a/b", b"anju/v1/es/gw/up/readings", "街道/x".encode()]),
+            st.binary(max_size=300),
+            st.integers(1, 65535),
+            st.sampled_from([0, 1]),
+            st.booleans(),
+            st.sampled_from([0, 1, 200]),
         ),
         st.tuples(st.just("suback"), st.integers(1, 65535)),
         st.tuples(st.just("pingresp")),
     ),
     max_size=8,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(PROTOCOLS), packets, st.lists(st.integers(1, 60), max_size=12))
-def test_the_same_bytes_give_the_same_messages(protocol: int, given_packets: list[Any], cuts: list[int]) -> None:
+def test_the_same_bytes_give_the_same_messages(
+    protocol: int, given_packets: list[Any], cuts: list[int]
+) -> None:
     five = protocol == mqtt.MQTTv5
     whole = b""
     for packet in given_packets:
@@ -116,8 +139,12 @@ def test_the_same_bytes_give_the_same_messages(protocol: int, given_packets: lis
 
 def test_a_long_message_comes_in_many_pieces() -> None:
     payload = bytes(range(256)) * 8000
-    whole = publish(True, b"a/b", payload, 9, 1, False, 0) + publish(True, b"a/c", b"after", 10, 1, False, 0)
-    frames, _, answers = hear(BulkClient, mqtt.MQTTv5, [whole[at : at + 60_000] for at in range(0, len(whole), 60_000)])
+    whole = publish(True, b"a/b", payload, 9, 1, False, 0) + publish(
+        True, b"a/c", b"after", 10, 1, False, 0
+    )
+    frames, _, answers = hear(
+        BulkClient, mqtt.MQTTv5, [whole[at : at + 60_000] for at in range(0, len(whole), 60_000)]
+    )
     assert frames == [(b"a/b", payload, 9), (b"a/c", b"after", 10)] and answers == [
         b"\x40\x02\x00\x09",
         b"\x40\x02\x00\x0a",
@@ -136,7 +163,9 @@ def test_a_connection_that_ends_is_lost() -> None:
         assert client.loop_read() != mqtt.MQTT_ERR_SUCCESS
 
 
-def test_where_the_bulk_reader_does_not_work_stock_paho_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_bulk_reader_does_not_work_stock_paho_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert bulk_works() and type(new_client(protocol=mqtt.MQTTv5)) is BulkClient
     monkeypatch.delattr(mqtt.Client, "_packet_read")
     assert not bulk_works() and type(new_client(protocol=mqtt.MQTTv5)) is StockClient

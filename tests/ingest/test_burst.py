@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from anju.bench.publisher import GATEWAYS, Load, device_code, gateway_code, publish
-from anju.doctor import Verdict, examine
+from anju.doctor import CheckVerdict, examine
 from anju.processes import free_port
 from anju.register_files import import_rows
 from anju.settings import Settings
 from domain.broker import BrokerAddress
 from ingest.worker import Worker
-from store.connect import connect
-from store.live import LiveBus
+from store.database.connection import connect
+from store.live.bus import LiveBus
 from tests.ingest.test_worker import running, until
 from tests.shipped import Shipped
 
@@ -36,28 +36,43 @@ def shipped(tmp_path: Path) -> Iterator[tuple[BrokerAddress, int]]:
         anonymous=True,
     )
     address = BrokerAddress(
-        host="localhost", port=broker.ports[8885], username="ingest", password=broker.password("ingest_password"),
+        host="localhost",
+        port=broker.ports[8885],
+        username="ingest",
+        password=broker.password("ingest_password"),
         ca_file=str(broker.secrets / "ca.crt"),
-    )  # fmt: skip
+    )
     yield address, plain
     broker.child.stop()
 
 
 def register(dsn: str) -> None:
     with connect(dsn) as connection:
-        import_rows(connection, {
-            "estates": [{"code": "bench", "name": "bench", "timezone": "Asia/Shanghai"}],
-            "gateways": [{"estate": "bench", "code": gateway_code(n)} for n in range(GATEWAYS)],
-            "devices": [
-                {"estate": "bench", "gateway": gateway_code(n // 500), "code": device_code(n), "kind": "electricity_meter", "profile": "electricity-1p-100a"}
-                for n in range(GATEWAYS * 500)
-            ],
-        })  # fmt: skip
+        import_rows(
+            connection,
+            {
+                "estates": [{"code": "bench", "name": "bench", "timezone": "Asia/Shanghai"}],
+                "gateways": [{"estate": "bench", "code": gateway_code(n)} for n in range(GATEWAYS)],
+                "devices": [
+                    {
+                        "estate": "bench",
+                        "gateway": gateway_code(n // 500),
+                        "code": device_code(n),
+                        "kind": "electricity_meter",
+                        "profile": "electricity-1p-100a",
+                    }
+                    for n in range(GATEWAYS * 500)
+                ],
+            },
+        )
 
 
 @pytest.mark.timeout(240)
 def test_a_burst_of_sixty_thousand_loses_nothing(
-    dsn: str, shipped: tuple[BrokerAddress, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dsn: str,
+    shipped: tuple[BrokerAddress, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Without an outbox behind it: every message is sent once, by a device that would not send it again."""
     address, plain = shipped
@@ -69,7 +84,9 @@ def test_a_burst_of_sixty_thousand_loses_nothing(
         with connect(dsn, autocommit=True) as connection:
             row = "SELECT coalesce(sum(received), 0)::bigint AS n, coalesce(sum(stored), 0)::bigint AS s FROM tallies"
             until(lambda: connection.execute(row).fetchone() == {"n": BURST, "s": BURST}, 90)
-            assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": BURST}
+            assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {
+                "n": BURST
+            }
             assert connection.execute("SELECT count(*) AS n FROM gaps").fetchone() == {"n": 0}
     with capsys.disabled():
         print(f"\n{BURST} messages sent in {took:.1f} s, every one stored")
@@ -90,7 +107,12 @@ def test_the_same_while_nobody_reads(
         running(Worker(dsn=dsn, broker=address, bus=LiveBus(None), name="w-second")),
         connect(dsn, autocommit=True) as connection,
     ):
-        until(lambda: connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": BURST}, 60)
+        until(
+            lambda: (
+                connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": BURST}
+            ),
+            60,
+        )
 
 
 def test_the_doctor_finds_the_shipped_broker_fit(
@@ -100,7 +122,7 @@ def test_the_doctor_finds_the_shipped_broker_fit(
     monkeypatch.setattr(Settings, "broker", lambda _self: address)
     settings = Settings(dsn=dsn, ingest_readings=2)  # type: ignore[call-arg]
     found = {check.what: check for check in examine(settings, 20_000)}
-    assert found["broker"].verdict is Verdict.FIT, found["broker"].says
+    assert found["broker"].verdict is CheckVerdict.FIT, found["broker"].says
 
 
 def test_threads_end(shipped: tuple[BrokerAddress, int], dsn: str) -> None:
@@ -109,6 +131,9 @@ def test_threads_end(shipped: tuple[BrokerAddress, int], dsn: str) -> None:
     with running(Worker(dsn=dsn, broker=address, bus=LiveBus(None), name="w-end")):
         assert any(thread.name.startswith("lane-") for thread in threading.enumerate())
     deadline = time.monotonic() + 5
-    while any(thread.name.startswith("lane-") for thread in threading.enumerate()) and time.monotonic() < deadline:
+    while (
+        any(thread.name.startswith("lane-") for thread in threading.enumerate())
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert not any(thread.name.startswith("lane-") for thread in threading.enumerate())

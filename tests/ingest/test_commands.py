@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from anju.field import ESTATE, GATEWAY, Pace, configuration, make_field, register_rows
 from anju.processes import start_anju
 from anju.register_files import as_input, import_rows
 from ingest.commands import Dispatcher, renew_lists
 from ingest.worker import Worker
 from simulators.field.estate import Field
-from store import commands
-from store.connect import Connection, connect
-from store.live import LiveBus
-from store.registers import import_sheets
+from store.database.connection import Connection, connect
+from store.gateways import commands
+from store.live.bus import LiveBus
+from store.register.imports import import_sheets
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 
@@ -33,20 +33,38 @@ def test_the_dispatcher_sends_what_is_due_and_not_all_the_time(connection: Conne
     device = connection.execute("SELECT id FROM devices WHERE code = 'wm-1'").fetchone()
     assert device is not None
     code = commands.new_code()
-    commands.issue(connection, code=code, device_id=device["id"], kind="valve", argument={"to": "close"}, issued_by="x", reason="leak",
-                   expires_at=datetime.now(UTC) + timedelta(minutes=1))  # fmt: skip
+    commands.issue(
+        connection,
+        code=code,
+        device_id=device["id"],
+        kind="valve",
+        argument={"to": "close"},
+        issued_by="x",
+        reason="leak",
+        expires_at=datetime.now(UTC) + timedelta(minutes=1),
+    )
     connection.commit()
     sent: list[tuple[str, dict[str, Any]]] = []
     dispatcher = Dispatcher(lambda topic, payload: sent.append((topic, json.loads(payload))))
     for moment in (100.0, 100.2, 100.9, 101.5):
         dispatcher.step(connection, moment)
     ((topic, body),) = sent
-    assert topic == "anju/v1/es/gw/down/command" and body["id"] == code and body["command"] == "valve"
+    assert (
+        topic == "anju/v1/es/gw/down/command" and body["id"] == code and body["command"] == "valve"
+    )
 
 
 @pytest.mark.real
-def test_a_valve_a_door_and_who_may_pass(dsn: str, broker: Broker, redis: Redis, tmp_path: Path) -> None:
-    worker = Worker(dsn=dsn, broker=broker.address, bus=LiveBus(redis.url), name="w-commands", group="g-commands")
+def test_a_valve_a_door_and_who_may_pass(
+    dsn: str, broker: Broker, redis: Redis, tmp_path: Path
+) -> None:
+    worker = Worker(
+        dsn=dsn,
+        broker=broker.address,
+        bus=LiveBus(redis.url),
+        name="w-commands",
+        group="g-commands",
+    )
     thread = threading.Thread(target=worker.run, daemon=True)
     now = int(time.time() * 1000)
     pace = Pace(speed=1.0, start_ms=now, real_ms=now)
@@ -58,9 +76,14 @@ def test_a_valve_a_door_and_who_may_pass(dsn: str, broker: Broker, redis: Redis,
             people(connection)
         thread.start()
         await field.start()
-        (tmp_path / "gateway.toml").write_text(configuration(field, ports, pace, broker.address), "utf-8")
+        (tmp_path / "gateway.toml").write_text(
+            configuration(field, ports, pace, broker.address), "utf-8"
+        )
         gateway = start_anju(
-            "gateway", ["gateway", "run", str(tmp_path / "gateway.toml")], tmp_path / "gateway.log", {}
+            "gateway",
+            ["gateway", "run", str(tmp_path / "gateway.toml")],
+            tmp_path / "gateway.log",
+            {},
         )
         try:
             await script(dsn, field)
@@ -81,11 +104,31 @@ def people(connection: Connection) -> None:
         "entrances": [{"estate": ESTATE, "building": "b1", "code": "b1-1"}],
         "units": [{"estate": ESTATE, "code": "u-1", "entrance": "b1-1"}],
         "households": [{"code": "h-1"}],
-        "tenancies": [{"code": "t-1", "estate": ESTATE, "unit": "u-1", "household": "h-1", "valid_from": "2026-01-01"}],
-        "residents": [{"code": f"p-{n:05d}", "household": "h-1", "valid_from": "2026-01-01"} for n in range(3)],
-        "mounts": [{"code": "m-1", "estate": ESTATE, "device": "door-01", "entrance": "b1-1", "valid_from": "2020-01-01"}],
-    }  # fmt: skip
-    report = import_sheets(connection, {name: as_input(name, rows) for name, rows in sheets.items()}, apply=True)
+        "tenancies": [
+            {
+                "code": "t-1",
+                "estate": ESTATE,
+                "unit": "u-1",
+                "household": "h-1",
+                "valid_from": "2026-01-01",
+            }
+        ],
+        "residents": [
+            {"code": f"p-{n:05d}", "household": "h-1", "valid_from": "2026-01-01"} for n in range(3)
+        ],
+        "mounts": [
+            {
+                "code": "m-1",
+                "estate": ESTATE,
+                "device": "door-01",
+                "entrance": "b1-1",
+                "valid_from": "2020-01-01",
+            }
+        ],
+    }
+    report = import_sheets(
+        connection, {name: as_input(name, rows) for name, rows in sheets.items()}, apply=True
+    )
     assert not report.errors, report.errors
 
 
@@ -98,15 +141,28 @@ async def script(dsn: str, field: Field) -> None:
     valve, opened, wrong = (commands.new_code() for _ in range(3))
     with connect(dsn) as connection:
         ids = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM devices")}
-        for code, device, kind, argument in ((valve, meter.device, "valve", {"to": "close"}), (opened, "door-02", "door", {"door": 1}),
-                                             (wrong, "em-1-01", "valve", {"to": "close"})):  # fmt: skip
-            commands.issue(connection, code=code, device_id=ids[device], kind=kind, argument=argument, issued_by="manager", reason="a test",
-                           expires_at=datetime.now(UTC) + timedelta(minutes=5))  # fmt: skip
+        for code, device, kind, argument in (
+            (valve, meter.device, "valve", {"to": "close"}),
+            (opened, "door-02", "door", {"door": 1}),
+            (wrong, "em-1-01", "valve", {"to": "close"}),
+        ):
+            commands.issue(
+                connection,
+                code=code,
+                device_id=ids[device],
+                kind=kind,
+                argument=argument,
+                issued_by="manager",
+                reason="a test",
+                expires_at=datetime.now(UTC) + timedelta(minutes=5),
+            )
     results: dict[str, str] = {}
 
     def settled() -> bool:
         with connect(dsn) as connection:
-            rows = connection.execute("SELECT code, result FROM commands WHERE kind <> 'credentials'").fetchall()
+            rows = connection.execute(
+                "SELECT code, result FROM commands WHERE kind <> 'credentials'"
+            ).fetchall()
         results.update({row["code"]: row["result"] for row in rows})
         return all(results.values())
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingest.gaps import ask_for_gaps
-from store import progress
-from store.connect import Connection
+from store.database.connection import Connection
+from store.ingest import progress
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -25,8 +25,12 @@ def test_a_gateway_is_asked_for_what_is_missing(connection: Connection) -> None:
 
     def ask(after_s: float = 0.0, again_s: float = 60.0) -> int:
         return ask_for_gaps(
-            connection, lambda topic, payload: sent.append((topic, json.loads(payload))), after_s=after_s, again_s=again_s, give_up_s=3600
-        )  # fmt: skip
+            connection,
+            lambda topic, payload: sent.append((topic, json.loads(payload))),
+            after_s=after_s,
+            again_s=again_s,
+            give_up_s=3600,
+        )
 
     assert ask(after_s=60.0) == 0, "it may still be on its way"
     assert ask() == 1 and ask() == 0 and ask(again_s=0.0) == 1

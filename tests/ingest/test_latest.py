@@ -7,12 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.latest import Latest
-from store.series import Readings
+from store.series.readings import ReadingColumns
 
 
 @given(
     st.lists(
-        st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 50), st.floats(0, 9)), min_size=1, max_size=8),
+        st.lists(
+            st.tuples(st.integers(0, 3000), st.integers(1, 50), st.floats(0, 9)),
+            min_size=1,
+            max_size=8,
+        ),
         max_size=6,
     )
 )
@@ -21,7 +25,11 @@ def test_the_newest_counts(batches: list[list[tuple[int, int, float]]]) -> None:
     told: dict[int, tuple[int, float]] = {}
     for batch in batches:
         point, at, value = (np.array(column) for column in zip(*batch, strict=True))
-        latest.offer(Readings(at=at.astype(np.int64), point=point.astype(np.int32), value=value.astype(float)))
+        latest.offer(
+            ReadingColumns(
+                at=at.astype(np.int64), point=point.astype(np.int32), value=value.astype(float)
+            )
+        )
         for one, when, what in batch:
             # Of the same instant any value may count: ingest never stores two.
             if when > model.get(one, (0, 0.0))[0]:

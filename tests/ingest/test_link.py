@@ -9,7 +9,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from ingest.bulk import BulkClient, Frame, StockClient
 from ingest.link import Link
 
@@ -28,7 +28,9 @@ def publisher(broker: Broker) -> Iterator[mqtt.Client]:
 
 def make(broker: Broker, kind: Callable[..., StockClient] = BulkClient) -> Link:
     name = f"link-{time.monotonic_ns()}"
-    return Link(broker.address, name, [f"test/{name}/+"], window=100, clock=time.monotonic, make_client=kind)
+    return Link(
+        broker.address, name, [f"test/{name}/+"], window=100, clock=time.monotonic, make_client=kind
+    )
 
 
 def topic(link: Link) -> str:
@@ -71,8 +73,14 @@ def test_what_is_not_acknowledged_comes_again(
     publisher.publish(topic(link), b"6", qos=1).wait_for_publish(5)
     link.connect()
     held = come_up(link)
-    assert sorted(payload for _, payload, _ in held + take(link, 3 - len(held))) == [b"4", b"5", b"6"]
-    assert not link.acknowledge(link.generation - 1, [1]), "an old connection's message was answered"
+    assert sorted(payload for _, payload, _ in held + take(link, 3 - len(held))) == [
+        b"4",
+        b"5",
+        b"6",
+    ]
+    assert not link.acknowledge(link.generation - 1, [1]), (
+        "an old connection's message was answered"
+    )
     link.close()
 
 
@@ -94,7 +102,9 @@ def test_a_session_that_has_ended_keeps_nothing(broker: Broker, publisher: mqtt.
     again.close()
 
 
-def test_what_is_posted_while_nobody_has_us_goes_out_later(broker: Broker, publisher: mqtt.Client) -> None:
+def test_what_is_posted_while_nobody_has_us_goes_out_later(
+    broker: Broker, publisher: mqtt.Client
+) -> None:
     heard: list[bytes] = []
     publisher.on_message = lambda _c, _u, m: heard.append(m.payload)
     link = make(broker)

@@ -10,9 +10,22 @@ from ingest import metrics
 def test_every_measure_is_there_and_a_stage_counts_time() -> None:
     with metrics.stage("lane-test", "place"):
         sum(range(200_000))
-    taken = REGISTRY.get_sample_value("ingest_stage_cpu_seconds_total", {"lane": "lane-test", "stage": "place"})
+    taken = REGISTRY.get_sample_value(
+        "ingest_stage_cpu_seconds_total", {"lane": "lane-test", "stage": "place"}
+    )
     assert taken is not None and taken > 0
     text = generate_latest().decode()
-    for name in ("items", "messages", "refused", "commit_seconds", "lag_seconds", "unacknowledged_messages", "seats", "open_gaps",
-                 "retries", "away", "broker_dropped_messages"):  # fmt: skip
+    for name in (
+        "items",
+        "messages",
+        "refused",
+        "commit_seconds",
+        "lag_seconds",
+        "unacknowledged_messages",
+        "seats",
+        "open_gaps",
+        "retries",
+        "away",
+        "broker_dropped_messages",
+    ):
         assert f"# TYPE ingest_{name}" in text, name

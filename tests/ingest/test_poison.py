@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 
 from ingest.poison import Poison, Poisoned
-from ingest.write import Outcome
-from store.ingest_log import Tally
+from ingest.write import BatchOutcome
+from store.ingest.log import IngestTally
 
 
-def outcome(**refused: tuple[int, int]) -> Outcome:
+def outcome(**refused: tuple[int, int]) -> BatchOutcome:
     """Make an outcome: for each source how many it sent, and how many were refused."""
-    return Outcome(registered=set(refused), tallies={
-        (source, "readings"): Tally(received=sent, stored=sent - bad, quarantined=bad) for source, (sent, bad) in refused.items()
-    })  # fmt: skip
+    return BatchOutcome(
+        registered=set(refused),
+        tallies={
+            (source, "readings"): IngestTally(received=sent, stored=sent - bad, quarantined=bad)
+            for source, (sent, bad) in refused.items()
+        },
+    )
 
 
 def test_one_gateway_may_talk_nonsense_for_ever() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from anju.processes import free_port
 from domain.broker import BrokerAddress
 from ingest.probe import BrokerRefused, try_broker

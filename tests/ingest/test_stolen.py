@@ -18,12 +18,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from analytics import watch
 from analytics.policy import load_policy
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from domain.wire import Birth, State
 from ingest.worker import Worker
-from store import gateways, ingest_log
-from store.connect import Connection, connect
-from store.live import LiveBus
+from store.database.connection import Connection, connect
+from store.gateways import identities
+from store.ingest import log
+from store.live.bus import LiveBus
 from tests.ingest.test_worker import running, until
 
 pytestmark = pytest.mark.real
@@ -32,7 +33,8 @@ pytestmark = pytest.mark.real
 def alerts(dsn: str, detector: str) -> list[dict[str, Any]]:
     with connect(dsn) as connection:
         return connection.execute(
-            "SELECT condition, reasons, ended_at, evidence FROM alerts WHERE detector = %s ORDER BY id", [detector]
+            "SELECT condition, reasons, ended_at, evidence FROM alerts WHERE detector = %s ORDER BY id",
+            [detector],
         ).fetchall()
 
 
@@ -55,9 +57,23 @@ class Thief:
     def event(self, ident: str, at: int, state: str = "on", device: str = "smoke-1") -> None:
         self.seq += 1
         items = [
-            {"device": device, "at": at, "id": ident, "kind": "hazard", "data": {"hazard": "smoke", "state": state}}
+            {
+                "device": device,
+                "at": at,
+                "id": ident,
+                "kind": "hazard",
+                "data": {"hazard": "smoke", "state": state},
+            }
         ]
-        self.raw({"v": 1, "boot": self.boot, "seq": self.seq, "sent_at": int(time.time() * 1000), "items": items})
+        self.raw(
+            {
+                "v": 1,
+                "boot": self.boot,
+                "seq": self.seq,
+                "sent_at": int(time.time() * 1000),
+                "items": items,
+            }
+        )
 
     def raw(self, body: Any) -> None:
         self.client.publish("anju/v1/es/gw/up/events", json.dumps(body), qos=1).wait_for_publish(5)
@@ -69,7 +85,9 @@ class Thief:
 
 def test_replayed_forged_and_back_dated(registered: str, broker: Broker) -> None:
     now = int(time.time() * 1000)
-    with running(Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-s", group="g-s")):
+    with running(
+        Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-s", group="g-s")
+    ):
         thief = Thief(broker, "b001")
         thief.event("1", now)
         until(lambda: count(registered, "SELECT count(*) AS n FROM events") == 1)
@@ -87,10 +105,15 @@ def test_replayed_forged_and_back_dated(registered: str, broker: Broker) -> None
         thief.close()
     with connect(registered) as connection:
         reasons = sorted(r["reason"] for r in connection.execute("SELECT reason FROM quarantine"))
-        tallies = ingest_log.read_tallies(connection)
-        late = connection.execute("SELECT recorded_at - at AS late FROM events WHERE event_id = '2'").fetchone()
+        tallies = log.read_tallies(connection)
+        late = connection.execute(
+            "SELECT recorded_at - at AS late FROM events WHERE event_id = '2'"
+        ).fetchone()
     assert reasons == ["clock_ahead", "conflict", "foreign_device"]
-    assert all(tally.balanced for tally in tallies.values()) and sum(t.duplicates for t in tallies.values()) == 50
+    assert (
+        all(tally.balanced for tally in tallies.values())
+        and sum(t.duplicates for t in tallies.values()) == 50
+    )
     assert late is not None and late["late"] > timedelta(days=2, hours=23)
     with connect(registered, autocommit=True) as connection:
         while watch.step(connection, load_policy(), datetime.now(UTC), urgent=True):
@@ -101,7 +124,9 @@ def test_replayed_forged_and_back_dated(registered: str, broker: Broker) -> None
 
 def test_many_refusals_are_told(registered: str, broker: Broker) -> None:
     now = int(time.time() * 1000)
-    with running(Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-r", group="g-r")):
+    with running(
+        Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-r", group="g-r")
+    ):
         thief = Thief(broker, "b001")
         with connect(registered) as connection:
             say(connection, "b001", now)
@@ -118,14 +143,16 @@ def test_many_refusals_are_told(registered: str, broker: Broker) -> None:
         assert alerts(registered, "gateway_suspect")[0]["condition"] == "returned"
 
 
-def say(connection: Connection, boot: str, at: int, *, birth: bool = True, online: bool = True) -> None:
+def say(
+    connection: Connection, boot: str, at: int, *, birth: bool = True, online: bool = True
+) -> None:
     row = connection.execute(
         "SELECT g.id FROM gateways g JOIN estates e ON e.id = g.estate_id WHERE g.code = 'gw' AND e.code = 'es'"
     ).fetchone()
     assert row is not None
     if birth:
-        ingest_log.save_birth(connection, row["id"], Birth(v=1, boot=boot, at=at, devices=[]))
-    ingest_log.save_state(connection, row["id"], State(v=1, boot=boot, online=online, at=at))
+        log.save_birth(connection, row["id"], Birth(v=1, boot=boot, at=at, devices=[]))
+    log.save_state(connection, row["id"], State(v=1, boot=boot, online=online, at=at))
     connection.commit()
 
 
@@ -151,22 +178,33 @@ def test_two_holders_are_told_apart_from_a_restart(registered: str) -> None:
         assert alerts(registered, "gateway_suspect")[0]["reasons"] == ["two_holders"]
 
 
-def test_a_revoked_credential_is_shut_out_within_seconds_and_told(registered: str, broker: Broker) -> None:
+def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
+    registered: str, broker: Broker
+) -> None:
     now = int(time.time() * 1000)
     with connect(registered) as connection:
-        found = gateways.find_gateway(connection, "es", "gw")
+        found = identities.find_gateway(connection, "es", "gw")
         assert found is not None
-        gateways.add_certificate(connection, found["id"], "aa01", datetime.now(UTC) + timedelta(days=300), None)
+        identities.add_certificate(
+            connection, found["id"], "aa01", datetime.now(UTC) + timedelta(days=300), None
+        )
         say(connection, "b001", now)
-    with running(Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-v", group="g-v")):
+    with running(
+        Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-v", group="g-v")
+    ):
         thief = Thief(broker, "b001")
         thief.event("before", now)
         until(lambda: count(registered, "SELECT count(*) AS n FROM events") == 1)
         with connect(registered) as connection:
-            assert gateways.revoke(connection, found["id"], "stolen") == 1
+            assert identities.revoke(connection, found["id"], "stolen") == 1
         revoked = time.monotonic()
         n = 0
-        while count(registered, "SELECT count(*) AS n FROM quarantine WHERE reason = 'unknown_gateway'") == 0:
+        while (
+            count(
+                registered, "SELECT count(*) AS n FROM quarantine WHERE reason = 'unknown_gateway'"
+            )
+            == 0
+        ):
             n += 1
             thief.event(f"after-{n}", now)
             time.sleep(0.1)
@@ -175,7 +213,15 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(registered: st
         stored = count(registered, "SELECT count(*) AS n FROM events")
         for i in range(10):
             thief.event(f"later-{i}", now)
-        until(lambda: count(registered, "SELECT count(*) AS n FROM quarantine WHERE reason = 'unknown_gateway'") >= 11)
+        until(
+            lambda: (
+                count(
+                    registered,
+                    "SELECT count(*) AS n FROM quarantine WHERE reason = 'unknown_gateway'",
+                )
+                >= 11
+            )
+        )
         assert count(registered, "SELECT count(*) AS n FROM events") == stored
         thief.close()
     print(f"shut out {took:.1f} s after the revocation")
@@ -183,4 +229,6 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(registered: st
         watch.check_gateways(connection, load_policy(), datetime.now(UTC))
         assert alerts(registered, "gateway_suspect")[0]["reasons"] == ["revoked_in_use"]
         # A new certificate lets the gateway in again, without anybody's restart.
-        gateways.add_certificate(connection, found["id"], "aa02", datetime.now(UTC) + timedelta(days=300), None)
+        identities.add_certificate(
+            connection, found["id"], "aa02", datetime.now(UTC) + timedelta(days=300), None
+        )

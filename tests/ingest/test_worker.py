@@ -13,15 +13,15 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from anju.embedded import Broker, Redis
+from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, State
 from gateway.uplink import NotAcknowledged, Uplink
 from ingest.lane import READINGS
 from ingest.poison import Poisoned
 from ingest.worker import Limits, Worker
-from store import ingest_log
-from store.connect import connect
-from store.live import LiveBus
+from store.database.connection import connect
+from store.ingest import log
+from store.live.bus import LiveBus
 
 pytestmark = pytest.mark.real
 
@@ -33,7 +33,9 @@ def running(worker: Worker, *, late: bool = False) -> Iterator[threading.Thread]
     try:
         if not late:
             # What a client without an outbox says before that, nobody hears.
-            until(lambda: bool(worker.seats) and all(seat.link.up for seat in worker.seats.values()))
+            until(
+                lambda: bool(worker.seats) and all(seat.link.up for seat in worker.seats.values())
+            )
         yield thread
     finally:
         worker.stop()
@@ -46,19 +48,33 @@ def stored(dsn: str) -> list[tuple[int, float]]:
         rows = connection.execute(
             "SELECT (extract(epoch FROM at) * 1000)::bigint AS at, value FROM readings ORDER BY at"
         ).fetchall()
-        assert all(tally.balanced for tally in ingest_log.read_tallies(connection).values())
+        assert all(tally.balanced for tally in log.read_tallies(connection).values())
     return [(row["at"], row["value"]) for row in rows]
 
 
-def test_what_is_sent_is_stored_once_and_acknowledged(registered: str, broker: Broker, redis: Redis) -> None:
+def test_what_is_sent_is_stored_once_and_acknowledged(
+    registered: str, broker: Broker, redis: Redis
+) -> None:
     now = int(time.time() * 1000)
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(redis.url), name="w-a", group="g-a")
+    worker = Worker(
+        dsn=registered, broker=broker.address, bus=LiveBus(redis.url), name="w-a", group="g-a"
+    )
     with running(worker), Uplink(broker.address, "es", "gw", "boot-1") as uplink:
         uplink.wait_connected()
         for i in range(200):
-            uplink.send_readings([ReadingItem(device="wm-1", at=now - 1000 * i, values={"water_m3": float(i)})])
+            uplink.send_readings(
+                [ReadingItem(device="wm-1", at=now - 1000 * i, values={"water_m3": float(i)})]
+            )
         uplink.send_events(
-            [EventItem(device="smoke-1", at=now, id="1", kind="hazard", data={"hazard": "smoke", "state": "on"})]
+            [
+                EventItem(
+                    device="smoke-1",
+                    at=now,
+                    id="1",
+                    kind="hazard",
+                    data={"hazard": "smoke", "state": "on"},
+                )
+            ]
         )
         uplink.drain(20)
         assert uplink.unacknowledged == 0
@@ -74,11 +90,15 @@ def test_a_bad_message_never_stops_the_stream(registered: str, broker: Broker) -
     raw = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     raw.connect(broker.address.host, broker.address.port)
     raw.loop_start()
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-b", group="g-b")
+    worker = Worker(
+        dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-b", group="g-b"
+    )
     with running(worker), Uplink(broker.address, "es", "gw", "boot-2") as uplink:
         uplink.wait_connected()
         for i in range(30):
-            raw.publish("anju/v1/es/gw/up/readings", b"\x00\xff{" + bytes([i]), qos=1).wait_for_publish(5)
+            raw.publish(
+                "anju/v1/es/gw/up/readings", b"\x00\xff{" + bytes([i]), qos=1
+            ).wait_for_publish(5)
             raw.publish("anju/v1/other/gw/up/readings", json.dumps({"v": 1, "items": [i]}), qos=1)
             uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
         uplink.drain(20)
@@ -99,7 +119,9 @@ def test_a_retained_message_is_nothing_new(registered: str, broker: Broker) -> N
     raw.loop_start()
     body = json.dumps({"v": 1, "items": [{"device": "wm-1", "at": now, "values": {"water_m3": 1}}]})
     raw.publish("anju/v1/es/gw/up/readings", body, qos=1, retain=True).wait_for_publish(5)
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-c", group="g-c")
+    worker = Worker(
+        dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-c", group="g-c"
+    )
     with running(worker), Uplink(broker.address, "es", "gw", "boot-3") as uplink:
         uplink.wait_connected()
         uplink.send_readings([ReadingItem(device="wm-1", at=now - 5, values={"water_m3": 1.0})])
@@ -114,7 +136,9 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
     now = int(time.time() * 1000)
     asked = threading.Event()
     raw = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    raw.on_message = lambda _c, _u, m: asked.set() if json.loads(m.payload)["missing"] == [2] else None
+    raw.on_message = lambda _c, _u, m: (
+        asked.set() if json.loads(m.payload)["missing"] == [2] else None
+    )
     raw.connect(broker.address.host, broker.address.port)
     raw.subscribe("anju/v1/es/gw/down/backfill", qos=1)
     raw.loop_start()
@@ -122,7 +146,9 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
     def send(seq: int) -> None:
         items = [{"device": "wm-1", "at": now - seq, "values": {"water_m3": 1}}]
         raw.publish(
-            "anju/v1/es/gw/up/readings", json.dumps({"v": 1, "boot": "b-gap", "seq": seq, "items": items}), qos=1
+            "anju/v1/es/gw/up/readings",
+            json.dumps({"v": 1, "boot": "b-gap", "seq": seq, "items": items}),
+            qos=1,
         )
 
     worker = Worker(
@@ -145,18 +171,28 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
         ]
 
 
-def test_an_unregistered_gateway_is_told_nothing_and_loses_nothing(registered: str, broker: Broker) -> None:
-    worker = Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-e", group="g-e")
+def test_an_unregistered_gateway_is_told_nothing_and_loses_nothing(
+    registered: str, broker: Broker
+) -> None:
+    worker = Worker(
+        dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-e", group="g-e"
+    )
     with running(worker), Uplink(broker.address, "es", "stranger", "boot-5") as uplink:
         uplink.wait_connected()
-        uplink.send_readings([ReadingItem(device="wm-1", at=int(time.time() * 1000), values={"water_m3": 1.0})])
+        uplink.send_readings(
+            [ReadingItem(device="wm-1", at=int(time.time() * 1000), values={"water_m3": 1.0})]
+        )
         with pytest.raises(NotAcknowledged, match="is gateway 'stranger' registered"):
             uplink.drain(2)
     with connect(registered) as connection:
-        assert {r["reason"] for r in connection.execute("SELECT reason FROM quarantine")} == {"unknown_gateway"}
+        assert {r["reason"] for r in connection.execute("SELECT reason FROM quarantine")} == {
+            "unknown_gateway"
+        }
 
 
-def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(registered: str, broker: Broker) -> None:
+def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(
+    registered: str, broker: Broker
+) -> None:
     with connect(registered) as connection:
         connection.execute("ALTER TABLE readings ADD CONSTRAINT broken CHECK (value < 0)")
         connection.commit()
@@ -181,7 +217,13 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(registered: st
     with Uplink(broker.address, "es", "gw", "boot-6") as uplink:
         uplink.wait_connected()
         for i in range(5):
-            uplink.send_readings([ReadingItem(device="wm-1", at=int(time.time() * 1000) - i, values={"water_m3": 1.0})])
+            uplink.send_readings(
+                [
+                    ReadingItem(
+                        device="wm-1", at=int(time.time() * 1000) - i, values={"water_m3": 1.0}
+                    )
+                ]
+            )
         thread.join(20)
     worker.stop()
     assert failure and "in a row" in str(failure[0])
@@ -199,9 +241,13 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     monkeypatch.setattr("ingest.write.BATCH_SECONDS", 2.0)
     now = int(time.time() * 1000)
     worker = Worker(
-        dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-g", group="g-g",
+        dsn=registered,
+        broker=broker.address,
+        bus=LiveBus(None),
+        name="w-g",
+        group="g-g",
         limits=Limits(readings=replace(READINGS, messages=20, retry_s=0.2)),
-    )  # fmt: skip
+    )
     most = 0
     with (
         connect(registered) as blocker,
@@ -224,13 +270,22 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     assert most < 500 and len(stored(registered)) == 500
 
 
-def test_workers_share_the_seats_and_take_over_from_one_that_stops(registered: str, broker: Broker) -> None:
+def test_workers_share_the_seats_and_take_over_from_one_that_stops(
+    registered: str, broker: Broker
+) -> None:
     now = int(time.time() * 1000)
     made = [
-        Worker(dsn=registered, broker=broker.address, bus=LiveBus(None), name=f"w-h{i}", group="g-h", readings=3,
-               limits=Limits(lease_s=2.0, tick_s=0.2))
+        Worker(
+            dsn=registered,
+            broker=broker.address,
+            bus=LiveBus(None),
+            name=f"w-h{i}",
+            group="g-h",
+            readings=3,
+            limits=Limits(lease_s=2.0, tick_s=0.2),
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     with Uplink(broker.address, "es", "gw", "boot-8", window=400) as uplink:
         uplink.wait_connected()
         with running(made[0]):
@@ -245,12 +300,16 @@ def test_workers_share_the_seats_and_take_over_from_one_that_stops(registered: s
                     "readings-2",
                 }
                 for i in range(300):
-                    uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+                    uplink.send_readings(
+                        [ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})]
+                    )
                 uplink.drain(20)
                 made[0].stop()
                 until(lambda: len(made[1].seats) == 4)
                 for i in range(300, 400):
-                    uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+                    uplink.send_readings(
+                        [ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})]
+                    )
                 uplink.drain(20)
     assert len(stored(registered)) == 400
     with connect(registered) as connection:
@@ -259,7 +318,9 @@ def test_workers_share_the_seats_and_take_over_from_one_that_stops(registered: s
     assert {row["holder"] for row in rows} == {None}
 
 
-def test_seats_that_are_not_wanted_any_more_are_emptied_and_ended(registered: str, broker: Broker) -> None:
+def test_seats_that_are_not_wanted_any_more_are_emptied_and_ended(
+    registered: str, broker: Broker
+) -> None:
     now, limits = int(time.time() * 1000), Limits(lease_s=1.0, tick_s=0.1)
     with Uplink(broker.address, "es", "gw", "boot-9", window=400) as uplink:
         uplink.wait_connected()
@@ -280,13 +341,21 @@ def test_seats_that_are_not_wanted_any_more_are_emptied_and_ended(registered: st
         for i in range(1, 61):
             uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
         fewer = Worker(
-            dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-j", group="g-i", readings=2, limits=limits
+            dsn=registered,
+            broker=broker.address,
+            bus=LiveBus(None),
+            name="w-j",
+            group="g-i",
+            readings=2,
+            limits=limits,
         )
         with running(fewer):
             uplink.drain(20)
             until(lambda: sorted(fewer.seats) == ["events", "readings-0", "readings-1"])
             for i in range(61, 91):
-                uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
+                uplink.send_readings(
+                    [ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})]
+                )
             uplink.drain(10)
     assert len(stored(registered)) == 91
 

@@ -98,7 +98,9 @@ class Broker:
         """Hand a message to the gateway that it is for."""
         hear = self.listeners.get("/".join(topic.split("/")[2:4]))
         if self.up and hear is not None:
-            self.world.after(self.world.rng.uniform(0.001, 0.05), lambda: hear(topic.rsplit("/", 1)[-1], payload))
+            self.world.after(
+                self.world.rng.uniform(0.001, 0.05), lambda: hear(topic.rsplit("/", 1)[-1], payload)
+            )
 
 
 class SimLink:
@@ -106,9 +108,17 @@ class SimLink:
 
     clean_start = False
 
-    def __init__(self, world: World, broker: Broker, session: str, kinds: frozenset[str], *, shared: bool) -> None:
+    def __init__(
+        self, world: World, broker: Broker, session: str, kinds: frozenset[str], *, shared: bool
+    ) -> None:
         self.generation, self.up = 0, False
-        self._world, self._broker, self._name, self._kinds, self._shared = world, broker, session, kinds, shared
+        self._world, self._broker, self._name, self._kinds, self._shared = (
+            world,
+            broker,
+            session,
+            kinds,
+            shared,
+        )
         self._arrived: list[Frame] = []
         self._session: Session | None = None
         self._at = 0.0
@@ -123,7 +133,10 @@ class SimLink:
             raise ConnectionRefusedError("simulated: nobody listens")
         sessions = self._broker.sessions
         if self.clean_start and self._name in sessions:
-            for _, payload in [*sessions[self._name].queue, *sessions[self._name].inflight.values()]:
+            for _, payload in [
+                *sessions[self._name].queue,
+                *sessions[self._name].inflight.values(),
+            ]:
                 self._broker.world.note(f"wiped {payload!r:.60}")
             del sessions[self._name]
         session = sessions.setdefault(self._name, Session(self._kinds, self._shared))
@@ -139,7 +152,9 @@ class SimLink:
     def bring(self, message: tuple[str, bytes], mid: int) -> None:
         """Carry a message over the network, in order, to where it is read, if the connection lives that long."""
         generation = self.generation
-        self._at = max(self._at, self._world.now + self._world.rng.uniform(0.0005, self._broker.latency))
+        self._at = max(
+            self._at, self._world.now + self._world.rng.uniform(0.0005, self._broker.latency)
+        )
 
         def arrive() -> None:
             if self._session is not None and generation == self.generation:

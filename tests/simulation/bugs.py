@@ -11,11 +11,11 @@ import pytest
 from domain import sequence, wire
 from domain.wire import Ack, Up
 from gateway.outbox import Outbox, Sealed
-from gateway.sender import Sender
-from ingest.lane import Lane
+from gateway.sender import OutboxSender
+from ingest.lane import IngestLane
 from ingest.latest import Latest
-from ingest.write import Outcome, Writer, _Batch
-from store.series import Readings
+from ingest.write import BatchOutcome, Writer, _Batch
+from store.series.readings import ReadingColumns
 from tests.simulation import estate
 from tests.simulation.broker import SimLink
 from tests.simulation.database import SimLedger
@@ -25,9 +25,9 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
     """The gateway is told before the transaction has ended."""
-    real = Lane._write_part
+    real = IngestLane._write_part
 
-    def early(self: Lane, ledger: Any, frames: list[Any]) -> None:
+    def early(self: IngestLane, ledger: Any, frames: list[Any]) -> None:
         for topic, payload, _ in frames:
             parsed, seen = wire.parse_up_topic(topic.decode()), json.loads(payload)
             if parsed is not None and seen.get("seq"):
@@ -37,7 +37,7 @@ def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
         self._settle()
         real(self, ledger, frames)
 
-    patch.setattr(Lane, "_write_part", early)
+    patch.setattr(IngestLane, "_write_part", early)
 
 
 def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
@@ -54,13 +54,13 @@ def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
 
 def no_generation_guard(patch: pytest.MonkeyPatch) -> None:
     """What a former connection brought is held on and answered on the present one, whose packet ids mean other messages."""
-    real = Lane._work
+    real = IngestLane._work
 
-    def work(self: Lane, ledger: Any, now: float) -> float:
+    def work(self: IngestLane, ledger: Any, now: float) -> float:
         self._generation = self.link.generation
         return real(self, ledger, now)
 
-    patch.setattr(Lane, "_work", work)
+    patch.setattr(IngestLane, "_work", work)
 
 
 def gateway_trusts_the_broker(patch: pytest.MonkeyPatch) -> None:
@@ -71,16 +71,18 @@ def gateway_trusts_the_broker(patch: pytest.MonkeyPatch) -> None:
         real(self, kind, payload)
         seen = json.loads(payload)
         if self.broker.up and not self.cut:
-            self.sender.acknowledged(Ack(v=1, kind=kind, boot=seen["boot"], upto=0, also=[seen["seq"]]))
+            self.sender.acknowledged(
+                Ack(v=1, kind=kind, boot=seen["boot"], upto=0, also=[seen["seq"]])
+            )
 
     patch.setattr(estate.SimGateway, "send", send)
 
 
 def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
     """A message that is sent again carries the time of the retry."""
-    real = Sender.due
+    real = OutboxSender.due
 
-    def due(self: Sender, now: float) -> list[Sealed]:
+    def due(self: OutboxSender, now: float) -> list[Sealed]:
         again = set(self._sent)
         found = []
         for message in real(self, now):
@@ -88,20 +90,22 @@ def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
                 body = json.loads(message.payload)
                 for item in body["items"]:
                     item["at"] += 1
-                message = Sealed(id=message.id, kind=message.kind, payload=json.dumps(body).encode())
+                message = Sealed(
+                    id=message.id, kind=message.kind, payload=json.dumps(body).encode()
+                )
             found.append(message)
         return found
 
-    patch.setattr(Sender, "due", due)
+    patch.setattr(OutboxSender, "due", due)
 
 
 def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
     """What cannot be written is kept in memory, and more is taken."""
 
-    def let_go(self: Lane, who: str, error: BaseException) -> None:
+    def let_go(self: IngestLane, who: str, error: BaseException) -> None:
         self._ledger = None
 
-    def write(self: Lane, ledger: Any) -> None:
+    def write(self: IngestLane, ledger: Any) -> None:
         frames = [*self._urgent, *self._frames]
         if frames:
             try:
@@ -111,7 +115,7 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
                 return
             self._frames, self._urgent, self._bytes = [], [], 0
 
-    def step(self: Lane) -> float:
+    def step(self: IngestLane) -> float:
         if self._ledger is None:
             try:
                 self._ledger = self.open_ledger()
@@ -126,19 +130,19 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
                 return 0.5
         return self._work(self._ledger, self.clock.monotonic())
 
-    patch.setattr(Lane, "_let_go", let_go)
-    patch.setattr(Lane, "_write", write)
-    patch.setattr(Lane, "_write_all", write)
-    patch.setattr(Lane, "step", step)
+    patch.setattr(IngestLane, "_let_go", let_go)
+    patch.setattr(IngestLane, "_write", write)
+    patch.setattr(IngestLane, "_write_all", write)
+    patch.setattr(IngestLane, "step", step)
 
 
 def no_bisect(patch: pytest.MonkeyPatch) -> None:
     """One message that cannot be stored takes the whole batch with it."""
 
-    def split(self: Lane, ledger: Any, frames: list[Any], error: BaseException) -> None:
-        self._after_commit(Outcome(), frames)
+    def split(self: IngestLane, ledger: Any, frames: list[Any], error: BaseException) -> None:
+        self._after_commit(BatchOutcome(), frames)
 
-    patch.setattr(Lane, "_split", split)
+    patch.setattr(IngestLane, "_split", split)
 
 
 def clean_start(patch: pytest.MonkeyPatch) -> None:
@@ -192,7 +196,7 @@ def progress_before_the_data(patch: pytest.MonkeyPatch) -> None:
     """The numbers are committed in a transaction of their own, before what they stand for."""
     real = _Batch.store
 
-    def store(self: _Batch, *, merge: bool) -> Outcome:
+    def store(self: _Batch, *, merge: bool) -> BatchOutcome:
         seen = {key: sequence.runs(seqs) for key, seqs in self.seen.items()}
         stored = self.ledger.note_seen(seen) if seen else {}
         self.ledger.commit()
@@ -212,7 +216,9 @@ def progress_of_another_is_overwritten(patch: pytest.MonkeyPatch) -> None:
         found = real(self, seen)
         self._pending.pop()
         for key, runs in seen.items():
-            own[key] = sequence.runs(n for low, high in [*own.get(key, []), *runs] for n in range(low, high))
+            own[key] = sequence.runs(
+                n for low, high in [*own.get(key, []), *runs] for n in range(low, high)
+            )
         mine = {key: own[key] for key in seen}
         self._pending.append(lambda: self.db.tables.progress.update(mine))
         return mine | {key: mine[key] for key in found}
@@ -227,7 +233,9 @@ def hazards_are_told_again(patch: pytest.MonkeyPatch) -> None:
     def store(self: _Batch) -> None:
         real(self)
         self.ledger.queue_for_watch(
-            [row for row in self.events if row.kind == "hazard"][:1] if not self.out.to_watch else []
+            [row for row in self.events if row.kind == "hazard"][:1]
+            if not self.out.to_watch
+            else []
         )
 
     patch.setattr(_Batch, "_store_events", store)
@@ -238,7 +246,7 @@ def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
 
     real = Latest.offer
 
-    def offer(self: Latest, readings: Readings) -> None:
+    def offer(self: Latest, readings: ReadingColumns) -> None:
         real(self, readings)
         for point, value in zip(readings.point, readings.value, strict=True):
             self._value[point], self._changed[point] = value, True
@@ -248,7 +256,7 @@ def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
 
 def points_of_an_undone_batch(patch: pytest.MonkeyPatch) -> None:
     """What a transaction made that did not commit is remembered. (This one was not planted: the simulation found it.)"""
-    patch.setattr("store.placement.Placement.forget", lambda self: None)
+    patch.setattr("store.register.placement.Placement.forget", lambda self: None)
 
 
 def cap_forgets_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
@@ -257,7 +265,9 @@ def cap_forgets_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
 
     def acknowledge(self: Outbox, kind: Up, boot: str, upto: int, also: Any) -> list[int]:
         gone = real(self, kind, boot, upto, also)
-        boots = [row[0] for row in self._db.execute("SELECT DISTINCT boot FROM messages").fetchall()]
+        boots = [
+            row[0] for row in self._db.execute("SELECT DISTINCT boot FROM messages").fetchall()
+        ]
         for other in boots:
             gone += real(self, kind, other, upto, also)
         return gone
@@ -269,7 +279,7 @@ def writer_swallows_what_it_cannot_place(patch: pytest.MonkeyPatch) -> None:
     """A device that is not registered is skipped without a word."""
     real = Writer._attempt
 
-    def attempt(self: Writer, *arguments: Any, **options: Any) -> Outcome:
+    def attempt(self: Writer, *arguments: Any, **options: Any) -> BatchOutcome:
         return real(self, *arguments, **options)
 
     patch.setattr(Writer, "_attempt", attempt)
@@ -280,10 +290,25 @@ def writer_swallows_what_it_cannot_place(patch: pytest.MonkeyPatch) -> None:
 BUGS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
-        acknowledge_before_commit, puback_on_receipt, no_generation_guard, gateway_trusts_the_broker, retry_stamps_the_time_anew,
-        unbounded_queue, no_bisect, clean_start, watermark_off_by_one, quarantined_is_not_acknowledged, never_sent_again,
-        dead_worker_keeps_its_seats, duplicates_count_as_stored, progress_before_the_data, progress_of_another_is_overwritten,
-        hazards_are_told_again, latest_is_what_came_last, points_of_an_undone_batch, cap_forgets_what_is_on_its_way,
+        acknowledge_before_commit,
+        puback_on_receipt,
+        no_generation_guard,
+        gateway_trusts_the_broker,
+        retry_stamps_the_time_anew,
+        unbounded_queue,
+        no_bisect,
+        clean_start,
+        watermark_off_by_one,
+        quarantined_is_not_acknowledged,
+        never_sent_again,
+        dead_worker_keeps_its_seats,
+        duplicates_count_as_stored,
+        progress_before_the_data,
+        progress_of_another_is_overwritten,
+        hazards_are_told_again,
+        latest_is_what_came_last,
+        points_of_an_undone_batch,
+        cap_forgets_what_is_on_its_way,
         writer_swallows_what_it_cannot_place,
     )
-}  # fmt: skip
+}

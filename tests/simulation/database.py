@@ -1,6 +1,6 @@
 """A database that keeps its word and nothing more: a transaction is all or nothing, and a commit whose answer is lost may have happened.
 
-`SimLedger` keeps the shape of `store.ledger.Ledger`; tests/ingest/test_ledger.py holds both to the same answers.
+`SimLedger` keeps the shape of `store.ingest.ledger.Ledger`; tests/ingest/test_ledger.py holds both to the same answers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import psycopg
 from domain import sequence
 from domain.sequence import Run
 from domain.wire import Birth, State
-from store.connect import AlreadyThere
-from store.ingest_log import Spans, Tally
-from store.placement import PlacedDevice, PlacedGateway
-from store.progress import MAX_RUNS, ProgressKey
-from store.quarantine import Refused
-from store.series import EventRow, Readings, Written
+from store.database.connection import DuplicateKey
+from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.progress import MAX_RUNS, ProgressKey
+from store.ingest.quarantine import QuarantinedMessage
+from store.register.placement import PlacedDevice, PlacedGateway
+from store.series.readings import EventRow, ReadingColumns, Written
 from tests.simulation.world import World
 
 
@@ -31,9 +31,9 @@ class Tables:
 
     readings: dict[tuple[int, int], float] = field(default_factory=dict)
     events: dict[tuple[int, str], tuple[int, str, dict[str, Any]]] = field(default_factory=dict)
-    quarantine: dict[bytes, Refused] = field(default_factory=dict)
+    quarantine: dict[bytes, QuarantinedMessage] = field(default_factory=dict)
     progress: dict[ProgressKey, list[Run]] = field(default_factory=dict)
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], IngestTally] = field(default_factory=dict)
     watch: list[tuple[int, str]] = field(default_factory=list)
     latest: dict[int, tuple[int, float]] = field(default_factory=dict)
     points: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -45,9 +45,13 @@ class Database:
 
     def __init__(self, world: World, gateways: int, devices: int) -> None:
         self.world, self.tables, self.up = world, Tables(), True
-        self.gateways = {("es", f"gw-{g}"): PlacedGateway(id=g + 1, estate_id=1) for g in range(gateways)}
+        self.gateways = {
+            ("es", f"gw-{g}"): PlacedGateway(id=g + 1, estate_id=1) for g in range(gateways)
+        }
         self.devices = {
-            (1, f"d-{g}-{d}"): (g * devices + d + 1, g + 1) for g in range(gateways) for d in range(devices)
+            (1, f"d-{g}-{d}"): (g * devices + d + 1, g + 1)
+            for g in range(gateways)
+            for d in range(devices)
         }
         self.last_point = 0
         self.fail = 0.0
@@ -109,13 +113,17 @@ class SimLedger:
     def find_gateway(self, estate: str, code: str) -> PlacedGateway | None:
         return self.db.gateways.get((estate, code))
 
-    def find_devices(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], PlacedDevice]:
+    def find_devices(
+        self, wanted: Iterable[tuple[int, str]]
+    ) -> dict[tuple[int, str], PlacedDevice]:
         found = {}
         for key in wanted:
             if key in self.db.devices:
                 number, gateway = self.db.devices[key]
                 known = self.db.tables.points | self._points
-                points = {name: point for (device, name), point in known.items() if device == number}
+                points = {
+                    name: point for (device, name), point in known.items() if device == number
+                }
                 found[key] = PlacedDevice(id=number, estate_id=1, gateway_id=gateway, points=points)
         return found
 
@@ -131,22 +139,30 @@ class SimLedger:
 
     def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:
         codes = {number: code for (_, code), (number, _) in self.db.devices.items()}
-        return {point: (codes[device], name) for (device, name), point in self.db.tables.points.items()}
+        return {
+            point: (codes[device], name) for (device, name), point in self.db.tables.points.items()
+        }
 
     # What a batch changes
 
     def cover(self, low_ms: int, high_ms: int) -> None:
         self.db.break_sometimes("cover")
 
-    def write_readings(self, batch: Readings, *, merge: bool) -> Written:
+    def write_readings(self, batch: ReadingColumns, *, merge: bool) -> Written:
         self.db.break_sometimes("readings")
         held = self.db.tables.readings
-        rows = list(zip(zip(batch.at.tolist(), batch.point.tolist(), strict=True), batch.value.tolist(), strict=True))
+        rows = list(
+            zip(
+                zip(batch.at.tolist(), batch.point.tolist(), strict=True),
+                batch.value.tolist(),
+                strict=True,
+            )
+        )
         keys = [key for key, _ in rows]
         if any(value == 666.0 for _, value in rows):
             raise psycopg.DataError("simulated: this cannot be stored")
         if not merge and (len(set(keys)) < len(keys) or any(key in held for key in keys)):
-            raise AlreadyThere("simulated")
+            raise DuplicateKey("simulated")
         fresh, clash, new = np.zeros(len(rows), dtype=bool), [], self._new_readings
         for i, (key, value) in enumerate(rows):
             there = held.get(key, new.get(key))
@@ -186,35 +202,41 @@ class SimLedger:
     def note_result(self, row: EventRow) -> None:
         return
 
-    def keep_refused(self, refused: list[Refused]) -> list[bool]:
+    def keep_refused(self, refused: list[QuarantinedMessage]) -> list[bool]:
         self.db.break_sometimes("quarantine")
-        new: dict[bytes, Refused] = {}
+        new: dict[bytes, QuarantinedMessage] = {}
         told = []
         for item in refused:
             told.append(item.digest not in self.db.tables.quarantine and item.digest not in new)
             new.setdefault(item.digest, item)
-        self._pending.append(lambda: [self.db.tables.quarantine.setdefault(k, v) for k, v in new.items()])
+        self._pending.append(
+            lambda: [self.db.tables.quarantine.setdefault(k, v) for k, v in new.items()]
+        )
         return told
 
     def note_seen(self, seen: dict[ProgressKey, list[Run]]) -> dict[ProgressKey, list[Run]]:
         self.db.break_sometimes("progress")
         found = {}
         for key, runs in seen.items():
-            numbers = [n for low, high in [*self.db.tables.progress.get(key, []), *runs] for n in range(low, high)]
+            numbers = [
+                n
+                for low, high in [*self.db.tables.progress.get(key, []), *runs]
+                for n in range(low, high)
+            ]
             found[key] = sequence.runs(numbers)
             assert len(found[key]) <= MAX_RUNS
         self._pending.append(lambda: self.db.tables.progress.update(found))
         return found
 
-    def mark_dirty(self, spans: Spans) -> None:
+    def mark_dirty(self, spans: DirtySpans) -> None:
         self.db.break_sometimes("dirty")
 
-    def add_tallies(self, tallies: dict[tuple[str, str], Tally]) -> None:
+    def add_tallies(self, tallies: dict[tuple[str, str], IngestTally]) -> None:
         self.db.break_sometimes("tallies")
 
         def apply() -> None:
             for key, more in tallies.items():
-                held = self.db.tables.tallies.setdefault(key, Tally())
+                held = self.db.tables.tallies.setdefault(key, IngestTally())
                 for name in ("received", "stored", "duplicates", "quarantined"):
                     setattr(held, name, getattr(held, name) + getattr(more, name))
 

@@ -1,6 +1,6 @@
 """Estates, workers and misfortune: one seed is one run, and what is promised is checked at every acknowledgement and at the end.
 
-Real: `gateway.outbox`, `gateway.sender`, `ingest.lane`, `ingest.write`, `ingest.columns`, `ingest.decode`, `ingest.latest`, `ingest.poison`, `store.placement`.
+Real: `gateway.outbox`, `gateway.sender`, `ingest.lane`, `ingest.write`, `ingest.columns`, `ingest.decode`, `ingest.latest`, `ingest.poison`, `store.register.placement`.
 Simulated: the broker, the database, the network, the clocks, and the leases.
 """
 
@@ -18,11 +18,11 @@ import structlog
 from domain import wire
 from domain.wire import EventItem, ReadingItem, Up
 from gateway.outbox import Entry, Outbox
-from gateway.sender import Sender
-from ingest.lane import EVENTS, READINGS, Lane
+from gateway.sender import OutboxSender
+from ingest.lane import EVENTS, READINGS, IngestLane
 from ingest.poison import Poison
-from ingest.write import Unbalanced, Writer
-from store.placement import Placement
+from ingest.write import AccountingError, Writer
+from store.register.placement import Placement
 from tests.simulation.broker import Broker, SimLink
 from tests.simulation.database import Database, SimLedger
 from tests.simulation.world import START_MS, World
@@ -80,10 +80,21 @@ def plan(world: World) -> Plan:
         return rate if dice.random() < 0.5 else 0.0
 
     made = Plan(
-        crash=maybe(0.12), worker_kill=maybe(0.15), freeze=maybe(0.1), database=maybe(0.1), partition=maybe(0.15),
-        gateway_kill=maybe(0.08), fail=maybe(0.05), unknown=maybe(0.1), loss=maybe(0.1), double=maybe(0.2), odd=maybe(0.15),
-        max_queued=dice.choice((20, 100_000, 100_000)), latency=dice.choice((0.02, 0.02, 0.6)), linger=dice.choice((0.05, 0.05, 1.0)),
-    )  # fmt: skip
+        crash=maybe(0.12),
+        worker_kill=maybe(0.15),
+        freeze=maybe(0.1),
+        database=maybe(0.1),
+        partition=maybe(0.15),
+        gateway_kill=maybe(0.08),
+        fail=maybe(0.05),
+        unknown=maybe(0.1),
+        loss=maybe(0.1),
+        double=maybe(0.2),
+        odd=maybe(0.15),
+        max_queued=dice.choice((20, 100_000, 100_000)),
+        latency=dice.choice((0.02, 0.02, 0.6)),
+        linger=dice.choice((0.05, 0.05, 1.0)),
+    )
     if dice.random() < 0.15:
         made.hasty, made.crash, made.latency, made.linger = True, 0.6, 0.6, 1.0
     return made
@@ -107,7 +118,10 @@ class Books:
                 items = []
             for item in items:
                 if "values" in item:
-                    self._kept |= {(item["device"], item["at"], name, value) for name, value in item["values"].items()}
+                    self._kept |= {
+                        (item["device"], item["at"], name, value)
+                        for name, value in item["values"].items()
+                    }
                 else:
                     self._kept.add((item["device"], item["id"]))
         self._read = len(kept)
@@ -148,8 +162,16 @@ def items_of(kind: Up, payload: bytes) -> list[Any]:
 class SimGateway:
     """A gateway with its real outbox and sender, on a network that loses, doubles and turns things round."""
 
-    def __init__(self, world: World, broker: Broker, books: Books, number: int, trouble: Plan) -> None:
-        self.world, self.broker, self.books, self.number, self.trouble = world, broker, books, number, trouble
+    def __init__(
+        self, world: World, broker: Broker, books: Books, number: int, trouble: Plan
+    ) -> None:
+        self.world, self.broker, self.books, self.number, self.trouble = (
+            world,
+            broker,
+            books,
+            number,
+            trouble,
+        )
         self.disk = sqlite3.connect(":memory:", isolation_level=None)
         from gateway.outbox import _TABLES
 
@@ -164,7 +186,7 @@ class SimGateway:
         """Start the process: a new boot over the same disk."""
         self.boots += 1
         self.outbox = KeptOutbox(self.disk, f"boot-{self.number}-{self.boots}")
-        self.sender = Sender(self.outbox, self.world.now_ms, window=16)
+        self.sender = OutboxSender(self.outbox, self.world.now_ms, window=16)
 
     def work(self) -> None:
         if self.talks and self.world.rng.random() < 0.6:
@@ -183,14 +205,23 @@ class SimGateway:
             if dice.random() < 0.25:
                 kind = dice.choice(("hazard", "passage"))
                 data = (
-                    {"hazard": "smoke", "state": "on"} if kind == "hazard" else {"method": "card", "outcome": "granted"}
+                    {"hazard": "smoke", "state": "on"}
+                    if kind == "hazard"
+                    else {"method": "card", "outcome": "granted"}
                 )
-                found.append(EventItem(device=device, at=at, id=str(self.told), kind=kind, data=data))
+                found.append(
+                    EventItem(device=device, at=at, id=str(self.told), kind=kind, data=data)
+                )
                 continue
             value = float(self.told)
             if self.trouble.odd and dice.random() < self.trouble.odd:
                 device, at, value = dice.choice(
-                    ((device, at, 666.0), (device, at, -5.0), (device, at + 3_600_000, value), ("who", at, value))
+                    (
+                        (device, at, 666.0),
+                        (device, at, -5.0),
+                        (device, at + 3_600_000, value),
+                        ("who", at, value),
+                    )
                 )
             found.append(ReadingItem(device=device, at=at, values={"water_m3": value}))
         self.books.given += [(f"gw-{self.number}", item) for item in found]
@@ -200,7 +231,9 @@ class SimGateway:
         dice, topic = self.world.rng, wire.up_topic("es", f"gw-{self.number}", kind)
         for _ in range(2 if dice.random() < self.trouble.double else 1):
             if not self.cut and dice.random() >= self.trouble.loss:
-                self.world.after(dice.uniform(0.001, 0.2), lambda: self.broker.publish(topic, payload))
+                self.world.after(
+                    dice.uniform(0.001, 0.2), lambda: self.broker.publish(topic, payload)
+                )
 
     def hear(self, kind: str, payload: bytes) -> None:
         """Take what comes down, and hold the server to its word before anything is forgotten."""
@@ -215,7 +248,9 @@ class SimGateway:
             if seq <= ack.upto or seq in ack.also:
                 for item in items_of(Up(ack.kind), body):
                     if not self.books.accounted(item):
-                        raise Broken(f"acknowledged and not in the database: {ack.kind} {ack.boot}/{seq} {item}")
+                        raise Broken(
+                            f"acknowledged and not in the database: {ack.kind} {ack.boot}/{seq} {item}"
+                        )
         self.sender.acknowledged(ack)
 
 
@@ -233,7 +268,9 @@ class Legacy:
         for _ in range(2 if self.talks else 0):
             self.told += 1
             item = ReadingItem(
-                device="d-0-0", at=START_MS - 10_000_000 + self.told, values={"energy_kwh": float(self.told)}
+                device="d-0-0",
+                at=START_MS - 10_000_000 + self.told,
+                values={"energy_kwh": float(self.told)},
             )
             payload = msgspec.json.encode({"v": 1, "items": [item]})
             heard = any("readings" in session.kinds for session in self.broker.sessions.values())
@@ -255,7 +292,7 @@ class SimWorker:
     leases: dict[str, tuple[str, float]]
     crew: list[SimWorker]
     name: str
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, IngestLane] = field(default_factory=dict)
     valid: dict[str, float] = field(default_factory=dict)
     alive: bool = True
     frozen_until: float = 0.0
@@ -263,7 +300,7 @@ class SimWorker:
     linger: float = 0.1
 
     def tick(self) -> None:
-        """Renew and take leases, as `ingest.worker` does by `store.seats`."""
+        """Renew and take leases, as `ingest.worker` does by `store.ingest.leases`."""
         if not self.alive:
             return
         now = self.world.now
@@ -286,15 +323,26 @@ class SimWorker:
                 self.lanes.pop(seat).close()
         self.world.after(0.5, self.tick)
 
-    def make_lane(self, seat: str) -> Lane:
+    def make_lane(self, seat: str) -> IngestLane:
         events = seat == "events"
         kinds = frozenset({"events", "state", "birth"} if events else {"readings"})
-        limits = replace(EVENTS, messages=20) if events else replace(READINGS, messages=20, linger_s=self.linger)
-        return Lane(
-            name=seat, link=SimLink(self.world, self.broker, seat, kinds, shared=not events), open_ledger=lambda: SimLedger(self.database),
-            writer=Writer(Placement(clock=self.world.monotonic), lane=seat), clock=self.world, bus=self, poison=Poison(), limits=limits,
-            jitter=lambda: self.world.rng.uniform(0.5, 1.0), channel="events",
-        )  # fmt: skip
+        limits = (
+            replace(EVENTS, messages=20)
+            if events
+            else replace(READINGS, messages=20, linger_s=self.linger)
+        )
+        return IngestLane(
+            name=seat,
+            link=SimLink(self.world, self.broker, seat, kinds, shared=not events),
+            open_ledger=lambda: SimLedger(self.database),
+            writer=Writer(Placement(clock=self.world.monotonic), lane=seat),
+            clock=self.world,
+            bus=self,
+            poison=Poison(),
+            limits=limits,
+            jitter=lambda: self.world.rng.uniform(0.5, 1.0),
+            channel="events",
+        )
 
     def publish(self, channel: str, message: str) -> None:
         """Stand for the live bus."""
@@ -331,12 +379,17 @@ class Run:
         self.world = World(seed)
         self.trouble = trouble or plan(self.world)
         self.database = Database(self.world, GATEWAYS, DEVICES)
-        self.broker = Broker(self.world, max_queued=self.trouble.max_queued, window=50, latency=self.trouble.latency)
+        self.broker = Broker(
+            self.world, max_queued=self.trouble.max_queued, window=50, latency=self.trouble.latency
+        )
         self.books = Books(self.database)
         self.leases: dict[str, tuple[str, float]] = {}
         self.crew: list[SimWorker] = []
         self.hired = 0
-        self.gateways = [SimGateway(self.world, self.broker, self.books, n, self.trouble) for n in range(GATEWAYS)]
+        self.gateways = [
+            SimGateway(self.world, self.broker, self.books, n, self.trouble)
+            for n in range(GATEWAYS)
+        ]
         self.legacy = Legacy(self.world, self.broker, self.books)
         for _ in range(2):
             self.hire()
@@ -370,7 +423,9 @@ class Run:
             away = 0.0 if trouble.hasty else dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0)))
             world.after(away, lambda: setattr(self.broker, "up", True))
             if dice.random() < (0.9 if trouble.hasty else 0.4):
-                world.after(dice.uniform(0.02, 0.5), lambda: [self.cut(link, 0.5) for link in self.links()])
+                world.after(
+                    dice.uniform(0.02, 0.5), lambda: [self.cut(link, 0.5) for link in self.links()]
+                )
         if dice.random() < trouble.worker_kill and self.crew:
             victim = dice.choice(self.crew)
             world.note(f"{victim.name} killed")
@@ -422,11 +477,13 @@ class Run:
             while world.now < TROUBLE_S + CALM_S:
                 world.run(world.now + 5.0)
                 self.check_always()
-                if world.now > TROUBLE_S + 20 and all(gateway.outbox.items == 0 for gateway in self.gateways):
+                if world.now > TROUBLE_S + 20 and all(
+                    gateway.outbox.items == 0 for gateway in self.gateways
+                ):
                     break
             # The latest values are written every few seconds.
             world.run(world.now + 12.0)
-        except Unbalanced as error:
+        except AccountingError as error:
             raise Broken(f"the batch itself does not add up: {error}") from error
         self.check_end()
         return self
@@ -441,7 +498,9 @@ class Run:
         tables = self.database.tables
         for gateway in self.gateways:
             if gateway.outbox.items:
-                raise Broken(f"gw-{gateway.number} still holds {gateway.outbox.items} items after {CALM_S:g} s of calm")
+                raise Broken(
+                    f"gw-{gateway.number} still holds {gateway.outbox.items} items after {CALM_S:g} s of calm"
+                )
         owed = set(map(id, self.legacy.owed.values()))
         rows = set()
         for source, item in self.books.given:
@@ -452,7 +511,10 @@ class Run:
         for _, item in self.books.given:
             if isinstance(item, ReadingItem):
                 number = self.database.devices.get((1, item.device), (0, 0))[0]
-                rows |= {(item.at, tables.points.get((number, name), -1), value) for name, value in item.values.items()}
+                rows |= {
+                    (item.at, tables.points.get((number, name), -1), value)
+                    for name, value in item.values.items()
+                }
         extra = {(*key, value) for key, value in tables.readings.items()} - rows
         if extra:
             raise Broken(f"stored and never given out: {sorted(extra)[:3]}")
@@ -465,19 +527,25 @@ class Run:
                 raise Broken(f"{key}: {tally}")
         stored = sum(tally.stored for tally in tables.tallies.values())
         if stored != len(tables.readings) + len(tables.events):
-            raise Broken(f"{stored} counted as stored, {len(tables.readings) + len(tables.events)} are")
+            raise Broken(
+                f"{stored} counted as stored, {len(tables.readings) + len(tables.events)} are"
+            )
         quarantined = sum(tally.quarantined for tally in tables.tallies.values())
         if quarantined != len(tables.quarantine):
             raise Broken(f"{quarantined} counted as quarantined, {len(tables.quarantine)} are")
         hazards = sorted(key for key, (_, kind, _) in tables.events.items() if kind == "hazard")
         if sorted(tables.watch) != hazards:
-            raise Broken(f"{len(hazards)} hazards are stored, watch was told of {len(tables.watch)}")
+            raise Broken(
+                f"{len(hazards)} hazards are stored, watch was told of {len(tables.watch)}"
+            )
         newest: dict[int, int] = {}
         for at, point in tables.readings:
             newest[point] = max(at, newest.get(point, 0))
         for point, (at, value) in tables.latest.items():
             if tables.readings.get((at, point)) != value:
                 raise Broken(f"the latest value of point {point} was never read")
-        good = {key[0] for key, held in tables.progress.items() if len(held) != 1 or held[0][0] != 1}
+        good = {
+            key[0] for key, held in tables.progress.items() if len(held) != 1 or held[0][0] != 1
+        }
         if good:
             raise Broken(f"gaps stay open: {tables.progress}")

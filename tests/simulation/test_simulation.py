@@ -53,7 +53,12 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 def history(seed: int) -> str:
     run = Run(seed).play()
     tables = run.database.tables
-    told = (run.world.trace, run.world.steps, sorted(tables.readings.items()), sorted(tables.progress.items()))
+    told = (
+        run.world.trace,
+        run.world.steps,
+        sorted(tables.readings.items()),
+        sorted(tables.progress.items()),
+    )
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
@@ -74,6 +79,14 @@ def test_trouble_really_happens() -> None:
         dropped += run.broker.dropped
         quarantined += len(run.database.tables.quarantine)
         duplicates += sum(tally.duplicates for tally in run.database.tables.tallies.values())
-    assert {"broker crash", "broker stop", "database down", "gateway killed", "database fails at commit"} <= words
-    assert any("killed" in word and word.startswith("w-") for word in words) and any("frozen" in word for word in words)
+    assert {
+        "broker crash",
+        "broker stop",
+        "database down",
+        "gateway killed",
+        "database fails at commit",
+    } <= words
+    assert any("killed" in word and word.startswith("w-") for word in words) and any(
+        "frozen" in word for word in words
+    )
     assert dropped > 0 and quarantined > 0 and duplicates > 0

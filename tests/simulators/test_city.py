@@ -12,7 +12,7 @@ import numpy as np
 from simulators import households, stream
 from simulators.city import Story, build_city, city_from
 from simulators.files import register_rows, truth_rows, write_city
-from store.register_sheets import SHEET_OF, check_headings, read_row
+from store.register.sheets import SHEET_OF, check_headings, read_row
 
 ANCHOR = date(2026, 1, 1)
 
@@ -50,17 +50,26 @@ def test_messages_cover_a_span_exactly_once() -> None:
     low, high = present.start_ms, present.start_ms + 5 * 86_400_000
     middle = (low + high) // 2 + 12_345
     whole = [i for m in present.readings("gw-01", low, high, 100) for i in m]
-    halves = [i for a, b in ((low, middle), (middle, high)) for m in present.readings("gw-01", a, b, 77) for i in m]
+    halves = [
+        i
+        for a, b in ((low, middle), (middle, high))
+        for m in present.readings("gw-01", a, b, 77)
+        for i in m
+    ]
     assert whole == halves and len({(i.device, i.at) for i in whole}) == len(whole) > 5000
     passages = present.passages("gw-01", low, high)
     assert len({(p.device, p.id) for p in passages}) == len(passages) > 100
 
 
-def test_its_register_files_fit_their_sheets_and_its_truth_is_not_among_them(tmp_path: Path) -> None:
+def test_its_register_files_fit_their_sheets_and_its_truth_is_not_among_them(
+    tmp_path: Path,
+) -> None:
     city = build_city(seed=1, units=96, days=60, until=datetime(2026, 3, 1, tzinfo=UTC))
     for name, rows in register_rows(city).items():
         assert not check_headings(SHEET_OF[name], list(rows[0]), name)
-        assert not [e for i, row in enumerate(rows) for e in read_row(SHEET_OF[name], row, name, i)[1]]
+        assert not [
+            e for i, row in enumerate(rows) for e in read_row(SHEET_OF[name], row, name, i)[1]
+        ]
     write_city(city, tmp_path / "register")
     assert {p.stem for p in (tmp_path / "register").iterdir()} <= set(SHEET_OF)
     truth = json.loads((tmp_path / "register-truth.json").read_text("utf-8"))

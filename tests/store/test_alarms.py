@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.store.test_alerts import ALL, estate, wanted
 
 from domain.access import Role
-from store import alarm_figures, alert_lists, alerts, deliveries, push, suppressions, users, welfare
-from store.alert_lists import Wanted
-from store.connect import AlreadyThere, Connection, DatabaseError
+from store.access import users
+from store.alerts import alerts, figures, lists, suppressions, welfare
+from store.alerts.lists import AlertFilter
+from store.database.connection import Connection, DatabaseError, DuplicateKey
+from store.notices import deliveries, push_subscriptions
 from tests.ingest.conftest import register
-from tests.store.test_alerts import ALL, estate, wanted
 
 pytestmark = pytest.mark.real
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,13 +44,17 @@ def test_nothing_that_is_deleted_takes_an_alert_with_it(connection: Connection) 
         connection.rollback()
 
 
-def test_of_an_alerts_key_one_hold_is_in_force_and_all_are_on_record(connection: Connection) -> None:
+def test_of_an_alerts_key_one_hold_is_in_force_and_all_are_on_record(
+    connection: Connection,
+) -> None:
     estate_id = estate(connection)
     alert_id, _ = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
     row = alerts.get_alert(connection, alert_id, (estate_id,), ALL)
     assert row is not None
     for reason in ("first", "second"):
-        suppressions.hold(connection, row, "shelved", reason, datetime.now(UTC) + timedelta(hours=1), actor="wang")
+        suppressions.hold(
+            connection, row, "shelved", reason, datetime.now(UTC) + timedelta(hours=1), actor="wang"
+        )
     (held,) = suppressions.list_held(connection, (estate_id,), ALL)
     assert held["reason"] == "second" and suppressions.list_held(connection, (), ALL) == []
     suppressions.release(connection, row, actor="li")
@@ -61,52 +67,83 @@ def test_lists_cut_to_what_is_asked(connection: Connection) -> None:
     for subject in range(6):
         alerts.raise_alert(
             connection,
-            wanted(estate_id, subject_id=subject, detector="device:x", alert_class="data", severity="low"),
+            wanted(
+                estate_id,
+                subject_id=subject,
+                detector="device:x",
+                alert_class="data",
+                severity="low",
+            ),
             actor="w",
         )
     alerts.raise_alert(connection, wanted(estate_id), actor="w")
-    everything = Wanted(estates=(estate_id,), classes=ALL)
-    assert len(alert_lists.list_alerts(connection, everything)) == 7
-    assert [a["detector"] for a in alert_lists.list_alerts(connection, everything, fold_from=6)] == ["hazard:smoke"]
-    assert len(alert_lists.list_alerts(connection, everything, fold_from=7)) == 7
-    (fold,) = alert_lists.list_folds(connection, everything, 6)
+    everything = AlertFilter(estates=(estate_id,), classes=ALL)
+    assert len(lists.list_alerts(connection, everything)) == 7
+    assert [a["detector"] for a in lists.list_alerts(connection, everything, fold_from=6)] == [
+        "hazard:smoke"
+    ]
+    assert len(lists.list_alerts(connection, everything, fold_from=7)) == 7
+    (fold,) = lists.list_folds(connection, everything, 6)
     assert (fold["alerts"], fold["severity"], len(fold["examples"])) == (6, "low", 3)
-    assert alert_lists.list_folds(connection, Wanted(estates=(), classes=ALL), 1) == []
+    assert lists.list_folds(connection, AlertFilter(estates=(), classes=ALL), 1) == []
     assert (
         len(
-            alert_lists.list_alerts(
-                connection, Wanted(estates=(estate_id,), classes=ALL, severity="low", detector="device:x")
+            lists.list_alerts(
+                connection,
+                AlertFilter(estates=(estate_id,), classes=ALL, severity="low", detector="device:x"),
             )
         )
         == 6
     )
-    figures = alarm_figures.read_figures(
-        connection, (estate_id,), ALL, since=datetime.now(UTC) - timedelta(hours=1), now=datetime.now(UTC) + timedelta(minutes=1),
-        flood=5, chatter_count=3, chatter_s=60, stale_h=24,
-    )  # fmt: skip
+    found = figures.read_figures(
+        connection,
+        (estate_id,),
+        ALL,
+        since=datetime.now(UTC) - timedelta(hours=1),
+        now=datetime.now(UTC) + timedelta(minutes=1),
+        flood=5,
+        chatter_count=3,
+        chatter_s=60,
+        stale_h=24,
+    )
     assert (
-        figures["raised"] == 7
-        and figures["floods"][0]["raised"] == 7
-        and figures["severities"] == {"low": 6, "critical": 1}
+        found["raised"] == 7
+        and found["floods"][0]["raised"] == 7
+        and found["severities"] == {"low": 6, "critical": 1}
     )
 
 
 def test_a_message_is_kept_once_and_sent_by_one(dsn: str, connection: Connection) -> None:
-    from store.connect import connect
+    from store.database.connection import connect
 
     estate_id = estate(connection)
     alert_id, _ = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
     (change,) = deliveries.take_changes(connection)
     message = deliveries.Delivery(
-        message_id="m1", channel="c", rule="r", recipient="", alert_id=alert_id, seq=change["seq"], urgent=True, unless="never",
-        subject="s", body="b", made_at=NOW, due_at=NOW,
-    )  # fmt: skip
+        message_id="m1",
+        channel="c",
+        rule="r",
+        recipient="",
+        alert_id=alert_id,
+        seq=change["seq"],
+        urgent=True,
+        unless="never",
+        subject="s",
+        body="b",
+        made_at=NOW,
+        due_at=NOW,
+    )
     deliveries.add_deliveries(connection, [message, message])
     connection.commit()
     assert deliveries.take_changes(connection) == []
     with connect(dsn) as second:
         assert (
-            len(deliveries.take_due(connection, "c", NOW, 10)) == 1 and deliveries.take_due(second, "c", NOW, 10) == []
+            len(deliveries.take_due(connection, "c", NOW, 10)) == 1
+            and deliveries.take_due(second, "c", NOW, 10) == []
         )
     connection.commit()
-    assert push.MOST and welfare.list_watches(connection, (estate_id,)) == [] and AlreadyThere
+    assert (
+        push_subscriptions.MOST
+        and welfare.list_watches(connection, (estate_id,)) == []
+        and DuplicateKey
+    )

@@ -8,16 +8,18 @@ import psycopg
 import pytest
 
 from domain.access import Principal, Role
-from store import scope
-from store.connect import API_ROLE, Connection, connect, open_pool, set_api_password
+from store.access import scope
+from store.database.connection import API_ROLE, Connection, connect, open_pool, set_api_password
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
 #: Tables without a wall that the API may touch, each with its reason.
 OPEN = {
-    "notice_queue": "INSERT only, numbers only", "people.erasures": "INSERT only, HMACs only", "channel_states": "how channels do, nobody's data",
+    "notice_queue": "INSERT only, numbers only",
+    "people.erasures": "INSERT only, HMACs only",
+    "channel_states": "how channels do, nobody's data",
     "site_secrets": "the site's own",
-}  # fmt: skip
+}
 #: What the API must never reach but through a function that looks at the reader's scope.
 SERIES = {
     "readings",
@@ -57,7 +59,9 @@ def test_every_table_is_behind_the_wall_or_out_of_reach(any_connection: Connecti
                 f"{table['name']}: within the API's reach and no wall"
             )
         assert not table["truncate"], table["name"]
-        assert not (table["any"] and table["name"] in SERIES), f"{table['name']}: series have no right of their own"
+        assert not (table["any"] and table["name"] in SERIES), (
+            f"{table['name']}: series have no right of their own"
+        )
     assert not next(t for t in found if t["name"] == "people.erasures")["read"]
 
 
@@ -68,11 +72,19 @@ def test_the_apis_log_in_can_do_nothing_about_it(any_connection: Connection) -> 
         [API_ROLE],
     ).fetchone()
     assert row == {
-        "rolsuper": False, "rolbypassrls": False, "rolcreaterole": False, "rolcreatedb": False, "rolinherit": False, "member": 0, "owns": 0,
-    }  # fmt: skip
+        "rolsuper": False,
+        "rolbypassrls": False,
+        "rolcreaterole": False,
+        "rolcreatedb": False,
+        "rolinherit": False,
+        "member": 0,
+        "owns": 0,
+    }
 
 
-def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(any_connection: Connection) -> None:
+def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(
+    any_connection: Connection,
+) -> None:
     rows = any_connection.execute(
         "SELECT proname, prosrc, proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE prosecdef AND n.nspname = 'public'"
     ).fetchall()
@@ -84,9 +96,15 @@ def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(any_conn
         "every_estate",
         "raise_register_version",
     }
-    assert {r["proname"] for r in rows} >= harmless | {"readings_of_unit", "latest_of_unit", "unit_within"}
+    assert {r["proname"] for r in rows} >= harmless | {
+        "readings_of_unit",
+        "latest_of_unit",
+        "unit_within",
+    }
     for row in rows:
-        assert any(one.startswith("search_path=public, pg_temp") for one in row["proconfig"] or ()), row["proname"]
+        assert any(
+            one.startswith("search_path=public, pg_temp") for one in row["proconfig"] or ()
+        ), row["proname"]
         assert (
             row["proname"] in harmless
             or "anju_scope()" in row["prosrc"]
@@ -111,10 +129,18 @@ def test_nothing_said_is_nothing_seen_and_nothing_stays_on_the_connection(dsn: s
             assert count(connection) == [], "what was said ended with the transaction"
         with pool.connection() as connection:
             assert count(connection) == [], "the next one on this connection begins with nothing"
-            for forbidden in ("SET ROLE postgres", "ALTER TABLE estates DISABLE ROW LEVEL SECURITY", "SELECT * FROM readings",
-                              "SELECT * FROM quarantine", "DELETE FROM alerts", "UPDATE audit_log SET entry = '{}'",
-                              "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (9, now(), '{}', '', '')", "TRUNCATE alerts",
-                              "COPY estates FROM STDIN", "CREATE TABLE public.x ()"):  # fmt: skip
+            for forbidden in (
+                "SET ROLE postgres",
+                "ALTER TABLE estates DISABLE ROW LEVEL SECURITY",
+                "SELECT * FROM readings",
+                "SELECT * FROM quarantine",
+                "DELETE FROM alerts",
+                "UPDATE audit_log SET entry = '{}'",
+                "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (9, now(), '{}', '', '')",
+                "TRUNCATE alerts",
+                "COPY estates FROM STDIN",
+                "CREATE TABLE public.x ()",
+            ):
                 with pytest.raises(psycopg.Error) as refused, connection.transaction():
                     connection.execute(forbidden)  # type: ignore[call-overload]
                 assert refused.value.sqlstate in ("42501", "0A000"), forbidden
@@ -144,7 +170,9 @@ def test_series_come_through_functions_that_look_at_the_scope(dsn: str) -> None:
         register(owner)
         (es,) = (r["id"] for r in owner.execute("SELECT id FROM estates WHERE code = 'es'"))
         (unit,) = (r["id"] for r in owner.execute("SELECT id FROM units WHERE code = 'u-1'"))
-        owner.execute("INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1'")
+        owner.execute(
+            "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1'"
+        )
         owner.execute("INSERT INTO latest_values SELECT id, now(), 4.2 FROM points")
     ask = "SELECT count(*) AS n FROM latest_of_unit(%s)"
     sees = {"compliance": 1, "guard": 0, "device_engineer": 0}
@@ -152,15 +180,23 @@ def test_series_come_through_functions_that_look_at_the_scope(dsn: str) -> None:
         for role, expected in sees.items():
             for estates, factor in (((es,), 1), ((), 0), ((es + 99,), 0)):
                 with pool.connection() as connection:
-                    scope.enter(connection, Principal(user_id=1, name="x", role=Role(role), estate_ids=estates))
-                    assert connection.execute(ask, [unit]).fetchone() == {"n": expected * factor}, (role, estates)
+                    scope.enter(
+                        connection,
+                        Principal(user_id=1, name="x", role=Role(role), estate_ids=estates),
+                    )
+                    assert connection.execute(ask, [unit]).fetchone() == {"n": expected * factor}, (
+                        role,
+                        estates,
+                    )
 
 
 def test_the_api_is_given_its_password_as_a_verifier(dsn: str) -> None:
     with connect(dsn, autocommit=True) as owner:
         try:
             set_api_password(owner, "it's a secret \\ with signs")
-            row = owner.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [API_ROLE]).fetchone()
+            row = owner.execute(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = %s", [API_ROLE]
+            ).fetchone()
             assert (
                 row is not None
                 and row["rolpassword"].startswith("SCRAM-SHA-256$")

@@ -11,24 +11,48 @@ from detect_secrets import SecretsCollection
 from detect_secrets.settings import transient_settings
 
 from api.users import new_key
-from casework.people.vault import valid_id_number
+from privacy.person_vault import valid_id_number
 from tests.conftest import ROOT
 
 #: Detectors of known shapes. Those that go by entropy alone take every hash of a lock for a secret.
 PLUGINS = [
-    "ArtifactoryDetector", "AWSKeyDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "CloudantDetector", "DiscordBotTokenDetector",
-    "GitHubTokenDetector", "GitLabTokenDetector", "IbmCloudIamDetector", "JwtTokenDetector", "MailchimpDetector", "NpmDetector",
-    "OpenAIDetector", "PrivateKeyDetector", "PypiTokenDetector", "SendGridDetector", "SlackDetector", "SoftlayerDetector",
-    "SquareOAuthDetector", "StripeDetector", "TelegramBotTokenDetector", "TwilioKeyDetector",
-]  # fmt: skip
+    "ArtifactoryDetector",
+    "AWSKeyDetector",
+    "AzureStorageKeyDetector",
+    "BasicAuthDetector",
+    "CloudantDetector",
+    "DiscordBotTokenDetector",
+    "GitHubTokenDetector",
+    "GitLabTokenDetector",
+    "IbmCloudIamDetector",
+    "JwtTokenDetector",
+    "MailchimpDetector",
+    "NpmDetector",
+    "OpenAIDetector",
+    "PrivateKeyDetector",
+    "PypiTokenDetector",
+    "SendGridDetector",
+    "SlackDetector",
+    "SoftlayerDetector",
+    "SquareOAuthDetector",
+    "StripeDetector",
+    "TelegramBotTokenDetector",
+    "TwilioKeyDetector",
+]
 OURS = re.compile(r"\banju_[0-9a-f]{72}\b")
 #: Citizen numbers stand in tests under area codes that are nobody's (99…), or with a wrong check digit.
 NUMBER = re.compile(r"(?<!\d)([1-8]\d{5}(?:19|20)\d\d(?:0[1-9]|1[0-2])[0-3]\d{4}[\dX])(?!\d)")
 
 
 def tracked() -> list[Path]:
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    return [ROOT / name for name in names if name and not name.endswith((".png", ".ico", ".wav", ".mp3"))]
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    return [
+        ROOT / name
+        for name in names
+        if name and not name.endswith((".png", ".ico", ".wav", ".mp3"))
+    ]
 
 
 def found(paths: list[Path]) -> list[str]:
@@ -50,8 +74,13 @@ def test_the_repository_holds_none() -> None:
 
 @pytest.mark.parametrize(
     "planted",
-    ["-----BEGIN " + "EC PRIVATE KEY-----\n", "gh" + "p_" + "a1B2" * 9, "postgresql://anju:" + "hunter2hunter2@db.example/x", "AKIA" + "IOSFODNN7EXAMPL1"],
-)  # fmt: skip
+    [
+        "-----BEGIN " + "EC PRIVATE KEY-----\n",
+        "gh" + "p_" + "a1B2" * 9,
+        "postgresql://anju:" + "hunter2hunter2@db.example/x",
+        "AKIA" + "IOSFODNN7EXAMPL1",
+    ],
+)
 def test_a_planted_one_is_found(tmp_path: Path, planted: str) -> None:
     path = tmp_path / "x.py"
     path.write_text(f"key = '{planted}'\n", "utf-8")

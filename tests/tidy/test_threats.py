@@ -8,9 +8,15 @@ from tests.conftest import ROOT
 
 
 def test_each_threat_names_a_test_that_exists() -> None:
-    rows = [line for line in (ROOT / "docs" / "threats.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    rows = [
+        line
+        for line in (ROOT / "docs" / "threats.md").read_text("utf-8").splitlines()
+        if line.startswith("| ")
+    ]
     named = [re.search(r"`(tests/[\w/]+\.py)(?:::(\w+))?` \|$", row) for row in rows[1:]]
-    assert len(named) > 35 and all(named), [row for row, found in zip(rows[1:], named, strict=True) if not found]
+    assert len(named) > 35 and all(named), [
+        row for row, found in zip(rows[1:], named, strict=True) if not found
+    ]
     for found in named:
         assert found is not None
         path = ROOT / found[1]

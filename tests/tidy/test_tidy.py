@@ -15,19 +15,31 @@ from tests.conftest import ROOT
 PACKAGES = [
     "domain",
     "devices",
-    "seals",
+    "crypto",
     "store",
     "gateway",
     "ingest",
     "analytics",
     "casework",
+    "notices",
+    "privacy",
     "api",
     "console",
     "simulators",
     "anju",
 ]
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc", "core"}
+FORBIDDEN_NAMES = {
+    "utils",
+    "util",
+    "helpers",
+    "helper",
+    "common",
+    "manager",
+    "base",
+    "misc",
+    "core",
+}
 MAX_MODULE, MAX_FUNCTION = 500, 70
 
 
@@ -49,10 +61,14 @@ def test_functions_stay_small(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= MAX_FUNCTION, f"{name(path)}:{node.lineno} {node.name}: {length} lines; split it"
+            assert length <= MAX_FUNCTION, (
+                f"{name(path)}:{node.lineno} {node.name}: {length} lines; split it"
+            )
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.name not in ("__init__.py", "__main__.py")], ids=name)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.name not in ("__init__.py", "__main__.py")], ids=name
+)
 def test_every_module_has_its_test(path: Path) -> None:
     """A module's test is `tests/<package>/test_<module>.py`, a test of that folder which imports it, or a golden folder."""
     folder = ROOT / "tests" / path.parent.relative_to(ROOT)
@@ -63,14 +79,21 @@ def test_every_module_has_its_test(path: Path) -> None:
     ):
         return
     detectors = [
-        d for d in DETECTORS if getattr(d.detect, "func", d.detect).__module__ == f"analytics.detectors.{path.stem}"
+        d
+        for d in DETECTORS
+        if getattr(d.detect, "func", d.detect).__module__ == f"analytics.detectors.{path.stem}"
     ]
     if path.parent.name == "detectors" and detectors:
         # Each has a golden folder: see test_detectors_have_golden_folders_and_runbooks.
         return
     package = ".".join(path.parent.relative_to(ROOT).parts)
-    wanted = re.compile(rf"from {re.escape(package)} import [^\n]*\b{path.stem}\b|{re.escape(package)}\.{path.stem}\b")
-    tests = [*folder.glob("test_*.py"), *(ROOT / "tests" / path.relative_to(ROOT).parts[0]).glob("test_*.py")]
+    wanted = re.compile(
+        rf"from {re.escape(package)} import [^\n]*\b{path.stem}\b|{re.escape(package)}\.{path.stem}\b"
+    )
+    tests = [
+        *folder.glob("test_*.py"),
+        *(ROOT / "tests" / path.relative_to(ROOT).parts[0]).glob("test_*.py"),
+    ]
     assert any(wanted.search(t.read_text("utf-8")) for t in tests), (
         f"{name(path)}: no test in {name(folder)} imports it"
     )
@@ -80,14 +103,20 @@ def test_every_module_has_its_test(path: Path) -> None:
 OUTBOX = ROOT / "gateway" / "outbox.py"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[len(ROOT.parts)] != "store" and p != OUTBOX], ids=name)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.parts[len(ROOT.parts)] != "store" and p != OUTBOX], ids=name
+)
 def test_sql_stands_in_the_store_only(path: Path) -> None:
     """The demo asks one question of its own database while it waits; everybody else asks the store."""
-    found = re.findall(r'execute\(\s*\n?\s*f?"(SELECT|INSERT|UPDATE|DELETE|CREATE)', path.read_text("utf-8"))
+    found = re.findall(
+        r'execute\(\s*\n?\s*f?"(SELECT|INSERT|UPDATE|DELETE|CREATE)', path.read_text("utf-8")
+    )
     assert not found, f"{name(path)}: SQL belongs into store/"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[len(ROOT.parts)] == "store"], ids=name)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.parts[len(ROOT.parts)] == "store"], ids=name
+)
 def test_sql_is_never_put_together_from_text(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if (
@@ -96,14 +125,20 @@ def test_sql_is_never_put_together_from_text(path: Path) -> None:
             and node.func.attr in ("execute", "executemany", "copy")
         ):
             first = node.args[0] if node.args else None
-            assert not isinstance(first, ast.JoinedStr), f"{name(path)}:{node.lineno}: an f-string as SQL"
+            assert not isinstance(first, ast.JoinedStr), (
+                f"{name(path)}:{node.lineno}: an f-string as SQL"
+            )
             if isinstance(first, ast.BinOp):
                 text = ast.unparse(first)
-                assert "sql.SQL" in text or "insert" in text, f"{name(path)}:{node.lineno}: SQL put together from text"
+                assert "sql.SQL" in text or "insert" in text, (
+                    f"{name(path)}:{node.lineno}: SQL put together from text"
+                )
 
 
 def test_no_path_of_a_machine_and_no_index_is_committed() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     pattern = re.compile(
         r"(?<![\w./])/(?:work|farm|home|root)/[A-Za-z.]|--(?:extra-)?index-url|files\.pythonhosted|registry\.npmjs"
     )

@@ -16,11 +16,11 @@ import pytest
 
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
-from analytics.frame import DAY_MS, Frame, Tokens, Told, in_order
+from analytics.frame import DAY_MS, OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import from_ms
-from store.unit_days import INSTANTS, NUMBERS
+from store.series.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.rglob("*.toml"))
@@ -28,7 +28,7 @@ START = 1_700_006_400_000.0
 HOUR = 3_600_000.0
 
 
-def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
+def frame_of(case: dict[str, Any], units: int = 1) -> UnitDayFrame:
     days = sum(span["days"] for span in case["spans"])
     columns = {name: np.full((units, days), np.nan) for name in (*NUMBERS, *INSTANTS)}
     for name in ("water_cover", "energy_cover", "water_samples", "energy_samples"):
@@ -51,7 +51,7 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
     if "spoken_for" in case:
         spoken_for[:, slice(*case["spoken_for"])] = True
     fitted = case.get("fitted", ["water", "energy", "door", "lock"])
-    return Frame(
+    return UnitDayFrame(
         units=np.arange(1, units + 1, dtype=np.int32),
         first=date(2023, 11, 15),
         day_starts=starts,
@@ -62,9 +62,14 @@ def frame_of(case: dict[str, Any], units: int = 1) -> Frame:
         let_since=np.full((units, days), -400.0, dtype=np.float32),
         ended=ended,
         members=np.full((units, days), 2.0, dtype=np.float32),
-        fitted={name: np.full((units, days), name in fitted) for name in ("water", "energy", "door", "lock")},
+        fitted={
+            name: np.full((units, days), name in fitted)
+            for name in ("water", "energy", "door", "lock")
+        },
         tokens=tokens_of(case, units),
-        told=tuple(Told(unit=u, **told) for u in range(units) for told in case.get("told", [])),
+        told=tuple(
+            OutsideReport(unit=u, **told) for u in range(units) for told in case.get("told", [])
+        ),
     )
 
 
@@ -77,10 +82,16 @@ def tokens_of(case: dict[str, Any], units: int) -> Tokens:
                 if i % t["every"] == 0:
                     rows += [(u, d, t["token"], t["who"], t["night"]) for u in range(units)]
             if span.get("residents_seen", span.get("entries", 0)):
-                rows += [(u, d, 1000 + n, 0, True) for n in range(case.get("people", 2)) for u in range(units)]
+                rows += [
+                    (u, d, 1000 + n, 0, True)
+                    for n in range(case.get("people", 2))
+                    for u in range(units)
+                ]
             d += 1
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
-    return in_order(table[:, 0], table[:, 1], table[:, 2] * 8, table[:, 3].astype(np.int8), table[:, 4] == 1)
+    return in_order(
+        table[:, 0], table[:, 1], table[:, 2] * 8, table[:, 3].astype(np.int8), table[:, 4] == 1
+    )
 
 
 def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any]) -> None:
@@ -100,7 +111,13 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns["water_l"][:, d] = litres[water]
         if water != "daily":
             columns["water_hours_known"][:, d] = 24.0
-            columns["water_hours"][:, d] = {"used": 12.0, "quiet": 0.0, "flows": 24.0, "tap": 1.0, "by_day": 6.0}[water]
+            columns["water_hours"][:, d] = {
+                "used": 12.0,
+                "quiet": 0.0,
+                "flows": 24.0,
+                "tap": 1.0,
+                "by_day": 6.0,
+            }[water]
         columns["water_least_l_h"][:, d] = {"flows": 9.0, "daily": np.nan}.get(water, 0.0)
     if water in ("used", "flows", "daily", "tap", "by_day"):
         first, last = {"used": (6, 22), "tap": (14, 15), "by_day": (9, 18)}.get(water, (0, 24))
@@ -124,7 +141,7 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
         columns[name][:, d] = span[name]
 
 
-def run(path: Path, frame: Frame) -> tuple[list[Finding], list[Abstention]]:
+def run(path: Path, frame: UnitDayFrame) -> tuple[list[Finding], list[Abstention]]:
     detector = next(d for d in DETECTORS if d.key == path.parent.name)
     return detector.detect(frame, detector.defaults)
 
@@ -138,7 +155,10 @@ def test_golden(path: Path) -> None:
     for finding, want in zip(found, expected, strict=True):
         assert abs((finding.since_ms - START) / DAY_MS - want["since_day"]) <= 1, finding
         if "until_day" in want:
-            assert finding.until_ms is not None and abs((finding.until_ms - START) / DAY_MS - want["until_day"]) <= 1
+            assert (
+                finding.until_ms is not None
+                and abs((finding.until_ms - START) / DAY_MS - want["until_day"]) <= 1
+            )
         else:
             assert finding.until_ms is None
         assert finding.frozen is want.get("frozen", False)
@@ -180,10 +200,19 @@ def test_every_finding_can_be_said_in_both_languages(path: Path) -> None:
     """Each reason has its clause, and each clause the numbers that it names."""
     found, _ = run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))
     for f in found:
-        row = {"detector": path.parent.name, "evidence": f.evidence, "reasons": list(f.reasons), "timezone": "Asia/Shanghai", "subject": "u-1",
-               "since_at": from_ms(f.since_ms)}  # fmt: skip
+        row = {
+            "detector": path.parent.name,
+            "evidence": f.evidence,
+            "reasons": list(f.reasons),
+            "timezone": "Asia/Shanghai",
+            "subject": "u-1",
+            "since_at": from_ms(f.since_ms),
+        }
         for language in LANGUAGES:
             text = POLICY.sentence(row, language)
             assert text and "{" not in text
-            assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (text, f.reasons)
+            assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (
+                text,
+                f.reasons,
+            )
         assert POLICY.for_finding(path.parent.name, {**f.evidence, "score": f.score})

@@ -10,8 +10,8 @@ from analytics.policy import load_policy
 from anju.bench import api as bench
 from api.app import create_app
 from api.schema import api_routes
-from store.connect import open_pool
-from store.live import LiveBus
+from store.database.connection import open_pool
+from store.live.bus import LiveBus
 
 pytestmark = pytest.mark.real
 #: Routes that are neither a list nor a detail of a city's data.
@@ -32,7 +32,9 @@ NOT_ASKED = {
 def test_every_route_is_asked(dsn: str) -> None:
     pool = open_pool(dsn, size=1)
     routes = {
-        r.operation_id for r in api_routes(create_app(pool, LiveBus(None), load_policy())) if "GET" in (r.methods or ())
+        r.operation_id
+        for r in api_routes(create_app(pool, LiveBus(None), load_policy()))
+        if "GET" in (r.methods or ())
     }
     pool.close()
     asked = {name.partition(",")[0] for name in bench.ROUTES} - {"live page"}

@@ -15,4 +15,9 @@ pytestmark = pytest.mark.real
 def test_a_small_night_is_measured(dsn: str) -> None:
     night = nightly.measure(dsn, 150, meter_bounds(None), date(2026, 3, 1), 2, print)
     assert night.units == 150 and night.unit_days >= 150 and 1 <= night.findings <= 15
-    assert night.whole_s > 0 and night.read_s > 0 and night.detect_s > night.pass_s > 0 and night.peak_bytes > 10**7
+    assert (
+        night.whole_s > 0
+        and night.read_s > 0
+        and night.detect_s > night.pass_s > 0
+        and night.peak_bytes > 10**7
+    )

@@ -10,11 +10,11 @@ import pytest
 
 from anju.bench import copier, publisher
 from anju.bench.publisher import DEVICES, GATEWAYS, Load, count, packet_mid_offset, prepare, publish
-from anju.embedded import Broker
+from anju.demo.embedded import Broker
 from domain.wire import Up
 from ingest.bulk import BulkClient
 from ingest.decode import Decoded, decode
-from store.connect import connect
+from store.database.connection import connect
 
 
 def read(packets: list[bytes]) -> list[tuple[bytes, bytes, int]]:
@@ -43,7 +43,9 @@ def test_packets_of_one_length_for_the_reader_that_counts() -> None:
     packets = prepare(Load(port=0, messages=300, fixed=True))
     assert len({len(one) for one in packets}) == 1
     at = packet_mid_offset(len(packets[0]))
-    assert [int.from_bytes(one[at : at + 2], "big") for one in packets] == [mid for _, _, mid in read(packets)]
+    assert [int.from_bytes(one[at : at + 2], "big") for one in packets] == [
+        mid for _, _, mid in read(packets)
+    ]
 
 
 @pytest.mark.real
@@ -52,7 +54,9 @@ def test_all_that_is_published_is_counted(broker: Broker, monkeypatch: pytest.Mo
     monkeypatch.setattr(publisher, "_tell", lambda _what: ready.set())
     load = Load(port=broker.address.port, messages=3000, fixed=True, boot="count")
     size, took = len(prepare(load)[0]), list[float]()
-    reader = threading.Thread(target=lambda: took.append(count(load.port, load.messages, size, 1)), daemon=True)
+    reader = threading.Thread(
+        target=lambda: took.append(count(load.port, load.messages, size, 1)), daemon=True
+    )
     reader.start()
     assert ready.wait(5)
     assert publish(load) > 0

@@ -42,9 +42,11 @@ def test_a_few_held_out_scenes() -> None:
     falls = [falling_scene(HELD_OUT + 500 + n, 40.0) for n in range(6)]
     lanes = [lane_scene(HELD_OUT + 500 + n, 480.0) for n in range(4)]
     assert (
-        sum(one.found for one in falls) >= sum(one.true for one in falls) - 1 and sum(one.false for one in falls) == 0
+        sum(one.found for one in falls) >= sum(one.true for one in falls) - 1
+        and sum(one.false for one in falls) == 0
     )
     assert (
-        sum(one.found for one in lanes) >= sum(one.true for one in lanes) - 1 and sum(one.false for one in lanes) <= 1
+        sum(one.found for one in lanes) >= sum(one.true for one in lanes) - 1
+        and sum(one.false for one in lanes) <= 1
     )
     assert set(speed(rounds=1, seconds=2.0)) == {"decoding only", "fire lane", "falling object"}

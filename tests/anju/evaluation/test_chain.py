@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analytics.facts import update_facts
-from analytics.frame import Frame
+from analytics.frame import UnitDayFrame
 from analytics.history import History
 from anju.evaluation.chain import block_frame
 from anju.register_files import import_rows
@@ -17,10 +17,10 @@ from anju.services import meter_bounds
 from domain.calendar import from_ms
 from simulators.world.city import PER_BUILDING, ZONE, WorldCity
 from simulators.world.traffic import lines, made, register_rows
-from store import series
-from store.connect import Connection
-from store.ledger import Ledger
-from store.partitions import Partitions
+from store.database.connection import Connection
+from store.database.partitions import Partitions
+from store.ingest.ledger import PostgresLedger
+from store.series import readings
 
 pytestmark = pytest.mark.real
 #: Three buildings, of which one has locks and one a terminal, two of them a gate.
@@ -29,37 +29,50 @@ CITY = WorldCity(seed=31, units=3 * PER_BUILDING, first=date(2024, 9, 1), days=5
 
 def store_all(dsn: str, connection: Connection, homes: list[Any]) -> None:
     """Store a city's register and every message of its gateways, as ingest would."""
-    assert not import_rows(connection, register_rows(CITY, [(home, seen) for home, _, seen in homes])).errors
+    assert not import_rows(
+        connection, register_rows(CITY, [(home, seen) for home, _, seen in homes])
+    ).errors
     connection.commit()
     device = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM devices")}
     values: list[tuple[int, str, int, float]] = []
-    events: list[series.EventRow] = []
+    events: list[readings.EventRow] = []
     for begin in range(0, CITY.units, PER_BUILDING):
         for line in lines(CITY, homes[begin : begin + PER_BUILDING]):
             sent = line["payload"]["sent_at"]
             for item in line["payload"]["items"]:
                 if "kind" in item:
-                    events.append(series.EventRow(device_id=device[item["device"]], at_ms=item["at"], event_id=item["id"], kind=item["kind"],
-                                                  data=item["data"], received_ms=sent))  # fmt: skip
+                    events.append(
+                        readings.EventRow(
+                            device_id=device[item["device"]],
+                            at_ms=item["at"],
+                            event_id=item["id"],
+                            kind=item["kind"],
+                            data=item["data"],
+                            received_ms=sent,
+                        )
+                    )
                 else:
-                    values += [(device[item["device"]], name, item["at"], v) for name, v in item["values"].items()]
-    ledger = Ledger.open(dsn)
+                    values += [
+                        (device[item["device"]], name, item["at"], v)
+                        for name, v in item["values"].items()
+                    ]
+    ledger = PostgresLedger.open(dsn)
     points = ledger.make_points(sorted({(d, name) for d, name, _, _ in values}))
     ledger.commit()
     ledger.close()
     at = np.array([v[2] for v in values], dtype=np.int64)
     Partitions(connection).cover(connection, from_ms(int(at.min())), from_ms(int(at.max())))
-    batch = series.Readings(
+    batch = readings.ReadingColumns(
         at=at,
         point=np.array([points[d, n] for d, n, _, _ in values], dtype=np.int32),
         value=np.array([v[3] for v in values]),
     )
-    series.write_readings(connection, batch)
-    series.write_events(connection, events)
+    readings.write_readings(connection, batch)
+    readings.write_events(connection, events)
     connection.commit()
 
 
-def from_store(connection: Connection, names: list[str]) -> Frame:
+def from_store(connection: Connection, names: list[str]) -> UnitDayFrame:
     ids = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM units")}
     units = [ids[name] for name in names]
     last = CITY.first + timedelta(days=CITY.days - 1)
@@ -73,7 +86,9 @@ def from_store(connection: Connection, names: list[str]) -> Frame:
     return history.frame(connection)
 
 
-def test_the_frame_in_memory_is_the_one_from_the_store(any_connection: Connection, any_dsn: str) -> None:
+def test_the_frame_in_memory_is_the_one_from_the_store(
+    any_connection: Connection, any_dsn: str
+) -> None:
     fittings = [CITY.fitting(i) for i in range(0, CITY.units, PER_BUILDING)]
     assert {f.lock for f in fittings} == {True, False} == {f.terminal for f in fittings}
     assert sum(CITY.gated(i) for i in range(0, CITY.units, PER_BUILDING)) >= 2
@@ -84,7 +99,12 @@ def test_the_frame_in_memory_is_the_one_from_the_store(any_connection: Connectio
     assert stored.first == mine.first and np.array_equal(stored.day_starts, mine.day_starts)
     for name, column in mine.columns.items():
         differ = ~np.isclose(column, stored[name], rtol=1e-5, atol=1e-3, equal_nan=True)
-        assert not differ.any(), (name, np.argwhere(differ)[:5], column[differ][:5], stored[name][differ][:5])
+        assert not differ.any(), (
+            name,
+            np.argwhere(differ)[:5],
+            column[differ][:5],
+            stored[name][differ][:5],
+        )
     for name in ("let", "declared", "spoken_for", "members", "let_since", "ended"):
         assert np.array_equal(getattr(mine, name), getattr(stored, name), equal_nan=True), name
     for family, mask in mine.fitted.items():
@@ -92,7 +112,9 @@ def test_the_frame_in_memory_is_the_one_from_the_store(any_connection: Connectio
     assert (mine["cars_seen"] > 0).sum() > 100 and (mine["residents_nights"] > 0).sum() > 500
 
 
-def test_who_was_seen_is_the_same_in_memory_and_in_the_store(any_connection: Connection, any_dsn: str) -> None:
+def test_who_was_seen_is_the_same_in_memory_and_in_the_store(
+    any_connection: Connection, any_dsn: str
+) -> None:
     homes = [made(CITY, i) for i in range(CITY.units)]
     store_all(any_dsn, any_connection, homes)
     stored = from_store(any_connection, [CITY.unit(i) for i in range(CITY.units)]).tokens

@@ -9,7 +9,7 @@ import pytest
 
 from analytics.detectors import DETECTORS
 from anju.evaluation import baselines, chain, report, score
-from anju.evaluation.chain import Judged, Said
+from anju.evaluation.chain import Judged, ReportedFinding
 from anju.services import meter_bounds
 from simulators.world.city import WorldCity
 from simulators.world.traffic import made
@@ -19,24 +19,53 @@ FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
 
 
 def said(
-    unit: str, start: date, end: date | None = None, *, kind: str = "unoccupied", score_: float = 0.9, told: bool = True
-) -> Said:
+    unit: str,
+    start: date,
+    end: date | None = None,
+    *,
+    kind: str = "unoccupied",
+    score_: float = 0.9,
+    told: bool = True,
+) -> ReportedFinding:
     raised = start + timedelta(days=31)
-    return Said(unit=unit, kind=kind, score=score_, start_day=start, end_day=end, raised_day=raised, told=told)
+    return ReportedFinding(
+        unit=unit,
+        kind=kind,
+        score=score_,
+        start_day=start,
+        end_day=end,
+        raised_day=raised,
+        told=told,
+    )
 
 
 def truth(unit: str, start: str, end: str, kind: str = "unoccupied") -> dict[str, str]:
-    return {"unit": unit, "kind": kind, "start_day": start, "end_day": end, "fitting": "x", "detail": ""}
+    return {
+        "unit": unit,
+        "kind": kind,
+        "start_day": start,
+        "end_day": end,
+        "fitting": "x",
+        "detail": "",
+    }
 
 
 def test_leads_and_truths_are_matched_by_home_and_time() -> None:
     judged = Judged(
-        said=[said("a", date(2026, 3, 2), date(2026, 5, 1)), said("a", date(2026, 9, 1), date(2026, 10, 5)), said("b", date(2026, 6, 1)),
-              said("d", date(2026, 6, 1), told=False)],
-        truth=[truth("a", "2026-03-01", "2026-05-01"), truth("c", "2026-02-01", "2026-04-01"), truth("a", "2026-07-01", "2026-07-10"),
-               truth("d", "2026-06-01", "2026-12-31")],
+        said=[
+            said("a", date(2026, 3, 2), date(2026, 5, 1)),
+            said("a", date(2026, 9, 1), date(2026, 10, 5)),
+            said("b", date(2026, 6, 1)),
+            said("d", date(2026, 6, 1), told=False),
+        ],
+        truth=[
+            truth("a", "2026-03-01", "2026-05-01"),
+            truth("c", "2026-02-01", "2026-04-01"),
+            truth("a", "2026-07-01", "2026-07-10"),
+            truth("d", "2026-06-01", "2026-12-31"),
+        ],
         units=10,
-    )  # fmt: skip
+    )
     found = score.tally(judged, "unoccupied", FIRST, LAST)
     assert (found.leads, found.right, found.truths, found.found) == (3, 1, 3, 1)
     assert found.start_errors == [1] and found.delays == [32]
@@ -47,17 +76,33 @@ def test_the_ranking_counts_visits_within_the_budget() -> None:
     sublets = [truth(u, "2026-03-01", "2026-12-31", "subletting") for u in ("u1", "u2", "u3")]
     fresh = [truth("u4", "2026-12-20", "2026-12-31", "subletting")]
     judged = Judged(
-        said=[said(u, date(2026, 3, 1), kind="subletting", score_=s, told=False) for u, s in (("u1", 0.9), ("u9", 0.8), ("u2", 0.7), ("u4", 0.6), ("u3", 0.1))],
-        truth=sublets + fresh, units=1000, consumption={u: n / 1e4 for n, u in enumerate(units)} | {"u3": 2.0},
-    )  # fmt: skip
+        said=[
+            said(u, date(2026, 3, 1), kind="subletting", score_=s, told=False)
+            for u, s in (("u1", 0.9), ("u9", 0.8), ("u2", 0.7), ("u4", 0.6), ("u3", 0.1))
+        ],
+        truth=sublets + fresh,
+        units=1000,
+        consumption={u: n / 1e4 for n, u in enumerate(units)} | {"u3": 2.0},
+    )
     found = score.ranked(judged, LAST)
     assert (found.visits, found.hits, found.sublets, found.baseline_hits) == (4, 3, 3, 1)
     told = score.summary([found, found])
-    assert told["precision"].rate == 0.75 and told["recall"].rate == 1.0 and 0 < told["calibration_error"] < 1
+    assert (
+        told["precision"].rate == 0.75
+        and told["recall"].rate == 1.0
+        and 0 < told["calibration_error"] < 1
+    )
 
 
 def test_baselines_are_what_a_spreadsheet_does() -> None:
-    frame = frame_of({"spans": [{"days": 90, "water": "used", "kwh": 6.0}, {"days": 60, "water": "quiet", "kwh": 6.0}]})
+    frame = frame_of(
+        {
+            "spans": [
+                {"days": 90, "water": "used", "kwh": 6.0},
+                {"days": 60, "water": "quiet", "kwh": 6.0},
+            ]
+        }
+    )
     assert baselines.quiet_by_threshold(frame)[0][0][1] == frame.day(149)
     assert baselines.changed_consumption(frame)[0] == 0.0
 
@@ -68,7 +113,11 @@ def test_a_small_city_is_judged_whole() -> None:
     told = report.evaluate_cities([city], meter_bounds(None), lambda _n: None, 1)
     assert [row["detector"] for row in told["detectors"]] == [d.key for d in DETECTORS]
     unoccupied = told["detectors"][0]
-    assert unoccupied["truths"] >= 5 and unoccupied["recall"]["rate"] >= 0.6 and unoccupied["precision"]["rate"] >= 0.9
+    assert (
+        unoccupied["truths"] >= 5
+        and unoccupied["recall"]["rate"] >= 0.6
+        and unoccupied["precision"]["rate"] >= 0.9
+    )
 
 
 def test_the_frame_of_a_block_is_that_of_its_homes() -> None:
@@ -76,7 +125,15 @@ def test_the_frame_of_a_block_is_that_of_its_homes() -> None:
     city = WorldCity(seed=2, units=48, first=date(2024, 9, 1), days=40)
     homes = [made(city, i) for i in range(48)]
     bounds = meter_bounds(None)
-    many, alone = chain.block_frame(city, homes, bounds), chain.block_frame(city, homes[7:8], bounds)
-    for name in ("water_l", "energy_kwh", "water_hours", "strangers_nights" if city.fitting(7).lock else "water_cover"):
+    many, alone = (
+        chain.block_frame(city, homes, bounds),
+        chain.block_frame(city, homes[7:8], bounds),
+    )
+    for name in (
+        "water_l",
+        "energy_kwh",
+        "water_hours",
+        "strangers_nights" if city.fitting(7).lock else "water_cover",
+    ):
         assert np.array_equal(many[name][7], alone[name][0], equal_nan=True), name
     assert np.array_equal(many.let[7], alone.let[0]) and chain.last_day(city) == date(2024, 10, 10)

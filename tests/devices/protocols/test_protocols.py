@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import Stream, bcd, to_bcd
+from devices.protocols.framing import FrameStream, bcd, to_bcd
 from devices.protocols.mbus_units import unit_of
 from domain.rejection import Reason, Rejected
 from tests.devices.fuzzing import gb26875_unit
@@ -21,19 +21,28 @@ def test_bcd(value: int) -> None:
     assert bcd(to_bcd(value, 4)) == value
 
 
-@given(value=st.integers(0, 99_999_999), identifier=st.sampled_from(["00010000", "00020000", "05060101"]))
+@given(
+    value=st.integers(0, 99_999_999),
+    identifier=st.sampled_from(["00010000", "00020000", "05060101"]),
+)
 def test_energy_values(value: int, identifier: str) -> None:
     assert dlt645.values(identifier, dlt645.value_data(identifier, value / 100)) == [value / 100]
 
 
 @given(st.integers(-799_999, 799_999))
 def test_signed_values(value: int) -> None:
-    assert dlt645.values("02030000", dlt645.value_data("02030000", value / 10_000)) == [value / 10_000]
+    assert dlt645.values("02030000", dlt645.value_data("02030000", value / 10_000)) == [
+        value / 10_000
+    ]
 
 
 def test_a_value_that_does_not_fit_is_an_error_of_ours() -> None:
-    for call in (lambda: dlt645.value_data("00010000", -1.0), lambda: dlt645.value_data("00010000", 1e9),
-                 lambda: dlt645.value_data("DEADBEEF", 1.0), lambda: to_bcd(100, 1)):  # fmt: skip
+    for call in (
+        lambda: dlt645.value_data("00010000", -1.0),
+        lambda: dlt645.value_data("00010000", 1e9),
+        lambda: dlt645.value_data("DEADBEEF", 1.0),
+        lambda: to_bcd(100, 1),
+    ):
         with pytest.raises(ValueError):
             call()
 
@@ -46,10 +55,16 @@ def test_application_units_of_fire_devices(seed: int) -> None:
 
 def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
     thing = gb26875.PartState(
-        system_type=1, system=1, part_type=1, part="00000001", state=1, text="烟" * 40, stamp=bytes(6)
+        system_type=1,
+        system=1,
+        part_type=1,
+        part="00000001",
+        state=1,
+        text="烟" * 40,
+        stamp=bytes(6),
     )
-    unit = gb26875.read_unit(gb26875.write_unit(gb26875.Unit(kind=2, objects=(thing,))))
-    assert isinstance(unit, gb26875.Unit) and unit.objects[0].text == "烟" * 15  # type: ignore[union-attr]
+    unit = gb26875.read_unit(gb26875.write_unit(gb26875.Gb26875Unit(kind=2, objects=(thing,))))
+    assert isinstance(unit, gb26875.Gb26875Unit) and unit.objects[0].text == "烟" * 15  # type: ignore[union-attr]
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)))
@@ -64,7 +79,7 @@ def test_clocks(at: datetime) -> None:
 
 def test_a_good_frame_inside_a_broken_long_one_is_found_when_the_line_falls_silent() -> None:
     good = dlt645.CODEC.encode(dlt645.read_request("1".zfill(12), "00010000"))
-    stream = Stream(dlt645.CODEC)
+    stream = FrameStream(dlt645.CODEC)
     # A start that claims 255 bytes and swallows what follows.
     assert stream.feed(b"\x68" + bytes(6) + b"\x68\x91\xff" + good) == []
     found = [f for f in stream.flush() if not isinstance(f, Rejected)]
@@ -87,7 +102,7 @@ def test_units_are_corrected_by_their_extensions() -> None:
 @pytest.mark.parametrize("kind", sorted(modbus.TYPES))
 @pytest.mark.parametrize("order", ["big", "little"])
 def test_register_types(kind: str, order: str) -> None:
-    where = modbus.Register(table="holding", address=3, type=kind, word_order=order)
+    where = modbus.ModbusRegister(table="holding", address=3, type=kind, word_order=order)
     request = modbus.read_request(9, where)
     assert modbus.value_of(modbus.read_reply(request, where, 12_345.0), where) == 12_345.0
     asked = modbus.request_of(request)
@@ -95,9 +110,11 @@ def test_register_types(kind: str, order: str) -> None:
 
 
 def test_a_float_that_is_none_is_no_value() -> None:
-    where = modbus.Register(table="holding", address=0, type="float32")
+    where = modbus.ModbusRegister(table="holding", address=0, type="float32")
     request = modbus.read_request(9, where)
-    nan = modbus.read_reply(request, modbus.Register(table="holding", address=0, type="uint32"), float(0x7FC00000))
+    nan = modbus.read_reply(
+        request, modbus.ModbusRegister(table="holding", address=0, type="uint32"), float(0x7FC00000)
+    )
     assert modbus.value_of(nan, where) is None
 
 
@@ -108,28 +125,40 @@ def test_the_peer_reads_our_electricity_frames_and_we_read_its() -> None:
     ours = dlt645.read_reply("202611210001", "00010000", dlt645.value_data("00010000", 1234.56))
     theirs = peer.deserialize(dlt645.CODEC.encode(ours))
     assert bytes(theirs.data) in (ours.data, ours.data.translate(dlt645._SHIFT))
-    built = bytes(peer.build_frame(bytes.fromhex("202611210001")[::-1], 0x11, bytes.fromhex("00010000")[::-1]))
+    built = bytes(
+        peer.build_frame(bytes.fromhex("202611210001")[::-1], 0x11, bytes.fromhex("00010000")[::-1])
+    )
     assert dlt645.CODEC.decode(built) == dlt645.read_request("202611210001", "00010000")
 
 
 def test_a_demand_is_read_without_its_time() -> None:
-    assert dlt645.values("01010000", bytes.fromhex("563412") + bytes.fromhex("1508211126")) == [12.3456]
+    assert dlt645.values("01010000", bytes.fromhex("563412") + bytes.fromhex("1508211126")) == [
+        12.3456
+    ]
     assert dlt645.values("01010000", dlt645.value_data("01010000", 3.5)) == [3.5]
 
 
 @pytest.mark.parametrize(
     ("vif", "quantity", "uom", "factor"),
-    [(b"\xfd\x6d", "battery_time", "s", 86_400.0), (b"\xfd\x25", "storage_interval", "s", 60.0), (b"\xfd\x2e", "since_readout", "months", 1.0),
-     (b"\xfb\x58", "flow_temperature", "°F", 1.0), (b"\xfd\x49", "voltage", "V", 1.0), (b"\x70", "averaging_duration", "s", 1.0)],
-)  # fmt: skip
+    [
+        (b"\xfd\x6d", "battery_time", "s", 86_400.0),
+        (b"\xfd\x25", "storage_interval", "s", 60.0),
+        (b"\xfd\x2e", "since_readout", "months", 1.0),
+        (b"\xfb\x58", "flow_temperature", "°F", 1.0),
+        (b"\xfd\x49", "voltage", "V", 1.0),
+        (b"\x70", "averaging_duration", "s", 1.0),
+    ],
+)
 def test_extension_tables(vif: bytes, quantity: str, uom: str, factor: float) -> None:
     unit = unit_of(vif, "")
     assert unit is not None and (unit.quantity, unit.uom, unit.factor) == (quantity, uom, factor)
 
 
 def test_an_error_that_a_meter_reports_is_named() -> None:
-    frame = mbus.CODEC.decode(mbus.CODEC.encode(mbus.Frame(control=8, address=5, information=0x70, data=b"\x03")))
-    assert isinstance(frame, mbus.Frame)
+    frame = mbus.CODEC.decode(
+        mbus.CODEC.encode(mbus.MbusFrame(control=8, address=5, information=0x70, data=b"\x03"))
+    )
+    assert isinstance(frame, mbus.MbusFrame)
     found = mbus.read_telegram(frame)
     assert isinstance(found, Rejected) and "application error 3" in found.detail
 
@@ -137,5 +166,5 @@ def test_an_error_that_a_meter_reports_is_named() -> None:
 def test_a_water_meter_that_sends_its_total_alone() -> None:
     request = cjt188.read_request(0x10, "1".zfill(14))
     found = cjt188.measured(cjt188.reply(request, 0x10, "1".zfill(14), bytes.fromhex("452301002C")))
-    assert isinstance(found, cjt188.Measured)
+    assert isinstance(found, cjt188.Cjt188Value)
     assert (found.quantities, found.clock, found.status) == ({"total_m3": 123.45}, None, None)

@@ -27,9 +27,9 @@ from domain.wire import Command
 from gateway.commands import Commander
 from gateway.faces.door import Encoder, FaceServer, PictureRefused, fades, take_faces
 from gateway.faces.engine import EngineMissing, check_sum, make
-from gateway.faces.matching import Thresholds, Verdict, decide, roc
+from gateway.faces.matching import MatchVerdict, Thresholds, decide, roc
 from gateway.faces.tables import FOLDER
-from gateway.faces.vault import Vault
+from gateway.faces.template_store import Vault
 from tests.gateway.conftest import Bench, until
 
 TEXT = """
@@ -45,7 +45,8 @@ token_file = "secret"
 """
 A, B = "k-aaaaaaaaaa", "k-bbbbbbbbbb"
 real = pytest.mark.skipif(
-    importlib.util.find_spec("face_recognition") is None, reason="the faces extra is not installed: `make faces`"
+    importlib.util.find_spec("face_recognition") is None,
+    reason="the faces extra is not installed: `make faces`",
 )
 
 
@@ -54,7 +55,11 @@ def astronaut() -> np.ndarray:
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
         pytest.skip("scikit-image is not installed: `make faces`")
-    return np.asarray(Image.open(Path(found.submodule_search_locations[0]) / "data" / "astronaut.png").convert("RGB"))
+    return np.asarray(
+        Image.open(Path(found.submodule_search_locations[0]) / "data" / "astronaut.png").convert(
+            "RGB"
+        )
+    )
 
 
 def jpeg(picture: np.ndarray, quality: int = 90) -> bytes:
@@ -72,7 +77,10 @@ def made(bench: Callable[[str], Bench], tmp_path: Path) -> tuple[Bench, Vault, F
 
 def test_what_a_passage_says(bench: Callable[[str], Bench], tmp_path: Path) -> None:
     one, vault, server = made(bench, tmp_path)
-    server.encoder.engine, server.encoder.thresholds = "e", Thresholds(match=0.5, unknown=0.7, margin=0.05)
+    server.encoder.engine, server.encoder.thresholds = (
+        "e",
+        Thresholds(match=0.5, unknown=0.7, margin=0.05),
+    )
     now = one.clock.now_ms()
     vault.take_list("door-1", [{"consent": A, "person": "r-7", "to": "2099-01-01"}], now)
     face = np.random.default_rng(1).normal(0, 1, 128).astype(np.float32)
@@ -86,14 +94,14 @@ def test_what_a_passage_says(bench: Callable[[str], Bench], tmp_path: Path) -> N
 
     match = said(face + 0.001, face - 0.001)
     assert (
-        match["verdict"] == Verdict.MATCH
+        match["verdict"] == MatchVerdict.MATCH
         and match["person"] == "r-7"
         and match["purpose"] == "entrance"
         and match["compared"] == 1
     )
     assert "person" not in said(face), "one picture decides nothing"
     stranger = said(face + 1, face + 1.001)
-    assert stranger["verdict"] == Verdict.UNKNOWN and stranger["person"].startswith("q-")
+    assert stranger["verdict"] == MatchVerdict.UNKNOWN and stranger["person"].startswith("q-")
     vault.take_list("door-1", [], now)
     assert said(face, face)["person"].startswith("q-"), "after the withdrawal this is nobody"
     assert not any("encoding" in json.dumps(item) for item in one.items())
@@ -114,17 +122,29 @@ def test_a_list_comes_as_a_command_and_is_answered_with_what_is_held(
     def order(number: int, rows: Any) -> Command:
         expires = one.clock.now_ms() + 60_000
         return Command(
-            v=1, id=f"c-{number}", device="door-1", command="faces", expires_at=expires, argument={"consents": rows}
+            v=1,
+            id=f"c-{number}",
+            device="door-1",
+            command="faces",
+            expires_at=expires,
+            argument={"consents": rows},
         )
 
     async def work() -> None:
         commander.receive(order(0, []))
         await until(lambda: len(one.items()) == 1)
-        commander.faces = lambda device, argument, now: take_faces(vault, {"door-1"}, device, argument, now)
+        commander.faces = lambda device, argument, now: take_faces(
+            vault, {"door-1"}, device, argument, now
+        )
         commander.receive(order(1, [{"consent": A, "person": "r-7", "to": "2099-01-01"}]))
         await until(lambda: len(one.items()) == 2)
         vault.enrol(
-            A, [np.zeros(8, np.float32)], engine="e", now_ms=one.clock.now_ms(), doors=["door-1"], today="2026-11-21"
+            A,
+            [np.zeros(8, np.float32)],
+            engine="e",
+            now_ms=one.clock.now_ms(),
+            doors=["door-1"],
+            today="2026-11-21",
         )
         commander.receive(order(2, []))
         await until(lambda: len(one.items()) == 3)
@@ -180,7 +200,9 @@ def test_a_worker_without_its_engine_says_so() -> None:
 
 
 @real
-def test_a_real_face_is_found_verified_and_told_from_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_real_face_is_found_verified_and_told_from_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     picture = astronaut()
     mirrored, dim = picture[:, ::-1], (picture * 0.6).astype(np.uint8)
 
@@ -190,17 +212,29 @@ def test_a_real_face_is_found_verified_and_told_from_others(capsys: pytest.Captu
         try:
             found = [
                 await encoder.faces(jpeg(one, q))
-                for one, q in ((picture, 92), (dim, 60), (mirrored, 90), (picture[:300, 60:380], 85))
+                for one, q in (
+                    (picture, 92),
+                    (dim, 60),
+                    (mirrored, 90),
+                    (picture[:300, 60:380], 85),
+                )
             ]
             begun = time.perf_counter()
             for _ in range(3):
                 await encoder.faces(jpeg(picture))
             took = (time.perf_counter() - begun) / 3
-            for body in (b"", bytes(9_000_000), jpeg(picture)[:3000], b"\x89PNG\r\n\x1a\n" + bytes(50)):
+            for body in (
+                b"",
+                bytes(9_000_000),
+                jpeg(picture)[:3000],
+                b"\x89PNG\r\n\x1a\n" + bytes(50),
+            ):
                 with pytest.raises(PictureRefused):
                     await encoder.faces(body)
             assert (
-                await encoder.faces(jpeg(np.random.default_rng(1).integers(0, 255, (240, 320, 3), dtype=np.uint8)))
+                await encoder.faces(
+                    jpeg(np.random.default_rng(1).integers(0, 255, (240, 320, 3), dtype=np.uint8))
+                )
                 == []
             )
         finally:
@@ -210,13 +244,21 @@ def test_a_real_face_is_found_verified_and_told_from_others(capsys: pytest.Captu
     found, thresholds, took = asyncio.run(work())
     assert [len(faces) for faces in found] == [1, 1, 1, 1]
     top, right, bottom, left = found[0][0]["box"]
-    assert 60 < top < 130 and 160 < left < 220 and right - left > 60 and bottom - top > 60, "where her face is"
+    assert 60 < top < 130 and 160 < left < 220 and right - left > 60 and bottom - top > 60, (
+        "where her face is"
+    )
     encodings = [np.array(faces[0]["encoding"], np.float32) for faces in found]
-    rest = {f"k-{n:010d}": np.random.default_rng(n).normal(0, 0.12, (1, 128)).astype(np.float32) for n in range(60)}
+    rest = {
+        f"k-{n:010d}": np.random.default_rng(n).normal(0, 0.12, (1, 128)).astype(np.float32)
+        for n in range(60)
+    }
     answer = decide(encodings[1:3], {A: np.stack(encodings[:1]), **rest}, thresholds)
-    assert answer.verdict is Verdict.MATCH and answer.subject == A
-    assert decide(encodings[1:3], rest, thresholds).verdict is Verdict.UNKNOWN
-    errors = roc({"her": np.stack(encodings), "noise": np.concatenate(list(rest.values()))[:4]}, [thresholds.match])
+    assert answer.verdict is MatchVerdict.MATCH and answer.subject == A
+    assert decide(encodings[1:3], rest, thresholds).verdict is MatchVerdict.UNKNOWN
+    errors = roc(
+        {"her": np.stack(encodings), "noise": np.concatenate(list(rest.values()))[:4]},
+        [thresholds.match],
+    )
     assert errors[0].false_match.hits == 0
     begun = time.perf_counter()
     for _ in range(100):
@@ -244,7 +286,9 @@ def test_over_http_and_no_picture_stays(bench: Callable[[str], Bench], tmp_path:
 
     async def work() -> None:
         task = asyncio.ensure_future(server.run())
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+        async with httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False
+        ) as client:
             await until(lambda: server.encoder.engine != "")
             await asyncio.sleep(0.3)
             faces = await server.encoder.faces(body)
@@ -258,18 +302,32 @@ def test_over_http_and_no_picture_stays(bench: Callable[[str], Bench], tmp_path:
             )
             secret = "a-token-of-sixteen-characters"
             for _ in range(2):
-                assert (await client.post(f"/face/door-1/{secret}?passage=7", content=body)).status_code == 202
-            assert (await client.post("/face/door-1/wrong?passage=7", content=body)).status_code == 404
-            assert (await client.post(f"/face/door-1/{secret}?passage=8", content=b"nothing")).status_code == 400
-            assert (await client.post(f"/face/door-1/{secret}?passage=8", content=bytes(9_000_000))).status_code == 413
+                assert (
+                    await client.post(f"/face/door-1/{secret}?passage=7", content=body)
+                ).status_code == 202
+            assert (
+                await client.post("/face/door-1/wrong?passage=7", content=body)
+            ).status_code == 404
+            assert (
+                await client.post(f"/face/door-1/{secret}?passage=8", content=b"nothing")
+            ).status_code == 400
+            assert (
+                await client.post(f"/face/door-1/{secret}?passage=8", content=bytes(9_000_000))
+            ).status_code == 413
             await until(lambda: len(one.items()) == 1, 15)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     one.run(work)
     (item,) = one.items()
-    assert item["kind"] == "passage" and item["data"]["person"] == "r-7" and item["data"]["frames"] == 2
+    assert (
+        item["kind"] == "passage"
+        and item["data"]["person"] == "r-7"
+        and item["data"]["frames"] == 2
+    )
     marks = (body[1000:1040], base64.b64encode(body)[2000:2040])
     assert not [
-        path for path in tmp_path.rglob("*") if path.is_file() and any(mark in path.read_bytes() for mark in marks)
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and any(mark in path.read_bytes() for mark in marks)
     ], "no picture stays"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.faces.matching import MOST_SUBJECTS, Thresholds, Verdict, decide, roc
+from gateway.faces.matching import MOST_SUBJECTS, MatchVerdict, Thresholds, decide, roc
 
 LIMITS = Thresholds(match=0.5, unknown=0.7, margin=0.05)
 
@@ -23,26 +23,31 @@ PROBE = [np.zeros(16, np.float32)] * 3
 @pytest.mark.parametrize(
     ("gallery", "verdict", "subject"),
     [
-        ({"k-a": at(0.4), "k-b": at(0.9)}, Verdict.MATCH, "k-a"),
-        ({"k-a": at(0.75), "k-b": at(0.9)}, Verdict.UNKNOWN, None),
-        ({"k-a": at(0.6), "k-b": at(0.9)}, Verdict.UNDECIDED, None),
-        ({"k-a": at(0.4), "k-b": at(0.42)}, Verdict.UNDECIDED, None),
-        ({}, Verdict.UNKNOWN, None),
+        ({"k-a": at(0.4), "k-b": at(0.9)}, MatchVerdict.MATCH, "k-a"),
+        ({"k-a": at(0.75), "k-b": at(0.9)}, MatchVerdict.UNKNOWN, None),
+        ({"k-a": at(0.6), "k-b": at(0.9)}, MatchVerdict.UNDECIDED, None),
+        ({"k-a": at(0.4), "k-b": at(0.42)}, MatchVerdict.UNDECIDED, None),
+        ({}, MatchVerdict.UNKNOWN, None),
     ],
 )
-def test_the_answers(gallery: dict[str, np.ndarray], verdict: Verdict, subject: str | None) -> None:
+def test_the_answers(
+    gallery: dict[str, np.ndarray], verdict: MatchVerdict, subject: str | None
+) -> None:
     answer = decide(PROBE, gallery, LIMITS)
     assert (answer.verdict, answer.subject) == (verdict, subject)
-    assert decide(PROBE[:1], gallery, LIMITS).verdict is Verdict.UNDECIDED, "one picture decides nothing"
-    assert decide([], gallery, LIMITS).verdict is Verdict.UNDECIDED
+    assert decide(PROBE[:1], gallery, LIMITS).verdict is MatchVerdict.UNDECIDED, (
+        "one picture decides nothing"
+    )
+    assert decide([], gallery, LIMITS).verdict is MatchVerdict.UNDECIDED
 
 
 def test_a_blurred_frame_does_not_decide() -> None:
     far = np.full(16, 0.5, np.float32)
-    assert decide([*PROBE, far], {"k-a": at(0.4)}, LIMITS).verdict is Verdict.MATCH
-    assert decide([far, far, far, PROBE[0]], {"k-a": at(0.4)}, LIMITS).verdict is not Verdict.MATCH, (
-        "nor does one lucky one"
-    )
+    assert decide([*PROBE, far], {"k-a": at(0.4)}, LIMITS).verdict is MatchVerdict.MATCH
+    assert (
+        decide([far, far, far, PROBE[0]], {"k-a": at(0.4)}, LIMITS).verdict
+        is not MatchVerdict.MATCH
+    ), "nor does one lucky one"
 
 
 def test_few_has_an_end() -> None:
@@ -53,9 +58,14 @@ def test_few_has_an_end() -> None:
 @given(spread=st.floats(0.01, 0.3), seed=st.integers(0, 50))
 def test_a_roc_falls_and_rises(spread: float, seed: int) -> None:
     random = np.random.default_rng(seed)
-    people = {f"p{n}": (random.normal(0, 1, 8) + random.normal(0, spread, (4, 8))).astype(np.float32) for n in range(5)}
+    people = {
+        f"p{n}": (random.normal(0, 1, 8) + random.normal(0, spread, (4, 8))).astype(np.float32)
+        for n in range(5)
+    }
     points = roc(people, [0.0, 0.3, 0.6, 1.0, 3.0, 99.0])
     assert [p.false_match.rate for p in points] == sorted(p.false_match.rate for p in points)
-    assert [p.false_non_match.rate for p in points] == sorted((p.false_non_match.rate for p in points), reverse=True)
+    assert [p.false_non_match.rate for p in points] == sorted(
+        (p.false_non_match.rate for p in points), reverse=True
+    )
     assert points[0].false_non_match.of == 5 * 6 and points[0].false_match.of == 10 * 16
     assert points[-1].false_match.rate == 1 and points[-1].false_non_match.rate == 0

@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 
 from gateway.faces.pictures import MOST_BYTES, SIDE, BadPicture, decode
-from gateway.faces.quality import Measured, advice, measure
+from gateway.faces.quality import FaceQuality, advice, measure
 from tests.conftest import SEED
 
-GOOD = Measured(eyes_px=90, sharp=400, contrast=50, light=120, turn=0.05, lean=3)
+GOOD = FaceQuality(eyes_px=90, sharp=400, contrast=50, light=120, turn=0.05, lean=3)
 
 
 def packed(kind: str, size: tuple[int, int] = (200, 150), **more: object) -> bytes:
     body = io.BytesIO()
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)).save(
-        body, kind, **more
-    )  # type: ignore[arg-type]
+    Image.fromarray(
+        np.random.default_rng(1).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    ).save(body, kind, **more)  # type: ignore[arg-type]
     return body.getvalue()
 
 
@@ -40,7 +40,11 @@ def test_turned_as_its_exif_says() -> None:
 
 def bomb() -> bytes:
     side = 40_000
-    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))  # noqa: E731
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
@@ -52,10 +56,15 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b"", "not a picture"), (b"GIF89a" + bytes(40), "not a picture"), (bytes(MOST_BYTES + 1), "at most"), (bomb(), "at most"),
-        (packed("JPEG")[:2000], "cannot be read"), (packed("PNG", (20, 20)), "at least 32"), (b"<svg onload=x>", "not a picture"),
+        (b"", "not a picture"),
+        (b"GIF89a" + bytes(40), "not a picture"),
+        (bytes(MOST_BYTES + 1), "at most"),
+        (bomb(), "at most"),
+        (packed("JPEG")[:2000], "cannot be read"),
+        (packed("PNG", (20, 20)), "at least 32"),
+        (b"<svg onload=x>", "not a picture"),
     ],
-)  # fmt: skip
+)
 def test_bad_pictures(body: bytes, told: str) -> None:
     with pytest.raises(BadPicture, match=told):
         decode(body)
@@ -66,7 +75,9 @@ def test_bent_pictures_are_taken_or_refused() -> None:
     for kind in ("JPEG", "PNG", "WEBP"):
         whole = packed(kind)
         for _ in range(300):
-            body = bytearray(whole[: dice.randrange(8, len(whole))] if dice.random() < 0.5 else whole)
+            body = bytearray(
+                whole[: dice.randrange(8, len(whole))] if dice.random() < 0.5 else whole
+            )
             for _ in range(dice.randrange(1, 20)):
                 body[dice.randrange(len(body))] = dice.randrange(256)
             try:
@@ -78,20 +89,34 @@ def test_bent_pictures_are_taken_or_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"eyes_px": 20.0}, "come nearer"), ({"sharp": 3.0}, "blurred"), ({"light": 20.0}, "dark"), ({"light": 240.0}, "burnt out"),
-        ({"contrast": 3.0}, "contrast"), ({"turn": 0.6}, "turned"), ({"lean": 40.0}, "leans"),
+        ({"eyes_px": 20.0}, "come nearer"),
+        ({"sharp": 3.0}, "blurred"),
+        ({"light": 20.0}, "dark"),
+        ({"light": 240.0}, "burnt out"),
+        ({"contrast": 3.0}, "contrast"),
+        ({"turn": 0.6}, "turned"),
+        ({"lean": 40.0}, "leans"),
     ],
-)  # fmt: skip
+)
 def test_advice(change: dict[str, float], told: str) -> None:
     from dataclasses import replace
 
-    assert advice([GOOD]) == [] and "no face" in advice([])[0] and "2 faces" in advice([GOOD, GOOD])[0]
+    assert (
+        advice([GOOD]) == [] and "no face" in advice([])[0] and "2 faces" in advice([GOOD, GOOD])[0]
+    )
     assert any(told in line for line in advice([replace(GOOD, **change)]))
 
 
 def test_measures() -> None:
     random_face = np.random.default_rng(1).integers(60, 190, (256, 256), dtype=np.uint8)
     straight = measure(random_face, (80, 100), (170, 100), (125, 140))
-    assert straight.eyes_px == 90 and straight.turn < 0.01 and straight.lean == 0 and straight.sharp > 400
+    assert (
+        straight.eyes_px == 90
+        and straight.turn < 0.01
+        and straight.lean == 0
+        and straight.sharp > 400
+    )
     assert measure(random_face, (80, 100), (170, 100), (165, 140)).turn > 0.4
-    assert measure(np.full((256, 256), 120, np.uint8), (80, 100), (150, 170), (115, 160)).lean == pytest.approx(45)
+    assert measure(
+        np.full((256, 256), 120, np.uint8), (80, 100), (150, 170), (115, 160)
+    ).lean == pytest.approx(45)

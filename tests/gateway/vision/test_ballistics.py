@@ -13,9 +13,13 @@ ROWS, FPS = 720, 25
 
 
 @given(
-    terminal=st.floats(12, 120), begins=st.floats(-0.5, 0), apex=st.floats(8, 60), frames=st.integers(14, 40), noise=st.floats(0, 0.02),
+    terminal=st.floats(12, 120),
+    begins=st.floats(-0.5, 0),
+    apex=st.floats(8, 60),
+    frames=st.integers(14, 40),
+    noise=st.floats(0, 0.02),
     seed=st.integers(0, 99),
-)  # fmt: skip
+)
 @settings(deadline=None, max_examples=60)
 def test_the_fit_finds_apex_and_law(
     terminal: float, begins: float, apex: float, frames: int, noise: float, seed: int
@@ -31,7 +35,10 @@ def test_the_fit_finds_apex_and_law(
     assert lower is None or lower.apex_m <= apex - 10, "an apex above the roof is no answer"
 
 
-@given(marks=st.lists(st.floats(0.05, 0.95), min_size=2, max_size=6, unique=True), tilt=st.floats(0.2, 1.0))
+@given(
+    marks=st.lists(st.floats(0.05, 0.95), min_size=2, max_size=6, unique=True),
+    tilt=st.floats(0.2, 1.0),
+)
 @settings(deadline=None)
 def test_rows_become_metres_and_scale_is_its_slope(marks: list[float], tilt: float) -> None:
     shares = np.array(sorted(marks))

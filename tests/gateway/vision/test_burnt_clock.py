@@ -29,7 +29,9 @@ def burnt(text: str, font: int) -> np.ndarray:
     return picture
 
 
-RULE = ClockRule(box=(10 / 640, 10 / 360, len(FORMAT) * CELL[0] / 640, CELL[1] / 360), format=FORMAT)
+RULE = ClockRule(
+    box=(10 / 640, 10 / 360, len(FORMAT) * CELL[0] / 640, CELL[1] / 360), format=FORMAT
+)
 
 
 def run(
@@ -48,13 +50,15 @@ def run(
     return found
 
 
-@pytest.mark.parametrize("font", [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_PLAIN])
+@pytest.mark.parametrize(
+    "font", [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_PLAIN]
+)
 def test_a_wrong_clock_is_told_and_a_right_one_is_not(font: int) -> None:
     clock = BurntClock(RULE)
     assert run(clock, 60, font=font) == []
-    assert clock.read is not None and abs(clock.read - (NOON + timedelta(seconds=59))) <= timedelta(seconds=1), (
-        "it reads what stands there"
-    )
+    assert clock.read is not None and abs(clock.read - (NOON + timedelta(seconds=59))) <= timedelta(
+        seconds=1
+    ), "it reads what stands there"
     assert run(clock, 20, off=timedelta(hours=8), font=font, start=60) == ["on"] and clock.wrong
     assert run(clock, 20, font=font, start=80) == ["off"]
 

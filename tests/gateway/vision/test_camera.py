@@ -26,13 +26,16 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     random = np.random.default_rng(1)
     scene = np.kron(random.integers(30, 220, (9, 16)), np.ones((20, 20))).astype(np.uint8)
     pictures = (
-        (n / 10, np.clip(scene + random.normal(0, 4, scene.shape), 0, 255).astype(np.uint8)) for n in range(100)
+        (n / 10, np.clip(scene + random.normal(0, 4, scene.shape), 0, 255).astype(np.uint8))
+        for n in range(100)
     )
     write_film(path, pictures, 10.0)
     return path.read_bytes()
 
 
-def test_lost_and_back(bench: Callable[[str], Bench], film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_and_back(
+    bench: Callable[[str], Bench], film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(driver, "AWAY_S", 2.0)
     monkeypatch.setattr(driver, "PAUSE_S", 0.3)
 
@@ -51,7 +54,9 @@ def test_lost_and_back(bench: Callable[[str], Bench], film: bytes, monkeypatch: 
             assert said() == [], "a camera that is there is no event"
             source.break_off()
             await until(lambda: said() == [("offline", "on")], 60)
-            assert camera.fault is not None and camera._pause > 0.6, "and it is asked ever more rarely"
+            assert camera.fault is not None and camera._pause > 0.6, (
+                "and it is asked ever more rarely"
+            )
             asked = source.asked
             source.mend()
             camera._pause = 0.3
@@ -119,31 +124,48 @@ def test_what_a_worker_sees_becomes_events(bench: Callable[[str], Bench]) -> Non
         await camera._take(line("on", hazard="fire_lane_blocked", clip="c-1", data={"width": 0.4}))
         await camera._take(line("on", hazard="fire_lane_blocked", clip="c-2"))
         await camera._take(line("off", hazard="fire_lane_blocked", ago_s=11.0))
-        await camera._take(line("on", hazard="falling_object", clip="c-3", ago_s=2.0, data={"from_height_m": 21.0}))
+        await camera._take(
+            line("on", hazard="falling_object", clip="c-3", ago_s=2.0, data={"from_height_m": 21.0})
+        )
         await camera._take(line("on", condition="tamper", detail="covered"))
 
     one.run(work)
     said = [
-        (i["kind"], i["data"].get("hazard") or i["data"]["condition"], i["data"]["state"], i["data"].get("clip"))
+        (
+            i["kind"],
+            i["data"].get("hazard") or i["data"]["condition"],
+            i["data"]["state"],
+            i["data"].get("clip"),
+        )
         for i in one.items()
     ]
     assert said == [
-        ("hazard", "fire_lane_blocked", "on", "c-1"), ("hazard", "fire_lane_blocked", "off", None), ("hazard", "falling_object", "on", "c-3"),
-        ("hazard", "falling_object", "off", None), ("device", "tamper", "on", None),
-    ]  # fmt: skip
+        ("hazard", "fire_lane_blocked", "on", "c-1"),
+        ("hazard", "fire_lane_blocked", "off", None),
+        ("hazard", "falling_object", "on", "c-3"),
+        ("hazard", "falling_object", "off", None),
+        ("device", "tamper", "on", None),
+    ]
     first, over = one.items()[0], one.items()[1]
-    assert over["at"] - first["at"] >= 113_000, "an event's instant is when the thing came to a stand"
+    assert over["at"] - first["at"] >= 113_000, (
+        "an event's instant is when the thing came to a stand"
+    )
     assert "image" not in str(one.items()) and camera.orders()["memory_mb"] == 2048
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("rtsp://", "http://"), "use rtsp"), (('"clips"', '"clips"\nkeep_days = 0'), "keep_days"), (("stream\"", 'stream"\nrules = "none.yaml"'), "no file"),
-        (("stream\"", 'stream"\nrules = "bad.yaml"'), "polygon"), (('device = "cam-1"', 'device = "Cam 1"'), "lower-case"),
+        (("rtsp://", "http://"), "use rtsp"),
+        (('"clips"', '"clips"\nkeep_days = 0'), "keep_days"),
+        (('stream"', 'stream"\nrules = "none.yaml"'), "no file"),
+        (('stream"', 'stream"\nrules = "bad.yaml"'), "polygon"),
+        (('device = "cam-1"', 'device = "Cam 1"'), "lower-case"),
     ],
-)  # fmt: skip
-def test_configuration(bench: Callable[[str], Bench], tmp_path: Path, change: tuple[str, str], told: str) -> None:
+)
+def test_configuration(
+    bench: Callable[[str], Bench], tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
     (tmp_path / "bad.yaml").write_text("kind: lane\npolygon: [[0, 0], [1, 0]]\n")
     with pytest.raises(BadConfig, match=told):
         bench(TEXT.format(port=9).replace(*change))

@@ -48,17 +48,25 @@ def test_a_bottle_from_the_ninth_floor() -> None:
     h = 26 - GRAVITY * t**2 / 2
     way = np.column_stack([600 + 20 * t, rows_of(np.maximum(h, -9))])
     found = look(film(np.vstack([quiet(), way, quiet()])))
-    assert len(found) == 1 and found[0].hazard == "falling_object" and abs(found[0].data["from_height_m"] - 26) < 2
+    assert (
+        len(found) == 1
+        and found[0].hazard == "falling_object"
+        and abs(found[0].data["from_height_m"] - 26) < 2
+    )
     assert abs(found[0].at_s - 6 / FPS) < 0.6
 
 
 @pytest.mark.parametrize(
     ("name", "height"),
     [
-        ("a leaf at its own pace", lambda t: 30 - 2.0 * t), ("rain near the lens", lambda t: 60 - 25 * t), ("a bird that climbs", lambda t: 10 + 3 * t**2),
-        ("laundry", lambda t: 20 + 0.6 * np.sin(6 * t)), ("a lift outside", lambda t: 38 - 6 * t), ("a dive that is caught", lambda t: 30 - 4.9 * np.minimum(t, 0.5) ** 2),
+        ("a leaf at its own pace", lambda t: 30 - 2.0 * t),
+        ("rain near the lens", lambda t: 60 - 25 * t),
+        ("a bird that climbs", lambda t: 10 + 3 * t**2),
+        ("laundry", lambda t: 20 + 0.6 * np.sin(6 * t)),
+        ("a lift outside", lambda t: 38 - 6 * t),
+        ("a dive that is caught", lambda t: 30 - 4.9 * np.minimum(t, 0.5) ** 2),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_fall(name: str, height: object) -> None:
     t = np.arange(int(2.5 * FPS)) / FPS
     way = np.column_stack([500 + 60 * t, rows_of(np.clip(height(t), -20, 90))])  # type: ignore[operator]

@@ -12,9 +12,7 @@ from domain.clips import sign
 from gateway.vision.fetch import ClipServer
 from tests.gateway.conftest import Bench
 
-TEXT = (
-    '[vision]\nport = 8911\nlink_key_file = "secret"\n[[camera]]\ndevice = "cam-1"\nurl = "rtsp://127.0.0.1:9/stream"\n'
-)
+TEXT = '[vision]\nport = 8911\nlink_key_file = "secret"\n[[camera]]\ndevice = "cam-1"\nurl = "rtsp://127.0.0.1:9/stream"\n'
 CLIP = "20261122t011027-b434ac8e82f9"
 
 
@@ -24,7 +22,9 @@ def test_links(bench: Callable[[str], Bench], tmp_path: Path) -> None:
     (tmp_path / "clips" / "cam-1" / f"{CLIP}.jpg").write_bytes(b"a picture")
     until, key = int(time.time()) + 100, b"a-token-of-sixteen-characters"
 
-    def ask(device: str, file: str, *, by: bytes = key, named: str | None = None) -> tuple[int, bytes]:
+    def ask(
+        device: str, file: str, *, by: bytes = key, named: str | None = None
+    ) -> tuple[int, bytes]:
         signature = sign(by, named or f"es/{device}/{file}", until)
         answer = client.get(f"/clips/{device}/{file}", params={"until": until, "sig": signature})
         return answer.status_code, answer.content

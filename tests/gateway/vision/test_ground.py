@@ -49,7 +49,9 @@ def test_burnt_out_pixels_say_nothing() -> None:
     detail = detail_of(GROUND)
     assert (shows_through(detail, detail, np.zeros(SHAPE, np.float32))[0] == 0).all()
     flat = np.full(SHAPE, 5.0, np.float32)
-    assert all(np.isfinite(one).all() for one in shows_through(detail_of(flat), detail_of(flat), VALID))
+    assert all(
+        np.isfinite(one).all() for one in shows_through(detail_of(flat), detail_of(flat), VALID)
+    )
 
 
 def test_an_edge_beside_it_is_no_grain() -> None:
@@ -77,5 +79,7 @@ def test_regions_are_thick_and_cells_are_small() -> None:
     cells[10:16, 5:12] = True
     cells[12, 8] = False
     found = [region for _, region in regions(cells)]
-    assert len(found) == 1 and found[0].sum() == 42, "a thin one is an edge of light; a hole is filled"
+    assert len(found) == 1 and found[0].sum() == 42, (
+        "a thin one is an edge of light; a hole is filled"
+    )
     assert per_cell(GROUND).shape == level_of(GROUND).shape == (SHAPE[0] // CELL, SHAPE[1] // CELL)

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from gateway.vision.health import CONDITIONS, Health
+from gateway.vision.health import CONDITIONS, CameraHealth
 
 random = np.random.default_rng(2)
-SCENE = cv2.GaussianBlur(np.kron(random.integers(20, 235, (18, 32)), np.ones((20, 20))).astype(np.float32), (0, 0), 1)
+SCENE = cv2.GaussianBlur(
+    np.kron(random.integers(20, 235, (18, 32)), np.ones((20, 20))).astype(np.float32), (0, 0), 1
+)
 SCENE += random.normal(0, 8, SCENE.shape).astype(np.float32)
 
 
@@ -17,8 +19,12 @@ def shot(scene: np.ndarray = SCENE, light: float = 1.0) -> np.ndarray:
     return np.clip(scene * light + random.normal(0, 1.5, scene.shape), 0, 255).astype(np.uint8)
 
 
-def run(health: Health, make: object, start: int, seconds: int) -> list[tuple[str, str]]:
-    return [(str(s.detail), s.state) for t in range(start, start + seconds) for s in health.see(float(t), make())]  # type: ignore[operator]
+def run(health: CameraHealth, make: object, start: int, seconds: int) -> list[tuple[str, str]]:
+    return [
+        (str(s.detail), s.state)
+        for t in range(start, start + seconds)
+        for s in health.see(float(t), make())
+    ]  # type: ignore[operator]
 
 
 WRONG = {
@@ -31,18 +37,20 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_it_is_told_and_told_as_over(what: str) -> None:
-    health = Health()
+    health = CameraHealth()
     assert run(health, shot, 0, 120) == []
     assert run(health, WRONG[what], 120, 10) == [], "a moment is nothing"
     assert run(health, shot, 130, 20) == []
     assert (
-        run(health, WRONG[what], 150, 60) == [(what, "on")] and health.blind and CONDITIONS[what] in ("tamper", "fault")
+        run(health, WRONG[what], 150, 60) == [(what, "on")]
+        and health.blind
+        and CONDITIONS[what] in ("tamper", "fault")
     )
     assert run(health, shot, 210, 40) == [(what, "off")] and not health.blind
 
 
 def test_frozen_is_the_same_to_the_last_bit() -> None:
-    health, one = Health(), shot()
+    health, one = CameraHealth(), shot()
     assert run(health, shot, 0, 60) == []
     assert run(health, lambda: one, 60, 50) == []
     assert run(health, lambda: one, 110, 30) == [("frozen", "on")]
@@ -50,7 +58,7 @@ def test_frozen_is_the_same_to_the_last_bit() -> None:
 
 
 def test_day_and_night_and_people_are_well() -> None:
-    health = Health()
+    health = CameraHealth()
     run(health, shot, 0, 60)
     assert run(health, lambda: shot(light=0.35), 60, 120) == []
 
@@ -64,7 +72,7 @@ def test_day_and_night_and_people_are_well() -> None:
 
 
 def test_a_moved_camera_is_accepted_by_a_person() -> None:
-    health = Health()
+    health = CameraHealth()
     run(health, shot, 0, 60)
     assert run(health, WRONG["moved"], 60, 40) == [("moved", "on")]
     health.accept_view()

@@ -11,7 +11,9 @@ from gateway.vision.lane import LaneWatch
 from gateway.vision.rules import LaneRule
 from gateway.vision.sighting import Sighting
 
-RULE = LaneRule(polygon=[(0.2, 0.98), (0.8, 0.98), (0.65, 0.1), (0.35, 0.1)], dwell_s=60.0, gone_s=5.0)
+RULE = LaneRule(
+    polygon=[(0.2, 0.98), (0.8, 0.98), (0.65, 0.1), (0.35, 0.1)], dwell_s=60.0, gone_s=5.0
+)
 SLOW = LaneRule(polygon=RULE.polygon, dwell_s=120.0)
 random = np.random.default_rng(3)
 GROUND = np.clip(110 + 12 * random.normal(0, 1, (180, 320)), 30, 220)
@@ -36,8 +38,14 @@ def picture(
     return shot(scene, noise)
 
 
-def run(detector: LaneWatch, pictures: list[np.ndarray], start: float = 0.0) -> list[tuple[float, Sighting]]:
-    return [(start + n / 2, seen) for n, one in enumerate(pictures) for seen in detector.see(start + n / 2, one)]
+def run(
+    detector: LaneWatch, pictures: list[np.ndarray], start: float = 0.0
+) -> list[tuple[float, Sighting]]:
+    return [
+        (start + n / 2, seen)
+        for n, one in enumerate(pictures)
+        for seen in detector.see(start + n / 2, one)
+    ]
 
 
 def learnt(rule: LaneRule = RULE, scene: Callable[[], np.ndarray] = picture) -> LaneWatch:
@@ -71,20 +79,33 @@ def test_it_stays_blocked_through_a_change_of_light_and_for_hours() -> None:
     assert run(detector, [picture(thing=(80, 130), light=0.3) for _ in range(3000)], 330.0) == [], (
         "it does not become ground"
     )
-    assert [seen.state for _, seen in run(detector, [picture(light=0.3) for _ in range(60)], 1830.0)] == ["off"]
+    assert [
+        seen.state for _, seen in run(detector, [picture(light=0.3) for _ in range(60)], 1830.0)
+    ] == ["off"]
 
 
 @pytest.mark.parametrize(
     ("name", "pictures"),
     [
-        ("a stop of most of the dwell", lambda: [picture(thing=(80, 130)) for _ in range(100)] + [picture() for _ in range(200)]),
-        ("one that never stops", lambda: [picture(thing=(10 + (3 * n) % 100, 130)) for n in range(400)]),
-        ("the sun goes and comes", lambda: [picture(light=0.45 + 0.4 * np.sin(n / 60)) for n in range(600)]),
+        (
+            "a stop of most of the dwell",
+            lambda: (
+                [picture(thing=(80, 130)) for _ in range(100)] + [picture() for _ in range(200)]
+            ),
+        ),
+        (
+            "one that never stops",
+            lambda: [picture(thing=(10 + (3 * n) % 100, 130)) for n in range(400)],
+        ),
+        (
+            "the sun goes and comes",
+            lambda: [picture(light=0.45 + 0.4 * np.sin(n / 60)) for n in range(600)],
+        ),
         ("a shadow that stays", lambda: [picture(shade=True) for _ in range(500)]),
         ("beside the lane", lambda: [picture(thing=(60, 2)) for _ in range(400)]),
         ("noise of the night", lambda: [picture(light=0.3, noise=6) for _ in range(400)]),
     ],
-)  # fmt: skip
+)
 def test_what_blocks_nothing(name: str, pictures: object) -> None:
     assert run(learnt(), pictures(), 40.0) == [], name  # type: ignore[operator]
 
@@ -129,7 +150,9 @@ def lined(*, box: float | None = None) -> np.ndarray:
 @pytest.mark.parametrize("grey", [35.0, 110.0, 255.0])
 def test_a_plain_thing_on_lined_ground_has_come_and_not_left(grey: float) -> None:
     detector = learnt(scene=lined)
-    assert [seen.state for _, seen in run(detector, [lined(box=grey) for _ in range(400)], 40.0)] == ["on"]
+    assert [
+        seen.state for _, seen in run(detector, [lined(box=grey) for _ in range(400)], 40.0)
+    ] == ["on"]
     assert [seen.state for _, seen in run(detector, [lined() for _ in range(60)], 240.0)] == ["off"]
 
 
@@ -142,7 +165,9 @@ def test_among_lines_that_lie_close_together_it_has_come_too() -> None:
         return shot(scene)
 
     detector = learnt(scene=close)
-    assert [seen.state for _, seen in run(detector, [close(box=True) for _ in range(400)], 40.0)] == ["on"]
+    assert [
+        seen.state for _, seen in run(detector, [close(box=True) for _ in range(400)], 40.0)
+    ] == ["on"]
 
 
 def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
@@ -152,17 +177,25 @@ def test_what_came_to_stand_before_it_later_does_not_hold_it_up() -> None:
     assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 172
 
 
-def test_a_small_thing_that_stands_out_behind_a_larger_one_that_came_later_is_told_for_itself() -> None:
+def test_a_small_thing_that_stands_out_behind_a_larger_one_that_came_later_is_told_for_itself() -> (
+    None
+):
     first = (slice(60, 76), slice(130, 190), 55)
     other = (slice(76, 165), slice(120, 210), 200)
     stood = run(learnt(SLOW), [with_boxes(first, *[other] * (n >= 120)) for n in range(500)], 40.0)
-    assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 175, "since the small one came"
+    assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 175, (
+        "since the small one came"
+    )
 
 
 @pytest.mark.parametrize("grey", [60, 180])
 def test_a_thing_of_some_sixteen_pixels_is_told_in_time(grey: float) -> None:
     narrow = LaneRule(polygon=RULE.polygon, dwell_s=120.0, least_width=0.05)
-    stood = run(learnt(narrow), [with_boxes((slice(110, 126), slice(150, 168), grey)) for _ in range(330)], 40.0)
+    stood = run(
+        learnt(narrow),
+        [with_boxes((slice(110, 126), slice(150, 168), grey)) for _ in range(330)],
+        40.0,
+    )
     assert [seen.state for _, seen in stood] == ["on"] and 160 <= stood[0][0] <= 178
 
 
@@ -196,7 +229,9 @@ def test_it_has_not_left_while_something_larger_stands_before_it() -> None:
     assert len(run(detector, [with_boxes(first) for _ in range(180)], 40.0)) == 1
     assert run(detector, [with_boxes(first, other) for _ in range(100)], 130.0) == []
     assert run(detector, [with_boxes(first) for _ in range(100)], 180.0) == []
-    assert [seen.state for _, seen in run(detector, [picture() for _ in range(60)], 230.0)] == ["off"]
+    assert [seen.state for _, seen in run(detector, [picture() for _ in range(60)], 230.0)] == [
+        "off"
+    ]
 
 
 def test_a_faint_thing_has_not_left_when_mist_makes_it_fainter() -> None:
@@ -211,7 +246,9 @@ def test_a_faint_thing_has_not_left_when_mist_makes_it_fainter() -> None:
     detector = learnt(scene=lambda: faint(thing=False))
     assert [seen.state for _, seen in run(detector, [faint() for _ in range(180)], 40.0)] == ["on"]
     assert run(detector, [faint(0.5) for _ in range(200)], 130.0) == []
-    assert [seen.state for _, seen in run(detector, [faint(thing=False) for _ in range(60)], 230.0)] == ["off"]
+    assert [
+        seen.state for _, seen in run(detector, [faint(thing=False) for _ in range(60)], 230.0)
+    ] == ["off"]
 
 
 def test_a_white_thing_has_not_left_when_the_sun_burns_it_out() -> None:
@@ -225,7 +262,9 @@ def test_a_white_thing_has_not_left_when_the_sun_burns_it_out() -> None:
     detector = learnt()
     assert len(run(detector, [scene(white=True) for _ in range(180)], 40.0)) == 1
     assert run(detector, [scene(white=True, sun=2.1) for _ in range(200)], 130.0) == []
-    assert [seen.state for _, seen in run(detector, [scene(white=False) for _ in range(60)], 230.0)] == ["off"]
+    assert [
+        seen.state for _, seen in run(detector, [scene(white=False) for _ in range(60)], 230.0)
+    ] == ["off"]
 
 
 @pytest.mark.parametrize(("pace", "shade"), [(0.04, 0.3), (0.05, 0.35)])
@@ -235,13 +274,17 @@ def test_an_edge_of_light_that_creeps_leaves_no_ghost(pace: float, shade: float)
     columns = np.arange(320)[None, :] + 0.35 * np.arange(180)[:, None]
     detector, found = LaneWatch(RULE), []
     for n in range(1200):
-        scene = 1.2 * ground * np.where(columns < 150 + pace * n, shade, 1.0) + noise.integers(-3, 4, (180, 320))
+        scene = 1.2 * ground * np.where(columns < 150 + pace * n, shade, 1.0) + noise.integers(
+            -3, 4, (180, 320)
+        )
         found += detector.see(n / 2, np.clip(scene, 0, 255).astype(np.uint8))
     assert found == []
 
 
 @pytest.mark.parametrize("pace", [0.05, 0.1, 0.2])
-def test_shade_that_creeps_over_white_paint_which_the_sun_had_burnt_out_is_no_thing(pace: float) -> None:
+def test_shade_that_creeps_over_white_paint_which_the_sun_had_burnt_out_is_no_thing(
+    pace: float,
+) -> None:
     def painted(n: int, *, box: bool = False) -> np.ndarray:
         scene = GROUND.copy()
         scene[60:150, 120:210] = 280
@@ -253,7 +296,9 @@ def test_shade_that_creeps_over_white_paint_which_the_sun_had_burnt_out_is_no_th
     detector = learnt(SLOW, lambda: painted(0))
     assert run(detector, [painted(n) for n in range(1200)], 40.0) == []
     detector = learnt(SLOW, lambda: painted(0))
-    assert [seen.state for _, seen in run(detector, [painted(0, box=True) for _ in range(300)], 40.0)] == ["on"]
+    assert [
+        seen.state for _, seen in run(detector, [painted(0, box=True) for _ in range(300)], 40.0)
+    ] == ["on"]
 
 
 def test_small_shadows_that_sway_are_no_thing() -> None:

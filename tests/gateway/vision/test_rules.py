@@ -38,12 +38,23 @@ def test_a_good_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("kind: lane", "kind: parking"), "Invalid value"), (("dwell_s", "dwel_s"), "dwel_s"), (("dwell_s: 90", "dwell_s: 1"), "between 5"),
-        (("[0.6, 0.9], ", "[1.6, 0.9], "), "shares of the picture"), (("[0.60, 15], [0.15, 45]", ""), "two to ten marks"),
-        (("[0.15, 45]", "[0.15, 5]"), "the fewer metres"), (("0.34, 0.06", "1.34, 0.06"), "box"), (("rules:", "rules: ["), "not YAML"),
-        (("[0.1, 0.9], [0.6, 0.9], [0.5, 0.3], [0.4, 0.3]", "[0.1, 0.9], [0.11, 0.9], [0.1, 0.91]"), "under 0.2 %"),
+        (("kind: lane", "kind: parking"), "Invalid value"),
+        (("dwell_s", "dwel_s"), "dwel_s"),
+        (("dwell_s: 90", "dwell_s: 1"), "between 5"),
+        (("[0.6, 0.9], ", "[1.6, 0.9], "), "shares of the picture"),
+        (("[0.60, 15], [0.15, 45]", ""), "two to ten marks"),
+        (("[0.15, 45]", "[0.15, 5]"), "the fewer metres"),
+        (("0.34, 0.06", "1.34, 0.06"), "box"),
+        (("rules:", "rules: ["), "not YAML"),
+        (
+            (
+                "[0.1, 0.9], [0.6, 0.9], [0.5, 0.3], [0.4, 0.3]",
+                "[0.1, 0.9], [0.11, 0.9], [0.1, 0.91]",
+            ),
+            "under 0.2 %",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_one_is_told(tmp_path: Path, change: tuple[str, str], told: str) -> None:
     (tmp_path / "a.yaml").write_text(GOOD.replace(*change))
     with pytest.raises(BadRules, match=told):
@@ -66,7 +77,9 @@ def test_odd_files(tmp_path: Path) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        ),
     )
 )
 def test_nothing_but_a_refusal_comes_of_anything(raw: object) -> None:

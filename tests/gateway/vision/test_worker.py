@@ -22,7 +22,7 @@ from gateway.vision.sighting import Sighting
 from gateway.vision.stream import NotPlayable, is_live, one_thread, read, write_film
 from gateway.vision.watcher import Watcher
 from gateway.vision.worker import Orders
-from simulators.scenes.facade import Facade
+from simulators.scenes.facade import FacadeScene
 from tests.conftest import SEED
 
 
@@ -36,24 +36,34 @@ def work(orders: dict[str, Any], limit_s: float = 60) -> tuple[int, list[dict[st
         timeout=limit_s,
         check=False,
     )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], time.monotonic() - begun
+    return (
+        done.returncode,
+        [json.loads(line) for line in done.stdout.splitlines()],
+        time.monotonic() - begun,
+    )
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Facade]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FacadeScene]:
     folder = tmp_path_factory.mktemp("film")
-    made = Facade(3, seconds=14, throws=1, size=(360, 640))
+    made = FacadeScene(3, seconds=14, throws=1, size=(360, 640))
     write_film(folder / "scene.mp4", made.pictures(), 25.0)
     return folder / "scene.mp4", made
 
 
-def falling(made: Facade) -> dict[str, Any]:
-    return msgspec.to_builtins(Rules(rules=[FallingRule(heights=sorted(made.marks), roof_m=made.roof_m)]))  # type: ignore[no-any-return]
+def falling(made: FacadeScene) -> dict[str, Any]:
+    return msgspec.to_builtins(
+        Rules(rules=[FallingRule(heights=sorted(made.marks), roof_m=made.roof_m)])
+    )  # type: ignore[no-any-return]
 
 
-def test_a_film_is_watched_and_its_clip_lies_there(scene: tuple[Path, Facade], tmp_path: Path) -> None:
+def test_a_film_is_watched_and_its_clip_lies_there(
+    scene: tuple[Path, FacadeScene], tmp_path: Path
+) -> None:
     film, made = scene
-    code, lines, _ = work({"url": str(film), "rules": falling(made), "folder": str(tmp_path / "clips")})
+    code, lines, _ = work(
+        {"url": str(film), "rules": falling(made), "folder": str(tmp_path / "clips")}
+    )
     seen = [line["sighting"] for line in lines if "sighting" in line]
     assert code == 0 and [one["hazard"] for one in seen] == ["falling_object"], lines
     assert (
@@ -72,14 +82,21 @@ def test_a_film_is_watched_and_its_clip_lies_there(scene: tuple[Path, Facade], t
     assert loaded and len(clip.frames) > 20
 
 
-def test_bent_films_are_refused_within_their_limits(scene: tuple[Path, Facade], tmp_path: Path) -> None:
+def test_bent_films_are_refused_within_their_limits(
+    scene: tuple[Path, FacadeScene], tmp_path: Path
+) -> None:
     film, made = scene
     whole = film.read_bytes()
     dice = random.Random(SEED)
     bent = {
-        "empty": b"", "truncated": whole[: len(whole) // 3], "head": whole[:40], "text": b"#EXTM3U\n#EXTINF:9,\n/etc/passwd\n", "noise": dice.randbytes(200_000),
-        "concat": b"ffconcat version 1.0\nfile /etc/passwd\n", "sdp": b"v=0\nm=video 9999 RTP/AVP 96\nc=IN IP4 127.0.0.1\n",
-    }  # fmt: skip
+        "empty": b"",
+        "truncated": whole[: len(whole) // 3],
+        "head": whole[:40],
+        "text": b"#EXTM3U\n#EXTINF:9,\n/etc/passwd\n",
+        "noise": dice.randbytes(200_000),
+        "concat": b"ffconcat version 1.0\nfile /etc/passwd\n",
+        "sdp": b"v=0\nm=video 9999 RTP/AVP 96\nc=IN IP4 127.0.0.1\n",
+    }
     for n in range(6):
         body = bytearray(whole)
         for _ in range(200):
@@ -111,7 +128,11 @@ def test_bent_films_are_refused_within_their_limits(scene: tuple[Path, Facade], 
 def test_a_bomb_of_pixels_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     """A PNG of 30,000 x 30,000 in a few kilobytes, as a one-picture film."""
     side = 30_000
-    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))  # noqa: E731
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(300)) + packer.flush()
     body = (
@@ -133,8 +154,12 @@ def test_a_bomb_of_pixels_is_refused_before_it_is_unpacked(tmp_path: Path) -> No
     assert code == 3 and took < 30 and lines and "fault" in lines[-1]
 
 
-def test_too_little_memory_ends_this_process_and_no_other(scene: tuple[Path, Facade], tmp_path: Path) -> None:
-    code, _, took = work({"url": str(scene[0]), "rules": {"rules": []}, "folder": str(tmp_path), "memory_mb": 160})
+def test_too_little_memory_ends_this_process_and_no_other(
+    scene: tuple[Path, FacadeScene], tmp_path: Path
+) -> None:
+    code, _, took = work(
+        {"url": str(scene[0]), "rules": {"rules": []}, "folder": str(tmp_path), "memory_mb": 160}
+    )
     assert code != 0 and took < 30
 
 
@@ -165,7 +190,10 @@ def test_orders_and_a_watcher_without_rules() -> None:
 def test_clips_are_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
     from datetime import UTC, datetime, timedelta
 
-    ring, noise = Ring(0.1), np.random.default_rng(1).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+    ring, noise = (
+        Ring(0.1),
+        np.random.default_rng(1).integers(0, 255, (720, 1280, 3), dtype=np.uint8),
+    )
     for n in range(400):
         ring.add(n / 10, noise)
     held = ring.between(0, 99)
@@ -175,7 +203,9 @@ def test_clips_are_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
     for _ in range(6):
         folder.save(folder.name(now), noise[:360, :640], held[:2])
     assert 0 < sum(path.stat().st_size for path in (tmp_path / "clips").iterdir()) <= 1_000_000
-    assert folder.make_room(now + timedelta(days=8)) > 0 and list((tmp_path / "clips").iterdir()) == []
+    assert (
+        folder.make_room(now + timedelta(days=8)) > 0 and list((tmp_path / "clips").iterdir()) == []
+    )
     assert ClipFolder(tmp_path / "none", 1, 1).make_room(now) == 0
     drawn = annotated(
         noise[:, :, 0],

@@ -8,20 +8,28 @@ from datetime import datetime
 import pytest
 
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import Stream
+from devices.protocols.framing import FrameStream
 from domain.rejection import Rejected
 from simulators.field import answers, estate, fire_host, senders, terminal
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, ZONE, Fault, Meter
+from simulators.field.meters import HOUR_MS, ZONE, Fault, SimulatedMeter
 
 T0 = 1_790_000_000_000 // HOUR_MS * HOUR_MS
 FOREVER = 2**62
 
 
-def meter(**changes: object) -> Meter:
-    values = {"device": "m", "protocol": "dlt645", "address": "000000000001", "point": "energy_kwh", "step": 0.01, "register": 100.0,
-              "per_hour": 0.4, **changes}  # fmt: skip
-    return Meter(**values)  # type: ignore[arg-type]
+def meter(**changes: object) -> SimulatedMeter:
+    values = {
+        "device": "m",
+        "protocol": "dlt645",
+        "address": "000000000001",
+        "point": "energy_kwh",
+        "step": 0.01,
+        "register": 100.0,
+        "per_hour": 0.4,
+        **changes,
+    }
+    return SimulatedMeter(**values)  # type: ignore[arg-type]
 
 
 def test_a_register_stands_still_between_the_hours_and_grows_at_each() -> None:
@@ -67,11 +75,17 @@ def test_who_is_not_asked_keeps_silent(protocol: str) -> None:
     address = {"dlt645": "1".zfill(12), "cjt188": "1".zfill(14)}.get(protocol, "1")
     one = meter(protocol=protocol, address=address)
     asked = {
-        "dlt645": dlt645.read_request("2".zfill(12), "00010000"), "cjt188": cjt188.read_request(0x10, "2".zfill(14)),
-        "mbus": mbus.ask(2), "modbus-rtu": modbus.read_request(2, modbus.Register(table="holding", address=0, type="uint32")),
-        "modbus-tcp": modbus.read_request(2, modbus.Register(table="holding", address=0, type="uint32")),
-    }[protocol]  # fmt: skip
-    (frame,) = Stream(requests).feed(requests.encode(asked))
+        "dlt645": dlt645.read_request("2".zfill(12), "00010000"),
+        "cjt188": cjt188.read_request(0x10, "2".zfill(14)),
+        "mbus": mbus.ask(2),
+        "modbus-rtu": modbus.read_request(
+            2, modbus.ModbusRegister(table="holding", address=0, type="uint32")
+        ),
+        "modbus-tcp": modbus.read_request(
+            2, modbus.ModbusRegister(table="holding", address=0, type="uint32")
+        ),
+    }[protocol]
+    (frame,) = FrameStream(requests).feed(requests.encode(asked))
     assert respond(one, frame, T0) is None and one.given == set()
 
 
@@ -101,13 +115,18 @@ def ask(line: Line, request: bytes, seconds: float = 0.3) -> bytes:
 def test_faults_show_on_the_wire() -> None:
     request = dlt645.CODEC.encode(dlt645.read_request("1".zfill(12), "00010000"))
 
-    def answer(*meters: Meter) -> list[dlt645.Frame | Rejected]:
-        stream = Stream(dlt645.CODEC)
-        return stream.feed(ask(Line(protocol="dlt645", meters=list(meters), now=lambda: T0), request)) + stream.flush()
+    def answer(*meters: SimulatedMeter) -> list[dlt645.Dlt645Frame | Rejected]:
+        stream = FrameStream(dlt645.CODEC)
+        return (
+            stream.feed(ask(Line(protocol="dlt645", meters=list(meters), now=lambda: T0), request))
+            + stream.flush()
+        )
 
     assert len(answer(meter())) == 1
     assert answer(meter(faults={Fault.SILENT: (0, FOREVER)})) == []
-    assert len([f for f in answer(meter(), meter(register=5.0)) if not isinstance(f, Rejected)]) == 2
+    assert (
+        len([f for f in answer(meter(), meter(register=5.0)) if not isinstance(f, Rejected)]) == 2
+    )
     bent = [answer(meter(faults={Fault.BAD_CHECKSUM: (0, FOREVER)}))[0] for _ in range(1)]
     assert bent
 
@@ -115,7 +134,13 @@ def test_faults_show_on_the_wire() -> None:
 def test_an_estate_is_the_same_from_the_same_seed() -> None:
     def make(seed: int) -> list[tuple[str, str, float]]:
         field = estate.Field(
-            now=lambda: T0, meters=40, doors=2, lines=4, push_url="http://127.0.0.1:9", fire_port=9, seed=seed
+            now=lambda: T0,
+            meters=40,
+            doors=2,
+            lines=4,
+            push_url="http://127.0.0.1:9",
+            fire_port=9,
+            seed=seed,
         )
         return [(m.device, m.address, m.register) for line in field.lines for m in line.meters]
 
@@ -128,8 +153,8 @@ def test_a_fire_host_keeps_what_nobody_confirmed() -> None:
     host.part("00000001", 3, "烟感")
     (frame,) = host.pending.values()
     unit = gb26875.read_unit(frame.unit)
-    assert isinstance(unit, gb26875.Unit) and unit.objects[0].text == "烟感"  # type: ignore[union-attr]
+    assert isinstance(unit, gb26875.Gb26875Unit) and unit.objects[0].text == "烟感"  # type: ignore[union-attr]
     assert (
-        senders.Sender(kind="edge", url="http://127.0.0.1:9").taken == 0
+        senders.DeviceSender(kind="edge", url="http://127.0.0.1:9").taken == 0
         and terminal.TerminalServer(password="x").people == {}
     )

@@ -22,7 +22,11 @@ def test_it_describes_plays_and_breaks_off() -> None:
         writer.write(f"PLAY {camera.url} RTSP/1.0\r\nCSeq: 4\r\n\r\n".encode())
         await reader.readuntil(b"\r\n\r\n")
         head = await reader.readexactly(16)
-        assert head[:2] == b"$\0" and int.from_bytes(head[2:4], "big") == 12 + PACKET * TOGETHER and camera.asked == 1
+        assert (
+            head[:2] == b"$\0"
+            and int.from_bytes(head[2:4], "big") == 12 + PACKET * TOGETHER
+            and camera.asked == 1
+        )
         camera.break_off()
         with contextlib.suppress(ConnectionError):
             while await reader.read(65_536):

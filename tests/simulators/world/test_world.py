@@ -27,14 +27,18 @@ def test_the_same_seed_gives_the_same_home_whoever_else_lives_there() -> None:
 
 def test_every_line_fits_the_wire_contract() -> None:
     homes = [traffic.made(CITY, i) for i in range(48)]
-    codes = {row["code"] for row in traffic.register_rows(CITY, [(h, m) for h, _, m in homes])["devices"]}
+    codes = {
+        row["code"] for row in traffic.register_rows(CITY, [(h, m) for h, _, m in homes])["devices"]
+    }
     seqs: dict[str, list[int]] = {}
     for n, line in enumerate(traffic.lines(CITY, homes)):
         topic = wire.parse_up_topic(line["topic"])
         assert topic is not None and valid_id(topic.estate) and valid_id(topic.gateway)
         kind = wire.Readings if topic.up is wire.Up.READINGS else wire.Events
         message = msgspec.json.decode(msgspec.json.encode(line["payload"]), type=kind)
-        assert {item.device for item in message.items} <= codes and len(message.items) <= wire.MAX_ITEMS
+        assert {item.device for item in message.items} <= codes and len(
+            message.items
+        ) <= wire.MAX_ITEMS
         assert all(item.at <= line["payload"]["sent_at"] for item in message.items)
         seqs.setdefault(line["topic"], []).append(line["payload"]["seq"])
         assert n < 5000
@@ -48,9 +52,10 @@ def test_a_lock_tells_its_battery_while_it_has_power_and_sees_nobody_without() -
     assert all(np.isnan(p.hours[~powered]).all() for p in household.passages)
     told = {
         (item["at"] // 86_400_000 * 86_400_000)
-        for line in traffic.lines(CITY, [(home, household, meters)]) for item in line["payload"]["items"]
+        for line in traffic.lines(CITY, [(home, household, meters)])
+        for item in line["payload"]["items"]
         if "battery_pct" in item.get("values", {})
-    }  # fmt: skip
+    }
     assert len(told) == int((powered & ~CITY.outage(index)).sum())
 
 
@@ -95,5 +100,8 @@ def test_nobody_does_wrong_in_a_normal_city() -> None:
 
 def test_festivals_and_terms() -> None:
     assert people.festivals(date(2025, 1, 1), 60) == [28]
-    assert people.term_time(date(2024, 9, 1), 2).all() and not people.term_time(date(2025, 7, 1), 2).any()
+    assert (
+        people.term_time(date(2024, 9, 1), 2).all()
+        and not people.term_time(date(2025, 7, 1), 2).any()
+    )
     assert meters.profile_of(FITTINGS[0][1], "water") == "water-dn15"

@@ -1,0 +1,139 @@
+"""The `anju vision` commands: try rules on a recording, and render a simulated scene with its truth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from anju.cli.gateway import fail, out
+
+vision_app = typer.Typer(
+    no_args_is_help=True, help="Cameras at the edge: try rules on a film, render a scene."
+)
+#: Processor seconds and memory that a film on trial may take.
+MOST_CPU_S, MEMORY_MB = 3600, 2048
+
+
+@vision_app.command(name="try")
+def try_rules(
+    video: Annotated[str, typer.Argument(help="a recording of the camera")],
+    rule: Annotated[Path, typer.Option(help="the rules, YAML (docs/vision.md)")],
+    into: Annotated[Path, typer.Option(help="folder for annotated pictures and clips")] = Path(
+        "vision-try"
+    ),
+    starts_at: Annotated[
+        datetime | None, typer.Option(help="local time of the first picture, for a burnt-in clock")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON line per thing seen")] = False,
+) -> None:
+    """Show what would be raised on a recording, with an annotated picture and a clip of each. Nothing is sent anywhere."""
+    import msgspec
+
+    from gateway.vision.rules import BadRules, load_rules
+
+    try:
+        rules = load_rules(rule)
+    except BadRules as error:
+        raise fail(str(error)) from None
+    started = None if starts_at is None else round(starts_at.astimezone(UTC).timestamp() * 1000)
+    orders = {
+        "url": video,
+        "rules": msgspec.to_builtins(rules),
+        "folder": str(into),
+        "memory_mb": MEMORY_MB,
+        "most_cpu_s": MOST_CPU_S,
+        "starts_at": started,
+        "max_mb": 4096,
+        "keep_days": 365.0,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.vision.worker"],
+        input=json.dumps(orders) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    fault = next((line["fault"] for line in lines if "fault" in line), None)
+    if fault or done.returncode:
+        ended = f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and {MOST_CPU_S} s of processor time"
+        raise fail(str(fault or f"{video}: {ended}"))
+    seen = [line["sighting"] for line in lines if "sighting" in line]
+    if as_json:
+        for one in seen:
+            print(json.dumps(one, ensure_ascii=False))
+        return
+    end = next(line for line in lines if "end" in line)
+    table = Table("at", "what", "state", "data", "picture")
+    for one in seen:
+        what = one["hazard"] or f"{one['condition']}: {one['detail']}"
+        picture = str(into / f"{one['clip']}.jpg") if one.get("clip") else ""
+        table.add_row(
+            f"{one['t']:.1f} s",
+            what,
+            one["state"],
+            ", ".join(f"{k} {v}" for k, v in one["data"].items()),
+            picture,
+        )
+    if seen:
+        out.print(table)
+    out.print(
+        f"{end['end']} pictures, {end['t']:.0f} s: {sum(one['state'] == 'on' for one in seen)} would be raised"
+    )
+
+
+@vision_app.command()
+def scene(
+    kind: Annotated[str, typer.Argument(help="lane or facade")],
+    seed: Annotated[int, typer.Option(help="what happens follows from it")] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=5, max=86_400, help="by default 900 for a lane, 60 for a facade"),
+    ] = None,
+    into: Annotated[Path, typer.Option(help="folder for film, rules and truth")] = Path("scene"),
+) -> None:
+    """Render a simulated scene: `scene.mp4`, its `rules.yaml` as an installer would write them, and `truth.json`."""
+    from dataclasses import asdict
+
+    import yaml
+
+    from gateway.vision.stream import write_film
+    from simulators.scenes import facade, lane
+
+    rules: dict[str, Any]
+    truth: Sequence[Any]
+    if kind == "lane":
+        street = lane.LaneScene(seed, seconds=seconds or 900.0)
+        rules, truth, pictures, fps = (
+            {"kind": "lane", "polygon": [list(corner) for corner in street.polygon]},
+            street.truth,
+            street.pictures(),
+            lane.FPS,
+        )
+    elif kind == "facade":
+        wall = facade.FacadeScene(seed, seconds=seconds or 60.0)
+        marks = [list(mark) for mark in sorted(wall.marks)]
+        rules, truth, pictures, fps = (
+            {"kind": "falling", "heights": marks, "roof_m": wall.roof_m},
+            wall.truth,
+            wall.pictures(),
+            float(facade.FPS),
+        )
+    else:
+        raise fail(f"{kind!r}: use lane or facade")
+    into.mkdir(parents=True, exist_ok=True)
+    count = write_film(into / "scene.mp4", pictures, fps)
+    (into / "rules.yaml").write_text(yaml.safe_dump(rules), "utf-8")
+    (into / "truth.json").write_text(json.dumps([asdict(one) for one in truth], indent=1), "utf-8")
+    out.print(
+        f"{into}: scene.mp4 with {count} pictures, rules.yaml, truth.json with {len(truth)} true things"
+    )
+    out.print(f"try it: anju vision try {into / 'scene.mp4'} --rule {into / 'rules.yaml'}")

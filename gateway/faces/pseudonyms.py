@@ -1,0 +1,83 @@
+"""The same unregistered person again: pseudonyms at one entrance, with a short life and never a name.
+
+A face that is nobody's becomes a pseudonym (a random token), sealed like a template under a key of its own. Seen again within its
+life it keeps the token, so that evidence can say "the same unregistered person on nine nights" and nothing more; when
+its life is over the key is destroyed and the next sight of the same person is another pseudonym. It is never compared with residents
+afterwards, never with another entrance's, and never leaves the gateway but as its token.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gateway.faces.matching import Encodings, MatchVerdict, Thresholds, decide
+from gateway.faces.template_store import DAY_MS, Vault
+from gateway.outbox import Entry, Outbox
+
+#: Pseudonyms at one door; the one seen longest ago makes room.
+MOST = 200
+
+
+@dataclass(slots=True)
+class Regulars:
+    """The pseudonyms of one door. When each began is in the outbox's memory, in clear: a token and an instant."""
+
+    door: str
+    vault: Vault
+    outbox: Outbox
+    life_days: float
+    _entry: dict[str, str] = field(default_factory=dict)
+
+    def name(
+        self, frames: Sequence[Encodings], thresholds: Thresholds, engine: str, now_ms: int
+    ) -> tuple[str | None, Entry]:
+        """Return the pseudonym of an unknown face and what must be put down with it; None where it cannot be told from another."""
+        known = self._known(now_ms)
+        gallery = {
+            token: held
+            for token in known
+            if (held := self.vault.templates(token, engine)) is not None
+        }
+        answer = decide(frames, gallery, thresholds)
+        if answer.verdict is MatchVerdict.UNDECIDED:
+            return None, Entry()
+        token = (
+            answer.subject
+            if answer.verdict is MatchVerdict.MATCH and answer.subject
+            else f"q-{secrets.token_hex(8)}"
+        )
+        if token not in known:
+            self.vault.keep(
+                token, [np.mean(np.stack(frames), axis=0).astype(np.float32)], engine=engine
+            )
+            known[token] = now_ms
+        while len(known) > MOST:
+            oldest = min(known, key=lambda one: known[one])
+            self.vault.destroy(oldest)
+            del known[oldest]
+        return token, Entry(memory={self._key: json.dumps(known)})
+
+    @property
+    def _key(self) -> str:
+        return f"face-strangers/{self.door}"
+
+    def _known(self, now_ms: int) -> dict[str, int]:
+        known: dict[str, int] = json.loads(self.outbox.recall(self._key) or "{}")
+        return {
+            token: began
+            for token, began in known.items()
+            if now_ms - began < self.life_days * DAY_MS
+        }
+
+    def expire(self, now_ms: int) -> Entry:
+        """Destroy whose life is over."""
+        known: dict[str, int] = json.loads(self.outbox.recall(self._key) or "{}")
+        kept = self._known(now_ms)
+        for token in set(known) - set(kept):
+            self.vault.destroy(token)
+        return Entry(memory={self._key: json.dumps(kept)}) if len(kept) != len(known) else Entry()

@@ -1,0 +1,70 @@
+"""SMS and voice by a provider's HTTP interface: a body with places to fill, and what a good answer says.
+
+Providers differ in their fields and not in their way: a number, a template that they have approved, and its variables.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from notices import rules
+from notices.channels import http
+from notices.channels.contract import DeliveryFailed, NoticeMessage, clip
+
+
+class TemplateChannel:
+    """A provider of short messages or of spoken calls."""
+
+    def __init__(self, table: rules.TemplateSettings) -> None:
+        self._table = table
+
+    def send(self, message: NoticeMessage) -> None:
+        """Ask the provider to send or to call."""
+        table = self._table
+        words = {
+            "phone": message.recipient,
+            "title": clip(message.subject, 60),
+            "text": clip(message.body.partition("\n")[0], 300),
+            "id": message.id,
+        }
+        body = fill(table.body, words)
+        if table.form:
+            raw, kind = urlencode(body).encode(), "application/x-www-form-urlencoded"
+        else:
+            raw, kind = (
+                json.dumps(body, ensure_ascii=False).encode(),
+                "application/json; charset=utf-8",
+            )
+        headers = {**table.headers, "Content-Type": kind}
+        answer = http.post(table.url, raw, headers, allow_private=table.allow_private)
+        if table.ok:
+            try:
+                said = answer.json()
+            except ValueError:
+                said = {}
+            if not isinstance(said, dict) or any(
+                said.get(key) != value for key, value in table.ok.items()
+            ):
+                raise DeliveryFailed(f"the provider refused: {answer.text[:120]!r}")
+
+
+def fill(value: Any, words: dict[str, str]) -> Any:
+    """Put words into the places of a body; nothing else in braces is touched, and no word is read as a template itself."""
+    if isinstance(value, dict):
+        return {key: fill(inner, words) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [fill(inner, words) for inner in value]
+    if not isinstance(value, str):
+        return value
+    parts, rest = [], value
+    while rest:
+        at, name = min(
+            ((rest.find(f"{{{n}}}"), n) for n in words if f"{{{n}}}" in rest), default=(-1, "")
+        )
+        if at < 0:
+            break
+        parts += [rest[:at], words[name]]
+        rest = rest[at + len(name) + 2 :]
+    return "".join(parts) + rest

@@ -1,0 +1,52 @@
+"""Answers that were given to requests with an Idempotency-Key, kept for a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from store.database.connection import Connection
+
+KEPT_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What was answered; no status while the request is ours to answer now."""
+
+    status: int | None
+    answer: Any
+
+
+def claim(connection: Connection, user_id: int, key: str, digest: bytes) -> StoredAnswer | None:
+    """Take a key for a request, or find what it was answered; None where the key was another request's.
+
+    Who comes while the first is still at work waits here until that one is committed or gone.
+    """
+    connection.execute(
+        "DELETE FROM given_answers WHERE user_id = %s AND made_at < now() - make_interval(hours => %s)",
+        [user_id, KEPT_HOURS],
+    )
+    row = connection.execute(
+        "INSERT INTO given_answers (user_id, key, digest) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+        [user_id, key, digest],
+    ).fetchone()
+    if row is not None:
+        return StoredAnswer(status=None, answer=None)
+    held = connection.execute(
+        "SELECT digest, status, answer FROM given_answers WHERE user_id = %s AND key = %s",
+        [user_id, key],
+    ).fetchone()
+    if held is None or held["digest"] != digest:
+        return None
+    return StoredAnswer(status=held["status"], answer=held["answer"])
+
+
+def keep(connection: Connection, user_id: int, key: str, status: int, answer: Any) -> None:
+    """Keep what was answered."""
+    connection.execute(
+        "UPDATE given_answers SET status = %s, answer = %s WHERE user_id = %s AND key = %s",
+        [status, Jsonb(answer), user_id, key],
+    )

@@ -1,0 +1,1 @@
+"""Alerts: raising, listing, suppressions, figures and welfare watches."""

@@ -1,0 +1,1 @@
+"""Findings, abstentions, nights and the queue of watch."""

@@ -1,0 +1,1 @@
+"""Casework: visits and their outcomes."""

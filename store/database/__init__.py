@@ -1,0 +1,1 @@
+"""The database itself: connections, copying, migrations, partitions, retention, health."""

@@ -1,0 +1,1 @@
+"""Gateways: their identities and the commands sent to them."""

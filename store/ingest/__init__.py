@@ -1,0 +1,1 @@
+"""What ingest writes beside the series: progress, leases, quarantine, tallies."""

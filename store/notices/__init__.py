@@ -1,0 +1,1 @@
+"""Notices: their deliveries and the browsers that receive them."""

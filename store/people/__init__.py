@@ -1,0 +1,1 @@
+"""Personal data behind its own wall: people and their faces."""

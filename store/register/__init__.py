@@ -1,0 +1,1 @@
+"""The register: estates, buildings, homes, tenancies, devices, and their import."""

@@ -1,0 +1,1 @@
+"""Readings, events and the unit-day facts made of them."""

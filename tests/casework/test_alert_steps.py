@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from casework.alert_steps import UnknownAlert, acknowledge, comment
+from domain.access import Principal, Role
+from domain.alerting import NotAllowed
+from store.alerts import alerts
+from store.database.connection import connect
+from tests.api.conftest import site  # noqa: F401
+
+pytestmark = pytest.mark.real
+
+
+def test_steps_are_legal_and_on_record(site: dict[str, Any]) -> None:
+    with connect(site["dsn"]) as connection:
+        row = connection.execute("SELECT id FROM estates WHERE code = 'es'").fetchone()
+        assert row is not None
+        who = Principal(user_id=1, name="wang", role=Role.COMPLIANCE, estate_ids=(row["id"],))
+        comment(connection, who, site["alerts"]["lead"], "called, nobody answers")
+        assert acknowledge(connection, who, site["alerts"]["lead"], version=None, note="seen") == 2
+        with pytest.raises(NotAllowed):
+            acknowledge(connection, who, site["alerts"]["lead"], version=None, note=None)
+        with pytest.raises(UnknownAlert):
+            comment(connection, who, site["alerts"]["far"], "x")
+        steps = [
+            (h["actor"], h["step"]) for h in alerts.history(connection, site["alerts"]["lead"])
+        ]
+    assert steps == [("test", "raised"), ("wang", "comment"), ("wang", "acknowledged")]

@@ -1,0 +1,135 @@
+"""Migrations: from nothing, from every earlier version, at both levels; the same tables in the end, and no drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anju.demo import embedded
+from anju.demo.embedded import Postgres
+from store.database.connection import accepts, connect, dsn_fault
+from store.database.migration import (
+    Level,
+    Migration,
+    MigrationError,
+    level_of,
+    list_migrations,
+    migrate,
+)
+
+pytestmark = pytest.mark.real
+
+
+def shape(dsn: str) -> list[tuple[object, ...]]:
+    """Everything that makes a schema, in words."""
+    with connect(dsn) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns "
+            "WHERE table_schema = 'public' ORDER BY 1, 2"
+        ).fetchall()
+        indexes = connection.execute(
+            "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"
+        ).fetchall()
+        rules = connection.execute(
+            "SELECT conrelid::regclass::text AS t, pg_get_constraintdef(oid) AS d FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2"
+        ).fetchall()
+    return [tuple(row.values()) for row in [*columns, *indexes, *rules]]
+
+
+def test_from_every_earlier_version_comes_the_same(postgres: Postgres, tmp_path: Path) -> None:
+    whole = embedded.make_database(postgres, f"whole_{tmp_path.name[-8:].replace('-', '_')}")
+    assert migrate(whole, level=Level.PLAIN) is Level.PLAIN
+    wanted = shape(whole)
+    assert wanted
+    for version in sorted({m.version for m in list_migrations()})[:-1]:
+        dsn = embedded.make_database(
+            postgres, f"from_{version}_{tmp_path.name[-4:].replace('-', '_')}"
+        )
+        migrate(dsn, level=Level.PLAIN, upto=version)
+        migrate(dsn, level=Level.PLAIN)
+        migrate(dsn)
+        assert shape(dsn) == wanted, f"from version {version}"
+
+
+def test_both_levels_have_the_same_tables(dsn: str, timescale_dsn: str) -> None:
+    other = timescale_dsn
+    tables = [{(row[0], row[1], row[2]) for row in shape(d) if len(row) == 5} for d in (dsn, other)]
+    with connect(other) as connection:
+        assert level_of(connection) is Level.TIMESCALE
+        hypertables = connection.execute(
+            "SELECT hypertable_name FROM timescaledb_information.hypertables"
+        ).fetchall()
+    assert {row["hypertable_name"] for row in hypertables} == {"readings", "events"}
+    # With the community licence there is one more, the hourly aggregate.
+    assert tables[0] == {row for row in tables[1] if row[0] != "readings_hourly"}
+
+
+def test_a_changed_file_is_drift(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = list_migrations()[0]
+    changed = Migration(
+        version=first.version,
+        name=first.name,
+        flavour=first.flavour,
+        sql=first.sql + "\n-- changed",
+    )
+    monkeypatch.setattr("store.database.migration.list_migrations", lambda: [changed])
+    with pytest.raises(MigrationError, match="was changed after this database applied it"):
+        migrate(dsn)
+
+
+def test_a_level_that_is_not_there_is_refused(postgres: Postgres, dsn: str) -> None:
+    with pytest.raises(MigrationError, match="made at level plain"):
+        migrate(dsn, level=Level.TIMESCALE)
+    empty = embedded.make_database(postgres, "no_extension")
+    with pytest.raises(MigrationError, match="has no timescaledb extension"):
+        migrate(empty, level=Level.TIMESCALE)
+
+
+def test_a_migration_killed_half_way_starts_again_clean(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = embedded.make_database(postgres, "half_way")
+    whole = list_migrations()
+    broken = Migration(
+        version=3, name="broken", flavour=None, sql="CREATE TABLE half (id int); SELECT 1 / 0;"
+    )
+    monkeypatch.setattr(
+        "store.database.migration.list_migrations",
+        lambda: [m for m in whole if m.version < 3] + [broken],
+    )
+    with pytest.raises(Exception, match="division by zero"):
+        migrate(dsn)
+    monkeypatch.setattr("store.database.migration.list_migrations", lambda: whole)
+    migrate(dsn)
+    with connect(dsn) as connection:
+        assert connection.execute("SELECT to_regclass('half') AS half").fetchone() == {"half": None}
+
+
+def test_connection_strings_are_judged_without_a_server() -> None:
+    assert dsn_fault("postgresql://a@b/c") is None
+    assert dsn_fault("postgres=://nonsense") is not None
+    assert not accepts("postgresql://127.0.0.1:1/none")
+
+
+def test_a_server_that_refuses_the_accelerator_is_served_without_it(
+    timescale_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the Apache licence the columnstore is refused; under the community licence it is there. Neither stops the start."""
+    from store.database.migration import COMMUNITY
+
+    monkeypatch.setattr("store.database.migration._flavours", lambda *_: ["timescale", COMMUNITY])
+    assert migrate(timescale_dsn) is Level.TIMESCALE
+    with connect(timescale_dsn) as connection:
+        licence = connection.execute(
+            "SELECT current_setting('timescaledb.license') AS l"
+        ).fetchone()
+        applied = connection.execute(
+            "SELECT count(*) AS n FROM schema_migrations WHERE flavour = %s", [COMMUNITY]
+        ).fetchone()
+    assert (
+        licence is not None
+        and applied is not None
+        and applied["n"] == (1 if licence["l"] == "timescale" else 0)
+    )
