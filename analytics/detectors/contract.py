@@ -55,7 +55,7 @@ class Abstention:
 class Detector:
     """A detector's record: what it is called, what it reads, its defaults, the clause that it serves and what to do.
 
-    `family` is compliance, hazard or data (DESIGN §6). One that is `hourly` is shown the day that is not over, too, and asked by day.
+    `family` is compliance, hazard or data (docs/design.md). One that is `hourly` is shown the day that is not over, too, and asked by day.
     """
 
     key: str
