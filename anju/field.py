@@ -14,7 +14,8 @@ from anju.processes import free_port
 from domain.broker import BrokerAddress
 from simulators.field.estate import KINDS, PARTS, PASSWORD, Field
 
-ESTATE, GATEWAY = "field", "gw-field"
+ESTATE = "field"
+GATEWAY = "gw-field"
 DEVICE_KINDS = {"dlt645": "electricity_meter"}
 
 

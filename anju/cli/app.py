@@ -101,7 +101,8 @@ def doctor(
     """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
     from anju.doctor import CheckVerdict, examine
 
-    table, refused = Table("what", "verdict", "says"), False
+    table = Table("what", "verdict", "says")
+    refused = False
     for check in examine(_settings(), messages):
         table.add_row(check.what, check.verdict, check.says)
         refused = refused or check.verdict is CheckVerdict.REFUSES

@@ -302,10 +302,8 @@ def vision(
     ):
         if only not in (None, rule):
             continue
-        begin, more = (
-            bench.HELD_OUT if first is None else first,
-            {"crowd": crowd} if rule is Watched.FALLING else {},
-        )
+        begin = bench.HELD_OUT if first is None else first
+        more = {"crowd": crowd} if rule is Watched.FALLING else {}
         one = bench.run(rule, scenes, length, begin, processes, _tell_scene, **more)
         low, high = one["recall_interval"]
         least, most = one["false_interval"]

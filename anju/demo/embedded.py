@@ -94,7 +94,9 @@ def start_postgres(
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    binaries, user, place = find_postgres(), None, home
+    binaries = find_postgres()
+    user = None
+    place = home
     if os.geteuid() == 0:
         user = pwd.getpwnam("nobody").pw_uid
         place = root_place(home)

@@ -44,7 +44,7 @@ def assembled_sql(source: Source) -> Iterator[int]:
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
             if id(node.left) in texts or id(node.right) in texts:
                 yield node.lineno
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # noqa: SIM102
             if node.func.attr in ("format", "join", "replace") and id(node.func.value) in texts:
                 yield node.lineno
 
