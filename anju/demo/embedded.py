@@ -19,10 +19,11 @@ from pathlib import Path
 
 from anju.processes import Child, ChildFailed, answers, free_port, start, wait_for
 from domain.broker import BrokerAddress
+from domain.errors import UserError
 from store.database import connection
 
 
-class NotInstalled(Exception):
+class NotInstalled(UserError):
     """A server is neither on this machine nor among the Python packages; the message says how to get it."""
 
 
