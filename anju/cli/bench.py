@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from anju.bench.vision import Scene, Watched
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 from store.database.migration import Level
 
 bench_app = typer.Typer(

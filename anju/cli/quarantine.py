@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 from anju.settings import load_settings
 from domain.ids import valid_id
 from domain.rejection import Reason, Rejected

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 
 vision_app = typer.Typer(
     no_args_is_help=True, help="Cameras at the edge: try rules on a film, render a scene."
