@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from anju.cli.terminal import fail, load_settings_and_logs, out
+from domain.calendar import DEFAULT_ZONE
 from domain.ids import valid_id
 from domain.measures import Supply
 
@@ -26,7 +27,7 @@ def replay(
     device: Annotated[
         str, typer.Option(help="the meter's name, for a file of one meter without such a column")
     ] = "",
-    timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = "Asia/Shanghai",
+    timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = DEFAULT_ZONE,
     time_format: Annotated[
         str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")
     ] = None,
