@@ -17,11 +17,12 @@ from api.context import AuditFacts
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
+from domain.errors import UserError
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 
 
-class BadClipPlaces(Exception):
+class BadClipPlaces(UserError):
     """The file that says where clips are cannot be used; the message says why."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import structlog
 
+from domain.errors import UserError
 from store.database.connection import Connection, DatabaseError, advisory_lock, connect
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ class Level(StrEnum):
 COMMUNITY = "timescale-community"
 
 
-class MigrationError(Exception):
+class MigrationError(UserError):
     """The database and the files do not agree; the message says which file and what to do."""
 
 
