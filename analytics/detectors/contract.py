@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import DAY_MS, Mask, UnitDayFrame
+from analytics.frame import Mask, UnitDayFrame
+from domain.calendar import DAY_MS
 
 Params = dict[str, float]
 #: Days without a word at the end of a frame after which what lasted is frozen: neither going on nor over.
