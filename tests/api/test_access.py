@@ -338,7 +338,7 @@ def test_unknown_log_ins_take_as_long_as_known_ones(strict: TestClient) -> None:
 
 def drills(dsn: str) -> int:
     with connect(dsn) as connection:
-        row = connection.execute("SELECT count(*) AS n FROM windows").fetchone()
+        row = connection.execute("SELECT count(*) AS n FROM alarm_windows").fetchone()
     assert row is not None
     return int(row["n"])
 
