@@ -6,6 +6,8 @@ its policy in `analytics/policy.toml`, and a line here.
 
 from __future__ import annotations
 
+from typing import Any
+
 from analytics.detectors import (
     change_of_use,
     continuous_flow,
@@ -17,14 +19,14 @@ from analytics.detectors import (
     meter_tampered,
     over_occupancy,
     overload,
-    subletting,
     unauthorised,
     unlet_too_long,
     unoccupied,
 )
 from analytics.detectors.contract import Detector
+from analytics.detectors.subletting import detector as subletting
 
-DETECTORS: tuple[Detector, ...] = (
+DETECTORS: tuple[Detector[Any], ...] = (
     unoccupied.DETECTOR,
     subletting.DETECTOR,
     unauthorised.UNAUTHORISED,
@@ -42,3 +44,6 @@ DETECTORS: tuple[Detector, ...] = (
     meter_tampered.DETECTOR,
     coverage_thin.DETECTOR,
 )
+
+#: The columns of a frame that any detector reads: the nightly run loads these and no others.
+INPUTS: frozenset[str] = frozenset().union(*(detector.inputs for detector in DETECTORS))
