@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 P = TypeVar("P")
@@ -108,7 +107,6 @@ def _build(params_type: type[P], table: Mapping[str, object]) -> P:
     return params_type(**values)
 
 
-@cache
 def _fields_of(params_type: type[Any]) -> tuple[_Field, ...]:
     found = tuple(_walk(params_type))
     names = [each.name for each in found]

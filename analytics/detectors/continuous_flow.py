@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Judgement
-from analytics.frame import DAY_MS, Mask, UnitDayFrame, runs, runs_of
+from analytics.frame import Mask, UnitDayFrame, runs, runs_of
 from analytics.parameters import DayCount, HourCount, Litres, Multiple, Share
-from domain.calendar import HOUR_MS
+from domain.calendar import DAY_MS, HOUR_MS
 
 #: Hours of a day that must be known before it tells how long its water rested.
 _KNOWN_HOURS = 20

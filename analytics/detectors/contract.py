@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import DAY_MS, Mask, UnitDayFrame
+from analytics.frame import Mask, UnitDayFrame
+from analytics.parameters import P
+from domain.calendar import DAY_MS
 
-P = TypeVar("P")
 #: Days without data at the end of a frame after which a finding that lasts is frozen: neither active nor over.
 SILENT_DAYS = 3
 #: A score says neither "impossible" nor "certain".

@@ -202,7 +202,7 @@ def _former_are_seen(frame: UnitDayFrame, episode: Episode) -> bool:
     tokens = frame.tokens.of(episode.row)
     within = (tokens.day >= span.start) & (tokens.day < span.stop)
     days = np.unique(tokens.day[(tokens.who == PersonKind.FORMER) & within])
-    return len(days) >= _FORMER_SHARE * (span.stop - span.start)
+    return bool(len(days) >= _FORMER_SHARE * (span.stop - span.start))
 
 
 def _after_grace(frame: UnitDayFrame, params: UnletLifeParams, episode: Episode) -> bool:

@@ -31,9 +31,10 @@ from analytics.detectors.contract import (
     Judgement,
     mean_of,
 )
-from analytics.frame import DAY_MS, Mask, UnitDayFrame, rolling, runs_of
+from analytics.frame import Mask, UnitDayFrame, rolling, runs_of
 from analytics.parameters import DayCount, Litres, Share
 from analytics.presence import Presence, PresenceParams, keep_rare_days, read_presence
+from domain.calendar import DAY_MS
 
 #: Share of the nights that are known on which the household's car must have been parked to make a finding doubtful.
 _PARKED_SHARE = 0.25
@@ -432,7 +433,8 @@ def _finding(frame: UnitDayFrame, signs: _Signs, run: _QuietRun, families: list[
 
 
 def _known(values: NDArray[Any]) -> NDArray[Any]:
-    return values[~np.isnan(values)]
+    known: NDArray[Any] = values[~np.isnan(values)]
+    return known
 
 
 def _doubt(families: list[str], days: int, visits: int, *, car_parked: bool) -> float:
