@@ -18,6 +18,7 @@ from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Detector
 from analytics.parameters import BadParameter, P, build_params
 from domain.alerting import AlertClass, Severity
+from domain.errors import UserError
 
 LANGUAGES = ("zh", "en")
 #: What watch finds by itself: what is wrong with a gateway, water that runs away, nobody stirring.
@@ -32,7 +33,7 @@ WATCH_ALERTS = (
 _FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
 
 
-class BadPolicy(Exception):
+class BadPolicy(UserError):
     """A policy file does not say what it must; the message names the place and the fix."""
 
 
