@@ -1,11 +1,13 @@
-"""Page's cumulative sum over many units at once: when did something begin, when was that sure, and is it over?
+"""Page's cumulative sum over many units at once: when did something begin, when was that sure, and
+is it over?
 
-E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954): evidence for a change is added up day by day and never
-falls below nothing; where it last left nothing is the likeliest day of the change. A day of which nothing is known adds
-nothing, so silence neither begins nor ends anything.
+E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954): evidence for a change is added up
+day by day and never falls below nothing; where it last left nothing is the likeliest day of the
+change. A day of which nothing is known adds nothing, so silence neither begins nor ends anything.
 
-In most homes nothing ever adds up. So the cheapest test comes first, over all units at once (is there so much evidence at
-all?), then the exact one (does it ever add up?), and only the few homes that are left are followed day by day.
+In most homes nothing ever adds up. So the cheapest test comes first, over all units at once (is
+there so much evidence at all?), then the exact one (does it ever add up?), and only the few homes
+that are left are followed day by day.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Evidence of a day that is not to be judged: whatever stood is over, and nothing goes on across it.
+#: Evidence of a day that is not to be judged: whatever stood is over, and nothing goes on across
+#: it.
 OUTSIDE = -1e6
 #: Up to so many units are followed at once; a test of all of them first would take longer.
 _FEW_UNITS = 50
@@ -27,7 +30,9 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """A stretch of days of one row, as columns: its likeliest first day, the day on which it was sure, its last (None while it lasts)."""
+    """A stretch of days of one row, as columns: its likeliest first day, the day on which it was
+    sure, its last (None while it lasts).
+    """
 
     row: int
     start: int
@@ -52,8 +57,9 @@ def find_episodes(
 ) -> list[Episode]:
     """Find the episodes in which evidence of shape (units, days) adds up to `fire`.
 
-    An episode is over when the sum has fallen by `drop` from its height; its last day is the day of that height. NaN
-    counts as nothing. `rows` gives the rows of the whole frame where `evidence` is of some units only.
+    An episode is over when the sum has fallen by `drop` from its height; its last day is the day of
+    that height. NaN counts as nothing. `rows` gives the rows of the whole frame where `evidence` is
+    of some units only.
     """
     if not evidence.size:
         return []
@@ -76,7 +82,9 @@ def find_episodes(
 
 
 def _rows_with_episode(steps: NDArray[np.float32], limits: _Limits) -> NDArray[np.int64]:
-    """Return the rows that have an episode: the sum reaches `fire`, and can fall by `drop` or stands at the end."""
+    """Return the rows that have an episode: the sum reaches `fire`, and can fall by `drop` or
+    stands at the end.
+    """
     nothing = np.zeros(len(steps))
     total = nothing.copy()
     highest = nothing.copy()

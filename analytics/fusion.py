@@ -1,9 +1,11 @@
-"""How sure: evidence of several families, each a likelihood ratio with a limit, added to the base rate.
+"""How sure: evidence of several families, each a likelihood ratio with a limit, added to the base
+rate.
 
-A campaign of 50,000 home visits found 176 sublet flats, 0.35 % (docs/design.md). From there a posterior is reached only by
-evidence of several kinds, and no kind is ever surer than its commonest innocent explanation: the limit of a family is how much
-rarer that explanation is than the violation. Limits are judgement, not measurement, until visits have come in;
-`analytics.calibration` proposes better ones from outcomes.
+A campaign of 50,000 home visits found 176 sublet flats, 0.35 % (docs/design.md). From there a
+posterior is reached only by evidence of several kinds, and no kind is ever surer than its commonest
+innocent explanation: the limit of a family is how much rarer that explanation is than the
+violation. Limits are judgement, not measurement, until visits have come in; `analytics.calibration`
+proposes better ones from outcomes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _LEAST_BETA = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """Evidence of one family for one unit: `ratio` is a log likelihood ratio, `doubt` its standard error."""
+    """Evidence of one family for one unit: `ratio` is a log likelihood ratio, `doubt` its standard
+    error.
+    """
 
     family: str
     reason: str
@@ -60,7 +64,9 @@ def fuse_weights(weights: Sequence[Weight], base_rate: float) -> Posterior:
 
 
 def calibrate(chance: float, shift: float, stretch: float) -> float:
-    """Return the chance whose log odds are `shift` + `stretch` × the old ones (J. Platt, 1999), as outcomes taught."""
+    """Return the chance whose log odds are `shift` + `stretch` × the old ones (J. Platt, 1999), as
+    outcomes taught.
+    """
     inside = min(max(chance, 0.001), 0.999)
     return _chance(shift + stretch * float(np.log(inside / (1.0 - inside))))
 
@@ -72,10 +78,12 @@ def _chance(odds: float) -> float:
 def unseen_ratio(
     seen: NDArray[Any], days: NDArray[Any], usual: NDArray[Any], *, strength: float, rate: float
 ) -> NDArray[np.float64]:
-    """Return log P(seen | they are gone) - log P(seen | they live there), for `seen` of `days` days.
+    """Return log P(seen | they are gone) - log P(seen | they live there), for `seen` of `days`
+    days.
 
-    Beta-binomial: someone who lives there is seen on a share `usual` of days that is known as well as `strength` days tell;
-    of someone who is gone, on a share around `rate` (the landlord who collects the rent). Arrays of any one shape.
+    Beta-binomial: someone who lives there is seen on a share `usual` of days that is known as well
+    as `strength` days tell; of someone who is gone, on a share around `rate` (the landlord who
+    collects the rent). Arrays of any one shape.
     """
     gone = _beta_binomial(seen, days, rate * _GONE_STRENGTH, (1.0 - rate) * _GONE_STRENGTH)
     lives_there = _beta_binomial(seen, days, usual * strength, (1.0 - usual) * strength)
@@ -85,7 +93,9 @@ def unseen_ratio(
 def _beta_binomial(
     hits: NDArray[Any], trials: NDArray[Any], a: NDArray[Any] | float, b: NDArray[Any] | float
 ) -> NDArray[np.float64]:
-    """Return the log probability of hits in trials under a beta law, but for the binomial coefficient."""
+    """Return the log probability of hits in trials under a beta law, but for the binomial
+    coefficient.
+    """
     a = np.maximum(a, _LEAST_BETA)
     b = np.maximum(b, _LEAST_BETA)
     log_probability: NDArray[np.float64] = _log_beta(hits + a, trials - hits + b) - _log_beta(a, b)
@@ -97,7 +107,9 @@ def _log_beta(a: Any, b: Any) -> Any:
 
 
 def _log_gamma(x: Any) -> Any:
-    """Return the logarithm of the gamma function (Stirling's series after shifting the argument; error under 1e-9 for x > 0)."""
+    """Return the logarithm of the gamma function (Stirling's series after shifting the argument;
+    error under 1e-9 for x > 0).
+    """
     x = np.asarray(x, dtype=np.float64)
     shift = np.zeros_like(x)
     for _ in range(6):
@@ -116,8 +128,8 @@ def limit_ratio(ratio: float, limit: float) -> float:
 def changed_ratio(shift: float, error: float, *, normal: float, other: float) -> float:
     """Return log P(shift | others live there) - log P(shift | the same people do).
 
-    `shift` is a log ratio of consumption, known to within `error`; `normal` and `other` are its standard deviations
-    where the same people or others live there.
+    `shift` is a log ratio of consumption, known to within `error`; `normal` and `other` are its
+    standard deviations where the same people or others live there.
     """
     return _log_normal(shift, np.hypot(other, error)) - _log_normal(shift, np.hypot(normal, error))
 

@@ -1,7 +1,8 @@
-"""Parameters as frozen classes: each field carries its bounds, and a table of numbers is checked against them.
+"""Parameters as frozen classes: each field carries its bounds, and a table of numbers is checked
+against them.
 
-A parameter class may hold smaller ones. In a table (`policy.toml`, `--param name=number`) all of their fields stand side by side,
-so a field's name stands once in a class and all that it holds.
+A parameter class may hold smaller ones. In a table (`policy.toml`, `--param name=number`) all of
+their fields stand side by side, so a field's name stands once in a class and all that it holds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ P = TypeVar("P")
 
 
 class BadParameter(ValueError):
-    """A parameter is unknown, of the wrong type or out of bounds; the message names it and what fits."""
+    """A parameter is unknown, of the wrong type or out of bounds; the message names it and what
+    fits.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
-"""What each day of each home says of whether someone lives there: the signs that all compliance detectors share.
+"""What each day of each home says of whether someone lives there: the signs that all compliance
+detectors share.
 
-Water is the cleaner signal, electricity the second, doors the third. A leak is not use, a lamp on a timer is not life, and
-a tap that is opened once a week is a visit. Where nothing is known, nothing is said.
+Water is the cleaner signal, electricity the second, doors the third. A leak is not use, a lamp on a
+timer is not life, and a tap that is opened once a week is a visit. Where nothing is known, nothing
+is said.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ _LEAST_USUAL_L = 10.0
 _ASSUMED_USUAL_L = 100.0
 #: A lived-in day is one above this share of the home's 90th percentile.
 _LIVED_PERCENTILE, _LIVED_SHARE_OF_IT = 0.9, 0.25
-#: Days of a stretch that is as even as a machine's; pairs of them that must be known; share of the pairs that must be alike.
+#: Days of a stretch that is as even as a machine's; pairs of them that must be known; share of the
+#: pairs that must be alike.
 _FORTNIGHT, _KNOWN_PAIRS, _ALIKE_SHARE = 14, 9, 0.6
 _WEEK = 7
 
@@ -47,7 +50,9 @@ class PresenceParams:
     """Limits by which a day is lived in, empty or a visit."""
 
     min_cover: Share = 0.75
-    """Share of a day that readings must cover before the day counts as quiet: use may hide in a gap."""
+    """Share of a day that readings must cover before the day counts as quiet: use may hide in a
+    gap.
+    """
     visit_l: Litres = 80.0
     """Litres that a visit to an empty home uses at most."""
     visit_least_l: Litres = 50.0
@@ -59,7 +64,9 @@ class PresenceParams:
     visits_a_week: Count = 2.0
     """Visits in seven days; where there are more, somebody lives there."""
     quiet_share: Share = 0.2
-    """Share of a lived-in day's electricity up to which a day is an empty home's (0.4 to 1.2 kWh of standby)."""
+    """Share of a lived-in day's electricity up to which a day is an empty home's (0.4 to 1.2 kWh of
+    standby).
+    """
     quiet_cap_kwh: KilowattHours = 4.0
     """kWh a day above which no day is an empty home's."""
     lived_share: Share = 0.4
@@ -69,7 +76,9 @@ class PresenceParams:
     dead_kwh: KilowattHours = 0.1
     """kWh a day of a home whose main switch is off: quiet for any home."""
     machine_step: Share = 0.04
-    """Greatest relative step from the day before that is a machine's: a lamp on a timer, a fridge, a heater."""
+    """Greatest relative step from the day before that is a machine's: a lamp on a timer, a fridge,
+    a heater.
+    """
     empty_share: Share = 0.6
     """Share of a lived-in day up to which a fortnight of a machine is an empty home's."""
     machine_share: Share = 0.8
@@ -78,11 +87,13 @@ class PresenceParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What each day says: masks of shape (units, days). Several may hold, and none where nothing is known.
+    """What each day says: masks of shape (units, days). Several may hold, and none where nothing is
+    known.
 
-    `living` are the days that show life by a meter, `empty` those that show by one that nobody was there. `energy_even` are days of
-    fortnights whose electricity is the same every day. `used_l` (units, days) is the day's water in litres without what leaked;
-    `usual_l` (litres) and `usual_kwh` (units,) are a lived-in day of the home, NaN where it is not known.
+    `living` are the days that show life by a meter, `empty` those that show by one that nobody was
+    there. `energy_even` are days of fortnights whose electricity is the same every day. `used_l`
+    (units, days) is the day's water in litres without what leaked; `usual_l` (litres) and
+    `usual_kwh` (units,) are a lived-in day of the home, NaN where it is not known.
     """
 
     living: Mask
@@ -161,7 +172,8 @@ def _classify_days(frame: UnitDayFrame, params: PresenceParams) -> Presence:
 
 
 def _classify_water(frame: UnitDayFrame, params: PresenceParams) -> _WaterDays:
-    # A register that reads the same after a gap as before it did not run in between: that is a reading, not silence.
+    # A register that reads the same after a gap as before it did not run in between: that is a
+    # reading, not silence.
     stood_still = (frame["water_cover"] == 0) & (frame["water_l"] == 0)
     covered = (frame["water_cover"] >= params.min_cover) | stood_still
     drawn = ~np.isnan(frame["water_last_use_at"])
@@ -190,7 +202,8 @@ def _classify_water(frame: UnitDayFrame, params: PresenceParams) -> _WaterDays:
 def _classify_energy(frame: UnitDayFrame, params: PresenceParams, water: _WaterDays) -> _EnergyDays:
     kwh = frame["energy_kwh"].copy()
     kwh[~(frame["energy_cover"] >= params.min_cover)] = np.nan
-    # A lived-in day's electricity is taken from days on which somebody lived there: let, and the tap not dry all day.
+    # A lived-in day's electricity is taken from days on which somebody lived there: let, and the
+    # tap not dry all day.
     lived_in = frame.let & (water.drawn | ~water.covered)
     usual_kwh = _usual_lived_day(kwh, lived_in, 4 * params.dead_kwh, params.lived_days)
     usual = usual_kwh[:, None]
@@ -198,7 +211,8 @@ def _classify_energy(frame: UnitDayFrame, params: PresenceParams, water: _WaterD
     with np.errstate(invalid="ignore"):
         standby = np.minimum(params.quiet_share * usual, params.quiet_cap_kwh)
         limit = np.fmax(standby, params.dead_kwh)
-        # What an empty home draws may be much for a thrifty household, but it is the same every day.
+        # What an empty home draws may be much for a thrifty household, but it is the same every
+        # day.
         quiet = (kwh <= limit) | ((kwh < params.empty_share * usual) & even)
         machine_only = (kwh < params.machine_share * usual) & even
         lived = (kwh > params.lived_share * usual) & ~quiet & ~machine_only
@@ -216,9 +230,9 @@ def _usual_lived_day(
 ) -> NDArray[np.float32]:
     """Return each unit's usual lived-in day (units,): a median of the days that are `counted`.
 
-    Only days above a quarter of their 90th percentile take part: long absences pull the plain median down, and the days
-    on which someone lived there do not move with them. NaN where fewer than `days` such days are known or where they
-    come to less than `least`.
+    Only days above a quarter of their 90th percentile take part: long absences pull the plain
+    median down, and the days on which someone lived there do not move with them. NaN where fewer
+    than `days` such days are known or where they come to less than `least`.
     """
     # Unknown days come last in order, so the first of them tells how many are known.
     ordered = np.empty((len(amount), amount.shape[1] + 1), dtype=np.float32)
@@ -241,10 +255,11 @@ def _usual_lived_day(
 
 
 def machine_like_days(amount: NDArray[Any], step: float) -> Mask:
-    """Find the days of fortnights that are as even as only a machine's are: a lamp on a timer, a heater, a fridge.
+    """Find the days of fortnights that are as even as only a machine's are: a lamp on a timer, a
+    heater, a fridge.
 
-    `amount` (units, days) may hold NaN. Most days of such a fortnight lie within a relative `step` of the day before;
-    the others are days on which somebody looked in.
+    `amount` (units, days) may hold NaN. Most days of such a fortnight lie within a relative `step`
+    of the day before; the others are days on which somebody looked in.
     """
     with np.errstate(invalid="ignore"):
         difference = np.abs(amount[:, 1:] - amount[:, :-1])
@@ -271,7 +286,9 @@ def _find_visits(
     drawn: Mask,
     covered: Mask,
 ) -> Mask:
-    """Find the days on which somebody opened a tap in an empty home: little water, in few hours, between quiet days."""
+    """Find the days on which somebody opened a tap in an empty home: little water, in few hours,
+    between quiet days.
+    """
     share = params.visit_share * np.nan_to_num(usual_l, nan=_ASSUMED_USUAL_L)
     allowed = np.minimum(params.visit_l, np.maximum(params.visit_least_l, share))
     with np.errstate(invalid="ignore"):
@@ -289,7 +306,9 @@ def _find_visits(
 
 
 def keep_rare_days(days: Mask, *, among: Mask, limit: int) -> Mask:
-    """Keep those `days` with at most `limit` days of `among` in the week up to them and in the week from them on."""
+    """Keep those `days` with at most `limit` days of `among` in the week up to them and in the week
+    from them on.
+    """
     rows = often(days, 1)
     kept = days.copy()
     before = rolling(among[rows], _WEEK) <= limit

@@ -1,7 +1,8 @@
 """Strangers at a unit's own door: who stays, how many at a time, and who changes by the week.
 
-Only a unit's own lock says whose guest a stranger is, and no lock sees everybody every night. So somebody who spent some nights
-of four weeks counts as staying until the next sighting, for ten days at most.
+Only a unit's own lock says whose guest a stranger is, and no lock sees everybody every night. So
+somebody who spent some nights of four weeks counts as staying until the next sighting, for ten days
+at most.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _TURNOVER_DAYS, _TURNOVER_GUESTS = 42, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrangerNights:
-    """By (unit, day): how many strangers stay; whether several have for two weeks; nights of guests of a short let."""
+    """By (unit, day): how many strangers stay; whether several have for two weeks; nights of guests
+    of a short let.
+    """
 
     staying: NDArray[np.float32]
     several: Mask
@@ -49,7 +52,9 @@ class _Nights:
 
 
 def read_stranger_nights(frame: UnitDayFrame, stay_nights: float = STAY_NIGHTS) -> StrangerNights:
-    """Follow every stranger's token through its nights; detectors with the same limit share the result."""
+    """Follow every stranger's token through its nights; detectors with the same limit share the
+    result.
+    """
     key = ("strangers", stay_nights)
     if key not in frame.derived:
         frame.derived[key] = _follow_strangers(frame, stay_nights)
@@ -110,7 +115,9 @@ def _count_staying(
 
 
 def _count_fleeting(nights: _Nights, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Count by (unit, day) the guests of a short let: some nights in a row and never again, at least three in six weeks."""
+    """Count by (unit, day) the guests of a short let: some nights in a row and never again, at
+    least three in six weeks.
+    """
     first_day = nights.day[nights.first]
     last_day = np.zeros(nights.stranger[-1] + 1, dtype=np.int64)
     last_day[nights.stranger] = nights.day

@@ -1,7 +1,8 @@
-"""Detectors: pure functions from a frame of facts to findings and abstentions, and the table that names them.
+"""Detectors: pure functions from a frame of facts to findings and abstentions, and the table that
+names them.
 
-To add one, write its module (a record named DETECTOR), its golden folder under `tests/analytics/detectors/golden/`,
-its policy in `analytics/policy.toml`, and a line here.
+To add one, write its module (a record named DETECTOR), its golden folder under
+`tests/analytics/detectors/golden/`, its policy in `analytics/policy.toml`, and a line here.
 """
 
 from __future__ import annotations

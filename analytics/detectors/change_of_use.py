@@ -1,8 +1,9 @@
-"""Change of use (擅自改变用途): a shop, an office, a workshop or a dormitory where a household should live.
+"""Change of use (擅自改变用途): a shop, an office, a workshop or a dormitory where a household
+should live.
 
-A business shows by its hours: power in the working day and hardly any at night, people who come and none who stays. A
-dormitory shows by its nights: many more people sleep there than are registered, and water to match. Two families must agree;
-a fortnight proves little.
+A business shows by its hours: power in the working day and hardly any at night, people who come and
+none who stays. A dormitory shows by its nights: many more people sleep there than are registered,
+and water to match. Two families must agree; a fortnight proves little.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from analytics.parameters import Count, DaysOfEvidence, KilowattHours, Litres, M
 from analytics.presence import LITRES_PER_MEMBER
 from analytics.strangers import read_stranger_nights
 
-#: Score of one family alone: a guess, for a shop less than for a dormitory. Each further family makes it likelier.
+#: Score of one family alone: a guess, for a shop less than for a dormitory. Each further family
+#: makes it likelier.
 _SHOP_SCORE, _DORMITORY_SCORE, _FURTHER_FAMILY = 0.35, 0.55, 0.25
 #: Share of an episode's days on which a sign must hold before it is a reason.
 _DRY_NIGHTS, _CALLED_DAYS, _CROWDED_DAYS = 0.7, 0.4, 0.5
@@ -35,7 +37,8 @@ _DRY_NIGHTS, _CALLED_DAYS, _CROWDED_DAYS = 0.7, 0.4, 0.5
 _DRY_NIGHT_L = 1.0
 #: Share of a day's electricity within working hours up to which the day speaks against a shop.
 _HOMELY_DAY_SHARE = 0.5
-#: Strangers who stay, under which a night speaks against a dormitory; weight of a crowded night without much water.
+#: Strangers who stay, under which a night speaks against a dormitory; weight of a crowded night
+#: without much water.
 _FEW_SLEEPERS, _CROWD_WITHOUT_WATER = 2, 0.5
 #: Days before and after the likeliest first day between which it is thought to have begun.
 _BEGAN_WITHIN = 3
@@ -54,7 +57,8 @@ class ChangeOfUseParams:
     """What a shop's day and a dormitory's night look like."""
 
     day_share: Share = 0.62
-    """Share of a day's electricity within nine working hours above which the day is a business's."""
+    """Share of a day's electricity within nine working hours above which the day is a business's.
+    """
     least_kwh: KilowattHours = 3.0
     """kWh a day under which a day says nothing."""
     callers: Count = 5.0

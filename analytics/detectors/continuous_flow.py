@@ -1,11 +1,14 @@
-"""Continuous water flow: the tap never rests, day and night, which is how a leak or a running cistern looks.
+"""Continuous water flow: the tap never rests, day and night, which is how a leak or a running
+cistern looks.
 
-A home's water stands still some time in every day; when no interval of two days is without flow, something runs. The
-rule of the meter makers (no zero-flow interval in 24 hours) is kept twice as long here, since a large household can
-fill a day. How often a home's water stands still on its other days says how surely it is no chance: where it rests for a share q of
-its hours, H hours without a rest come about by themselves with a chance of about exp(-qH). That counts for large users only: people
-who draw water in every hour of two days and nights come to hundreds of litres a day. Where less is used it is no household's doing,
-and a home with an old drip hardly ever rests on its other days either. What is lost is at least the smallest flow seen, hour by hour.
+A home's water stands still some time in every day; when no interval of two days is without flow,
+something runs. The rule of the meter makers (no zero-flow interval in 24 hours) is kept twice as
+long here, since a large household can fill a day. How often a home's water stands still on its
+other days says how surely it is no chance: where it rests for a share q of its hours, H hours
+without a rest come about by themselves with a chance of about exp(-qH). That counts for large users
+only: people who draw water in every hour of two days and nights come to hundreds of litres a day.
+Where less is used it is no household's doing, and a home with an old drip hardly ever rests on its
+other days either. What is lost is at least the smallest flow seen, hour by hour.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from domain.calendar import DAY_MS, HOUR_MS
 
 #: Hours of a day that must be known before it tells how long its water rested.
 _KNOWN_HOURS = 20
-#: Score: a start, a part that grows over five days from the second on, and a part that grows up to ten litres an hour.
+#: Score: a start, a part that grows over five days from the second on, and a part that grows up to
+#: ten litres an hour.
 _SCORE, _SCORE_OF_TIME, _SCORE_OF_FLOW = 0.4, 0.4, 0.15
 _SURE_AFTER_MS, _SURE_FLOW_L_H = 5 * DAY_MS, 10.0
 #: Score of what a busy household may have done itself, and the greatest score.
@@ -37,11 +41,15 @@ class ContinuousFlowParams:
     warn_hours: HourCount = 48
     """Hours without one still interval."""
     large_l: Litres = 400.0
-    """Litres a day from which a household may draw in every hour: three people or more (130 l a day each)."""
+    """Litres a day from which a household may draw in every hour: three people or more (130 l a day
+    each).
+    """
     surprise: Multiple = 9.5
     """Least qH for a large user: such a stretch comes about by itself once in thirteen thousand."""
     usual_rest: Share = 0.4
-    """Share of its hours in which water stands still, where the home's own is not known (40 real homes: median 0.5)."""
+    """Share of its hours in which water stands still, where the home's own is not known (40 real
+    homes: median 0.5).
+    """
     min_cover: Share = 0.75
     """Share of a day that readings must cover: a leak may hide in a gap, and so may a rest."""
     min_cover_partial: Share = 0.7
@@ -54,7 +62,8 @@ class ContinuousFlowParams:
 class _FlowDays:
     """What the water meter shows, as masks of shape (units, days).
 
-    `covered`: readings cover the day; `known`: by the hour, too; `flows`: known and without one still interval.
+    `covered`: readings cover the day; `known`: by the hour, too; `flows`: known and without one
+    still interval.
     """
 
     covered: Mask
@@ -127,11 +136,12 @@ def _rows_without_rest(frame: UnitDayFrame, days: _FlowDays, least_ms: float) ->
 def _flows_between_rests(
     frame: UnitDayFrame, days: _FlowDays, row: int, least_ms: float
 ) -> Iterator[_Flow]:
-    """Measure from the end of one still interval to the start of the next, over days that are all known.
+    """Measure from the end of one still interval to the start of the next, over days that are all
+    known.
 
-    The time without rest may be longer than the whole days in it: it begins in the day before and ends in the one
-    after, so the instants are what is measured. Where a gap cuts it, it counts up to the gap; with nothing known
-    after the gap it is frozen there.
+    The time without rest may be longer than the whole days in it: it begins in the day before and
+    ends in the one after, so the instants are what is measured. Where a gap cuts it, it counts up
+    to the gap; with nothing known after the gap it is frozen there.
     """
     stretches = runs(days.known[row])
     for begin, end in stretches:
@@ -157,7 +167,9 @@ def _flows_between_rests(
 def _usual_rest(
     frame: UnitDayFrame, params: ContinuousFlowParams, days: _FlowDays, row: int
 ) -> float:
-    """Return the share of its hours in which a home's water stands still on days on which it does at all."""
+    """Return the share of its hours in which a home's water stands still on days on which it does
+    at all.
+    """
     rested = days.known[row] & ~days.flows[row]
     counted = rested & (frame["water_hours_known"][row] >= _KNOWN_HOURS)
     if np.count_nonzero(counted) < params.abstain_days:
@@ -192,7 +204,8 @@ def _finding(
 def _least_flow(frame: UnitDayFrame, flow: _Flow) -> float:
     """Return the smallest flow seen in litres an hour, 0 where none is known.
 
-    The hours in which it began and ended are not all its own; a long run is judged by the days within.
+    The hours in which it began and ended are not all its own; a long run is judged by the days
+    within.
     """
     within = slice(flow.first_day, flow.last_day + 1)
     if flow.last_day - flow.first_day >= 4:

@@ -1,8 +1,8 @@
 """What a detector is: a record with a pure function, and the two things it can return.
 
-`detect(frame, params)` sees numpy columns for one estate and one window; it has no clock, does no I/O and writes no
-prose. It returns findings (a reasoned suspicion with a start, a score and evidence that a person can check) and
-abstentions (it could not judge, and why).
+`detect(frame, params)` sees numpy columns for one estate and one window; it has no clock, does no
+I/O and writes no prose. It returns findings (a reasoned suspicion with a start, a score and
+evidence that a person can check) and abstentions (it could not judge, and why).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from analytics.frame import Mask, UnitDayFrame
 from analytics.parameters import P
 from domain.calendar import DAY_MS
 
-#: Days without data at the end of a frame after which a finding that lasts is frozen: neither active nor over.
+#: Days without data at the end of a frame after which a finding that lasts is frozen: neither
+#: active nor over.
 SILENT_DAYS = 3
 #: A score says neither "impossible" nor "certain".
 LEAST_SCORE, GREATEST_SCORE = 0.01, 0.99
@@ -28,9 +29,9 @@ LEAST_SCORE, GREATEST_SCORE = 0.01, 0.99
 class Finding:
     """A reasoned suspicion about a unit.
 
-    `since_ms` and `until_ms` (None while it lasts) are ms UTC. `frozen` says that the data ended before it did: it is
-    neither going on nor over. `score` is how likely it is true (0 to 1), `reasons` are codes, and `evidence` holds
-    the numbers behind them by name.
+    `since_ms` and `until_ms` (None while it lasts) are ms UTC. `frozen` says that the data ended
+    before it did: it is neither going on nor over. `score` is how likely it is true (0 to 1),
+    `reasons` are codes, and `evidence` holds the numbers behind them by name.
     """
 
     unit: int
@@ -40,13 +41,14 @@ class Finding:
     score: float
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
-    #: Between which instants (ms) it is thought to have begun: nine in ten lie within. None: exactly at `since_ms`.
+    #: Between which instants (ms) it is thought to have begun: nine in ten lie within. None:
+    #: exactly at `since_ms`.
     since_between: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abstention:
-    """A stretch of days, both included, as column indices of the frame, that could not be judged."""
+    """A stretch of days, both included, as columns of the frame, that could not be judged."""
 
     unit: int
     first: int
@@ -63,9 +65,11 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector(Generic[P]):
-    """A detector's record: what it is called, what it reads, its parameters, the clause that it serves and what to do.
+    """A detector's record: what it is called, what it reads, its parameters, the clause that it
+    serves and what to do.
 
-    `params_type` is a class of parameters (see `analytics.parameters`); made without arguments it holds the defaults.
+    `params_type` is a class of parameters (see `analytics.parameters`); made without arguments it
+    holds the defaults.
     """
 
     key: str
@@ -89,8 +93,8 @@ class Detector(Generic[P]):
 class Evidence:
     """What speaks for a finding over a stretch of days: columns of the frame, both ends included.
 
-    `last` is None while it lasts. `began_between` are the columns between which it is thought to have begun; None: at
-    `start`. `numbers` are what a person can check, by name, as JSON values.
+    `last` is None while it lasts. `began_between` are the columns between which it is thought to
+    have begun; None: at `start`. `numbers` are what a person can check, by name, as JSON values.
     """
 
     row: int
@@ -107,8 +111,8 @@ def finding_over_days(
 ) -> Finding:
     """Return the finding that evidence leads to.
 
-    `known`, of shape (units, days), says where there are data: a finding that lasts is frozen where there are none at
-    the end. None: it does not rest on data and is never frozen.
+    `known`, of shape (units, days), says where there are data: a finding that lasts is frozen where
+    there are none at the end. None: it does not rest on data and is never frozen.
     """
     start, last = evidence.start, evidence.last
     has_recent_data = known is None or bool(known[evidence.row, -SILENT_DAYS:].any())
@@ -133,7 +137,9 @@ def finding_over_days(
 
 
 def days_around(frame: UnitDayFrame, day: int, within: int) -> tuple[int, int]:
-    """Return the first and the last column that lie at most `within` days from a day, inside the frame."""
+    """Return the first and the last column that lie at most `within` days from a day, inside the
+    frame.
+    """
     return max(0, day - within), min(day + within, frame.days - 1)
 
 

@@ -1,4 +1,6 @@
-"""Coverage thin: a device is fitted and sends too little to judge by; what cannot be seen must not pass for normal."""
+"""Coverage thin: a device is fitted and sends too little to judge by; what cannot be seen must not
+pass for normal.
+"""
 
 from __future__ import annotations
 

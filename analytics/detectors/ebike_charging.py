@@ -1,7 +1,9 @@
-"""Overnight e-bike charging: for hours of the night the same power stands over the least of the day. A weak hint, and no more.
+"""Overnight e-bike charging: for hours of the night the same power stands over the least of the
+day. A weak hint, and no more.
 
-From hourly energy only a plateau of 80 to 450 W that lasts most of the night and is missing in other nights can be seen; a heater, a
-fish tank or a machine may look the same (seen from kWh, not from a waveform). Nobody is visited for it alone.
+From hourly energy only a plateau of 80 to 450 W that lasts most of the night and is missing in
+other nights can be seen; a heater, a fish tank or a machine may look the same (seen from kWh, not
+from a waveform). Nobody is visited for it alone.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from analytics.parameters import DaysOfEvidence, HourCount, Watts
 SCORE = 0.2
 #: Hours a night above which a plateau is no battery: it is full by then.
 _MOST_HOURS = 7
-#: A battery is charged on some nights only: so many of four weeks with a plateau, and so many without.
+#: A battery is charged on some nights only: so many of four weeks with a plateau, and so many
+#: without.
 _FOUR_WEEKS, _LEAST_NIGHTS = 28, 4
 #: Weight of a night without a plateau.
 _PLAIN_NIGHT = -0.25

@@ -1,6 +1,8 @@
-"""Exit warning: a fact reported by another office contradicts the tenancy (江门 三: 保障家庭条件变化的退出预警机制).
+"""Exit warning: a fact reported by another office contradicts the tenancy (江门 三:
+保障家庭条件变化的退出预警机制).
 
-The fact itself is the other office's; added here is only on how many days a registered resident was seen.
+The fact itself is the other office's; added here is only on how many days a registered resident was
+seen.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class ExitWarningParams:
 
 
 def detect(frame: UnitDayFrame, params: ExitWarningParams) -> Judgement:
-    """Judge every unit about whose household a fact was reported and that holds a tenancy on the last day."""
+    """Judge every unit about whose household a fact was reported and that holds a tenancy on the
+    last day.
+    """
     score_of = numbers_of(params)
     reports: defaultdict[int, list[OutsideReport]] = defaultdict(list)
     for report in frame.told:

@@ -1,7 +1,9 @@
-"""What a register's own course shows: it runs backwards, or it was changed for another that the register of devices does not know.
+"""What a register's own course shows: it runs backwards, or it was changed for another that the
+register of devices does not know.
 
-Facts keep what intervals found (`analytics.intervals`): a register that fell and stayed there. Once is another meter, or one that
-was set back; on several days within a fortnight it runs backwards (pipes crossed, a solar panel, a magnet).
+Facts keep what intervals found (`analytics.intervals`): a register that fell and stayed there. Once
+is another meter, or one that was set back; on several days within a fortnight it runs backwards
+(pipes crossed, a solar panel, a magnet).
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class MeterFaultParams:
 
 
 def detect(frame: UnitDayFrame, params: MeterFaultParams, *, backwards: bool) -> Judgement:
-    """Judge every unit whose registers fell; `backwards` chooses which of the two faults is reported."""
+    """Judge every unit whose registers fell; `backwards` chooses which of the two faults is
+    reported.
+    """
     known = (frame["water_cover"] > 0) | (frame["energy_cover"] > 0)
     found = []
     for (row, supply), days in sorted(_falls(frame).items()):

@@ -1,7 +1,8 @@
-"""Meter stuck: its register does not move while the home lives by every other sign, so its silence is no absence.
+"""Meter stuck: its register does not move while the home lives by every other sign, so its silence
+is no absence.
 
-The opposite of an empty home, and told apart from it only by another family: power or people with a water meter that stands
-still, water with an electricity meter that counts not even the fridge.
+The opposite of an empty home, and told apart from it only by another family: power or people with a
+water meter that stands still, water with an electricity meter that counts not even the fridge.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _STILL_L = 0.5
 STILL_KWH = 0.02
 #: Weight of a day on which the register moves.
 _MOVES = -3.0
-#: A still water register: weight of a day with power and without people, and of a day without either. People tell more than
-#: power: a short holiday with the heating on looks lived in to a meter.
+#: A still water register: weight of a day with power and without people, and of a day without
+#: either. People tell more than power: a short holiday with the heating on looks lived in to a
+#: meter.
 _POWER_ONLY, _NOBODY = 0.6, -0.5
 #: A still electricity register: weight of a day on which the tap was dry, too.
 _DRY = -0.2

@@ -1,7 +1,9 @@
-"""Meter tampered with: the home lives as before by one meter, and by the other suddenly uses a fraction.
+"""Meter tampered with: the home lives as before by one meter, and by the other suddenly uses a
+fraction.
 
-Electricity drawn past its meter leaves water and people as they were; so a fall below a third of the usual for weeks, beside an
-unchanged other supply, is a bypass, a magnet or a wire that came loose. A stuck meter (`meter_stuck`) counts nothing at all.
+Electricity drawn past its meter leaves water and people as they were; so a fall below a third of
+the usual for weeks, beside an unchanged other supply, is a bypass, a magnet or a wire that came
+loose. A stuck meter (`meter_stuck`) counts nothing at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Over-occupancy (超员): night after night more people sleep in the flat than are registered, and the water agrees.
+"""Over-occupancy (超员): night after night more people sleep in the flat than are registered, and
+the water agrees.
 
-Head-count from water alone is worthless (correlation with the declared household: 0.45), so doors must show it and water may only
-agree. Guests for the festival, a newborn's grandmother and a declared carer are no over-occupancy: weeks count.
+Head-count from water alone is worthless (correlation with the declared household: 0.45), so doors
+must show it and water may only agree. Guests for the festival, a newborn's grandmother and a
+declared carer are no over-occupancy: weeks count.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from analytics.strangers import read_stranger_nights
 
 #: Score where the doors alone show it, and where the water agrees.
 SCORE, SCORE_WITH_WATER = 0.4, 0.65
-#: Weight of a crowded night on a day on which no resident was seen: where the tenants are gone it is another matter.
+#: Weight of a crowded night on a day on which no resident was seen: where the tenants are gone it
+#: is another matter.
 _RESIDENTS_UNSEEN = -0.2
 #: The water agrees where it is much on so many of the last days.
 _RECENT_DAYS, _AGREEING_DAYS = 28, 18

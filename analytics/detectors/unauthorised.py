@@ -1,8 +1,10 @@
-"""Life in a flat that nobody rents: unauthorised occupation, and a tenancy that ended and is still used (占用, 到期不退).
+"""Life in a flat that nobody rents: unauthorised occupation, and a tenancy that ended and is still
+used (占用, 到期不退).
 
-Both are the same observation, evidence of life added up day by day (`analytics.episodes`) over the days without a tenancy;
-they differ in how it began. What goes on from a tenancy that ended is `tenancy_ended`; what begins in an empty flat is
-`unauthorised`. Workmen are not tenants: water by day alone counts for little. A leak is not life.
+Both are the same observation, evidence of life added up day by day (`analytics.episodes`) over the
+days without a tenancy; they differ in how it began. What goes on from a tenancy that ended is
+`tenancy_ended`; what begins in an empty flat is `unauthorised`. Workmen are not tenants: water by
+day alone counts for little. A leak is not life.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ _BACK_DAYS = 21
 _HOLIDAY_DAYS = 35
 #: Share of an episode's days on which former residents are seen, from which the episode is theirs.
 _FORMER_SHARE = 0.2
-#: Water before the one hour or after the other is somebody's who lives there; workmen come between them.
+#: Water before the one hour or after the other is somebody's who lives there; workmen come between
+#: them.
 _EARLY_HOUR, _LATE_HOUR = 7.5, 20
 #: Hours with flow under which water is no life.
 _LEAST_WATER_HOURS = 2
-#: Weights of a day: life by water; water of a daily meter, whose hours are unknown; power alone; a stranger's night; nobody.
+#: Weights of a day: life by water; water of a daily meter, whose hours are unknown; power alone; a
+#: stranger's night; nobody.
 _LIVED, _USED_SOMETIME, _POWER_ALONE, _NIGHT, _GONE = 1.0, 0.2, 0.7, 0.7, -1.0
 #: Share of a day's electricity within working hours above which power is workmen's.
 _WORKMEN_SHARE = 0.6
@@ -86,7 +90,9 @@ class UnletLifeParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _UnletHomes:
-    """The homes that are not let on some day, as a frame of their own; masks and weights of shape (homes, days)."""
+    """The homes that are not let on some day, as a frame of their own; masks and weights of shape
+    (homes, days).
+    """
 
     frame: UnitDayFrame
     presence: Presence
@@ -96,7 +102,9 @@ class _UnletHomes:
 
 
 def detect(frame: UnitDayFrame, params: UnletLifeParams, *, ended: bool) -> Judgement:
-    """Judge the days without a tenancy; `ended` chooses which of the two detectors' findings are returned."""
+    """Judge the days without a tenancy; `ended` chooses which of the two detectors' findings are
+    returned.
+    """
     homes = _read_unlet_homes(frame, params)
     found = []
     continued: set[tuple[int, float]] = set()
@@ -137,7 +145,9 @@ def _read_unlet_homes(frame: UnitDayFrame, params: UnletLifeParams) -> _UnletHom
 def _weigh_days(
     frame: UnitDayFrame, params: UnletLifeParams, days: Presence
 ) -> NDArray[np.float32]:
-    """Weigh each day: 1 for someone who lives there, less where it may be workmen, -1 for a day without anyone."""
+    """Weigh each day: 1 for someone who lives there, less where it may be workmen, -1 for a day
+    without anyone.
+    """
     hours = frame["water_hours"]
     hours_unknown = np.isnan(hours)
     covered = frame["water_cover"] >= params.presence.min_cover
@@ -180,8 +190,8 @@ def _power_days(frame: UnitDayFrame, params: UnletLifeParams, days: Presence) ->
 def _goes_on(homes: _UnletHomes, params: UnletLifeParams, episode: Episode) -> bool:
     """Tell whether life simply went on when the tenancy ended.
 
-    Either there is hardly a pause, or there are signs of life beyond the time to move out, and no more than a holiday
-    from one to the next.
+    Either there is hardly a pause, or there are signs of life beyond the time to move out, and no
+    more than a holiday from one to the next.
     """
     end = homes.frame.ended[episode.row, episode.start]
     if np.isnan(end):
@@ -197,7 +207,9 @@ def _goes_on(homes: _UnletHomes, params: UnletLifeParams, episode: Episode) -> b
 
 
 def _former_are_seen(frame: UnitDayFrame, episode: Episode) -> bool:
-    """Tell whether it is the former residents who come and go, by their own cards: then they never left for good."""
+    """Tell whether it is the former residents who come and go, by their own cards: then they never
+    left for good.
+    """
     span = episode.span(frame.days)
     tokens = frame.tokens.of(episode.row)
     within = (tokens.day >= span.start) & (tokens.day < span.stop)
@@ -211,7 +223,7 @@ def _after_grace(frame: UnitDayFrame, params: UnletLifeParams, episode: Episode)
 
 
 def _finding(homes: _UnletHomes, episode: Episode, *, start: int, ended: bool) -> Finding:
-    """Return the finding from a column on; where a tenancy ended that column is known to the day."""
+    """Return the finding from a column on; the end of a tenancy is known to the day."""
     frame = homes.frame
     row = episode.row
     span = slice(max(0, start), episode.span(frame.days).stop)

@@ -1,4 +1,6 @@
-"""Unlet too long: a flat that came back and has not been let again within a year (赣建字〔2019〕4号 五（一）: 一年内再分配)."""
+"""Unlet too long: a flat that came back and has not been let again within a year (赣建字〔2019〕4号
+五（一）: 一年内再分配).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from analytics.frame import UnitDayFrame
 from analytics.parameters import DayCount
 
 SCORE = 0.99
-#: Days before the limit from which an unknown past is reported as an abstention, so that there is time to register it.
+#: Days before the limit from which an unknown past is reported as an abstention, so that there is
+#: time to register it.
 _NOTICE_DAYS = 30
 
 

@@ -1,17 +1,20 @@
-"""Unoccupied tenancy: a flat that is let and in which nobody lives (公共租赁住房管理办法 Art. 27: six months without reason).
+"""Unoccupied tenancy: a flat that is let and in which nobody lives (公共租赁住房管理办法 Art. 27:
+six months without reason).
 
-Water is the cleaner signal of presence, electricity the second, doors the third. A day speaks *against* absence when
-any of them shows someone, *for* it when water stood still (or, without water, when no more electricity flowed than an
-empty home draws), and otherwise says nothing. A run of days without a sign against absence is a finding when it is long
-enough and enough of its days speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
+Water is the cleaner signal of presence, electricity the second, doors the third. A day speaks
+*against* absence when any of them shows someone, *for* it when water stood still (or, without
+water, when no more electricity flowed than an empty home draws), and otherwise says nothing. A run
+of days without a sign against absence is a finding when it is long enough and enough of its days
+speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
 
-Where a flat has a lock and no meter, the lock counts: on days on which it sent anything (its battery, if nothing else) nobody came in.
-That holds only for people who used to be seen by it, and a lock that is silent says nothing.
+Where a flat has a lock and no meter, the lock counts: on days on which it sent anything (its
+battery, if nothing else) nobody came in. That holds only for people who used to be seen by it, and
+a lock that is silent says nothing.
 
-Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a run: those days are visits
-(`analytics.presence`), counted and reported. An empty home still draws 0.4 to 1.2 kWh a day (fridge, standby, a boiler kept
-warm), so electricity is judged against the home's own lived-in days; between "empty" and "lived in" lies a band in which
-nothing is said.
+Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a
+run: those days are visits (`analytics.presence`), counted and reported. An empty home still draws
+0.4 to 1.2 kWh a day (fridge, standby, a boiler kept warm), so electricity is judged against the
+home's own lived-in days; between "empty" and "lived in" lies a band in which nothing is said.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ from analytics.parameters import DayCount, Litres, Share
 from analytics.presence import Presence, PresenceParams, keep_rare_days, read_presence
 from domain.calendar import DAY_MS
 
-#: Share of the nights that are known on which the household's car must have been parked to make a finding doubtful.
+#: Share of the nights that are known on which the household's car must have been parked to make a
+#: finding doubtful.
 _PARKED_SHARE = 0.25
 #: Visits that a run may always have, however short it is.
 _ALWAYS_ALLOWED_VISITS = 2.0
@@ -46,7 +50,8 @@ _TWO_MONTHS, _LEAST_LOCK_DAYS = 56, 28
 _ROUNDING_L = 1e-3
 #: One family alone is right nine times in ten, a lock less often: who comes with a key is not seen.
 _DOUBT, _DOUBT_OF_LOCK = 0.1, 0.2
-#: Each further family halves the doubt. A month may still be a stay in hospital, from two months on that is rarer.
+#: Each further family halves the doubt. A month may still be a stay in hospital, from two months on
+#: that is rarer.
 _FURTHER_FAMILY, _LONG_DAYS, _LONG_RUN = 0.5, 60, 0.6
 #: Doubt by visits on every day, by a parked car, and the greatest doubt.
 _DOUBT_OF_VISITS, _DOUBT_OF_CAR, _GREATEST_DOUBT = 0.3, 0.3, 0.6
@@ -58,7 +63,9 @@ class UnoccupiedParams:
 
     presence: PresenceParams = field(default_factory=PresenceParams)
     warn_days: DayCount = 30
-    """Days of absence until the first warning; 90 and 150 days are policy's steps towards the six months."""
+    """Days of absence until the first warning; 90 and 150 days are policy's steps towards the six
+    months.
+    """
     warn_visited_days: DayCount = 45
     """The same where somebody looks in now and then, unless all three families agree."""
     abstain_days: DayCount = 14
@@ -72,7 +79,9 @@ class UnoccupiedParams:
     trickle_l: Litres = 2.0
     """Litres of drips that a run may add up to before they count as use."""
     usual_entries: Share = 0.4
-    """Share of a lock's days on which people who live there come in by it, so that it can show their absence."""
+    """Share of a lock's days on which people who live there come in by it, so that it can show
+    their absence.
+    """
     silent_days: DayCount = SILENT_DAYS
     """Days without data at the end after which a finding is frozen."""
 
@@ -81,7 +90,8 @@ class UnoccupiedParams:
 class _Signs:
     """What the days say for this detector, as masks of shape (units, days).
 
-    `broken` days speak against absence; `shut` days are those on which the lock alone shows that nobody came in.
+    `broken` days speak against absence; `shut` days are those on which the lock alone shows that
+    nobody came in.
     """
 
     presence: Presence
@@ -96,8 +106,8 @@ class _Signs:
 class _QuietRun:
     """A run of days without a sign against absence; columns [start, end) up to the last known day.
 
-    `since` and `until` (None while it lasts) are ms UTC. `visits`, `water_days`, `energy_days` and `lock_days` count the
-    days with a visit and those on which a family shows absence.
+    `since` and `until` (None while it lasts) are ms UTC. `visits`, `water_days`, `energy_days` and
+    `lock_days` count the days with a visit and those on which a family shows absence.
     """
 
     row: int
@@ -146,7 +156,7 @@ def detect(frame: UnitDayFrame, params: UnoccupiedParams) -> Judgement:
     return judgement
 
 
-# Signs of a day ------------------------------------------------------------------------------------------------------
+# Signs of a day ---------------------------------------------------------------------------
 
 
 def _read_signs(frame: UnitDayFrame, params: UnoccupiedParams) -> _Signs:
@@ -185,7 +195,9 @@ def _read_signs(frame: UnitDayFrame, params: UnoccupiedParams) -> _Signs:
 
 
 def _days_by_lock_alone(frame: UnitDayFrame, params: UnoccupiedParams) -> Mask:
-    """Return the days on which a lock is all there is, of units whose household used to come in by it."""
+    """Return the days on which a lock is all there is, of units whose household used to come in by
+    it.
+    """
     alone: Mask = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
     rows = np.flatnonzero(alone.any(axis=1))
     let = frame.let[rows]
@@ -203,10 +215,11 @@ def _days_by_lock_alone(frame: UnitDayFrame, params: UnoccupiedParams) -> Mask:
 def _overflowing_days(
     trickle: NDArray[Any], *, unclear: Mask, used: Mask, allowance: float
 ) -> Mask:
-    """Find the days on which the drips (litres) since the last use add up to more than the allowance.
+    """Find the days on which the drips (litres) since the last use add up to more than the
+    allowance.
 
-    On `unclear` days, those of use or of a visit, the drips before and after cannot be told apart; they count from the
-    next day on.
+    On `unclear` days, those of use or of a visit, the drips before and after cannot be told apart;
+    they count from the next day on.
     """
     overflowing = np.zeros_like(used)
     with np.errstate(invalid="ignore"):
@@ -227,13 +240,15 @@ def _overflowing_days(
     return overflowing
 
 
-# Judging a run -------------------------------------------------------------------------------------------------------
+# Judging a run ----------------------------------------------------------------------------
 
 
 def _judge_run(
     frame: UnitDayFrame, params: UnoccupiedParams, signs: _Signs, days: tuple[int, int, int]
 ) -> Judgement:
-    """Judge one run of days without a sign against absence: `days` are its row and its columns [begin, stop)."""
+    """Judge one run of days without a sign against absence: `days` are its row and its columns
+    [begin, stop).
+    """
     row, begin, stop = days
     known = np.flatnonzero(signs.known[row, begin:stop])
     if not len(known):
@@ -357,7 +372,9 @@ def _longest_ms(frame: UnitDayFrame, signs: _Signs, run: _QuietRun) -> float:
 
 
 def _since(frame: UnitDayFrame, signs: _Signs, row: int, begin: int) -> float:
-    """Return the instant since which nobody was there: the end of the last use, else the start of the first day."""
+    """Return the instant since which nobody was there: the end of the last use, else the start of
+    the first day.
+    """
     before = begin - 1
     if begin > 0 and signs.presence.water_used[row, before]:
         return float(frame["water_last_use_at"][row, before])
@@ -381,7 +398,7 @@ def _noon(frame: UnitDayFrame, day: int) -> float:
     return float((frame.day_starts[day] + frame.day_starts[day + 1]) / 2)
 
 
-# The finding ---------------------------------------------------------------------------------------------------------
+# The finding ------------------------------------------------------------------------------
 
 
 def _finding(frame: UnitDayFrame, signs: _Signs, run: _QuietRun, families: list[str]) -> Finding:

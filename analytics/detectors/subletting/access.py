@@ -1,4 +1,6 @@
-"""Evidence of doors: registered residents are no longer seen, strangers stay, guests change by the week, a card is lent."""
+"""Evidence of doors: registered residents are no longer seen, strangers stay, guests change by the
+week, a card is lent.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,23 @@ from domain.people import PersonKind
 #: Columns of the frame that are read here.
 INPUTS = frozenset({"entries", "lent_passages", "residents_seen"})
 FAMILY = "access"
-#: Days by which a sighting rate is known: a third of the home's own days and what is usual elsewhere, or only that.
+#: Days by which a sighting rate is known: a third of the home's own days and what is usual
+#: elsewhere, or only that.
 _MOST_OWN_DAYS, _OWN_SHARE, _UNKNOWN_STRENGTH = 60, 3.0, 8.0
-#: Log likelihood ratios that are added to the absence of residents: guests by the week, strangers who stay, several of them.
+#: Log likelihood ratios that are added to the absence of residents: guests by the week, strangers
+#: who stay, several of them.
 _GUESTS, _STRANGERS, _SEVERAL, _SEVERAL_BESIDE_RESIDENTS = 5.0, 3.0, 6.0, 4.0
 #: A dormitory is another matter (`change_of_use`): its log likelihood ratio.
 _CROWD = -2.0
 #: Nights of guests from which they change by the week; share of days from which a stranger stays.
 _TURNOVER_NIGHTS, _STAYING_SHARE = 8, 0.3
-#: Least log ratio of absent residents beside a stranger who stays; least that residents beside several strangers count.
+#: Least log ratio of absent residents beside a stranger who stays; least that residents beside
+#: several strangers count.
 _ABSENT, _LEAST_BESIDE_SEVERAL = 1.0, -0.5
 #: Share of days on which others come in alone, under which nobody else lives there.
 _OTHERS_SHARE = 0.2
-#: A resident is gone who would have been seen on so many days and was seen on this share of them at most.
+#: A resident is gone who would have been seen on so many days and was seen on this share of them at
+#: most.
 _REGULAR_DAYS, _GONE_SHARE = 5, 0.2
 #: Strangers a night on average from which there are several.
 _MORE_THAN_ONE = 1.5
@@ -44,7 +50,9 @@ _FOUR_WEEKS, _FORTNIGHT = 28, 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessWeights:
-    """Limits of what doors say: how much rarer than subletting the commonest innocent explanation is."""
+    """Limits of what doors say: how much rarer than subletting the commonest innocent explanation
+    is.
+    """
 
     crowd: Count = 4.5
     """Strangers a night from which it is a dormitory."""
@@ -61,7 +69,8 @@ class AccessWeights:
     limit_kin: LikelihoodRatio = 4.0
     """Several strangers stay beside all who used to live there: kin, and a crowd, as a rule."""
     limit_both_single: LikelihoodRatio = 6.0
-    """Residents gone and strangers staying, of one resident and one stranger: a carer, as a rule."""
+    """Residents gone and strangers staying, of one resident and one stranger: a carer, as a rule.
+    """
     limit_both: LikelihoodRatio = 500.0
     """Residents gone and strangers staying."""
     limit_turnover: LikelihoodRatio = 700.0
@@ -78,8 +87,9 @@ class AccessWeights:
 class _Doors:
     """What doors saw of one unit in the recent days of a stretch.
 
-    `absent` is the log likelihood ratio of the residents being gone. `regulars` counts the residents who were seen before,
-    `gone` those of them who are not seen any more. `known_past_days` counts the days before on which a door saw anything.
+    `absent` is the log likelihood ratio of the residents being gone. `regulars` counts the
+    residents who were seen before, `gone` those of them who are not seen any more.
+    `known_past_days` counts the days before on which a door saw anything.
     """
 
     days: int
@@ -148,7 +158,9 @@ def _read_doors(
 def _count_gone_residents(
     frame: UnitDayFrame, stretch: Stretch, past_days: int, days: int
 ) -> tuple[int, int]:
-    """Count the residents who were seen before, and those of them who were seen regularly and are not any more."""
+    """Count the residents who were seen before, and those of them who were seen regularly and are
+    not any more.
+    """
     past, recent = stretch.before(PAST_DOOR_DAYS), stretch.recent
     seen = frame.tokens.of(stretch.row)
     resident = seen.who == PersonKind.RESIDENT
@@ -182,7 +194,8 @@ def _weigh_people(
         ratio = limit_ratio(doors.absent + _GUESTS, weights.limit_turnover)
         yield Weight(family=FAMILY, reason="guests_by_the_week", doubt=1.0, ratio=ratio)
     elif stranger_stays and doors.absent > _ABSENT:
-        # One person who is seen no more and one stranger who stays: that is how a carer of someone bedridden looks, too.
+        # One person who is seen no more and one stranger who stays: that is how a carer of someone
+        # bedridden looks, too.
         more_than_one = doors.regulars >= 2 or staying.mean() >= _MORE_THAN_ONE
         limit = weights.limit_both if more_than_one else weights.limit_both_single
         ratio = limit_ratio(doors.absent + _STRANGERS, limit)
@@ -204,7 +217,8 @@ def _weigh_people(
 def _ratio_of_several(doors: _Doors, weights: AccessWeights) -> float:
     """Weigh several strangers who stay.
 
-    Room by room the tenant may stay: being seen says nothing against it. But the rest of the household makes room.
+    Room by room the tenant may stay: being seen says nothing against it. But the rest of the
+    household makes room.
     """
     if doors.gone or doors.days_seen == 0:
         strength, limit = _SEVERAL, weights.limit_several
@@ -216,9 +230,11 @@ def _ratio_of_several(doors: _Doors, weights: AccessWeights) -> float:
 def _limit_of_unseen(
     frame: UnitDayFrame, stretch: Stretch, doors: _Doors, weights: AccessWeights
 ) -> float:
-    """Return the limit of residents who are not seen: one may lose a card, that all lose theirs is rarer.
+    """Return the limit of residents who are not seen: one may lose a card, that all lose theirs is
+    rarer.
 
-    Where a carer is declared, the one who is cared for is expected to stay in: the limit is a step lower.
+    Where a carer is declared, the one who is cared for is expected to stay in: the limit is a step
+    lower.
     """
     if doors.known_past_days < LEAST_PAST_DAYS:
         return weights.limit_never_seen
@@ -229,7 +245,9 @@ def _limit_of_unseen(
 
 
 def _nobody_else_comes(frame: UnitDayFrame, stretch: Stretch, doors: _Doors) -> bool:
-    """Tell whether the flat's own lock, by which anybody who lives there would come in, saw hardly anybody else."""
+    """Tell whether the flat's own lock, by which anybody who lives there would come in, saw hardly
+    anybody else.
+    """
     row, recent = stretch.row, stretch.recent
     if not frame.fitted["lock"][row, recent].any():
         return False

@@ -1,16 +1,18 @@
 """Subletting and lending (转租转借): others live in the flat than those to whom it is let.
 
-No sign alone is worth a visit at a base rate of 0.35 %, so families of evidence are weighed together (`analytics.fusion`):
+No sign alone is worth a visit at a base rate of 0.35 %, so families of evidence are weighed
+together (`analytics.fusion`):
 
-* access: registered residents are no longer seen while the flat lives; the same strangers spend many nights; guests change
-  by the week; a resident's card opens for somebody else;
+* access: registered residents are no longer seen while the flat lives; the same strangers spend
+  many nights; guests change by the week; a resident's card opens for somebody else;
 * plates: the household's car no longer passes the gate while the flat lives, or passes as before;
-* water and electricity: the flat lives while its residents are not seen, and it lives differently than before;
+* water and electricity: the flat lives while its residents are not seen, and it lives differently
+  than before;
 * tip-offs, and facts that other offices reported.
 
-When it began is where the evidence of access, added up day by day, last left nothing. A declared guest or carer, a new
-tenancy, a repair, a newborn's grandmother (residents are seen as before) speak against it. At least two families must
-speak for it, or there is no finding.
+When it began is where the evidence of access, added up day by day, last left nothing. A declared
+guest or carer, a new tenancy, a repair, a newborn's grandmother (residents are seen as before)
+speak against it. At least two families must speak for it, or there is no finding.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ from analytics.presence import PresenceParams
 _FAMILY_SPEAKS, _REASON_NAMED = 0.5, 0.3
 #: Families that must speak for it.
 _LEAST_FAMILIES = 2
-#: A sighting so many days before the start bounds when it began; otherwise it is so many days to either side.
+#: A sighting so many days before the start bounds when it began; otherwise it is so many days to
+#: either side.
 _LAST_SEEN_WITHIN, _BEGAN_WITHIN = 14, 7
 #: Share of the last eight weeks that doors and meters must cover to judge by.
 _LEAST_COVER = 0.5
@@ -59,7 +62,9 @@ _LEAST_COVER = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SublettingParams:
-    """Weights and limits. A limit is how much rarer than subletting the commonest innocent explanation is."""
+    """Weights and limits. A limit is how much rarer than subletting the commonest innocent
+    explanation is.
+    """
 
     presence: PresenceParams = field(default_factory=PresenceParams)
     sightings: SightingParams = field(default_factory=SightingParams)
@@ -72,7 +77,9 @@ class SublettingParams:
     report_from: Share = 0.1
     """Chance, before it is calibrated, from which there is a finding."""
     shift: LogOdds = 1.4
-    """Calibration: log odds become shift + stretch × log odds; as leads came true in six simulated cities (103 to 108)."""
+    """Calibration: log odds become shift + stretch × log odds; as leads came true in six simulated
+    cities (103 to 108).
+    """
     stretch: LogOdds = 1.2
     """The calibration's factor, until a proposal made from visits is adopted here."""
     settle_days: DayCount = 28

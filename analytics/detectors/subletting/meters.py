@@ -1,4 +1,6 @@
-"""Evidence of meters: the flat lives while its residents are not seen, and it lives differently than before."""
+"""Evidence of meters: the flat lives while its residents are not seen, and it lives differently
+than before.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +29,26 @@ INPUTS = frozenset(
     }
 )
 _DOUBT, _DOUBT_OF_SHOP = 0.4, 0.5
-#: Log likelihood ratios: consumption that fell by half where nobody else is seen, the same of electricity alone, a shop.
+#: Log likelihood ratios: consumption that fell by half where nobody else is seen, the same of
+#: electricity alone, a shop.
 FELL_BY_HALF, _POWER_FELL, _SHOP = -1.25, -3.0, -7.0
 #: Falls of the log of consumption: by half, and of electricity in a home without a water meter.
 _HALF, _LARGE_FALL = -0.7, -0.5
 #: Lived-in days of the present and the past that must be known.
 _LEAST_RECENT_DAYS, _LEAST_PAST_DAYS = 10, 14
-#: Standard deviations of the log of consumption between two times, of the same people and of others.
+#: Standard deviations of the log of consumption between two times, of the same people and of
+#: others.
 _SAME_PEOPLE, _OTHERS = 0.2, 0.6
-#: The standard error of a median is wider than a mean's; days in a row are alike, so a third of them counts.
+#: The standard error of a median is wider than a mean's; days in a row are alike, so a third of
+#: them counts.
 _OF_MEDIAN, _DAYS_ALIKE = 1.25, 3
-#: Homes of the frame, at most, by whose use the season is known; of them so many must live on a day.
+#: Homes of the frame, at most, by whose use the season is known; of them so many must live on a
+#: day.
 _SEASON_HOMES, _LEAST_SEASON_HOMES = 256, 8
 #: kWh or litres a day up to which a day has no logarithm to speak of.
 _LEAST_AMOUNT = 0.05
-#: A home's own evening: water before the one hour or after the other. Hours of a day that must be known.
+#: A home's own evening: water before the one hour or after the other. Hours of a day that must be
+#: known.
 _EARLY_HOUR, _LATE_HOUR, _KNOWN_HOURS = 7.5, 21.5, 18
 #: Days that must be known before a home is a shop, and share of them that must be.
 _LEAST_SHOP_DAYS, _SHOP_DAYS_SHARE = 21, 0.7
@@ -57,14 +64,19 @@ class MeterWeights:
     limit_energy: LikelihoodRatio = 4.0
     """Electricity is used differently: a heater, a new fridge."""
     no_evenings: Share = 0.3
-    """Share of days with water before half past seven or after half past nine under which nobody lives there."""
+    """Share of days with water before half past seven or after half past nine under which nobody
+    lives there.
+    """
     by_day: Share = 0.58
-    """Share of electricity within nine working hours from which, day after day, nobody lives there."""
+    """Share of electricity within nine working hours from which, day after day, nobody lives there.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Supply:
-    """One of the two supplies: daily amounts of shape (units, days), reasons, and what use alone says."""
+    """One of the two supplies: daily amounts of shape (units, days), reasons, and what use alone
+    says.
+    """
 
     family: str
     amount: NDArray[Any]
@@ -147,7 +159,8 @@ def _explain_shift(
     row, recent = stretch.row, stretch.recent
     alone = not signs.staying[row, recent].any()
     if (shift > 0 and _kin_stay(signs, stretch)) or (shift < 0 and alone):
-        # Kin who stay use more beside those who live there, and where nobody else is seen a fall is somebody who left.
+        # Kin who stay use more beside those who live there, and where nobody else is seen a fall is
+        # somebody who left.
         ratio = min(ratio, 0.0)
     if shift < _HALF and alone:
         # Others who live there seldom use so little; who works there or looks after it mostly does.
@@ -174,13 +187,14 @@ def _error_of(amounts: NDArray[np.float64]) -> float:
 def _lived_amounts(
     amount: NDArray[Any], days: Presence, row: int, span: slice
 ) -> NDArray[np.float64]:
-    """Return what was used on the lived-in days of a span, where it is known and more than nothing."""
+    """Return what was used on the lived-in days of a span, where known and more than nothing."""
     lived = amount[row, span][days.living[row, span]].astype(np.float64)
     return lived[~np.isnan(lived) & (lived > _LEAST_AMOUNT)]
 
 
 def _seasonal_logs(frame: UnitDayFrame, supply: _Supply, days: Presence) -> NDArray[np.float64]:
-    """Return by day (days,) the logarithm of what lived-in homes use, so that a heat wave changes nobody's ways.
+    """Return by day (days,) the logarithm of what lived-in homes use, so that a heat wave changes
+    nobody's ways.
 
     NaN where few homes live. It is read from some homes of the frame, once for all.
     """
@@ -217,7 +231,9 @@ def _is_used_by_day_only(frame: UnitDayFrame, stretch: Stretch, weights: MeterWe
 
 
 def _homely_days(frame: UnitDayFrame, row: int, span: slice) -> Mask:
-    """Tell of every day on which water was used and read by the hour whether it was used early or late."""
+    """Tell of every day on which water was used and read by the hour whether it was used early or
+    late.
+    """
     first = frame["water_first_use_at"][row, span]
     last = frame["water_last_use_at"][row, span]
     midnight = frame.day_starts[:-1][span]

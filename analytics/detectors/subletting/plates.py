@@ -1,4 +1,6 @@
-"""Evidence of plates: the household's car no longer passes the gate while the flat lives, or passes as before."""
+"""Evidence of plates: the household's car no longer passes the gate while the flat lives, or passes
+as before.
+"""
 
 from __future__ import annotations
 

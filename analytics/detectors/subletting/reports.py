@@ -1,4 +1,6 @@
-"""Evidence of people and other offices: tip-offs, and facts that say that the household lives elsewhere."""
+"""Evidence of people and other offices: tip-offs, and facts that say that the household lives
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ class ReportWeights:
 
 
 def weigh_reports(frame: UnitDayFrame, stretch: Stretch, weights: ReportWeights) -> list[Weight]:
-    """Weigh the tip-offs about a stretch and the facts about its household; each kind counts once."""
+    """Weigh the tip-offs about a stretch and facts about its household; each kind counts once."""
     reports = [report for report in frame.told if report.unit == stretch.row]
     first_day = stretch.start - _DAYS_BEFORE
     stop_day = stretch.end + _DAYS_AFTER

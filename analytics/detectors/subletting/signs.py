@@ -15,19 +15,23 @@ from analytics.strangers import STAY_NIGHTS, read_stranger_nights
 
 #: Columns of the frame that are read here.
 INPUTS = presence.INPUTS
-#: Days over which a stretch is compared with what was usual: of the present, and of the past by doors and by meters.
+#: Days over which a stretch is compared with what was usual: of the present, and of the past by
+#: doors and by meters.
 RECENT_DAYS, PAST_DOOR_DAYS, PAST_METER_DAYS = 56, 120, 84
 #: Days of the past that must be known before a sighting rate is a home's own.
 LEAST_PAST_DAYS = 21
 #: What is usual elsewhere counts as so many days of the home's own past.
 PRIOR_DAYS = 4.0
-#: Log likelihood ratios of a day: most that a day without a resident says for it, and most that one with says against.
+#: Log likelihood ratios of a day: most that a day without a resident says for it, and most that one
+#: with says against.
 _MOST_FOR, _MOST_AGAINST = 0.7, -2.0
 #: The same of a resident who is seen where rooms are let one by one: the tenant lives there, too.
 _SEEN_AMONG_SEVERAL = -0.3
-#: Log likelihood ratios of a day with several strangers who stay, with one, with a guest of a short let, and of an empty home.
+#: Log likelihood ratios of a day with several strangers who stay, with one, with a guest of a short
+#: let, and of an empty home.
 _SEVERAL_STAY, _ONE_STAYS, _GUEST, _EMPTY = 1.4, 0.3, 0.5, -0.15
-#: A month's sighting rate: days in it, how far months lie apart, and lived-in days that it must have.
+#: A month's sighting rate: days in it, how far months lie apart, and lived-in days that it must
+#: have.
 _MONTH, _STEP, _LEAST_LIVED_DAYS = 28, 7, 10
 #: The usual rate is the one that this share of a home's months reaches at most.
 _USUAL_PERCENTILE = 0.65
@@ -43,7 +47,9 @@ class SightingParams:
     """How often people are seen at doors."""
 
     usual_seen: Share = 0.75
-    """Share of days on which a resident who lives there is seen, where nothing is known of the home yet."""
+    """Share of days on which a resident who lives there is seen, where nothing is known of the home
+    yet.
+    """
     gone_seen: Share = 0.04
     """Share of days on which one who is gone is seen: the landlord who collects the rent."""
     stay_nights: DayCount = STAY_NIGHTS
@@ -54,9 +60,10 @@ class SightingParams:
 class SublettingSigns:
     """What speaks day by day, as arrays of shape (units, days) but for `usual_seen` (units,).
 
-    `known`: a door saw anything; `seen`: a resident; `usual_seen`: share of lived-in days on which a resident is seen.
-    `staying` counts strangers who stay and are not declared guests or carers; `several`: two or more for two weeks;
-    `fleeting` counts guests of a short let. `daily` is the log likelihood ratio of others living there.
+    `known`: a door saw anything; `seen`: a resident; `usual_seen`: share of lived-in days on which
+    a resident is seen. `staying` counts strangers who stay and are not declared guests or carers;
+    `several`: two or more for two weeks; `fleeting` counts guests of a short let. `daily` is the
+    log likelihood ratio of others living there.
     """
 
     presence: Presence
@@ -71,7 +78,9 @@ class SublettingSigns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Days of one row that are weighed as a whole: columns [start, end). `recent` are its last eight weeks."""
+    """Days of one row that are weighed as a whole: columns [start, end). `recent` are its last
+    eight weeks.
+    """
 
     row: int
     start: int
@@ -123,7 +132,9 @@ def read_signs(
 def _sighting_ratios(
     usual_seen: NDArray[np.float64], gone_seen: float, *, seen: Mask, unseen: Mask
 ) -> NDArray[np.float32]:
-    """Return each day's log likelihood ratio of residents being gone, by whether one was seen; 0 elsewhere."""
+    """Return each day's log likelihood ratio of residents being gone, by whether one was seen; 0
+    elsewhere.
+    """
     unseen_ratio = np.log((1 - gone_seen) / np.maximum(1 - usual_seen, 0.02))
     unseen_ratio = np.minimum(unseen_ratio, _MOST_FOR).astype(np.float32)[:, None]
     seen_ratio = np.log(gone_seen / usual_seen)
@@ -136,9 +147,11 @@ def _sighting_ratios(
 def _usual_seen(
     known: Mask, seen: Mask, days: Presence, params: SightingParams
 ) -> NDArray[np.float64]:
-    """Return on which share of lived-in days a resident is seen while they live there, of shape (units,).
+    """Return on which share of lived-in days a resident is seen while they live there, of shape
+    (units,).
 
-    It is what most of a home's months show, drawn towards what is usual elsewhere as far as little is known.
+    It is what most of a home's months show, drawn towards what is usual elsewhere as far as little
+    is known.
     """
     lived = known & days.living
     counts = rolling(lived, _MONTH)[:, ::_STEP]
