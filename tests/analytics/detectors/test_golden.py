@@ -143,7 +143,7 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
 
 def run(path: Path, frame: UnitDayFrame) -> tuple[list[Finding], list[Abstention]]:
     detector = next(d for d in DETECTORS if d.key == path.parent.name)
-    return detector.detect(frame, detector.defaults)
+    return detector.detect(frame, detector.params_type())
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -188,7 +188,7 @@ def test_a_unit_is_judged_alike_among_others_and_twice(path: Path) -> None:
 def test_nothing_known_finds_nothing() -> None:
     frame = frame_of({"spans": [{"days": 120}]})
     for detector in (unoccupied.DETECTOR, continuous_flow.DETECTOR):
-        found, _ = detector.detect(frame, detector.defaults)
+        found, _ = detector.detect(frame, detector.params_type())
         assert found == []
 
 
