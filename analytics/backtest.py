@@ -16,7 +16,7 @@ from analytics.frame import UnitDayFrame
 from analytics.history import WHOLE, History, until
 from analytics.nightly import blocks
 from analytics.policy import Policy
-from domain.calendar import day_of, from_ms
+from domain.calendar import DAY_MS, day_of, from_ms
 from domain.proportions import Proportion, rate
 from store.analytics import nights
 from store.analytics.findings import Source
@@ -105,7 +105,7 @@ def _raised(
                 if f.until_ms is not None or not policy.tells(detector.key, f.score):
                     continue
                 held = told.setdefault(f.unit, [])
-                if not any(abs(g.since_ms - f.since_ms) < 14 * 86_400_000 for g, _ in held):
+                if not any(abs(g.since_ms - f.since_ms) < 14 * DAY_MS for g, _ in held):
                     row = {
                         "unit_id": f.unit,
                         "unit": codes[f.unit],

@@ -1,6 +1,6 @@
 """How sure: evidence of several families, each a likelihood ratio with a limit, added to the base rate.
 
-A campaign of 50,000 home visits found 176 sublet flats, 0.35 % (DESIGN, top). From there a posterior is reached only by
+A campaign of 50,000 home visits found 176 sublet flats, 0.35 % (docs/design.md). From there a posterior is reached only by
 evidence of several kinds, and no kind is ever surer than its commonest innocent explanation: the limit of a family is the
 logarithm of how much rarer that explanation is than the violation. Limits are judgement, not measurement, until visits
 have come in; `analytics.calibration` proposes better ones from outcomes.

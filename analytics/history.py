@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.frame import OutsideReport, Tokens, UnitDayFrame, unpack
-from domain.calendar import day_start, day_starts_ms
+from domain.calendar import HOUR_MS, day_start, day_starts_ms
 from store.database.connection import Connection
 from store.register import homes
 from store.register.homes import Homes
@@ -33,7 +33,7 @@ COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if na
 #: Days after the last fact for which a frame by day shows that nothing came.
 SILENCE_SHOWN = 60
 #: So much of a day must be known before it says anything while it lasts.
-_HOURS_MS = 4 * 3_600_000.0
+_HOURS_MS = 4.0 * HOUR_MS
 _FAMILIES = ("water", "energy", "door", "lock")
 
 

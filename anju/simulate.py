@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.broker import BrokerAddress
+from domain.calendar import HOUR_MS
 from domain.wire import BornDevice, EventItem
 from gateway.uplink import Uplink
 from simulators.city import ESTATE, City
@@ -71,7 +72,7 @@ class LiveCity:
     def send_past(self, now_ms: int, out: Console, check: Callable[[], None]) -> None:
         """Send what lies between the last time and now, gateway by gateway, with a bar."""
         todo = {g: self.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
-        size = {g: max(0, (now_ms - low) // 3_600_000) * self._homes(g) for g, low in todo.items()}
+        size = {g: max(0, (now_ms - low) // HOUR_MS) * self._homes(g) for g, low in todo.items()}
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),

@@ -16,6 +16,7 @@ from api.alerts import AlertId, find
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
+from store.alerts.alerts import Alert
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 

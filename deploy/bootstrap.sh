@@ -20,4 +20,4 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "anju: installing the pinned dependencies (once, a minute or two)"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -8,7 +8,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+#: Zone of an estate that names none.
 DEFAULT_ZONE = "Asia/Shanghai"
+HOUR_MS = 3_600_000
+#: A day of 24 hours. Local days may have 23 or 25: see `day_starts_ms`.
+DAY_MS = 24 * HOUR_MS
 
 
 def day_of(at: datetime, zone: ZoneInfo) -> date:

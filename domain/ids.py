@@ -1,4 +1,4 @@
-"""Identifiers as the wire contract has them (DESIGN §4): lower-case letters, digits and hyphens, 2 to 40 of them.
+"""Identifiers as the wire contract has them (docs/design.md): lower-case letters, digits and hyphens, 2 to 40 of them.
 
 One grammar serves estates, gateways and devices, so that an id can stand in a topic, a file name and a URL
 without escaping. Anything else is refused at the edge and never reaches a query.

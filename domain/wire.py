@@ -1,4 +1,4 @@
-"""The wire contract, version 1 (DESIGN §4), as types: what goes up from a gateway and what comes down to it.
+"""The wire contract, version 1 (docs/design.md), as types: what goes up from a gateway and what comes down to it.
 
 These dataclasses are the one source: ingest decodes into them, gateways and simulators encode from them, and
 `docs/wire/` (JSON Schema, AsyncAPI) is generated from them. Unknown fields are kept aside by the decoder, never refused.
@@ -100,7 +100,7 @@ class Hazard(StrEnum):
     OTHER = "other"
 
 
-#: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a second (DESIGN §6).
+#: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a second (docs/design.md).
 LIFE_SAFETY = frozenset(
     {
         Hazard.SMOKE,

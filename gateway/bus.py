@@ -21,6 +21,7 @@ from devices.polls import POLLS
 from devices.polls.asking import PollQuery
 from devices.profiles import Profile
 from devices.protocols.framing import FrameStream
+from domain.calendar import HOUR_MS
 from domain.rejection import Reason, Rejected
 from domain.wire import Command, CommandResult, EventItem
 from gateway.clock import GatewayClock
@@ -39,7 +40,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 #: How long after its time an answer is waited to end by silence; a line that never falls silent is broken.
 LONGEST_CHATTER_S = 1.0
 #: A device's clock is set at most this often, and not within this long of midnight, when it freezes its registers.
-SET_CLOCK_EVERY_MS, AROUND_MIDNIGHT_MIN = 3_600_000, 10
+SET_CLOCK_EVERY_MS = HOUR_MS
+AROUND_MIDNIGHT_MIN = 10
 
 
 class LineDown(Exception):

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from domain.calendar import DAY_MS
 from domain.wire import Command, CommandKind, CommandResult, EventItem
 from gateway.bus import SerialBus
 from gateway.clock import GatewayClock
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 _STARTED = "started"
 #: Done commands are remembered so long; a command expires far earlier.
-KEEP_MS = 30 * 86_400_000
+KEEP_MS = 30 * DAY_MS
 
 
 class Commander:

@@ -14,6 +14,7 @@ import structlog
 
 from devices.protocols import gb26875 as wire
 from devices.protocols.framing import FrameStream
+from domain.calendar import HOUR_MS
 from domain.rejection import Rejected
 from domain.wire import EventItem, ReadingItem
 from gateway.clock import GatewayClock
@@ -31,7 +32,7 @@ IDLE_S = 3600.0
 BREAK_S = 2.0
 MAX_CONNECTIONS = 200
 #: The device's clock is read and set at most this often.
-SET_CLOCK_EVERY_MS = 3_600_000
+SET_CLOCK_EVERY_MS = HOUR_MS
 
 #: Part types (GB/T 26875.3, table 9 of annex) by the hazard that their alarm means; any other is a fire.
 _HAZARD_OF = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.calendar import HOUR_MS
 from ingest.columns import Columns
 from store.ingest.log import DirtySpans
 from store.register.placement import Placement
@@ -58,7 +59,7 @@ def late_seconds(at: NDArray[np.int64], received: NDArray[np.int64]) -> NDArray[
 def changed(placement: Placement, batch: ReadingColumns, received: NDArray[np.int64]) -> DirtySpans:
     """Return which devices' series a batch of readings changes, between which instants, by when it arrived."""
     device = placement.device_of[batch.point]
-    hour = received // 3_600_000
+    hour = received // HOUR_MS
     order = np.lexsort((hour, device))
     device, hour, at, received = device[order], hour[order], batch.at[order], received[order]
     begins = np.flatnonzero(np.r_[True, (device[1:] != device[:-1]) | (hour[1:] != hour[:-1])])

@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-ZONE = ZoneInfo("Asia/Shanghai")
+from domain.calendar import DEFAULT_ZONE
+
+ZONE = ZoneInfo(DEFAULT_ZONE)
 ESTATE = "qingnian"
 FLOORS, PER_FLOOR, ENTRANCES = 6, 2, 2
 PER_ENTRANCE = FLOORS * PER_FLOOR

@@ -13,12 +13,11 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.calendar import day_start
+from domain.calendar import DAY_MS, HOUR_MS, day_start
 from domain.wire import EventItem, ReadingItem
 from simulators.city import ZONE, City, Home, Story
 from simulators.households import Registers, run_home
 
-HOUR_MS = 3_600_000
 #: Minutes by which a wrong clock is behind.
 CLOCK_BEHIND_MIN = 47
 
@@ -146,7 +145,7 @@ def past_hazards(city: City, gateway: str, until_ms: int) -> list[EventItem]:
             continue
         rng = city.rng(5, int(building), int(entrance[-1]))
         for n in range(int(rng.integers(0, 3))):
-            at = until_ms - int(rng.uniform(2, 150) * 86_400_000)
+            at = until_ms - int(rng.uniform(2, 150) * DAY_MS)
             for state, when in (("on", at), ("off", at + HOUR_MS)):
                 found.append(
                     hazard(smoke_detector(entrance), when, f"past-{n}-{state}", "smoke", state)

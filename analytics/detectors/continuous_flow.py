@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.detectors.contract import Abstention, Detector, Finding, Params
-from analytics.frame import DAY_MS, UnitDayFrame, runs, runs_of
+from analytics.frame import UnitDayFrame, runs, runs_of
+from domain.calendar import DAY_MS, HOUR_MS
 
 DEFAULTS: Params = {
     "warn_hours": 48,  # time without one still interval
@@ -25,7 +26,6 @@ DEFAULTS: Params = {
     "min_cover_partial": 0.7,  # the same of a day that is not over
     "abstain_days": 14,
 }
-_HOUR_MS = 3_600_000.0
 #: Hours of a day that must be known before it tells how long its water rested.
 _HOURS = 20
 
@@ -42,7 +42,7 @@ def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abs
     findings: list[Finding] = []
     abstentions: list[Abstention] = []
     known = covered & timed
-    for u in _without_rest(frame, flows, known, params["warn_hours"] * _HOUR_MS):
+    for u in _without_rest(frame, flows, known, params["warn_hours"] * HOUR_MS):
         _rest_to_rest(frame, params, flows, known, u, findings)
     metered = frame["water_samples"] > 0
     for u, begin, end in runs_of(~known, int(params["abstain_days"])):
@@ -101,7 +101,7 @@ def _rest_to_rest(
             if d < b and not rests:
                 continue
             until = float(first_still[d]) if rests else float(frame.day_starts[b])
-            if until - since >= params["warn_hours"] * _HOUR_MS:
+            if until - since >= params["warn_hours"] * HOUR_MS:
                 lasts = not rests and final
                 findings.append(
                     _finding(
@@ -147,7 +147,7 @@ def _finding(
         if not np.isnan(frame["water_least_l_h"][u, whole]).all()
         else 0.0
     )
-    hours = (until - since) / _HOUR_MS
+    hours = (until - since) / HOUR_MS
     evidence = {
         "hours": round(hours),
         "usual_rest": round(rest, 2),

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.frame import DAY_MS, Mask, UnitDayFrame
+from analytics.frame import Mask, UnitDayFrame
+from domain.calendar import DAY_MS
 
 Params = dict[str, float]
 #: Days without a word at the end of a frame after which what lasted is frozen: neither going on nor over.
@@ -55,7 +56,7 @@ class Abstention:
 class Detector:
     """A detector's record: what it is called, what it reads, its defaults, the clause that it serves and what to do.
 
-    `family` is compliance, hazard or data (DESIGN §6). One that is `hourly` is shown the day that is not over, too, and asked by day.
+    `family` is compliance, hazard or data (docs/design.md). One that is `hourly` is shown the day that is not over, too, and asked by day.
     """
 
     key: str

@@ -27,6 +27,7 @@ from analytics.episodes import OUTSIDE, Episode, episodes
 from analytics.frame import Mask, UnitDayFrame, count, rolling
 from analytics.fusion import Weight
 from analytics.presence import Presence
+from domain.calendar import HOUR_MS
 from domain.people import PersonKind
 
 DEFAULTS: Params = {
@@ -71,7 +72,6 @@ _PAST, _NOW = 84, 56
 _FELL = -1.25
 #: Homes that are asked what the season is.
 _ASKED = 256
-_HOUR_MS = 3_600_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def _evenings(frame: UnitDayFrame, u: int, span: slice) -> Mask:
         frame.day_starts[:-1][span],
     )
     with np.errstate(invalid="ignore"):
-        homely = (first < midnight + 7.5 * _HOUR_MS) | (last > midnight + 21.5 * _HOUR_MS)
+        homely = (first < midnight + 7.5 * HOUR_MS) | (last > midnight + 21.5 * HOUR_MS)
         timed = (frame["water_hours_known"][u, span] >= 18) & ~np.isnan(last)
     return np.asarray(homely[timed])
 

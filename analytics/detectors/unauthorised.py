@@ -18,6 +18,7 @@ from analytics.detectors.contract import Abstention, Detector, Finding, Params, 
 from analytics.episodes import OUTSIDE, Episode, episodes
 from analytics.frame import Mask, UnitDayFrame, often, runs_of
 from analytics.presence import Presence
+from domain.calendar import HOUR_MS
 from domain.people import PersonKind
 
 DEFAULTS: Params = {
@@ -30,7 +31,6 @@ DEFAULTS: Params = {
     "grace_days": 14,  # to move out after the end of a tenancy
     "abstain_days": 28,
 }
-_HOUR_MS = 3_600_000.0
 #: Who is back within so many days of the end of the tenancy had only been away; and who was still there when it was time to be gone may
 #: be away for a longer holiday.
 _BACK_DAYS, _HOLIDAY_DAYS = 21, 35
@@ -43,8 +43,8 @@ def _evidence(frame: UnitDayFrame, params: Params, p: Presence) -> NDArray[np.fl
     hours = frame["water_hours"]
     with np.errstate(invalid="ignore"):
         used = p.water_used & (p.used_l >= params["least_l"]) & (np.isnan(hours) | (hours >= 2))
-        early = frame["water_first_use_at"] < (frame.day_starts[:-1] + 7.5 * _HOUR_MS)
-        late = frame["water_last_use_at"] > (frame.day_starts[:-1] + 20 * _HOUR_MS)
+        early = frame["water_first_use_at"] < (frame.day_starts[:-1] + 7.5 * HOUR_MS)
+        late = frame["water_last_use_at"] > (frame.day_starts[:-1] + 20 * HOUR_MS)
         kwh = np.where(frame["energy_cover"] >= params["min_cover"], frame["energy_kwh"], np.nan)
         usual = np.where(
             np.isnan(p.usual_kwh), params["least_kwh"] / params["lived_share"], p.usual_kwh

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from analytics import presence
 from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of
-from analytics.frame import DAY_MS, Mask, UnitDayFrame, rolling, runs_of
+from analytics.frame import Mask, UnitDayFrame, rolling, runs_of
 from analytics.presence import Presence
+from domain.calendar import DAY_MS
 
 DEFAULTS: Params = {
     **presence.DEFAULTS,

@@ -26,6 +26,7 @@ from anju.register_files import import_rows
 from api.passwords import make_user
 from domain import wire
 from domain.access import Role
+from domain.calendar import DEFAULT_ZONE
 from store.alerts import lists
 from store.alerts.lists import AlertFilter
 from store.database.connection import Connection, connect
@@ -262,7 +263,7 @@ def _register(dsn: str, estates: dict[str, list[tuple[str, int]]]) -> str:
             }
             if estate != ESTATE:
                 sheets = {
-                    "estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}],
+                    "estates": [{"code": estate, "name": estate, "timezone": DEFAULT_ZONE}],
                     **sheets,
                 }
             report = import_rows(connection, sheets)

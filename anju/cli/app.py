@@ -25,6 +25,7 @@ from anju.cli.people import audit_app, keys_app, people_app
 from anju.cli.quarantine import quarantine_app
 from anju.cli.vision import vision_app
 from anju.settings import BadSettings, Settings, load_settings
+from domain.calendar import DEFAULT_ZONE
 from domain.ids import valid_id
 from domain.measures import Supply
 
@@ -149,7 +150,7 @@ def replay(
     device: Annotated[
         str, typer.Option(help="the meter's name, for a file of one meter without such a column")
     ] = "",
-    timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = "Asia/Shanghai",
+    timezone: Annotated[str, typer.Option(help="time zone of the file's times")] = DEFAULT_ZONE,
     time_format: Annotated[
         str | None, typer.Option(help="such as %d/%m/%Y %H:%M:%S; ISO 8601 if left out")
     ] = None,

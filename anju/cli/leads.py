@@ -15,6 +15,7 @@ from rich.table import Table
 from anju.cli.gateway import fail, out
 from anju.cli.nightly import a_day
 from anju.settings import load_settings
+from domain.calendar import DEFAULT_ZONE
 
 visits_app = typer.Typer(
     no_args_is_help=True, help="Visits: what was found, and what that teaches."
@@ -29,7 +30,7 @@ def _scope(connection: Any, estate: str | None) -> tuple[tuple[int, ...], ZoneIn
     rows = nights.list_estates(connection, estate)
     if estate is not None and not rows:
         raise fail(f"--estate {estate!r}: no such estate in the register, or one without units")
-    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else "Asia/Shanghai")
+    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else DEFAULT_ZONE)
 
 
 def leads(

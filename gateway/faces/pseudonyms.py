@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from domain.calendar import DAY_MS
 from gateway.faces.matching import Encodings, MatchVerdict, Thresholds, decide
-from gateway.faces.template_store import DAY_MS, Vault
+from gateway.faces.template_store import Vault
 from gateway.outbox import Entry, Outbox
 
 #: Pseudonyms at one door; the one seen longest ago makes room.

@@ -23,9 +23,9 @@ import msgspec
 import numpy as np
 
 from crypto.sealed_values import NotOpened, Scheme, seal, unseal
+from domain.calendar import DAY_MS
 from gateway.faces.matching import MOST_SUBJECTS, Encodings
 
-DAY_MS = 86_400_000
 #: Templates of one subject; the newest are kept.
 MOST_TEMPLATES = 8
 _SUBJECT = re.compile(r"[kq]-[a-z0-9]{8,40}")

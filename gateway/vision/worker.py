@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from domain.calendar import DEFAULT_ZONE
+
 #: How often a line says that pictures come.
 ALIVE_S = 2.0
 #: Where nothing fast is looked for, pictures are taken this far apart.
@@ -35,7 +37,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     url: str
     rules: dict[str, Any]
     folder: str
-    zone: str = "Asia/Shanghai"
+    zone: str = DEFAULT_ZONE
     memory_mb: int = 2048
     max_mb: int = 512
     keep_days: float = 7.0

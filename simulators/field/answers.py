@@ -7,8 +7,9 @@ from typing import Any
 
 from devices.protocols import cjt188, dlt645, mbus, modbus
 from devices.protocols.framing import Codec
+from domain.calendar import HOUR_MS
 from domain.rejection import Rejected
-from simulators.field.meters import HOUR_MS, Fault, SimulatedMeter
+from simulators.field.meters import Fault, SimulatedMeter
 
 
 def _dlt645(

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from devices.heard import ReceivedEvent, ReceivedFields, ReceivedMessage
+from domain.calendar import HOUR_MS
 from simulators.field.fire_host import FireHost
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, ZONE, Fault, Now, SimulatedMeter
+from simulators.field.meters import ZONE, Fault, Now, SimulatedMeter
 from simulators.field.senders import DeviceSender
 from simulators.field.terminal import TerminalServer
 

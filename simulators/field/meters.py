@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-HOUR_MS = 3_600_000
-ZONE = ZoneInfo("Asia/Shanghai")
+from domain.calendar import DAY_MS, DEFAULT_ZONE, HOUR_MS
+
+ZONE = ZoneInfo(DEFAULT_ZONE)
 
 
 class Fault(StrEnum):
@@ -94,7 +95,7 @@ class SimulatedMeter:
             # Three minutes a day: a cheap crystal.
             off += int((now_ms - self.faults[Fault.CLOCK_DRIFT][0]) * 180 / 86_400)
         if self.has(Fault.CLOCK_JUMP, now_ms):
-            off -= 26 * 365 * 86_400_000
+            off -= 26 * 365 * DAY_MS
         return datetime.fromtimestamp(0, ZONE).replace(tzinfo=None) + timedelta(
             milliseconds=now_ms + off
         )

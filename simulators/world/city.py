@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from domain.calendar import DEFAULT_ZONE
 from simulators.world.people import Household, live, spell
 from simulators.world.stories import StoryHome, begin_home, empty_spells, ordinary, violate
 
-ZONE = ZoneInfo("Asia/Shanghai")
+ZONE = ZoneInfo(DEFAULT_ZONE)
 PER_ENTRANCE, PER_BUILDING, PER_ESTATE = 12, 48, 1_968
 
 

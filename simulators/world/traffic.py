@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from domain.calendar import DAY_MS, HOUR_MS
 from simulators.world.cars import drive, visitors
 from simulators.world.city import ZONE, WorldCity
 from simulators.world.meters import Metered, metered, profile_of, use
@@ -257,7 +258,7 @@ def lines(
         else []
     )
     for day in range(city.days):
-        sent_at = base + (day + 1) * 86_400_000 + 4_500_000
+        sent_at = base + (day + 1) * DAY_MS + 4_500_000
         items: list[dict[str, Any]] = []
         for h, (home, _, seen) in enumerate(homes):
             for s, series in enumerate(seen.series):
@@ -275,7 +276,7 @@ def lines(
                     for i in range(a, b)
                 ]
         # A lock without mains tells its battery once a day, as long as it can.
-        noon = base + day * 86_400_000 + 43_200_000
+        noon = base + day * DAY_MS + 43_200_000
         items += [
             {
                 "device": lock,
@@ -342,9 +343,7 @@ def _passages(
             found.setdefault(int(day), []).append(
                 {
                     "device": device,
-                    "at": base
-                    + int(day) * 86_400_000
-                    + int(passage.hours[day, column] * 3_600_000),
+                    "at": base + int(day) * DAY_MS + int(passage.hours[day, column] * HOUR_MS),
                     "id": f"{unit}-{day}-{n}-{column}",
                     "kind": "passage",
                     "data": data,
@@ -365,7 +364,7 @@ def _gate(city: WorldCity, index: int, homes: list[StoryHome]) -> dict[int, list
         found.setdefault(day, []).append(
             {
                 "device": device,
-                "at": base + day * 86_400_000 + int(hour * 3_600_000),
+                "at": base + day * DAY_MS + int(hour * HOUR_MS),
                 "id": f"{plate}-{day}-{hour:.4f}",
                 "kind": "plate",
                 "data": {"plate": plate, "direction": direction},

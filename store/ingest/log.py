@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
-from domain.calendar import from_ms
+from domain.calendar import HOUR_MS, from_ms
 from domain.wire import Birth, State
 from store.database.connection import Connection
 from store.database.copy import copy_arrays_in, send_rows
 from store.series.readings import EventRow
-
-_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,7 @@ def read_tallies(connection: Connection) -> dict[tuple[str, str], IngestTally]:
 def mark_dirty(connection: Connection, spans: DirtySpans) -> None:
     """Note that the series of devices changed between two instants, as one row per estate and hour of arrival."""
     rows: list[list[tuple[str, NDArray[Any]] | tuple[str, int] | int]] = []
-    hour = spans.received // _HOUR_MS
+    hour = spans.received // HOUR_MS
     for estate, arrival in sorted(set(zip(spans.estate.tolist(), hour.tolist(), strict=True))):
         of = (spans.estate == estate) & (hour == arrival)
         rows.append(

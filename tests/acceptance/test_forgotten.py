@@ -18,7 +18,6 @@ from typing import Any
 
 import pyotp
 import pytest
-from tests.casework.people.test_people import number_for
 
 from anju.demo import embedded
 from anju.demo.embedded import root_place
@@ -31,6 +30,7 @@ from privacy.keyring import load_keyring, save_keyring, with_new_key
 from store.database.connection import connect, environment
 from store.database.migration import Level, migrate
 from tests.ingest.conftest import register
+from tests.privacy.test_people import number_for
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
 NAME, PHONE, NUMBER = "慕容不可见", "13912340987", number_for(5)

@@ -1,4 +1,4 @@
-"""Real meters, replayed through the gateway's topic by the command itself: issue 1's figures, on both levels.
+"""Real meters, replayed through the gateway's topic by the command itself, on both levels.
 
 The truth comes with the data. The tests skip, by name, where the data are not beside the repository.
 """

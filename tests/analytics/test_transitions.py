@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.store.test_alerts import estate, wanted
 
 from analytics import transitions
 from analytics.policy import DisplayRule
@@ -15,6 +14,7 @@ from analytics.transitions import ConditionTransition
 from domain.alerting import AlertClass, Severity
 from store.analytics import watch
 from store.database.connection import Connection
+from tests.store.alerts.test_alerts import estate, wanted
 
 pytestmark = pytest.mark.real
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.store.test_alerts import estate, wanted
 
 from api.hub import Gaps, Hub
 from store.database.connection import Connection, connect, open_pool
 from store.live.bus import LiveBus
+from tests.store.alerts.test_alerts import estate, wanted
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.floats(0, 0.4))

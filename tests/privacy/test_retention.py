@@ -1,4 +1,4 @@
-"""Chores are done when they are due, each at its own pace; what they do is held in `tests/casework/people`."""
+"""Chores are done when they are due, each at its own pace; what they do is held in `tests/privacy`."""
 
 from __future__ import annotations
 

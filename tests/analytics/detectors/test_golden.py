@@ -16,10 +16,10 @@ import pytest
 
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
-from analytics.frame import DAY_MS, OutsideReport, Tokens, UnitDayFrame, in_order
+from analytics.frame import OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
 from analytics.policy import LANGUAGES, load_policy
-from domain.calendar import from_ms
+from domain.calendar import DAY_MS, from_ms
 from store.series.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.casework.people.test_people import number_for
 
 from anju.cli import people
 from privacy.keyring import load_keyring
 from store.access import audit
 from store.database.connection import connect
 from tests.ingest.conftest import register
+from tests.privacy.test_people import number_for
 
 pytestmark = pytest.mark.real
 

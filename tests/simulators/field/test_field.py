@@ -9,10 +9,11 @@ import pytest
 
 from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
 from devices.protocols.framing import FrameStream
+from domain.calendar import HOUR_MS
 from domain.rejection import Rejected
 from simulators.field import answers, estate, fire_host, senders, terminal
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, ZONE, Fault, SimulatedMeter
+from simulators.field.meters import ZONE, Fault, SimulatedMeter
 
 T0 = 1_790_000_000_000 // HOUR_MS * HOUR_MS
 FOREVER = 2**62

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.store.test_alerts import ALL, estate, wanted
 
 from domain.access import Role
 from store.access import users
@@ -14,6 +13,7 @@ from store.alerts.lists import AlertFilter
 from store.database.connection import Connection, DatabaseError, DuplicateKey
 from store.notices import deliveries, push_subscriptions
 from tests.ingest.conftest import register
+from tests.store.alerts.test_alerts import ALL, estate, wanted
 
 pytestmark = pytest.mark.real
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
