@@ -217,9 +217,10 @@ def run_casework(settings: Settings) -> None:
             bus.publish(ALERTS_CHANNEL, str(raised))
 
     beside["keeping"] = partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, keep)
-    plan: Callable[[Connection], object] = lambda c: plan_all(
-        c, notices, describe, datetime.now(UTC)
-    )  # noqa: E731
+
+    def plan(connection: Connection) -> object:
+        return plan_all(connection, notices, describe, datetime.now(UTC))
+
     _together(stopping, beside, partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, plan))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -58,6 +59,14 @@ class Gaps:
         return min(self.open, default=high + 1) - 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedUpdate:
+    """An update for the streams, with the number below which nothing is missing once it was sent."""
+
+    update: AlertUpdate
+    safe: int
+
+
 class Hub:
     """Holds the latest changes and wakes streams. A place counts the changes that ever passed.
 
@@ -72,7 +81,7 @@ class Hub:
         self.cursors: Cursors | None = None
         self._bus, self._pool = bus, pool
         self._gaps = Gaps()
-        self._kept: deque[tuple[AlertUpdate, int]] = deque(maxlen=KEPT)
+        self._kept: deque[StreamedUpdate] = deque(maxlen=KEPT)
         self._passed = 0
         self._high: int | None = None
         self._known_safe = 0
@@ -100,7 +109,7 @@ class Hub:
         """Return the word for a place in the record of changes; empty while nothing has been read yet."""
         return self.cursors.word(place) if self.cursors is not None else ""
 
-    def since(self, place: int) -> list[tuple[AlertUpdate, int]] | None:
+    def since(self, place: int) -> list[StreamedUpdate] | None:
         """Return the changes that passed since a place; None where they are no longer kept."""
         passed, kept = self._passed, list(self._kept)
         behind = passed - place
@@ -137,18 +146,17 @@ class Hub:
                 self._high, seen, found.oldest_xid, found.next_xid, time.monotonic()
             )
             before, self._known_safe = self._known_safe, self._gaps.safe(self._high)
-            rows = [
-                (update, self._known_safe if n == len(found.updates) else before)
-                for n, update in enumerate(found.updates, 1)
-            ]
-        if rows and self._loop is not None and not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._hand_over(rows), self._loop)
+            streamed = [StreamedUpdate(update=update, safe=before) for update in found.updates]
+            if streamed:
+                streamed[-1] = replace(streamed[-1], safe=self._known_safe)
+        if streamed and self._loop is not None and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._hand_over(streamed), self._loop)
 
-    async def _hand_over(self, rows: list[tuple[AlertUpdate, int]]) -> None:
+    async def _hand_over(self, rows: list[StreamedUpdate]) -> None:
         async with self._condition:
             self._kept.extend(rows)
             self._passed += len(rows)
-            self.safe = rows[-1][1]
+            self.safe = rows[-1].safe
             self._condition.notify_all()
 
     def _listen(self) -> None:

@@ -87,13 +87,14 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
                 # It fell too far behind; it comes back with the last id that it has.
                 return
             place += len(changes)
-            for row, safe_after in changes:
+            for streamed in changes:
+                row = streamed.update
                 if (
                     row.seq not in told
                     and row.estate_id in who.estate_ids
                     and row.alert_class in who.classes
                 ):
-                    yield _event(hub.word(safe_after), row)
+                    yield _event(hub.word(streamed.safe), row)
     finally:
         hub.streams -= 1
 
