@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
 from domain.alerting import AlertClass, DetectorFamily, DetectorName, Severity
+from domain.errors import UserError
 
 LANGUAGES = ("zh", "en")
 #: What watch finds by itself: what is wrong with a gateway, water that runs away, nobody stirring.
@@ -36,7 +37,7 @@ _TABLES = {
 }
 
 
-class BadPolicy(Exception):
+class BadPolicy(UserError):
     """A policy file does not say what it must; the message names the place and the fix."""
 
 

@@ -128,7 +128,7 @@ def read_figures(connection: Connection, scope: FigureScope, limits: FigureLimit
 
 def count_seats(connection: Connection, estates: Collection[int]) -> int:
     """Count the guards and managers who are logged in and see one of the estates; at least 1."""
-    row = connection.execute("SELECT seats_at(%s) AS seats", [list(estates)]).fetchone()
+    row = connection.execute("SELECT count_operators(%s) AS seats", [list(estates)]).fetchone()
     return max(1, row["seats"] if row else 1)
 
 

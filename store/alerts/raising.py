@@ -192,7 +192,7 @@ _RAISE = sql.SQL("""
         SELECT
             coalesce(bool_or(kind = 'drill'), false) AS drill,
             max(reason) FILTER (WHERE kind = 'maintenance') AS reason
-        FROM windows
+        FROM alarm_windows
         WHERE estate_id = %(estate_id)s
           AND ended_at IS NULL
           AND from_at <= anju_now()

@@ -153,7 +153,7 @@ def _expire_windows(connection: Connection, now: datetime) -> list[int]:
           AND suppression = 'by_design'
           AND NOT EXISTS (
               SELECT
-              FROM windows w
+              FROM alarm_windows w
               WHERE w.estate_id = alerts.estate_id
                 AND w.kind = 'maintenance'
                 AND w.ended_at IS NULL
@@ -203,7 +203,7 @@ def add_window(connection: Connection, new: NewAlarmWindow, *, actor: str) -> in
     """Announce a window and return its id; None where the estate has no such gateway or device."""
     row = connection.execute(
         """
-        INSERT INTO windows (
+        INSERT INTO alarm_windows (
             estate_id, gateway_id, device_id, kind, from_at, to_at, reason, made_by
         )
         SELECT
@@ -236,7 +236,7 @@ def end_window(
     """End a window before its time; False where none is in force within the estates."""
     ended = connection.execute(
         """
-        UPDATE windows
+        UPDATE alarm_windows
         SET ended_at = anju_now(), ended_by = %s
         WHERE id = %s
           AND estate_id = ANY(%s)
@@ -253,7 +253,7 @@ def list_windows(connection: Connection, estates: Collection[int]) -> list[Alarm
         SELECT
             w.id, e.code AS estate, g.code AS gateway, d.code AS device, w.kind,
             w.from_at, w.to_at, w.reason, w.made_by, w.made_at
-        FROM windows w
+        FROM alarm_windows w
         JOIN estates e ON e.id = w.estate_id
         LEFT JOIN gateways g ON g.id = w.gateway_id
         LEFT JOIN devices d ON d.id = w.device_id

@@ -62,7 +62,7 @@ def list_delayed_keys(connection: Connection, detectors: Sequence[str]) -> set[A
         SELECT detector, subject_kind, subject_id
         FROM watch_timers
         WHERE detector = ANY(%s)
-          AND turns = 'on'
+          AND transition = 'on'
         """,
         [list(detectors)],
     )
@@ -77,11 +77,11 @@ def set_timers(connection: Connection, timers: Sequence[DelayTimer]) -> None:
         cursor.executemany(
             """
             INSERT INTO watch_timers (
-                detector, subject_kind, subject_id, turns, at, due_at, source
+                detector, subject_kind, subject_id, transition, at, due_at, source
             )
             VALUES (%s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (detector, subject_kind, subject_id) DO UPDATE SET
-                turns = excluded.turns,
+                transition = excluded.transition,
                 at = excluded.at,
                 due_at = excluded.due_at,
                 source = excluded.source
@@ -135,7 +135,7 @@ def take_due_timers(
             WHERE t.due_at <= %(now)s
               AND NOT (
                   t.detector = ANY(%(behind_gateway)s)
-                  AND t.turns = 'on'
+                  AND t.transition = 'on'
                   AND EXISTS (
                       SELECT
                       FROM devices d
@@ -175,7 +175,7 @@ def _read_timer(row: Mapping[str, Any]) -> DelayTimer:
     key = _read_key(row)
     return DelayTimer(
         key=key,
-        kind=DelayKind(row["turns"]),
+        kind=DelayKind(row["transition"]),
         at=row["at"],
         due_at=row["due_at"],
         source=row["source"]["source"],

@@ -60,7 +60,7 @@ class GatewayCondition:
     online: bool
     skew_ms: int | None
     """How far its clock is ahead of ours; None while that is unknown."""
-    forked_at: datetime | None
+    credential_conflict_at: datetime | None
     """When two holders of its credential were last seen at once."""
     devices: int
 
@@ -207,7 +207,7 @@ def list_gateway_conditions(connection: Connection) -> list[GatewayCondition]:
     query = """
         SELECT
             g.id AS gateway_id, g.code AS gateway, g.estate_id,
-            s.at, s.online, s.skew_ms, s.forked_at,
+            s.at, s.online, s.skew_ms, s.credential_conflict_at,
             (SELECT count(*) FROM devices d WHERE d.gateway_id = g.id) AS devices
         FROM gateway_state s
         JOIN gateways g ON g.id = s.gateway_id
