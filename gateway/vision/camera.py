@@ -49,7 +49,7 @@ class Camera:
 
     table: CameraTable
     config: Config
-    desk: GroupCommitWriter
+    outbox_writer: GroupCommitWriter
     clock: GatewayClock
     fault: str | None = "not connected yet"
     _lost_since: float | None = None
@@ -149,7 +149,9 @@ class Camera:
         now = self.clock.now_ms()
         width, height = line["size"]
         heard = [
-            DeviceContact(device=self.table.device, at=now, said=f"pictures of {width} x {height}")
+            DeviceContact(
+                device=self.table.device, at=now, summary=f"pictures of {width} x {height}"
+            )
         ]
         await self._put(
             self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
@@ -187,7 +189,9 @@ class Camera:
             entry,
             [
                 DeviceContact(
-                    device=self.table.device, at=self.clock.now_ms(), said=f"{key} {seen['state']}"
+                    device=self.table.device,
+                    at=self.clock.now_ms(),
+                    summary=f"{key} {seen['state']}",
                 )
             ],
         )
@@ -195,7 +199,7 @@ class Camera:
     def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> OutboxEntry:
         """An event where a state changes, and nothing where it is told again; what held before a restart is known."""
         memory = f"alarm/{self.table.device}/camera:{key}"
-        if (self.desk.outbox.recall(memory) or "off") == state:
+        if (self.outbox_writer.outbox.recall(memory) or "off") == state:
             return OutboxEntry()
         return OutboxEntry(items=[self._event(key, data, kind, state, at)], memory={memory: state})
 
@@ -208,11 +212,11 @@ class Camera:
             data={**data, "state": state},
         )
 
-    async def _put(self, entry: OutboxEntry, heard: list[DeviceContact]) -> None:
+    async def _put(self, entry: OutboxEntry, contacts: list[DeviceContact]) -> None:
         while True:
             try:
-                await self.desk.put(
-                    OutboxEntry(items=entry.items, memory=entry.memory, heard=heard)
+                await self.outbox_writer.put(
+                    OutboxEntry(items=entry.items, memory=entry.memory, contacts=contacts)
                 )
                 return
             except WriteRefused:
