@@ -46,9 +46,8 @@ def run_replay(
                 f"anju: --estate {estate!r} is not in the register: import it, or add --register"
             )
             return 2
-        before = log.read_tallies(connection).get(
-            (f"{estate}/{gateway}", "readings"), log.IngestTally()
-        )
+        tally_key = log.TallyKey(f"{estate}/{gateway}", "readings")
+        before = log.read_tallies(connection).get(tally_key, log.IngestTally())
         source = ReplayFile(path=file, layout=layout)
         with (
             Uplink(settings.broker(), estate, gateway, source.boot) as uplink,
@@ -61,7 +60,7 @@ def run_replay(
                 bar.advance(task)
             uplink.drain()
         connection.rollback()
-        after = log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
+        after = log.read_tallies(connection)[tally_key]
     out.print(
         f"{source.rows} rows of {len(source.devices)} meters in {count} messages, all acknowledged: "
         f"{after.stored - before.stored} new, {after.duplicates - before.duplicates} known already, "

@@ -87,8 +87,8 @@ def list_gateway_devices(
 ) -> dict[str, Any]:
     """List a gateway's devices by code, and when each was heard last, by its own clock; null where it never was."""
     find_estate(connection, who, estate)
-    items = latest.list_heard(connection, who.estate_ids, estate, gateway, after, limit)
-    return {"items": items, "next": items[-1]["device"] if len(items) == limit else None}
+    items = latest.list_heard(connection, who.estate_ids, estate, gateway, after=after, limit=limit)
+    return {"items": items, "next": items[-1].device if len(items) == limit else None}
 
 
 @router.get("/{estate}/units", operation_id="listUnits")

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 DEFAULT_ZONE = "Asia/Shanghai"
+HOUR_MS = 3_600_000
 
 
 def day_of(at: datetime, zone: ZoneInfo) -> date:

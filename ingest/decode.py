@@ -174,8 +174,8 @@ def _add_reading(found: Decoded, item: ReadingItem, now_ms: int) -> None:
     for name, value in item.values.items():
         fault = _value_fault(item.device, name, value)
         if fault:
-            piece = {"device": item.device, "at": item.at, "values": {name: value}}
-            found.refused.append(RefusedPiece(payload=as_message(piece), why=fault))
+            piece = reading_as_message(item.device, item.at, name, value)
+            found.refused.append(RefusedPiece(payload=piece, why=fault))
             continue
         found.devices.append(item.device)
         found.at.append(item.at)
@@ -312,6 +312,11 @@ def as_message(item: object) -> bytes:
     The envelope is left out, so that a resend gives the same bytes, and quarantine knows it again.
     """
     return msgspec.json.encode({"v": wire.VERSION, "items": [item]}, order="deterministic")
+
+
+def reading_as_message(device: str, at: int, name: str, value: Any) -> bytes:
+    """Wrap one value as a message of its own, to be kept and replayed."""
+    return as_message({"device": device, "at": at, "values": {name: value}})
 
 
 def _envelope_fault(v: Any, boot: str | None, seq: int | None, items: int) -> Rejected | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ingest.write import BatchOutcome
+from ingest.account import BatchOutcome
 
 
 class Poisoned(Exception):
