@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DAY_MS = 86_400_000.0
 Mask = NDArray[np.bool_]
 
 

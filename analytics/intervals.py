@@ -14,11 +14,12 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.calendar import HOUR_MS
+
 #: How many readings to either side a reading's fate can depend on.
 REACH = 4
 #: A register that falls back and recovers within this many readings was misread; those readings are left out.
 _RECOVERY = 3
-_HOUR_MS = 3_600_000.0
 #: Clocks tremble: no two readings are held to be closer than this when a rate is judged.
 _LEAST_MS = 60_000.0
 #: Beyond its first two hours an interval may carry this share of the greatest rate: nobody draws from a meter at its overload
@@ -99,7 +100,7 @@ def _room(
     series: NDArray[np.int64], elapsed_ms: NDArray[np.float64], bounds: Bounds
 ) -> NDArray[np.float64]:
     """Return the most that registers can have grown in the time elapsed."""
-    hours = np.maximum(elapsed_ms, _LEAST_MS) / _HOUR_MS
+    hours = np.maximum(elapsed_ms, _LEAST_MS) / HOUR_MS
     full = np.minimum(hours, _FULL_H)
     return (
         bounds.max_rate[series] * (full + _SUSTAINED * (hours - full)) + bounds.resolution[series]

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.intervals import Intervals, Quality
+from domain.calendar import HOUR_MS
 from domain.people import PersonKind
 from store.series.unit_days import INSTANTS, NUMBERS, UnitDays
 
-_HOUR_MS = 3_600_000.0
 #: An interval longer than this says how much was used, not when: it is an estimate for each of its days.
 OBSERVED_H = 3.0
 #: Up to this long an interval without any use proves a quiet time; beyond it a dead meter looks the same.
@@ -87,8 +87,8 @@ def supply_days(
     span = end - start
     overlap = np.minimum(end, day_starts[day + 1]) - np.maximum(start, day_starts[day])
     known = ~np.isnan(delta)
-    limit = np.maximum(observed_h[intervals.series[which]], OBSERVED_H) * _HOUR_MS
-    observed = known & ((span <= limit) | ((delta == 0) & (span <= PROVEN_H * _HOUR_MS)))
+    limit = np.maximum(observed_h[intervals.series[which]], OBSERVED_H) * HOUR_MS
+    observed = known & ((span <= limit) | ((delta == 0) & (span <= PROVEN_H * HOUR_MS)))
     cell = unit * days + day
 
     def total(mask: NDArray[np.bool_], weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,9 +107,9 @@ def supply_days(
     amount[total(known, np.ones(len(cell))) == 0] = np.nan
     small = known & (delta <= trickle[intervals.series[which]] + 1e-9)
     # Across a gap it is not known on which day the tap ran, unless it ran so much that it must have been on most.
-    used = known & ~small & (observed | (delta >= _LIVED_M3 * span / (24 * _HOUR_MS)))
-    rated = known & (span >= _RATE_H * _HOUR_MS) & (span <= OBSERVED_H * _HOUR_MS)
-    rate = delta / (span / _HOUR_MS)
+    used = known & ~small & (observed | (delta >= _LIVED_M3 * span / (24 * HOUR_MS)))
+    rated = known & (span >= _RATE_H * HOUR_MS) & (span <= OBSERVED_H * HOUR_MS)
+    rate = delta / (span / HOUR_MS)
     still = rated & (delta <= 0)
     return SupplyDays(
         amount=amount,
@@ -156,9 +156,7 @@ def _hourly(
     days = len(day_starts) - 1
     fine = np.zeros(len(intervals), dtype=bool)
     fine[which[rated]] = True
-    grid = np.minimum(
-        day_starts[:-1, None] + _HOUR_MS * np.arange(24), day_starts[1:, None]
-    ).ravel()
+    grid = np.minimum(day_starts[:-1, None] + HOUR_MS * np.arange(24), day_starts[1:, None]).ravel()
     grid = np.append(grid, day_starts[-1])
     short = Intervals(
         series=intervals.series[fine],
@@ -176,7 +174,7 @@ def _hourly(
     size = units * days * 24
     amount = np.bincount(cell, weights=short.delta[piece] * overlap / (end - start), minlength=size)
     known = np.bincount(cell, weights=overlap, minlength=size)
-    out: NDArray[np.float64] = np.where(known >= _HOUR_MS / 2, amount, np.nan).reshape(
+    out: NDArray[np.float64] = np.where(known >= HOUR_MS / 2, amount, np.nan).reshape(
         units, days, 24
     )
     return out

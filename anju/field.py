@@ -12,9 +12,11 @@ from pathlib import Path
 
 from anju.processes import free_port
 from domain.broker import BrokerAddress
+from domain.calendar import DEFAULT_ZONE, HOUR_MS
 from simulators.field.estate import KINDS, PARTS, PASSWORD, Field
 
-ESTATE, GATEWAY = "field", "gw-field"
+ESTATE = "field"
+GATEWAY = "gw-field"
 DEVICE_KINDS = {"dlt645": "electricity_meter"}
 
 
@@ -170,7 +172,7 @@ def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
         for n in range(PARTS)
     ]
     return {
-        "estates": [{"code": ESTATE, "name": "模拟小区", "timezone": "Asia/Shanghai"}],
+        "estates": [{"code": ESTATE, "name": "模拟小区", "timezone": DEFAULT_ZONE}],
         "gateways": [{"estate": ESTATE, "code": GATEWAY}],
         "devices": [{"estate": ESTATE, "gateway": GATEWAY, **row} for row in devices],
     }
@@ -189,7 +191,7 @@ async def run_field(
 ) -> None:
     """Run the devices until told to stop; writes `gateway.toml` into the folder."""
     now = int(time.time() * 1000)
-    pace = Pace(speed=speed, start_ms=now - 26 * 3_600_000, real_ms=now)
+    pace = Pace(speed=speed, start_ms=now - 26 * HOUR_MS, real_ms=now)
     field, ports = make_field(folder, pace, meters=meters, doors=doors, lines=lines, seed=seed)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.broker import BrokerAddress
+from domain.calendar import HOUR_MS
 from domain.wire import BornDevice, EventItem
 from gateway.uplink import Uplink
 from simulators.city import ESTATE, City
@@ -39,7 +40,9 @@ class LiveCity:
     def __init__(
         self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]
     ) -> None:
-        self.city, self.boot, self.sent_ms = city, boot, sent_ms
+        self.city = city
+        self.boot = boot
+        self.sent_ms = sent_ms
         self.present = Present(city, day_after(datetime.now(UTC), 1))
         #: The truth about the present: what has been let happen and is not over, as (device, word).
         self.happening: set[tuple[str, str]] = set()
@@ -71,7 +74,7 @@ class LiveCity:
     def send_past(self, now_ms: int, out: Console, check: Callable[[], None]) -> None:
         """Send what lies between the last time and now, gateway by gateway, with a bar."""
         todo = {g: self.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
-        size = {g: max(0, (now_ms - low) // 3_600_000) * self._homes(g) for g, low in todo.items()}
+        size = {g: max(0, (now_ms - low) // HOUR_MS) * self._homes(g) for g, low in todo.items()}
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),
@@ -97,7 +100,8 @@ class LiveCity:
         return sum(home.gateway == gateway for home in self.city.homes)
 
     def _send(self, gateway: str, low: int, high: int, progress: Callable[[int], None]) -> None:
-        uplink, replayed = self.uplinks[gateway], high - low > BACKLOG_MS
+        uplink = self.uplinks[gateway]
+        replayed = high - low > BACKLOG_MS
         for items in self.present.readings(gateway, low, high, MESSAGE_ITEMS):
             uplink.send_readings(items, sent_at=high, replayed=replayed)
             progress(len(items))

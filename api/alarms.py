@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
@@ -9,14 +10,16 @@ from fastapi import APIRouter, Path, Query
 from fastapi import Request as HttpRequest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from api.access import Db, KeepsWelfare, Plans, SeesAlerts
+from api.access import AlertReader, WelfareKeeper, WindowPlanner
 from api.estates import find_estate, find_unit
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
 from domain.ids import ID_PATTERN
 from store.alerts import suppressions, welfare
-from store.alerts.figures import count_seats, read_figures
+from store.alerts.figures import FigureLimits, FigureScope, count_seats, read_figures
+from store.alerts.suppressions import NewAlarmWindow
+from store.alerts.welfare import NewWelfareWatch
 from store.database.connection import DuplicateKey
 
 router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=IdempotentRoute)
@@ -27,24 +30,27 @@ LONGEST_WINDOW = timedelta(days=31)
 
 
 def figures_of(
-    request: HttpRequest, connection: Any, who: Principal, estates: tuple[int, ...], hours: int
+    request: HttpRequest,
+    connection: Any,
+    principal: Principal,
+    estates: tuple[int, ...],
+    hours: int,
 ) -> dict[str, Any]:
     """Read the figures of the last hours and judge them by the policy's limits."""
     alarms, now = request.app.state.policy.alarms, datetime.now(UTC)
-    found = read_figures(
-        connection,
-        estates,
-        who.classes,
-        since=now - timedelta(hours=hours),
-        now=now,
-        flood=alarms.flood_per_10_min,
+    scope = FigureScope(
+        estates=estates, classes=principal.classes, since=now - timedelta(hours=hours), now=now
+    )
+    limits = FigureLimits(
+        flood_per_10_min=alarms.flood_per_10_min,
         chatter_count=alarms.chatter_count,
         chatter_s=alarms.chatter_s,
         stale_h=alarms.stale_h,
     )
+    found = read_figures(connection, scope, limits)
     seats = count_seats(connection, estates)
-    rate = found["raised"] / hours / seats
-    flood_now = bool(found["floods"]) and now - found["floods"][0]["at"] <= timedelta(minutes=10)
+    rate = found.counts.raised / hours / seats
+    flood_now = bool(found.floods) and now - found.floods[0].at <= timedelta(minutes=10)
     return {
         "hours": hours,
         "seats": seats,
@@ -52,27 +58,41 @@ def figures_of(
         "per_seat_hour_limit": alarms.per_seat_hour,
         "too_many": rate > alarms.per_seat_hour,
         "flood_now": flood_now,
-        **found,
+        **asdict(found.counts),
+        "floods": [asdict(flood) for flood in found.floods],
+        "severities": dict(found.severities),
+        "chattering": [asdict(alarm) for alarm in found.chattering],
+        "stale": [asdict(alarm) for alarm in found.stale],
+        "worst": [asdict(alarm) for alarm in found.worst],
     }
 
 
 @router.get("/alarms/figures", operation_id="getAlarmFigures")
 def get_figures(
-    request: HttpRequest,
-    who: SeesAlerts,
-    connection: Db,
+    context: AlertReader,
     estate: EstateFilter = None,
     hours: Annotated[int, Query(ge=1, le=24 * 92)] = 24,
 ) -> dict[str, Any]:
     """Say how many alarms each seat had, in floods or not, which chatter, stand too long or come most, and how fast people saw them."""
-    estates = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
-    return figures_of(request, connection, who, estates, hours)
+    estates = (
+        context.principal.estate_ids
+        if estate is None
+        else (find_estate(context.connection, context.principal, estate)["id"],)
+    )
+    return figures_of(context.request, context.connection, context.principal, estates, hours)
 
 
 @router.get("/suppressions", operation_id="listSuppressions")
-def held(who: SeesAlerts, connection: Db) -> dict[str, Any]:
+def held(context: AlertReader) -> dict[str, Any]:
     """List what is shelved or out of service within your reach, with who did it, why and until when."""
-    return {"items": suppressions.list_held(connection, who.estate_ids, who.classes)}
+    return {
+        "items": [
+            asdict(suppression)
+            for suppression in suppressions.list_suppressions(
+                context.connection, context.principal.estate_ids, context.principal.classes
+            )
+        ]
+    }
 
 
 class Window(BaseModel):
@@ -95,25 +115,34 @@ class Window(BaseModel):
 
 
 @router.get("/windows", operation_id="listWindows")
-def windows(who: SeesAlerts, connection: Db) -> dict[str, Any]:
+def windows(context: AlertReader) -> dict[str, Any]:
     """List announced work and drills that are not over."""
-    return {"items": suppressions.list_windows(connection, who.estate_ids)}
+    return {
+        "items": [
+            asdict(window)
+            for window in suppressions.list_windows(
+                context.connection, context.principal.estate_ids
+            )
+        ]
+    }
 
 
 @router.post("/windows", operation_id="announceWindow", status_code=201)
-def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
+def announce(context: WindowPlanner, body: Window) -> dict[str, Any]:
     """Announce work (what it covers is held back, life safety never is) or a drill (its alerts are marked and told to nobody outside)."""
-    found = find_estate(connection, who, body.estate)
+    found = find_estate(context.connection, context.principal, body.estate)
     made = suppressions.add_window(
-        connection,
-        estate_id=found["id"],
-        kind=body.kind,
-        from_at=body.from_at,
-        to_at=body.to_at,
-        reason=body.reason,
-        gateway=body.gateway,
-        device=body.device,
-        actor=who.name,
+        context.connection,
+        NewAlarmWindow(
+            estate_id=found["id"],
+            kind=body.kind,
+            from_at=body.from_at,
+            to_at=body.to_at,
+            reason=body.reason,
+            gateway=body.gateway,
+            device=body.device,
+        ),
+        actor=context.principal.name,
     )
     if made is None:
         raise Problem(404, "unknown_subject", f"no such gateway or device at {body.estate!r}")
@@ -121,9 +150,11 @@ def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
 
 
 @router.delete("/windows/{window_id}", operation_id="endWindow", status_code=204)
-def end_window(window_id: Id, who: Plans, connection: Db) -> None:
+def end_window(context: WindowPlanner, window_id: Id) -> None:
     """End announced work or a drill before its time."""
-    if not suppressions.end_window(connection, window_id, who.estate_ids, actor=who.name):
+    if not suppressions.end_window(
+        context.connection, window_id, context.principal.estate_ids, actor=context.principal.name
+    ):
         raise Problem(404, "unknown_window", "no such window within your reach")
 
 
@@ -154,25 +185,32 @@ class WelfareWatch(BaseModel):
 
 
 @router.get("/welfare-watches", operation_id="listWelfareWatches")
-def list_welfare(who: KeepsWelfare, connection: Db) -> dict[str, Any]:
+def list_welfare(context: WelfareKeeper) -> dict[str, Any]:
     """List the homes that are looked after, with the agreed hours."""
-    return {"items": welfare.list_watches(connection, who.estate_ids)}
+    return {
+        "items": [
+            asdict(watch)
+            for watch in welfare.list_watches(context.connection, context.principal.estate_ids)
+        ]
+    }
 
 
 @router.post("/welfare-watches", operation_id="addWelfareWatch", status_code=201)
-def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[str, Any]:
+def add_welfare(context: WelfareKeeper, body: WelfareWatch) -> dict[str, Any]:
     """Look after a person who lives alone and has asked for it."""
-    found = find_unit(connection, who, body.estate, body.unit)
+    found = find_unit(context.connection, context.principal, body.estate, body.unit)
     try:
         made = welfare.add_watch(
-            connection,
-            unit_id=found["id"],
-            resident=body.resident,
-            quiet_hours=body.quiet_hours,
-            awake_from=body.awake_from,
-            awake_to=body.awake_to,
-            consented_at=body.consented_at,
-            actor=who.name,
+            context.connection,
+            NewWelfareWatch(
+                unit_id=found["id"],
+                resident=body.resident,
+                quiet_hours=body.quiet_hours,
+                awake_from=body.awake_from,
+                awake_to=body.awake_to,
+                consented_at=body.consented_at,
+            ),
+            actor=context.principal.name,
         )
     except DuplicateKey:
         raise Problem(
@@ -184,7 +222,9 @@ def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[s
 
 
 @router.delete("/welfare-watches/{watch_id}", operation_id="endWelfareWatch", status_code=204)
-def end_welfare(watch_id: Id, who: KeepsWelfare, connection: Db) -> None:
+def end_welfare(context: WelfareKeeper, watch_id: Id) -> None:
     """Stop looking after a home; the person may ask for it at any time, for no reason."""
-    if not welfare.end_watch(connection, watch_id, who.estate_ids, actor=who.name):
+    if not welfare.end_watch(
+        context.connection, watch_id, context.principal.estate_ids, actor=context.principal.name
+    ):
         raise Problem(404, "unknown_watch", "no such watch within your reach")

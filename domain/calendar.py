@@ -1,4 +1,5 @@
-"""Local days and the instants at which they begin: an estate lives by its own calendar, the store by UTC.
+"""Local days and the instants at which they begin: an estate lives by its own calendar, the store
+by UTC.
 
 A local day has 23, 24 or 25 hours; every instant belongs to exactly one. All functions are pure.
 """
@@ -8,8 +9,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+#: Zone of an estate that names none.
 DEFAULT_ZONE = "Asia/Shanghai"
 HOUR_MS = 3_600_000
+#: A day of 24 hours. Local days may have 23 or 25: see `day_starts_ms`.
+DAY_MS = 24 * HOUR_MS
 
 
 def day_of(at: datetime, zone: ZoneInfo) -> date:
@@ -23,7 +27,9 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
 
 
 def day_starts_ms(first: date, days: int, zone: ZoneInfo) -> list[int]:
-    """Return the beginnings of `days` + 1 local days as milliseconds UTC, so that entry i+1 ends day i."""
+    """Return the beginnings of `days` + 1 local days as milliseconds UTC, so that entry i+1 ends
+    day i.
+    """
     return [
         int(day_start(first + timedelta(days=i), zone).timestamp() * 1000) for i in range(days + 1)
     ]

@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 
 from domain import wire
 from domain.broker import BrokerAddress
+from domain.errors import UserError
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
 from gateway.clock import SAMPLES, GatewayClock, Offset
 from gateway.outbox import Outbox
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 STATE_S, FIRST_STATE_S = 30.0, 5.0
 
 
-class NotAcknowledged(Exception):
+class NotAcknowledged(UserError):
     """The server did not acknowledge everything in time; nothing is lost, and sending again is harmless."""
 
 
@@ -184,7 +185,7 @@ class Uplink:
                         f"and is gateway {self._gateway!r} registered at estate {self._estate!r}?"
                     )
 
-    # Sending ---------------------------------------------------------------------------------------------------------
+    # Sending --------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         with self._changed:
@@ -242,7 +243,7 @@ class Uplink:
             )
         )
 
-    # What comes down -------------------------------------------------------------------------------------------------
+    # What comes down ------------------------------------------------------------------------------
 
     def _on_connect(
         self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from domain.calendar import DEFAULT_ZONE
 from simulators.city import ESTATE, City, Story
 from simulators.stream import door, energy_meter, lane_camera, smoke_detector, water_meter
 
@@ -30,7 +31,7 @@ def register_rows(city: City) -> dict[str, Rows]:
                 "name": "青年家园",
                 "jurisdiction": "she-1",
                 "programme": "public_rental",
-                "timezone": "Asia/Shanghai",
+                "timezone": DEFAULT_ZONE,
             }
         ],
         "buildings": [{"estate": ESTATE, "code": b, "name": f"{int(b)}栋"} for b in city.buildings],
@@ -118,7 +119,8 @@ def _add_home(sheets: dict[str, Rows], home: Any, long_ago: str) -> None:
                 "note": "外出务工",
             }
         )
-    water, energy = water_meter(home), energy_meter(home)
+    water = water_meter(home)
+    energy = energy_meter(home)
     for code, kind, profile in (
         (water, "water_meter", "water-dn15"),
         (energy, "electricity_meter", "electricity-1p-60a"),

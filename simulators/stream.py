@@ -13,12 +13,11 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.calendar import day_start
+from domain.calendar import DAY_MS, HOUR_MS, day_start
 from domain.wire import EventItem, ReadingItem
 from simulators.city import ZONE, City, Home, Story
 from simulators.households import Registers, run_home
 
-HOUR_MS = 3_600_000
 #: Minutes by which a wrong clock is behind.
 CLOCK_BEHIND_MIN = 47
 
@@ -56,7 +55,8 @@ class Present:
         at = self.start_ms + (np.arange(hours, dtype=np.int64) + 1) * HOUR_MS
         # Meters do not speak at the full hour, and not all at once.
         at = at + int(self.city.rng(4, home.index).integers(0, 3000)) * 1000
-        water, energy = run.water_m3.copy(), run.energy_kwh
+        water = run.water_m3.copy()
+        energy = run.energy_kwh
         told = home.from_day is not None
         begin = (home.from_day - self.city.anchor).days * 24 if home.from_day is not None else hours
         end = (home.to_day - self.city.anchor).days * 24 + 24 if home.to_day is not None else hours
@@ -146,7 +146,7 @@ def past_hazards(city: City, gateway: str, until_ms: int) -> list[EventItem]:
             continue
         rng = city.rng(5, int(building), int(entrance[-1]))
         for n in range(int(rng.integers(0, 3))):
-            at = until_ms - int(rng.uniform(2, 150) * 86_400_000)
+            at = until_ms - int(rng.uniform(2, 150) * DAY_MS)
             for state, when in (("on", at), ("off", at + HOUR_MS)):
                 found.append(
                     hazard(smoke_detector(entrance), when, f"past-{n}-{state}", "smoke", state)

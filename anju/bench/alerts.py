@@ -26,6 +26,7 @@ from anju.register_files import import_rows
 from api.passwords import make_user
 from domain import wire
 from domain.access import Role
+from domain.calendar import DEFAULT_ZONE
 from store.alerts import lists
 from store.alerts.lists import AlertFilter
 from store.database.connection import Connection, connect
@@ -33,7 +34,9 @@ from store.database.migration import Level
 from store.register import places
 
 MARKER = "marker"
-STORM_ESTATES, STORM_GATEWAYS, STORM_DEVICES = 10, 20, 250
+STORM_ESTATES = 10
+STORM_GATEWAYS = 20
+STORM_DEVICES = 250
 #: Events of one message in a storm.
 TOGETHER = 50
 
@@ -70,7 +73,8 @@ def measure(
         with part(publish_command(load)) as publisher:
             go(publisher)
             time.sleep(3)
-            line, sent = _connect(site.port), dict[str, float]()
+            line = _connect(site.port)
+            sent = dict[str, float]()
             began = time.monotonic()
             for n in range(events):
                 time.sleep(max(0.0, began + n * every_s - time.monotonic()))
@@ -88,7 +92,9 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Alert
     }
     with _site(admin_dsn, level, home, estates | {ESTATE: [(MARKER, smokes)]}) as site:
         packets = list(_storm(estates))
-        line, marker, sent = _connect(site.port), _connect(site.port), dict[str, float]()
+        line = _connect(site.port)
+        marker = _connect(site.port)
+        sent = dict[str, float]()
         for n in range(smokes):
             share = packets[len(packets) * n // smokes : len(packets) * (n + 1) // smokes]
             half = len(share) // 2
@@ -104,16 +110,17 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Alert
             folds = lists.list_folds(look, everything, fold_from)
             singles = lists.list_alerts(look, everything, limit=5_000, fold_from=fold_from)
             rows = lists.list_alerts(look, everything, limit=60_000)
-        told.gateways = sum(row["detector"] == "gateway_silent" for row in rows)
-        told.others = sum(row["detector"] not in ("gateway_silent", "hazard:smoke") for row in rows)
+        told.gateways = sum(row.detector == "gateway_silent" for row in rows)
+        told.others = sum(row.detector not in ("gateway_silent", "hazard:smoke") for row in rows)
         told.folds = len(folds)
-        told.rows = len(folds) + sum(row["alert_class"] != "life_safety" for row in singles)
+        told.rows = len(folds) + sum(row.alert_class != "life_safety" for row in singles)
         return told
 
 
 def _storm(estates: dict[str, list[tuple[str, int]]]) -> Iterator[bytes]:
     """Make every gateway's last words: its devices are offline, then it is."""
-    now, mid = int(time.time() * 1000), 0
+    now = int(time.time() * 1000)
+    mid = 0
     for estate, gateways in estates.items():
         for gateway, count in gateways:
             for first in range(0, count, TOGETHER):
@@ -176,7 +183,7 @@ def _collect(site: BenchSite, sent: dict[str, float]) -> AlertTiming:
     with connect(site.dsn, autocommit=True) as look:
         while time.monotonic() < deadline:
             rows = lists.list_alerts(look, _everything(look, "hazard:smoke"), limit=10_000)
-            found = {str(row["evidence"]["event"]): row["id"] for row in rows}
+            found = {str(row.evidence["event"]): row.id for row in rows}
             if set(found) == set(sent) and set(found.values()) <= set(site.seen):
                 break
             time.sleep(0.5)
@@ -209,7 +216,8 @@ def _site(
 ) -> Iterator[BenchSite]:
     """Start every part, and a client that listens."""
     home.mkdir(parents=True, exist_ok=True)
-    broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
+    broker = embedded.start_broker(home / "broker")
+    redis = embedded.start_redis(home / "redis")
     children: list[Child] = []
     try:
         with fresh(admin_dsn, level) as dsn:
@@ -262,7 +270,7 @@ def _register(dsn: str, estates: dict[str, list[tuple[str, int]]]) -> str:
             }
             if estate != ESTATE:
                 sheets = {
-                    "estates": [{"code": estate, "name": estate, "timezone": "Asia/Shanghai"}],
+                    "estates": [{"code": estate, "name": estate, "timezone": DEFAULT_ZONE}],
                     **sheets,
                 }
             report = import_rows(connection, sheets)

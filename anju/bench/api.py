@@ -29,16 +29,19 @@ from domain.alerting import (
     Acknowledgement,
     AlertClass,
     AlertCondition,
+    AlertKey,
     AlertState,
     Severity,
+    SubjectKind,
     Suppression,
 )
 from privacy import person_vault
 from privacy.keyring import load_keyring, save_keyring, with_new_key
 from store.access import audit, sessions, users
-from store.alerts import alerts, lists
-from store.alerts.alerts import NewAlert
+from store.alerts import lists
+from store.alerts.changes import AlertStep, set_state
 from store.alerts.lists import AlertFilter
+from store.alerts.raising import NewAlert, raise_alert
 from store.analytics import nights
 from store.casework import visits
 from store.database import health
@@ -47,12 +50,14 @@ from store.gateways import commands
 from store.register import places
 from store.series import fact_inputs
 
-DISTRICTS, TODAY = 6, date(2026, 3, 1)
+DISTRICTS = 6
+TODAY = date(2026, 3, 1)
 #: Share of requests by readers of one estate, of a district, of the city.
 REACHES = {"estate": 0.5, "district": 0.3, "city": 0.2}
 PER_ROLE = 4
 #: The live page is opened now and then and goes on by its stream.
-PAGE, PAGES_PER_S = "live page", 1.0
+PAGE = "live page"
+PAGES_PER_S = 1.0
 #: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
 WARM_S = 10.0
 _DETECTORS = {
@@ -202,12 +207,14 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
         wanted = NewAlert(
+            key=AlertKey(
+                detector=_DETECTORS[kind],
+                subject_kind=SubjectKind.UNIT,
+                subject_id=unit_id,
+                dedup_key=f"{n}",
+            ),
             estate_id=estate_id,
-            detector=_DETECTORS[kind],
-            subject_kind="unit",
-            subject_id=unit_id,
             subject=unit,
-            dedup_key=f"{n}",
             alert_class=kind,
             severity=rng.choice(list(Severity)),
             score=rng.random(),
@@ -216,7 +223,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             policy_version="1",
             since_at=at - timedelta(days=20),
         )
-        made, _ = alerts.raise_alert(connection, wanted, actor="bench", source={})
+        made = raise_alert(connection, wanted, actor="bench", source={}).id
         if rng.random() < 0.8:
             over = AlertState(
                 alert_class=kind,
@@ -225,7 +232,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
                 suppression=Suppression.NONE,
                 ended=True,
             )
-            alerts.set_state(connection, made, over, actor="bench", step="confirmed")
+            set_state(connection, made, over, AlertStep(actor="bench", name="confirmed"))
         if n % 20 == 0:
             row = visits.VisitRow(
                 code=f"v-{n}",
@@ -377,7 +384,7 @@ def _city(connection: Connection) -> BenchCity:
             for code in estates
         },
         alert_ids={
-            code: [a["id"] for a in lists.list_alerts(connection, wanted[code], limit=50)]
+            code: [a.id for a in lists.list_alerts(connection, wanted[code], limit=50)]
             for code in estates
         },
         commands={

@@ -36,7 +36,8 @@ from anju.demo import embedded
 from anju.demo.embedded import Broker
 from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
-from domain.calendar import from_ms
+from domain.calendar import DAY_MS, DEFAULT_ZONE, HOUR_MS, from_ms
+from domain.errors import UserError
 from store.database import health
 from store.database.connection import (
     Connection,
@@ -54,7 +55,7 @@ from store.database.partitions import Partitions
 PATIENCE_S = 180.0
 
 
-class BenchFailed(Exception):
+class BenchFailed(UserError):
     """A part did not finish; the message names it."""
 
 
@@ -82,7 +83,7 @@ def register(dsn: str) -> None:
         report = import_rows(
             connection,
             {
-                "estates": [{"code": ESTATE, "name": ESTATE, "timezone": "Asia/Shanghai"}],
+                "estates": [{"code": ESTATE, "name": ESTATE, "timezone": DEFAULT_ZONE}],
                 "gateways": [{"estate": ESTATE, "code": gateway_code(n)} for n in range(GATEWAYS)],
                 "devices": devices,
             },
@@ -328,7 +329,7 @@ def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
         with connect(dsn) as connection:
             # It does not make its tables, as ingest does.
             Partitions(connection).cover(
-                connection, from_ms(warm_ms()), from_ms(warm_ms() + 2 * 86_400_000)
+                connection, from_ms(warm_ms()), from_ms(warm_ms() + 2 * DAY_MS)
             )
         with part(publish_command(load)) as publisher, connect(dsn, autocommit=True) as connection:
             began = time.perf_counter()
@@ -372,7 +373,7 @@ def run(
     for _ in range(size.rounds):
         figures = Figures()
         figures.rates["broker"] = broker_alone(home, size.messages)
-        base = int(time.time() * 1000) - 3_600_000
+        base = int(time.time() * 1000) - HOUR_MS
         for name, lanes, prepared in (
             ("copy", 1, True),
             ("copy × 2", 2, True),

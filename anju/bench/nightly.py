@@ -27,7 +27,7 @@ from analytics.policy import load_policy
 from anju.memory import kept_memory
 from anju.night_workers import NightEngine, crew
 from anju.register_files import import_rows
-from domain.calendar import day_start
+from domain.calendar import DAY_MS, DEFAULT_ZONE, HOUR_MS, day_start
 from domain.people import PersonKind
 from store.analytics import nights
 from store.database import health
@@ -38,7 +38,7 @@ from store.ingest.ledger import PostgresLedger
 from store.ingest.log import DirtySpans
 from store.series import fact_inputs, readings, unit_days
 
-ZONE = ZoneInfo("Asia/Shanghai")
+ZONE = ZoneInfo(DEFAULT_ZONE)
 PER_ESTATE, HISTORY = 2_000, 365
 #: One home in so many is not let.
 _UNLET = 33
@@ -218,7 +218,7 @@ def _facts(
     for row in np.flatnonzero(rng.random(len(units)) < 0.05).tolist():
         fell = int(rng.integers(0, HISTORY))
         silent[row, fell : fell + int(rng.integers(5, 40))] = True
-    midnight = day_start(first, ZONE).timestamp() * 1000 + 86_400_000.0 * np.arange(HISTORY)
+    midnight = day_start(first, ZONE).timestamp() * 1000 + float(DAY_MS) * np.arange(HISTORY)
     litres = np.where(left, 0.0, rng.gamma(6.0, 30.0, shape))
     kwh = np.where(left, 0.8, rng.gamma(9.0, 0.6, shape))
     columns = {name: np.full(shape, np.nan) for name in (*unit_days.NUMBERS, *unit_days.INSTANTS)}
@@ -293,9 +293,7 @@ def _readings(
     Partitions(connection).cover(connection, begin, midnight + timedelta(days=1))
     hours = np.arange(24 * (_DAYS_BEFORE + 1), dtype=np.int64)
     at = (
-        int(begin.timestamp() * 1000)
-        + rng.integers(0, 3_600_000, (len(meters), 1))
-        + 3_600_000 * hours
+        int(begin.timestamp() * 1000) + rng.integers(0, HOUR_MS, (len(meters), 1)) + HOUR_MS * hours
     )
     step = {"water_m3": 0.015, "energy_kwh": 0.35}
     # Nothing runs between midnight and seven.
@@ -344,7 +342,7 @@ def _passages(
             strict=True,
         ):
             for direction, minute in (("out", int(out)), ("in", int(back))):
-                at = midnight + 86_400_000 * day + 60_000 * minute
+                at = midnight + DAY_MS * day + 60_000 * minute
                 said = {
                     "person": f"{estate}-{code}-p",
                     "direction": direction,
@@ -376,7 +374,7 @@ def _parts(connection: Connection, clock: datetime) -> Iterator[tuple[float, flo
             read = time.perf_counter() - began
             began = time.perf_counter()
             for detector in DETECTORS:
-                detector.detect(frame, policy.params(detector.key))
+                detector.detect(frame, policy.params(detector))
             detect = time.perf_counter() - began
             began = time.perf_counter()
             for column in frame.columns.values():

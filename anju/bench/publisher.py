@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from domain import wire
+from domain.calendar import HOUR_MS
 
 #: Devices behind one gateway, and gateways.
 DEVICES, GATEWAYS = 500, 20
@@ -73,7 +74,7 @@ def packet(topic: str, payload: bytes, mid: int, qos: int = 1) -> bytes:
 
 def prepare(load: Load) -> list[bytes]:
     """Make every packet."""
-    made, base, seqs = [], load.base_ms or int(time.time() * 1000) - 3_600_000, [0] * GATEWAYS
+    made, base, seqs = [], load.base_ms or int(time.time() * 1000) - HOUR_MS, [0] * GATEWAYS
     topics = [wire.up_topic(ESTATE, gateway_code(g), wire.Up.READINGS) for g in range(GATEWAYS)]
     turn = [0] * GATEWAYS
     for n in range(load.messages):

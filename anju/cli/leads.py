@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
-from anju.cli.nightly import a_day
+from anju.cli.terminal import fail, out, parse_day
 from anju.settings import load_settings
+from domain.calendar import DEFAULT_ZONE
 
 visits_app = typer.Typer(
     no_args_is_help=True, help="Visits: what was found, and what that teaches."
@@ -29,7 +29,7 @@ def _scope(connection: Any, estate: str | None) -> tuple[tuple[int, ...], ZoneIn
     rows = nights.list_estates(connection, estate)
     if estate is not None and not rows:
         raise fail(f"--estate {estate!r}: no such estate in the register, or one without units")
-    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else "Asia/Shanghai")
+    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else DEFAULT_ZONE)
 
 
 def leads(
@@ -52,7 +52,7 @@ def leads(
         raise fail(f"--lang {lang!r}: use one of {', '.join(LANGUAGES)}")
     settings, now = load_settings(), datetime.now(UTC)
     policy = load_policy(settings.policy_file)
-    on = a_day("--as-of", as_of) if as_of else None
+    on = parse_day("--as-of", as_of) if as_of else None
     with connect(settings.conninfo(), statement_s=600) as connection:
         scope, zone = _scope(connection, estate)
         rows = found.standing(connection, policy, scope, on, now, zone)
@@ -196,7 +196,7 @@ def _record(rows: list[tuple[str, dict[str, str]]]) -> None:
                 )
             if reason not in ("lead", "control", "tip_off", "other"):
                 raise fail(f"{where}reason {reason!r}: use lead, control, tip_off or other")
-            on = a_day(f"{where}visited_on", row.get("visited_on", ""))
+            on = parse_day(f"{where}visited_on", row.get("visited_on", ""))
             began = row.get("began_on")
             visit = VisitRow(
                 code=row.get("code") or f"{row['estate']}/{row['unit']}/{on}",
@@ -205,7 +205,7 @@ def _record(rows: list[tuple[str, dict[str, str]]]) -> None:
                 reason=reason,
                 outcome=outcome,
                 kind=kind,
-                began_on=a_day(f"{where}began_on", began) if began else None,
+                began_on=parse_day(f"{where}began_on", began) if began else None,
                 note=row.get("note") or None,
             )
             clock = night_clock(on, ZoneInfo(found["timezone"]))
@@ -271,6 +271,7 @@ def rehearse(
     """Replay a detector over past days, with changed parameters if you like: what it would have raised. Nothing is stored."""
     from analytics.backtest import rehearse as run
     from analytics.detectors import DETECTORS
+    from analytics.parameters import parameter_names
     from analytics.policy import load_policy
     from store.database.connection import connect
 
@@ -282,13 +283,14 @@ def rehearse(
     changed: dict[str, float] = {}
     for text in param or []:
         name, _, number = text.partition("=")
-        if name not in found.defaults:
-            raise fail(f"--param {text!r}: {detector} has {', '.join(sorted(found.defaults))}")
+        known = parameter_names(found.params_type)
+        if name not in known:
+            raise fail(f"--param {text!r}: {detector} has {', '.join(sorted(known))}")
         try:
             changed[name] = float(number)
         except ValueError:
             raise fail(f"--param {text!r}: must be name=number") from None
-    begin, end = a_day("--from", first), a_day("--to", last)
+    begin, end = parse_day("--from", first), parse_day("--to", last)
     if begin > end:
         raise fail(f"--from {first}: lies after --to {last}")
     settings = load_settings()

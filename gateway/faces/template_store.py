@@ -23,9 +23,9 @@ import msgspec
 import numpy as np
 
 from crypto.sealed_values import NotOpened, Scheme, seal, unseal
+from domain.calendar import DAY_MS
 from gateway.faces.matching import MOST_SUBJECTS, Encodings
 
-DAY_MS = 86_400_000
 #: Templates of one subject; the newest are kept.
 MOST_TEMPLATES = 8
 _SUBJECT = re.compile(r"[kq]-[a-z0-9]{8,40}")
@@ -56,7 +56,9 @@ class Vault:
     """The templates of one gateway. `key` wraps the subjects' own (32 bytes, or 16 for SM4)."""
 
     def __init__(self, folder: Path, key: bytes, *, list_days: float = 7.0) -> None:
-        self._folder, self._key, self._list_ms = folder, key, list_days * DAY_MS
+        self._folder = folder
+        self._key = key
+        self._list_ms = list_days * DAY_MS
         self._scheme = (
             Scheme.SM4_GCM if len(key) == Scheme.SM4_GCM.key_bytes else Scheme.AES_256_GCM
         )

@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from domain.calendar import DEFAULT_ZONE
+
 #: How often a line says that pictures come.
 ALIVE_S = 2.0
 #: Where nothing fast is looked for, pictures are taken this far apart.
@@ -35,7 +37,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     url: str
     rules: dict[str, Any]
     folder: str
-    zone: str = "Asia/Shanghai"
+    zone: str = DEFAULT_ZONE
     memory_mb: int = 2048
     max_mb: int = 512
     keep_days: float = 7.0
@@ -74,7 +76,9 @@ class CameraWork:
         one_thread()
         orders = self.orders
         rules = parse_rules(orders.rules, "rules")
-        watcher, live, zone = Watcher(rules), is_live(orders.url), ZoneInfo(orders.zone)
+        watcher = Watcher(rules)
+        live = is_live(orders.url)
+        zone = ZoneInfo(orders.zone)
         fast = any(isinstance(rule, FallingRule) for rule in rules.rules)
         ring = Ring(0.08 if fast else 0.5)
         folder = ClipFolder(Path(orders.folder), orders.max_mb * 1024 * 1024, orders.keep_days)
@@ -91,7 +95,10 @@ class CameraWork:
             for rule in rules.rules
             if not isinstance(rule, ClockRule) and rule.polygon
         ]
-        begun, told, put, t = time.time(), 0.0, time.monotonic(), 0.0
+        begun = time.time()
+        told = 0.0
+        put = time.monotonic()
+        t = 0.0
 
         def finish(before: float) -> None:
             for wanted in [one for one in self._wanted if one[0] <= before]:

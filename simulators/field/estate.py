@@ -11,10 +11,11 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from devices.heard import ReceivedEvent, ReceivedFields, ReceivedMessage
+from devices.messages import ReceivedEvent, ReceivedFields, ReceivedMessage
+from domain.calendar import HOUR_MS
 from simulators.field.fire_host import FireHost
 from simulators.field.line import Line
-from simulators.field.meters import HOUR_MS, ZONE, Fault, Now, SimulatedMeter
+from simulators.field.meters import ZONE, Fault, Now, SimulatedMeter
 from simulators.field.senders import DeviceSender
 from simulators.field.terminal import TerminalServer
 
@@ -83,7 +84,8 @@ class Other:
         self.sender.say(heard)
 
     def _heard(self, at: int, local: datetime) -> ReceivedMessage:
-        n, native = self.count, self.native
+        n = self.count
+        native = self.native
         passage = {
             "method": "card",
             "outcome": "granted",
@@ -164,7 +166,8 @@ class Field:
         fire_port: int,
         seed: int = 1,
     ) -> None:
-        self.now, self._rng = now, random.Random(seed)  # noqa: S311
+        self.now = now
+        self._rng = random.Random(seed)  # noqa: S311
         self.lines: list[Line] = []
         per_line = max(1, meters // lines)
         protocols = list(KINDS)

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-HOUR_MS = 3_600_000
-ZONE = ZoneInfo("Asia/Shanghai")
+from domain.calendar import DAY_MS, DEFAULT_ZONE, HOUR_MS
+
+ZONE = ZoneInfo(DEFAULT_ZONE)
 
 
 class Fault(StrEnum):
@@ -74,7 +75,8 @@ class SimulatedMeter:
         """Return the register as it stands since the full hour."""
         hour = now_ms // HOUR_MS
         if self._hour is None:
-            self._hour, self._began = hour, now_ms
+            self._hour = hour
+            self._began = now_ms
         while self._hour < hour:
             self._hour += 1
             chance = random.Random(f"{self.seed}/{self.device}/{self._hour}")  # noqa: S311
@@ -94,7 +96,7 @@ class SimulatedMeter:
             # Three minutes a day: a cheap crystal.
             off += int((now_ms - self.faults[Fault.CLOCK_DRIFT][0]) * 180 / 86_400)
         if self.has(Fault.CLOCK_JUMP, now_ms):
-            off -= 26 * 365 * 86_400_000
+            off -= 26 * 365 * DAY_MS
         return datetime.fromtimestamp(0, ZONE).replace(tzinfo=None) + timedelta(
             milliseconds=now_ms + off
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from domain.calendar import DAY_MS, HOUR_MS
 from simulators.world.cars import drive, visitors
 from simulators.world.city import ZONE, WorldCity
 from simulators.world.meters import Metered, metered, profile_of, use
@@ -76,7 +77,9 @@ def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> di
     }
     for home, seen in homes:
         i = home.index
-        estate, building, entrance = city.estate(i), city.building(i), city.entrance(i)
+        estate = city.estate(i)
+        building = city.building(i)
+        entrance = city.entrance(i)
         if (estate,) not in places["estates"]:
             places["estates"].add((estate,))
             sheets["estates"].append({"code": estate, "name": estate, "timezone": ZONE.key})
@@ -100,7 +103,8 @@ def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> di
 
 
 def _papers(city: WorldCity, sheets: dict[str, Rows], home: StoryHome) -> None:
-    estate, unit = city.estate(home.index), city.unit(home.index)
+    estate = city.estate(home.index)
+    unit = city.unit(home.index)
     known = [p for p in home.people if p.known_from is not None and not p.caller and p.token]
     for n, (household, start, end) in enumerate(home.tenancies):
         sheets["households"].append({"code": household})
@@ -163,7 +167,8 @@ def _papers(city: WorldCity, sheets: dict[str, Rows], home: StoryHome) -> None:
 
 
 def _fit(city: WorldCity, sheets: dict[str, Rows], home: StoryHome, seen: Metered) -> None:
-    fitting, unit = city.fitting(home.index), city.unit(home.index)
+    fitting = city.fitting(home.index)
+    unit = city.unit(home.index)
     if fitting.lock:
         _device(city, sheets, home.index, f"lock-{unit}", "door", "door-terminal", unit=unit)
     for series in seen.series:
@@ -242,7 +247,8 @@ def lines(
     if not homes:
         return
     index = homes[0][0].index
-    fitting, dead = city.fitting(index), city.outage(index)
+    fitting = city.fitting(index)
+    dead = city.outage(index)
     start = datetime.combine(city.first, datetime.min.time(), ZONE)
     base = int(start.timestamp() * 1000)
     root = f"anju/v1/{city.estate(index)}/gw-{city.building(index)}/up"
@@ -257,15 +263,13 @@ def lines(
         else []
     )
     for day in range(city.days):
-        sent_at = base + (day + 1) * 86_400_000 + 4_500_000
+        sent_at = base + (day + 1) * DAY_MS + 4_500_000
         items: list[dict[str, Any]] = []
         for h, (home, _, seen) in enumerate(homes):
             for s, series in enumerate(seen.series):
                 a, b = by_day[h][s][day : day + 2]
-                code, point = (
-                    meter_code(city.unit(home.index), series.supply, series.number),
-                    f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}",
-                )
+                code = meter_code(city.unit(home.index), series.supply, series.number)
+                point = f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}"
                 items += [
                     {
                         "device": code,
@@ -275,7 +279,7 @@ def lines(
                     for i in range(a, b)
                 ]
         # A lock without mains tells its battery once a day, as long as it can.
-        noon = base + day * 86_400_000 + 43_200_000
+        noon = base + day * DAY_MS + 43_200_000
         items += [
             {
                 "device": lock,
@@ -342,9 +346,7 @@ def _passages(
             found.setdefault(int(day), []).append(
                 {
                     "device": device,
-                    "at": base
-                    + int(day) * 86_400_000
-                    + int(passage.hours[day, column] * 3_600_000),
+                    "at": base + int(day) * DAY_MS + int(passage.hours[day, column] * HOUR_MS),
                     "id": f"{unit}-{day}-{n}-{column}",
                     "kind": "passage",
                     "data": data,
@@ -365,7 +367,7 @@ def _gate(city: WorldCity, index: int, homes: list[StoryHome]) -> dict[int, list
         found.setdefault(day, []).append(
             {
                 "device": device,
-                "at": base + day * 86_400_000 + int(hour * 3_600_000),
+                "at": base + day * DAY_MS + int(hour * HOUR_MS),
                 "id": f"{plate}-{day}-{hour:.4f}",
                 "kind": "plate",
                 "data": {"plate": plate, "direction": direction},

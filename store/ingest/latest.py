@@ -84,10 +84,10 @@ def list_heard(
 
 
 _LIST_HEARD = """
-    SELECT d.code AS device, d.kind, d.profile, h.heard_at
+    SELECT d.code AS device, d.kind, d.profile, h.last_received_at AS heard_at
     FROM gateways g
     JOIN estates e ON e.id = g.estate_id
-    CROSS JOIN LATERAL heard_of_gateway(g.id, %s, %s) h
+    CROSS JOIN LATERAL gateway_device_last_received(g.id, %s, %s) h
     JOIN devices d ON d.id = h.device_id
     WHERE e.code = %s
       AND g.code = %s

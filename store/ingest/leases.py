@@ -71,37 +71,37 @@ _FORGET_WORKERS = """
 """
 
 _ADD_LEASES = """
-    INSERT INTO ingest_seats (seat)
+    INSERT INTO ingest_leases (name)
     SELECT unnest(%s::text[])
     ON CONFLICT DO NOTHING
 """
 
 _EXTEND = """
-    UPDATE ingest_seats
-    SET until_at = now() + %s
+    UPDATE ingest_leases
+    SET expires_at = now() + %s
     WHERE holder = %s
 """
 
 _COUNT_SHARES = """
     SELECT
         (SELECT count(*) FROM ingest_workers WHERE seen_at > now() - %s) AS workers,
-        (SELECT count(*) FROM ingest_seats) AS leases,
-        ARRAY(SELECT seat FROM ingest_seats WHERE holder = %s ORDER BY seat) AS held
+        (SELECT count(*) FROM ingest_leases) AS leases,
+        ARRAY(SELECT name FROM ingest_leases WHERE holder = %s ORDER BY name) AS held
 """
 
 _TAKE_FREE = """
-    UPDATE ingest_seats
-    SET holder = %s, until_at = now() + %s
-    WHERE seat IN (
-        SELECT seat
-        FROM ingest_seats
+    UPDATE ingest_leases
+    SET holder = %s, expires_at = now() + %s
+    WHERE name IN (
+        SELECT name
+        FROM ingest_leases
         WHERE holder IS NULL
-           OR until_at < now()
-        ORDER BY seat
+           OR expires_at < now()
+        ORDER BY name
         LIMIT %s
         FOR UPDATE SKIP LOCKED
     )
-    RETURNING seat
+    RETURNING name
 """
 
 
@@ -111,10 +111,10 @@ def release(connection: Connection, worker: str, names: Sequence[str]) -> None:
 
 
 _RELEASE = """
-    UPDATE ingest_seats
-    SET holder = NULL, until_at = NULL
+    UPDATE ingest_leases
+    SET holder = NULL, expires_at = NULL
     WHERE holder = %s
-      AND seat = ANY(%s)
+      AND name = ANY(%s)
 """
 
 
@@ -125,4 +125,4 @@ def leave(connection: Connection, worker: str) -> None:
 
 def remove(connection: Connection, name: str) -> None:
     """Remove a lease whose session at the broker was emptied and ended."""
-    connection.execute("DELETE FROM ingest_seats WHERE seat = %s", [name])
+    connection.execute("DELETE FROM ingest_leases WHERE name = %s", [name])

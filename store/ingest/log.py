@@ -78,7 +78,7 @@ def add_tallies(connection: Connection, tallies: dict[TallyKey, IngestTally]) ->
 
 
 _ADD_TALLIES = """
-    INSERT INTO tallies AS t (
+    INSERT INTO ingest_tallies AS t (
         source, kind, received, stored, duplicates, quarantined
     )
     SELECT *
@@ -119,7 +119,7 @@ def read_tallies(connection: Connection) -> dict[TallyKey, IngestTally]:
 
 _READ_TALLIES = """
     SELECT source, kind, received, stored, duplicates, quarantined
-    FROM tallies
+    FROM ingest_tallies
 """
 
 
@@ -180,7 +180,7 @@ _COPY_WATCH_QUEUE = """
 def save_state(connection: Connection, gateway_id: int, state: State) -> None:
     """Keep a gateway's last known condition; an older one that comes late changes nothing.
 
-    `forked_at` notes a second holder of the gateway's credential. A start never takes an older
+    `credential_conflict_at` notes a second holder of the gateway's credential. A start never takes an older
     one's name again, so whoever speaks as an earlier boot after a later one is somebody else.
     """
     connection.execute(
@@ -206,16 +206,16 @@ _SAVE_STATE = """
     SET online = excluded.online,
         at = excluded.at,
         boot = coalesce(excluded.boot, s.boot),
-        heard_at = now(),
+        received_at = now(),
         clock_offset_ms = coalesce(excluded.clock_offset_ms, s.clock_offset_ms),
         outbox = coalesce(excluded.outbox, s.outbox),
         lost = coalesce(excluded.lost, s.lost),
-        forked_at = CASE
+        credential_conflict_at = CASE
             WHEN excluded.boot <> s.boot
              AND EXISTS (
                 SELECT
-                FROM births older
-                JOIN births newer
+                FROM gateway_births older
+                JOIN gateway_births newer
                   ON newer.gateway_id = older.gateway_id
                  AND newer.boot = s.boot
                 WHERE older.gateway_id = s.gateway_id
@@ -223,7 +223,7 @@ _SAVE_STATE = """
                   AND older.at < newer.at
              )
             THEN now()
-            ELSE s.forked_at
+            ELSE s.credential_conflict_at
         END
     WHERE excluded.at >= s.at
 """
@@ -258,7 +258,7 @@ _NOTE_BEST_EFFORT = """
     INSERT INTO gateway_state (gateway_id, online, at, best_effort)
     VALUES (%s, true, now(), true)
     ON CONFLICT (gateway_id) DO UPDATE
-    SET best_effort = true, heard_at = now()
+    SET best_effort = true, received_at = now()
 """
 
 
@@ -274,7 +274,7 @@ def save_birth(connection: Connection, gateway_id: int, birth: Birth) -> None:
 
 
 _SAVE_BIRTH = """
-    INSERT INTO births (gateway_id, boot, at, devices)
+    INSERT INTO gateway_births (gateway_id, boot, at, devices)
     VALUES (%s, %s, %s, %s)
     ON CONFLICT (gateway_id, boot) DO UPDATE
     SET at = excluded.at, devices = excluded.devices

@@ -66,17 +66,18 @@ def note_seen(
 
 
 _NOTE_SEEN = """
-    INSERT INTO gateway_progress AS p (gateway_id, kind, boot, seen)
+    INSERT INTO gateway_progress AS p (gateway_id, kind, boot, received)
     SELECT *
     FROM unnest(%s::integer[], %s::text[], %s::text[], %s::int8multirange[])
     ON CONFLICT (gateway_id, kind, boot) DO UPDATE
-    SET seen_at = now(), seen = merged(p.seen, excluded.seen, %s)
+    SET received_at = now(),
+        received = merge_multirange(p.received, excluded.received, %s)
     RETURNING
         gateway_id,
         kind,
         boot,
-        ARRAY(SELECT lower(r) FROM unnest(seen) r) AS lows,
-        ARRAY(SELECT upper(r) FROM unnest(seen) r) AS highs
+        ARRAY(SELECT lower(r) FROM unnest(received) r) AS lows,
+        ARRAY(SELECT upper(r) FROM unnest(received) r) AS highs
 """
 
 
@@ -138,13 +139,13 @@ _TAKE_GAPS = """
         FROM gateway_progress
         WHERE gap_since < now() - %s
           AND gap_since > now() - %s
-          AND (asked_at IS NULL OR asked_at < now() - %s)
+          AND (requested_at IS NULL OR requested_at < now() - %s)
         ORDER BY gap_since
         LIMIT %s
         FOR UPDATE SKIP LOCKED
     ), asked AS (
         UPDATE gateway_progress p
-        SET asked_at = now()
+        SET requested_at = now()
         FROM due
         WHERE (p.gateway_id, p.kind, p.boot) = (due.gateway_id, due.kind, due.boot)
         RETURNING p.*
@@ -176,7 +177,7 @@ def highest_stored(connection: Connection, gateway: str, kind: str) -> int:
 
 
 _HIGHEST_STORED = """
-    SELECT coalesce(max(upper(p.seen)) - 1, 0)
+    SELECT coalesce(max(upper(p.received)) - 1, 0)
     FROM gateway_progress p
     JOIN gateways g ON g.id = p.gateway_id
     WHERE g.code = %s

@@ -20,8 +20,8 @@ from anju.field import ESTATE, GATEWAY, Pace, configuration, make_field, registe
 from anju.processes import Child, start_anju
 from anju.register_files import import_rows
 from domain.broker import BrokerAddress
+from domain.calendar import HOUR_MS
 from simulators.field.estate import Field
-from simulators.field.meters import HOUR_MS
 from store.database.connection import connect
 from store.ingest import log
 from tests.conftest import SEED

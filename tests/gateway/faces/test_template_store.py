@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from domain.calendar import DAY_MS
 from gateway.faces.door import take_faces
 from gateway.faces.matching import Thresholds
 from gateway.faces.pseudonyms import MOST, Regulars
 from gateway.faces.tables import FOLDER, FaceDoorTable, FacesTable
-from gateway.faces.template_store import DAY_MS, NotConsented, Vault, destroy_all
+from gateway.faces.template_store import NotConsented, Vault, destroy_all
 from gateway.outbox import Outbox
 
 NOW, TODAY = 1_795_000_000_000, "2026-11-18"
