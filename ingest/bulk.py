@@ -121,12 +121,13 @@ class BulkClient(StockClient):
     def _cut_packets(self, data: bytes) -> MQTTErrorCode:
         """Take every whole packet: PUBLISH into `messages`, others to paho; keep what is left."""
         start = 0
+        take_publish = self._take_publish
         try:
             while (bounds := _packet_bounds(data, start)) is not None:
                 body, end = bounds
                 packet_type = data[start]
                 if packet_type & _TYPE_BITS == _PUBLISH and packet_type & _QOS_BITS != _QOS_2:
-                    self._take_publish(data, packet_type, body, end)
+                    take_publish(data, packet_type, body, end)
                 else:
                     code = self._hand_to_paho(data[start:end])
                     if code is not MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -204,10 +205,7 @@ def _packet_bounds(data: bytes, start: int) -> tuple[int, int] | None:
     if length & 0x80:
         # A Variable Byte Integer (MQTT 5, 1.5.5): seven bits a byte, the lowest first.
         length &= 0x7F
-        shift = 7
-        while True:
-            if shift > 21:
-                raise _EndlessLength
+        for shift in (7, 14, 21):
             if body >= available:
                 return None
             byte = data[body]
@@ -215,7 +213,8 @@ def _packet_bounds(data: bytes, start: int) -> tuple[int, int] | None:
             length |= (byte & 0x7F) << shift
             if byte < 0x80:
                 break
-            shift += 7
+        else:
+            raise _EndlessLength
     end = body + length
     return None if end > available else (body, end)
 
