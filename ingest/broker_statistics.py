@@ -1,6 +1,7 @@
-"""What the broker publishes about itself: how many messages it has dropped because a queue was full.
+"""What the broker publishes about itself: how many messages it has dropped.
 
-mosquitto counts them on a topic of its own, every ten seconds.
+It drops a message when a queue is full. mosquitto counts them on a topic of its own, every ten
+seconds.
 """
 
 from __future__ import annotations

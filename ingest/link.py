@@ -44,7 +44,10 @@ class OutgoingMessage(NamedTuple):
 
 
 class Link:
-    """One session. `generation` rises with every connection; `up` once the present one subscribed."""
+    """One session at the broker.
+
+    `generation` rises with every connection. `up` is true once the present one has subscribed.
+    """
 
     def __init__(
         self,
@@ -236,7 +239,10 @@ class Link:
     # Answering -------------------------------------------------------------------------------
 
     def acknowledge(self, generation: int, packet_ids: Iterable[int]) -> bool:
-        """Answer messages to the broker; False, and nothing, where another connection brought them."""
+        """Answer messages to the broker.
+
+        Returns False, and does nothing, where another connection brought them.
+        """
         if generation != self.generation or self._client is None or not self.up:
             return False
         self._client.acknowledge(packet_ids)

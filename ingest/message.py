@@ -12,7 +12,7 @@ UNKNOWN = "unknown"
 
 
 class ReceivedMessage(msgspec.Struct, frozen=True, gc=False):
-    """A PUBLISH packet's content. The struct is as cheap to make as a tuple, and cheaper to read."""
+    """What a PUBLISH packet holds. It is as cheap to make as a tuple, and cheaper to read."""
 
     topic: bytes
     payload: bytes

@@ -180,8 +180,8 @@ _COPY_WATCH_QUEUE = """
 def save_state(connection: Connection, gateway_id: int, state: State) -> None:
     """Keep a gateway's last known condition; an older one that comes late changes nothing.
 
-    `credential_conflict_at` notes a second holder of the gateway's credential. A start never takes an older
-    one's name again, so whoever speaks as an earlier boot after a later one is somebody else.
+    `credential_conflict_at` notes a second holder of the gateway's credential. A start never takes
+    an older one's name again. So whoever speaks as an earlier boot after a later one is another.
     """
     connection.execute(
         _SAVE_STATE,

@@ -1,4 +1,4 @@
-"""The live bus on Redis: wake-ups and latest values. Everything here can be rebuilt from PostgreSQL.
+"""The live bus on Redis: wake-ups. Everything here can be rebuilt from PostgreSQL.
 
 A publisher that fails says so once in the log and goes on. A listener without Redis asks PostgreSQL
 a few times a second instead. Losing Redis loses nothing.
