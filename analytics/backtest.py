@@ -1,7 +1,9 @@
-"""A backtest: what a detector would have raised on past days, and how often visits say that it was right.
+"""A backtest: what a detector would have raised on past days, and how often visits say that it was
+right.
 
-It reads facts as they are known now, not as they were known on each day, and stores nothing; `anju nightly --from` is the
-exact re-run, this is the quick look before a version or a parameter goes live.
+It reads facts as they are known now, not as they were known on each day, and stores nothing; `anju
+nightly --from` is the exact re-run, this is the quick look before a version or a parameter goes
+live.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ class BacktestLead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestReport:
-    """What a detector would have raised over a window, with its parameters; leads in the order of their days.
+    """What a detector would have raised over a window, with its parameters; leads in the order of
+    their days.
 
     `confirmed` is the share of leads, of those that a visit put to the test, that it confirmed.
     """
@@ -216,7 +219,9 @@ def _is_same_lead(one: Finding, other: Finding) -> bool:
 def _share_confirmed(
     leads: Sequence[BacktestLead], outcomes: Sequence[VisitOutcome], *, kind: str
 ) -> Proportion:
-    """Return the share of leads that were confirmed, of those that a visit within half a year put to the test."""
+    """Return the share of leads that were confirmed, of those that a visit within half a year put
+    to the test.
+    """
     outcomes_of: defaultdict[int, list[VisitOutcome]] = defaultdict(list)
     for outcome in outcomes:
         outcomes_of[outcome.unit_id].append(outcome)

@@ -1,4 +1,6 @@
-"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could not be judged and what would cure it."""
+"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could
+not be judged and what would cure it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from store.analytics import findings
 from store.casework import visits
 from store.database.connection import Connection
 
-#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells need no visit.
+#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells
+#: need no visit.
 KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")
 FROM_THE_DESK = frozenset({"unlet_too_long", "exit_warning"})
 
@@ -108,7 +111,9 @@ class ExplainedLead:
 
 
 def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day known when it was first told."""
+    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day
+    known when it was first told.
+    """
     zone = ZoneInfo(row["timezone"])
 
     def day(at: datetime | None) -> str | None:

@@ -1,7 +1,9 @@
-"""The visit list: which homes to visit this week, given how many visits can be made, and some at random.
+"""The visit list: which homes to visit this week, given how many visits can be made, and some at
+random.
 
-Leads come by how likely they are, one visit per home however many leads it has. Some visits are drawn at random from the homes
-without a lead: without them nobody would ever learn what is missed (随机抽查, Sichuan 2020 draft, 十一).
+Leads come by how likely they are, one visit per home however many leads it has. Some visits are
+drawn at random from the homes without a lead: without them nobody would ever learn what is missed
+(随机抽查, Sichuan 2020 draft, 十一).
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from typing import Any
 
 from store.casework.visits import LetHome
 
-#: Share of visits that go to random homes, and the least number, where there are so many visits or more.
+#: Share of visits that go to random homes, and the least number, where there are so many visits or
+#: more.
 CONTROL_SHARE, LEAST_CONTROLS, LEAST_VISITS_WITH_CONTROLS = 0.1, 1, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedVisit:
-    """One home to visit: how likely anything is found there, and the leads behind it, the likeliest first."""
+    """One home to visit: how likely anything is found there, and the leads behind it, the likeliest
+    first.
+    """
 
     unit_id: int
     unit: str
@@ -32,7 +37,9 @@ class PlannedVisit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitList:
-    """What to do this week. `expected_hits` adds up the chances; `drawn_from` counts the homes that controls came from."""
+    """What to do this week. `expected_hits` adds up the chances; `drawn_from` counts the homes that
+    controls came from.
+    """
 
     visits: tuple[PlannedVisit, ...]
     expected_hits: float
@@ -79,7 +86,9 @@ def make_visit_list(
 
 
 def _visit_to_leads(leads: Sequence[dict[str, Any]]) -> PlannedVisit:
-    """Plan the visit to one home; its leads are about one life, so the likeliest counts and the others explain."""
+    """Plan the visit to one home; its leads are about one life, so the likeliest counts and the
+    others explain.
+    """
     likeliest_first = sorted(leads, key=lambda lead: -lead["score"])
     likeliest = likeliest_first[0]
     return PlannedVisit(

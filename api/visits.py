@@ -1,4 +1,6 @@
-"""Leads as homes to visit, visits and their outcomes, what they say of the detectors, and what cannot be judged."""
+"""Leads as homes to visit, visits and their outcomes, what they say of the detectors, and what
+cannot be judged.
+"""
 
 from __future__ import annotations
 
@@ -164,7 +166,9 @@ class AbstentionsAnswer(_Answer):
 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
 def list_abstentions(context: LeadReader, estate: Code) -> AbstentionsAnswer:
-    """Count the units that could not be judged on the last whole day, and what device would remedy it."""
+    """Count the units that could not be judged on the last whole day, and what device would remedy
+    it.
+    """
     found = find_estate(context.connection, context.principal, estate)
     day = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
     counts = findings.count_abstentions(context.connection, found["id"], day)
@@ -180,7 +184,9 @@ def list_abstentions(context: LeadReader, estate: Code) -> AbstentionsAnswer:
 
 
 class VisitOutcomeRequest(BaseModel):
-    """A visit and what was found. `kind` names what was confirmed, and stands with no other outcome."""
+    """A visit and what was found. `kind` names what was confirmed, and stands with no other
+    outcome.
+    """
 
     model_config = ConfigDict(extra="forbid")
     code: str = Field(
@@ -243,7 +249,9 @@ class VisitPage(_Answer):
 
 @router.post("/visits", operation_id="recordVisit", status_code=201)
 def record_visit(context: VisitRecorder, body: VisitOutcomeRequest) -> VisitRecorded:
-    """Record a visit. The same code with the same content changes nothing; with other content it is refused."""
+    """Record a visit. The same code with the same content changes nothing; with other content it is
+    refused.
+    """
     unit = find_unit(context.connection, context.principal, body.estate, body.unit)
     zone = ZoneInfo(unit["timezone"])
     if body.visited_on > datetime.now(zone).date():

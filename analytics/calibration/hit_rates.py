@@ -14,8 +14,8 @@ from store.casework.visits import ControlVisit, FindingOutcome
 class HitRate:
     """The share of visits that confirmed a detector, by version, estate and month ("2026-03").
 
-    `hit_rate` is None without visits; `low` and `high` are its 95 % interval (Wilson). Inconclusive visits are counted
-    beside it.
+    `hit_rate` is None without visits; `low` and `high` are its 95 % interval (Wilson). Inconclusive
+    visits are counted beside it.
     """
 
     detector: str
@@ -32,7 +32,9 @@ class HitRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissRate:
-    """The share of random control visits that found something without a lead, with its 95 % interval."""
+    """The share of random control visits that found something without a lead, with its 95 %
+    interval.
+    """
 
     hits: int
     visits: int
@@ -47,7 +49,9 @@ def is_hit(finding: FindingOutcome) -> bool:
 
 
 def hit_rates(tested: Sequence[FindingOutcome]) -> list[HitRate]:
-    """Return the hit rate of each detector version, estate and month among findings that visits put to the test."""
+    """Return the hit rate of each detector version, estate and month among findings that visits put
+    to the test.
+    """
     groups: defaultdict[tuple[str, str, str, str], list[FindingOutcome]] = defaultdict(list)
     for finding in tested:
         key = (finding.detector, finding.version, finding.estate, finding.month)

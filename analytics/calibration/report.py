@@ -1,4 +1,6 @@
-"""What the visits to some estates say of the detectors so far, put together for people and programs."""
+"""What the visits to some estates say of the detectors so far, put together for people and
+programs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from store.database.connection import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorCalibration:
-    """How far a detector version's scores are off over its conclusive visits, and what would better them."""
+    """How far a detector version's scores are off over its conclusive visits, and what would better
+    them.
+    """
 
     detector: str
     version: str
@@ -34,7 +38,9 @@ class DetectorCalibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
-    """Hit rates, the miss rate of random control visits, and the calibration of each detector version."""
+    """Hit rates, the miss rate of random control visits, and the calibration of each detector
+    version.
+    """
 
     hit_rates: tuple[HitRate, ...]
     control_visits: MissRate

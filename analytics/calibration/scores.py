@@ -1,7 +1,8 @@
-"""Whether scores mean what they say: the expected calibration error, and a better calibration where there is one.
+"""Whether scores mean what they say: the expected calibration error, and a better calibration where
+there is one.
 
-A new calibration is only ever proposed, as a shift and a stretch of the log odds (J. Platt, 1999) with the error before and
-after on visits that it was not made of.
+A new calibration is only ever proposed, as a shift and a stretch of the log odds (J. Platt, 1999)
+with the error before and after on visits that it was not made of.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class ScoreBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCalibration:
-    """The expected calibration error (mean gap between score and outcome, weighted by visits), and each bin."""
+    """The expected calibration error (mean gap between score and outcome, weighted by visits), and
+    each bin.
+    """
 
     error: float
     bins: tuple[ScoreBin, ...]
@@ -106,9 +109,11 @@ def compare_scores(
 def propose_calibration(
     scores: Sequence[float], hits: Sequence[bool]
 ) -> CalibrationProposal | None:
-    """Fit a new calibration to labelled visits; None where there are too few, or where it is no better.
+    """Fit a new calibration to labelled visits; None where there are too few, or where it is no
+    better.
 
-    Its error is measured by halves: each half is judged by a fit to the other. It is never applied by itself.
+    Its error is measured by halves: each half is judged by a fit to the other. It is never applied
+    by itself.
     """
     score = np.asarray(scores, dtype=float)
     hit = np.asarray(hits, dtype=float)

@@ -1,4 +1,6 @@
-"""`anju backtest`: what a detector would have raised on past days, with changed parameters if need be."""
+"""`anju backtest`: what a detector would have raised on past days, with changed parameters if need
+be.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def backtest(
     every: Annotated[int, typer.Option(help="judge every so many days", min=1, max=31)] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a detector over past days, with changed parameters if you like: what it would have raised. Nothing is stored."""
+    """Run a detector over past days, with changed parameters if you like: what it would have
+    raised. Nothing is stored.
+    """
     from analytics.backtest import BacktestWindow, backtest_detector, report_as_json
     from analytics.policy import load_policy
     from store.database.connection import connect
@@ -68,7 +72,9 @@ def _find_detector(key: str) -> Detector[Any]:
 
 
 def _read_params(detector: Detector[Any], options: Sequence[str]) -> dict[str, float]:
-    """Read `name=number` options; ends the command where one does not fit the detector's parameters."""
+    """Read `name=number` options; ends the command where one does not fit the detector's
+    parameters.
+    """
     from analytics.parameters import BadParameter, build_params, parameter_names
 
     known = parameter_names(detector.params_type)

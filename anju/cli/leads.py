@@ -25,7 +25,9 @@ _RANDOM_CONTROL = {"zh": "随机抽查", "en": "random control"}
 
 
 def find_scope(connection: Connection, estate: str | None) -> tuple[tuple[int, ...], ZoneInfo]:
-    """Return the ids of one estate, or of all, and their time zone; ends the command where there is none."""
+    """Return the ids of one estate, or of all, and their time zone; ends the command where there is
+    none.
+    """
     from store.analytics import nights
 
     rows = nights.list_estates(connection, estate)
@@ -45,7 +47,9 @@ def leads(
     as_json: JsonOption = False,
     lang: Annotated[str, typer.Option(help="zh or en")] = "zh",
 ) -> None:
-    """List the leads that stand, likeliest first; with --visits the homes to visit this week, some of them at random."""
+    """List the leads that stand, likeliest first; with --visits the homes to visit this week, some
+    of them at random.
+    """
     from analytics import leads as standing_leads
     from analytics.policy import LANGUAGES, load_policy
     from store.database.connection import connect

@@ -135,7 +135,9 @@ def _one_of(literal: Any, place: str, name: str, word: str) -> str:
 
 @visits_app.command(name="calibration")
 def calibration(estate: EstateOption = None, as_json: JsonOption = False) -> None:
-    """Print hit rates, the miss rate of random controls, how far scores are off, and what calibration is proposed."""
+    """Print hit rates, the miss rate of random controls, how far scores are off, and what
+    calibration is proposed.
+    """
     from analytics.calibration.report import report_as_json, report_calibration
     from store.database.connection import connect
 

@@ -1,4 +1,6 @@
-"""Visits and their outcomes: what was found, which findings it put to the test, and the lists that were given out."""
+"""Visits and their outcomes: what was found, which findings it put to the test, and the lists that
+were given out.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class RecordedVisit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingOutcome:
-    """A finding that a visit put to the test, and the visit's outcome; `month` is the visit's ("2026-03")."""
+    """A finding that a visit put to the test, and the visit's outcome; `month` is the visit's
+    ("2026-03").
+    """
 
     detector: str
     version: str
@@ -107,7 +111,8 @@ def record_visit(
 ) -> int:
     """Keep a visit with the findings of `kinds` that stood about its unit; returns its id.
 
-    The same code with the same content changes nothing. Raises: BadVisit, where another visit has the code.
+    The same code with the same content changes nothing. Raises: BadVisit, where another visit has
+    the code.
     """
     values = {
         "code": visit.code,

@@ -1,4 +1,6 @@
-"""Rates have Wilson's intervals, controls tell what is missed, and a calibration is proposed only where it is better."""
+"""Rates have Wilson's intervals, controls tell what is missed, and a calibration is proposed only
+where it is better.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A history that is kept from night to night is the one that is read anew; leads, calibration and backtests on a real database."""
+"""A history that is kept from night to night is the one that is read anew; leads, calibration and
+backtests on a real database.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ FIRST = day_of(from_ms(START), SHANGHAI)
 
 
 def played(connection: Connection) -> list[tuple[int, float]]:
-    """A home that is lived in for fifty days and left for forty-five, of an estate that is judged by its nights."""
+    """A home that is lived in for fifty days and left for forty-five, of an estate that is judged
+    by its nights.
+    """
     register(connection)
     nights.mark_recording(connection, ["es"], as_sent=True)
     rows = away(50, 45)
