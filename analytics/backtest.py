@@ -39,7 +39,7 @@ _TESTED_WITHIN_DAYS = 183
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestWindow:
-    """The days on which a detector is run: every so many from the first to the last, both included."""
+    """The days on which a detector is run: every so many from the first to the last."""
 
     first: date
     last: date

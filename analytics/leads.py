@@ -41,7 +41,7 @@ def standing(
     now: datetime,
     zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
-    """List the leads that stood after the night of a day, or that stand now, the likeliest first."""
+    """List the leads that stood after the night of a day, or stand now, the likeliest first."""
     clock = now if as_of is None else night_clock(as_of, zone)
     return [
         describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)

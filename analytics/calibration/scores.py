@@ -136,7 +136,7 @@ def propose_calibration(
 def _calibrate_by_halves(
     score: NDArray[np.float64], hit: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return each score calibrated by a fit to the half of the visits that it does not belong to."""
+    """Return each score calibrated by a fit to the half of the visits that it is not in."""
     even = np.arange(len(score)) % 2 == 0
     calibrated = np.empty(len(score))
     for half in (even, ~even):
@@ -146,7 +146,7 @@ def _calibrate_by_halves(
 
 
 def _fit(score: NDArray[np.float64], hit: NDArray[np.float64]) -> tuple[float, float]:
-    """Return shift and stretch that fit best, by Newton's method on the penalised log likelihood."""
+    """Return the shift and stretch that fit best (Newton's method, penalised likelihood)."""
     terms = np.stack([np.ones_like(score), _log_odds(score)], axis=1)
     factors = _PRIOR.copy()
     for _ in range(_MOST_STEPS):

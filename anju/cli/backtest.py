@@ -42,8 +42,8 @@ def backtest(
     from analytics.policy import load_policy
     from store.database.connection import connect
 
-    chosen = _find_detector(detector)
-    changed = _read_params(chosen, param or ())
+    chosen = find_detector(detector)
+    changed = read_params(chosen, param or ())
     window = BacktestWindow(
         first=parse_day("--from", first), last=parse_day("--to", last), every_days=every
     )
@@ -61,7 +61,8 @@ def backtest(
         _print_report(report)
 
 
-def _find_detector(key: str) -> Detector[Any]:
+def find_detector(key: str) -> Detector[Any]:
+    """Return the detector of a key; ends the command where there is none."""
     from analytics.detectors import DETECTORS
 
     for detector in DETECTORS:
@@ -71,7 +72,7 @@ def _find_detector(key: str) -> Detector[Any]:
     raise fail(f"{key!r}: no such detector; use one of {keys}")
 
 
-def _read_params(detector: Detector[Any], options: Sequence[str]) -> dict[str, float]:
+def read_params(detector: Detector[Any], options: Sequence[str]) -> dict[str, float]:
     """Read `name=number` options; ends the command where one does not fit the detector's
     parameters.
     """

@@ -100,7 +100,8 @@ def _record_row(
     unit = places.find_unit(connection, scope, row.get("estate", ""), row.get("unit", ""))
     if unit is None:
         raise fail(
-            f"{place}unit {row.get('unit')!r} of estate {row.get('estate')!r} is not in the register"
+            f"{place}unit {row.get('unit')!r} of estate {row.get('estate')!r} "
+            "is not in the register"
         )
     outcome: Any = _one_of(VisitResult, place, "outcome", row.get("outcome", ""))
     reason: Any = _one_of(VisitReason, place, "reason", row.get("reason") or "lead")

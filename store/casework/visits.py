@@ -262,7 +262,7 @@ _LIST_OUTCOMES = """
 
 
 def list_let_homes(connection: Connection, estates: Sequence[int], on: date) -> list[LetHome]:
-    """List the homes that are let on a day and were not visited in the half year before it, by id."""
+    """List the homes that are let on a day and were not visited in half a year before, by id."""
     with connection.cursor(row_factory=class_row(LetHome)) as cursor:
         return cursor.execute(_LIST_LET_HOMES, {"estates": list(estates), "on": on}).fetchall()
 
