@@ -1,4 +1,6 @@
-"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics, casework, api, contract."""
+"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics,
+casework, api, contract.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def doctor(
         typer.Option(help="messages that the broker must keep for a session that is away", min=100),
     ] = 20_000,
 ) -> None:
-    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
+    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of
+    them cannot.
+    """
     from anju.doctor import CheckVerdict, examine
 
     table = Table("what", "verdict", "message")
@@ -62,7 +66,9 @@ def analytics() -> None:
 
 
 def casework() -> None:
-    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has seen it."""
+    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has
+    seen it.
+    """
     services.run_casework(load_settings_and_logs())
 
 
@@ -76,7 +82,9 @@ def api() -> None:
 def contract(
     write: Annotated[Path, typer.Option(help="directory to write to")] = Path("docs/wire"),
 ) -> None:
-    """Write the wire contract's JSON Schema and AsyncAPI, and the register's column list, from the code."""
+    """Write the wire contract's JSON Schema and AsyncAPI, and the register's column list, from the
+    code.
+    """
     from anju.contract import write_contract
 
     for path in write_contract(write):
