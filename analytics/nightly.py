@@ -23,6 +23,7 @@ from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.facts import BoundsOf, update_facts
 from analytics.frame import UnitDayFrame
 from analytics.history import WHOLE, WINDOW, History, last_whole_day, running, until
+from analytics.parameters import numbers_of
 from analytics.policy import Policy
 from domain.alerting import AlertCondition, Severity, returned, worsened
 from domain.calendar import day_of, from_ms
@@ -37,7 +38,7 @@ from store.series import fact_inputs, unit_days
 log = structlog.get_logger()
 
 #: Detectors that do not wait for a day to be over.
-HOURLY: tuple[Detector, ...] = tuple(d for d in DETECTORS if d.hourly)
+HOURLY: tuple[Detector[Any], ...] = tuple(d for d in DETECTORS if d.hourly)
 #: Units that are judged at a time: what one frame holds in memory.
 UNITS_AT_ONCE = 2_000
 #: Homes of estates that are worked off together: what one read of a night's readings is for (analytics/facts.py).
@@ -351,7 +352,7 @@ def judge_units(
     zone: ZoneInfo,
     policy: Policy,
     clock: datetime,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector[Any]] = DETECTORS,
 ) -> RunReport:
     """Judge units by all that is known of them up to the last whole day; what is hourly sees the clock's own day, too."""
     first_time = fact_inputs.judged_day(connection, estate_id) is None
@@ -367,7 +368,7 @@ def _judge(
     history: History,
     policy: Policy,
     clock: datetime,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector[Any]] = DETECTORS,
 ) -> RunReport:
     """Run detectors over the frame of a history that reaches to the clock's day, and bring findings and alerts up to date."""
     whole = last_whole_day(clock, history.zone)
@@ -382,7 +383,7 @@ def _judge(
     done = RunReport()
     for detector in detectors:
         shown = now if detector.hourly else frame
-        said, abstained = detector.detect(shown, policy.params(detector.key))
+        said, abstained = detector.detect(shown, policy.params(detector))
         store_said(connection, current, shown, detector, policy, said, abstained)
         raised = _to_alerts(
             connection, estate_id, detector, held.get(detector.key, []), codes, said, policy
@@ -395,7 +396,7 @@ def store_said(
     connection: Connection,
     current: Current,
     frame: UnitDayFrame,
-    detector: Detector,
+    detector: Detector[Any],
     policy: Policy,
     said: Iterable[Finding],
     abstained: Iterable[Abstention],
@@ -404,7 +405,7 @@ def store_said(
     source = Source(
         detector=detector.key,
         version=detector.version,
-        params=policy.params(detector.key),
+        params=numbers_of(policy.params(detector)),
         window_from=frame.first,
         window_to=frame.day(frame.days - 1),
     )
@@ -442,7 +443,7 @@ def store_said(
 def _to_alerts(
     connection: Connection,
     estate_id: int,
-    detector: Detector,
+    detector: Detector[Any],
     alerts_held: Sequence[dict[str, Any]],
     codes: dict[int, str],
     said: Iterable[Finding],
@@ -525,7 +526,7 @@ def _bring_up_to_date(
 
 
 def _wanted(
-    estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy
+    estate_id: int, detector: Detector[Any], subject: str, finding: Finding, policy: Policy
 ) -> NewAlert:
     shown = policy.for_finding(detector.key, {**finding.evidence, "score": finding.score})
     condition = (

@@ -44,7 +44,7 @@ class PointProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
+class AlarmRule:
     """One row of the alarm map: when `item` shows this, the device says `word` (a hazard or a condition).
 
     Exactly one test: a bit of a word, one of some values, above or below a limit.
@@ -80,7 +80,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
+class FreezeRegister:
     """A register that the meter freezes at set times, with the time: DL/T 645's daily freeze."""
 
     time: str
@@ -103,8 +103,8 @@ class Profile:
     protocol: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     slow_interval_s: int = 3600
-    alarms: tuple[Alarm, ...] = ()
-    freeze: Freeze | None = None
+    alarms: tuple[AlarmRule, ...] = ()
+    freeze: FreezeRegister | None = None
     commands: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -166,7 +166,7 @@ def parse_profile(key: str, text: str) -> Profile:
             if "slow_interval_s" in table
             else 3600,
             alarms=tuple(_alarm(where, n, row) for n, row in enumerate(table.get("alarms", []), 1)),
-            freeze=Freeze(**table["freeze"]) if "freeze" in table else None,
+            freeze=FreezeRegister(**table["freeze"]) if "freeze" in table else None,
             commands=dict(table.get("commands", {})),
         )
     except KeyError as error:
@@ -234,7 +234,7 @@ def _point(where: str, name: str, row: dict[str, Any]) -> PointProfile:
     )
 
 
-def _alarm(where: str, n: int, row: dict[str, Any]) -> Alarm:
+def _alarm(where: str, n: int, row: dict[str, Any]) -> AlarmRule:
     where = f"{where}: alarm {n}"
     _known(where, row, _ALARM_FIELDS)
     if ("hazard" in row) == ("condition" in row):
@@ -246,7 +246,7 @@ def _alarm(where: str, n: int, row: dict[str, Any]) -> Alarm:
     if sum(name in row for name in ("bit", "equals", "above", "below")) != 1:
         raise BadProfile(f"{where}: give exactly one of bit, equals, above, below")
     equals = row.get("equals", [])
-    return Alarm(
+    return AlarmRule(
         item=str(row["item"]),
         kind=kind,
         word=word,

@@ -15,9 +15,9 @@ from devices.pushes import (
     hikvision,
     plates,
 )
-from devices.pushes.body import PushProfile
+from devices.pushes.body import PushFormat
 
-PUSHES: dict[str, PushProfile] = {
+PUSHES: dict[str, PushFormat] = {
     push.name: push
     for push in (
         hikvision.PUSH,

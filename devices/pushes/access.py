@@ -13,16 +13,16 @@ from typing import Any
 
 import msgspec
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    instant,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 from domain.wire import Direction, Method, Outcome
@@ -45,7 +45,7 @@ _CODES = {
 MAX_LIST = 500
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:
     """Read one passage or a list of them; one that does not fit refuses the whole, so that its sender learns of it."""
     if body.lstrip()[:1] == b"[":
         try:
@@ -72,7 +72,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
     return heard
 
 
-def _passage(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage | Rejected:
+def _passage(row: dict[str, Any], tokens: Tokenizer) -> ReceivedMessage | Rejected:
     native = text_of(row.get("device")).lower()
     if not native:
         return not_understood(NAME, "`device` names no reader")
@@ -99,13 +99,13 @@ def _passage(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage | Rejected:
     for name, kind in (("person", "person"), ("credential", "card")):
         if text_of(row.get(name)):
             data[name] = tokens(kind, text_of(row[name]))
-    similarity = number(row.get("similarity"))
+    similarity = number_of(row.get("similarity"))
     if similarity is not None:
         data["similarity"] = similarity
     # With its time, since a reader that was reset counts from one again.
     number_of_it = event_id(number_of_it, text_of(row.get("time")))
     return ReceivedEvent(
-        native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data
+        native=native, at=time_of(row.get("time")), id=number_of_it, kind="passage", data=data
     )
 
 
@@ -115,14 +115,14 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     Raises: ValueError for what it cannot say.
     """
     if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped({"device": heard.native, "alive": "1"})
+        return "application/json", encode_json({"device": heard.native, "alive": "1"})
     if not isinstance(heard, ReceivedEvent) or heard.kind != "passage":
         raise ValueError(f"{NAME}: a reader sends passages only")
     time = heard.at if isinstance(heard.at, int) or heard.at is None else heard.at.isoformat()
     number_of_it = heard.id if time is None else heard.id.removesuffix(f"-{time}")
-    return "application/json", dumped(
+    return "application/json", encode_json(
         {"device": heard.native, "id": number_of_it, "time": time, **heard.data}
     )
 
 
-PUSH = PushProfile(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from devices.heard import ReceivedMessage, Tokens
+from devices.messages import ReceivedMessage, Tokenizer
 from domain.rejection import Reason, Rejected
 from domain.wire import EARLIEST_MS
 
@@ -28,7 +28,7 @@ MAX_DEPTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PushProfile:
+class PushFormat:
     """A kind of push: `parse` reads a body, `render` writes one, `answer` is what the sender wants to hear back.
 
     `parse(content_type, body, tokens)` gives what was heard, or a Rejected; `render` gives (content type, body).
@@ -36,7 +36,7 @@ class PushProfile:
 
     name: str
     title: str
-    parse: Callable[[str, bytes, Tokens], list[ReceivedMessage] | Rejected]
+    parse: Callable[[str, bytes, Tokenizer], list[ReceivedMessage] | Rejected]
     render: Callable[[ReceivedMessage], tuple[str, bytes]]
     answer: bytes = b""
     answer_type: str = "application/json"
@@ -180,7 +180,7 @@ def text_of(value: Any, limit: int = 80) -> str:
     return str(value).strip()[:limit].replace("\x00", "")
 
 
-def whole(value: Any) -> int | None:
+def integer_of(value: Any) -> int | None:
     """Return a value as a whole number (a digit string too), or None."""
     if isinstance(value, bool):
         return None
@@ -191,7 +191,7 @@ def whole(value: Any) -> int | None:
     return None
 
 
-def number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """Return a value as a finite number (a numeric string too), or None."""
     if isinstance(value, bool):
         return float(value)
@@ -210,18 +210,18 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def inside(value: Any, *names: str) -> Any:
+def nested(value: Any, *names: str) -> Any:
     """Walk into nested objects; None where the way ends."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def instant(value: Any) -> int | datetime | None:
+def time_of(value: Any) -> int | datetime | None:
     """Read a time: ISO 8601 with or without an offset, seconds or milliseconds of the epoch; None where it is none."""
     # Fourteen digits are a local time written without signs (GA/T 1400), not the year 2612 in milliseconds.
     compact = isinstance(value, str) and re.fullmatch(r"[0-9]{14}(\.[0-9]+)?", value.strip())
-    moment = None if compact else whole(value)
+    moment = None if compact else integer_of(value)
     if moment is not None:
         moment = moment if moment >= EARLIEST_MS else moment * 1000
         return moment if EARLIEST_MS <= moment < 253_402_300_800_000 else None
@@ -250,12 +250,12 @@ def event_id(*parts: Any) -> str:
     return re.sub(r"[^!-~]+", "_", text)[:80] or "none"
 
 
-def dumped(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Write JSON."""
     return msgspec.json.encode(value)
 
 
-def flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
     """Flatten nested objects to dotted names; lists by index. At most 200 fields."""
     found: dict[str, Any] = {}
     items = (
@@ -268,7 +268,7 @@ def flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
     for key, inner in items:
         name = f"{prefix}{str(key)[:60]}"
         if isinstance(inner, dict | list) and depth < MAX_DEPTH:
-            found.update(flat(inner, f"{name}.", depth + 1))
+            found.update(flatten(inner, f"{name}.", depth + 1))
         elif inner is not None:
             found[name] = inner
         if len(found) >= 200:

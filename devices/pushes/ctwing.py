@@ -10,25 +10,25 @@ import base64
 import binascii
 from typing import Any
 
-from devices.heard import ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.protocols import cjt188
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    flat,
-    inside,
-    instant,
+    flatten,
+    nested,
     not_understood,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 
 NAME = "ctwing"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
     """Read one report."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -41,18 +41,18 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
         return [ReceivedHeartbeat(native=native)]
     if kind not in ("dataReport", "eventReport"):
         return not_understood(NAME, f"messageType {kind!r} is not read")
-    at = instant(found.get("timestamp"))
+    at = time_of(found.get("timestamp"))
     sequence = text_of(found.get("upDataSN"))
     number = event_id(native, text_of(found.get("timestamp")), "" if sequence == "-1" else sequence)
     payload = found.get("payload", found.get("eventContent"))
-    raw = inside(payload, "APPdata")
+    raw = nested(payload, "APPdata")
     if isinstance(raw, str):
         fields = _bytes(raw)
         if isinstance(fields, Rejected):
             return fields
     else:
-        service = inside(payload, "serviceData")
-        fields = flat(service if isinstance(service, dict) else payload)
+        service = nested(payload, "serviceData")
+        fields = flatten(service if isinstance(service, dict) else payload)
     if not fields:
         return not_understood(NAME, f"the report of {native} carries no fields")
     return [ReceivedFields(native=native, at=at, id=number, fields=fields)]
@@ -66,7 +66,7 @@ def _bytes(text: str) -> dict[str, Any] | Rejected:
     frame = cjt188.CODEC.decode(data)
     if isinstance(frame, Rejected):
         return not_understood(NAME, f"APPdata is no CJ/T 188 frame ({frame.detail})")
-    measured = cjt188.measured(frame)
+    measured = cjt188.decode_measured(frame)
     if isinstance(measured, Rejected):
         return measured
     fields: dict[str, Any] = {
@@ -81,7 +81,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     Raises: ValueError for what it cannot say.
     """
     if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped(
+        return "application/json", encode_json(
             {"messageType": "deviceOnlineOfflineReport", "IMEI": heard.native}
         )
     if not isinstance(heard, ReceivedFields) or not isinstance(heard.at, int):
@@ -97,7 +97,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
         "tenantId": "10000000",
         "payload": {"serviceId": 1, "serviceData": nested},
     }
-    return "application/json", dumped(body)
+    return "application/json", encode_json(body)
 
 
-PUSH = PushProfile(name=NAME, title="NB-IoT platform (CTWing)", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="NB-IoT platform (CTWing)", parse=parse, render=render)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    instant,
+    integer_of,
     not_understood,
     read_body,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
@@ -45,7 +45,7 @@ _CONDITIONS = {
 _LINE = re.compile(rb"Code=(\w{1,40});action=(\w{1,20});index=(\d{1,6})(?:;data=(\{.*\}))?", re.S)
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:
     """Read one event."""
     line = _LINE.search(body[:65_536]) if b"Code=" in body[:65_536] else None
     found: dict[str, Any] | Rejected
@@ -67,7 +67,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
     ).lower() or "-"
     if code in ("KeepAlive", "Heartbeat", "TimeChange", "NTPAdjustTime"):
         return [ReceivedHeartbeat(native=native)]
-    at = instant(data.get("UTC"))
+    at = time_of(data.get("UTC"))
     if code in _CONDITIONS:
         state = "off" if action == "Stop" else "on"
         word = {"condition": _CONDITIONS[code], "state": state}
@@ -78,8 +78,8 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
         ]
     if code != "AccessControl":
         return not_understood(NAME, f"code {code!r} is not read")
-    method = _METHODS.get(whole(data.get("Method")) or 0, "card")
-    status = whole(data.get("Status"))
+    method = _METHODS.get(integer_of(data.get("Method")) or 0, "card")
+    status = integer_of(data.get("Status"))
     out: dict[str, Any] = {
         "method": method,
         "outcome": {1: "granted", 0: "denied"}.get(-1 if status is None else status, "unknown"),
@@ -94,7 +94,7 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
         ReceivedEvent(
             native=native,
             at=at,
-            id=event_id("r", whole(data.get("RecNo")), at),
+            id=event_id("r", integer_of(data.get("RecNo")), at),
             kind="passage",
             data=out,
         )
@@ -107,7 +107,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     Raises: ValueError for what a controller cannot say.
     """
     if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped(
+        return "application/json", encode_json(
             {"Code": "KeepAlive", "Action": "Pulse", "serial": heard.native}
         )
     if (
@@ -135,7 +135,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
         "serial": heard.native,
         "Data": data,
     }
-    return "application/json", dumped(body)
+    return "application/json", encode_json(body)
 
 
-PUSH = PushProfile(name=NAME, title="Dahua access controller", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Dahua access controller", parse=parse, render=render)

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import (
+    ReceivedEvent,
+    ReceivedFields,
+    ReceivedHeartbeat,
+    ReceivedMessage,
+    Tokenizer,
+)
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    flat,
-    instant,
+    flatten,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 from domain.wire import Hazard
@@ -56,7 +62,7 @@ _HAZARDS: dict[str, Hazard] = {
 _OVER = frozenset({"0", "off", "end", "stop", "inactive", "returned", "clear", "false"})
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
     """Read one event."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -69,14 +75,14 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
     word = _first(found, _WORD)
     if word.lower() in ("heartbeat", "keepalive"):
         return [ReceivedHeartbeat(native=native)]
-    at = next((instant(found[name]) for name in _TIME if found.get(name) is not None), None)
+    at = next((time_of(found[name]) for name in _TIME if found.get(name) is not None), None)
     hazard = _HAZARDS.get(word.replace(" ", "").replace("-", "_").lower())
     number_of_it = event_id(_first(found, _ID), at if isinstance(at, int) else text_of(at))
     if hazard is None:
-        return [ReceivedFields(native=native, at=at, id=number_of_it, fields=flat(found))]
+        return [ReceivedFields(native=native, at=at, id=number_of_it, fields=flatten(found))]
     state = text_of(found.get("state", found.get("status"))).lower()
     data: dict[str, Any] = {"hazard": str(hazard), "state": "off" if state in _OVER else "on"}
-    score = next((number(found[name]) for name in _SCORE if found.get(name) is not None), None)
+    score = next((number_of(found[name]) for name in _SCORE if found.get(name) is not None), None)
     if score is not None:
         data["confidence"] = score
     return [ReceivedEvent(native=native, at=at, id=number_of_it, kind="hazard", data=data)]
@@ -92,9 +98,9 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     Raises: ValueError for what it cannot say.
     """
     if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped({"deviceId": heard.native, "alarmType": "heartbeat"})
+        return "application/json", encode_json({"deviceId": heard.native, "alarmType": "heartbeat"})
     if isinstance(heard, ReceivedFields):
-        return "application/json", dumped(heard.fields)
+        return "application/json", encode_json(heard.fields)
     if heard.kind != "hazard" or not isinstance(heard.at, int):
         raise ValueError(f"{NAME}: a box sends hazards with a time")
     names = {hazard: word for word, hazard in _HAZARDS.items()}
@@ -107,7 +113,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     }
     if "confidence" in heard.data:
         body["confidence"] = heard.data["confidence"]
-    return "application/json", dumped(body)
+    return "application/json", encode_json(body)
 
 
-PUSH = PushProfile(name=NAME, title="Edge AI box", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Edge AI box", parse=parse, render=render)

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    inside,
-    instant,
+    nested,
     not_understood,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 
 NAME = "gat1400"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:
     """Read the objects of one request."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -38,9 +38,9 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
         ("FaceListObject", "FaceObject", _face),
         ("MotorVehicleListObject", "MotorVehicleObject", _vehicle),
     ):
-        rows = inside(found, outer, inner)
+        rows = nested(found, outer, inner)
         if rows is None:
-            rows = inside(found, inner)
+            rows = nested(found, inner)
         if rows is None:
             continue
         known = True
@@ -56,21 +56,21 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
     )
 
 
-def _face(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:  # noqa: ARG001
+def _face(row: dict[str, Any], tokens: Tokenizer) -> ReceivedMessage:  # noqa: ARG001
     data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
-    at = instant(row.get("ShotTime")) or instant(row.get("FaceAppearTime"))
+    at = time_of(row.get("ShotTime")) or time_of(row.get("FaceAppearTime"))
     number = event_id("f", text_of(row.get("FaceID")), text_of(row.get("ShotTime")))
     return ReceivedEvent(
         native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data
     )
 
 
-def _vehicle(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:
+def _vehicle(row: dict[str, Any], tokens: Tokenizer) -> ReceivedMessage:
     data: dict[str, Any] = {"direction": "unknown"}
     plate = text_of(row.get("PlateNo"))
     if plate:
         data["plate"] = tokens("plate", plate)
-    at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
+    at = time_of(row.get("PassTime")) or time_of(row.get("AppearTime"))
     number = event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime")))
     return ReceivedEvent(
         native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data
@@ -83,7 +83,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     Raises: ValueError for what it cannot say.
     """
     if isinstance(heard, ReceivedHeartbeat):
-        return "application/viid+json", dumped({"KeepaliveObject": {"DeviceID": heard.native}})
+        return "application/viid+json", encode_json({"KeepaliveObject": {"DeviceID": heard.native}})
     if not isinstance(heard, ReceivedEvent):
         raise ValueError(f"{NAME}: a camera sends faces and vehicles only")
     at = (
@@ -99,19 +99,19 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
             "ShotTime": at,
             "SubImageList": {"SubImageInfoObject": []},
         }
-        return "application/viid+json", dumped({"FaceListObject": {"FaceObject": [face]}})
+        return "application/viid+json", encode_json({"FaceListObject": {"FaceObject": [face]}})
     vehicle = {
         "MotorVehicleID": number,
         "DeviceID": heard.native,
         "PassTime": at,
         "PlateNo": heard.data.get("plate", ""),
     }
-    return "application/viid+json", dumped(
+    return "application/viid+json", encode_json(
         {"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}}
     )
 
 
-PUSH = PushProfile(
+PUSH = PushFormat(
     name=NAME,
     title="Video image library (GA/T 1400)",
     parse=parse,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
+    PushFormat,
     event_id,
-    inside,
-    instant,
+    integer_of,
+    nested,
     not_understood,
     read_body,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
@@ -21,35 +21,37 @@ NAME = "gb28181"
 _BY_TYPE = {1: "fault", 2: "tamper", 3: "fault", 4: "fault", 5: "fault"}
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
     """Read one notification."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
         return found
     notify = found.get("Notify")
-    native, kind = text_of(inside(notify, "DeviceID")), text_of(inside(notify, "CmdType"))
+    native, kind = text_of(nested(notify, "DeviceID")), text_of(nested(notify, "CmdType"))
     if not isinstance(notify, dict) or not native:
         return not_understood(NAME, "no Notify with a DeviceID")
     if kind == "Keepalive":
         return [ReceivedHeartbeat(native=native)]
     if kind != "Alarm":
         return not_understood(NAME, f"CmdType {kind!r} is not read")
-    method = whole(notify.get("AlarmMethod")) or 0
-    kind_of_it = whole(inside(notify, "Info", "AlarmType")) or whole(notify.get("AlarmType")) or 0
+    method = integer_of(notify.get("AlarmMethod")) or 0
+    kind_of_it = (
+        integer_of(nested(notify, "Info", "AlarmType")) or integer_of(notify.get("AlarmType")) or 0
+    )
     condition = (
         "fault" if method == 6 else _BY_TYPE.get(kind_of_it, "other") if method == 2 else "other"
     )
     data = {
         "condition": condition,
         "state": "on",
-        "priority": whole(notify.get("AlarmPriority")) or 0,
+        "priority": integer_of(notify.get("AlarmPriority")) or 0,
         "method": method,
     }
     if kind_of_it:
         data["type"] = kind_of_it
     time = text_of(notify.get("AlarmTime"))
-    number = event_id("n", whole(notify.get("SN")), time)
-    return [ReceivedEvent(native=native, at=instant(time), id=number, kind="device", data=data)]
+    number = event_id("n", integer_of(notify.get("SN")), time)
+    return [ReceivedEvent(native=native, at=time_of(time), id=number, kind="device", data=data)]
 
 
 def render(heard: ReceivedMessage) -> tuple[str, bytes]:
@@ -76,6 +78,6 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     return "application/xml", f'<?xml version="1.0" encoding="GB2312"?>\n{body}'.encode("gb18030")
 
 
-PUSH = PushProfile(
+PUSH = PushFormat(
     name=NAME, title="GB/T 28181 alarm", parse=parse, render=render, answer_type="text/plain"
 )

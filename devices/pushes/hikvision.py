@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    inside,
-    instant,
+    integer_of,
+    nested,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
@@ -72,14 +72,14 @@ _MODES = {
 }
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:
     """Read a push or a page of the event store."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
         return found
-    listed = inside(found, "AcsEvent", "InfoList")
+    listed = nested(found, "AcsEvent", "InfoList")
     if isinstance(listed, list | dict):
-        native = text_of(inside(found, "AcsEvent", "macAddress")) or "-"
+        native = text_of(nested(found, "AcsEvent", "macAddress")) or "-"
         entries = listed if isinstance(listed, list) else [listed]
         outcomes = [
             _access(native, entry.get("time"), entry, tokens)
@@ -117,14 +117,14 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
 
 
 def _access(
-    native: str, time: Any, event: dict[str, Any], tokens: Tokens
+    native: str, time: Any, event: dict[str, Any], tokens: Tokenizer
 ) -> ReceivedMessage | Rejected:
-    major = whole(event.get("majorEventType", event.get("major")))
-    minor = whole(event.get("subEventType", event.get("minor")))
+    major = integer_of(event.get("majorEventType", event.get("major")))
+    minor = integer_of(event.get("subEventType", event.get("minor")))
     if major is None or minor is None:
         return not_understood(NAME, "the event has no majorEventType and subEventType")
-    at = instant(time)
-    number_of_it = event_id("s", whole(event.get("serialNo")), major, minor, text_of(time))
+    at = time_of(time)
+    number_of_it = event_id("s", integer_of(event.get("serialNo")), major, minor, text_of(time))
     place = {"door": text_of(event.get("doorNo")), "reader": text_of(event.get("cardReaderNo"))}
     place = {name: value for name, value in place.items() if value}
     if (major, minor) in _CONDITIONS:
@@ -147,7 +147,7 @@ def _access(
         data["credential"] = tokens("card", card)
     for ours, theirs in (("similarity", "similarity"), ("mask", "mask")):
         value: Any = (
-            number(event.get(theirs)) if ours == "similarity" else text_of(event.get(theirs))
+            number_of(event.get(theirs)) if ours == "similarity" else text_of(event.get(theirs))
         )
         if value not in (None, "", "unknown"):
             data[ours] = value
@@ -161,10 +161,10 @@ def _method(event: dict[str, Any]) -> str:
 
 def render(heard: ReceivedMessage) -> tuple[str, bytes]:
     """Write an event as a terminal pushes it."""
-    return "application/json", dumped(envelope(heard))
+    return "application/json", encode_json(event_envelope(heard))
 
 
-def envelope(heard: ReceivedMessage) -> dict[str, Any]:
+def event_envelope(heard: ReceivedMessage) -> dict[str, Any]:
     """Write an event in the envelope that stands at the top.
 
     Raises: ValueError for what a terminal cannot say.
@@ -199,7 +199,7 @@ def envelope(heard: ReceivedMessage) -> dict[str, Any]:
     }
 
 
-def code_of(data: dict[str, Any]) -> tuple[int, int]:
+def event_codes(data: dict[str, Any]) -> tuple[int, int]:
     """Tell the major and minor code by which a terminal says a passage or a condition.
 
     Raises: ValueError for what a terminal cannot say.
@@ -214,4 +214,4 @@ def code_of(data: dict[str, Any]) -> tuple[int, int]:
     raise ValueError(f"{NAME}: no code for {data}")
 
 
-PUSH = PushProfile(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)

@@ -10,18 +10,18 @@ import binascii
 import re
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushFormat,
+    encode_json,
     event_id,
-    inside,
-    instant,
+    integer_of,
+    nested,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
@@ -31,7 +31,7 @@ NAME = "plates"
 _PLATE = re.compile(r"[\u4e00-\u9fff][A-Z][A-Z0-9]{4,5}[A-Z0-9\u4e00-\u9fff]")
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
+def parse(content_type: str, body: bytes, tokens: Tokenizer) -> list[ReceivedMessage] | Rejected:
     """Read one recognition."""
     found = read_body(NAME, content_type, body)
     if isinstance(found, Rejected):
@@ -42,15 +42,15 @@ def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessag
             return [ReceivedHeartbeat(native=text_of(found.get("serialno")).lower() or "-")]
         return not_understood(NAME, "no AlarmInfoPlate")
     native = text_of(alarm.get("serialno")).lower() or "-"
-    result = inside(alarm, "result", "PlateResult")
+    result = nested(alarm, "result", "PlateResult")
     if not isinstance(result, dict):
         return not_understood(NAME, "no PlateResult")
-    at = instant(inside(result, "timeStamp", "Timeval", "sec"))
+    at = time_of(nested(result, "timeStamp", "Timeval", "sec"))
     data: dict[str, Any] = {"direction": "unknown"}
     plate = _plate(text_of(result.get("license")))
     if plate:
         data["plate"] = tokens("plate", plate)
-    confidence = number(result.get("confidence"))
+    confidence = number_of(result.get("confidence"))
     if confidence is not None:
         data["confidence"] = confidence
     unique = text_of(result.get("unique_id")) or text_of(result.get("plateid"))
@@ -84,7 +84,7 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
         or not isinstance(heard.at, int)
     ):
         raise ValueError(f"{NAME}: a camera sends plates only")
-    whole_number = whole(heard.id.split("-")[1])
+    whole_number = integer_of(heard.id.split("-")[1])
     result = {
         "license": heard.data.get("plate", "_无_"),
         "plateid": whole_number,
@@ -99,10 +99,10 @@ def render(heard: ReceivedMessage) -> tuple[str, bytes]:
             "result": {"PlateResult": result},
         }
     }
-    return "application/json", dumped(body)
+    return "application/json", encode_json(body)
 
 
-PUSH = PushProfile(
+PUSH = PushFormat(
     name=NAME,
     title="Number-plate camera",
     parse=parse,
