@@ -1,7 +1,8 @@
-"""The schema of both levels as documents, `docs/schema/plain.sql` and `timescale.sql`, from databases made from nothing.
+"""The schema of both levels as documents, `docs/schema/plain.sql` and `timescale.sql`, from
+databases made from nothing.
 
-PostgreSQL is started for it. The level `timescale` needs one that has TimescaleDB; without it that document stays as
-it is.
+PostgreSQL is started for it. The level `timescale` needs one that has TimescaleDB; without it that
+document stays as it is.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from store.database.schema_text import describe_schema
 def write_schemas(directory: Path, timescale: Path | None) -> list[Path]:
     """Write the schema of each level that can be made here; returns the paths.
 
-    `timescale` is the directory of binaries of a PostgreSQL with TimescaleDB, None where there is none.
-    Raises: NotInstalled where there is no PostgreSQL.
+    `timescale` is the directory of binaries of a PostgreSQL with TimescaleDB, None where there is
+    none. Raises: NotInstalled where there is no PostgreSQL.
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = [_write_schema(directory, Level.PLAIN, binaries=None)]

@@ -1,11 +1,13 @@
 """Migrations: plain SQL, applied once, in order, under a lock, each with a checksum.
 
-Version 1 is the baseline: the files of `store/migrations/baseline`, one per room, applied in the order of `BASELINE`
-as one migration. Later versions are differences: `store/migrations/NNNN_name.sql`.
+Version 1 is the baseline: the files of `store/migrations/baseline`, one per room, applied in the
+order of `BASELINE` as one migration. Later versions are differences:
+`store/migrations/NNNN_name.sql`.
 
-`name.sql` is for every database, `name.plain.sql` and `name.timescale.sql` are for one capability level, and
-`name.timescale-community.sql` is for TimescaleDB under its community licence. The level is found when the first
-migration runs and then stays. A migration with the line `-- no-transaction` is run statement by statement.
+`name.sql` is for every database, `name.plain.sql` and `name.timescale.sql` are for one capability
+level, and `name.timescale-community.sql` is for TimescaleDB under its community licence. The level
+is found when the first migration runs and then stays. A migration with the line `-- no-transaction`
+is run statement by statement.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class MigrationError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """The baseline of one level, or one difference. `flavour` is None where it is for every database."""
+    """The baseline of one level, or one difference. `flavour` is None where it is for every
+    database.
+    """
 
     version: int
     name: str
@@ -65,7 +69,8 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-#: The rooms of the baseline, in the order in which their files are applied: each rests on those before it.
+#: The rooms of the baseline, in the order in which their files are applied: each rests on those
+#: before it.
 BASELINE = (
     "reader",
     "register",
@@ -91,7 +96,8 @@ _DIFFERENCE_NAME = re.compile(r"(\d{4})_([a-z_]+)(?:\.(plain|timescale|timescale
 
 
 def list_migrations() -> list[Migration]:
-    """Read the migrations that ship with Anju, in order: the baseline of each level, then the differences.
+    """Read the migrations that ship with Anju, in order: the baseline of each level, then the
+    differences.
 
     Raises: MigrationError for a file whose name does not fit.
     """
@@ -156,7 +162,8 @@ def read_differences(directory: Traversable) -> list[Migration]:
         match = _DIFFERENCE_NAME.fullmatch(entry.name)
         if match is None or int(match[1]) < 2:
             raise MigrationError(
-                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql, from 0002 on"
+                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql, "
+                "from 0002 on"
             )
         differences.append(
             Migration(
@@ -173,7 +180,8 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
     """Bring the database to the newest version (or to `upto`) and return its capability level.
 
     `level` forces one for a new database; None takes TimescaleDB where it is installed.
-    Raises: MigrationError where a file changed after it was applied, or the level asked for is not the database's.
+    Raises: MigrationError where a file changed after it was applied, or the level asked for is
+    not the database's.
     """
     with connect(dsn, autocommit=True) as connection, advisory_lock(connection, "anju migrate"):
         connection.execute(_CREATE_SCHEMA_MIGRATIONS)
@@ -207,7 +215,9 @@ def level_of(connection: Connection) -> Level | None:
 
 
 def _settle_level(connection: Connection, wanted: Level | None) -> Level:
-    """Return the level of the database; a new one takes the level wanted, or the best that the server has."""
+    """Return the level of the database; a new one takes the level wanted, or the best that the
+    server has.
+    """
     existing = level_of(connection)
     if existing is not None:
         if wanted not in (None, existing):
@@ -251,8 +261,9 @@ def _applied_checksums(connection: Connection) -> dict[MigrationKey, str]:
 def _apply_once(connection: Connection, migration: Migration, applied: str | None) -> None:
     """Apply a migration, unless its checksum is on record.
 
-    What needs the community licence only makes old data smaller and charts faster. Everything works without it, so its
-    failure is logged, not raised. Its statements can all be repeated, and the next `migrate` tries again.
+    What needs the community licence only makes old data smaller and charts faster. Everything works
+    without it, so its failure is logged, not raised. Its statements can all be repeated, and the
+    next `migrate` tries again.
     """
     if applied is None and migration.flavour == COMMUNITY:
         try:

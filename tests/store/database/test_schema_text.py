@@ -1,4 +1,6 @@
-"""The schema documents are what the migrations make, they can be run, and nothing in them is without a comment."""
+"""The schema documents are what the migrations make, they can be run, and nothing in them is
+without a comment.
+"""
 
 from __future__ import annotations
 
