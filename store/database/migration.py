@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import LiteralString, cast
 
 import structlog
 
@@ -196,7 +195,7 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
 
 
 def list_pending(connection: Connection) -> list[str]:
-    """List the migrations that a database of its level still lacks; all of them for an empty one."""
+    """List the migrations that a database of its level still lacks; all for an empty one."""
     level = level_of(connection) or Level.PLAIN
     applied = _applied_checksums(connection)
     return [
@@ -285,11 +284,11 @@ def _apply(connection: Connection, migration: Migration) -> None:
     # The files ship with the code and hold no input: they are as literal as a string in it.
     if "\n-- no-transaction\n" in migration.sql:
         for statement in _statements(migration.sql):
-            connection.execute(cast(LiteralString, statement))
+            connection.execute(statement)
         _record(connection, migration)
         return
     with connection.transaction():
-        connection.execute(cast(LiteralString, migration.sql))
+        connection.execute(migration.sql)
         _record(connection, migration)
 
 

@@ -5,7 +5,6 @@ without a comment.
 from __future__ import annotations
 
 import re
-from typing import LiteralString, cast
 
 import pytest
 
@@ -65,7 +64,7 @@ def test_a_database_made_from_the_document_is_the_same(postgres: Postgres, dsn: 
     document = (SCHEMAS / "plain.sql").read_text("utf-8")
     other = embedded.make_database(postgres, "from_document")
     with connect(other) as connection:
-        connection.execute(cast(LiteralString, document))
+        connection.execute(document)
         found = describe_schema(connection)
     assert without_comments(found) == without_comments(document)
 
