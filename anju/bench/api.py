@@ -234,7 +234,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             )
             set_state(connection, made, over, AlertStep(actor="bench", name="confirmed"))
         if n % 20 == 0:
-            row = visits.VisitRow(
+            row = visits.NewVisit(
                 code=f"v-{n}",
                 unit_id=unit_id,
                 visited_on=at.date(),
@@ -328,7 +328,7 @@ ROUTES: dict[str, tuple[Action, str]] = {
     "getVisitList": (Action.SEE_LEADS, "/visit-list?estate={estate}"),
     "listAbstentions": (Action.SEE_LEADS, "/estates/{estate}/abstentions"),
     "listVisits": (Action.SEE_LEADS, "/visits"),
-    "getLessons": (Action.SEE_LEADS, "/lessons"),
+    "getCalibration": (Action.SEE_LEADS, "/calibration"),
     "listFaceConsents": (Action.SEE_CONSENTS, "/estates/{estate}/face-consents"),
     "listAssessments": (Action.SEE_CONSENTS, "/estates/{estate}/assessments"),
     "listCommands": (Action.SEE_COMMANDS, "/commands"),

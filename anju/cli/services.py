@@ -43,10 +43,10 @@ def doctor(
     """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
     from anju.doctor import CheckVerdict, examine
 
-    table = Table("what", "verdict", "says")
+    table = Table("what", "verdict", "message")
     refused = False
     for check in examine(load_settings_and_logs(), messages):
-        table.add_row(check.what, check.verdict, check.says)
+        table.add_row(check.what, check.verdict, check.message)
         refused = refused or check.verdict is CheckVerdict.REFUSES
     out.print(table)
     raise typer.Exit(1 if refused else 0)
