@@ -1,8 +1,10 @@
-"""`anju bench api`: every list and detail route of the API on a city's data, at a steady rate, with the answer times of each route.
+"""`anju bench api`: every list and detail route of the API on a city's data, at a steady rate, with
+the answer times of each route.
 
-The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an audit record. Readers of every role and
-reach ask at fixed instants whatever the answers take (an open loop, so that a slow answer does not spare the next one), and a time counts
-from the instant at which the request was due. Log-in is left out: the sessions are there before.
+The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an
+audit record. Readers of every role and reach ask at fixed instants whatever the answers take (an
+open loop, so that a slow answer does not spare the next one), and a time counts from the instant at
+which the request was due. Log-in is left out: the sessions are there before.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ PER_ROLE = 4
 #: The live page is opened now and then and goes on by its stream.
 PAGE = "live page"
 PAGES_PER_S = 1.0
-#: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
+#: What is asked in the first seconds is not counted: the database has just been started and has
+#: read nothing yet.
 WARM_S = 10.0
 _DETECTORS = {
     AlertClass.LIFE_SAFETY: "hazard:smoke",
@@ -91,7 +94,9 @@ _EVIDENCE: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Times:
-    """What one route took, in seconds from the instant at which each request was due; `failed` are those not answered by 200."""
+    """What one route took, in seconds from the instant at which each request was due; `failed` are
+    those not answered by 200.
+    """
 
     spans: list[float] = field(default_factory=list)
     failed: int = 0
