@@ -247,7 +247,7 @@ def understand(name: str, frame: Any) -> None:
         telegram = mbus.read_telegram(frame)
         if not isinstance(telegram, Rejected):
             fields_of(telegram)
-    else:
+    elif name.startswith("modbus"):
         for table in modbus.TABLES:
             modbus.value_of(frame, modbus.ModbusRegister(table=table, address=0, type="float32"))
         modbus.request_of(frame)
