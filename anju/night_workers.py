@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from anju.memory import kept_memory
+from domain.errors import UserError
 from store.database.connection import connect
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class NightEngine(StrEnum):
     DASK = "dask"
 
 
-class NightEngineError(Exception):
+class NightEngineError(UserError):
     """A crew that cannot be had, and how to mend it."""
 
 

@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from anju import services
-from anju.cli.gateway import fail, out
-from anju.cli.nightly import a_day
+from anju.cli.terminal import fail, out, parse_day
 from anju.settings import load_settings
 
 FIRST = date(2024, 9, 1)
@@ -40,7 +39,7 @@ def evaluate(
 
     seeds = seed or [1]
     cities = [
-        WorldCity(seed=s, units=units, first=a_day("--first", first), days=days, normal=normal)
+        WorldCity(seed=s, units=units, first=parse_day("--first", first), days=days, normal=normal)
         for s in seeds
     ]
     columns = (
@@ -121,7 +120,7 @@ def simulate_world(
 
     if directory.exists() and any(directory.iterdir()):
         raise fail(f"{directory}: is not empty; name a new directory")
-    city = WorldCity(seed=seed, units=units, first=a_day("--first", first), days=days)
+    city = WorldCity(seed=seed, units=units, first=parse_day("--first", first), days=days)
     (directory / "register").mkdir(parents=True)
     (directory / "traffic").mkdir()
     papers, truth = [], []

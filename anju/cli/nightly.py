@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from anju import services
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out, parse_day
 from anju.night_workers import STATEMENT_S, NightEngine, NightEngineError, crew
 from anju.settings import Settings, load_settings
 from domain.ids import valid_id
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from analytics.nightly import RunReport, Spread
     from analytics.policy import Policy
     from store.database.connection import Connection
-
-
-def a_day(option: str, text: str) -> date:
-    """Read a day given on the command line."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise fail(f"{option} {text!r}: must be a date like 2026-03-31") from None
 
 
 def record(
@@ -191,7 +183,7 @@ def nightly(
                 progress=lambda done, of: bar.update(task, completed=done, total=of),
             )
         else:
-            span = a_day("--from", first), a_day("--to", last)
+            span = parse_day("--from", first), parse_day("--to", last)
             report = _run_past(connection, policy, bounds, span, estate, spread, bar)
     out.print(
         f"{report.nights} nights, {report.units} units judged, {report.unit_days} unit-days, {report.findings} findings, "
