@@ -188,20 +188,9 @@ def _id(seq: int, rule: str, recipient: str, number: int) -> str:
 
 
 def _words(
-<<<<<<< HEAD
     channel: Channel,
-    change: dict[str, Any],
-    say: Say,
-=======
-    channel: EmailSettings
-    | BotSettings
-    | TemplateSettings
-    | WebhookSettings
-    | PushSettings
-    | AppriseSettings,
     change: QueuedChange,
     describe: Describe,
->>>>>>> main
     message_id: str,
 ) -> tuple[str, str]:
     said = describe(change.alert, channel.language)
