@@ -78,19 +78,13 @@ def apply_block(target: Path, language: str, text: str) -> None:
 
 def run(target: Path, command: str) -> None:
     """Run a command of an example, with this interpreter's tools and the copied tree."""
-    words = shlex.split(command.replace(".venv/bin/anju", "anju"))
-    module = Path(words[0]).name
-    assert module in ("pytest", "anju", "ruff", "mypy", "lint-imports"), command
-    start = [sys.executable, "-m", module] if module != "lint-imports" else [module]
+    words = shlex.split(command.replace(".venv/bin/python -m ", "").replace(".venv/bin/", ""))
     environment = {**os.environ, "PYTHONPATH": str(target)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    start = [sys.executable, "-m", *words]
+    if words[0] == "lint-imports":
+        start = [str(Path(sys.executable).with_name("lint-imports"))]
     done = subprocess.run(
-        [*start, *words[1:]],
-        cwd=target,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        start, cwd=target, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
 
