@@ -1,7 +1,9 @@
-"""`anju bench alert-latency`: from the MQTT publish of a smoke event to the alert in an open stream, under load and in a storm.
+"""`anju bench alert-latency`: from the MQTT publish of a smoke event to the alert in an open
+stream, under load and in a storm.
 
-Real parts throughout: mosquitto, an ingest worker, watch, PostgreSQL, Redis, the API, and a client that holds a stream open. Each event
-comes from a detector of its own, so each is an alert; all times are taken on one clock, in this process.
+Real parts throughout: mosquitto, an ingest worker, watch, PostgreSQL, Redis, the API, and a client
+that holds a stream open. Each event comes from a detector of its own, so each is an alert; all
+times are taken on one clock, in this process.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ TOGETHER = 50
 
 @dataclass(slots=True)
 class AlertTiming:
-    """What was measured: seconds from the publish to the stream by event, and what a storm left on the screen."""
+    """What was measured: seconds from the publish to the stream by event, and what a storm left on
+    the screen.
+    """
 
     spans: list[float] = field(default_factory=list)
     missing: int = 0
@@ -85,7 +89,9 @@ def measure(
 
 
 def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> AlertTiming:
-    """Let 200 gateways fall silent at once while 50,000 devices report that they are offline, with smoke in the middle of it."""
+    """Let 200 gateways fall silent at once while 50,000 devices report that they are offline, with
+    smoke in the middle of it.
+    """
     estates = {
         f"storm-{n:02d}": [(f"gw-{n:02d}-{g:02d}", STORM_DEVICES) for g in range(STORM_GATEWAYS)]
         for n in range(STORM_ESTATES)

@@ -1,8 +1,10 @@
-"""`anju bench api`: every list and detail route of the API on a city's data, at a steady rate, with the answer times of each route.
+"""`anju bench api`: every list and detail route of the API on a city's data, at a steady rate, with
+the answer times of each route.
 
-The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an audit record. Readers of every role and
-reach ask at fixed instants whatever the answers take (an open loop, so that a slow answer does not spare the next one), and a time counts
-from the instant at which the request was due. Log-in is left out: the sessions are there before.
+The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an
+audit record. Readers of every role and reach ask at fixed instants whatever the answers take (an
+open loop, so that a slow answer does not spare the next one), and a time counts from the instant at
+which the request was due. Log-in is left out: the sessions are there before.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ PER_ROLE = 4
 #: The live page is opened now and then and goes on by its stream.
 PAGE = "live page"
 PAGES_PER_S = 1.0
-#: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
+#: What is asked in the first seconds is not counted: the database has just been started and has
+#: read nothing yet.
 WARM_S = 10.0
 _DETECTORS = {
     AlertClass.LIFE_SAFETY: "hazard:smoke",
@@ -91,7 +94,9 @@ _EVIDENCE: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Times:
-    """What one route took, in seconds from the instant at which each request was due; `failed` are those not answered by 200."""
+    """What one route took, in seconds from the instant at which each request was due; `failed` are
+    those not answered by 200.
+    """
 
     spans: list[float] = field(default_factory=list)
     failed: int = 0
@@ -234,7 +239,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             )
             set_state(connection, made, over, AlertStep(actor="bench", name="confirmed"))
         if n % 20 == 0:
-            row = visits.VisitRow(
+            row = visits.NewVisit(
                 code=f"v-{n}",
                 unit_id=unit_id,
                 visited_on=at.date(),
@@ -328,7 +333,7 @@ ROUTES: dict[str, tuple[Action, str]] = {
     "getVisitList": (Action.SEE_LEADS, "/visit-list?estate={estate}"),
     "listAbstentions": (Action.SEE_LEADS, "/estates/{estate}/abstentions"),
     "listVisits": (Action.SEE_LEADS, "/visits"),
-    "getLessons": (Action.SEE_LEADS, "/lessons"),
+    "getCalibration": (Action.SEE_LEADS, "/calibration"),
     "listFaceConsents": (Action.SEE_CONSENTS, "/estates/{estate}/face-consents"),
     "listAssessments": (Action.SEE_CONSENTS, "/estates/{estate}/assessments"),
     "listCommands": (Action.SEE_COMMANDS, "/commands"),

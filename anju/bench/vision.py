@@ -1,8 +1,10 @@
-"""`anju bench vision`: what the camera rules find in rendered scenes with truth, and how many pictures a second a core looks at.
+"""`anju bench vision`: what the camera rules find in rendered scenes with truth, and how many
+pictures a second a core looks at.
 
-Scenes are drawn from seeds that nobody looked at while the rules were made (from HELD_OUT on). A scene is a stream of pictures; the
-detectors see nothing else. Recall comes with its 95 % interval (Clopper-Pearson by the beta law, found by bisection), false alarms
-with the exact Poisson one over the time that was watched.
+Scenes are drawn from seeds that nobody looked at while the rules were made (from HELD_OUT on). A
+scene is a stream of pictures; the detectors see nothing else. Recall comes with its 95 % interval
+(Clopper-Pearson by the beta law, found by bisection), false alarms with the exact Poisson one over
+the time that was watched.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from typing import Any
 from anju.memory import kept_memory
 
 HELD_OUT = 220_000
-#: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
+#: A thing must stand this much longer than the dwell time to count as one that has to be found, and
+#: be told this soon after it.
 GRACE_S = 20.0
 TOLD_WITHIN_S = 30.0
 DWELL_S = 120.0
@@ -30,7 +33,9 @@ DWELL_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What became of one scene; `returned` counts things that left in time and were told as gone within a minute."""
+    """What became of one scene; `returned` counts things that left in time and were told as gone
+    within a minute.
+    """
 
     seed: int
     true: int
@@ -47,7 +52,9 @@ class Scene:
 
 
 def falling_scene(seed: int, seconds: float, crowd: float = 1.0) -> Scene:
-    """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as usual."""
+    """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as
+    usual.
+    """
     from gateway.vision.falling import Falling
     from gateway.vision.rules import FallingRule
     from simulators.scenes.facade import FacadeScene
@@ -127,7 +134,8 @@ class Watched(StrEnum):
     LANE = "lane"
 
 
-#: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's day, a camera's week.
+#: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's
+#: day, a camera's week.
 SCENES: dict[Watched, Callable[..., Scene]] = {
     Watched.FALLING: falling_scene,
     Watched.LANE: lane_scene,
@@ -144,7 +152,9 @@ def run(
     told: Callable[[Scene], None],
     **more: float,
 ) -> dict[str, Any]:
-    """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done. What is more goes to the scene."""
+    """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done. What
+    is more goes to the scene.
+    """
     done: list[Scene] = []
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for one in pool.imap(partial(_scene, rule, seconds, more), range(first, first + scenes)):
@@ -225,7 +235,9 @@ def _where(rising: Callable[[float], float]) -> float:
 
 
 def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
-    """Pictures a second that one core decodes and looks at, 720p at 25 a second: medians, the kinds in turn in each round."""
+    """Pictures a second that one core decodes and looks at, 720p at 25 a second: medians, the kinds
+    in turn in each round.
+    """
     from datetime import datetime
 
     from gateway.vision.rules import FallingRule, LaneRule, Rules
