@@ -181,17 +181,17 @@ def alert_latency(
         "smoke, from the publish to the stream", "events", "missing", "p50", "p95", "p99", "most"
     )
 
-    def show(name: str, told: bench.AlertTiming) -> None:
+    def show(name: str, timing: bench.AlertTiming) -> None:
         parts = (
-            f"{1000 * percentile(told.spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)
+            f"{1000 * percentile(timing.spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)
         )
-        table.add_row(name, str(len(told.spans) + told.missing), str(told.missing), *parts)
+        table.add_row(name, str(len(timing.spans) + timing.missing), str(timing.missing), *parts)
 
     with _server(timescale) as (dsn, level, home):
-        told = bench.measure(
+        timing = bench.measure(
             dsn, level, home / "load", rate=rate, events=events, every_s=every_ms / 1000
         )
-        show(f"beside {told.offered:,.0f} readings a second", told)
+        show(f"beside {timing.offered:,.0f} readings a second", timing)
         stormy = bench.storm(dsn, level, home / "storm") if storm else None
     if stormy is not None:
         show("in the storm", stormy)
@@ -323,9 +323,9 @@ def vision(
     ):
         if only not in (None, rule):
             continue
-        begin = bench.HELD_OUT if first is None else first
+        begin = bench.UNSEEN_SEEDS_FROM if first is None else first
         more = {"crowd": crowd} if rule is Watched.FALLING else {}
-        one = bench.run(rule, scenes, length, begin, processes, _tell_scene, **more)
+        one = bench.run(rule, scenes, length, begin, processes, _print_scene, **more)
         low, high = one["recall_interval"]
         least, most = one["false_interval"]
         share = (
@@ -346,7 +346,7 @@ def vision(
     out.print(table)
 
 
-def _tell_scene(scene: Scene) -> None:
+def _print_scene(scene: Scene) -> None:
     """Tell of a scene in which something was missed or told wrongly."""
     if scene.odd:
         out.print(

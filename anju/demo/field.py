@@ -113,10 +113,10 @@ async def _live(
     print_report(report, only_faults=False)
     gateway.stop()
     await field.stop()
-    return _hold_against(field, dsn, out)
+    return _compare_with_store(field, dsn, out)
 
 
-def _hold_against(field: Field, dsn: str, out: Console) -> int:
+def _compare_with_store(field: Field, dsn: str, out: Console) -> int:
     """Print what was given out against what is stored."""
     with connect(dsn) as connection:
         tallies = log.read_tallies(connection)
