@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.mapping import AlarmState, MappedValues, apply_profile, finite_number, scale_decimal
@@ -21,6 +21,7 @@ from tests.gateway.conftest import Bench
 KEY = b"a key of sixteen bytes"
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["person", "card", "plate"]),
     st.text(min_size=1, max_size=60),
@@ -45,6 +46,7 @@ def test_a_token_of_ours_passes_and_whom_we_put_into_a_terminal_too(
     assert made.intake.token("person", "resident 12") == "resident 12"
 
 
+@settings(deadline=None)
 @given(st.one_of(st.none(), st.integers(-(2**60), 2**60), st.datetimes()))
 def test_an_instant_is_always_one_that_the_server_takes(told: int | datetime | None) -> None:
     from pathlib import Path
