@@ -18,7 +18,7 @@ from domain import wire
 from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
 from store.database.connection import Connection
-from store.gateways import commands
+from store.gateways import commands, door_lists
 from store.people import faces
 
 log = structlog.get_logger()
@@ -60,33 +60,40 @@ class Dispatcher:
         for row in due:
             command = wire.Command(
                 v=wire.VERSION,
-                id=row["code"],
-                device=row["device"],
-                command=row["kind"],
-                expires_at=to_ms(row["expires_at"]),
-                argument=row["argument"],
+                id=row.code,
+                device=row.device,
+                command=row.kind,
+                expires_at=to_ms(row.expires_at),
+                argument=dict(row.argument),
             )
             self.publish(
-                wire.down_topic(row["estate"], row["gateway"], Down.COMMAND),
+                wire.down_topic(row.estate, row.gateway, Down.COMMAND),
                 msgspec.json.encode(command),
             )
 
 
 def renew_lists(connection: Connection, now: datetime) -> int:
     """Give every door whose people changed its new list; returns how many."""
-    if not commands.hold_lists(connection):
+    if not door_lists.lock_lists(connection):
         return 0
-    lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
-    stale = commands.stale_doors(connection, lists, now)
+    lists = door_lists.list_door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
+    stale = door_lists.list_stale_doors(connection, lists, now)
     why = "who may pass follows from tenancies"
     return _give(
-        connection, CommandKind.CREDENTIALS, "people", lists, stale, commands.note_list, why, now
+        connection,
+        CommandKind.CREDENTIALS,
+        "people",
+        lists,
+        stale,
+        door_lists.save_given_list,
+        why,
+        now,
     )
 
 
 def renew_face_lists(connection: Connection, now: datetime) -> int:
     """Give every door whose consents changed, or whose gateway may hold old ones, the list as it stands; returns how many."""
-    if not commands.hold_lists(connection):
+    if not door_lists.lock_lists(connection):
         return 0
     lists = faces.lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
     stale = faces.stale(connection, lists, now)
@@ -106,8 +113,7 @@ def _give(
 ) -> int:
     """Send doors their lists, as the argument `name` of a command of a kind, and note each; returns how many."""
     for door in doors:
-        command_id = commands.issue(
-            connection,
+        command = commands.NewCommand(
             code=commands.new_code(),
             device_id=door,
             kind=kind,
@@ -116,6 +122,7 @@ def _give(
             reason=why,
             expires_at=now + LIST_LIVES,
         )
+        command_id = commands.give_command(connection, command)
         note(connection, door, lists[door], command_id)
     if doors:
         log.info("lists_given", kind=str(kind), doors=len(doors))

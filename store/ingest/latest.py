@@ -6,10 +6,12 @@ series all the same, and the next value of the point makes it good.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.rows import class_row
 
 from store.database.connection import Connection
 from store.database.copy import copy_in
@@ -37,23 +39,66 @@ def keep_latest(
     )
 
 
-def list_heard(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayDevice:
+    """A device behind a gateway; `heard_at` is None where it has never sent a value."""
+
+    device: str
+    kind: str
+    profile: str
+    heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestValue:
+    """The newest value of a point, by the device's own clock."""
+
+    device: str
+    point: str
+    at: datetime
+    value: float
+
+
+def list_gateway_devices(
     connection: Connection,
     scope: tuple[int, ...],
     estate: str,
     gateway: str,
+    *,
     after: str | None = None,
     limit: int = 200,
-) -> list[dict[str, Any]]:
-    """List a gateway's devices by code with the instant of their newest value, by their own clock; no values, which are a home's."""
-    return connection.execute(
-        "SELECT d.code AS device, d.kind, d.profile, h.last_received_at AS heard_at FROM gateways g JOIN estates e ON e.id = g.estate_id "
-        "CROSS JOIN LATERAL gateway_device_last_received(g.id, %s, %s) h JOIN devices d ON d.id = h.device_id "
-        "WHERE e.code = %s AND g.code = %s AND e.id = ANY(%s) ORDER BY d.code",
-        [after, limit, estate, gateway, list(scope)],
-    ).fetchall()
+) -> list[GatewayDevice]:
+    """List a gateway's devices by code, those after a code, with when each last sent a value.
+
+    The values themselves are left out: they belong to a home.
+    """
+    values = {
+        "after": after,
+        "limit": limit,
+        "estate": estate,
+        "gateway": gateway,
+        "estates": list(scope),
+    }
+    with connection.cursor(row_factory=class_row(GatewayDevice)) as cursor:
+        return cursor.execute(_LIST_GATEWAY_DEVICES, values).fetchall()
 
 
-def list_of_unit(connection: Connection, unit_id: int) -> list[dict[str, Any]]:
+_LIST_GATEWAY_DEVICES = """
+    SELECT d.code AS device, d.kind, d.profile, r.last_received_at AS heard_at
+    FROM gateways g
+    JOIN estates e ON e.id = g.estate_id
+    CROSS JOIN LATERAL gateway_device_last_received(g.id, %(after)s, %(limit)s) r
+    JOIN devices d ON d.id = r.device_id
+    WHERE e.code = %(estate)s
+      AND g.code = %(gateway)s
+      AND e.id = ANY(%(estates)s)
+    ORDER BY d.code
+"""
+
+
+def list_unit_values(connection: Connection, unit_id: int) -> list[LatestValue]:
     """List the newest value of every point of the devices that are mounted in a unit now."""
-    return connection.execute("SELECT * FROM latest_of_unit(%s)", [unit_id]).fetchall()
+    with connection.cursor(row_factory=class_row(LatestValue)) as cursor:
+        return cursor.execute(
+            "SELECT device, point, at, value FROM latest_of_unit(%s)", [unit_id]
+        ).fetchall()

@@ -148,14 +148,14 @@ class PostgresLedger:
     def note_result(self, row: readings.EventRow) -> None:
         """Note what a gateway reports of a command."""
         said = row.data
-        commands.note_result(
-            self._connection,
-            row.device_id,
-            str(said.get("command", "")),
-            str(said["result"]),
-            str(said.get("detail", "")),
-            from_ms(row.at_ms),
+        report = commands.CommandReport(
+            device_id=row.device_id,
+            code=str(said.get("command", "")),
+            result=str(said["result"]),
+            detail=str(said.get("detail", "")),
+            at=from_ms(row.at_ms),
         )
+        commands.save_report(self._connection, report)
         held, refused = said.get("held"), said.get("refused")
         if (
             isinstance(held, list)

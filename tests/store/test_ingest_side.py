@@ -175,11 +175,14 @@ def test_a_units_latest_values_and_when_its_devices_were_heard(connection: Conne
         np.array([1_700_000_000_000]),
         np.array([5.5]),
     )
-    (found,) = latest.list_of_unit(connection, unit["id"])
-    assert (found["device"], found["point"], found["value"]) == ("wm-1", "water_m3", 5.5)
-    heard = {r["device"]: r["heard_at"] for r in latest.list_heard(connection, (1,), "es", "gw")}
-    assert heard["wm-1"] == found["at"] and heard["door-1"] is None
-    assert latest.list_heard(connection, (), "es", "gw") == []
+    (found,) = latest.list_unit_values(connection, unit["id"])
+    assert (found.device, found.point, found.value) == ("wm-1", "water_m3", 5.5)
+    heard = {
+        row.device: row.heard_at
+        for row in latest.list_gateway_devices(connection, (1,), "es", "gw")
+    }
+    assert heard["wm-1"] == found.at and heard["door-1"] is None
+    assert latest.list_gateway_devices(connection, (), "es", "gw") == []
 
 
 def test_a_frame_has_nan_where_nothing_is_known(connection: Connection) -> None:
