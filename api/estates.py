@@ -131,7 +131,7 @@ def list_gateway_devices(
 ) -> GatewayDevicePage:
     """List a gateway's devices by code, and when each last sent a value."""
     find_estate(context.connection, context.principal, estate)
-    devices = latest.list_gateway_devices(
+    devices = latest.list_heard(
         context.connection,
         context.principal.estate_ids,
         estate,
@@ -224,7 +224,7 @@ def list_latest(context: UnitReader, estate: Code, unit: Code) -> LatestValuesAn
     Data that come late or again never replace a newer value.
     """
     found = open_unit(context, estate, unit)
-    values = latest.list_unit_values(context.connection, found.id)
+    values = latest.list_of_unit(context.connection, found.id)
     return LatestValuesAnswer(items=[LatestValueItem.model_validate(value) for value in values])
 
 
