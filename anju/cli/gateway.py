@@ -174,7 +174,11 @@ def invite(
                 "gateways.csv first"
             )
         identities.add_claim(
-            connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "cli"
+            connection,
+            found.id,
+            code,
+            expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
+            made_by="cli",
         )
     print(code)
 
@@ -202,7 +206,7 @@ def revoke(
         found = identities.find_gateway(connection, estate, gateway)
         if found is None:
             raise fail(f"gateway {gateway!r} is not registered at estate {estate!r}")
-        count = identities.revoke(connection, found["id"], why)
+        count = identities.revoke(connection, found.id, why)
         write_revocations(
             settings.authority_dir,
             settings.crl_file,

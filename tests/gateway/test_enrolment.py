@@ -74,7 +74,11 @@ def invite(dsn: str, code: str, gateway: str = "gw", minutes: int = 5) -> str:
         found = identities.find_gateway(connection, "es", gateway)
         assert found is not None
         identities.add_claim(
-            connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "test"
+            connection,
+            found.id,
+            code,
+            expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
+            made_by="test",
         )
     return code
 
@@ -166,7 +170,7 @@ def test_renewal_is_proven_by_the_old_key_and_refused_after_revocation(
     (edge / enrolment.KEY_FILE).write_bytes(own)
     with connect(dsn) as connection:
         gateway = identities.find_gateway(connection, "es", "gw")
-        assert gateway is not None and identities.revoke(connection, gateway["id"], "stolen") == 2
+        assert gateway is not None and identities.revoke(connection, gateway.id, "stolen") == 2
     with pytest.raises(EnrolmentFailed, match="cannot be renewed"):
         renewal.step(renew_after(second) + timedelta(seconds=1))
 
@@ -334,7 +338,7 @@ def test_a_broker_lets_a_certificate_speak_for_its_own_gateway_only_and_not_afte
         with connect(dsn) as connection:
             gateway = identities.find_gateway(connection, "es", "gw")
             assert gateway is not None
-            identities.revoke(connection, gateway["id"], "stolen")
+            identities.revoke(connection, gateway.id, "stolen")
             pki.write_revocations(
                 authorities,
                 authorities / "revoked.pem",
