@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
 from domain.alerting import AlertClass, Severity
+from domain.errors import UserError
 
 LANGUAGES = ("zh", "en")
 #: What watch finds by itself: what is wrong with a gateway, water that runs away, nobody stirring.
@@ -30,7 +31,7 @@ WATCH_ALERTS = (
 _FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
 
 
-class BadPolicy(Exception):
+class BadPolicy(UserError):
     """A policy file does not say what it must; the message names the place and the fix."""
 
 

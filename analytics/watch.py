@@ -138,7 +138,7 @@ def _suspicion(
 ) -> tuple[str, dict[str, Any]]:
     """Say why a gateway's credential may be in other hands; an empty reason where nothing says so."""
     evidence = {"refused": refused[0], "revoked": refused[1]}
-    if row["forked_at"] is not None and row["forked_at"] > since:
+    if row["credential_conflict_at"] is not None and row["credential_conflict_at"] > since:
         return "two_holders", evidence
     if refused[1]:
         return "revoked_in_use", evidence

@@ -15,7 +15,8 @@ from domain.broker import BrokerAddress
 from domain.calendar import DEFAULT_ZONE, HOUR_MS
 from simulators.field.estate import KINDS, PARTS, PASSWORD, Field
 
-ESTATE, GATEWAY = "field", "gw-field"
+ESTATE = "field"
+GATEWAY = "gw-field"
 DEVICE_KINDS = {"dlt645": "electricity_meter"}
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: Parameters of mallopt(3), from glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
 #: Bytes: a greater piece is mapped for itself (glibc allows no more than this), and so much that is free is kept.
-_MAPPED_FROM, _KEPT = 32 << 20, 1 << 30
+_MAPPED_FROM = 32 << 20
+_KEPT = 1 << 30
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from anju.memory import kept_memory
+from domain.errors import UserError
 from store.database.connection import connect
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class NightEngine(StrEnum):
     DASK = "dask"
 
 
-class NightEngineError(Exception):
+class NightEngineError(UserError):
     """Nights cannot be run on an engine; the message says how to mend that."""
 
 

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from domain.errors import UserError
+
 _PR_SET_PDEATHSIG = 1
 
 
-class ChildFailed(Exception):
+class ChildFailed(UserError):
     """A child did not start or ended by itself; the message holds the end of its log."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from domain.errors import UserError
 from store.database.connection import Connection
 from store.register.imports import ImportReport, SheetInput, import_sheets
 from store.register.sheets import SHEET_OF
@@ -21,7 +22,7 @@ from store.register.sheets import SHEET_OF
 MAX_BYTES = 512 * 1024 * 1024
 
 
-class BadRegister(Exception):
+class BadRegister(UserError):
     """The directory or the mapping cannot be used; the message names the file and the fix."""
 
 

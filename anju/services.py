@@ -186,7 +186,8 @@ def _on_wakes(
 def run_casework(settings: Settings) -> None:
     """Run the planner of notices, a sender for each channel beside it, so that one that hangs keeps nobody waiting, and what keeps house."""
     _serve_metrics(settings)
-    policy, notices = load_policy(settings.policy_file), load_notices(settings.notices_file)
+    policy = load_policy(settings.policy_file)
+    notices = load_notices(settings.notices_file)
     stopping = threading.Event()
     on_stop(stopping.set)
 
@@ -262,7 +263,8 @@ def _retain(connection: Connection, settings: Settings) -> None:
 
 
 def _facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
-    bus, bounds = LiveBus(settings.redis_url), meter_bounds(settings.profiles_dir)
+    bus = LiveBus(settings.redis_url)
+    bounds = meter_bounds(settings.profiles_dir)
     while not stopping.is_set():
         try:
             with connect(settings.conninfo(), statement_s=600) as connection:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.broker import BrokerAddress
+from domain.errors import UserError
 from store.database.connection import dsn_fault, with_password
 from store.database.migration import Level
 
@@ -40,7 +41,7 @@ FOREIGN = frozenset(
 )
 
 
-class BadSettings(Exception):
+class BadSettings(UserError):
     """A setting is wrong; the message is one line that names it, its value and the fix."""
 
 

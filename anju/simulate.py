@@ -40,7 +40,9 @@ class LiveCity:
     def __init__(
         self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]
     ) -> None:
-        self.city, self.boot, self.sent_ms = city, boot, sent_ms
+        self.city = city
+        self.boot = boot
+        self.sent_ms = sent_ms
         self.present = Present(city, day_after(datetime.now(UTC), 1))
         #: The truth about the present: what has been let happen and is not over, as (device, word).
         self.happening: set[tuple[str, str]] = set()
@@ -98,7 +100,8 @@ class LiveCity:
         return sum(home.gateway == gateway for home in self.city.homes)
 
     def _send(self, gateway: str, low: int, high: int, progress: Callable[[int], None]) -> None:
-        uplink, replayed = self.uplinks[gateway], high - low > BACKLOG_MS
+        uplink = self.uplinks[gateway]
+        replayed = high - low > BACKLOG_MS
         for items in self.present.readings(gateway, low, high, MESSAGE_ITEMS):
             uplink.send_readings(items, sent_at=high, replayed=replayed)
             progress(len(items))

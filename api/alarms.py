@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi import Request as HttpRequest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from api.access import Db, KeepsWelfare, Plans, SeesAlerts
+from api.access import AlertReader, WelfareKeeper, WindowPlanner
 from api.estates import find_estate, find_unit
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -27,14 +27,18 @@ LONGEST_WINDOW = timedelta(days=31)
 
 
 def figures_of(
-    request: HttpRequest, connection: Any, who: Principal, estates: tuple[int, ...], hours: int
+    request: HttpRequest,
+    connection: Any,
+    principal: Principal,
+    estates: tuple[int, ...],
+    hours: int,
 ) -> dict[str, Any]:
     """Read the figures of the last hours and judge them by the policy's limits."""
     alarms, now = request.app.state.policy.alarms, datetime.now(UTC)
     found = read_figures(
         connection,
         estates,
-        who.classes,
+        principal.classes,
         since=now - timedelta(hours=hours),
         now=now,
         flood=alarms.flood_per_10_min,
@@ -58,21 +62,27 @@ def figures_of(
 
 @router.get("/alarms/figures", operation_id="getAlarmFigures")
 def get_figures(
-    request: HttpRequest,
-    who: SeesAlerts,
-    connection: Db,
+    context: AlertReader,
     estate: EstateFilter = None,
     hours: Annotated[int, Query(ge=1, le=24 * 92)] = 24,
 ) -> dict[str, Any]:
     """Say how many alarms each seat had, in floods or not, which chatter, stand too long or come most, and how fast people saw them."""
-    estates = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
-    return figures_of(request, connection, who, estates, hours)
+    estates = (
+        context.principal.estate_ids
+        if estate is None
+        else (find_estate(context.connection, context.principal, estate)["id"],)
+    )
+    return figures_of(context.request, context.connection, context.principal, estates, hours)
 
 
 @router.get("/suppressions", operation_id="listSuppressions")
-def held(who: SeesAlerts, connection: Db) -> dict[str, Any]:
+def held(context: AlertReader) -> dict[str, Any]:
     """List what is shelved or out of service within your reach, with who did it, why and until when."""
-    return {"items": suppressions.list_held(connection, who.estate_ids, who.classes)}
+    return {
+        "items": suppressions.list_held(
+            context.connection, context.principal.estate_ids, context.principal.classes
+        )
+    }
 
 
 class Window(BaseModel):
@@ -95,17 +105,17 @@ class Window(BaseModel):
 
 
 @router.get("/windows", operation_id="listWindows")
-def windows(who: SeesAlerts, connection: Db) -> dict[str, Any]:
+def windows(context: AlertReader) -> dict[str, Any]:
     """List announced work and drills that are not over."""
-    return {"items": suppressions.list_windows(connection, who.estate_ids)}
+    return {"items": suppressions.list_windows(context.connection, context.principal.estate_ids)}
 
 
 @router.post("/windows", operation_id="announceWindow", status_code=201)
-def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
+def announce(context: WindowPlanner, body: Window) -> dict[str, Any]:
     """Announce work (what it covers is held back, life safety never is) or a drill (its alerts are marked and told to nobody outside)."""
-    found = find_estate(connection, who, body.estate)
+    found = find_estate(context.connection, context.principal, body.estate)
     made = suppressions.add_window(
-        connection,
+        context.connection,
         estate_id=found["id"],
         kind=body.kind,
         from_at=body.from_at,
@@ -113,7 +123,7 @@ def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
         reason=body.reason,
         gateway=body.gateway,
         device=body.device,
-        actor=who.name,
+        actor=context.principal.name,
     )
     if made is None:
         raise Problem(404, "unknown_subject", f"no such gateway or device at {body.estate!r}")
@@ -121,9 +131,11 @@ def announce(body: Window, who: Plans, connection: Db) -> dict[str, Any]:
 
 
 @router.delete("/windows/{window_id}", operation_id="endWindow", status_code=204)
-def end_window(window_id: Id, who: Plans, connection: Db) -> None:
+def end_window(context: WindowPlanner, window_id: Id) -> None:
     """End announced work or a drill before its time."""
-    if not suppressions.end_window(connection, window_id, who.estate_ids, actor=who.name):
+    if not suppressions.end_window(
+        context.connection, window_id, context.principal.estate_ids, actor=context.principal.name
+    ):
         raise Problem(404, "unknown_window", "no such window within your reach")
 
 
@@ -154,25 +166,25 @@ class WelfareWatch(BaseModel):
 
 
 @router.get("/welfare-watches", operation_id="listWelfareWatches")
-def list_welfare(who: KeepsWelfare, connection: Db) -> dict[str, Any]:
+def list_welfare(context: WelfareKeeper) -> dict[str, Any]:
     """List the homes that are looked after, with the agreed hours."""
-    return {"items": welfare.list_watches(connection, who.estate_ids)}
+    return {"items": welfare.list_watches(context.connection, context.principal.estate_ids)}
 
 
 @router.post("/welfare-watches", operation_id="addWelfareWatch", status_code=201)
-def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[str, Any]:
+def add_welfare(context: WelfareKeeper, body: WelfareWatch) -> dict[str, Any]:
     """Look after a person who lives alone and has asked for it."""
-    found = find_unit(connection, who, body.estate, body.unit)
+    found = find_unit(context.connection, context.principal, body.estate, body.unit)
     try:
         made = welfare.add_watch(
-            connection,
+            context.connection,
             unit_id=found["id"],
             resident=body.resident,
             quiet_hours=body.quiet_hours,
             awake_from=body.awake_from,
             awake_to=body.awake_to,
             consented_at=body.consented_at,
-            actor=who.name,
+            actor=context.principal.name,
         )
     except DuplicateKey:
         raise Problem(
@@ -184,7 +196,9 @@ def add_welfare(body: WelfareWatch, who: KeepsWelfare, connection: Db) -> dict[s
 
 
 @router.delete("/welfare-watches/{watch_id}", operation_id="endWelfareWatch", status_code=204)
-def end_welfare(watch_id: Id, who: KeepsWelfare, connection: Db) -> None:
+def end_welfare(context: WelfareKeeper, watch_id: Id) -> None:
     """Stop looking after a home; the person may ask for it at any time, for no reason."""
-    if not welfare.end_watch(connection, watch_id, who.estate_ids, actor=who.name):
+    if not welfare.end_watch(
+        context.connection, watch_id, context.principal.estate_ids, actor=context.principal.name
+    ):
         raise Problem(404, "unknown_watch", "no such watch within your reach")

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.access import Db, SeesAlerts, SeesLeads, StepsOnAlerts, look
+from api.access import AlertOperator, AlertReader, LeadReader
+from api.context import AuditFacts, Language
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from casework import alert_steps
@@ -28,7 +29,6 @@ router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRout
 BEFORE_DAYS = 30
 #: Alerts that one bulk step touches at most.
 MAX_BULK = 500
-Language = Annotated[str, Query(pattern="^(zh|en)$")]
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
 AlertId = Annotated[int, Path(ge=1, le=2**62)]
 
@@ -111,11 +111,11 @@ class AlertQuery(BaseModel):
     assignee: str | None = Field(None, max_length=60, pattern=r"^[^\x00]*$")
     unacknowledged: bool = False
 
-    def wanted(self, who: Principal, before: int | None = None) -> AlertFilter:
+    def wanted(self, principal: Principal, before: int | None = None) -> AlertFilter:
         """Make it a question to the store, within a principal's reach."""
         return AlertFilter(
-            estates=who.estate_ids,
-            classes=who.classes,
+            estates=principal.estate_ids,
+            classes=principal.classes,
             open_only=self.open,
             suppressed=self.suppressed,
             alert_class=self.alert_class,
@@ -143,38 +143,35 @@ class AlertPageQuery(AlertLanguageQuery):
 
 
 @router.get("/alerts", operation_id="listAlerts")
-def list_alerts(
-    request: Request, who: SeesAlerts, connection: Db, page: Annotated[AlertPageQuery, Query()]
-) -> dict[str, Any]:
+def list_alerts(context: AlertReader, page: Annotated[AlertPageQuery, Query()]) -> dict[str, Any]:
     """List alerts within your reach, newest first; `next` is the `before` of the following page."""
-    fold_from = request.app.state.policy.alarms.fold_from if page.fold else None
+    fold_from = context.policy.alarms.fold_from if page.fold else None
     rows = lists.list_alerts(
-        connection, page.wanted(who, page.before), limit=page.limit, fold_from=fold_from
+        context.connection,
+        page.wanted(context.principal, page.before),
+        limit=page.limit,
+        fold_from=fold_from,
     )
     return {
-        "items": [describe(request, row, page.lang) for row in rows],
+        "items": [describe(context.request, row, page.lang) for row in rows],
         "next": rows[-1]["id"] if len(rows) == page.limit else None,
     }
 
 
 @router.get("/alerts/folds", operation_id="listFolds")
 def list_folds(
-    request: Request, who: SeesAlerts, connection: Db, asked: Annotated[AlertLanguageQuery, Query()]
+    context: AlertReader, asked: Annotated[AlertLanguageQuery, Query()]
 ) -> dict[str, Any]:
     """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
     rows = lists.list_folds(
-        connection, asked.wanted(who), request.app.state.policy.alarms.fold_from
+        context.connection, asked.wanted(context.principal), context.policy.alarms.fold_from
     )
-    return {
-        "items": [{**row, "title": request.app.state.policy.title(row, asked.lang)} for row in rows]
-    }
+    return {"items": [{**row, "title": context.policy.title(row, asked.lang)} for row in rows]}
 
 
 @router.get("/leads", operation_id="listLeads")
 def list_leads(
-    request: Request,
-    who: SeesLeads,
-    connection: Db,
+    context: LeadReader,
     estate: EstateFilter = None,
     visits: Annotated[int, Query(ge=1, le=500)] = 20,
     lang: Language = "zh",
@@ -182,26 +179,30 @@ def list_leads(
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
     return {
         "items": [
-            describe(request, row, lang)
-            for row in lists.list_leads(connection, who.estate_ids, estate, visits)
+            describe(context.request, row, lang)
+            for row in lists.list_leads(
+                context.connection, context.principal.estate_ids, estate, visits
+            )
         ]
     }
 
 
-def find(connection: Any, who: Principal, alert_id: int) -> dict[str, Any]:
+def find(connection: Any, principal: Principal, alert_id: int) -> dict[str, Any]:
     """Read an alert within reach.
 
     Raises: Unknown.
     """
-    row = alerts.get_alert(connection, alert_id, who.estate_ids, who.classes)
+    row = alerts.get_alert(connection, alert_id, principal.estate_ids, principal.classes)
     if row is None:
         raise UnknownAlert(f"alert {alert_id}")
     return row
 
 
-def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[dict[str, Any]]:
+def evidence_days(
+    connection: Any, principal: Principal, row: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Read the unit-day facts behind an alert about a unit, with the weeks before it, where the role may see them."""
-    if row["subject_kind"] != "unit" or not who.may(Action.SEE_UNITS):
+    if row["subject_kind"] != "unit" or not principal.may(Action.SEE_UNITS):
         return []
     zone = ZoneInfo(row["timezone"])
     first = row["since_at"].astimezone(zone).date()
@@ -213,17 +214,17 @@ def evidence_days(connection: Any, who: Principal, row: dict[str, Any]) -> list[
 
 @router.get("/alerts/{alert_id:int}", operation_id="getAlert")
 def get_alert(
+    context: AlertReader,
     alert_id: AlertId,
-    request: Request,
     response: Response,
-    who: SeesAlerts,
-    connection: Db,
     lang: Language = "zh",
 ) -> dict[str, Any]:
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
-    row = find(connection, who, alert_id)
+    row = find(context.connection, context.principal, alert_id)
     if row["subject_kind"] == "unit":
-        look(request, subject=f"unit:{row['estate']}/{row['subject']}", estate_id=row["estate_id"])
+        context.audit.describe_read(
+            AuditFacts(subject=f"unit:{row['estate']}/{row['subject']}", estate_id=row["estate_id"])
+        )
     response.headers["ETag"] = f'"{row["version"]}"'
     days = [
         {
@@ -232,12 +233,12 @@ def get_alert(
             if k
             in ("day", "water_l", "water_cover", "energy_kwh", "energy_cover", "entries", "faults")
         }
-        for day in evidence_days(connection, who, row)
+        for day in evidence_days(context.connection, context.principal, row)
     ]
     return {
-        **describe(request, row, lang),
+        **describe(context.request, row, lang),
         "days": days,
-        "history": alerts.history(connection, alert_id),
+        "history": alerts.history(context.connection, alert_id),
     }
 
 
@@ -282,7 +283,7 @@ class CommentRequest(BaseModel):
 
 def take_step(
     connection: Any,
-    who: Principal,
+    principal: Principal,
     name: StepName,
     alert_id: int,
     body: AlertStepRequest,
@@ -296,28 +297,34 @@ def take_step(
         now = datetime.now(UTC)
         until = now + timedelta(hours=body.hours or 8)
         return alert_steps.shelve(
-            connection, who, alert_id, until_at=until, now=now, note=body.note, version=version
+            connection,
+            principal,
+            alert_id,
+            until_at=until,
+            now=now,
+            note=body.note,
+            version=version,
         )
     if name is StepName.ASSIGN:
         return alert_steps.assign(
-            connection, who, alert_id, assignee=body.assignee, version=version
+            connection, principal, alert_id, assignee=body.assignee, version=version
         )
-    return _PLAIN[name](connection, who, alert_id, version=version, note=body.note)
+    return _PLAIN[name](connection, principal, alert_id, version=version, note=body.note)
 
 
 @router.post("/alerts/bulk", operation_id="stepOnManyAlerts")
 def bulk(
+    context: AlertOperator,
     body: BulkStepRequest,
-    who: StepsOnAlerts,
-    connection: Db,
-    request: Request,
     after: BackgroundTasks,
 ) -> dict[str, Any]:
     """Take one step on many alerts. Each stands for itself: what could not be done is told with its reason, the rest is done."""
     ids = body.ids
     if ids is None:
         assert body.where is not None
-        rows = lists.list_alerts(connection, body.where.wanted(who), limit=MAX_BULK)
+        rows = lists.list_alerts(
+            context.connection, body.where.wanted(context.principal), limit=MAX_BULK
+        )
         ids = [row["id"] for row in rows]
     done, refused = [], []
     for alert_id in dict.fromkeys(ids):
@@ -325,7 +332,9 @@ def bulk(
             done.append(
                 {
                     "id": alert_id,
-                    "version": take_step(connection, who, body.step, alert_id, body, None),
+                    "version": take_step(
+                        context.connection, context.principal, body.step, alert_id, body, None
+                    ),
                 }
             )
         except UnknownAlert:
@@ -336,35 +345,33 @@ def bulk(
             refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
         except alerts.StaleVersion as error:
             refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
-    after.add_task(request.app.state.hub.look)
+    after.add_task(context.hub.look)
     return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
 
 
 @router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
 def comment_alert(
-    alert_id: AlertId, body: CommentRequest, who: StepsOnAlerts, connection: Db
+    context: AlertOperator, alert_id: AlertId, body: CommentRequest
 ) -> dict[str, Any]:
     """Add a remark to an alert's record."""
-    alert_steps.comment(connection, who, alert_id, body.text)
+    alert_steps.comment(context.connection, context.principal, alert_id, body.text)
     return {"id": alert_id}
 
 
 @router.post("/alerts/{alert_id}/{step}", operation_id="stepOnAlert")
 def step_on_alert(
+    context: AlertOperator,
     alert_id: AlertId,
     step: StepName,
     body: AlertStepRequest,
     response: Response,
-    who: StepsOnAlerts,
-    connection: Db,
-    request: Request,
     after: BackgroundTasks,
     if_match: Annotated[str | None, Header(description="the ETag that you read")] = None,
 ) -> dict[str, Any]:
     """Take a step on an alert. 409 where its state or your role does not allow it, 412 where it changed since you read it."""
-    new = take_step(connection, who, step, alert_id, body, _version(if_match))
+    new = take_step(context.connection, context.principal, step, alert_id, body, _version(if_match))
     response.headers["ETag"] = f'"{new}"'
-    after.add_task(request.app.state.hub.look)
+    after.add_task(context.hub.look)
     return {"id": alert_id, "version": new}
 
 

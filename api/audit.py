@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from api.access import Db, SeesAudit, look
+from api.access import AuditReader
+from api.context import AuditFacts
 from api.problems import Problem
 from store.access import audit, scope
 
@@ -19,9 +20,7 @@ Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 @router.get("", operation_id="listAudit")
 def list_audit(
-    request: Request,
-    who: SeesAudit,
-    connection: Db,
+    context: AuditReader,
     actor: Word = None,
     action: Word = None,
     subject: Word = None,
@@ -32,7 +31,7 @@ def list_audit(
 
     An entry's number counts the whole site's entries, so it is shown to those who reach everything; `id` and `next` are words for it.
     """
-    hub = request.app.state.hub
+    hub = context.hub
     hub.place()
     search = audit.AuditFilter(
         actor=actor,
@@ -41,8 +40,8 @@ def list_audit(
         limit=limit,
         before=hub.cursors.place(before) if before and hub.cursors else None,
     )
-    rows = audit.list_entries(connection, who, search)
-    hidden = frozenset[str]() if who.everywhere else frozenset({"seq", "hash"})
+    rows = audit.list_entries(context.connection, context.principal, search)
+    hidden = frozenset[str]() if context.principal.everywhere else frozenset({"seq", "hash"})
     items = [
         {"id": hub.word(row["seq"]), **{name: row[name] for name in row if name not in hidden}}
         for row in rows
@@ -51,30 +50,30 @@ def list_audit(
 
 
 @router.get("/integrity", operation_id="getAuditIntegrity")
-def integrity(who: SeesAudit, connection: Db) -> dict[str, Any]:
+def integrity(context: AuditReader) -> dict[str, Any]:
     """Say what the last nightly check found: the head it saw, and where the chain is broken, if it is."""
-    if not who.everywhere:
+    if not context.principal.everywhere:
         raise Problem(
             403,
             "reach",
             "the chain is the whole site's; who reaches only a part of it sees entries, and no head",
         )
-    return {"last_check": audit.last_check(connection)}
+    return {"last_check": audit.last_check(context.connection)}
 
 
 @router.get("/export", operation_id="exportAudit", response_class=StreamingResponse)
-def export(request: Request, who: SeesAudit) -> StreamingResponse:
+def export(context: AuditReader) -> StreamingResponse:
     """Fetch the whole chain as JSON lines, for `anju audit verify FILE` or any check elsewhere: SHA-256 of prev, number|estate|entry."""
-    if not who.everywhere:
+    if not context.principal.everywhere:
         raise Problem(
             403, "reach", "a chain is checked whole; only who reaches everything is given it"
         )
-    look(request)
-    pool = request.app.state.pool
+    context.audit.describe_read(AuditFacts())
+    pool = context.request.app.state.pool
 
     def lines() -> Iterator[str]:
         with pool.connection() as own:
-            scope.enter(own, who)
+            scope.enter(own, context.principal)
             for row in audit.export_lines(own):
                 yield json.dumps(row, ensure_ascii=False) + "\n"
 

@@ -9,18 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from api.access import Db, StepsOnAlerts, about
+from api.access import AlertOperator
 from api.alerts import AlertId, find
+from api.context import AuditFacts
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
+from domain.errors import UserError
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 
 
-class BadClipPlaces(Exception):
+class BadClipPlaces(UserError):
     """The file that says where clips are cannot be used; the message says why."""
 
 
@@ -67,16 +69,14 @@ def clip_of(row: dict[str, Any]) -> tuple[str, str] | None:
 
 
 @router.post("/alerts/{alert_id}/clip", operation_id="askClip")
-def ask_clip(
-    alert_id: AlertId, request: Request, who: StepsOnAlerts, connection: Db
-) -> dict[str, Any]:
+def ask_clip(context: AlertOperator, alert_id: AlertId) -> dict[str, Any]:
     """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
-    row = find(connection, who, alert_id)
+    row = find(context.connection, context.principal, alert_id)
     found = clip_of(row)
     if found is None:
         raise Problem(404, "no_clip", "this alert has no clip")
     device, clip = found
-    place: ClipPlace | None = request.app.state.clips.get(row["estate"])
+    place: ClipPlace | None = context.request.app.state.clips.get(row["estate"])
     if place is None:
         raise Problem(
             409,
@@ -84,11 +84,12 @@ def ask_clip(
             f"where the clips of {row['estate']!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
         )
     until = int(time.time()) + LIFE_S
-    about(
-        request,
-        subject=f"clip:{row['estate']}/{device}/{clip}",
-        estate_id=row["estate_id"],
-        reference=f"alert {alert_id}",
+    context.audit.describe(
+        AuditFacts(
+            subject=f"clip:{row['estate']}/{device}/{clip}",
+            estate_id=row["estate_id"],
+            reference=f"alert {alert_id}",
+        )
     )
 
     def link(ending: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from api.access import Db, GivesCommands, SeesCommands
+from api.access import CommandIssuer, CommandReader
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import COMMANDS_OF
@@ -34,14 +34,16 @@ class CommandRequest(BaseModel):
     "/estates/{estate}/devices/{device}/commands", operation_id="commandDevice", status_code=202
 )
 def give(
-    estate: Code, device: Code, body: CommandRequest, who: GivesCommands, connection: Db
+    context: CommandIssuer, estate: Code, device: Code, body: CommandRequest
 ) -> dict[str, Any]:
     """Give a command; it is carried out at most once, until it expires. The answer names the audit id to ask for."""
-    if body.command not in COMMANDS_OF.get(who.role, frozenset()):
-        raise Problem(403, "role", f"the role {who.role} gives no {body.command} command")
+    if body.command not in COMMANDS_OF.get(context.principal.role, frozenset()):
+        raise Problem(
+            403, "role", f"the role {context.principal.role} gives no {body.command} command"
+        )
     if body.command == CommandKind.DOOR and body.to != "open":
         raise Problem(422, "argument", "a door can be opened, and closes by itself")
-    found = commands.find_device(connection, who.estate_ids, estate, device)
+    found = commands.find_device(context.connection, context.principal.estate_ids, estate, device)
     if found is None:
         raise Problem(404, "not_found", f"device {device!r} is not at an estate within your reach")
     if body.command == CommandKind.DOOR and found["kind"] != "door":
@@ -55,12 +57,12 @@ def give(
         {"door": body.door} if body.command == CommandKind.DOOR else {"to": body.to}
     )
     commands.issue(
-        connection,
+        context.connection,
         code=code,
         device_id=found["id"],
         kind=body.command,
         argument=argument,
-        issued_by=who.name,
+        issued_by=context.principal.name,
         reason=body.reason,
         expires_at=datetime.now(UTC) + timedelta(seconds=body.expires_in_s),
     )
@@ -69,13 +71,12 @@ def give(
 
 @router.get("/commands", operation_id="listCommands")
 def list_commands(
-    who: SeesCommands,
-    connection: Db,
+    context: CommandReader,
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
     """List commands within your reach, newest first; lists of who may pass show their size only."""
-    rows = commands.list_commands(connection, who.estate_ids, limit, before)
+    rows = commands.list_commands(context.connection, context.principal.estate_ids, limit, before)
     return {
         "items": [_shown(row) for row in rows],
         "next": rows[-1]["id"] if len(rows) == limit else None,
@@ -83,11 +84,9 @@ def list_commands(
 
 
 @router.get("/commands/{code}", operation_id="getCommand")
-def get(
-    code: Annotated[str, Path(pattern=ID_PATTERN)], who: SeesCommands, connection: Db
-) -> dict[str, Any]:
+def get(context: CommandReader, code: Annotated[str, Path(pattern=ID_PATTERN)]) -> dict[str, Any]:
     """Tell what became of a command."""
-    row = commands.get_command(connection, who.estate_ids, code)
+    row = commands.get_command(context.connection, context.principal.estate_ids, code)
     if row is None:
         raise Problem(404, "not_found", f"there is no command {code!r} within your reach")
     return _shown(row)

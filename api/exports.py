@@ -17,8 +17,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import Db, Exports, about, count, source_of
+from api.access import Exporter
 from api.alerts import AlertQuery
+from api.context import AuditFacts, Db, client_address, limit_rate
 from api.estates import find_estate
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -73,48 +74,57 @@ class ExportRequest(BaseModel):
 
 
 @router.post("", operation_id="makeExport", status_code=201)
-def make(body: ExportRequest, request: Request, who: Exports, connection: Db) -> dict[str, Any]:
+def make(context: Exporter, body: ExportRequest) -> dict[str, Any]:
     """Make a file; `href` fetches it, without a log-in, for a quarter of an hour."""
-    count(request, f"export:{who.user_id}", PER_DAY, 86_400)
-    found = find_estate(connection, who, body.estate) if body.estate else None
+    context.limit_rate("export", PER_DAY, period_s=86_400)
+    found = find_estate(context.connection, context.principal, body.estate) if body.estate else None
     columns, rows = _rows(
-        connection, request, who, body.kind, (found["id"],) if found else who.estate_ids
+        context.connection,
+        context.request,
+        context.principal,
+        body.kind,
+        (found["id"],) if found else context.principal.estate_ids,
     )
     name = f"anju-{body.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.csv"
     secret = secrets.token_bytes(32)
     made = exports.save_export(
-        connection,
-        who.user_id,
+        context.connection,
+        context.principal.user_id,
         body.kind,
         name,
         secret,
         csv_export.to_csv(columns, rows),
         len(rows),
     )
-    about(
-        request,
-        estate_id=found["id"] if found else None,
-        detail={"kind": body.kind, "rows": len(rows), "export": made},
+    context.audit.describe(
+        AuditFacts(
+            estate_id=found["id"] if found else None,
+            detail={"kind": body.kind, "rows": len(rows), "export": made},
+        )
     )
     until = int(time.time()) + SIGNED_S
-    signed = _sign(secret, made, who.user_id, until)
+    signed = _sign(secret, made, context.principal.user_id, until)
     return {
         "id": made,
         "name": name,
         "rows": len(rows),
-        "href": f"/api/v1/exports/{made}/file?owner={who.user_id}&until={until}&signature={signed}",
+        "href": f"/api/v1/exports/{made}/file?owner={context.principal.user_id}&until={until}&signature={signed}",
     }
 
 
 def _rows(
-    connection: Connection, request: Request, who: Principal, kind: str, estates: tuple[int, ...]
+    connection: Connection,
+    request: Request,
+    principal: Principal,
+    kind: str,
+    estates: tuple[int, ...],
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     if kind == "alerts":
-        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).wanted(who)
+        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).wanted(principal)
         chosen = lists.within(wanted, estates)
         return _ALERTS, lists.list_alerts(connection, chosen, limit=MOST_ROWS)
-    if not who.may(Action.SEE_LEADS):
-        raise Problem(403, "role", f"the role {who.role} may not {Action.SEE_LEADS}")
+    if not principal.may(Action.SEE_LEADS):
+        raise Problem(403, "role", f"the role {principal.role} may not {Action.SEE_LEADS}")
     if kind == "visits":
         return _VISITS, visits.list_visits(connection, estates, limit=MOST_ROWS)
     least = request.app.state.people.least_homes
@@ -134,7 +144,7 @@ def fetch(
     signature: Annotated[str, Query(pattern=r"^[0-9a-f]{64}$")],
 ) -> Response:
     """Fetch a file by its signed address. What is wrong with an address is not told."""
-    count(request, f"fetch:{source_of(request)}", 60)
+    limit_rate(request, f"fetch:{client_address(request)}", 60)
     refused = Problem(404, "unknown_export", "no such file, or its address is over; make it anew")
     scope.enter_owner(connection, owner)
     found = exports.find_export(connection, export_id, owner) if until >= time.time() else None

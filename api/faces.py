@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from api.access import Db, KeepsConsents, KeepsPeople, SeesConsents, about, look, ring_of
+from api.access import ConsentKeeper, ConsentReader, PeopleKeeper
+from api.context import AuditFacts
 from api.estates import Code, find_estate
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -61,51 +62,55 @@ class ConsentRequest(BaseModel):
 
 
 @router.post("/estates/{estate}/face-consents", operation_id="recordFaceConsent", status_code=201)
-def record(
-    estate: Code, body: ConsentRequest, request: Request, who: KeepsConsents, connection: Db
-) -> dict[str, Any]:
+def record(context: ConsentKeeper, estate: Code, body: ConsentRequest) -> dict[str, Any]:
     """Record a consent. 422 where the law's conditions are not met, with what is missing."""
-    found, now = find_estate(connection, who, estate), datetime.now(UTC)
+    found, now = find_estate(context.connection, context.principal, estate), datetime.now(UTC)
     try:
         code = law.record(
-            connection, found["id"], body.model_dump(), actor=who.name, now=now, today=now.date()
+            context.connection,
+            found["id"],
+            body.model_dump(),
+            actor=context.principal.name,
+            now=now,
+            today=now.date(),
         )
     except law.FaceRequestRefused as error:
         raise Problem(422, "consent", str(error)) from None
-    about(request, subject=f"consent:{code}", estate_id=found["id"], purpose="entrance")
+    context.audit.describe(
+        AuditFacts(subject=f"consent:{code}", estate_id=found["id"], purpose="entrance")
+    )
     return {"code": code, "href": f"/api/v1/face-consents/{code}"}
 
 
 @router.get("/estates/{estate}/face-consents", operation_id="listFaceConsents")
 def list_consents(
+    context: ConsentReader,
     estate: Code,
-    request: Request,
-    who: SeesConsents,
-    connection: Db,
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> dict[str, Any]:
     """List an estate's consents as they were recorded, with people's codes; that somebody looked is on record."""
-    found = find_estate(connection, who, estate)
-    rows = faces.list_consents(connection, found["id"], after, limit)
-    look(
-        request,
-        subject=f"face-consents:{estate}",
-        estate_id=found["id"],
-        detail={"after": after, "shown": len(rows)},
+    found = find_estate(context.connection, context.principal, estate)
+    rows = faces.list_consents(context.connection, found["id"], after, limit)
+    context.audit.describe_read(
+        AuditFacts(
+            subject=f"face-consents:{estate}",
+            estate_id=found["id"],
+            detail={"after": after, "shown": len(rows)},
+        )
     )
     items = [{name: value for name, value in row.items() if name not in _HIDDEN} for row in rows]
     return {"items": items, "next": rows[-1]["code"] if len(rows) == limit else None}
 
 
 @router.get("/face-consents/{consent}", operation_id="getFaceConsent")
-def get(
-    consent: ConsentCode, request: Request, who: SeesConsents, connection: Db
-) -> dict[str, Any]:
+def get(context: ConsentReader, consent: ConsentCode) -> dict[str, Any]:
     """Tell a consent's state, and of every gateway before its doors whether it holds something, and since when it has said that it does not."""
-    found = _find(connection, who, consent)
-    look(request, subject=f"consent:{consent}", estate_id=found["estate_id"])
-    gateways = faces.proofs(connection, found["id"])
+    found = _find(context.connection, context.principal, consent)
+    context.audit.describe_read(
+        AuditFacts(subject=f"consent:{consent}", estate_id=found["estate_id"])
+    )
+    gateways = faces.proofs(context.connection, found["id"])
     shown = {name: value for name, value in found.items() if name not in _HIDDEN}
     return {
         **shown,
@@ -126,21 +131,27 @@ class FaceReason(BaseModel):
 @router.post(
     "/face-consents/{consent}/withdrawal", operation_id="withdrawFaceConsent", status_code=202
 )
-def withdraw(
-    consent: ConsentCode, body: FaceReason, request: Request, who: KeepsConsents, connection: Db
-) -> dict[str, Any]:
+def withdraw(context: ConsentKeeper, consent: ConsentCode, body: FaceReason) -> dict[str, Any]:
     """End a consent: every gateway destroys key and template within a minute of being on line, and says so; ask `href` for the proof."""
-    found = _find(connection, who, consent)
-    if not law.withdraw(connection, ring_of(request), consent, actor=who.name, why=body.reason):
+    found = _find(context.connection, context.principal, consent)
+    if not law.withdraw(
+        context.connection,
+        context.keyring(),
+        consent,
+        actor=context.principal.name,
+        why=body.reason,
+    ):
         raise Problem(409, "ended", f"consent {consent} has ended already")
-    about(
-        request, subject=f"consent:{consent}", estate_id=found["estate_id"], reference=body.reason
+    context.audit.describe(
+        AuditFacts(
+            subject=f"consent:{consent}", estate_id=found["estate_id"], reference=body.reason
+        )
     )
     return {"href": f"/api/v1/face-consents/{consent}"}
 
 
-def _find(connection: Connection, who: Any, code: str) -> dict[str, Any]:
-    found = faces.find_consent(connection, who.estate_ids, code)
+def _find(connection: Connection, principal: Any, code: str) -> dict[str, Any]:
+    found = faces.find_consent(connection, principal.estate_ids, code)
     if found is None:
         raise Problem(404, "unknown_consent", "no such consent within your reach")
     return found
@@ -173,31 +184,34 @@ class Assessment(BaseModel):
 
 
 @router.post("/estates/{estate}/assessments", operation_id="fileAssessment", status_code=201)
-def file_assessment(
-    estate: Code, body: Assessment, request: Request, who: KeepsPeople, connection: Db
-) -> dict[str, Any]:
+def file_assessment(context: PeopleKeeper, estate: Code, body: Assessment) -> dict[str, Any]:
     """Put an impact assessment on file."""
-    found = find_estate(connection, who, estate)
+    found = find_estate(context.connection, context.principal, estate)
     if body.review_by <= body.done_on:
         raise Problem(422, "review_by", "the review lies after the day on which it was done")
     if not faces.add_assessment(
-        connection, {**body.model_dump(), "estate_id": found["id"], "made_by": who.name}
+        context.connection,
+        {**body.model_dump(), "estate_id": found["id"], "made_by": context.principal.name},
     ):
         raise Problem(409, "taken", f"an assessment {body.code!r} is on file already")
-    about(request, subject=f"assessment:{body.code}", estate_id=found["id"])
+    context.audit.describe(AuditFacts(subject=f"assessment:{body.code}", estate_id=found["id"]))
     return {"code": body.code}
 
 
 @router.get("/estates/{estate}/assessments", operation_id="listAssessments")
-def list_assessments(estate: Code, who: SeesConsents, connection: Db) -> dict[str, Any]:
+def list_assessments(context: ConsentReader, estate: Code) -> dict[str, Any]:
     """List an estate's impact assessments, the newest first."""
-    return {"items": faces.list_assessments(connection, find_estate(connection, who, estate)["id"])}
+    return {
+        "items": faces.list_assessments(
+            context.connection, find_estate(context.connection, context.principal, estate)["id"]
+        )
+    }
 
 
 @router.get("/faces", operation_id="countFaces")
-def count_faces(who: KeepsPeople, connection: Db) -> dict[str, Any]:
+def count_faces(context: PeopleKeeper) -> dict[str, Any]:
     """Tell how many distinct people's faces are stored, the lines, and the filing that is due or done. For whoever reaches the whole site."""
-    subjects = faces.count_subjects(connection) if who.everywhere else None
+    subjects = faces.count_subjects(context.connection) if context.principal.everywhere else None
     if subjects is None:
         raise Problem(
             403, "reach", "the count is the whole site's: it needs a reach over everything"
@@ -206,7 +220,7 @@ def count_faces(who: KeepsPeople, connection: Db) -> dict[str, Any]:
         "subjects": subjects,
         "warn_at": law.WARN_AT,
         "file_at": law.FILE_AT,
-        "filing": faces.open_filing(connection),
+        "filing": faces.open_filing(context.connection),
     }
 
 
@@ -222,10 +236,12 @@ class Filed(BaseModel):
 
 
 @router.post("/faces/filing", operation_id="noteFaceFiling", status_code=204)
-def note_filing(body: Filed, request: Request, who: KeepsPeople, connection: Db) -> None:
+def note_filing(context: PeopleKeeper, body: Filed) -> None:
     """Note that the filing was done. 409 where none is due."""
-    if not who.everywhere:
+    if not context.principal.everywhere:
         raise Problem(403, "reach", "filing is the whole site's: it needs a reach over everything")
-    if not faces.note_filed(connection, body.filed_on, body.reference, actor=who.name):
+    if not faces.note_filed(
+        context.connection, body.filed_on, body.reference, actor=context.principal.name
+    ):
         raise Problem(409, "not_due", "no filing is due")
-    about(request, subject="faces:filing", reference=body.reference)
+    context.audit.describe(AuditFacts(subject="faces:filing", reference=body.reference))

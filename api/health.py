@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.access import Db
+from api.context import Db
 from store.database import health
 
 router = APIRouter(tags=["health"])

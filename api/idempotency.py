@@ -1,7 +1,7 @@
-"""A request that is sent twice is done once: with an Idempotency-Key the answer is kept, in the transaction of what was done.
+"""Idempotency keys: a request that is sent twice with one Idempotency-Key is carried out once.
 
-The same key with the same request gets the same answer for a day; with another request it is refused. Two at the same moment wait for
-each other at the key's row (draft-ietf-httpapi-idempotency-key-header-07).
+The answer is stored in the transaction of the change. The same key with the same request gets the stored answer for a day; with another
+request it is refused. Two requests at the same moment wait for each other at the key's row (draft-ietf-httpapi-idempotency-key-header-07).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from api.context import RequestContext
 from api.problems import Problem
 from store.access import idempotency
 
@@ -28,63 +29,52 @@ HEADER = "idempotency-key"
 
 
 class IdempotentRoute(APIRoute):
-    """A route whose POST honours an Idempotency-Key, where somebody is known and the database is at hand."""
+    """A route whose POST honours an Idempotency-Key, where a principal is known."""
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
-        names = set(inspect.signature(endpoint).parameters)
-        if "POST" in (more.get("methods") or ()) and {"who", "connection"} <= names:
-            endpoint = _once(endpoint, more.get("status_code") or 200)
-        super().__init__(path, endpoint, **more)
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        is_post = "POST" in (options.get("methods") or ())
+        if is_post and "context" in inspect.signature(endpoint).parameters:
+            endpoint = _run_once(endpoint, options.get("status_code") or 200)
+        super().__init__(path, endpoint, **options)
 
 
-def _once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
-    signature = inspect.signature(endpoint)
-    # Annotations are text in our modules, and FastAPI reads them against the wrapped function's own names.
-    hints = inspect.get_annotations(endpoint, eval_str=True)
-    # FastAPI hands a request to one parameter only: the endpoint's own, where it has one.
-    own = next((name for name, hint in hints.items() if hint is Request), None)
+def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
+    """Wrap an endpoint so that a repeated request gets the stored answer. FastAPI reads the signature of the endpoint."""
 
     @wraps(endpoint)
-    def run(**values: Any) -> Any:
-        request: Request = values[own] if own else values.pop("once_request")
-        key = request.headers.get(HEADER)
+    def run(**arguments: Any) -> Any:
+        context: RequestContext = arguments["context"]
+        key = context.request.headers.get(HEADER)
         if key is None:
-            return endpoint(**values)
+            return endpoint(**arguments)
         if not _KEY.fullmatch(key):
             raise Problem(422, "bad_key", "Idempotency-Key: 8 to 200 visible ASCII characters")
-        connection, user_id = values["connection"], values["who"].user_id
-        held = idempotency.claim(connection, user_id, key, _digest(request, values))
-        if held is None:
+        user_id = context.principal.user_id
+        digest = _request_digest(context.request, arguments)
+        stored = idempotency.claim(context.connection, user_id, key, digest)
+        if stored is None:
             raise Problem(
                 422,
                 "other_request",
                 "this Idempotency-Key was used for another request; take a new one",
             )
-        if held.status is not None:
-            # Nothing is done, so nothing is put on record.
-            request.state.on_record = True
-            return JSONResponse(held.answer, held.status, headers={"Idempotent-Replayed": "true"})
-        answer = endpoint(**values)
-        idempotency.keep(connection, user_id, key, status, jsonable_encoder(answer))
+        if stored.status is not None:
+            # Nothing is done, so nothing is entered in the audit record.
+            context.audit.skip()
+            replayed = {"Idempotent-Replayed": "true"}
+            return JSONResponse(stored.answer, stored.status, headers=replayed)
+        answer = endpoint(**arguments)
+        idempotency.keep(context.connection, user_id, key, status, jsonable_encoder(answer))
         return answer
 
-    parameters = [
-        p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()
-    ]
-    if own is None:
-        parameters.append(
-            inspect.Parameter("once_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-        )
-    answer = hints.get("return", Any)
-    replaced = signature.replace(parameters=parameters, return_annotation=answer)
-    run.__signature__ = replaced  # type: ignore[attr-defined]
     return run
 
 
-def _digest(request: Request, values: dict[str, Any]) -> bytes:
+def _request_digest(request: Request, arguments: Mapping[str, Any]) -> bytes:
+    """Return what tells one request from another: SHA-256 of method, path, query and body."""
     bodies = {
         name: value.model_dump(mode="json")
-        for name, value in values.items()
+        for name, value in arguments.items()
         if isinstance(value, BaseModel)
     }
     text = json.dumps(

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from api.access import COOKIE, Db, ask
+from api.access import COOKIE, authenticate
 from api.alarms import figures_of
 from api.alerts import describe, evidence_days, find
 from api.charts import evidence_chart
 from api.clips import clip_of
+from api.context import Db
 from api.problems import Problem
 from api.session import change_password, log_in, set_cookie
 from domain.access import Principal
@@ -66,7 +67,7 @@ def language_of(request: Request) -> str:
 def card(
     request: Request,
     connection: Any,
-    who: Principal,
+    principal: Principal,
     row: dict[str, Any],
     language: str,
     *,
@@ -74,7 +75,7 @@ def card(
 ) -> dict[str, Any]:
     """Gather what one alert's card shows, with its days drawn or without."""
     pages: Pages = request.app.state.pages
-    days = evidence_days(connection, who, row) if drawn else []
+    days = evidence_days(connection, principal, row) if drawn else []
     chart = evidence_chart(row, days, pages.words[language]["chart"])
     return {
         "row": row,
@@ -95,13 +96,16 @@ GROUPS: dict[str, frozenset[str]] = {
 
 
 def group(
-    request: Request, connection: Any, who: Principal, name: str, language: str
+    request: Request, connection: Any, principal: Principal, name: str, language: str
 ) -> dict[str, Any]:
     """Gather what one group shows: its folds, and a card for each alert that stands for itself."""
-    policy, shown = request.app.state.policy, GROUPS[name] & who.classes
-    wanted, fold_from = AlertFilter(estates=who.estate_ids, classes=shown), policy.alarms.fold_from
+    policy, shown = request.app.state.policy, GROUPS[name] & principal.classes
+    wanted, fold_from = (
+        AlertFilter(estates=principal.estate_ids, classes=shown),
+        policy.alarms.fold_from,
+    )
     if name == "leads":
-        rows, folds = lists.list_leads(connection, who.estate_ids, None, CARDS), []
+        rows, folds = lists.list_leads(connection, principal.estate_ids, None, CARDS), []
     else:
         rows = lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
         folds = lists.list_folds(connection, wanted, fold_from)
@@ -109,7 +113,7 @@ def group(
         "name": name,
         "classes": " ".join(sorted(shown)),
         "cards": [
-            card(request, connection, who, row, language, drawn=n < CHARTS)
+            card(request, connection, principal, row, language, drawn=n < CHARTS)
             for n, row in enumerate(rows)
         ],
         "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
@@ -122,8 +126,8 @@ def group(
 def live(request: Request, connection: Db) -> Response:
     """Show the live page."""
     language = language_of(request)
-    who = ask(request, connection)
-    if who is None or who.must_change_password:
+    principal = authenticate(request, connection)
+    if principal is None or principal.must_change_password:
         return RedirectResponse("/login", 303)
     pages: Pages = request.app.state.pages
     hub = request.app.state.hub
@@ -135,15 +139,15 @@ def live(request: Request, connection: Db) -> Response:
         language,
         place=place,
         groups=[
-            group(request, connection, who, name, language)
+            group(request, connection, principal, name, language)
             for name, classes in GROUPS.items()
-            if classes & who.classes
+            if classes & principal.classes
         ],
-        who=who,
-        figures=figures_of(request, connection, who, who.estate_ids, 24),
-        windows=suppressions.list_windows(connection, who.estate_ids),
+        who=principal,
+        figures=figures_of(request, connection, principal, principal.estate_ids, 24),
+        windows=suppressions.list_windows(connection, principal.estate_ids),
         csrf=request.state.csrf,
-        estates=places.list_estates(connection, who.estate_ids),
+        estates=places.list_estates(connection, principal.estate_ids),
     )
     response = HTMLResponse(html)
     if request.query_params.get("lang") in ("zh", "en"):
@@ -156,21 +160,23 @@ def live_group(
     name: Literal["safety", "hazards", "leads", "data", "privacy"], request: Request, connection: Db
 ) -> HTMLResponse:
     """Show one group anew, for the live page to put in place when much has changed."""
-    who = ask(request, connection)
-    if who is None:
+    principal = authenticate(request, connection)
+    if principal is None:
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
     pages: Pages = request.app.state.pages
     return HTMLResponse(
-        pages.render("group.html", language, group=group(request, connection, who, name, language))
+        pages.render(
+            "group.html", language, group=group(request, connection, principal, name, language)
+        )
     )
 
 
 @router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)
 def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
     """Show one alert's card, for the live page to put in place."""
-    who = ask(request, connection)
-    if who is None:
+    principal = authenticate(request, connection)
+    if principal is None:
         raise Problem(401, "log_in", "log in first")
     language = language_of(request)
     pages: Pages = request.app.state.pages
@@ -178,7 +184,9 @@ def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
         pages.render(
             "card.html",
             language,
-            card=card(request, connection, who, find(connection, who, alert_id), language),
+            card=card(
+                request, connection, principal, find(connection, principal, alert_id), language
+            ),
         )
     )
 
@@ -237,9 +245,9 @@ def _with_new_password(
     if not new:
         raise Problem(403, "change_password", "change your first password")
     with scope.at_door(connection):
-        who = users.find_principal(connection, name)
-        assert who is not None
-        change_password(request, connection, who, old, new)
+        principal = users.find_principal(connection, name)
+        assert principal is not None
+        change_password(request, connection, principal, old, new)
     return log_in(request, connection, name, new)[0]
 
 

@@ -12,18 +12,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import (
-    ApprovesUnmask,
-    Db,
-    KeepsPeople,
-    SeesPeople,
-    Unmasks,
-    about,
-    count,
-    look,
-    ring_of,
-    source_of,
-)
+from api.access import LookupApprover, LookupRequester, PeopleKeeper, PeopleReader
+from api.context import AuditFacts
 from api.estates import Code, find_estate
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -48,40 +38,40 @@ def _policy(request: Request) -> PeoplePolicy:
     return policy
 
 
-def _person(connection: Connection, who: Any, code: str) -> dict[str, Any]:
-    found = people.find_person(connection, who.estate_ids, code)
+def _person(connection: Connection, principal: Any, code: str) -> dict[str, Any]:
+    found = people.find_person(connection, principal.estate_ids, code)
     if found is None:
         raise Problem(404, "unknown_person", "no such person within your reach")
     return found
 
 
 @router.get("/purposes", operation_id="listPurposes")
-def list_purposes(request: Request, who: SeesPeople) -> dict[str, Any]:  # noqa: ARG001
+def list_purposes(context: PeopleReader) -> dict[str, Any]:
     """List the purposes for which one may look at a person, what may be looked at for each, and what needs a second person."""
     return {
         "items": [
-            {"purpose": name, **one.model_dump()} for name, one in _policy(request).purposes.items()
+            {"purpose": name, **one.model_dump()}
+            for name, one in context.people_policy.purposes.items()
         ]
     }
 
 
 @router.get("/estates/{estate}/people", operation_id="listPeople")
 def list_people(
+    context: PeopleReader,
     estate: Code,
-    request: Request,
-    who: SeesPeople,
-    connection: Db,
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> dict[str, Any]:
     """List an estate's persons by code, masked; `next` is the `after` of the following page. That somebody looked is on record."""
-    found, ring = find_estate(connection, who, estate), ring_of(request)
-    rows = people.list_persons(connection, found["id"], after, limit)
-    look(
-        request,
-        subject=f"people:{estate}",
-        estate_id=found["id"],
-        detail={"after": after, "shown": len(rows)},
+    found, ring = find_estate(context.connection, context.principal, estate), context.keyring()
+    rows = people.list_persons(context.connection, found["id"], after, limit)
+    context.audit.describe_read(
+        AuditFacts(
+            subject=f"people:{estate}",
+            estate_id=found["id"],
+            detail={"after": after, "shown": len(rows)},
+        )
     )
     return {
         "items": [person_vault.masked(ring, row) for row in rows],
@@ -100,12 +90,14 @@ class PersonSearch(BaseModel):
 
 
 @router.post("/people/search", operation_id="searchPeople")
-def search(body: PersonSearch, request: Request, who: SeesPeople, connection: Db) -> dict[str, Any]:
+def search(context: PeopleReader, body: PersonSearch) -> dict[str, Any]:
     """Find who has exactly this name, number or phone within your reach, masked. What was searched for is not written down."""
-    count(request, f"search:{who.user_id}", SEARCHES_PER_MINUTE)
-    ring = ring_of(request)
-    found = people.find_by_index(connection, who.estate_ids, ring.index(body.kind, body.text))
-    about(request, detail={"kind": body.kind, "found": len(found)})
+    context.limit_rate("search", SEARCHES_PER_MINUTE)
+    ring = context.keyring()
+    found = people.find_by_index(
+        context.connection, context.principal.estate_ids, ring.index(body.kind, body.text)
+    )
+    context.audit.describe(AuditFacts(detail={"kind": body.kind, "found": len(found)}))
     return {"items": [person_vault.masked(ring, row) for row in found]}
 
 
@@ -126,45 +118,42 @@ class LookupRequest(BaseModel):
 
 
 @router.post("/people/{code}/lookups", operation_id="askLookup", status_code=201)
-def ask_lookup(
-    code: PersonCode, body: LookupRequest, request: Request, who: Unmasks, connection: Db
-) -> dict[str, Any]:
+def ask_lookup(context: LookupRequester, code: PersonCode, body: LookupRequest) -> dict[str, Any]:
     """Ask to look at a person. `granted` may be shown for some minutes; `asked` waits for a second person."""
-    person = _person(connection, who, code)
+    person = _person(context.connection, context.principal, code)
     try:
         made, state = lookups.ask(
-            connection,
-            who,
+            context.connection,
+            context.principal,
             person,
             purpose=body.purpose,
             reference=body.reference,
             fields=body.fields,
-            policy=_policy(request),
+            policy=context.people_policy,
             now=datetime.now(UTC),
-            source=source_of(request),
+            source=context.source,
         )
     except lookups.LookupRefused as error:
         raise Problem(422, "purpose", str(error)) from None
     except lookups.TooManyLookups as error:
         raise Problem(429, "too_many_persons", str(error)) from None
-    request.state.on_record = True
+    context.audit.skip()
     return {"id": made, "state": state}
 
 
 @router.get("/lookups", operation_id="listLookups")
 def list_lookups(
-    who: Unmasks,
-    connection: Db,
+    context: LookupRequester,
     waiting: bool = False,
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
     """List your look-ups, newest first; everybody's within your reach if you may grant them. No field of anybody is in it."""
-    everybody = who.may(Action.APPROVE_UNMASK)
+    everybody = context.principal.may(Action.APPROVE_UNMASK)
     rows = people.list_lookups(
-        connection,
-        who.estate_ids,
-        me=who.user_id,
+        context.connection,
+        context.principal.estate_ids,
+        me=context.principal.user_id,
         everybody=everybody,
         open_only=waiting,
         before=before,
@@ -183,64 +172,65 @@ class Decision(BaseModel):
 
 
 @router.post("/lookups/{lookup_id}/decision", operation_id="decideLookup", status_code=204)
-def decide_lookup(
-    lookup_id: Id, body: Decision, request: Request, who: ApprovesUnmask, connection: Db
-) -> None:
+def decide_lookup(context: LookupApprover, lookup_id: Id, body: Decision) -> None:
     """Grant or refuse what another person asked for."""
     try:
         lookups.decide(
-            connection,
-            who,
+            context.connection,
+            context.principal,
             lookup_id,
             grant=body.grant,
-            policy=_policy(request),
+            policy=context.people_policy,
             now=datetime.now(UTC),
-            source=source_of(request),
+            source=context.source,
         )
     except LookupError:
         raise Problem(404, "unknown_lookup", "no such look-up within your reach") from None
     except lookups.LookupRefused as error:
         raise Problem(409, "not_allowed", str(error)) from None
-    request.state.on_record = True
+    context.audit.skip()
 
 
 @router.post("/lookups/{lookup_id}/show", operation_id="showPerson")
-def show_person(lookup_id: Id, request: Request, who: Unmasks, connection: Db) -> dict[str, Any]:
+def show_person(context: LookupRequester, lookup_id: Id) -> dict[str, Any]:
     """Show the fields of your own look-up that was granted and is not over."""
     try:
         fields = lookups.show(
-            connection, who, lookup_id, ring_of(request), source=source_of(request)
+            context.connection,
+            context.principal,
+            lookup_id,
+            context.keyring(),
+            source=context.source,
         )
     except LookupError:
         raise Problem(404, "unknown_lookup", "no such look-up of yours") from None
     except lookups.LookupRefused as error:
         raise Problem(409, "not_allowed", str(error)) from None
-    request.state.on_record = True
+    context.audit.skip()
     return {"fields": fields}
 
 
 @router.post("/people/{code}/report", operation_id="reportPerson")
-def report(
-    code: PersonCode, body: LookupRequest, request: Request, who: KeepsPeople, connection: Db
-) -> dict[str, Any]:
+def report(context: PeopleKeeper, code: PersonCode, body: LookupRequest) -> dict[str, Any]:
     """Put together what is held about a person, for that person (PIPL art. 45): fields, homes, and by what roles and why they were looked at."""
-    person = _person(connection, who, code)
+    person = _person(context.connection, context.principal, code)
     if body.purpose != "subject_request":
         raise Problem(422, "purpose", "a report is made for the purpose subject_request")
-    fields = person_vault.opened(ring_of(request), person)
-    about(
-        request,
-        subject=f"person:{code}",
-        purpose=body.purpose,
-        reference=body.reference,
-        estate_id=person["estate_id"],
+    fields = person_vault.opened(context.keyring(), person)
+    context.audit.describe(
+        AuditFacts(
+            subject=f"person:{code}",
+            purpose=body.purpose,
+            reference=body.reference,
+            estate_id=person["estate_id"],
+        )
     )
     return {
         "code": code,
         "estate": person["estate"],
         "collected_for": person["collected_for"],
         "fields": fields,
-        **people.held_about(connection, person["id"]),
+        **people.held_about(context.connection, person["id"]),
     }
 
 
@@ -252,31 +242,41 @@ class LookupReason(BaseModel):
 
 
 @router.post("/people/{code}/erasure", operation_id="erasePerson", status_code=204)
-def erase_person(
-    code: PersonCode, body: LookupReason, request: Request, who: KeepsPeople, connection: Db
-) -> None:
+def erase_person(context: PeopleKeeper, code: PersonCode, body: LookupReason) -> None:
     """Erase a person's fields and key for good (PIPL art. 47). 409 while a hold stands; what they did as a code stays for statistics."""
-    person = _person(connection, who, code)
+    person = _person(context.connection, context.principal, code)
     try:
-        person_vault.erase(connection, ring_of(request), code, actor=who.name, reason=body.reason)
+        person_vault.erase(
+            context.connection,
+            context.keyring(),
+            code,
+            actor=context.principal.name,
+            reason=body.reason,
+        )
     except person_vault.StoredPerson as error:
         raise Problem(409, "held", str(error)) from None
-    about(request, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
+    context.audit.describe(
+        AuditFacts(subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
+    )
 
 
 @router.post("/people/{code}/holds", operation_id="holdPerson", status_code=201)
-def hold_person(
-    code: PersonCode, body: LookupReason, request: Request, who: KeepsPeople, connection: Db
-) -> dict[str, Any]:
+def hold_person(context: PeopleKeeper, code: PersonCode, body: LookupReason) -> dict[str, Any]:
     """Keep a person from being erased while a case is open or a court asks for it."""
-    person = _person(connection, who, code)
-    made = people.add_hold(connection, person["id"], body.reason, actor=who.name)
-    about(request, subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
+    person = _person(context.connection, context.principal, code)
+    made = people.add_hold(
+        context.connection, person["id"], body.reason, actor=context.principal.name
+    )
+    context.audit.describe(
+        AuditFacts(subject=f"person:{code}", estate_id=person["estate_id"], reference=body.reason)
+    )
     return {"id": made}
 
 
 @router.delete("/holds/{hold_id}", operation_id="releaseHold", status_code=204)
-def release_hold(hold_id: Id, who: KeepsPeople, connection: Db) -> None:
+def release_hold(context: PeopleKeeper, hold_id: Id) -> None:
     """Release a hold."""
-    if not people.release_hold(connection, hold_id, who.estate_ids, actor=who.name):
+    if not people.release_hold(
+        context.connection, hold_id, context.principal.estate_ids, actor=context.principal.name
+    ):
         raise Problem(404, "unknown_hold", "no such hold within your reach")

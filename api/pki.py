@@ -17,13 +17,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from domain.errors import UserError
+
 #: How long a certificate holds; its gateway renews it after two thirds.
 LIFE = timedelta(days=365)
 #: A list is made anew at every revocation and read by the broker at a signal; one that ran out would shut every gateway out.
 LIST_LIFE = timedelta(days=3650)
 
 
-class CertificateAuthorityMissing(Exception):
+class CertificateAuthorityMissing(UserError):
     """There is no key to sign with; the message says which files are missing."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from api.access import Db, count, source_of
+from api.context import Db, client_address, limit_rate
 from api.pki import (
     BadCertificateRequest,
     CertificateAuthorityMissing,
@@ -53,7 +53,7 @@ def _folder(request: Request) -> Path | None:
 @router.post("/claim", operation_id="claimGateway")
 def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
     """Turn a claim code into a certificate; the code is used up only if that works."""
-    count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
+    limit_rate(request, f"claim:{client_address(request)}", TRIES_PER_MINUTE)
     with scope.at_door(connection):
         found = identities.use_claim(connection, body.code)
     if found is None:
@@ -70,7 +70,7 @@ def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
 @router.post("/renew", operation_id="renewGateway")
 def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
     """Give a new certificate for one that still holds and was not revoked."""
-    count(request, f"claim:{source_of(request)}", TRIES_PER_MINUTE)
+    limit_rate(request, f"claim:{client_address(request)}", TRIES_PER_MINUTE)
     refused = Problem(
         403,
         "renewal",

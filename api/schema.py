@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from api.access import Guard
+from api.access import RequireAction
 from api.problems import MEDIA_TYPE
 from domain.access import ALLOWED, NEEDS_SECOND_FACTOR
 
@@ -40,14 +40,14 @@ _PROBLEM = {
 }
 
 
-def guards_of(route: APIRoute) -> list[Guard]:
+def guards_of(route: APIRoute) -> list[RequireAction]:
     """Return the guards that stand before a route."""
 
-    def walk(dependant: Dependant) -> Iterator[Guard]:
-        if isinstance(dependant.call, Guard):
+    def walk(dependant: Dependant) -> Iterator[RequireAction]:
+        if isinstance(dependant.call, RequireAction):
             yield dependant.call
-        for one in dependant.dependencies:
-            yield from walk(one)
+        for dependency in dependant.dependencies:
+            yield from walk(dependency)
 
     return list(walk(route.dependant))
 

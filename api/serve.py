@@ -11,6 +11,7 @@ from analytics.policy import load_policy
 from api.app import SiteSettings, create_app
 from api.clips import load_clip_places
 from api.oidc import OidcProvider
+from domain.errors import UserError
 from notices.rules import load_notices
 from privacy.keyring import KeyFile
 from privacy.purposes import load_people_policy
@@ -52,7 +53,7 @@ class ApiSettings(Protocol):
         ...
 
 
-class BadDirectory(Exception):
+class BadDirectory(UserError):
     """The bureau's directory is set up by halves; the message names what is missing."""
 
 

@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import passwords
-from api.access import COOKIE, Db, Own, about, bearer_of, count, ring_of, source_of
+from api.access import COOKIE, SessionOwner, bearer_token
+from api.context import Db, client_address, limit_rate
 from api.problems import Problem
 from crypto.sealed_values import NotOpened
 from domain.access import Principal, actions_of
@@ -72,7 +73,7 @@ def log_in(
 
     Raises: Problem.
     """
-    count(request, f"log-in:{source_of(request)}", TRIES_PER_MINUTE)
+    limit_rate(request, f"log-in:{client_address(request)}", TRIES_PER_MINUTE)
     with scope.at_door(connection):
         row = users.find_user(connection, name) if "\x00" not in name else None
         right = passwords.verify(row["password_hash"] if row else None, password)
@@ -108,7 +109,7 @@ def entry(request: Request, connection: Connection, actor: str, action: str, res
         action=action,
         object=request.url.path,
         result=result,
-        source=source_of(request),
+        source=client_address(request),
     )
 
 
@@ -140,78 +141,84 @@ def create(
 
 
 @router.get("", operation_id="whoAmI")
-def read(who: Own, request: Request) -> dict[str, Any]:
+def read(context: SessionOwner) -> dict[str, Any]:
     """Say who is logged in, and what that log-in may do."""
     return {
-        "name": who.name,
-        "role": who.role,
-        "estates": len(who.estate_ids),
-        "actions": sorted(action for action in actions_of(who.role) if who.may(action)),
-        "second_factor": who.second_factor,
-        "must_change_password": who.must_change_password,
-        "csrf": getattr(request.state, "csrf", None),
+        "name": context.principal.name,
+        "role": context.principal.role,
+        "estates": len(context.principal.estate_ids),
+        "actions": sorted(
+            action for action in actions_of(context.principal.role) if context.principal.may(action)
+        ),
+        "second_factor": context.principal.second_factor,
+        "must_change_password": context.principal.must_change_password,
+        "csrf": getattr(context.request.state, "csrf", None),
     }
 
 
 @router.delete("", operation_id="logOut", status_code=204)
-def delete(who: Own, request: Request, response: Response, connection: Db) -> None:  # noqa: ARG001
+def delete(context: SessionOwner, response: Response) -> None:
     """Log out."""
-    sessions.close_session(connection, bearer_of(request) or request.cookies.get(COOKIE, ""))
+    sessions.close_session(
+        context.connection, bearer_token(context.request) or context.request.cookies.get(COOKIE, "")
+    )
     response.delete_cookie(COOKIE)
 
 
 def change_password(
-    request: Request, connection: Connection, who: Principal, old: str, new: str
+    request: Request, connection: Connection, principal: Principal, old: str, new: str
 ) -> None:
     """Change a password, and with it end every session of its owner.
 
     Raises: Problem.
     """
-    count(request, f"code:{who.user_id}", TRIES_PER_MINUTE)
-    row = users.find_user(connection, who.name)
+    limit_rate(request, f"code:{principal.user_id}", TRIES_PER_MINUTE)
+    row = users.find_user(connection, principal.name)
     if row is None or not passwords.verify(row["password_hash"], old):
         raise Problem(403, "wrong_password", "the password so far is wrong")
-    weak = "take another one than before" if new == old else passwords.weakness(new, who.name)
+    weak = "take another one than before" if new == old else passwords.weakness(new, principal.name)
     if weak:
         raise Problem(422, "weak_password", weak)
-    users.set_password(connection, who.user_id, passwords.hash_password(new))
+    users.set_password(connection, principal.user_id, passwords.hash_password(new))
 
 
 @router.post("/password", operation_id="changePassword", status_code=204)
-def password(body: NewPassword, who: Own, request: Request, connection: Db) -> None:
+def password(context: SessionOwner, body: NewPassword) -> None:
     """Change your password; every session of yours ends."""
-    _person(who)
-    change_password(request, connection, who, body.password, body.new_password)
+    _person(context.principal)
+    change_password(
+        context.request, context.connection, context.principal, body.password, body.new_password
+    )
 
 
 @router.post("/second-factor/offer", operation_id="offerSecondFactor")
-def offer(body: Proof, who: Own, request: Request, connection: Db) -> dict[str, Any]:
+def offer(context: SessionOwner, body: Proof) -> dict[str, Any]:
     """Begin with a second factor: put the secret into your device, then show a code. One that counts is replaced only by who shows it."""
-    _person(who)
-    count(request, f"code:{who.user_id}", TRIES_PER_MINUTE)
-    row = users.find_user(connection, who.name)
+    _person(context.principal)
+    context.limit_rate("code", TRIES_PER_MINUTE)
+    row = users.find_user(context.connection, context.principal.name)
     if row is None or not passwords.verify(row["password_hash"], body.password):
         raise Problem(403, "wrong_password", "the password is wrong")
-    if row["totp_confirmed"] and not who.second_factor:
+    if row["totp_confirmed"] and not context.principal.second_factor:
         raise Problem(
             403,
             "second_factor",
             "show a code of your present device first, or ask an administrator",
         )
-    secret, uri = passwords.new_totp(who.name)
+    secret, uri = passwords.new_totp(context.principal.name)
     users.offer_totp(
-        connection, who.user_id, ring_of(request).seal(secret.encode(), f"totp|{who.user_id}")
+        context.connection,
+        context.principal.user_id,
+        context.keyring().seal(secret.encode(), f"totp|{context.principal.user_id}"),
     )
     return {"secret": secret, "uri": uri}
 
 
 @router.post("/second-factor", operation_id="showSecondFactor")
-def show(
-    body: Code, who: Own, request: Request, response: Response, connection: Db
-) -> dict[str, Any]:
+def show(context: SessionOwner, body: Code, response: Response) -> dict[str, Any]:
     """Show a code: this session may then do what a password alone does not allow, and goes on under another token."""
-    _person(who)
-    row = users.find_user(connection, who.name)
+    _person(context.principal)
+    row = users.find_user(context.connection, context.principal.name)
     if row is None or row["totp_sealed"] is None:
         raise Problem(
             409, "no_second_factor", "begin with POST /api/v1/session/second-factor/offer"
@@ -221,25 +228,34 @@ def show(
             429, "locked", f"too many wrong codes; try again in {users.LOCK_MINUTES} minutes"
         )
     try:
-        secret = ring_of(request).unseal(row["totp_sealed"], f"totp|{who.user_id}").decode()
+        secret = (
+            context.keyring()
+            .unseal(row["totp_sealed"], f"totp|{context.principal.user_id}")
+            .decode()
+        )
     except NotOpened as error:
         raise Problem(503, "keys", str(error)) from None
     step = passwords.matching_step(secret, body.code)
-    if step is None or not users.use_totp_step(connection, who.user_id, step):
-        users.note_login(connection, who.user_id, success=False)
-        entry(request, connection, who.name, "showSecondFactor", "wrong_code")
-        connection.commit()
+    if step is None or not users.use_totp_step(context.connection, context.principal.user_id, step):
+        users.note_login(context.connection, context.principal.user_id, success=False)
+        entry(
+            context.request,
+            context.connection,
+            context.principal.name,
+            "showSecondFactor",
+            "wrong_code",
+        )
+        context.connection.commit()
         raise Problem(403, "wrong_code", "this code is wrong, over, or was used before")
-    users.note_login(connection, who.user_id, success=True)
-    bearer = bearer_of(request)
-    token, new = bearer or request.cookies.get(COOKIE, ""), secrets.token_urlsafe(32)
-    sessions.rotate(connection, token, new, second_factor=True)
+    users.note_login(context.connection, context.principal.user_id, success=True)
+    bearer = bearer_token(context.request)
+    token, new = bearer or context.request.cookies.get(COOKIE, ""), secrets.token_urlsafe(32)
+    sessions.rotate(context.connection, token, new, second_factor=True)
     if bearer is None:
-        set_cookie(response, new, secure=request.app.state.cookie_secure)
-    about(request, result="done")
+        set_cookie(response, new, secure=context.request.app.state.cookie_secure)
     return {"token": new}
 
 
-def _person(who: Principal) -> None:
-    if who.key_id is not None:
+def _person(principal: Principal) -> None:
+    if principal.key_id is not None:
         raise Problem(403, "role", "a key has no password and no second factor")

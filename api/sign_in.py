@@ -9,7 +9,7 @@ import structlog
 from fastapi import APIRouter, Cookie, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from api.access import Db, count, source_of
+from api.context import Db, client_address, limit_rate
 from api.oidc import OidcProvider, OidcTokenRejected, OidcUnavailable
 from api.problems import Problem
 from api.session import TRIES_PER_MINUTE, entry, set_cookie
@@ -35,7 +35,7 @@ def _directory(request: Request) -> OidcProvider:
 def start(request: Request, connection: Db) -> Response:
     """Send a browser to the bureau's directory."""
     directory = _directory(request)
-    count(request, f"sign-in:{source_of(request)}", TRIES_PER_MINUTE)
+    limit_rate(request, f"sign-in:{client_address(request)}", TRIES_PER_MINUTE)
     state, nonce, verifier, browser = (secrets.token_urlsafe(32) for _ in range(4))
     try:
         where = directory.address(state, nonce, verifier)
@@ -70,7 +70,7 @@ def finish(
 ) -> Response:
     """Take the directory's answer; whoever it names must have a log-in here."""
     directory = _directory(request)
-    count(request, f"sign-in:{source_of(request)}", TRIES_PER_MINUTE)
+    limit_rate(request, f"sign-in:{client_address(request)}", TRIES_PER_MINUTE)
     refused = Problem(403, "sign_in", "this log-in cannot be finished; begin again at /oidc/start")
     with scope.at_door(connection):
         begun = sessions.take_sign_in(connection, state, browser)

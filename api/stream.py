@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.access import SeesAlerts, ask
+from api.access import AlertReader, authenticate
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
@@ -30,36 +30,39 @@ _REPLAY = 500
 
 @router.get("/stream", operation_id="streamAlerts", response_class=StreamingResponse)
 async def stream(
-    request: Request,
-    who: SeesAlerts,
+    context: AlertReader,
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query(max_length=40, pattern=r"^[0-9a-f]*$")] = None,
 ) -> StreamingResponse:
     """Stream changes of alerts within your reach (server-sent events); replays from Last-Event-ID."""
-    if request.app.state.hub.streams >= MAX_STREAMS:
+    if context.hub.streams >= MAX_STREAMS:
         raise Problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open; try again soon")
-    hub = request.app.state.hub
+    hub = context.hub
     await run_in_threadpool(hub.place)
     if hub.cursors is None:
         raise Problem(503, "database_away", "the database does not answer; try again soon")
     return StreamingResponse(
-        _changes(request, who, hub.cursors.place(last_event_id or after or "")),
+        _changes(
+            context.request, context.principal, hub.cursors.place(last_event_id or after or "")
+        ),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store"},
     )
 
 
-async def _changes(request: Request, who: Principal, start: int | None) -> AsyncIterator[str]:
+async def _changes(request: Request, principal: Principal, start: int | None) -> AsyncIterator[str]:
     hub, pool = request.app.state.hub, request.app.state.pool
 
     def replay(after: int) -> list[dict[str, Any]]:
         with pool.connection() as connection:
-            scope.enter(connection, who)
-            return lists.changes_after(connection, after, who.estate_ids, who.classes, _REPLAY)
+            scope.enter(connection, principal)
+            return lists.changes_after(
+                connection, after, principal.estate_ids, principal.classes, _REPLAY
+            )
 
-    def still_there() -> Principal | None:
+    def authenticate_again() -> Principal | None:
         with pool.connection() as connection:
-            return ask(request, connection, rotate=False)
+            return authenticate(request, connection, rotate=False)
 
     hub.streams += 1
     try:
@@ -76,9 +79,9 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
                 yield _event(hub.word(min(seq, safe)), row)
         while not await request.is_disconnected():
             if not await hub.wait(place, HEARTBEAT_S):
-                principal = await run_in_threadpool(still_there)
-                if principal is None or principal != who:
-                    # Logged out, disabled, or of another reach now: whoever it is comes back and is asked anew.
+                current = await run_in_threadpool(authenticate_again)
+                if current != principal:
+                    # Logged out, disabled, or with other grants now: the reader has to connect again.
                     return
                 yield ": still here\n\n"
                 continue
@@ -90,8 +93,8 @@ async def _changes(request: Request, who: Principal, start: int | None) -> Async
             for row in changes:
                 if (
                     row["seq"] not in told
-                    and row["estate_id"] in who.estate_ids
-                    and row["alert_class"] in who.classes
+                    and row["estate_id"] in principal.estate_ids
+                    and row["alert_class"] in principal.classes
                 ):
                     yield _event(hub.word(row["safe"]), row)
     finally:

@@ -7,11 +7,11 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from api import passwords
-from api.access import KEY_PREFIX, Db, ManagesUsers
+from api.access import KEY_PREFIX, UserManager
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import FOR_KEYS, Action, Principal, Role, actions_of
@@ -76,15 +76,15 @@ class NewKey(BaseModel):
     expires_at: AwareDatetime
 
 
-def _find(connection: Connection, who: Principal, name: str) -> dict[str, Any]:
-    found = users.list_users(connection, who, None, 1, name=name)
+def _find(connection: Connection, principal: Principal, name: str) -> dict[str, Any]:
+    found = users.list_users(connection, principal, None, 1, name=name)
     if not found:
         raise Problem(404, "unknown_user", "no such log-in within your reach")
     return found[0]
 
 
-def _another(who: Principal, row: dict[str, Any]) -> None:
-    if row["id"] == who.user_id:
+def _another(principal: Principal, row: dict[str, Any]) -> None:
+    if row["id"] == principal.user_id:
         raise Problem(
             409,
             "yourself",
@@ -94,21 +94,20 @@ def _another(who: Principal, row: dict[str, Any]) -> None:
 
 @router.get("/users", operation_id="listUsers")
 def list_users(
-    who: ManagesUsers,
-    connection: Db,
+    context: UserManager,
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> dict[str, Any]:
     """List log-ins whose whole reach lies within yours, by name; `next` is the `after` of the following page."""
-    rows = users.list_users(connection, who, after, limit)
+    rows = users.list_users(context.connection, context.principal, after, limit)
     return {"items": rows, "next": rows[-1]["name"] if len(rows) == limit else None}
 
 
 @router.post("/users", operation_id="addUser", status_code=201)
-def add_user(body: NewUser, who: ManagesUsers, connection: Db, request: Request) -> dict[str, Any]:
+def add_user(context: UserManager, body: NewUser) -> dict[str, Any]:
     """Make a log-in. The password is told once and has to be changed."""
     password = None if body.subject else secrets.token_urlsafe(12)
-    directory = request.app.state.directory
+    directory = context.request.app.state.directory
     if body.subject and directory is None:
         raise Problem(
             422,
@@ -118,9 +117,9 @@ def add_user(body: NewUser, who: ManagesUsers, connection: Db, request: Request)
     issuer = directory.issuer if body.subject else None
     try:
         # At the door: a log-in that reaches nothing yet is within nobody's reach.
-        with scope.at_door(connection), connection.transaction():
+        with scope.at_door(context.connection), context.connection.transaction():
             made = users.add_user(
-                connection,
+                context.connection,
                 body.name,
                 passwords.hash_password(password) if password else None,
                 body.role,
@@ -132,22 +131,22 @@ def add_user(body: NewUser, who: ManagesUsers, connection: Db, request: Request)
             409, "known_user", f"there is a log-in {body.name!r} already, or one of that subject"
         ) from None
     for reach in body.reaches:
-        _grant(connection, who, made, reach)
+        _grant(context.connection, context.principal, made, reach)
     return {"name": body.name, "password": password}
 
 
-def _grant(connection: Connection, who: Principal, user_id: int, reach: GrantRequest) -> None:
-    if reach.jurisdiction is None and reach.estate is None and not who.everywhere:
+def _grant(connection: Connection, principal: Principal, user_id: int, reach: GrantRequest) -> None:
+    if reach.jurisdiction is None and reach.estate is None and not principal.everywhere:
         raise Problem(403, "reach", "you do not reach everything yourself")
     if reach.to is not None and reach.to <= datetime.now(UTC):
         raise Problem(422, "over", "reaches.to lies behind us")
     within = users.estates_of(connection, reach.jurisdiction, reach.estate)
-    if within is None or not set(within) <= set(who.estate_ids):
+    if within is None or not set(within) <= set(principal.estate_ids):
         raise Problem(404, "unknown_place", "no such jurisdiction or estate within your reach")
     users.grant(
         connection,
         user_id,
-        by=who.name,
+        by=principal.name,
         jurisdiction=reach.jurisdiction,
         estate=reach.estate,
         valid_to=reach.to,
@@ -155,43 +154,40 @@ def _grant(connection: Connection, who: Principal, user_id: int, reach: GrantReq
 
 
 @router.post("/users/{name}/reaches", operation_id="grantReach", status_code=201)
-def grant_reach(
-    name: Name, body: GrantRequest, who: ManagesUsers, connection: Db
-) -> dict[str, Any]:
+def grant_reach(context: UserManager, name: Name, body: GrantRequest) -> dict[str, Any]:
     """Let a log-in reach more."""
-    row = _find(connection, who, name)
-    _another(who, row)
-    _grant(connection, who, row["id"], body)
+    row = _find(context.connection, context.principal, name)
+    _another(context.principal, row)
+    _grant(context.connection, context.principal, row["id"], body)
     return {"name": name}
 
 
 @router.delete("/users/{name}/reaches/{reach_id}", operation_id="withdrawReach", status_code=204)
-def withdraw_reach(name: Name, reach_id: Id, who: ManagesUsers, connection: Db) -> None:
+def withdraw_reach(context: UserManager, name: Name, reach_id: Id) -> None:
     """End a part of what a log-in reaches, from now on; open streams end with it within a quarter of a minute."""
-    row = _find(connection, who, name)
-    _another(who, row)
-    if not users.withdraw(connection, reach_id, row["id"]):
+    row = _find(context.connection, context.principal, name)
+    _another(context.principal, row)
+    if not users.withdraw(context.connection, reach_id, row["id"]):
         raise Problem(404, "unknown_reach", "no such reach of this log-in, or it is over")
 
 
 @router.post("/users/{name}/role", operation_id="changeRole", status_code=204)
-def change_role(name: Name, body: NewRole, who: ManagesUsers, connection: Db) -> None:
+def change_role(context: UserManager, name: Name, body: NewRole) -> None:
     """Give a log-in another role; its sessions end."""
-    row = _find(connection, who, name)
-    _another(who, row)
-    users.set_role(connection, row["id"], body.role)
+    row = _find(context.connection, context.principal, name)
+    _another(context.principal, row)
+    users.set_role(context.connection, row["id"], body.role)
 
 
 @router.post("/users/{name}/{step}", operation_id="stepOnUser")
 def step_on_user(
+    context: UserManager,
     name: Name,
     step: Literal["disable", "enable", "reset-password", "reset-second-factor"],
-    who: ManagesUsers,
-    connection: Db,
 ) -> dict[str, Any]:
     """Shut a log-in out at once, let it in again, or give it a new first password or no second factor; its sessions end."""
-    row = _find(connection, who, name)
-    _another(who, row)
+    row = _find(context.connection, context.principal, name)
+    _another(context.principal, row)
     password = None
     if step == "reset-password":
         if row["issuer"] is not None:
@@ -200,12 +196,12 @@ def step_on_user(
             )
         password = secrets.token_urlsafe(12)
         users.set_password(
-            connection, row["id"], passwords.hash_password(password), must_change=True
+            context.connection, row["id"], passwords.hash_password(password), must_change=True
         )
     elif step == "reset-second-factor":
-        users.clear_totp(connection, row["id"])
+        users.clear_totp(context.connection, row["id"])
     else:
-        users.set_disabled(connection, row["id"], disabled=step == "disable")
+        users.set_disabled(context.connection, row["id"], disabled=step == "disable")
     return {"name": name, "password": password}
 
 
@@ -220,20 +216,19 @@ def new_key() -> str:
 
 @router.get("/keys", operation_id="listKeys")
 def list_keys(
-    who: ManagesUsers,
-    connection: Db,
+    context: UserManager,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> dict[str, Any]:
     """List keys of log-ins within your reach, newest first, with when each was used last; never their text."""
-    rows = sessions.list_keys(connection, who, before, limit)
+    rows = sessions.list_keys(context.connection, context.principal, before, limit)
     return {"items": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
 @router.post("/keys", operation_id="addKey", status_code=201)
-def add_key(body: NewKey, who: ManagesUsers, connection: Db) -> dict[str, Any]:
+def add_key(context: UserManager, body: NewKey) -> dict[str, Any]:
     """Make a key. Its text is told once."""
-    row = _find(connection, who, body.user)
+    row = _find(context.connection, context.principal, body.user)
     now = datetime.now(UTC)
     if not now < body.expires_at <= now + LONGEST_KEY:
         raise Problem(422, "expires_at", f"a key expires within {LONGEST_KEY.days} days")
@@ -244,19 +239,19 @@ def add_key(body: NewKey, who: ManagesUsers, connection: Db) -> dict[str, Any]:
         )
     token = new_key()
     made = sessions.add_key(
-        connection,
+        context.connection,
         row["id"],
         body.name,
         token,
         sorted(set(body.actions)),
         body.expires_at,
-        by=who.name,
+        by=context.principal.name,
     )
     return {"id": made, "key": token}
 
 
 @router.delete("/keys/{key_id}", operation_id="revokeKey", status_code=204)
-def revoke_key(key_id: Id, who: ManagesUsers, connection: Db) -> None:
+def revoke_key(context: UserManager, key_id: Id) -> None:
     """End a key, at once."""
-    if not sessions.revoke_key(connection, key_id, who):
+    if not sessions.revoke_key(context.connection, key_id, context.principal):
         raise Problem(404, "unknown_key", "no such key within your reach")

@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analytics import calibration_report, leads, remedies
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
-from api.access import Db, RecordsVisits, SeesLeads
+from api.access import LeadReader, VisitRecorder
 from api.estates import Code, find_estate, find_unit
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -26,18 +26,16 @@ EstateCode = Annotated[str, Query(pattern=ID_PATTERN)]
 
 @router.get("/visit-list", operation_id="getVisitList")
 def visit_list(
-    request: Request,
-    who: SeesLeads,
-    connection: Db,
+    context: LeadReader,
     estate: EstateCode,
     visits: Annotated[int, Query(ge=1, le=500)] = 20,
     as_of: date | None = None,
 ) -> dict[str, Any]:
     """Return the homes to visit this week, likeliest first, some of them at random; each with its why in both languages."""
-    found = find_estate(connection, who, estate)
+    found = find_estate(context.connection, context.principal, estate)
     made = leads.week(
-        connection,
-        request.app.state.policy,
+        context.connection,
+        context.policy,
         (found["id"],),
         visits,
         as_of,
@@ -79,11 +77,11 @@ _LEAD = (
 
 
 @router.get("/estates/{estate}/abstentions", operation_id="listAbstentions")
-def list_abstentions(estate: Code, who: SeesLeads, connection: Db) -> dict[str, Any]:
+def list_abstentions(context: LeadReader, estate: Code) -> dict[str, Any]:
     """Count the units that could not be judged on the last whole day, by detector and reason, and what device would cure it."""
-    found = find_estate(connection, who, estate)
+    found = find_estate(context.connection, context.principal, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
-    counts = findings.count_abstentions(connection, found["id"], on)
+    counts = findings.count_abstentions(context.connection, found["id"], on)
     return {"estate": estate, "day": on, "items": counts, "cures": remedies.shopping_list(counts)}
 
 
@@ -115,9 +113,9 @@ class VisitOutcomeRequest(BaseModel):
 
 
 @router.post("/visits", operation_id="recordVisit", status_code=201)
-def record_visit(body: VisitOutcomeRequest, who: RecordsVisits, connection: Db) -> dict[str, Any]:
+def record_visit(context: VisitRecorder, body: VisitOutcomeRequest) -> dict[str, Any]:
     """Record a visit. The same code with the same content changes nothing; with other content it is refused."""
-    unit = find_unit(connection, who, body.estate, body.unit)
+    unit = find_unit(context.connection, context.principal, body.estate, body.unit)
     if body.visited_on > datetime.now(ZoneInfo(unit["timezone"])).date():
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
     clock = night_clock(body.visited_on, ZoneInfo(unit["timezone"]))
@@ -133,7 +131,7 @@ def record_visit(body: VisitOutcomeRequest, who: RecordsVisits, connection: Db) 
     )
     try:
         made = visits.record_visit(
-            connection, row, actor=who.name, known_at=clock, kinds=leads.KINDS
+            context.connection, row, actor=context.principal.name, known_at=clock, kinds=leads.KINDS
         )
     except visits.BadVisit as error:
         raise Problem(409, "known_visit", str(error)) from None
@@ -142,20 +140,25 @@ def record_visit(body: VisitOutcomeRequest, who: RecordsVisits, connection: Db) 
 
 @router.get("/visits", operation_id="listVisits")
 def list_visits(
-    who: SeesLeads,
-    connection: Db,
+    context: LeadReader,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> dict[str, Any]:
     """List visits within your reach, newest first; `next` is the `before` of the following page."""
-    rows = visits.list_visits(connection, who.estate_ids, before_id=before, limit=limit)
+    rows = visits.list_visits(
+        context.connection, context.principal.estate_ids, before_id=before, limit=limit
+    )
     return {"items": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
 @router.get("/lessons", operation_id="getLessons")
 def get_lessons(
-    who: SeesLeads, connection: Db, estate: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
+    context: LeadReader, estate: Annotated[str | None, Query(pattern=ID_PATTERN)] = None
 ) -> dict[str, Any]:
     """Return hit rates by detector version, estate and month, the controls' miss rate, and calibrations that are proposed."""
-    scope = who.estate_ids if estate is None else (find_estate(connection, who, estate)["id"],)
-    return calibration_report.lessons(connection, scope)
+    scope = (
+        context.principal.estate_ids
+        if estate is None
+        else (find_estate(context.connection, context.principal, estate)["id"],)
+    )
+    return calibration_report.lessons(context.connection, scope)

@@ -15,11 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from domain.errors import UserError
 from domain.measures import MEASURES, Kind
 from domain.wire import DeviceCondition, Hazard
 
 
-class BadProfile(Exception):
+class BadProfile(UserError):
     """A profile file does not say what it must; the message names the file, the field and the fix."""
 
 

@@ -20,6 +20,7 @@ from devices.profiles import BadProfile, Profile, load_profiles
 from devices.pushes import PUSHES
 from domain.broker import BrokerAddress
 from domain.calendar import DEFAULT_ZONE
+from domain.errors import UserError
 from domain.ids import valid_id
 from gateway.faces.tables import FacesTable
 from gateway.tables import Table as _Table
@@ -27,7 +28,7 @@ from gateway.vision.rules import BadRules, Rules, load_rules
 from gateway.vision.tables import CameraTable, VisionTable
 
 
-class BadConfig(Exception):
+class BadConfig(UserError):
     """The configuration is wrong; the message is one line that names where and how to mend it."""
 
 

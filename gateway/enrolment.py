@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from domain.errors import UserError
 from domain.ids import valid_id
 from gateway.config import Config
 
@@ -31,7 +32,7 @@ LOOK_S = 3600.0
 KEY_FILE, CERT_FILE, CA_FILE = "gateway.key", "gateway.crt", "ca.crt"
 
 
-class EnrolmentFailed(Exception):
+class EnrolmentFailed(UserError):
     """The server did not give a certificate; the message says why and what to do."""
 
 

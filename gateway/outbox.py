@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from domain import wire
+from domain.errors import UserError
 from domain.wire import EventItem, EventKind, ReadingItem, Up
 
 #: Items in one message, and bytes of them; the wire contract allows 256 KiB.
@@ -47,7 +48,7 @@ CREATE TABLE IF NOT EXISTS heard (device TEXT PRIMARY KEY, heard_at INTEGER, sai
 """
 
 
-class OutboxUnusable(Exception):
+class OutboxUnusable(UserError):
     """The outbox cannot be opened; the message names the file and what is wrong with it."""
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from domain.errors import UserError
 from domain.ids import slug
 from domain.measures import REGISTER_OF, Supply
 from domain.wire import ReadingItem
@@ -33,7 +34,7 @@ FACTORS: dict[Supply, dict[str, float]] = {
 }
 
 
-class BadFile(Exception):
+class BadFile(UserError):
     """The file does not hold what the options say; the message names the file, the column and the fix."""
 
 

@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 
 from domain import wire
 from domain.broker import BrokerAddress
+from domain.errors import UserError
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
 from gateway.clock import SAMPLES, GatewayClock, Offset
 from gateway.outbox import Outbox
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 STATE_S, FIRST_STATE_S = 30.0, 5.0
 
 
-class NotAcknowledged(Exception):
+class NotAcknowledged(UserError):
     """The server did not acknowledge everything in time; nothing is lost, and sending again is harmless."""
 
 

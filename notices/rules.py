@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from domain.access import CLASSES_OF, Role
 from domain.alerting import AlertClass, Severity
+from domain.errors import UserError
 from domain.ids import ID_PATTERN
 
 #: Steps of an alert's record that a person is told of; a machine (a webhook) is told of all.
 CALLING = ("raised", "recurred", "worsened", "shown_again")
 
 
-class BadNotices(Exception):
+class BadNotices(UserError):
     """The file does not say what it must; the message names the place and the fix."""
 
 

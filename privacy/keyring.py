@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crypto.sealed_values import NAMES, NotOpened, Scheme, seal, unseal
+from domain.errors import UserError
 
 
-class BadKeyring(Exception):
+class BadKeyring(UserError):
     """The key file cannot be used; the message says why and how to mend it."""
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from domain.errors import UserError
 
-class BadPeoplePolicy(Exception):
+
+class BadPeoplePolicy(UserError):
     """A site's policy on people's data cannot be used; the message names where and how to mend it."""
 
 

@@ -17,7 +17,9 @@ from domain.calendar import DEFAULT_ZONE
 
 ZONE = ZoneInfo(DEFAULT_ZONE)
 ESTATE = "qingnian"
-FLOORS, PER_FLOOR, ENTRANCES = 6, 2, 2
+FLOORS = 6
+PER_FLOOR = 2
+ENTRANCES = 2
 PER_ENTRANCE = FLOORS * PER_FLOOR
 PER_BUILDING = PER_ENTRANCE * ENTRANCES
 
@@ -140,7 +142,8 @@ def city_from(*, seed: int, units: int, anchor: date, days: int) -> City:
     for index in range(units):
         building, place = divmod(index, PER_BUILDING)
         entrance, door = divmod(place, PER_ENTRANCE)
-        floor, side = door // PER_FLOOR + 1, door % PER_FLOOR + 1
+        floor = door // PER_FLOOR + 1
+        side = door % PER_FLOOR + 1
         begin, end = _span(rng, stories[index], anchor, days)
         homes.append(
             Home(

@@ -119,7 +119,8 @@ def _add_home(sheets: dict[str, Rows], home: Any, long_ago: str) -> None:
                 "note": "外出务工",
             }
         )
-    water, energy = water_meter(home), energy_meter(home)
+    water = water_meter(home)
+    energy = energy_meter(home)
     for code, kind, profile in (
         (water, "water_meter", "water-dn15"),
         (energy, "electricity_meter", "electricity-1p-60a"),

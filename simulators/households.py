@@ -91,7 +91,8 @@ def live_day(city: City, home: Home, day: date) -> Day:
                 + int(abs(rng.normal(4.5 if weekend or not home.works else 9.5, 1.8)) * 3600)
                 + 900
             )
-            out, back = max(0, min(out, 84_000)), min(back, 86_399)
+            out = max(0, min(out, 84_000))
+            back = min(back, 86_399)
             present[out // 3600 + 1 : back // 3600] -= 1
             passages += [
                 Passage(second=out, person=token, direction="out"),
@@ -143,7 +144,9 @@ class Registers:
 def run_home(city: City, home: Home, days: int) -> Registers:
     """Simulate a home from the anchor over some days."""
     rng = city.rng(3, home.index)
-    litres, kwh, passages = [], [], []
+    litres = []
+    kwh = []
+    passages = []
     for i in range(days):
         day = city.anchor + timedelta(days=i)
         lived = live_day(city, home, day)

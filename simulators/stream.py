@@ -55,7 +55,8 @@ class Present:
         at = self.start_ms + (np.arange(hours, dtype=np.int64) + 1) * HOUR_MS
         # Meters do not speak at the full hour, and not all at once.
         at = at + int(self.city.rng(4, home.index).integers(0, 3000)) * 1000
-        water, energy = run.water_m3.copy(), run.energy_kwh
+        water = run.water_m3.copy()
+        energy = run.energy_kwh
         told = home.from_day is not None
         begin = (home.from_day - self.city.anchor).days * 24 if home.from_day is not None else hours
         end = (home.to_day - self.city.anchor).days * 24 + 24 if home.to_day is not None else hours

@@ -34,7 +34,9 @@ from store.database.migration import Level
 from store.register import places
 
 MARKER = "marker"
-STORM_ESTATES, STORM_GATEWAYS, STORM_DEVICES = 10, 20, 250
+STORM_ESTATES = 10
+STORM_GATEWAYS = 20
+STORM_DEVICES = 250
 #: Events of one message in a storm.
 TOGETHER = 50
 
@@ -71,7 +73,8 @@ def measure(
         with part(publish_command(load)) as publisher:
             go(publisher)
             time.sleep(3)
-            line, sent = _connect(site.port), dict[str, float]()
+            line = _connect(site.port)
+            sent = dict[str, float]()
             began = time.monotonic()
             for n in range(events):
                 time.sleep(max(0.0, began + n * every_s - time.monotonic()))
@@ -89,7 +92,9 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Alert
     }
     with _site(admin_dsn, level, home, estates | {ESTATE: [(MARKER, smokes)]}) as site:
         packets = list(_storm(estates))
-        line, marker, sent = _connect(site.port), _connect(site.port), dict[str, float]()
+        line = _connect(site.port)
+        marker = _connect(site.port)
+        sent = dict[str, float]()
         for n in range(smokes):
             share = packets[len(packets) * n // smokes : len(packets) * (n + 1) // smokes]
             half = len(share) // 2
@@ -114,7 +119,8 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Alert
 
 def _storm(estates: dict[str, list[tuple[str, int]]]) -> Iterator[bytes]:
     """Make every gateway's last words: its devices are offline, then it is."""
-    now, mid = int(time.time() * 1000), 0
+    now = int(time.time() * 1000)
+    mid = 0
     for estate, gateways in estates.items():
         for gateway, count in gateways:
             for first in range(0, count, TOGETHER):
@@ -210,7 +216,8 @@ def _site(
 ) -> Iterator[BenchSite]:
     """Start every part, and a client that listens."""
     home.mkdir(parents=True, exist_ok=True)
-    broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
+    broker = embedded.start_broker(home / "broker")
+    redis = embedded.start_redis(home / "redis")
     children: list[Child] = []
     try:
         with fresh(admin_dsn, level) as dsn:

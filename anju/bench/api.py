@@ -47,12 +47,14 @@ from store.gateways import commands
 from store.register import places
 from store.series import fact_inputs
 
-DISTRICTS, TODAY = 6, date(2026, 3, 1)
+DISTRICTS = 6
+TODAY = date(2026, 3, 1)
 #: Share of requests by readers of one estate, of a district, of the city.
 REACHES = {"estate": 0.5, "district": 0.3, "city": 0.2}
 PER_ROLE = 4
 #: The live page is opened now and then and goes on by its stream.
-PAGE, PAGES_PER_S = "live page", 1.0
+PAGE = "live page"
+PAGES_PER_S = 1.0
 #: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
 WARM_S = 10.0
 _DETECTORS = {

@@ -37,6 +37,7 @@ from anju.demo.embedded import Broker
 from anju.processes import Child, free_port, start, start_anju, wait_for
 from anju.register_files import import_rows
 from domain.calendar import DAY_MS, DEFAULT_ZONE, HOUR_MS, from_ms
+from domain.errors import UserError
 from store.database import health
 from store.database.connection import (
     Connection,
@@ -54,7 +55,7 @@ from store.database.partitions import Partitions
 PATIENCE_S = 180.0
 
 
-class BenchFailed(Exception):
+class BenchFailed(UserError):
     """A part did not finish; the message names it."""
 
 

@@ -23,7 +23,8 @@ from anju.memory import kept_memory
 
 HELD_OUT = 220_000
 #: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
-GRACE_S, TOLD_WITHIN_S = 20.0, 30.0
+GRACE_S = 20.0
+TOLD_WITHIN_S = 30.0
 DWELL_S = 120.0
 
 
@@ -196,7 +197,8 @@ def binomial_interval(hits: int, of: int, confidence: float = 0.95) -> tuple[flo
 
 def poisson_interval(count: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a count's mean (Garwood, 1936)."""
-    tail, most = (1 - confidence) / 2, 10.0 + 4 * count
+    tail = (1 - confidence) / 2
+    most = 10.0 + 4 * count
 
     def at_most(mean: float, k: int) -> float:
         return exp(-mean) * sum(mean**i / factorial(i) for i in range(k + 1))
@@ -211,7 +213,8 @@ def poisson_interval(count: int, confidence: float = 0.95) -> tuple[float, float
 
 def _where(rising: Callable[[float], float]) -> float:
     """Find where a rising function of 0 to 1 passes nought."""
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < 0 else (low, middle)

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from anju.bench.vision import Scene, Watched
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 from store.database.migration import Level
 
 bench_app = typer.Typer(
@@ -302,10 +302,8 @@ def vision(
     ):
         if only not in (None, rule):
             continue
-        begin, more = (
-            bench.HELD_OUT if first is None else first,
-            {"crowd": crowd} if rule is Watched.FALLING else {},
-        )
+        begin = bench.HELD_OUT if first is None else first
+        more = {"crowd": crowd} if rule is Watched.FALLING else {}
         one = bench.run(rule, scenes, length, begin, processes, _tell_scene, **more)
         low, high = one["recall_interval"]
         least, most = one["false_interval"]

@@ -16,8 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from anju import services
-from anju.cli.gateway import fail, out
-from anju.cli.nightly import a_day
+from anju.cli.terminal import fail, out, parse_day
 from anju.settings import load_settings
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def evaluate(
     from anju.evaluation.report import evaluate_cities
     from simulators.world.city import WorldCity
 
-    first_day = a_day("--first", first)
+    first_day = parse_day("--first", first)
     cities = [
         WorldCity(seed=number, units=units, first=first_day, days=days, normal=normal)
         for number in seed or [1]
@@ -149,7 +148,7 @@ def simulate_world(
 
     if directory.exists() and any(directory.iterdir()):
         raise fail(f"{directory}: is not empty; name a new directory")
-    city = WorldCity(seed=seed, units=units, first=a_day("--first", first), days=days)
+    city = WorldCity(seed=seed, units=units, first=parse_day("--first", first), days=days)
     truth = _write_city(city, directory)
     summary = {"seed": seed, "first": str(city.first), "days": days, "truth": truth}
     (directory / "truth.json").write_text(json.dumps(summary), "utf-8")

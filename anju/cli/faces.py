@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import CONFIG, fail, out
+from anju.cli.gateway import CONFIG
+from anju.cli.terminal import fail, out
 
 if TYPE_CHECKING:
     from gateway.config import Config

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from anju.cli.terminal import fail, out
 
 if TYPE_CHECKING:
     from gateway.check import Report
@@ -18,14 +17,7 @@ if TYPE_CHECKING:
 gateway_app = typer.Typer(
     no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity."
 )
-out = Console(highlight=False, soft_wrap=True)
 CONFIG = Path("gateway.toml")
-
-
-def fail(message: str) -> typer.Exit:
-    """Print one line on standard error and make the exit that ends the command."""
-    print(f"anju: {message}", file=sys.stderr)
-    return typer.Exit(2)
 
 
 @gateway_app.command()
@@ -150,68 +142,6 @@ def decode(
     for line in lines:
         out.print(line, markup=False)
     raise typer.Exit(0 if understood else 1)
-
-
-def simulate_devices(
-    folder: Annotated[Path, typer.Argument(help="folder for gateway.toml and its secrets")],
-    meters: Annotated[int, typer.Option(min=4, max=2000)] = 40,
-    doors: Annotated[int, typer.Option(min=0, max=200)] = 4,
-    lines: Annotated[int, typer.Option(min=1, max=64)] = 4,
-    seed: Annotated[int, typer.Option()] = 1,
-    faults: Annotated[
-        bool, typer.Option("--faults", help="give a meter of each kind each fault")
-    ] = False,
-    speed: Annotated[
-        float, typer.Option(help="how much faster than real time", min=1, max=10_000)
-    ] = 1.0,
-    register: Annotated[
-        bool, typer.Option("--register", help="write the devices into the register, too")
-    ] = False,
-) -> None:
-    """Run simulated meters, doors and a fire host on their own protocols and ports, and write a gateway's configuration."""
-    import asyncio
-
-    from anju.field import Pace, make_field, register_rows, run_field
-    from anju.register_files import import_rows
-    from anju.settings import load_settings
-    from store.database.connection import connect
-
-    settings = load_settings()
-    if register:
-        pace = Pace(speed=1.0, start_ms=0, real_ms=int(time.time() * 1000))
-        field, _ = make_field(folder, pace, meters=meters, doors=doors, lines=lines, seed=seed)
-        with connect(settings.conninfo()) as connection:
-            import_rows(connection, register_rows(field))
-    asyncio.run(
-        run_field(
-            folder,
-            settings.broker(),
-            meters=meters,
-            doors=doors,
-            lines=lines,
-            seed=seed,
-            faults=faults,
-            speed=speed,
-        )
-    )
-
-
-def simulate_field(
-    home: Annotated[Path, typer.Option(help="where it keeps its data")] = Path(".anju/field"),
-    meters: Annotated[int, typer.Option(min=4, max=400)] = 48,
-    doors: Annotated[int, typer.Option(min=1, max=20)] = 4,
-    seconds: Annotated[int, typer.Option(help="how long it runs", min=5, max=3600)] = 25,
-    seed: Annotated[int, typer.Option()] = 1,
-    faults: Annotated[bool, typer.Option(help="give a meter of each kind each fault")] = True,
-) -> None:
-    """Show the edge at work on embedded parts: devices with faults, one gateway, the server behind it, and what each knows."""
-    from anju.demo.field import run_field_demo
-
-    raise typer.Exit(
-        run_field_demo(
-            home, meters=meters, doors=doors, seconds=seconds, seed=seed, faults=faults, out=out
-        )
-    )
 
 
 @gateway_app.command()

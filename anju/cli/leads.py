@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
-from anju.cli.nightly import a_day
+from anju.cli.terminal import fail, out, parse_day
 from anju.settings import load_settings
 from domain.calendar import DEFAULT_ZONE
 
@@ -53,7 +52,7 @@ def leads(
         raise fail(f"--lang {lang!r}: use one of {', '.join(LANGUAGES)}")
     settings, now = load_settings(), datetime.now(UTC)
     policy = load_policy(settings.policy_file)
-    on = a_day("--as-of", as_of) if as_of else None
+    on = parse_day("--as-of", as_of) if as_of else None
     with connect(settings.conninfo(), statement_s=600) as connection:
         scope, zone = _scope(connection, estate)
         rows = found.standing(connection, policy, scope, on, now, zone)
@@ -197,7 +196,7 @@ def _record(rows: list[tuple[str, dict[str, str]]]) -> None:
                 )
             if reason not in ("lead", "control", "tip_off", "other"):
                 raise fail(f"{where}reason {reason!r}: use lead, control, tip_off or other")
-            on = a_day(f"{where}visited_on", row.get("visited_on", ""))
+            on = parse_day(f"{where}visited_on", row.get("visited_on", ""))
             began = row.get("began_on")
             visit = VisitRow(
                 code=row.get("code") or f"{row['estate']}/{row['unit']}/{on}",
@@ -206,7 +205,7 @@ def _record(rows: list[tuple[str, dict[str, str]]]) -> None:
                 reason=reason,
                 outcome=outcome,
                 kind=kind,
-                began_on=a_day(f"{where}began_on", began) if began else None,
+                began_on=parse_day(f"{where}began_on", began) if began else None,
                 note=row.get("note") or None,
             )
             clock = night_clock(on, ZoneInfo(found["timezone"]))
@@ -289,7 +288,7 @@ def rehearse(
             changed[name] = float(number)
         except ValueError:
             raise fail(f"--param {text!r}: must be name=number") from None
-    begin, end = a_day("--from", first), a_day("--to", last)
+    begin, end = parse_day("--from", first), parse_day("--to", last)
     if begin > end:
         raise fail(f"--from {first}: lies after --to {last}")
     settings = load_settings()

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from anju import services
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out, parse_day
 from anju.night_workers import STATEMENT_S, NightEngine, NightEngineError, crew
 from anju.settings import Settings, load_settings
 from domain.ids import valid_id
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
 _BAR_EVERY = 500
 #: Ingest looks once a second whether the register has changed.
 _REGISTER_PAUSE_S = 1.5
-
-
-def a_day(option: str, text: str) -> date:
-    """Read a day given on the command line."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise fail(f"{option} {text!r}: must be a date like 2026-03-31") from None
 
 
 def record(
@@ -228,7 +220,7 @@ def _read_span(first: str | None, last: str | None) -> NightSpan | None:
         return None
     if first is None or last is None:
         raise fail("--from and --to belong together: give both, or neither")
-    span = NightSpan(first=a_day("--from", first), last=a_day("--to", last))
+    span = NightSpan(first=parse_day("--from", first), last=parse_day("--to", last))
     if span.first > span.last:
         raise fail(f"--from {span.first}: lies after --to {span.last}")
     return span

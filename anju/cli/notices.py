@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 from anju.settings import load_settings
 from notices.channels import CHANNELS
 from notices.channels.contract import DeliveryFailed, NoticeMessage

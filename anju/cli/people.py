@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 from anju.settings import load_settings
 from crypto.sealed_values import NAMES, NotOpened
 from privacy import faces, person_vault

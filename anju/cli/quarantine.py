@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 from anju.settings import load_settings
 from domain.ids import valid_id
 from domain.rejection import Reason, Rejected
@@ -46,7 +46,8 @@ def _which(ids: list[int] | None, reason: str | None) -> QuarantineFilter:
 def list_command(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
     """List what waits for a person, newest first."""
     with connect(load_settings().conninfo()) as connection:
-        rows, counts = quarantine.list_open(connection, limit), quarantine.count_open(connection)
+        rows = quarantine.list_open(connection, limit)
+        counts = quarantine.count_open(connection)
     table = Table("id", "received", "topic", "reason", "detail")
     for row in rows:
         table.add_row(
@@ -167,7 +168,8 @@ def _again(which: QuarantineFilter, resolution: str, mend: Mend) -> tuple[int, i
     First it is written, then resolved: a kill between the two makes it be tried again, and what is stored is known then.
     """
     tried = back = 0
-    writer, dsn = Writer(Placement(clock=time.monotonic)), load_settings().conninfo()
+    writer = Writer(Placement(clock=time.monotonic))
+    dsn = load_settings().conninfo()
     ledger = PostgresLedger.open(dsn)
     try:
         with connect(dsn) as connection:
@@ -180,7 +182,8 @@ def _again(which: QuarantineFilter, resolution: str, mend: Mend) -> tuple[int, i
                     outcome = writer.write(
                         ledger, [(topic.encode(), body, 0)], int(time.time() * 1000)
                     )
-                    tried, back = tried + 1, back + bool(outcome.refused)
+                    tried = tried + 1
+                    back = back + bool(outcome.refused)
                     if bytes(row["digest"]) not in outcome.refused:
                         quarantine.resolve(
                             connection, QuarantineFilter(ids=(row["id"],)), resolution

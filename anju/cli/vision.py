@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from anju.cli.gateway import fail, out
+from anju.cli.terminal import fail, out
 
 vision_app = typer.Typer(
     no_args_is_help=True, help="Cameras at the edge: try rules on a film, render a scene."
 )
 #: Processor seconds and memory that a film on trial may take.
-MOST_CPU_S, MEMORY_MB = 3600, 2048
+MOST_CPU_S = 3600
+MEMORY_MB = 2048
 
 
 @vision_app.command(name="try")
@@ -112,21 +113,17 @@ def scene(
     truth: Sequence[Any]
     if kind == "lane":
         street = lane.LaneScene(seed, seconds=seconds or 900.0)
-        rules, truth, pictures, fps = (
-            {"kind": "lane", "polygon": [list(corner) for corner in street.polygon]},
-            street.truth,
-            street.pictures(),
-            lane.FPS,
-        )
+        rules = {"kind": "lane", "polygon": [list(corner) for corner in street.polygon]}
+        truth = street.truth
+        pictures = street.pictures()
+        fps = lane.FPS
     elif kind == "facade":
         wall = facade.FacadeScene(seed, seconds=seconds or 60.0)
         marks = [list(mark) for mark in sorted(wall.marks)]
-        rules, truth, pictures, fps = (
-            {"kind": "falling", "heights": marks, "roof_m": wall.roof_m},
-            wall.truth,
-            wall.pictures(),
-            float(facade.FPS),
-        )
+        rules = {"kind": "falling", "heights": marks, "roof_m": wall.roof_m}
+        truth = wall.truth
+        pictures = wall.pictures()
+        fps = float(facade.FPS)
     else:
         raise fail(f"{kind!r}: use lane or facade")
     into.mkdir(parents=True, exist_ok=True)

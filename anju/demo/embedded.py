@@ -19,10 +19,11 @@ from pathlib import Path
 
 from anju.processes import Child, ChildFailed, answers, free_port, start, wait_for
 from domain.broker import BrokerAddress
+from domain.errors import UserError
 from store.database import connection
 
 
-class NotInstalled(Exception):
+class NotInstalled(UserError):
     """A server is neither on this machine nor among the Python packages; the message says how to get it."""
 
 
@@ -94,7 +95,9 @@ def start_postgres(
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    binaries, user, place = find_postgres(), None, home
+    binaries = find_postgres()
+    user = None
+    place = home
     if os.geteuid() == 0:
         user = pwd.getpwnam("nobody").pw_uid
         place = root_place(home)

@@ -61,7 +61,9 @@ class Demo:
     """The running demo: its children, in the order in which they were started."""
 
     def __init__(self, home: Path, state: DemoState, out: Console) -> None:
-        self.home, self.state, self.out = home, state, out
+        self.home = home
+        self.state = state
+        self.out = out
         self.children: list[Child] = []
         self.city: City = city_from(
             seed=state.seed,

@@ -43,7 +43,9 @@ log = structlog.get_logger()
 #: A picture may take so long; a worker that takes longer is killed and another started.
 PICTURE_S = 10.0
 #: A passage is over when no picture of it came for so long, or it has so many.
-QUIET_S, MOST_FRAMES, MOST_OPEN = 1.5, 12, 64
+QUIET_S = 1.5
+MOST_FRAMES = 12
+MOST_OPEN = 64
 MOST_BODY = 8 * 1024 * 1024
 TICK_S = 0.5
 #: Distances of a subject's last matches; when most of them are near the limit the face has changed, and is enrolled anew.
@@ -81,7 +83,8 @@ class Encoder:
         told = await self._ask(self._orders, 60.0)
         if "engine" not in told:
             raise PictureRefused(str(told.get("fault", "the engine does not start")))
-        self.engine, self.thresholds = told["engine"], Thresholds(**told["thresholds"])
+        self.engine = told["engine"]
+        self.thresholds = Thresholds(**told["thresholds"])
 
     async def faces(self, picture: bytes) -> list[dict[str, Any]]:
         """Return a picture's faces: box, encoding, what was measured.
@@ -116,7 +119,8 @@ class Encoder:
 
     async def stop(self) -> None:
         """End the worker."""
-        process, self._process = self._process, None
+        process = self._process
+        self._process = None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -140,7 +144,10 @@ class FaceServer:
         self, config: Config, desk: GroupCommitWriter, clock: GatewayClock, vault: Vault
     ) -> None:
         assert config.table.faces is not None
-        self._config, self._desk, self._clock, self._vault = config, desk, clock, vault
+        self._config = config
+        self._desk = desk
+        self._clock = clock
+        self._vault = vault
         self._table: FacesTable = config.table.faces
         self._doors = {door.device: door for door in self._table.doors}
         self._tokens = {
@@ -203,7 +210,8 @@ class FaceServer:
                     await self._put(regulars.expire(self._clock.now_ms()))
 
     async def _picture(self, request: Request) -> Response:
-        name, token = request.path_params["door"], request.path_params["token"]
+        name = request.path_params["door"]
+        token = request.path_params["token"]
         door = self._doors.get(name)
         if door is None or not hmac.compare_digest(token.encode(), self._tokens[name].encode()):
             return PlainTextResponse("no such door, or a wrong token in the address\n", 404)
@@ -222,12 +230,14 @@ class FaceServer:
         Raises: PictureRefused.
         """
         faces = await self.encoder.faces(picture)
-        now, loop = self._clock.now_ms(), asyncio.get_running_loop()
+        now = self._clock.now_ms()
+        loop = asyncio.get_running_loop()
         key = (door.device, passage_id or f"at-{now // 3000}")
         if key not in self._open and len(self._open) >= MOST_OPEN:
             raise PictureRefused("too many passages at once; send it again")
         passage = self._open.setdefault(key, _Passage(door, key[1], now))
-        passage.pictures, passage.last = passage.pictures + 1, loop.time()
+        passage.pictures = passage.pictures + 1
+        passage.last = loop.time()
         if faces:
             # Of several faces the nearest is the one that passes.
             passage.frames.append(np.array(faces[0]["encoding"], np.float32))
@@ -248,7 +258,8 @@ class FaceServer:
         """Say what a passage's encodings mean, as what is put into the outbox."""
         today = local_time(now, self._config.zone).date().isoformat()
         consents = self._vault.consents(door.device, now, today)
-        engine, thresholds = self.encoder.engine, door.thresholds(self.encoder.thresholds)
+        engine = self.encoder.engine
+        thresholds = door.thresholds(self.encoder.thresholds)
         gallery = {
             one: held
             for one in consents

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.errors import UserError
 from gateway.faces.matching import Thresholds
 from gateway.faces.quality import FaceQuality
 
@@ -26,7 +27,7 @@ THRESHOLDS = {
 }
 
 
-class EngineMissing(Exception):
+class EngineMissing(UserError):
     """The engine cannot be used; the message says what to install or which file is wrong."""
 
 

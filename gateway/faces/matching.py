@@ -73,11 +73,13 @@ def decide(
     fused = {subject: _fused(probe, known) for subject, known in gallery.items()}
     best, *others = sorted(fused, key=lambda subject: fused[subject])
     distance = fused[best]
-    verdict, subject = MatchVerdict.UNDECIDED, None
+    verdict = MatchVerdict.UNDECIDED
+    subject = None
     if len(frames) >= thresholds.frames:
         clear = not others or fused[others[0]] - distance >= thresholds.margin
         if distance <= thresholds.match and clear:
-            verdict, subject = MatchVerdict.MATCH, best
+            verdict = MatchVerdict.MATCH
+            subject = best
         elif distance >= thresholds.unknown:
             verdict = MatchVerdict.UNKNOWN
     return Answer(verdict=verdict, subject=subject, distance=round(distance, 4), frames=len(frames))
@@ -104,13 +106,15 @@ class Point:
 def roc(people: Mapping[str, Encodings], thresholds: Sequence[float]) -> list[Point]:
     """Return the errors at each threshold over every pair of pictures; `people` maps a person to encodings (n, d)."""
     names = sorted(people)
-    same, different = [], []
+    same = []
+    different = []
     for i, name in enumerate(names):
         own = people[name]
         same += [float(np.linalg.norm(own[a] - own[b])) for a in range(len(own)) for b in range(a)]
         for other in names[:i]:
             different += list(np.linalg.norm(own[:, None] - people[other][None], axis=2).ravel())
-    genuine, impostor = np.array(same), np.array(different)
+    genuine = np.array(same)
+    impostor = np.array(different)
     return [
         Point(
             threshold=t,

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 Picture = NDArray[np.uint8]
-MOST_BYTES, MOST_PIXELS = 8 * 1024 * 1024, 16_000_000
+MOST_BYTES = 8 * 1024 * 1024
+MOST_PIXELS = 16_000_000
 #: Larger pictures are scaled down to this side before a face is looked for.
 SIDE = 1280
 KINDS = ("JPEG", "PNG", "WEBP")

@@ -12,9 +12,13 @@ Grey = NDArray[np.uint8]
 #: Pixels between the eyes' outer corners; ISO/IEC 19794-5 asks for 90 between the eyes' centres in a passport, 60 is what encoders need.
 LEAST_EYES_PX = 60.0
 #: Variance of the Laplacian over the face scaled to 128 pixels; contrast and light of the face, 0 to 255.
-LEAST_SHARP, LEAST_CONTRAST, DARK, BRIGHT = 40.0, 18.0, 50.0, 215.0
+LEAST_SHARP = 40.0
+LEAST_CONTRAST = 18.0
+DARK = 50.0
+BRIGHT = 215.0
 #: How far the nose may stand beside the eyes' middle (shares of the distance between the eyes), and the head lean, degrees.
-MOST_TURN, MOST_LEAN = 0.25, 20.0
+MOST_TURN = 0.25
+MOST_LEAN = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

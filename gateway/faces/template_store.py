@@ -56,7 +56,9 @@ class Vault:
     """The templates of one gateway. `key` wraps the subjects' own (32 bytes, or 16 for SM4)."""
 
     def __init__(self, folder: Path, key: bytes, *, list_days: float = 7.0) -> None:
-        self._folder, self._key, self._list_ms = folder, key, list_days * DAY_MS
+        self._folder = folder
+        self._key = key
+        self._list_ms = list_days * DAY_MS
         self._scheme = (
             Scheme.SM4_GCM if len(key) == Scheme.SM4_GCM.key_bytes else Scheme.AES_256_GCM
         )

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 GRAVITY = 9.81
 #: Terminal speeds begun from, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower; what falls more slowly than
 #: the slowest is a leaf. And when a thing may have left its apex, seconds before (negative) or after it is first seen.
-TERMINAL_SPEEDS, SLOWEST, MOMENT = (13.0, 20.0, 45.0), 12.0, (-12.0, 0.4)
+TERMINAL_SPEEDS = (13.0, 20.0, 45.0)
+SLOWEST = 12.0
+MOMENT = (-12.0, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
     begun = min(0.0, slope_of(t[:early], h[:early]) / GRAVITY)
     for speed in TERMINAL_SPEEDS:
         # Of a terminal speed vt its inverse square is looked for, in which a fall is nearly linear; the apex follows from the rest.
-        t0, drag = begun, speed**-2
+        t0 = begun
+        drag = speed**-2
         for step in range(12):
             fallen = _fallen(t - t0, drag)
             faster = drag**-0.5 * np.tanh(GRAVITY * (t - t0) * drag**0.5)

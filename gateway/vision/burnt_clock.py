@@ -23,9 +23,11 @@ Floats = NDArray[np.float32]
 #: A cell's shape is this many rows and columns.
 SHAPE = (24, 16)
 #: Shapes of neighbouring seconds are less alike than this, shapes of one digit more than that.
-CHANGED, ALIKE = 0.85, 0.8
+CHANGED = 0.85
+ALIKE = 0.8
 #: Seconds that must be seen in a row to learn; and readings in a row that must agree before anything is told.
-LEARN, AGREE = 22, 5
+LEARN = 22
+AGREE = 5
 
 
 @dataclass(slots=True)
@@ -50,7 +52,8 @@ class BurntClock:
         if cells is None:
             return []
         at = self.rule.format.find("ss")
-        units, tens = cells[at + 1], cells[at]
+        units = cells[at + 1]
+        tens = cells[at]
         turned = self._units is not None and _alike(units, self._units) < CHANGED
         if self._units is None or turned:
             since = t - self._changed_at
@@ -59,7 +62,8 @@ class BurntClock:
                 self._tens_turned.clear()
             self._changed_at = t
             tens_turned = self._tens is not None and _alike(tens, self._tens) < CHANGED
-            self._units, self._tens = units, tens
+            self._units = units
+            self._tens = tens
             if not self._digits:
                 self._shapes.append(units)
                 self._tens_turned.append(tens_turned)
@@ -71,7 +75,10 @@ class BurntClock:
     def _cells(self, grey: Grey) -> list[Floats] | None:
         rows, columns = grey.shape
         left, top, width, height = self.rule.box
-        x0, y0, x1, y1 = left * columns, top * rows, (left + width) * columns, (top + height) * rows
+        x0 = left * columns
+        y0 = top * rows
+        x1 = (left + width) * columns
+        y1 = (top + height) * rows
         count = len(self.rule.format)
         if (x1 - x0) / count < 4 or y1 - y0 < 6:
             return None
@@ -88,7 +95,8 @@ class BurntClock:
             del self._shapes[0], self._tens_turned[0]
         if len(self._shapes) < LEARN:
             return
-        shapes, turned = self._shapes[-LEARN:], self._tens_turned[-LEARN:]
+        shapes = self._shapes[-LEARN:]
+        turned = self._tens_turned[-LEARN:]
         again = [_alike(shapes[i], shapes[i + 10]) for i in range(LEARN - 10)]
         apart = [_alike(shapes[i], shapes[i + 1]) for i in range(LEARN - 1)]
         noughts = [i for i, flag in enumerate(turned) if flag]
@@ -154,5 +162,6 @@ class BurntClock:
 
 def _alike(a: Floats, b: Floats) -> float:
     """Correlation of two cells; what lies behind the letters moves, so the brightest half decides."""
-    x, y = a - a.mean(), b - b.mean()
+    x = a - a.mean()
+    y = b - b.mean()
     return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + 1e-6))

@@ -29,11 +29,13 @@ from gateway.vision.tables import CameraTable
 log = structlog.get_logger()
 
 #: A worker that says nothing for so long is killed: the first picture may take longer than the next.
-SILENT_S, FIRST_S = 20.0, 40.0
+SILENT_S = 20.0
+FIRST_S = 40.0
 #: A camera that has been away so long is told as offline.
 AWAY_S = 30.0
 #: Pauses before the next try, seconds: doubled each time, up to the last.
-PAUSE_S, MOST_PAUSE_S = 1.0, 60.0
+PAUSE_S = 1.0
+MOST_PAUSE_S = 60.0
 #: Characters of one line that a worker may say.
 MOST_LINE = 64 * 1024
 #: A short hazard is told as over after so long, so that it does not stand for ever; its alert stays until somebody has seen it.
@@ -120,10 +122,8 @@ class Camera:
             await worker.wait()
 
     async def _listen(self, lines: asyncio.StreamReader) -> str:
-        why, patience = (
-            "its worker ended; see the limits under [vision] if that comes again",
-            FIRST_S,
-        )
+        why = "its worker ended; see the limits under [vision] if that comes again"
+        patience = FIRST_S
         while True:
             try:
                 async with asyncio.timeout(patience):

@@ -19,10 +19,15 @@ from numpy.typing import NDArray
 from gateway.vision.sighting import Sighting
 
 Picture = NDArray[np.uint8]
-WIDTH, QUALITY = 640, 70
+WIDTH = 640
+QUALITY = 70
 #: The ring's limits, and how many pictures of it a clip holds.
-BEFORE_S, AFTER_S, MOST_BYTES, MOST_PICTURES = 10.0, 4.0, 16 * 1024 * 1024, 120
-RED, YELLOW = (40, 40, 230), (0, 220, 255)
+BEFORE_S = 10.0
+AFTER_S = 4.0
+MOST_BYTES = 16 * 1024 * 1024
+MOST_PICTURES = 120
+RED = (40, 40, 230)
+YELLOW = (0, 220, 255)
 
 
 def small(picture: Picture) -> Picture:
@@ -115,7 +120,8 @@ class ClipFolder:
             key=lambda path: path.stat().st_mtime,
             reverse=True,
         )
-        total, gone = 0, 0
+        total = 0
+        gone = 0
         for path in files:
             found = path.stat()
             total += found.st_size

@@ -40,20 +40,24 @@ from gateway.vision.ground import (
 )
 
 #: How fast things are taken over, seconds: the present, the ground, the ground under another light.
-FAST_S, GROUND_S, LIGHT_S = 6.0, 60.0, 15.0
+FAST_S = 6.0
+GROUND_S = 60.0
+LIGHT_S = 15.0
 #: At which share of that pace edges of light are.
 EDGES = 0.1
 #: How long the ground is learnt before anything is hidden, in looks.
 LEARN_LOOKS = 40
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
-RESTLESS_S, FREE_S = 30.0, 3.0
+RESTLESS_S = 30.0
+FREE_S = 3.0
 #: What hid the ground this long and left is remembered.
 STAYED_S = 15.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
 #: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
 #: never does (no grain, too much noise), what departs is held to be hidden.
-SHOWS, BLIND = 0.5, 0.3
+SHOWS = 0.5
+BLIND = 0.3
 #: And as it was before it must show clearly, at this share.
 CLEARLY = 0.6
 #: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
@@ -63,15 +67,19 @@ OTHER_LIGHT = 0.25
 #: How long a change that leaves the ground visible must keep still before it is taken for another light.
 LIT_S = 20.0
 #: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
-OTHER_VIEW, OTHER_VIEW_S = 0.6, 5.0
+OTHER_VIEW = 0.6
+OTHER_VIEW_S = 5.0
 MOST_GROUNDS = 4
 #: What the ground looked like is remembered this often, and so many times; and so often what is hidden is looked for in that.
-REMEMBER_S, MOST_REMEMBERED, RECALL_S = 300.0, 4, 10.0
+REMEMBER_S = 300.0
+MOST_REMEMBERED = 4
+RECALL_S = 10.0
 #: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
 BURNT = float(np.log(250 + 6))
 #: Within how much (natural logarithms) of burnt out the ground must be, by what the light around has become, to be expected so; and how
 #: many cells wide around is.
-EXPECTED, NEAR = 0.2, 15
+EXPECTED = 0.2
+NEAR = 15
 #: By how much (natural logarithms) what surrounds a light that burns the picture out is darker at most.
 FALLS_OFF = 0.15
 #: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be a thing and not a light.
@@ -133,13 +141,16 @@ class Cover:
             np.zeros(cells, np.float32) for _ in range(5)
         )
         #: What hides each cell, as it was when it last kept still: detail, and how light beside the picture as a whole.
-        self._kept, self._kept_level = np.zeros(shape, np.float32), np.zeros(cells, np.float32)
+        self._kept = np.zeros(shape, np.float32)
+        self._kept_level = np.zeros(cells, np.float32)
         self._waits = np.zeros(cells, bool)
-        self.left, self.became = np.full((2, *cells), -np.inf), np.full(cells, -np.inf)
+        self.left = np.full((2, *cells), -np.inf)
+        self.became = np.full(cells, -np.inf)
         self.noise = np.full(shape, 0.03, np.float32)
         self._grounds: list[Ground] = []
         self._before: Floats | None = None
-        self._recalled, self._recalled_at = np.zeros(cells, bool), float("-inf")
+        self._recalled = np.zeros(cells, bool)
+        self._recalled_at = float("-inf")
         self._other_since: float | None = None
         self._learning: list[Floats] | None = None
         self._learn(pictures)
@@ -168,7 +179,9 @@ class Cover:
         usual, _, _ = shows_through(detail_of(now), before, _valid(now))
         self._grounds.insert(0, Ground(detail_of(log), level_of(log), usual))
         del self._grounds[MOST_GROUNDS:]
-        self._log, self.detail, self.level = log, detail_of(log), level_of(log)
+        self._log = log
+        self.detail = detail_of(log)
+        self.level = level_of(log)
         self.age[:] = 0
         self._learning = None
 
@@ -190,7 +203,8 @@ class Cover:
             return None
         still = _same(detail, self.detail, tolerance)
         # Detail and level are linear, so that their averages are those of the average.
-        level, part = level_of(log), np.float32(step / FAST_S)
+        level = level_of(log)
+        part = np.float32(step / FAST_S)
         steady = still & ~_other_light(level, self.level)
         self._log += (log - self._log) * part
         self.detail += (detail - self.detail) * part
@@ -223,11 +237,13 @@ class Cover:
         """Cells in which the ground's grain does not show as it usually does; those in which it cannot, for light; and how much each pixel
         counted in that.
         """
-        ground, usual = self.ground, self.ground.usual
+        ground = self.ground
+        usual = self.ground.usual
         shown, weight, burnt = shows_through(self.detail, ground.detail, _valid(self._log))
         # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
         # ground's own colour may hide it.
-        grainy, unseen = usual > 2 * BLIND, shown < SHOWS * usual
+        grainy = usual > 2 * BLIND
+        unseen = shown < SHOWS * usual
         hidden = (unseen & (changed | (grainy & (self.age > 0)))) | (
             grainy & (shown < GONE * usual)
         )
@@ -257,7 +273,8 @@ class Cover:
         """Of burnt-out areas those that are a light, which falls off slowly around them, where a white thing ends at an edge; and those that are
         expected, for the most part: the sun's own area has moved on.
         """
-        glare, expected = np.zeros_like(burnt), expected.copy()
+        glare = np.zeros_like(burnt)
+        expected = expected.copy()
         # A line or a twig's shadow does not part the sun's area.
         count, areas = cv2.connectedComponents(closed(burnt).astype(np.uint8))
         for number in range(1, count):
@@ -337,7 +354,8 @@ class Cover:
         pace = np.where(
             look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S
         )
-        ground, before = self.ground, self.ground.level.copy()
+        ground = self.ground
+        before = self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
         weight = np.maximum(look.weight, EDGES)
         ground.move(np.where(kept, 0, pace).astype(np.float32), weight, look.detail, look.level)

@@ -21,15 +21,20 @@ from gateway.vision.sighting import Sighting
 
 Grey = NDArray[np.uint8]
 #: Spots looked at in a picture, the most salient first; and hypotheses kept from one to the next.
-MOST_SPOTS, MOST_TRACKS = 100, 250
+MOST_SPOTS = 100
+MOST_TRACKS = 250
 #: Pixels that lie in neighbouring cells of this many pixels are one spot.
 GRID = 4
 #: Points before a track is judged, and pictures in a row in which its thing may be missing.
-LEAST_POINTS, MOST_MISSES = 8, 3
+LEAST_POINTS = 8
+MOST_MISSES = 3
 MOST_POINTS = 150
 #: How far it may be from its parabola: root mean square, in metres, in pixels, as a share of the drop (marks are measured by people, drag
 #: is not quite quadratic), and of its own width (of a large slow thing the leading edge is seen); the largest counts.
-FIT_M, FIT_PX, FIT_SHARE, FIT_WIDTH = 0.055, 0.7, 0.005, 0.2
+FIT_M = 0.055
+FIT_PX = 0.7
+FIT_SHARE = 0.005
+FIT_WIDTH = 0.2
 #: It is seen in at least this share of the pictures of its way: specks of rain that happen to lie on a parabola are not.
 LEAST_SEEN = 0.6
 #: Nobody throws sideways faster than this, m/s.
@@ -38,7 +43,11 @@ SIDEWAYS = 12.0
 #: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
 #: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
 #: And it is no wider than this, m: an insect at the lens is a large soft spot, whose way is now and then a parabola for half a second.
-LONG_M, BEGINS_S, LANDS_S, SLOWLY, SMALL_M = 6.0, 0.35, 0.3, 4.0, 0.6
+LONG_M = 6.0
+BEGINS_S = 0.35
+LANDS_S = 0.3
+SLOWLY = 4.0
+SMALL_M = 0.6
 #: And what is first seen in mid-air must be seen for so long, seconds, and keep closely to its parabola: for a moment any fast speck does,
 #: and an insect at the lens, which is wide, for longer.
 MIDAIR_S = 0.8
@@ -49,9 +58,15 @@ SAME_S = 1.5
 #: What passes before something as light as itself is seen in part or not at all. Of a track's points this share may lie off the way, and
 #: pieces are one fall where the later begins so soon after the earlier (or before its end, seconds), and so near to where that would be by
 #: then (metres or pixels, and as a share of what it falls meanwhile).
-OFF_SHARE, GAP_S, OVERLAP_S, GAP_M, GAP_PX, GAP_SHARE = 0.2, 0.8, 0.2, 0.5, 4.0, 0.4
+OFF_SHARE = 0.2
+GAP_S = 0.8
+OVERLAP_S = 0.2
+GAP_M = 0.5
+GAP_PX = 4.0
+GAP_SHARE = 0.4
 #: Points of a piece, and pieces kept.
-PIECE_POINTS, MOST_PIECES = 4, 40
+PIECE_POINTS = 4
+MOST_PIECES = 40
 
 
 @dataclass(slots=True)
@@ -115,12 +130,14 @@ class Falling:
         spots = self._find(grey) if len(self._earlier) == 2 else np.zeros((0, 4))
         self._earlier.append(grey)
         ended = self._follow(t, spots)
-        self._spots, self._before = spots, t
+        self._spots = spots
+        self._before = t
         return [seen for seen in map(self._judge, ended) if seen is not None]
 
     def finish(self) -> list[Sighting]:
         """Judge what is still under way when a stream ends."""
-        ended, self._tracks = self._tracks, []
+        ended = self._tracks
+        self._tracks = []
         return [seen for seen in map(self._judge, ended) if seen is not None]
 
     def _start(self, grey: Grey) -> None:
@@ -130,7 +147,8 @@ class Falling:
         self._activity = None
         self._tracks.clear()
         self._pieces.clear()
-        self._inside, self._lowest = None, float(rows)
+        self._inside = None
+        self._lowest = float(rows)
         if self.rule.polygon:
             self._inside = np.zeros_like(grey)
             corners = (np.array(self.rule.polygon) * [columns, rows]).astype(np.int32)
@@ -175,10 +193,8 @@ class Falling:
         count, labels = cv2.connectedComponents(coarse, connectivity=8)
         label = np.asarray(labels)[cells[:, 1], cells[:, 0]]
         weight = moved[points[:, 1], points[:, 0]].astype(np.float64)
-        area, strength = (
-            np.bincount(label, minlength=count),
-            np.bincount(label, weight, minlength=count),
-        )
+        area = np.bincount(label, minlength=count)
+        strength = np.bincount(label, weight, minlength=count)
         places = points.astype(np.float64)
         found = np.flatnonzero(area >= 2)
         total = strength[found]
@@ -188,8 +204,10 @@ class Falling:
                 np.bincount(label, weight * values, minlength=count)[found] / total, np.float64
             )
 
-        x, y = mean(places[:, 0]), mean(places[:, 1])
-        xx, yy = (mean(places[:, 0] ** 2) - x**2, mean(places[:, 1] ** 2) - y**2)
+        x = mean(places[:, 0])
+        y = mean(places[:, 1])
+        xx = mean(places[:, 0] ** 2) - x**2
+        yy = mean(places[:, 1] ** 2) - y**2
         xy = mean(places[:, 0] * places[:, 1]) - x * y
         # A spot's length and width, were it even: the square roots of twelve times its variance along and across.
         across = np.hypot((xx - yy) / 2, xy)
@@ -244,7 +262,8 @@ class Falling:
             ]
         )
         dt = t - last[:, 0]
-        across, down = last[:, 3] * dt, last[:, 4] * dt + last[:, 5] * dt * dt / 2
+        across = last[:, 3] * dt
+        down = last[:, 4] * dt + last[:, 5] * dt * dt / 2
         away = np.hypot(
             spots[None, :, 0] - (last[:, 1] + across)[:, None],
             spots[None, :, 1] - (last[:, 2] + down)[:, None],
@@ -294,7 +313,8 @@ class Falling:
         pairs = np.argwhere((dy > 0.4) & (dy <= fastest + 2) & (np.abs(dx) < 1.2 * dy + 2))
         begun = []
         for i, j in pairs[: 2 * MOST_SPOTS]:
-            spot, before = spots[free[i]], self._spots[j]
+            spot = spots[free[i]]
+            before = self._spots[j]
             begun.append(
                 _Track(
                     [self._before, t],
@@ -353,7 +373,8 @@ class Falling:
     def _goes_on(self, way: _Way, track: _Track, overlap: float) -> bool:
         """Tell whether a track begins soon after a way ended, or not long before, and about where that is by then."""
         assert self._scale is not None
-        before, begins = way.track, track.t[0]
+        before = way.track
+        begins = track.t[0]
         gap = begins - before.t[-1]
         if not -overlap < gap <= GAP_S:
             return False
@@ -376,7 +397,9 @@ class Falling:
             return None
         scale = self._scale.pixels_per_metre(y)
         rows, columns = self._earlier[-1].shape
-        h, across, t = self._scale.metres(y), self._scale.across(x, y, rows, columns), t - t[0]
+        h = self._scale.metres(y)
+        across = self._scale.across(x, y, rows, columns)
+        t = t - t[0]
         drop = float(h[0] - h[-1])
         width = float(np.median((np.array(track.width[first:]) - SOFT_PX) / scale))
         narrow = max(FIT_M, float(FIT_PX / scale.min()), FIT_SHARE * drop)
@@ -403,12 +426,15 @@ class Falling:
             keep = np.sort(np.argsort(np.hypot(off, aside / 2))[: len(t) - int(OFF_SHARE * len(t))])
             if len(keep) < LEAST_POINTS:
                 return None
-            t, h, across = t[keep], h[keep], across[keep]
+            t = t[keep]
+            h = h[keep]
+            across = across[keep]
         return None
 
     def _proves(self, way: _Way) -> bool:
         """Tell whether nothing but a thing that fell is seen so."""
-        track, found = way.track, way.fall
+        track = way.track
+        found = way.fall
         # What has fallen only a little is seen to go on to the ground.
         short = found.drop_m < LONG_M
         lands = track.y[-1] + track.velocity[1] * LANDS_S >= self._lowest

@@ -24,9 +24,11 @@ class ClipServer:
 
     def __init__(self, config: Config) -> None:
         vision = config.table.vision
-        self._estate, self._folder = config.table.estate, config.folder / vision.folder
+        self._estate = config.table.estate
+        self._folder = config.folder / vision.folder
         self._key = (config.secret(vision.link_key_file) or "").encode()
-        self._host, self._port = vision.host, vision.port or 0
+        self._host = vision.host
+        self._port = vision.port or 0
         self._devices = {camera.device for camera in config.table.camera}
         self.fault: str | None = None
         self.app = Starlette(

@@ -90,7 +90,8 @@ def grain(detail: Floats) -> Floats:
 def beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
     """1 where detail lies outside the band of the ground's neighbouring pixels by more than the tolerance, else 0."""
     square = np.ones((3, 3), np.uint8)
-    high, low = np.asarray(cv2.dilate(ground, square)), np.asarray(cv2.erode(ground, square))
+    high = np.asarray(cv2.dilate(ground, square))
+    low = np.asarray(cv2.erode(ground, square))
     return np.asarray(np.maximum(detail - high, low - detail) > tolerance, np.float32)
 
 
@@ -153,7 +154,8 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     usual = np.asarray(
         cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32
     ) * np.float32(0.63) + np.float32(1e-4)
-    ex, ey = dx - gx, dy - gy
+    ex = dx - gx
+    ey = dy - gy
     weight = np.asarray(
         1 / np.square(1 + (ex * ex + ey * ey) / np.square(np.float32(EDGE) * usual)), np.float32
     )
@@ -176,12 +178,10 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
         )
     ]
     # A running sum's rounding may leave a little less than nothing.
-    together, here, there, share = (
-        around[0],
-        np.maximum(around[1], 0),
-        np.maximum(around[2], 0),
-        around[3],
-    )
+    together = around[0]
+    here = np.maximum(around[1], 0)
+    there = np.maximum(around[2], 0)
+    share = around[3]
     shown = np.asarray(
         together / np.sqrt(np.maximum(here, 0.06 * there) * there + 1e-9), np.float32
     )

@@ -17,17 +17,23 @@ from gateway.vision.sighting import Sighting
 
 Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-EVERY_S, WIDTH = 1.0, 320
+EVERY_S = 1.0
+WIDTH = 320
 #: How long a view is learnt at first, how slowly after, and how long a fault must last before it is told and be over before it ends.
-LEARN_S, LEARN_ON_S, LASTS_S, OVER_S = 30.0, 1800.0, 20.0, 10.0
+LEARN_S = 30.0
+LEARN_ON_S = 1800.0
+LASTS_S = 20.0
+OVER_S = 10.0
 #: A stream is frozen when its pictures have been the same so long. Even a still scene has noise, but encoders drop some of it.
 FROZEN_S = 60.0
 #: A fault that has lasted so long keeps the rules from judging, before it is told.
 DOUBT_S = 3.0
 #: Darker than this (of 255) at its 90th percentile is dark; a picture with less contrast than this is covered or blind.
-DARK, FLAT = 22.0, 6.0
+DARK = 22.0
+FLAT = 6.0
 #: Correlation with the known view under this is another view; sharpness under this share of the usual one is blur.
-SAME_VIEW, SHARP = 0.25, 0.35
+SAME_VIEW = 0.25
+SHARP = 0.35
 CONDITIONS = {
     "covered": "tamper",
     "moved": "tamper",
@@ -101,11 +107,15 @@ class CameraHealth:
         else:
             self._same_since = None
         self._last = sample.copy()
-        view, contrast, sharp = _view(small), float(small.std()), _sharpness(small)
+        view = _view(small)
+        contrast = float(small.std())
+        sharp = _sharpness(small)
         if float(np.percentile(small, 90)) < DARK:
             return wrong | {"dark"}
         if self._view is None or self._view.shape != view.shape:
-            self._view, self._sharp, self._learnt_s = view, sharp, 0.0
+            self._view = view
+            self._sharp = sharp
+            self._learnt_s = 0.0
             return wrong | ({"covered"} if contrast < FLAT else set())
         assert self._sharp is not None
         alike = _alike(view, self._view)

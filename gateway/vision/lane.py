@@ -44,9 +44,12 @@ Grey = NDArray[np.uint8]
 #: Logarithms of grey; the darkest are noise, and are drawn together.
 _LOG = np.log(np.arange(256, dtype=np.float32) + 6)
 #: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high.
-EVERY_S, MARGIN, EXTENT = 0.5, 0.2, 320
+EVERY_S = 0.5
+MARGIN = 0.2
+EXTENT = 320
 #: A thing has an outline: steeper than so many times the noise (both logarithms of grey) to be told, and to be told as gone less so than this.
-FAINT, FAINTER = 25.0, 12.0
+FAINT = 25.0
+FAINTER = 12.0
 #: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
 MORE_APART = 0.2
 #: The share of a thing's cells that come at once.
@@ -120,7 +123,8 @@ class LaneWatch:
         """Cut out the lane with its margin, at the detector's own scale."""
         rows, columns = grey.shape
         places = np.array(self.rule.polygon)
-        low, high = places.min(0), places.max(0)
+        low = places.min(0)
+        high = places.max(0)
         room = (high - low) * MARGIN
         left, top = np.maximum((low - room) * [columns, rows], 0).astype(int)
         right, bottom = np.minimum((high + room) * [columns, rows], [columns, rows]).astype(int)
@@ -218,7 +222,9 @@ class LaneWatch:
             since = self._alone_since(cover, mask, t - float(np.median(cover.age[mask & old])))
             if t - since < self.rule.dwell_s:
                 continue
-            self._standing, self._gone_since, self._told = mask, None, None
+            self._standing = mask
+            self._gone_since = None
+            self._told = None
             return [
                 Sighting(
                     hazard=self.rule.hazard,
@@ -280,10 +286,8 @@ class LaneWatch:
             if (region & standing).any():
                 standing = standing | self._in_lane(region)
         self._standing = standing
-        part, likeness = (
-            float((look.hidden | look.glaring)[standing].mean()),
-            self._likeness(cover.detail, standing),
-        )
+        part = float((look.hidden | look.glaring)[standing].mean())
+        likeness = self._likeness(cover.detail, standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
         there = part > THERE or (part > 0.25 and likeness > 0.3)
         # While others pass or stand before it, its outline is theirs.
@@ -302,7 +306,8 @@ class LaneWatch:
             return []
         if left:
             cover.absorb(standing)
-        gone, self._standing = self._gone_since, None
+        gone = self._gone_since
+        self._standing = None
         return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
 
     def _likeness(self, detail: Floats, mask: Mask) -> float:
@@ -310,8 +315,10 @@ class LaneWatch:
         if self._told is None or self._told.shape != detail.shape:
             self._told = detail.copy()
         wide = pixels(mask)
-        now, then = detail[wide], self._told[wide]
-        now, then = now - now.mean(), then - then.mean()
+        now = detail[wide]
+        then = self._told[wide]
+        now = now - now.mean()
+        then = then - then.mean()
         likeness = float(np.dot(now, then) / np.sqrt(np.dot(now, now) * np.dot(then, then) + 1e-9))
         if likeness > 0.6:
             self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)

@@ -22,11 +22,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain.errors import UserError
+
 MOST_BYTES = 64 * 1024
 MOST_RULES = 8
 
 
-class BadRules(Exception):
+class BadRules(UserError):
     """The file is wrong; the message names where and how to mend it."""
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 #: Pixels of a picture; larger ones are refused. A stream that says nothing for so long is given up.
-MOST_PIXELS, TIMEOUT_MS = 16_000_000, 10_000
+MOST_PIXELS = 16_000_000
+TIMEOUT_MS = 10_000
 #: Pictures in a row that cannot be read before a recording is held to be broken.
 MOST_BROKEN = 50
 _CONTAINERS = (
@@ -88,7 +89,9 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Vid
         )
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0.5 <= rate <= 240 else 25.0
-    last, given, broken = -1.0, float("-inf"), 0
+    last = -1.0
+    given = float("-inf")
+    broken = 0
     while broken < MOST_BROKEN:
         if not capture.grab():
             return
@@ -106,7 +109,8 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Vid
         ):
             broken += 1
             continue
-        broken, given = 0, t
+        broken = 0
+        given = t
         yield VideoFrame(t=t, picture=np.asarray(picture, np.uint8))
 
 

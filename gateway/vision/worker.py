@@ -76,7 +76,9 @@ class CameraWork:
         one_thread()
         orders = self.orders
         rules = parse_rules(orders.rules, "rules")
-        watcher, live, zone = Watcher(rules), is_live(orders.url), ZoneInfo(orders.zone)
+        watcher = Watcher(rules)
+        live = is_live(orders.url)
+        zone = ZoneInfo(orders.zone)
         fast = any(isinstance(rule, FallingRule) for rule in rules.rules)
         ring = Ring(0.08 if fast else 0.5)
         folder = ClipFolder(Path(orders.folder), orders.max_mb * 1024 * 1024, orders.keep_days)
@@ -93,7 +95,10 @@ class CameraWork:
             for rule in rules.rules
             if not isinstance(rule, ClockRule) and rule.polygon
         ]
-        begun, told, put, t = time.time(), 0.0, time.monotonic(), 0.0
+        begun = time.time()
+        told = 0.0
+        put = time.monotonic()
+        t = 0.0
 
         def finish(before: float) -> None:
             for wanted in [one for one in self._wanted if one[0] <= before]:

@@ -84,7 +84,8 @@ class Other:
         self.sender.say(heard)
 
     def _heard(self, at: int, local: datetime) -> ReceivedMessage:
-        n, native = self.count, self.native
+        n = self.count
+        native = self.native
         passage = {
             "method": "card",
             "outcome": "granted",
@@ -165,7 +166,8 @@ class Field:
         fire_port: int,
         seed: int = 1,
     ) -> None:
-        self.now, self._rng = now, random.Random(seed)  # noqa: S311
+        self.now = now
+        self._rng = random.Random(seed)  # noqa: S311
         self.lines: list[Line] = []
         per_line = max(1, meters // lines)
         protocols = list(KINDS)

@@ -105,4 +105,5 @@ class FireHost:
                 ):
                     self.confirmed += 1
                 elif answer.command == wire.CONTROL and answer.unit[:1] == bytes((wire.SET_CLOCK,)):
-                    self.clock_ms, self.clock_set = 0, self.clock_set + 1
+                    self.clock_ms = 0
+                    self.clock_set = self.clock_set + 1

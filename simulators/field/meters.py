@@ -75,7 +75,8 @@ class SimulatedMeter:
         """Return the register as it stands since the full hour."""
         hour = now_ms // HOUR_MS
         if self._hour is None:
-            self._hour, self._began = hour, now_ms
+            self._hour = hour
+            self._began = now_ms
         while self._hour < hour:
             self._hour += 1
             chance = random.Random(f"{self.seed}/{self.device}/{self._hour}")  # noqa: S311

@@ -11,7 +11,8 @@ import struct
 from dataclasses import dataclass, field
 
 #: Bytes of a transport packet, and packets in one RTP packet.
-PACKET, TOGETHER = 188, 7
+PACKET = 188
+TOGETHER = 7
 PAYLOAD_TYPE = 33
 
 
@@ -93,7 +94,8 @@ class RtspCamera:
             writer.close()
 
     def _answer(self, method: str, url: str, number: str) -> bytes:
-        head, body = [f"RTSP/1.0 200 OK\r\nCSeq: {number}"], ""
+        head = [f"RTSP/1.0 200 OK\r\nCSeq: {number}"]
+        body = ""
         if method == "OPTIONS":
             head.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER")
         elif method == "DESCRIBE":
@@ -110,8 +112,10 @@ class RtspCamera:
         return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        loop, size = asyncio.get_running_loop(), PACKET * TOGETHER
-        begun, sent = loop.time(), 0
+        loop = asyncio.get_running_loop()
+        size = PACKET * TOGETHER
+        begun = loop.time()
+        sent = 0
         for number in itertools.count():
             at = (number * size) % max(len(self.film) - size, 1)
             part = self.film[at - at % PACKET : at - at % PACKET + size]

@@ -65,7 +65,8 @@ class FacadeScene:
         self.roof_m = self.floors * FLOOR_M + 1.5
         self._distance = float(r.uniform(9, 22))
         # The camera's tilt and zoom are set so that the wall fills the picture from about the second floor to the roof.
-        low, high = np.arctan2(2.0, self._distance), np.arctan2(self.roof_m, self._distance)
+        low = np.arctan2(2.0, self._distance)
+        high = np.arctan2(self.roof_m, self._distance)
         self._tilt = float((low + high) / 2)
         self._focal = float(self.size[0] * 0.47 / np.tan((high - low) / 2))
         frames = int(self.seconds * FPS)
@@ -92,7 +93,8 @@ class FacadeScene:
         self, x_m: NDArray[np.float64], h_m: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Metres on the wall's plane to pixels."""
-        sin, cos = np.sin(self._tilt), np.cos(self._tilt)
+        sin = np.sin(self._tilt)
+        cos = np.cos(self._tilt)
         depth = self._distance * cos + h_m * sin
         up = h_m * cos - self._distance * sin
         return self.size[1] / 2 + self._focal * x_m / depth, self.size[
@@ -104,7 +106,8 @@ class FacadeScene:
         return float(self._focal / (self._distance * np.cos(self._tilt) + h_m * np.sin(self._tilt)))
 
     def _paint_wall(self) -> Floats:
-        r, height = self._random, self.size[0]
+        r = self._random
+        height = self.size[0]
         light = np.full(self.size, r.uniform(0.3, 0.6), np.float32)
         light += np.linspace(0.1, -0.05, height, dtype=np.float32)[:, None]
         light += texture(r, self.size, 2, 0.012)
@@ -146,16 +149,20 @@ class FacadeScene:
         # Where the camera sees it for most of its way down: nearer to the ground the picture takes in less of the wall.
         seen = 0.36 * self.size[1] / self._scale(max(2.0, h / 3))
         x = float(r.uniform(-0.7, 0.7)) * min(self._half, seen / 0.7)
-        vx, vh = float(r.normal(0, 1.2)), float(r.choice([0.0, 0.0, 1.0, 2.5]) * r.random())
+        vx = float(r.normal(0, 1.2))
+        vh = float(r.choice([0.0, 0.0, 1.0, 2.5]) * r.random())
         # Drag by terminal speed: a bottle or a brick 25 to 60 m/s, a full bag of rubbish 15 to 25.
         terminal = float(r.uniform(15, 60))
-        hs, xs, dt = [h], [x], 1 / FPS
+        hs = [h]
+        xs = [x]
+        dt = 1 / FPS
         while hs[-1] > 0 and len(hs) < 300:
             for _ in range(4):
                 speed = float(np.hypot(vx, vh))
                 vx -= GRAVITY * speed * vx / terminal**2 * dt / 4
                 vh -= (GRAVITY + GRAVITY * speed * vh / terminal**2) * dt / 4
-                x, h = x + vx * dt / 4, h + vh * dt / 4
+                x = x + vx * dt / 4
+                h = h + vh * dt / 4
             hs.append(h)
             xs.append(x)
         size = float(r.uniform(0.08, 0.35))
@@ -207,7 +214,8 @@ class FacadeScene:
         n = int(r.uniform(1.5, 5) * FPS)
         t = np.arange(n) / FPS
         side = float(r.choice([-1, 1]))
-        speed, climb = float(r.uniform(5, 14)), float(r.normal(0, 2.5))
+        speed = float(r.uniform(5, 14))
+        climb = float(r.normal(0, 2.5))
         x = (
             -side * self._half * 1.1
             + side * speed * t
@@ -249,7 +257,8 @@ class FacadeScene:
         r = self._random
         n = int(r.uniform(3, 12) * FPS)
         t = np.arange(n) / FPS
-        sway, pace = float(r.uniform(0.1, 0.8)), float(r.uniform(1.5, 5))
+        sway = float(r.uniform(0.1, 0.8))
+        pace = float(r.uniform(1.5, 5))
         x = r.uniform(-1, 1) * self._half + r.normal(0, 1.2) * t + sway * np.sin(pace * t)
         h = r.uniform(3, self.roof_m) - r.uniform(0.6, 2.5) * t + 0.3 * sway * np.cos(2 * pace * t)
         first = int(r.uniform(0, max(self._frames - n, 1)))

@@ -18,7 +18,9 @@ from simulators.scenes.paint import Floats, Grey, Sensor, cover, dim, fill, rain
 FPS = 2.0
 SIZE = (360, 640)
 #: The lane lies along y; x is across it, metres.
-HALF_LANE_M, NEAR_M, FAR_M = 2.0, 6.0, 30.0
+HALF_LANE_M = 2.0
+NEAR_M = 6.0
+FAR_M = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +89,14 @@ class LaneScene:
 
     def _project(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metres (x, y, z) to pixels; rows of (n, 3) to (n, 2)."""
-        x, y, z = places[:, 0] - self._side, places[:, 1], places[:, 2] - self._height
-        cos, sin = np.cos(self._pan), np.sin(self._pan)
+        x = places[:, 0] - self._side
+        y = places[:, 1]
+        z = places[:, 2] - self._height
+        cos = np.cos(self._pan)
+        sin = np.sin(self._pan)
         x, y = x * cos - y * sin, x * sin + y * cos
-        cos, sin = np.cos(self._tilt), np.sin(self._tilt)
+        cos = np.cos(self._tilt)
+        sin = np.sin(self._tilt)
         depth = np.maximum(y * cos - z * sin, 0.5)
         down = -z * cos - y * sin
         return np.stack(
@@ -138,7 +144,9 @@ class LaneScene:
                     share=float(r.uniform(0.4, 1)),
                 )
         for _ in range(int(r.integers(0, 5))):
-            x, y, s = r.uniform(-2, 2), r.uniform(6, 28), r.uniform(0.3, 1.2)
+            x = r.uniform(-2, 2)
+            y = r.uniform(6, 28)
+            s = r.uniform(0.3, 1.2)
             patch = np.array([(x - s, y - s), (x + s, y - s), (x + s, y + s), (x - s, y + s)])
             fill(albedo, self._ground(patch), float(r.uniform(0.1, 0.45)), share=0.7)
         wall = self._project(
@@ -150,7 +158,8 @@ class LaneScene:
     # What happens ----------------------------------------------------------------------------------------------------
 
     def _happen(self) -> None:
-        r, long = self._random, self.seconds
+        r = self._random
+        long = self.seconds
         blocks = bool(r.random() < 0.5) if self.blocked is None else self.blocked
         if blocks:
             begins = float(r.uniform(150, max(long * 0.5, 160)))
@@ -167,7 +176,8 @@ class LaneScene:
             self._things.append(self._person(float(r.uniform(0, long))))
         # Cars parked beside the lane come and go, and throw their shadows into it.
         for _ in range(r.poisson(long / 900)):
-            begins, side = float(r.uniform(0, long)), float(r.choice([-1, 1]))
+            begins = float(r.uniform(0, long))
+            side = float(r.choice([-1, 1]))
             thing = self._car(
                 begins, float(r.uniform(200, 1500)), x=side * 4.3, y=float(r.uniform(8, 26))
             )
@@ -188,7 +198,8 @@ class LaneScene:
         """Something comes to stand in the lane; where it hides from the camera behind nothing."""
         r = self._random
         what = str(r.choice(["car", "van", "pile", "ebike"], p=[0.55, 0.15, 0.15, 0.15]))
-        x, y = float(r.uniform(-0.9, 0.9)), float(r.uniform(8, 22))
+        x = float(r.uniform(-0.9, 0.9))
+        y = float(r.uniform(8, 22))
         shown = self._ground(np.array([(x - 1, y), (x + 1, y), (x + 1, y + 4), (x - 1, y + 4)])) / [
             self.size[1],
             self.size[0],
@@ -414,10 +425,8 @@ class LaneScene:
     ) -> None:
         x, y = place
         base = self._outline(thing, x, y)
-        low, high = (
-            np.column_stack([base, np.zeros(4)]),
-            np.column_stack([base, np.full(4, thing.height)]),
-        )
+        low = np.column_stack([base, np.zeros(4)])
+        high = np.column_stack([base, np.full(4, thing.height)])
         side = 0 if self._side < x else 1
         edge = (3, 0) if side == 0 else (1, 2)
         faces = [
@@ -448,7 +457,8 @@ def _within(corners: NDArray[np.float64]) -> list[tuple[float, float]]:
         for sign, limit in ((1, 0.0), (-1, -1.0)):
             kept: list[NDArray[np.float64]] = []
             for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-                ina, inb = sign * a[axis] >= limit, sign * b[axis] >= limit
+                ina = sign * a[axis] >= limit
+                inb = sign * b[axis] >= limit
                 if ina:
                     kept.append(a)
                 if ina != inb:

@@ -13,12 +13,16 @@ def cover(
     shape: tuple[int, int], corners: NDArray[np.float64]
 ) -> tuple[tuple[slice, slice], Floats] | None:
     """Return where a convex polygon lies and how much of each pixel there it covers (0 to 1, soft over a pixel); None outside."""
-    low, high = np.floor(corners.min(0)).astype(int) - 1, np.ceil(corners.max(0)).astype(int) + 2
-    x0, y0 = max(low[0], 0), max(low[1], 0)
-    x1, y1 = min(high[0], shape[1]), min(high[1], shape[0])
+    low = np.floor(corners.min(0)).astype(int) - 1
+    high = np.ceil(corners.max(0)).astype(int) + 2
+    x0 = max(low[0], 0)
+    y0 = max(low[1], 0)
+    x1 = min(high[0], shape[1])
+    y1 = min(high[1], shape[0])
     if x0 >= x1 or y0 >= y1:
         return None
-    xs, ys = np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)[:, None]
+    xs = np.arange(x0, x1, dtype=np.float32)
+    ys = np.arange(y0, y1, dtype=np.float32)[:, None]
     nexts = np.roll(corners, -1, axis=0)
     turn = np.sum(corners[:, 0] * nexts[:, 1] - nexts[:, 0] * corners[:, 1])
     inside: Floats = np.ones((y1 - y0, x1 - x0), np.float32)
@@ -53,10 +57,13 @@ def dim(picture: Floats, corners: NDArray[np.float64], factor: float) -> None:
 def spot(picture: Floats, x: float, y: float, radius: tuple[float, float], amount: float) -> None:
     """Add a soft spot of light (or dark), in place."""
     rx, ry = radius
-    x0, x1 = max(int(x - 3 * rx), 0), min(int(x + 3 * rx) + 2, picture.shape[1])
-    y0, y1 = max(int(y - 3 * ry), 0), min(int(y + 3 * ry) + 2, picture.shape[0])
+    x0 = max(int(x - 3 * rx), 0)
+    x1 = min(int(x + 3 * rx) + 2, picture.shape[1])
+    y0 = max(int(y - 3 * ry), 0)
+    y1 = min(int(y + 3 * ry) + 2, picture.shape[0])
     if x0 < x1 and y0 < y1:
-        xs, ys = np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)
+        xs = np.arange(x0, x1, dtype=np.float32)
+        ys = np.arange(y0, y1, dtype=np.float32)
         across = np.exp(-0.5 * ((xs - x) / rx) ** 2)
         down = np.exp(-0.5 * ((ys - y) / ry) ** 2)
         picture[y0:y1, x0:x1] += np.float32(amount) * down[:, None] * across
@@ -100,7 +107,9 @@ class Sensor:
         noise: float,
         pace: float = 0.05,
     ) -> None:
-        self._random, self._noise, self._pace = random, noise, pace
+        self._random = random
+        self._noise = noise
+        self._pace = pace
         self._exposure: float | None = None
         # A stock of noise is begun anywhere: drawing new numbers for every pixel would cost more than all the rest.
         self._stock = [
@@ -132,7 +141,8 @@ def rain(
     """Add streaks of rain, in place: each a short light line, anew in every picture."""
     height, width = picture.shape
     count = random.poisson(drops)
-    xs, ys = random.uniform(0, width, count), random.uniform(-length, height, count)
+    xs = random.uniform(0, width, count)
+    ys = random.uniform(-length, height, count)
     steps = np.arange(max(int(length), 1))
     slope = random.normal(0.08, 0.03, count)
     px = (xs[:, None] + slope[:, None] * steps).astype(int)

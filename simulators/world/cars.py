@@ -14,13 +14,16 @@ from simulators.world.people import Car, Household, WorkPattern, spell
 from simulators.world.stories import StoryHome
 
 #: Households with a car, how many of them told the office its plate, and how often a camera reads a plate right.
-_OWN, _TOLD, _READ = 0.35, 0.85, 0.96
+_OWN = 0.35
+_TOLD = 0.85
+_READ = 0.96
 
 
 def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
     """Return a home's registered car as its yard's gate saw it; None where there is no gate, no car, or nobody told of it."""
     rng = city.rng(7, home.index)
-    owns, told = rng.random() < _OWN, rng.random() < _TOLD
+    owns = rng.random() < _OWN
+    told = rng.random() < _TOLD
     adults = [
         p
         for p in household.passages
@@ -30,16 +33,15 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
     ]
     if not (city.gated(home.index) and owns and told and adults):
         return None
-    driver, days = adults[0], city.days
+    driver = adults[0]
+    days = city.days
     driven = rng.random(days) < rng.beta(4, 2)
     ways = np.where(driven[:, None], driver.ways, np.nan)
     if any(t.kind == "subletting" for t in home.truths) and rng.random() < 0.12:
         # The yard is cheaper than where the driver lives now: the car is parked here by night as before.
         gone = np.isnan(driver.ways).all(axis=1) & driven
-        ways[gone, 0], ways[gone, 1] = (
-            rng.normal(7.6, 0.5, int(gone.sum())),
-            rng.normal(18.3, 1.0, int(gone.sum())),
-        )
+        ways[gone, 0] = rng.normal(7.6, 0.5, int(gone.sum()))
+        ways[gone, 1] = rng.normal(18.3, 1.0, int(gone.sum()))
     for chance, low, high in ((0.1, 10, 60), (0.06, days, days + 1)):
         # Stands broken for weeks; or is sold, and the next one's plate is nobody's business.
         if rng.random() < chance:

@@ -17,7 +17,9 @@ from simulators.world.people import Household, live, spell
 from simulators.world.stories import StoryHome, begin_home, empty_spells, ordinary, violate
 
 ZONE = ZoneInfo(DEFAULT_ZONE)
-PER_ENTRANCE, PER_BUILDING, PER_ESTATE = 12, 48, 1_968
+PER_ENTRANCE = 12
+PER_BUILDING = 48
+PER_ESTATE = 1_968
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,8 @@ class WorldCity:
 
     def fitting(self, index: int) -> Fitting:
         """Return what a home's building has."""
-        draw, total = self.rng(1, self.block(index)).random(), 0.0
+        draw = self.rng(1, self.block(index)).random()
+        total = 0.0
         for share, fitting in FITTINGS:
             total += share
             if draw < total:

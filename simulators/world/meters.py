@@ -78,9 +78,11 @@ def use(
     days = city.days
     month = np.array([(city.first + timedelta(days=i)).month for i in range(days)])
     here = household.at_home.astype(float)
-    summer, winter = np.isin(month, (6, 7, 8, 9)), np.isin(month, (12, 1, 2))
+    summer = np.isin(month, (6, 7, 8, 9))
+    winter = np.isin(month, (12, 1, 2))
     habits = rng.lognormal(0.0, 0.25, 24)
-    ways_l, ways_kwh = np.ones(days), np.ones(days)
+    ways_l = np.ones(days)
+    ways_kwh = np.ones(days)
     if home.new_ways is not None:
         ways_l[home.new_ways[0] :], ways_kwh[home.new_ways[0] :] = home.new_ways[1:]
     per_head = (
@@ -89,7 +91,8 @@ def use(
     draws = rng.poisson(np.maximum(here * (per_head[:, None] * _WATER * habits), 0.0) / _DRAW_L)
     litres = np.where(draws > 0, rng.gamma(np.maximum(draws, 1) * 1.5, _DRAW_L / 1.5), 0.0)
     empty = here.sum(axis=1) == 0
-    standby, fridge = rng.uniform(8, 40), rng.uniform(15, 40)
+    standby = rng.uniform(8, 40)
+    fridge = rng.uniform(15, 40)
     cooling = summer[:, None] * (here > 0) * rng.uniform(150, 600) * rng.random((days, 24))
     heating = winter[:, None] * (here > 0) * rng.uniform(0, 500) * (rng.random((days, 24)) < 0.5)
     doing = here**0.7 * _DOING * habits * rng.gamma(2.0, 0.5, (days, 24)) * ways_kwh[:, None]
@@ -130,7 +133,8 @@ def metered(
     city: WorldCity, home: StoryHome, litres: NDArray[np.float64], kwh: NDArray[np.float64]
 ) -> Metered:
     """Return what the home's meters showed, with their faults; adds what is wrong with them to the home's truth."""
-    fitting, rng = city.fitting(home.index), city.rng(6, home.index)
+    fitting = city.fitting(home.index)
+    rng = city.rng(6, home.index)
     dead = city.outage(home.index)
     made = Metered()
     offset = int(rng.integers(0, 59))
@@ -163,7 +167,8 @@ def _meter(
     dead: NDArray[np.bool_],
     offset: int,
 ) -> None:
-    days, fate = city.days, (1.0 if city.normal else rng.random())
+    days = city.days
+    fate = 1.0 if city.normal else rng.random()
     at = int(days * rng.uniform(0.1, 0.8))
     used = np.diff(register, prepend=register[0])
     if fate < 0.006:

@@ -131,7 +131,8 @@ def _outings(
     on_workday, on_weekend = share[person.work]
     goes = rng.random(days) < np.where(weekend, on_weekend, on_workday)
     if person.work is WorkPattern.NIGHT:
-        out, back = rng.normal(20.5, 0.6, days), rng.normal(7.2, 0.5, days)
+        out = rng.normal(20.5, 0.6, days)
+        back = rng.normal(7.2, 0.5, days)
         return np.where(goes, out, np.nan), np.where(goes, back, np.nan), nothing, nothing
     start = {
         WorkPattern.DAY: 7.7,
@@ -151,13 +152,15 @@ def _outings(
     back = out + np.where(
         weekend, rng.gamma(3.0, 1.5, days), np.maximum(rng.normal(long, 1.2, days), 0.4)
     )
-    out, back = np.where(goes, out, np.nan), np.where(goes, back.clip(0, 23.6), np.nan)
+    out = np.where(goes, out, np.nan)
+    back = np.where(goes, back.clip(0, 23.6), np.nan)
     twice = goes & (rng.random(days) < 0.3) & (back < 20.5)
     again = back + rng.gamma(2.0, 0.5, days) + 0.3
     late = np.minimum(again + rng.gamma(2.0, 0.5, days) + 0.2, 23.8)
     # Who would go out again at midnight stays at home.
     twice &= again < 23.3
-    again, late = np.where(twice, again, np.nan), np.where(twice, late, np.nan)
+    again = np.where(twice, again, np.nan)
+    late = np.where(twice, late, np.nan)
     return out, back, again, late
 
 
@@ -178,7 +181,8 @@ def _seen(
     present = person.here.copy()
     # Who comes home tonight was not there this morning, and the other way round.
     was = np.r_[person.here[:1], person.here[:-1]]
-    comes, goes = person.here & ~was, ~person.here & was
+    comes = person.here & ~was
+    goes = ~person.here & was
     if not person.caller:
         table[comes, 0] = np.nan
         table[comes, 1] = np.where(np.isnan(table[comes, 1]), 17.0, table[comes, 1])

@@ -103,7 +103,8 @@ def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> 
 
 def ordinary(home: StoryHome) -> None:
     """Let ordinary things happen, each by its own chance."""
-    rng, days = home.rng, home.days
+    rng = home.rng
+    days = home.days
     for column in festivals(home.first, days):
         if rng.random() < 0.4:
             _leave(home, column - int(rng.integers(2, 9)), column + int(rng.integers(4, 13)))
@@ -274,7 +275,8 @@ def empty_spells(home: StoryHome) -> None:
         if kind in ("absence", "repair"):
             counts &= ~spell(home.days, start, home.days if end is None else end)
     empty = np.r_[False, counts & ~slept, False]
-    starts, ends = np.flatnonzero(~empty[:-1] & empty[1:]), np.flatnonzero(empty[:-1] & ~empty[1:])
+    starts = np.flatnonzero(~empty[:-1] & empty[1:])
+    ends = np.flatnonzero(empty[:-1] & ~empty[1:])
     way = next((s for s in home.stories if s in ("airing", "gamer", "mail")), "")
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         if end - start >= 30 and home.shop is None:
@@ -286,7 +288,8 @@ def empty_spells(home: StoryHome) -> None:
 
 def violate(home: StoryHome) -> None:
     """Draw at most one violation, or another fate of the tenancy."""
-    draw, total = home.rng.random(), 0.0
+    draw = home.rng.random()
+    total = 0.0
     for share, story in _FATES:
         total += share
         if draw < total:
@@ -377,7 +380,8 @@ def _sublet_short(home: StoryHome) -> None:
     start = _start(home)
     end = _end(home, start)
     _gone(home, start, end)
-    day, n = start + int(home.rng.integers(0, 4)), 0
+    day = start + int(home.rng.integers(0, 4))
+    n = 0
     code = home.rng.random() < 0.4
     while day < end:
         stay = int(home.rng.integers(1, 8))
@@ -391,7 +395,8 @@ def _sublet_short(home: StoryHome) -> None:
                 )
                 if code:
                     person.token = None
-        day, n = day + stay + int(home.rng.integers(0, 3)), n + 1
+        day = day + stay + int(home.rng.integers(0, 3))
+        n = n + 1
     home.truths.append(Truth(kind="subletting", start=start, end=end, detail="short"))
     _tip(home, start)
 

@@ -77,7 +77,9 @@ def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> di
     }
     for home, seen in homes:
         i = home.index
-        estate, building, entrance = city.estate(i), city.building(i), city.entrance(i)
+        estate = city.estate(i)
+        building = city.building(i)
+        entrance = city.entrance(i)
         if (estate,) not in places["estates"]:
             places["estates"].add((estate,))
             sheets["estates"].append({"code": estate, "name": estate, "timezone": ZONE.key})
@@ -101,7 +103,8 @@ def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> di
 
 
 def _papers(city: WorldCity, sheets: dict[str, Rows], home: StoryHome) -> None:
-    estate, unit = city.estate(home.index), city.unit(home.index)
+    estate = city.estate(home.index)
+    unit = city.unit(home.index)
     known = [p for p in home.people if p.known_from is not None and not p.caller and p.token]
     for n, (household, start, end) in enumerate(home.tenancies):
         sheets["households"].append({"code": household})
@@ -164,7 +167,8 @@ def _papers(city: WorldCity, sheets: dict[str, Rows], home: StoryHome) -> None:
 
 
 def _fit(city: WorldCity, sheets: dict[str, Rows], home: StoryHome, seen: Metered) -> None:
-    fitting, unit = city.fitting(home.index), city.unit(home.index)
+    fitting = city.fitting(home.index)
+    unit = city.unit(home.index)
     if fitting.lock:
         _device(city, sheets, home.index, f"lock-{unit}", "door", "door-terminal", unit=unit)
     for series in seen.series:
@@ -243,7 +247,8 @@ def lines(
     if not homes:
         return
     index = homes[0][0].index
-    fitting, dead = city.fitting(index), city.outage(index)
+    fitting = city.fitting(index)
+    dead = city.outage(index)
     start = datetime.combine(city.first, datetime.min.time(), ZONE)
     base = int(start.timestamp() * 1000)
     root = f"anju/v1/{city.estate(index)}/gw-{city.building(index)}/up"
@@ -263,10 +268,8 @@ def lines(
         for h, (home, _, seen) in enumerate(homes):
             for s, series in enumerate(seen.series):
                 a, b = by_day[h][s][day : day + 2]
-                code, point = (
-                    meter_code(city.unit(home.index), series.supply, series.number),
-                    f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}",
-                )
+                code = meter_code(city.unit(home.index), series.supply, series.number)
+                point = f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}"
                 items += [
                     {
                         "device": code,

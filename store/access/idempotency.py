@@ -26,27 +26,27 @@ def claim(connection: Connection, user_id: int, key: str, digest: bytes) -> Stor
     Who comes while the first is still at work waits here until that one is committed or gone.
     """
     connection.execute(
-        "DELETE FROM given_answers WHERE user_id = %s AND made_at < now() - make_interval(hours => %s)",
+        "DELETE FROM idempotency_keys WHERE user_id = %s AND made_at < now() - make_interval(hours => %s)",
         [user_id, KEPT_HOURS],
     )
     row = connection.execute(
-        "INSERT INTO given_answers (user_id, key, digest) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+        "INSERT INTO idempotency_keys (user_id, key, request_digest) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
         [user_id, key, digest],
     ).fetchone()
     if row is not None:
         return StoredAnswer(status=None, answer=None)
     held = connection.execute(
-        "SELECT digest, status, answer FROM given_answers WHERE user_id = %s AND key = %s",
+        "SELECT request_digest, response_status, response FROM idempotency_keys WHERE user_id = %s AND key = %s",
         [user_id, key],
     ).fetchone()
-    if held is None or held["digest"] != digest:
+    if held is None or held["request_digest"] != digest:
         return None
-    return StoredAnswer(status=held["status"], answer=held["answer"])
+    return StoredAnswer(status=held["response_status"], answer=held["response"])
 
 
 def keep(connection: Connection, user_id: int, key: str, status: int, answer: Any) -> None:
     """Keep what was answered."""
     connection.execute(
-        "UPDATE given_answers SET status = %s, answer = %s WHERE user_id = %s AND key = %s",
+        "UPDATE idempotency_keys SET response_status = %s, response = %s WHERE user_id = %s AND key = %s",
         [status, Jsonb(answer), user_id, key],
     )

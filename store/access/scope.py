@@ -14,8 +14,8 @@ from domain.alerting import AlertClass
 from store.database.connection import Connection
 
 _SET = (
-    "SELECT set_config('anju.scope', %s, true), set_config('anju.sees', %s, true), set_config('anju.user', %s, true), "
-    "set_config('anju.everywhere', %s, true), set_config('anju.door', '', true)"
+    "SELECT set_config('anju.scope', %s, true), set_config('anju.permissions', %s, true), set_config('anju.user', %s, true), "
+    "set_config('anju.all_estates', %s, true), set_config('anju.signing_in', '', true)"
 )
 
 
@@ -36,7 +36,7 @@ def enter(connection: Connection, who: Principal) -> None:
 def enter_everywhere(connection: Connection) -> None:
     """Show this transaction every alert of every estate: for the one reader of changes, who serves all streams."""
     connection.execute(
-        "SELECT set_config('anju.scope', array_to_string(every_estate(), ','), true), set_config('anju.sees', %s, true)",
+        "SELECT set_config('anju.scope', array_to_string(all_estates(), ','), true), set_config('anju.permissions', %s, true)",
         [",".join(sorted(AlertClass))],
     )
 
@@ -49,7 +49,7 @@ def enter_owner(connection: Connection, user_id: int) -> None:
 @contextmanager
 def at_door(connection: Connection) -> Iterator[None]:
     """Let the block look at log-ins, keys and gateways' papers, as one has to before anybody is known."""
-    connection.execute("SELECT set_config('anju.door', 'open', true)")
+    connection.execute("SELECT set_config('anju.signing_in', 'yes', true)")
     yield
     # After an exception the transaction is over anyway, and the setting with it.
-    connection.execute("SELECT set_config('anju.door', '', true)")
+    connection.execute("SELECT set_config('anju.signing_in', '', true)")

@@ -135,8 +135,8 @@ def find_key(connection: Connection, token: str) -> Principal | None:
 
 #: Keys of log-ins whose whole reach lies within a principal's, as `users.list_users` has it.
 _WITHIN = sql.SQL(
-    "reach_of(k.user_id) <@ %(estates)s::integer[] AND (%(everywhere)s OR (reach_of(k.user_id) <> '{}' "
-    "AND NOT reaches_everywhere(k.user_id)))"
+    "granted_estates(k.user_id) <@ %(estates)s::integer[] AND (%(everywhere)s OR (granted_estates(k.user_id) <> '{}' "
+    "AND NOT granted_all_estates(k.user_id)))"
 )
 _LIST_KEYS = sql.SQL(
     "SELECT k.id, u.name AS user, k.name, k.hint, k.actions, k.made_at, k.made_by, k.expires_at, k.last_used_at, k.revoked_at "
@@ -173,9 +173,9 @@ def begin_sign_in(
     connection: Connection, state: str, nonce: str, verifier: str, browser: str
 ) -> None:
     """Note a log-in at the directory that was begun, bound to the browser that began it."""
-    connection.execute("DELETE FROM sign_ins WHERE expires_at < now()")
+    connection.execute("DELETE FROM sign_in_attempts WHERE expires_at < now()")
     connection.execute(
-        "INSERT INTO sign_ins (state, nonce, verifier, browser, expires_at) VALUES (%s, %s, %s, %s, now() + interval '10 minutes')",
+        "INSERT INTO sign_in_attempts (state, nonce, verifier, browser, expires_at) VALUES (%s, %s, %s, %s, now() + interval '10 minutes')",
         [state, nonce, verifier, hash_of(browser)],
     )
 
@@ -183,6 +183,6 @@ def begin_sign_in(
 def take_sign_in(connection: Connection, state: str, browser: str) -> dict[str, Any] | None:
     """Use up a log-in that was begun: once, in time, and by the browser that began it."""
     return connection.execute(
-        "DELETE FROM sign_ins WHERE state = %s AND browser = %s AND expires_at > now() RETURNING nonce, verifier",
+        "DELETE FROM sign_in_attempts WHERE state = %s AND browser = %s AND expires_at > now() RETURNING nonce, verifier",
         [state, hash_of(browser)],
     ).fetchone()

@@ -16,7 +16,7 @@ LOCK_MINUTES = 15
 
 #: What makes a principal of a row of `users u`.
 PRINCIPAL = sql.SQL(
-    "u.id, u.name, u.role, u.must_change_password, reach_of(u.id) AS estates, reaches_everywhere(u.id) AS everywhere"
+    "u.id, u.name, u.role, u.must_change_password, granted_estates(u.id) AS estates, granted_all_estates(u.id) AS everywhere"
 )
 
 
@@ -63,7 +63,7 @@ def grant(
 ) -> bool:
     """Let a log-in reach a jurisdiction with all below it, one estate, or (neither named) everything; False where that is not known."""
     done = connection.execute(
-        "INSERT INTO reaches (user_id, jurisdiction_id, estate_id, valid_to, granted_by) SELECT %(user)s, j.id, e.id, %(to)s, %(by)s "
+        "INSERT INTO grants (user_id, jurisdiction_id, estate_id, valid_to, granted_by) SELECT %(user)s, j.id, e.id, %(to)s, %(by)s "
         "FROM (SELECT) AS one LEFT JOIN jurisdictions j ON j.code = %(j)s LEFT JOIN estates e ON e.code = %(e)s "
         "WHERE (%(j)s::text IS NULL OR j.id IS NOT NULL) AND (%(e)s::text IS NULL OR e.id IS NOT NULL)",
         {"user": user_id, "j": jurisdiction, "e": estate, "to": valid_to, "by": by},
@@ -76,7 +76,7 @@ def estates_of(
 ) -> list[int] | None:
     """Return the estates of a reach; None where its jurisdiction or estate is not known within the reader's."""
     row = connection.execute(
-        "SELECT estates_under(j.id, e.id) AS estates FROM (SELECT) AS one LEFT JOIN jurisdictions j ON j.code = %(j)s "
+        "SELECT estates_of_grant(j.id, e.id) AS estates FROM (SELECT) AS one LEFT JOIN jurisdictions j ON j.code = %(j)s "
         "LEFT JOIN estates e ON e.code = %(e)s WHERE (%(j)s::text IS NULL OR j.id IS NOT NULL) AND (%(e)s::text IS NULL OR e.id IS NOT NULL)",
         {"j": jurisdiction, "e": estate},
     ).fetchone()
@@ -86,7 +86,7 @@ def estates_of(
 def withdraw(connection: Connection, reach_id: int, user_id: int) -> bool:
     """End what a log-in reaches, from now on; False where that is not its reach or over already."""
     done = connection.execute(
-        "UPDATE reaches SET valid_to = greatest(now(), valid_from + interval '1 microsecond') WHERE id = %s AND user_id = %s "
+        "UPDATE grants SET valid_to = greatest(now(), valid_from + interval '1 microsecond') WHERE id = %s AND user_id = %s "
         "AND (valid_to IS NULL OR valid_to > now())",
         [reach_id, user_id],
     )
@@ -212,10 +212,10 @@ def principal_of(row: dict[str, Any]) -> Principal:
 _LIST = (
     "SELECT u.id, u.name, u.role, u.created_at, u.disabled_at, u.issuer, u.totp_confirmed AS second_factor, u.must_change_password, "
     "coalesce(u.locked_until > now(), false) AS locked, (SELECT coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'jurisdiction', j.code, "
-    "'estate', e.code, 'from', r.valid_from, 'to', r.valid_to, 'granted_by', r.granted_by) ORDER BY r.id), '[]') FROM reaches r "
+    "'estate', e.code, 'from', r.valid_from, 'to', r.valid_to, 'granted_by', r.granted_by) ORDER BY r.id), '[]') FROM grants r "
     "LEFT JOIN jurisdictions j ON j.id = r.jurisdiction_id LEFT JOIN estates e ON e.id = r.estate_id WHERE r.user_id = u.id) AS reaches "
-    "FROM users u WHERE (reach_of(u.id) <@ %(estates)s::integer[] AND (%(everywhere)s OR (reach_of(u.id) <> '{}' "
-    "AND NOT reaches_everywhere(u.id)))) AND (%(after)s::text IS NULL OR u.name > %(after)s) "
+    "FROM users u WHERE (granted_estates(u.id) <@ %(estates)s::integer[] AND (%(everywhere)s OR (granted_estates(u.id) <> '{}' "
+    "AND NOT granted_all_estates(u.id)))) AND (%(after)s::text IS NULL OR u.name > %(after)s) "
     "AND (%(name)s::text IS NULL OR u.name = %(name)s) ORDER BY u.name LIMIT %(limit)s"
 )
 

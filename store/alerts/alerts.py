@@ -83,7 +83,7 @@ WITH before AS (
     SELECT kind, reason FROM suppressions WHERE {key} AND ended_at IS NULL AND (until_at IS NULL OR until_at > anju_now())
 ), work AS (
     SELECT coalesce(bool_or(kind = 'drill'), false) AS drill, max(reason) FILTER (WHERE kind = 'maintenance') AS reason
-    FROM windows WHERE estate_id = %(estate_id)s AND ended_at IS NULL AND from_at <= anju_now() AND to_at > anju_now()
+    FROM alarm_windows WHERE estate_id = %(estate_id)s AND ended_at IS NULL AND from_at <= anju_now() AND to_at > anju_now()
       AND (device_id IS NULL OR %(subject_kind)s = 'device' AND device_id = %(subject_id)s)
       AND (gateway_id IS NULL OR %(subject_kind)s = 'gateway' AND gateway_id = %(subject_id)s
            OR %(subject_kind)s = 'device' AND gateway_id = (SELECT d.gateway_id FROM devices d WHERE d.id = %(subject_id)s))

@@ -89,5 +89,5 @@ def read_figures(
 
 def count_seats(connection: Connection, estates: tuple[int, ...]) -> int:
     """Count the guards and managers who are logged in and reach one of the estates; at least one seat is assumed."""
-    row = connection.execute("SELECT seats_at(%s) AS n", [list(estates)]).fetchone()
+    row = connection.execute("SELECT count_operators(%s) AS n", [list(estates)]).fetchone()
     return max(1, row["n"] if row else 1)

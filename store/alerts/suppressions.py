@@ -56,7 +56,7 @@ def expire(connection: Connection, now: datetime, *, actor: str) -> int:
     ).fetchall()
     rows += connection.execute(
         "UPDATE alerts SET suppression = 'none', suppressed_because = NULL, version = version + 1 "
-        "WHERE ended_at IS NULL AND suppression = 'by_design' AND NOT EXISTS (SELECT FROM windows w "
+        "WHERE ended_at IS NULL AND suppression = 'by_design' AND NOT EXISTS (SELECT FROM alarm_windows w "
         "WHERE w.estate_id = alerts.estate_id AND w.kind = 'maintenance' AND w.ended_at IS NULL AND w.from_at <= %s AND w.to_at > %s) "
         "RETURNING id",
         [now, now],
@@ -96,7 +96,7 @@ def add_window(
 ) -> int | None:
     """Announce work or a drill at an estate, or at one gateway or device of it; None where that is not known there."""
     row = connection.execute(
-        "INSERT INTO windows (estate_id, gateway_id, device_id, kind, from_at, to_at, reason, made_by) "
+        "INSERT INTO alarm_windows (estate_id, gateway_id, device_id, kind, from_at, to_at, reason, made_by) "
         "SELECT e.id, g.id, d.id, %(kind)s, %(from)s, %(to)s, %(reason)s, %(actor)s FROM estates e "
         "LEFT JOIN gateways g ON g.estate_id = e.id AND g.code = %(gateway)s LEFT JOIN devices d ON d.estate_id = e.id AND d.code = %(device)s "
         "WHERE e.id = %(estate)s AND (%(gateway)s::text IS NULL OR g.id IS NOT NULL) AND (%(device)s::text IS NULL OR d.id IS NOT NULL) "
@@ -120,7 +120,7 @@ def end_window(
 ) -> bool:
     """End a window before its time; False where there is none within reach."""
     done = connection.execute(
-        "UPDATE windows SET ended_at = anju_now(), ended_by = %s WHERE id = %s AND estate_id = ANY(%s) AND ended_at IS NULL",
+        "UPDATE alarm_windows SET ended_at = anju_now(), ended_by = %s WHERE id = %s AND estate_id = ANY(%s) AND ended_at IS NULL",
         [actor, window_id, list(estates)],
     )
     return done.rowcount == 1
@@ -130,7 +130,7 @@ def list_windows(connection: Connection, estates: tuple[int, ...]) -> list[dict[
     """List windows that are not over, the next first."""
     return connection.execute(
         "SELECT w.id, e.code AS estate, g.code AS gateway, d.code AS device, w.kind, w.from_at, w.to_at, w.reason, w.made_by, w.made_at "
-        "FROM windows w JOIN estates e ON e.id = w.estate_id LEFT JOIN gateways g ON g.id = w.gateway_id "
+        "FROM alarm_windows w JOIN estates e ON e.id = w.estate_id LEFT JOIN gateways g ON g.id = w.gateway_id "
         "LEFT JOIN devices d ON d.id = w.device_id WHERE w.estate_id = ANY(%s) AND w.ended_at IS NULL AND w.to_at > anju_now() "
         "ORDER BY w.from_at, w.id",
         [list(estates)],

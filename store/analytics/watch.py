@@ -84,7 +84,7 @@ def find_timers(connection: Connection, keys: Sequence[Key]) -> dict[Key, Timer]
 def waiting_keys(connection: Connection, detectors: Sequence[str]) -> set[Key]:
     """List the keys of detectors that wait to turn on, without a lock."""
     rows = connection.execute(
-        "SELECT detector, subject_kind, subject_id FROM watch_timers WHERE detector = ANY(%s) AND turns = 'on'",
+        "SELECT detector, subject_kind, subject_id FROM watch_timers WHERE detector = ANY(%s) AND transition = 'on'",
         [list(detectors)],
     )
     return {(row["detector"], row["subject_kind"], row["subject_id"]) for row in rows}
@@ -107,8 +107,8 @@ def set_timers(connection: Connection, timers: Sequence[Timer], gone: Sequence[K
     if timers:
         with connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO watch_timers (detector, subject_kind, subject_id, turns, at, due_at, source) VALUES (%s, %s, %s, %s, %s, %s, %s) "
-                "ON CONFLICT (detector, subject_kind, subject_id) DO UPDATE SET turns = excluded.turns, at = excluded.at, "
+                "INSERT INTO watch_timers (detector, subject_kind, subject_id, transition, at, due_at, source) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+                "ON CONFLICT (detector, subject_kind, subject_id) DO UPDATE SET transition = excluded.transition, at = excluded.at, "
                 "due_at = excluded.due_at, source = excluded.source",
                 [(*t.key, t.turns, t.at, t.due_at, Jsonb(t.source)) for t in timers],
             )
@@ -123,7 +123,7 @@ def take_due(
     """
     rows = connection.execute(
         "DELETE FROM watch_timers WHERE (detector, subject_kind, subject_id) IN (SELECT t.detector, t.subject_kind, t.subject_id "
-        "FROM watch_timers t WHERE t.due_at <= %s AND NOT (t.detector = ANY(%s) AND t.turns = 'on' AND EXISTS (SELECT FROM devices d "
+        "FROM watch_timers t WHERE t.due_at <= %s AND NOT (t.detector = ANY(%s) AND t.transition = 'on' AND EXISTS (SELECT FROM devices d "
         "JOIN gateway_state g ON g.gateway_id = d.gateway_id WHERE d.id = t.subject_id AND NOT g.online)) "
         "ORDER BY t.due_at LIMIT %s FOR UPDATE OF t SKIP LOCKED) RETURNING *",
         [now, list(behind_gateway), limit],
@@ -134,7 +134,7 @@ def take_due(
 def _timer(row: dict[str, Any]) -> Timer:
     key = (row["detector"], row["subject_kind"], row["subject_id"])
     return Timer(
-        key=key, turns=row["turns"], at=row["at"], due_at=row["due_at"], source=row["source"]
+        key=key, turns=row["transition"], at=row["at"], due_at=row["due_at"], source=row["source"]
     )
 
 
@@ -144,7 +144,7 @@ def _timer(row: dict[str, Any]) -> Timer:
 def gateways(connection: Connection) -> list[dict[str, Any]]:
     """List gateways by their last word (their last will, where they are offline): the skew of their clock, what hangs on them."""
     return connection.execute(
-        "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, s.skew_ms, s.forked_at, "
+        "SELECT g.id AS gateway_id, g.code AS gateway, g.estate_id, s.at, s.online, s.skew_ms, s.credential_conflict_at, "
         "(SELECT count(*) FROM devices d WHERE d.gateway_id = g.id) AS devices FROM gateway_state s "
         "JOIN gateways g ON g.id = s.gateway_id WHERE g.retired_on IS NULL ORDER BY g.id"
     ).fetchall()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from domain.errors import UserError
 from store.database.connection import Connection
 
 
-class BadVisit(Exception):
+class BadVisit(UserError):
     """A visit cannot be recorded as told; the message says why and how to mend it."""
 
 

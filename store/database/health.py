@@ -63,7 +63,7 @@ def examine(connection: Connection) -> DatabaseHealth:
 def count_stored(connection: Connection) -> int:
     """Count the readings that have been stored, by the tallies."""
     row = connection.execute(
-        "SELECT coalesce(sum(stored), 0)::bigint AS n FROM tallies WHERE kind = 'readings'"
+        "SELECT coalesce(sum(stored), 0)::bigint AS n FROM ingest_tallies WHERE kind = 'readings'"
     ).fetchone()
     return int(row["n"]) if row else 0
 

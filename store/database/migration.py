@@ -1,8 +1,11 @@
-"""Migrations: numbered plain SQL files, applied once, in order, under a lock, each with a checksum.
+"""Migrations: plain SQL, applied once, in order, under a lock, each with a checksum.
 
-`NNNN_name.sql` is for every database, `NNNN_name.plain.sql` and `NNNN_name.timescale.sql` for a capability level, and
-`NNNN_name.timescale-community.sql` for TimescaleDB under its community licence. The level is found when the first
-migration runs and then stays. A file with the line `-- no-transaction` is run statement by statement.
+Version 1 is the baseline: the files of `store/migrations/baseline`, one per room, applied in the order of `BASELINE`
+as one migration. Later versions are differences: `store/migrations/NNNN_name.sql`.
+
+`name.sql` is for every database, `name.plain.sql` and `name.timescale.sql` are for one capability level, and
+`name.timescale-community.sql` is for TimescaleDB under its community licence. The level is found when the first
+migration runs and then stays. A migration with the line `-- no-transaction` is run statement by statement.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, cast
 
 import structlog
 
+from domain.errors import UserError
 from store.database.connection import Connection, DatabaseError, advisory_lock, connect
 
 log = structlog.get_logger()
@@ -32,13 +37,13 @@ class Level(StrEnum):
 COMMUNITY = "timescale-community"
 
 
-class MigrationError(Exception):
+class MigrationError(UserError):
     """The database and the files do not agree; the message says which file and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """One file."""
+    """The baseline of one level, or one difference. `flavour` is None where it is for every database."""
 
     version: int
     name: str
@@ -51,27 +56,108 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-_NAME = re.compile(r"(\d{4})_([a-z_]+)(?:\.(plain|timescale|timescale-community))?\.sql")
+#: The rooms of the baseline, in the order in which their files are applied: each rests on those before it.
+BASELINE = (
+    "reader",
+    "register",
+    "gateways",
+    "series",
+    "ingest",
+    "facts",
+    "findings",
+    "visits",
+    "alerts",
+    "access",
+    "notices",
+    "audit",
+    "people",
+    "faces",
+    "row_security",
+)
+#: The rooms that only TimescaleDB under its community licence has.
+BASELINE_COMMUNITY = ("columnstore",)
+
+_BASELINE_NAME = re.compile(r"([a-z_]+)(?:\.(plain|timescale|timescale-community))?\.sql")
+_DIFFERENCE_NAME = re.compile(r"(\d{4})_([a-z_]+)(?:\.(plain|timescale|timescale-community))?\.sql")
 
 
 def list_migrations() -> list[Migration]:
-    """Read the migration files that ship with Anju, in order.
+    """Read the migrations that ship with Anju, in order: the baseline of each level, then the differences.
 
-    Raises: MigrationError for a name that does not fit.
+    Raises: MigrationError for a file whose name does not fit.
     """
-    found = []
-    for entry in files("store").joinpath("migrations").iterdir():
-        match = _NAME.fullmatch(entry.name)
-        if match is None:
+    directory = files("store").joinpath("migrations")
+    return [
+        *read_baseline(directory.joinpath("baseline")),
+        *read_differences(directory),
+    ]
+
+
+def read_baseline(directory: Traversable) -> list[Migration]:
+    """Read the baseline: one migration for each level, and one for the community licence.
+
+    Raises: MigrationError for a file that is not in `BASELINE`, and for a room without a file.
+    """
+    texts = _read_rooms(directory)
+    return [
+        Migration(version=1, name="baseline", flavour=flavour, sql=_join(texts, rooms, flavour))
+        for flavour, rooms in (
+            (str(Level.PLAIN), BASELINE),
+            (str(Level.TIMESCALE), BASELINE),
+            (COMMUNITY, BASELINE_COMMUNITY),
+        )
+    ]
+
+
+def _read_rooms(directory: Traversable) -> dict[tuple[str, str | None], str]:
+    texts = {}
+    for entry in directory.iterdir():
+        match = _BASELINE_NAME.fullmatch(entry.name)
+        if match is None or match[1] not in (*BASELINE, *BASELINE_COMMUNITY):
             raise MigrationError(
-                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql"
+                f"store/migrations/baseline/{entry.name}: the name must be room[.flavour].sql, "
+                "with a room of BASELINE in store/database/migration.py"
             )
-        found.append(
+        texts[match[1], match[2]] = entry.read_text("utf-8")
+    return texts
+
+
+def _join(texts: dict[tuple[str, str | None], str], rooms: tuple[str, ...], flavour: str) -> str:
+    """Join the rooms' texts: the one for every database, or the one of this flavour."""
+    parts = []
+    for room in rooms:
+        text = texts.get((room, None)) or texts.get((room, flavour))
+        if text is None:
+            raise MigrationError(
+                f"store/migrations/baseline: the room {room} has no file for {flavour}"
+            )
+        parts.append(text)
+    return "\n".join(parts)
+
+
+def read_differences(directory: Traversable) -> list[Migration]:
+    """Read the migrations after the baseline, in order.
+
+    Raises: MigrationError for a name that does not fit, and for a version that is not above 1.
+    """
+    differences = []
+    for entry in directory.iterdir():
+        if not entry.is_file():
+            continue
+        match = _DIFFERENCE_NAME.fullmatch(entry.name)
+        if match is None or int(match[1]) < 2:
+            raise MigrationError(
+                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql, from 0002 on"
+            )
+        differences.append(
             Migration(
-                version=int(match[1]), name=match[2], flavour=match[3], sql=entry.read_text("utf-8")
+                version=int(match[1]),
+                name=match[2],
+                flavour=match[3],
+                sql=entry.read_text("utf-8"),
             )
         )
-    return sorted(found, key=lambda m: (m.version, m.flavour or ""))
+    return sorted(differences, key=lambda m: (m.version, m.flavour or ""))
 
 
 def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) -> Level:

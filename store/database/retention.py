@@ -64,10 +64,10 @@ def delete_old(
 
 _OVER: dict[str, LiteralString] = {
     "sessions": "DELETE FROM sessions WHERE expires_at < %(now)s",
-    "sign_ins": "DELETE FROM sign_ins WHERE expires_at < %(now)s",
-    "given_answers": "DELETE FROM given_answers WHERE made_at < %(now)s - interval '1 day'",
+    "sign_in_attempts": "DELETE FROM sign_in_attempts WHERE expires_at < %(now)s",
+    "idempotency_keys": "DELETE FROM idempotency_keys WHERE made_at < %(now)s - interval '1 day'",
     "exports": "DELETE FROM exports WHERE expires_at < %(now)s",
-    "deliveries": "DELETE FROM deliveries WHERE result IS NOT NULL AND result_at < %(deliveries)s",
+    "deliveries": "DELETE FROM notice_deliveries WHERE result IS NOT NULL AND result_at < %(deliveries)s",
     "quarantine": "DELETE FROM quarantine WHERE resolution IS NOT NULL AND resolved_at < %(quarantine)s",
     "lookups": "DELETE FROM people.lookups WHERE asked_at < %(lookups)s",
 }

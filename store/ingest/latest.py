@@ -47,8 +47,8 @@ def list_heard(
 ) -> list[dict[str, Any]]:
     """List a gateway's devices by code with the instant of their newest value, by their own clock; no values, which are a home's."""
     return connection.execute(
-        "SELECT d.code AS device, d.kind, d.profile, h.heard_at FROM gateways g JOIN estates e ON e.id = g.estate_id "
-        "CROSS JOIN LATERAL heard_of_gateway(g.id, %s, %s) h JOIN devices d ON d.id = h.device_id "
+        "SELECT d.code AS device, d.kind, d.profile, h.last_received_at AS heard_at FROM gateways g JOIN estates e ON e.id = g.estate_id "
+        "CROSS JOIN LATERAL gateway_device_last_received(g.id, %s, %s) h JOIN devices d ON d.id = h.device_id "
         "WHERE e.code = %s AND g.code = %s AND e.id = ANY(%s) ORDER BY d.code",
         [after, limit, estate, gateway, list(scope)],
     ).fetchall()

@@ -33,33 +33,33 @@ def renew(connection: Connection, worker: str, seats: Sequence[str], lease: time
     )
     connection.execute("DELETE FROM ingest_workers WHERE seen_at < now() - interval '1 day'")
     connection.execute(
-        "INSERT INTO ingest_seats (seat) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+        "INSERT INTO ingest_leases (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
         [list(seats)],
     )
     connection.execute(
-        "UPDATE ingest_seats SET until_at = now() + %s WHERE holder = %s", [lease, worker]
+        "UPDATE ingest_leases SET expires_at = now() + %s WHERE holder = %s", [lease, worker]
     )
     row = connection.execute(
-        "SELECT (SELECT count(*) FROM ingest_workers WHERE seen_at > now() - %s) AS workers, (SELECT count(*) FROM ingest_seats) AS seats, "
-        "ARRAY(SELECT seat FROM ingest_seats WHERE holder = %s ORDER BY seat) AS mine",
+        "SELECT (SELECT count(*) FROM ingest_workers WHERE seen_at > now() - %s) AS workers, (SELECT count(*) FROM ingest_leases) AS seats, "
+        "ARRAY(SELECT name FROM ingest_leases WHERE holder = %s ORDER BY name) AS mine",
         [lease, worker],
     ).fetchone()
     assert row is not None
     fair, mine = -(-row["seats"] // max(1, row["workers"])), list(row["mine"])
     if len(mine) < fair:
         taken = connection.execute(
-            "UPDATE ingest_seats SET holder = %s, until_at = now() + %s WHERE seat IN (SELECT seat FROM ingest_seats "
-            "WHERE holder IS NULL OR until_at < now() ORDER BY seat LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING seat",
+            "UPDATE ingest_leases SET holder = %s, expires_at = now() + %s WHERE name IN (SELECT name FROM ingest_leases "
+            "WHERE holder IS NULL OR expires_at < now() ORDER BY name LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING name",
             [worker, lease, fair - len(mine)],
         )
-        mine += [row["seat"] for row in taken]
+        mine += [row["name"] for row in taken]
     return Lease(seats=frozenset(mine), spare=tuple(mine[fair:]))
 
 
 def release(connection: Connection, worker: str, seats: Sequence[str]) -> None:
     """Give seats up, so that another worker takes them at once."""
     connection.execute(
-        "UPDATE ingest_seats SET holder = NULL, until_at = NULL WHERE holder = %s AND seat = ANY(%s)",
+        "UPDATE ingest_leases SET holder = NULL, expires_at = NULL WHERE holder = %s AND name = ANY(%s)",
         [worker, list(seats)],
     )
 
@@ -71,4 +71,4 @@ def leave(connection: Connection, worker: str) -> None:
 
 def remove(connection: Connection, seat: str) -> None:
     """Remove a seat that is not wanted any more, after its session at the broker was emptied and ended."""
-    connection.execute("DELETE FROM ingest_seats WHERE seat = %s", [seat])
+    connection.execute("DELETE FROM ingest_leases WHERE name = %s", [seat])

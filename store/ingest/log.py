@@ -50,7 +50,7 @@ def add_tallies(connection: Connection, tallies: dict[tuple[str, str], IngestTal
         for (source, kind), t in tallies.items()
     )
     connection.execute(
-        "INSERT INTO tallies AS t SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "INSERT INTO ingest_tallies AS t SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
         "ON CONFLICT (source, kind) DO UPDATE SET "
         "received = t.received + excluded.received, stored = t.stored + excluded.stored, "
         "duplicates = t.duplicates + excluded.duplicates, quarantined = t.quarantined + excluded.quarantined",
@@ -67,7 +67,7 @@ def read_tallies(connection: Connection) -> dict[tuple[str, str], IngestTally]:
             duplicates=row["duplicates"],
             quarantined=row["quarantined"],
         )
-        for row in connection.execute("SELECT * FROM tallies")
+        for row in connection.execute("SELECT * FROM ingest_tallies")
     }
 
 
@@ -112,12 +112,12 @@ def save_state(connection: Connection, gateway_id: int, state: State) -> None:
     connection.execute(
         "INSERT INTO gateway_state AS s (gateway_id, online, at, boot, clock_offset_ms, outbox, lost) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (gateway_id) DO UPDATE SET online = excluded.online, "
-        "at = excluded.at, boot = coalesce(excluded.boot, s.boot), heard_at = now(), "
+        "at = excluded.at, boot = coalesce(excluded.boot, s.boot), received_at = now(), "
         "clock_offset_ms = coalesce(excluded.clock_offset_ms, s.clock_offset_ms), "
         "outbox = coalesce(excluded.outbox, s.outbox), lost = coalesce(excluded.lost, s.lost), "
         # A start never takes an older one's name again: who speaks as an earlier boot after a later one is a second holder of the credential.
-        "forked_at = CASE WHEN excluded.boot <> s.boot AND EXISTS (SELECT FROM births o JOIN births n ON n.gateway_id = o.gateway_id "
-        "AND n.boot = s.boot WHERE o.gateway_id = s.gateway_id AND o.boot = excluded.boot AND o.at < n.at) THEN now() ELSE s.forked_at END "
+        "credential_conflict_at = CASE WHEN excluded.boot <> s.boot AND EXISTS (SELECT FROM gateway_births o JOIN gateway_births n ON n.gateway_id = o.gateway_id "
+        "AND n.boot = s.boot WHERE o.gateway_id = s.gateway_id AND o.boot = excluded.boot AND o.at < n.at) THEN now() ELSE s.credential_conflict_at END "
         "WHERE excluded.at >= s.at",
         [
             gateway_id,
@@ -145,7 +145,7 @@ def note_best_effort(connection: Connection, gateway_ids: set[int]) -> None:
     for gateway_id in sorted(gateway_ids):
         connection.execute(
             "INSERT INTO gateway_state (gateway_id, online, at, best_effort) VALUES (%s, true, now(), true) "
-            "ON CONFLICT (gateway_id) DO UPDATE SET best_effort = true, heard_at = now()",
+            "ON CONFLICT (gateway_id) DO UPDATE SET best_effort = true, received_at = now()",
             [gateway_id],
         )
 
@@ -156,7 +156,7 @@ def save_birth(connection: Connection, gateway_id: int, birth: Birth) -> None:
         {"device": d.device, "profile": d.profile, "points": d.points} for d in birth.devices
     ]
     connection.execute(
-        "INSERT INTO births VALUES (%s, %s, %s, %s) ON CONFLICT (gateway_id, boot) DO UPDATE SET at = excluded.at, "
+        "INSERT INTO gateway_births VALUES (%s, %s, %s, %s) ON CONFLICT (gateway_id, boot) DO UPDATE SET at = excluded.at, "
         "devices = excluded.devices",
         [gateway_id, birth.boot, from_ms(birth.at), json.dumps(devices)],
     )

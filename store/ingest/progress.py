@@ -30,11 +30,11 @@ def note_seen(
     """
     keys = sorted(seen)
     rows = connection.execute(
-        "INSERT INTO gateway_progress AS p (gateway_id, kind, boot, seen) "
+        "INSERT INTO gateway_progress AS p (gateway_id, kind, boot, received) "
         "SELECT * FROM unnest(%s::integer[], %s::text[], %s::text[], %s::int8multirange[]) "
-        "ON CONFLICT (gateway_id, kind, boot) DO UPDATE SET seen_at = now(), seen = merged(p.seen, excluded.seen, %s) "
-        "RETURNING gateway_id, kind, boot, ARRAY(SELECT lower(r) FROM unnest(seen) r) AS lows, "
-        "ARRAY(SELECT upper(r) FROM unnest(seen) r) AS highs",
+        "ON CONFLICT (gateway_id, kind, boot) DO UPDATE SET received_at = now(), received = merge_multirange(p.received, excluded.received, %s) "
+        "RETURNING gateway_id, kind, boot, ARRAY(SELECT lower(r) FROM unnest(received) r) AS lows, "
+        "ARRAY(SELECT upper(r) FROM unnest(received) r) AS highs",
         [
             [k[0] for k in keys],
             [k[1] for k in keys],
@@ -80,8 +80,8 @@ def take_gaps(
     """
     rows = connection.execute(
         "WITH due AS (SELECT gateway_id, kind, boot FROM gateway_progress WHERE gap_since < now() - %s AND gap_since > now() - %s "
-        "AND (asked_at IS NULL OR asked_at < now() - %s) ORDER BY gap_since LIMIT %s FOR UPDATE SKIP LOCKED), "
-        "asked AS (UPDATE gateway_progress p SET asked_at = now() FROM due "
+        "AND (requested_at IS NULL OR requested_at < now() - %s) ORDER BY gap_since LIMIT %s FOR UPDATE SKIP LOCKED), "
+        "asked AS (UPDATE gateway_progress p SET requested_at = now() FROM due "
         "WHERE (p.gateway_id, p.kind, p.boot) = (due.gateway_id, due.kind, due.boot) RETURNING p.*) "
         "SELECT e.code AS estate, g.code AS gateway, a.kind, a.boot, ARRAY(SELECT lower(r) FROM unnest(a.missing) r) AS lows, "
         "ARRAY(SELECT upper(r) FROM unnest(a.missing) r) AS highs FROM asked a JOIN gateways g ON g.id = a.gateway_id "
@@ -109,7 +109,7 @@ def count_gaps(connection: Connection) -> int:
 def highest_stored(connection: Connection, gateway: str, kind: str) -> int:
     """Return the highest number that is stored of a gateway; 0 where there is none."""
     row = connection.execute(
-        "SELECT coalesce(max(upper(p.seen)) - 1, 0) AS upto FROM gateway_progress p JOIN gateways g ON g.id = p.gateway_id "
+        "SELECT coalesce(max(upper(p.received)) - 1, 0) AS upto FROM gateway_progress p JOIN gateways g ON g.id = p.gateway_id "
         "WHERE g.code = %s AND p.kind = %s",
         [gateway, kind],
     ).fetchone()

@@ -32,7 +32,7 @@ class Delivery:
 
 _COLUMNS = tuple(Delivery.__slots__)
 _INSERT = sql.SQL(
-    "INSERT INTO deliveries ({}) VALUES ({}) ON CONFLICT (message_id) DO NOTHING"
+    "INSERT INTO notice_deliveries ({}) VALUES ({}) ON CONFLICT (message_id) DO NOTHING"
 ).format(
     sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
     sql.SQL(", ").join([sql.Placeholder()] * len(_COLUMNS)),
@@ -64,7 +64,7 @@ def add_deliveries(connection: Connection, deliveries: Sequence[Delivery]) -> No
 def drop_needless(connection: Connection, channel: str, now: datetime) -> int:
     """Drop what is due on a channel and needed no more: its alert was seen, held back or is over."""
     done = connection.execute(
-        "UPDATE deliveries d SET result = 'dropped', result_at = %s, detail = CASE WHEN a.ended_at IS NOT NULL THEN 'over' "
+        "UPDATE notice_deliveries d SET result = 'dropped', result_at = %s, detail = CASE WHEN a.ended_at IS NOT NULL THEN 'over' "
         "WHEN a.suppression <> 'none' THEN 'held back' ELSE 'acknowledged' END FROM alerts a WHERE a.id = d.alert_id "
         "AND d.channel = %s AND d.result IS NULL AND d.due_at <= %s AND d.unless <> 'never' AND (a.ended_at IS NOT NULL OR a.suppression <> 'none' "
         "OR d.unless = 'acknowledged' AND a.acknowledgement <> 'unacknowledged')",
@@ -81,8 +81,8 @@ def take_due(
     The lock lasts until the transaction ends, so that two senders never send the same; a sender that dies leaves it to be sent.
     """
     return connection.execute(
-        "SELECT d.* FROM deliveries d WHERE d.channel = %(channel)s AND d.result IS NULL AND d.due_at <= %(now)s AND NOT EXISTS "
-        "(SELECT FROM deliveries b WHERE b.alert_id = d.alert_id AND b.channel = d.channel AND b.recipient = d.recipient "
+        "SELECT d.* FROM notice_deliveries d WHERE d.channel = %(channel)s AND d.result IS NULL AND d.due_at <= %(now)s AND NOT EXISTS "
+        "(SELECT FROM notice_deliveries b WHERE b.alert_id = d.alert_id AND b.channel = d.channel AND b.recipient = d.recipient "
         "AND b.result IS NULL AND b.id < d.id AND b.unless = 'never' AND d.unless = 'never') "
         "ORDER BY d.urgent DESC, d.due_at, d.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
         {"channel": channel, "now": now, "limit": limit},
@@ -99,7 +99,7 @@ def finish(
     """Note what became of deliveries; several that went out as one message share a bundle."""
     bundle = f"b{min(ids)}" if len(ids) > 1 else None
     connection.execute(
-        "UPDATE deliveries SET result = %s, result_at = %s, detail = %s, attempts = attempts + 1, bundle = %s WHERE id = ANY(%s)",
+        "UPDATE notice_deliveries SET result = %s, result_at = %s, detail = %s, attempts = attempts + 1, bundle = %s WHERE id = ANY(%s)",
         [result, now, detail, bundle, list(ids)],
     )
 
@@ -107,7 +107,7 @@ def finish(
 def put_off(connection: Connection, ids: Sequence[int], due_at: datetime, detail: str) -> None:
     """Note that an attempt failed and when the next is due."""
     connection.execute(
-        "UPDATE deliveries SET attempts = attempts + 1, due_at = %s, detail = %s WHERE id = ANY(%s)",
+        "UPDATE notice_deliveries SET attempts = attempts + 1, due_at = %s, detail = %s WHERE id = ANY(%s)",
         [due_at, detail, list(ids)],
     )
 
@@ -115,7 +115,7 @@ def put_off(connection: Connection, ids: Sequence[int], due_at: datetime, detail
 def count_sent(connection: Connection, channel: str, now: datetime, span: timedelta) -> int:
     """Count the messages that a channel has sent within a span; a bundle is one."""
     row = connection.execute(
-        "SELECT count(DISTINCT coalesce(bundle, id::text)) AS n FROM deliveries WHERE channel = %s AND result = 'sent' "
+        "SELECT count(DISTINCT coalesce(bundle, id::text)) AS n FROM notice_deliveries WHERE channel = %s AND result = 'sent' "
         "AND result_at > %s AND result_at <= %s",
         [channel, now - span, now],
     ).fetchone()
@@ -180,7 +180,7 @@ def replay(
 ) -> int:
     """Send again what a channel was given since an instant, with the same message ids; returns how many."""
     done = connection.execute(
-        "UPDATE deliveries SET result = NULL, result_at = NULL, detail = 'replayed', attempts = 0, made_at = %(now)s, due_at = %(now)s "
+        "UPDATE notice_deliveries SET result = NULL, result_at = NULL, detail = 'replayed', attempts = 0, made_at = %(now)s, due_at = %(now)s "
         "WHERE channel = %(channel)s AND made_at >= %(since)s AND (result = 'failed' OR NOT %(failed)s AND result = 'sent')",
         {"channel": channel, "since": since, "now": now, "failed": failed_only},
     )
@@ -199,7 +199,7 @@ def count_by_channel(
         "SELECT d.channel, count(*) FILTER (WHERE d.result IS NULL) AS waiting, count(*) FILTER (WHERE d.result = 'sent') AS sent, "
         "count(*) FILTER (WHERE d.result = 'dropped') AS dropped, count(*) FILTER (WHERE d.result = 'failed') AS failed, "
         "extract(epoch FROM %s - min(d.due_at) FILTER (WHERE d.result IS NULL))::float8 AS late_s, max(s.failing_since) AS failing_since, "
-        "max(s.disabled_at) AS disabled_at, max(s.disabled_why) AS disabled_why FROM deliveries d "
+        "max(s.disabled_at) AS disabled_at, max(s.disabled_why) AS disabled_why FROM notice_deliveries d "
         "JOIN alerts a ON a.id = d.alert_id LEFT JOIN channel_states s USING (channel) "
         "WHERE %s::integer[] IS NULL OR a.estate_id = ANY(%s) GROUP BY d.channel ORDER BY d.channel",
         [now, scope, scope],

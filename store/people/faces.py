@@ -154,7 +154,7 @@ def stale(
     given = {
         row["device_id"]: row
         for row in connection.execute(
-            "SELECT f.device_id, f.digest, f.made_at, c.result, c.result_at, (SELECT max(b.at) FROM births b WHERE b.gateway_id = d.gateway_id) "
+            "SELECT f.device_id, f.digest, f.made_at, c.result, c.result_at, (SELECT max(b.at) FROM gateway_births b WHERE b.gateway_id = d.gateway_id) "
             "AS born_at FROM people.face_lists f JOIN commands c ON c.id = f.command_id JOIN devices d ON d.id = f.device_id"
         )
     }

@@ -13,11 +13,11 @@ Scope = tuple[int, ...]
 def list_estates(connection: Connection, scope: Scope) -> list[dict[str, Any]]:
     """List estates with the number of their units, open alerts and gateways."""
     return connection.execute(
-        "SELECT e.code, e.name, e.programme, e.timezone, j.name AS jurisdiction, coalesce(h.homes, 0) AS units, "
+        "SELECT e.code, e.name, e.programme, e.timezone, j.name AS jurisdiction, coalesce(h.units, 0) AS units, "
         "(SELECT count(*) FROM alerts a WHERE a.estate_id = e.id AND a.ended_at IS NULL) AS open_alerts, "
         "(SELECT count(*) FROM gateway_state s JOIN gateways g ON g.id = s.gateway_id WHERE g.estate_id = e.id AND s.online) "
         "AS gateways_online, (SELECT count(*) FROM gateways g WHERE g.estate_id = e.id AND g.retired_on IS NULL) AS gateways "
-        "FROM estates e LEFT JOIN jurisdictions j ON j.id = e.jurisdiction_id LEFT JOIN homes_of(%(estates)s) h ON h.estate_id = e.id "
+        "FROM estates e LEFT JOIN jurisdictions j ON j.id = e.jurisdiction_id LEFT JOIN unit_counts(%(estates)s) h ON h.estate_id = e.id "
         "WHERE e.id = ANY(%(estates)s) ORDER BY e.code",
         {"estates": list(scope)},
     ).fetchall()
@@ -26,7 +26,7 @@ def list_estates(connection: Connection, scope: Scope) -> list[dict[str, Any]]:
 def list_gateways(connection: Connection, scope: Scope, estate: str) -> list[dict[str, Any]]:
     """List an estate's gateways with what they last told of themselves, and what of theirs is missing."""
     return connection.execute(
-        "SELECT g.code, coalesce(s.online, false) AS online, s.at AS state_at, s.heard_at, s.clock_offset_ms, s.outbox, s.lost, s.boot, "
+        "SELECT g.code, coalesce(s.online, false) AS online, s.at AS state_at, s.received_at AS heard_at, s.clock_offset_ms, s.outbox, s.lost, s.boot, "
         "coalesce(s.best_effort, false) AS best_effort, "
         "(SELECT count(*) FROM devices d WHERE d.gateway_id = g.id AND d.retired_on IS NULL) AS devices, "
         "s.skew_ms, (SELECT count(*) FROM gaps p WHERE p.gateway_id = g.id) AS open_gaps, "

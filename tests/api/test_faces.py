@@ -155,7 +155,7 @@ def test_the_count_is_the_whole_sites(town: TestClient, site: dict[str, Any]) ->
     )
     with connect(site["dsn"]) as connection:
         connection.execute(
-            "UPDATE reaches SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE name = 'privacy_officer')"
+            "UPDATE grants SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE name = 'privacy_officer')"
         )
         faces.start_filing(connection, NOW.date(), NOW.date() + timedelta(days=44))
     found = town.get("/api/v1/faces", headers=officer).json()

@@ -45,7 +45,7 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
             collected_for="tenancy",
         )
         connection.execute(
-            "UPDATE reaches SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE name IN ('auditor'))"
+            "UPDATE grants SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE name IN ('auditor'))"
         )
     pool = open_pool(site["dsn"], size=6)
     app = create_app(

@@ -134,7 +134,7 @@ def _users(connection: Connection, name: str, reach: dict[str, Any]) -> None:
         assert users.grant(connection, made, by="test", **reach)
         if name == "over":
             connection.execute(
-                "UPDATE reaches SET valid_from = '2020-01-01', valid_to = '2021-01-01' WHERE user_id = %s",
+                "UPDATE grants SET valid_from = '2020-01-01', valid_to = '2021-01-01' WHERE user_id = %s",
                 [made],
             )
         sessions.open_session(connection, made, token(role, name), "csrf", second_factor=True)
@@ -275,7 +275,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         [ids["unit"], c, c],
     )
     window = new(
-        "INSERT INTO windows (estate_id, kind, from_at, to_at, reason, made_by) VALUES (%s, 'drill', now() + interval '1 day', "
+        "INSERT INTO alarm_windows (estate_id, kind, from_at, to_at, reason, made_by) VALUES (%s, 'drill', now() + interval '1 day', "
         "now() + interval '2 days', %s, %s)",
         ids["estate"],
         c,
@@ -309,7 +309,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         [ids["gateway"], number + 1],
     )
     run(
-        "INSERT INTO gateway_progress (gateway_id, kind, boot, seen) VALUES (%s, 'events', 'b001', '{[1,3),[5,9)}')",
+        "INSERT INTO gateway_progress (gateway_id, kind, boot, received) VALUES (%s, 'events', 'b001', '{[1,3),[5,9)}')",
         [ids["gateway"]],
     )
     run(
@@ -317,7 +317,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         [c, ids["gateway"]],
     )
     run(
-        "INSERT INTO deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at) "
+        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at) "
         "VALUES (%s, %s, %s, %s, 1, false, 'never', %s, %s, now(), now())",
         [c, c, c, raised["hazard"], c, c],
     )
@@ -349,7 +349,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     )
     user = users.add_user(connection, f"{c}-fixed", "no password", Role.GUARD)
     users.grant(connection, user, by=c, estate=c)
-    reach = _one(connection, "SELECT id FROM reaches WHERE user_id = %s", [user])
+    reach = _one(connection, "SELECT id FROM grants WHERE user_id = %s", [user])
     key = sessions.add_key(
         connection, user, f"{c} key", f"anju_{c}", [], now + timedelta(days=30), by=c
     )

@@ -270,7 +270,7 @@ class Site:
             ]
             tallies = log.read_tallies(connection)
             gaps = connection.execute("SELECT * FROM gaps").fetchall()
-            seats = connection.execute("SELECT count(*) AS n FROM ingest_seats").fetchone()
+            seats = connection.execute("SELECT count(*) AS n FROM ingest_leases").fetchone()
         assert stored == {"n": len(readings)}, "a reading without its point"
         ahead = {(item["device"], item["at"]) for item in kept if "values" in item}
         ahead_events = {(item["device"], item["id"]) for item in kept if "id" in item}

@@ -55,7 +55,7 @@ class Crew:
     def holders(self) -> set[str]:
         with connect(self.dsn) as connection:
             rows = connection.execute(
-                "SELECT holder FROM ingest_seats WHERE until_at > now()"
+                "SELECT holder FROM ingest_leases WHERE expires_at > now()"
             ).fetchall()
         return {row["holder"] for row in rows}
 

@@ -82,7 +82,7 @@ def test_a_burst_of_sixty_thousand_loses_nothing(
     with running(worker):
         took = publish(Load(port=plain, messages=BURST, window=BURST))
         with connect(dsn, autocommit=True) as connection:
-            row = "SELECT coalesce(sum(received), 0)::bigint AS n, coalesce(sum(stored), 0)::bigint AS s FROM tallies"
+            row = "SELECT coalesce(sum(received), 0)::bigint AS n, coalesce(sum(stored), 0)::bigint AS s FROM ingest_tallies"
             until(lambda: connection.execute(row).fetchone() == {"n": BURST, "s": BURST}, 90)
             assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {
                 "n": BURST

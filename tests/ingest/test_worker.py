@@ -313,7 +313,7 @@ def test_workers_share_the_seats_and_take_over_from_one_that_stops(
                 uplink.drain(20)
     assert len(stored(registered)) == 400
     with connect(registered) as connection:
-        rows = connection.execute("SELECT holder FROM ingest_seats").fetchall()
+        rows = connection.execute("SELECT holder FROM ingest_leases").fetchall()
         assert connection.execute("SELECT count(*) AS n FROM gaps").fetchone() == {"n": 0}
     assert {row["holder"] for row in rows} == {None}
 

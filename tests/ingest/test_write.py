@@ -208,7 +208,7 @@ def test_the_fast_way_and_the_careful_way_come_to_the_same(
                     log.read_tallies(look),
                     look.execute("SELECT best_effort FROM gateway_state").fetchall(),
                     look.execute(
-                        "SELECT kind, boot, seen::text FROM gateway_progress ORDER BY 1, 2"
+                        "SELECT kind, boot, received::text FROM gateway_progress ORDER BY 1, 2"
                     ).fetchall(),
                 )
             )

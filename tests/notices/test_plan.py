@@ -251,4 +251,4 @@ def test_each_change_is_planned_once_also_when_planning_dies(connection: Connect
         plan_all(connection, config, say, NOON) == 10
         and plan_all(connection, config, say, NOON) == 0
     )
-    assert connection.execute("SELECT count(*) AS n FROM deliveries").fetchone() == {"n": 10}
+    assert connection.execute("SELECT count(*) AS n FROM notice_deliveries").fetchone() == {"n": 10}

@@ -211,7 +211,7 @@ def test_what_can_wait_is_bundled_and_a_life_goes_by_itself_while_there_is_room(
         "more than fit go as one, and none is kept back"
     )
     assert connection.execute(
-        "SELECT count(*) AS n FROM deliveries WHERE result IS NULL"
+        "SELECT count(*) AS n FROM notice_deliveries WHERE result IS NULL"
     ).fetchone() == {"n": 0}
 
 
@@ -229,7 +229,7 @@ def test_who_has_seen_it_is_not_called_again(connection: Connection) -> None:
         sender.run(connection, NOON + timedelta(minutes=minute, seconds=1))
     assert [m.subject[-7:] for m in recorder.got] == ["smoke-1"] * 3
     kept = connection.execute(
-        "SELECT result, detail FROM deliveries WHERE alert_id = %s", [first]
+        "SELECT result, detail FROM notice_deliveries WHERE alert_id = %s", [first]
     ).fetchall()
     assert kept == [{"result": "dropped", "detail": "acknowledged"}]
 
@@ -245,13 +245,13 @@ def test_one_refused_message_does_not_hold_up_the_rest_and_a_closed_way_is_not_u
     planned(connection, config, 3)
     assert sender.run(connection, NOON) == 0
     assert connection.execute(
-        "SELECT count(*) AS n FROM deliveries WHERE attempts = 1"
+        "SELECT count(*) AS n FROM notice_deliveries WHERE attempts = 1"
     ).fetchone() == {"n": 3}
     recorder.fail = DeliveryFailed("away", hold=AWAY)
     for hour in range(1, 30):
         sender.run(connection, NOON + timedelta(hours=hour))
     assert connection.execute(
-        "SELECT count(*) AS n FROM deliveries WHERE result = 'failed'"
+        "SELECT count(*) AS n FROM notice_deliveries WHERE result = 'failed'"
     ).fetchone() == {"n": 3}
     later = NOON + timedelta(hours=30)
     assert deliveries.replay(connection, "guards", NOON, later, failed_only=True) == 3
@@ -299,11 +299,11 @@ def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(
     assert sender.run(connection, NOON) == 0
     assert connection.execute("SELECT count(*) AS n FROM push_subscriptions").fetchone() == {"n": 0}
     assert connection.execute(
-        "SELECT count(*) AS n FROM deliveries WHERE result = 'failed'"
+        "SELECT count(*) AS n FROM notice_deliveries WHERE result = 'failed'"
     ).fetchone() == {"n": 2}
-    connection.execute("UPDATE deliveries SET result = NULL")
+    connection.execute("UPDATE notice_deliveries SET result = NULL")
     recorder.fail = ZeroDivisionError("planted")  # type: ignore[assignment]
     assert sender.run(connection, NOON) == 0
     assert connection.execute(
-        "SELECT count(*) AS n FROM deliveries WHERE detail LIKE 'a bug%'"
+        "SELECT count(*) AS n FROM notice_deliveries WHERE detail LIKE 'a bug%'"
     ).fetchone() == {"n": 2}

@@ -374,10 +374,12 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
     put(town, ring, "r-2")
     town.execute("UPDATE residents SET valid_to = '2025-01-01' WHERE code = 'r-1'")
     town.execute(
-        "INSERT INTO deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at, result, result_at) "
+        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at, result, result_at) "
         "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - interval '200 days' WHERE false"
     )
-    town.execute("INSERT INTO sign_ins VALUES ('s', 'n', 'v', 'b', now() - interval '1 day')")
+    town.execute(
+        "INSERT INTO sign_in_attempts VALUES ('s', 'n', 'v', 'b', now() - interval '1 day')"
+    )
     audit.append(town, actor="x", action="y", object="z")
     town.commit()
     save_keyring(tmp_path / "keys.toml", ring)
@@ -385,7 +387,7 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
         done = retention.daily(
             worker, PeoplePolicy(), KeyFile(tmp_path / "keys.toml"), datetime.now(UTC)
         )
-        assert done["persons"] == 1 and done["sign_ins"] == 1 and done["audit_seq"] >= 1
+        assert done["persons"] == 1 and done["sign_in_attempts"] == 1 and done["audit_seq"] >= 1
         assert (
             retention.daily(
                 worker, PeoplePolicy(), KeyFile(tmp_path / "keys.toml"), datetime.now(UTC)

@@ -89,17 +89,17 @@ def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(
         "SELECT proname, prosrc, proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE prosecdef AND n.nspname = 'public'"
     ).fetchall()
     harmless = {
-        "reach_of",
-        "reaches_everywhere",
+        "granted_estates",
+        "granted_all_estates",
         "append_audit",
-        "estates_under",
-        "every_estate",
+        "estates_of_grant",
+        "all_estates",
         "raise_register_version",
     }
     assert {r["proname"] for r in rows} >= harmless | {
         "readings_of_unit",
         "latest_of_unit",
-        "unit_within",
+        "unit_is_visible",
     }
     for row in rows:
         assert any(
@@ -108,8 +108,8 @@ def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(
         assert (
             row["proname"] in harmless
             or "anju_scope()" in row["prosrc"]
-            or "unit_within" in row["prosrc"]
-            or "anju_everywhere()" in row["prosrc"]
+            or "unit_is_visible" in row["prosrc"]
+            or "anju_all_estates()" in row["prosrc"]
         ), row["proname"]
 
 

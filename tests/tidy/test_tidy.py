@@ -105,41 +105,6 @@ def imported_by_tests() -> frozenset[str]:
 
 TESTED = imported_by_tests()
 
-#: The edge cannot reach the server's store; its outbox is an SQLite file, and all of its SQL stands there.
-OUTBOX = ROOT / "gateway" / "outbox.py"
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in MODULES if p.parts[len(ROOT.parts)] != "store" and p != OUTBOX], ids=name
-)
-def test_sql_stands_in_the_store_only(path: Path) -> None:
-    """The demo asks one question of its own database while it waits; everybody else asks the store."""
-    found = re.findall(
-        r'execute\(\s*\n?\s*f?"(SELECT|INSERT|UPDATE|DELETE|CREATE)', path.read_text("utf-8")
-    )
-    assert not found, f"{name(path)}: SQL belongs into store/"
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in MODULES if p.parts[len(ROOT.parts)] == "store"], ids=name
-)
-def test_sql_is_never_put_together_from_text(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("execute", "executemany", "copy")
-        ):
-            first = node.args[0] if node.args else None
-            assert not isinstance(first, ast.JoinedStr), (
-                f"{name(path)}:{node.lineno}: an f-string as SQL"
-            )
-            if isinstance(first, ast.BinOp):
-                text = ast.unparse(first)
-                assert "sql.SQL" in text or "insert" in text, (
-                    f"{name(path)}:{node.lineno}: SQL put together from text"
-                )
-
 
 def test_no_path_of_a_machine_and_no_index_is_committed() -> None:
     tracked = subprocess.run(

@@ -32,7 +32,7 @@ def test_one_takes_all_and_gives_up_what_is_not_its_share(connection: Connection
 
 def test_a_lease_that_ran_out_is_taken_over(connection: Connection) -> None:
     assert renew(connection, "a").seats == set(NAMES)
-    connection.execute("UPDATE ingest_seats SET until_at = now() - interval '1 second'")
+    connection.execute("UPDATE ingest_leases SET expires_at = now() - interval '1 second'")
     connection.execute("UPDATE ingest_workers SET seen_at = now() - interval '1 minute'")
     assert renew(connection, "b").seats == set(NAMES)
     assert renew(connection, "a").seats == set(), "the former holder knows that it holds nothing"

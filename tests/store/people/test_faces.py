@@ -180,7 +180,7 @@ def test_a_list_is_told_again_when_it_must_be(site: Connection) -> None:
         "a day later, so that it stays fresh"
     )
     site.execute(
-        "INSERT INTO births (gateway_id, boot, at, devices) VALUES (%s, 'b2', %s, '[]')",
+        "INSERT INTO gateway_births (gateway_id, boot, at, devices) VALUES (%s, 'b2', %s, '[]')",
         [row["gateway_id"], NOW + timedelta(seconds=1)],
     )
     assert door in faces.stale(site, doors, NOW), (

@@ -48,7 +48,7 @@ def test_an_answer_is_kept_for_a_day(connection: Connection) -> None:
         status=201, answer={"id": 1}
     )
     assert idempotency.claim(connection, mine, "k", b"other") is None
-    connection.execute("UPDATE given_answers SET made_at = now() - interval '25 hours'")
+    connection.execute("UPDATE idempotency_keys SET made_at = now() - interval '25 hours'")
     assert idempotency.claim(connection, mine, "k", b"other") == idempotency.StoredAnswer(
         status=None, answer=None
     )
@@ -85,7 +85,7 @@ def test_reaches_begin_and_end(connection: Connection) -> None:
     found = users.find_principal(connection, "wang")
     assert found is not None and len(found.estate_ids) == 1 and not found.everywhere
     connection.commit()
-    row = connection.execute("SELECT id FROM reaches").fetchone()
+    row = connection.execute("SELECT id FROM grants").fetchone()
     assert (
         row is not None
         and users.withdraw(connection, row["id"], mine)

@@ -1,9 +1,11 @@
--- Readings and events as native range partitions, made by our own worker (store/database/partitions.py). There is no default
--- partition: a row with no partition is a bug of ours, and an error is better than a slow catch-all.
+-- Readings and events as native range partitions, which store/database/partitions.py makes.
+-- There is no default partition: a row without a partition is a fault of ours, and an error is better than a slow catch-all.
+
 CREATE TABLE readings (
     at       timestamptz      NOT NULL,
     point_id integer          NOT NULL,
     value    double precision NOT NULL,
+    late_s   integer,
     PRIMARY KEY (at, point_id)
 ) PARTITION BY RANGE (at);
 
@@ -17,3 +19,4 @@ CREATE TABLE events (
     PRIMARY KEY (at, device_id, event_id)
 ) PARTITION BY RANGE (at);
 CREATE INDEX events_identity ON events (device_id, event_id);
+CREATE INDEX events_device_at ON events (device_id, at);
