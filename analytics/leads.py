@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -88,6 +89,18 @@ def week(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedLead:
+    """What the sentence about a lead is made of."""
+
+    detector: str
+    subject: str
+    reasons: Sequence[str]
+    evidence: Mapping[str, Any]
+    since_at: datetime
+    timezone: str
+
+
 def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
     """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day known when it was first told."""
     zone = ZoneInfo(row["timezone"])
@@ -95,7 +108,14 @@ def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
     def day(at: datetime | None) -> str | None:
         return None if at is None else at.astimezone(zone).date().isoformat()
 
-    shown = {**row, "subject": row["unit"]}
+    explained = ExplainedLead(
+        detector=row["detector"],
+        subject=row["unit"],
+        reasons=row["reasons"],
+        evidence=row["evidence"],
+        since_at=row["since_at"],
+        timezone=row["timezone"],
+    )
     return {
         "unit": row["unit"],
         "unit_id": row["unit_id"],
@@ -109,7 +129,7 @@ def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
         "frozen": row["frozen"],
         "reasons": list(row["reasons"]),
         "evidence": row["evidence"],
-        "why": {language: policy.sentence(shown, language) for language in LANGUAGES},
+        "why": {language: policy.sentence(explained, language) for language in LANGUAGES},
         "severity": policy.for_finding(
             row["detector"], {**row["evidence"], "score": row["score"]}
         ).severity,

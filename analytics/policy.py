@@ -7,15 +7,16 @@ reads and applies it.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
-from domain.alerting import AlertClass, Severity
+from domain.alerting import AlertClass, DetectorFamily, DetectorName, Severity
 from domain.errors import UserError
 
 LANGUAGES = ("zh", "en")
@@ -28,7 +29,12 @@ WATCH_ALERTS = (
     "no_sign_of_life",
     "unusual_lookups",
 )
-_FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
+#: The table of the policy file that holds each family's words.
+_TABLES = {
+    DetectorFamily.HAZARD: "hazards",
+    DetectorFamily.DEVICE: "conditions",
+    DetectorFamily.LIMIT: "limits",
+}
 
 
 class BadPolicy(UserError):
@@ -70,6 +76,34 @@ class Alarms:
     chatter_count: int
     chatter_s: float
     stale_h: float
+
+
+class Explained(Protocol):
+    """What the sentence about an alert, or about a lead, is made of."""
+
+    @property
+    def detector(self) -> str:
+        """The detector's name."""
+
+    @property
+    def subject(self) -> str:
+        """The subject's name, as people read it."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """The codes of its reasons."""
+
+    @property
+    def evidence(self) -> Mapping[str, Any]:
+        """The values that its clauses name."""
+
+    @property
+    def since_at(self) -> datetime:
+        """When it began."""
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of its estate."""
 
 
 class Policy:
@@ -149,7 +183,11 @@ class Policy:
     def behind_gateway(self) -> list[str]:
         """Detectors for which a silent gateway's one alert speaks: no device behind it is told of on its own."""
         conditions = self._table["conditions"].items()
-        return [f"device:{word}" for word, entry in conditions if _shown(entry).behind_gateway]
+        return [
+            str(DetectorName(family=DetectorFamily.DEVICE, word=word))
+            for word, entry in conditions
+            if _shown(entry).behind_gateway
+        ]
 
     def number(self, word: str, name: str) -> float:
         """Return a number of an entry of WATCH_ALERTS, such as a limit."""
@@ -157,25 +195,24 @@ class Policy:
 
     # Words -----------------------------------------------------------------------------------------------------------
 
-    def title(self, alert: dict[str, Any], language: str) -> str:
-        """Return an alert's title."""
-        return str(self._entry_of(alert)["title"][language])
+    def title(self, detector: str, language: str) -> str:
+        """Return the title of a detector's alerts."""
+        return str(self._entry_of(detector)["title"][language])
 
-    def sentence(self, alert: dict[str, Any], language: str) -> str:
-        """Say in one sentence why an alert stands; `alert` is its row, with the estate's time zone."""
-        entry = self._entry_of(alert)
-        zone = ZoneInfo(alert["timezone"])
-        evidence: dict[str, Any] = alert["evidence"]
+    def sentence(self, alert: Explained, language: str) -> str:
+        """Say in one sentence why an alert stands."""
+        entry = self._entry_of(alert.detector)
+        since_at = alert.since_at.astimezone(ZoneInfo(alert.timezone))
         words = {
-            **{k: ("?" if v is None else v) for k, v in evidence.items()},
-            "subject": alert["subject"],
-            "since_day": _local(alert["since_at"], zone).strftime("%Y-%m-%d"),
-            "since_at": _local(alert["since_at"], zone).strftime("%Y-%m-%d %H:%M"),
+            **{k: ("?" if v is None else v) for k, v in alert.evidence.items()},
+            "subject": alert.subject,
+            "since_day": since_at.strftime("%Y-%m-%d"),
+            "since_at": since_at.strftime("%Y-%m-%d %H:%M"),
             "title": entry["title"][language],
         }
         clauses = [
             entry.get("clauses", {})[reason][language].format_map(words)
-            for reason in alert["reasons"]
+            for reason in alert.reasons
             if reason in entry.get("clauses", {})
         ]
         joined = ("；" if language == "zh" else "; ").join(clauses)
@@ -184,18 +221,19 @@ class Policy:
             template[language].format_map({"place": "?", "device": "?", **words, "clauses": joined})
         )
 
-    def advice(self, alert: dict[str, Any], language: str) -> str:
-        """Say what to do first."""
-        entry = self._entry_of(alert)
+    def advice(self, detector: str, language: str) -> str:
+        """Say what to do first about an alert of a detector."""
+        entry = self._entry_of(detector)
         return str(
             (entry.get("advice") or self._table["event"]["advice"][entry["class"]])[language]
         )
 
-    def _entry_of(self, alert: dict[str, Any]) -> dict[str, Any]:
-        family, _, word = str(alert["detector"]).partition(":")
-        if family in _FAMILIES:
-            return dict(self._table[_FAMILIES[family]].get(word) or self._table["hazards"]["other"])
-        return dict(self._table[family])
+    def _entry_of(self, detector: str) -> dict[str, Any]:
+        name = DetectorName.parse(detector)
+        if name.family is None:
+            return dict(self._table[name.word])
+        entries = self._table[_TABLES[name.family]]
+        return dict(entries.get(name.word) or self._table["hazards"]["other"])
 
 
 def _shown(entry: dict[str, Any]) -> DisplayRule:
@@ -222,10 +260,6 @@ def _limit(key: str, entry: dict[str, Any]) -> Limit:
         below=float(entry["below"]),
         shown=_shown(entry),
     )
-
-
-def _local(at: datetime, zone: ZoneInfo) -> datetime:
-    return at.astimezone(zone)
 
 
 def load_policy(path: Path | None = None) -> Policy:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
@@ -32,6 +31,7 @@ from notices.send import NoticeSender
 from privacy.keyring import KeyFile
 from privacy.purposes import load_people_policy
 from privacy.retention import RetentionTasks
+from store.alerts.alerts import Alert
 from store.analytics import watch as store_watch
 from store.database import retention
 from store.database.connection import Connection, Unavailable, connect
@@ -112,7 +112,7 @@ def run_analytics(settings: Settings) -> None:
 
     def events(*, urgent: bool) -> Callable[[Connection], object]:
         return lambda connection: watch.step(
-            connection, policy, datetime.now(UTC), urgent=urgent, told=told
+            connection, policy, datetime.now(UTC), urgent=urgent, on_change=told
         )
 
     checks = Checks(policy)
@@ -191,11 +191,11 @@ def run_casework(settings: Settings) -> None:
     stopping = threading.Event()
     on_stop(stopping.set)
 
-    def say(row: dict[str, Any], language: str) -> PlannedNotice:
+    def describe(alert: Alert, language: str) -> PlannedNotice:
         return PlannedNotice(
-            policy.title(row, language),
-            policy.sentence(row, language),
-            policy.advice(row, language),
+            policy.title(alert.detector, language),
+            policy.sentence(alert, language),
+            policy.advice(alert.detector, language),
         )
 
     sender = NoticeSender(notices)
@@ -218,7 +218,10 @@ def run_casework(settings: Settings) -> None:
             bus.publish(ALERTS_CHANNEL, str(raised))
 
     beside["keeping"] = partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, keep)
-    plan: Callable[[Connection], object] = lambda c: plan_all(c, notices, say, datetime.now(UTC))  # noqa: E731
+
+    def plan(connection: Connection) -> object:
+        return plan_all(connection, notices, describe, datetime.now(UTC))
+
     _together(stopping, beside, partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, plan))
 
 
@@ -226,7 +229,7 @@ class Checks:
     """What watch asks for itself, each at its own pace; one watcher at a time does it."""
 
     def __init__(self, policy: Policy) -> None:
-        flows = limits.Flows()
+        flows = limits.WaterFlows()
         self._checks: list[tuple[float, Callable[[Connection, Policy, datetime], int]]] = [
             (1.0, watch.tick),
             (5.0, watch.check_gateways),
@@ -242,7 +245,7 @@ class Checks:
             if time.monotonic() - self._done[i] >= every_s:
                 self._done[i] = time.monotonic()
                 with connection.transaction():
-                    alone = store_watch.alone(connection)
+                    alone = store_watch.try_lock_checks(connection)
                     changed = check(connection, self._policy, datetime.now(UTC)) if alone else 0
                 if changed:
                     told(changed)

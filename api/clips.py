@@ -56,10 +56,10 @@ def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
     return places
 
 
-def clip_of(row: dict[str, Any]) -> tuple[str, str] | None:
+def clip_of(alert: Alert) -> tuple[str, str] | None:
     """Return the camera and the clip that an alert's evidence names; None where it has none."""
-    evidence = row["evidence"] if isinstance(row["evidence"], dict) else {}
-    data, device = evidence.get("data"), evidence.get("device")
+    data = alert.evidence.get("data")
+    device = alert.evidence.get("device")
     clip = data.get("clip") if isinstance(data, dict) else None
     return (
         (device, clip)
@@ -76,24 +76,24 @@ def ask_clip(context: AlertOperator, alert_id: AlertId) -> dict[str, Any]:
     if found is None:
         raise Problem(404, "no_clip", "this alert has no clip")
     device, clip = found
-    place: ClipPlace | None = context.request.app.state.clips.get(row["estate"])
+    place: ClipPlace | None = context.request.app.state.clips.get(alert.estate)
     if place is None:
         raise Problem(
             409,
             "no_place",
-            f"where the clips of {row['estate']!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
+            f"where the clips of {alert.estate!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
         )
     until = int(time.time()) + LIFE_S
     context.audit.describe(
         AuditFacts(
-            subject=f"clip:{row['estate']}/{device}/{clip}",
-            estate_id=row["estate_id"],
+            subject=f"clip:{alert.estate}/{device}/{clip}",
+            estate_id=alert.estate_id,
             reference=f"alert {alert_id}",
         )
     )
 
     def link(ending: str) -> str:
-        signature = sign(place.key.encode(), f"{row['estate']}/{device}/{clip}.{ending}", until)
+        signature = sign(place.key.encode(), f"{alert.estate}/{device}/{clip}.{ending}", until)
         return (
             f"{place.url.rstrip('/')}/clips/{device}/{clip}.{ending}?until={until}&sig={signature}"
         )

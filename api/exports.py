@@ -121,8 +121,9 @@ def _rows(
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     if kind == "alerts":
         wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).wanted(principal)
-        chosen = lists.within(wanted, estates)
-        return _ALERTS, lists.list_alerts(connection, chosen, limit=MOST_ROWS)
+        chosen = lists.narrow_to(wanted, estates)
+        found = lists.list_alerts(connection, chosen, limit=MOST_ROWS)
+        return _ALERTS, [{name: getattr(alert, name) for name in _ALERTS} for alert in found]
     if not principal.may(Action.SEE_LEADS):
         raise Problem(403, "role", f"the role {principal.role} may not {Action.SEE_LEADS}")
     if kind == "visits":

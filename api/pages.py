@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from domain.access import Principal
 from domain.alerting import AlertClass
 from store.access import scope, sessions, users
 from store.alerts import lists, suppressions
+from store.alerts.alerts import Alert
 from store.alerts.lists import AlertFilter
 from store.register import places
 
@@ -68,7 +70,7 @@ def card(
     request: Request,
     connection: Any,
     principal: Principal,
-    row: dict[str, Any],
+    row: Alert,
     language: str,
     *,
     drawn: bool = True,
@@ -116,8 +118,10 @@ def group(
             card(request, connection, principal, row, language, drawn=n < CHARTS)
             for n, row in enumerate(rows)
         ],
-        "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
-        "count": len(rows) + sum(fold["alerts"] for fold in folds),
+        "folds": [
+            {**asdict(fold), "title": policy.title(fold.detector, language)} for fold in folds
+        ],
+        "count": len(rows) + sum(fold.alerts for fold in folds),
         "more": len(rows) == CARDS,
     }
 

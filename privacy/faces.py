@@ -10,11 +10,10 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from domain.alerting import AlertClass, Severity
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from privacy.keyring import Keyring
 from store.access import audit
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 from store.people import faces, people
 
@@ -135,12 +134,14 @@ def count_day(connection: Connection, now: datetime, today: date) -> int:
     reached = subjects >= FILE_AT
     due = filing["due_on"].isoformat() if filing is not None else ""
     wanted = NewAlert(
+        key=AlertKey(
+            detector=DETECTOR,
+            subject_kind=SubjectKind.ESTATE,
+            subject_id=estate,
+            dedup_key="filing" if reached else "warning",
+        ),
         estate_id=estate,
-        detector=DETECTOR,
-        subject_kind="estate",
-        subject_id=estate,
         subject="faces",
-        dedup_key="filing" if reached else "warning",
         alert_class=AlertClass.PRIVACY,
         severity=Severity.HIGH if reached else Severity.MEDIUM,
         score=1.0,
@@ -149,7 +150,7 @@ def count_day(connection: Connection, now: datetime, today: date) -> int:
         policy_version="1",
         since_at=now,
     )
-    raised = alerts.raise_alert(connection, wanted, actor="privacy watch")[1]
+    raised = raise_alert(connection, wanted, actor="privacy watch").is_new
     if raised:
         audit.append(
             connection,

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from domain.alerting import AlertClass, Severity
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from privacy.purposes import PeoplePolicy
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from store.alerts.alerts import list_open_keys
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 from store.people import people
 
@@ -21,23 +21,24 @@ _NIGHT = (22, 6)
 def check(connection: Connection, policy: PeoplePolicy, now: datetime) -> int:
     """Raise an alert for each log-in and estate whose looks are unusual now; one that stands is counted, not raised again."""
     raised = 0
-    standing = {
-        (row["subject_id"], row["dedup_key"]) for row in alerts.standing_keys(connection, DETECTOR)
-    }
+    open_keys = list_open_keys(connection, DETECTOR)
     for found in [
         *_unusual_looks(connection, policy, now),
         *_unusual_homes(connection, policy, now),
     ]:
-        if (found["estate_id"], found["name"]) in standing:
-            continue
-        standing.add((found["estate_id"], found["name"]))
-        wanted = NewAlert(
-            estate_id=found["estate_id"],
+        key = AlertKey(
             detector=DETECTOR,
-            subject_kind="estate",
+            subject_kind=SubjectKind.ESTATE,
             subject_id=found["estate_id"],
-            subject=found["name"],
             dedup_key=found["name"],
+        )
+        if key in open_keys:
+            continue
+        open_keys.add(key)
+        wanted = NewAlert(
+            key=key,
+            estate_id=found["estate_id"],
+            subject=found["name"],
             alert_class=AlertClass.PRIVACY,
             severity=Severity.HIGH,
             score=1.0,
@@ -46,7 +47,7 @@ def check(connection: Connection, policy: PeoplePolicy, now: datetime) -> int:
             policy_version="1",
             since_at=now,
         )
-        raised += alerts.raise_alert(connection, wanted, actor="privacy watch")[1]
+        raised += raise_alert(connection, wanted, actor="privacy watch").is_new
     return raised
 
 

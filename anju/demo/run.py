@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from simulators.city import City, Story, city_from
 from simulators.files import register_rows, truth_rows, write_city
 from simulators.stream import day_after
 from store.alerts import lists
+from store.alerts.alerts import Alert
 from store.alerts.lists import AlertFilter
 from store.database.connection import connect
 from store.database.migration import migrate
@@ -171,21 +172,20 @@ class Demo:
                 for a in lists.list_alerts(
                     connection, AlertFilter(estates=scope, classes=everything), limit=200
                 )
-                if a["alert_class"] != "compliance"
+                if a.alert_class != "compliance"
             ]
         truth = {row["unit"]: row for row in truth_rows(self.city)}
         self.out.print(
             f"\n[bold]Leads 线索 ({len(leads)})[/bold], likeliest first; a lead is a reason to ask, never a verdict"
         )
         for row in leads:
-            mark = "✓" if _true_lead(row["detector"], truth[row["subject"]]) else "✗"
-            self.out.print(
-                f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}"
-            )
+            mark = "✓" if _true_lead(row.detector, truth[row.subject]) else "✗"
+            self.out.print(f"  {mark} {row.subject} {row.score:.2f} {policy.sentence(row, 'zh')}")
         self.out.print(f"\n[bold]Hazards and data 隐患与数据 ({len(others)})[/bold]")
         for row in others:
             self.out.print(
-                f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}"
+                f"  {row.severity:8} {row.subject} "
+                f"{policy.title(row.detector, 'zh')}：{policy.sentence(row, 'zh')}"
             )
         figures = score(
             leads, others, list(truth.values()), self.live.happening if self.live else set()
@@ -214,13 +214,13 @@ def _true_lead(kind: str, row: dict[str, Any], after_days: int = 0) -> bool:
 
 
 def score(
-    leads: list[dict[str, Any]],
-    others: list[dict[str, Any]],
+    leads: Sequence[Alert],
+    others: Sequence[Alert],
     truth: list[dict[str, Any]],
     happening: set[tuple[str, str]],
 ) -> dict[str, int]:
     """Count hits and misses of the leads, of the leak alerts, and of what devices report now."""
-    flagged = {(row["detector"], row["subject"]) for row in leads}
+    flagged = {(lead.detector, lead.subject) for lead in leads}
     true = {(kind, row["unit"]) for row in truth for kind in _STORIES if _true_lead(kind, row)}
     left = {
         (kind, row["unit"])
@@ -228,7 +228,7 @@ def score(
         for kind, (_, days) in _STORIES.items()
         if _true_lead(kind, row, days)
     }
-    leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
+    leaks = {alert.subject for alert in others if alert.detector == "continuous_flow"}
     leaking = {
         row["unit"]
         for row in truth
@@ -236,9 +236,9 @@ def score(
         and date.fromisoformat(row["from_day"]) <= day_after(datetime.now(UTC), -4)
     }
     said = {
-        (r["evidence"]["device"], r["reasons"][0])
-        for r in others
-        if r["subject_kind"] == "device" and r["condition"] == "active"
+        (alert.evidence["device"], alert.reasons[0])
+        for alert in others
+        if alert.subject_kind == "device" and alert.condition == "active"
     }
     return {
         "events": len(said),

@@ -18,6 +18,7 @@ from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
 from analytics.frame import OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
+from analytics.leads import ExplainedLead
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import DAY_MS, from_ms
 from store.series.unit_days import INSTANTS, NUMBERS
@@ -200,16 +201,16 @@ def test_every_finding_can_be_said_in_both_languages(path: Path) -> None:
     """Each reason has its clause, and each clause the numbers that it names."""
     found, _ = run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))
     for f in found:
-        row = {
-            "detector": path.parent.name,
-            "evidence": f.evidence,
-            "reasons": list(f.reasons),
-            "timezone": "Asia/Shanghai",
-            "subject": "u-1",
-            "since_at": from_ms(f.since_ms),
-        }
+        lead = ExplainedLead(
+            detector=path.parent.name,
+            evidence=f.evidence,
+            reasons=f.reasons,
+            timezone="Asia/Shanghai",
+            subject="u-1",
+            since_at=from_ms(f.since_ms),
+        )
         for language in LANGUAGES:
-            text = POLICY.sentence(row, language)
+            text = POLICY.sentence(lead, language)
             assert text and "{" not in text
             assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (
                 text,
