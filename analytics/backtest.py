@@ -13,17 +13,17 @@ from zoneinfo import ZoneInfo
 
 from analytics.detectors.contract import Detector, Finding
 from analytics.frame import UnitDayFrame
-from analytics.history import WHOLE, History, until
-from analytics.nightly import blocks
+from analytics.history import FIRST_WINDOW, History
+from analytics.nightly.estate import divide_into_blocks
 from analytics.policy import Policy
+from analytics.unit_frames import cut_after
 from domain.calendar import DAY_MS, day_of, from_ms
 from domain.proportions import Proportion, rate
 from store.analytics import nights
-from store.analytics.findings import Source
+from store.analytics.findings import DetectorRun
 from store.casework import visits
 from store.database.connection import Connection
 from store.register import places
-from store.series import fact_inputs
 
 
 def rehearse(
@@ -40,14 +40,14 @@ def rehearse(
     params = {**policy.params(detector.key), **changed}
     raised: list[dict[str, Any]] = []
     units_seen = 0
-    for estate_id, code, zone_key in nights.list_estates(connection):
-        if estate_id not in estates:
+    for estate in nights.list_estates(connection):
+        if estate.id not in estates:
             continue
-        zone = ZoneInfo(zone_key)
-        units = fact_inputs.units_of(connection, estate_id)
+        zone = ZoneInfo(estate.timezone)
+        units = nights.list_units(connection, estate.id)
         units_seen += len(units)
-        for block in blocks(units):
-            history = History(units=block, zone=zone, window=WHOLE)
+        for block in divide_into_blocks(units):
+            history = History(units=block, zone=zone, window=FIRST_WINDOW)
             if history.read(connection, last):
                 codes = places.unit_codes(connection, block)
                 raised += _raised(
@@ -56,13 +56,13 @@ def rehearse(
                     params,
                     policy,
                     (first, last, every),
-                    code,
+                    estate.code,
                     codes,
                     zone,
                 )
     days = (last - first).days + 1
     labels = _labels(connection, estates, raised, detector.key)
-    source = Source(
+    run = DetectorRun(
         detector=detector.key,
         version=detector.version,
         params=params,
@@ -72,7 +72,7 @@ def rehearse(
     return {
         "detector": detector.key,
         "version": detector.version,
-        "params_digest": source.digest,
+        "params_digest": run.params_digest,
         "params": params,
         "from": first,
         "to": last,
@@ -99,7 +99,7 @@ def _raised(
     told: dict[int, list[tuple[Finding, dict[str, Any]]]] = {}
     day = first
     while day <= last:
-        shown = until(frame, day)
+        shown = cut_after(frame, day)
         if shown is not None:
             for f in detector.detect(shown, params)[0]:
                 if f.until_ms is not None or not policy.tells(detector.key, f.score):

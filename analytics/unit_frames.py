@@ -144,9 +144,7 @@ def _lay_devices(grid: _Grid, homes: Homes, zone: ZoneInfo) -> dict[str, Mask]:
 
 def _outside_reports(grid: _Grid, homes: Homes) -> list[OutsideReport]:
     return [
-        OutsideReport(
-            unit=grid.row_of[unit], day=grid.column(day), source=source, kind=kind
-        )
+        OutsideReport(unit=grid.row_of[unit], day=grid.column(day), source=source, kind=kind)
         for unit, source, kind, day in homes.told
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -10,8 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analytics import calibration_report, leads, remedies
-from analytics.history import last_whole_day
-from analytics.nightly import night_clock
+from analytics.nightly.clock import last_whole_day, night_clock
 from api.access import LeadReader, VisitRecorder
 from api.estates import Code, find_estate, find_unit
 from api.idempotency import IdempotentRoute
@@ -81,7 +81,9 @@ def list_abstentions(context: LeadReader, estate: Code) -> dict[str, Any]:
     """Count the units that could not be judged on the last whole day, by detector and reason, and what device would cure it."""
     found = find_estate(context.connection, context.principal, estate)
     on = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
-    counts = findings.count_abstentions(context.connection, found["id"], on)
+    counts = [
+        asdict(count) for count in findings.count_abstentions(context.connection, found["id"], on)
+    ]
     return {"estate": estate, "day": on, "items": counts, "cures": remedies.shopping_list(counts)}
 
 

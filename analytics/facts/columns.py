@@ -127,9 +127,7 @@ def _is_known(sources: FactSources, columns: Mapping[str, Floats]) -> NDArray[np
 
 
 def _has_supply(supply: SupplyDays) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = (
-        (supply.samples > 0) | (supply.cover > 0) | ~np.isnan(supply.amount)
-    )
+    known: NDArray[np.bool_] = (supply.samples > 0) | (supply.cover > 0) | ~np.isnan(supply.amount)
     return known
 
 

@@ -139,9 +139,7 @@ def _misread(
     if count < 3:
         return misread
 
-    def is_on_course(
-        earlier: NDArray[np.intp], later: NDArray[np.intp]
-    ) -> NDArray[np.bool_]:
+    def is_on_course(earlier: NDArray[np.intp], later: NDArray[np.intp]) -> NDArray[np.bool_]:
         rise = value[later] - value[earlier]
         most = _greatest_rise(series[earlier], at[later] - at[earlier], limits)
         same_series = series[earlier] == series[later]

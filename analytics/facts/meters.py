@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from analytics.facts.intervals import RegisterLimits, to_intervals
 from analytics.facts.supply_days import TRICKLE_L, Samples, SeriesRules, SupplyDays, share_over_days
-from domain.calendar import HOUR_MS
 from domain.measures import Supply
 
 #: A meter counts as observed while no interval is longer than so many of its usual ones.

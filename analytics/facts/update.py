@@ -85,9 +85,7 @@ class FactUpdate:
             self.first_days[unit] = min(first, self.first_days.get(unit, first))
 
 
-def update_estates(
-    connection: Connection, estates: Sequence[int], rules: FactRules
-) -> FactUpdate:
+def update_estates(connection: Connection, estates: Sequence[int], rules: FactRules) -> FactUpdate:
     """Turn what had arrived in estates, and is not in the facts yet, into facts."""
     update = FactUpdate()
     last_id = 0
@@ -337,9 +335,7 @@ def _compute_supply(
                 unit_row=row_of[mount.unit_id],
                 at=at[mounted].astype(np.float64),
                 value=readings.value[begin:end][mounted],
-                bounds=rules.meter_bounds.get(
-                    (mount.profile, mount.point), DEFAULT_BOUNDS[supply]
-                ),
+                bounds=rules.meter_bounds.get((mount.profile, mount.point), DEFAULT_BOUNDS[supply]),
             )
         )
     return registers_to_days(supply, registers, len(units), day_starts)

@@ -116,9 +116,7 @@ def judge_changes(
     )
 
 
-def find_units_for_hourly(
-    connection: Connection, units: Sequence[int], today: date
-) -> list[int]:
+def find_units_for_hourly(connection: Connection, units: Sequence[int], today: date) -> list[int]:
     """List the units whose water does not rest, and those with an open alert of that kind."""
     keys = [detector.key for detector in HOURLY_DETECTORS]
     by_detector = alerts.lock_unit_alerts(connection, units, keys)

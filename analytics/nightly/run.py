@@ -121,9 +121,7 @@ def run_due_nights(
     """
     clock = RunClock(at=now, zone=batch.zone)
     with nights.lock_nights(connection, batch.estates):
-        due = [
-            estate_id for estate_id in batch.estates if _is_due(connection, estate_id, clock)
-        ]
+        due = [estate_id for estate_id in batch.estates if _is_due(connection, estate_id, clock)]
         connection.commit()
         with nights.transaction_at(connection, now):
             update = update_estates(connection, due, fact_rules(rules, clock))

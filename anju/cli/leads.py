@@ -29,7 +29,7 @@ def _scope(connection: Any, estate: str | None) -> tuple[tuple[int, ...], ZoneIn
     rows = nights.list_estates(connection, estate)
     if estate is not None and not rows:
         raise fail(f"--estate {estate!r}: no such estate in the register, or one without units")
-    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else DEFAULT_ZONE)
+    return tuple(row.id for row in rows), ZoneInfo(rows[0].timezone if rows else DEFAULT_ZONE)
 
 
 def leads(
@@ -168,7 +168,7 @@ def import_visits(
 
 def _record(rows: list[tuple[str, dict[str, str]]]) -> None:
     from analytics.leads import KINDS
-    from analytics.nightly import night_clock
+    from analytics.nightly.clock import night_clock
     from store.casework.visits import VisitRow, record_visit
     from store.database.connection import connect
     from store.register import places

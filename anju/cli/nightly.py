@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,8 +21,8 @@ from rich.progress import (
 
 from anju import services
 from anju.cli.terminal import fail, out, parse_day
-from anju.night_workers import STATEMENT_S, NightEngine, NightEngineError, crew
-from anju.settings import Settings, load_settings
+from anju.night_workers import STATEMENT_S, NightEngine, crew
+from anju.settings import load_settings
 from domain.ids import valid_id
 
 if TYPE_CHECKING:
@@ -145,17 +144,6 @@ def _play_file(
         yield
 
 
-@contextmanager
-def _crew(
-    engine: NightEngine, settings: Settings, workers: int, cluster: str | None
-) -> Iterator[Spread | None]:
-    try:
-        with crew(engine, settings.conninfo(), workers=workers, cluster=cluster) as spread:
-            yield spread
-    except NightEngineError as error:
-        raise fail(str(error)) from None
-
-
 def nightly(
     first: Annotated[
         str | None, typer.Option("--from", help="first day, such as 2026-03-01")
@@ -192,7 +180,7 @@ def nightly(
     span = _read_span(first, last)
     with (
         connect(settings.conninfo(), statement_s=STATEMENT_S) as connection,
-        _crew(engine, settings, workers, cluster) as spread,
+        crew(engine, settings.conninfo(), workers=workers, cluster=cluster) as spread,
         _nights_bar() as bar,
     ):
         if span is None:

@@ -53,7 +53,7 @@ def _shift_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _known_days(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.sum(~np.isnan(values), axis=1)
+    return np.asarray(np.sum(~np.isnan(values), axis=1))
 
 
 def quiet_by_threshold(frame: UnitDayFrame) -> dict[int, list[tuple[date, date]]]:

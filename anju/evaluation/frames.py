@@ -164,9 +164,7 @@ class _Passages:
 
 def _list_passages(city: WorldCity, homes: Sequence[SimulatedHome]) -> _Passages:
     """List the passages of all people of some homes, one person after the other."""
-    parts = [
-        part for row, home in enumerate(homes) for part in _passages_of_home(city, row, home)
-    ]
+    parts = [part for row, home in enumerate(homes) for part in _passages_of_home(city, row, home)]
     names = ("unit", "day", "person_kind", "token", "entries", "exits", "night")
     empty = [np.empty(0, dtype=np.int64)]
     columns = {

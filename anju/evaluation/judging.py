@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
 
 from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Finding
@@ -49,7 +48,7 @@ class ReportedFinding:
     reasons: tuple[str, ...] = ()
 
     @property
-    def period(self) -> Period[date]:
+    def period(self) -> Period:
         """Its days; the day on which it ended is the last one."""
         return period_of_days(self.start_day, self.end_day)
 
@@ -64,7 +63,7 @@ class TruthSpan:
     end_day: date
 
 
-def period_of_days(first: date, last: date | None) -> Period[date]:
+def period_of_days(first: date, last: date | None) -> Period:
     """Return the period of days from `first` to `last`, both included; None: it lasts."""
     return Period(start=first, end=None if last is None else last + timedelta(days=1))
 
@@ -158,9 +157,7 @@ def _truth_spans(city: WorldCity, home: SimulatedHome, name: str) -> Iterator[Tr
         )
 
 
-def _judge_over_time(
-    frame: UnitDayFrame, names: Sequence[str], judgement: CityJudgement
-) -> None:
+def _judge_over_time(frame: UnitDayFrame, names: Sequence[str], judgement: CityJudgement) -> None:
     """Judge a frame again and again as it grows, and add what is found to a judgement."""
     policy = load_policy()
     reports = FindingReports(names=names, policy=policy)

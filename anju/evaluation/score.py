@@ -73,7 +73,7 @@ class _CutTruth:
     last: date
 
     @property
-    def period(self) -> Period[date]:
+    def period(self) -> Period:
         return period_of_days(self.first, self.last)
 
     @property
@@ -126,9 +126,7 @@ def _cut_truths(
     return truths
 
 
-def _count_truth(
-    counts: ScoreTally, truth: _CutTruth, leads: Sequence[ReportedFinding]
-) -> None:
+def _count_truth(counts: ScoreTally, truth: _CutTruth, leads: Sequence[ReportedFinding]) -> None:
     """Count a truth, and the earliest of the leads that overlap it."""
     counts.truths += 1
     if not leads:
@@ -203,9 +201,7 @@ def vacancy_by_threshold(judgement: CityJudgement, first: date, last: date) -> S
         for unit, spans in judgement.threshold.items()
         for begin, end in spans
     ]
-    by_threshold = CityJudgement(
-        findings=reports, truth=judgement.truth, units=judgement.units
-    )
+    by_threshold = CityJudgement(findings=reports, truth=judgement.truth, units=judgement.units)
     return tally(by_threshold, "unoccupied", first, last)
 
 

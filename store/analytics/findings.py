@@ -60,7 +60,7 @@ class NewFinding:
     """When it was first shown under an earlier row; None: now, if it is shown."""
 
     @property
-    def period(self) -> Period[datetime]:
+    def period(self) -> Period:
         """When it began and ended."""
         return Period(start=self.since_at, end=self.until_at)
 
@@ -83,7 +83,7 @@ class StoredFinding:
     raised_at: datetime | None
 
     @property
-    def period(self) -> Period[datetime]:
+    def period(self) -> Period:
         """When it began and ended."""
         return Period(start=self.since_at, end=self.until_at)
 
@@ -98,7 +98,7 @@ class NewAbstention:
     reason: str
 
     @property
-    def period(self) -> Period[date]:
+    def period(self) -> Period:
         """The days that could not be judged."""
         return Period(start=self.from_day, end=self.to_day + timedelta(days=1))
 
@@ -115,7 +115,7 @@ class StoredAbstention:
     reason: str
 
     @property
-    def period(self) -> Period[date]:
+    def period(self) -> Period:
         """The days that could not be judged."""
         return Period(start=self.from_day, end=self.to_day + timedelta(days=1))
 

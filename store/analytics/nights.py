@@ -85,6 +85,11 @@ def list_units(connection: Connection, estate_id: int) -> list[int]:
 # The clock and the lock --------------------------------------------------------------------------
 
 
+def set_clock(connection: Connection, clock: datetime) -> None:
+    """Make the database take an instant for the present until the transaction ends."""
+    connection.execute("SELECT set_config('anju.clock', %s, true)", [clock.isoformat()])
+
+
 @contextmanager
 def transaction_at(connection: Connection, clock: datetime) -> Iterator[None]:
     """Open a transaction in which the database takes an instant for the present.
@@ -92,7 +97,7 @@ def transaction_at(connection: Connection, clock: datetime) -> Iterator[None]:
     What is stored in it is dated with that instant, so a night of the past is dated as it was then.
     """
     with connection.transaction():
-        connection.execute("SELECT set_config('anju.clock', %s, true)", [clock.isoformat()])
+        set_clock(connection, clock)
         yield
 
 

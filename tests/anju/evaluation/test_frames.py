@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from anju.evaluation.chain import block_frame
 
 from analytics.facts import update_facts
 from analytics.frame import UnitDayFrame
 from analytics.history import History
-from anju.evaluation.chain import block_frame
 from anju.register_files import import_rows
 from anju.services import meter_bounds
 from domain.calendar import from_ms
