@@ -15,6 +15,7 @@ from analytics.detectors.contract import Detector, Finding
 from analytics.frame import UnitDayFrame
 from analytics.history import FIRST_WINDOW, History
 from analytics.nightly.estate import divide_into_blocks
+from analytics.parameters import build_params, numbers_of
 from analytics.policy import Policy
 from analytics.unit_frames import cut_after
 from domain.calendar import DAY_MS, day_of, from_ms
@@ -29,7 +30,7 @@ from store.register import places
 def rehearse(
     connection: Connection,
     policy: Policy,
-    detector: Detector,
+    detector: Detector[Any],
     changed: dict[str, float],
     estates: Sequence[int],
     first: date,
@@ -37,7 +38,7 @@ def rehearse(
     every: int,
 ) -> dict[str, Any]:
     """Run a detector with changed parameters on every so many days of a window; one lead is one stretch, however often it is said."""
-    params = {**policy.params(detector.key), **changed}
+    params = build_params(detector.params_type, {**numbers_of(policy.params(detector)), **changed})
     raised: list[dict[str, Any]] = []
     units_seen = 0
     for estate in nights.list_estates(connection):
@@ -65,7 +66,7 @@ def rehearse(
     run = DetectorRun(
         detector=detector.key,
         version=detector.version,
-        params=params,
+        params=numbers_of(params),
         window_from=first,
         window_to=last,
     )
@@ -73,7 +74,7 @@ def rehearse(
         "detector": detector.key,
         "version": detector.version,
         "params_digest": run.params_digest,
-        "params": params,
+        "params": run.params,
         "from": first,
         "to": last,
         "units": units_seen,
@@ -87,8 +88,8 @@ def rehearse(
 
 def _raised(
     frame: UnitDayFrame,
-    detector: Detector,
-    params: dict[str, float],
+    detector: Detector[Any],
+    params: Any,
     policy: Policy,
     window: tuple[date, date, int],
     estate: str,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.fusion import calibrated
+from analytics.fusion import calibrate
 from domain.proportions import Proportion, rate
 
 #: Labelled visits below which no calibration is proposed.
@@ -90,7 +90,7 @@ class Proposal:
 
     def apply(self, score: float) -> float:
         """Return what a score would become."""
-        return calibrated(score, self.shift, self.stretch)
+        return calibrate(score, self.shift, self.stretch)
 
 
 def propose(scores: Sequence[float], hits: Sequence[bool]) -> Proposal | None:

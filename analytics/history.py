@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.detectors import INPUTS
 from analytics.frame import UnitDayFrame, unpack
 from analytics.unit_frames import UnitFacts, make_frame
 from store.database.connection import Connection
@@ -25,12 +26,8 @@ from store.series import unit_days
 WINDOW = 400
 #: Days that a frame reaches back when an estate is judged for the first time.
 FIRST_WINDOW = 3_660
-#: Facts that no detector reads; reading is a third of a night.
-_UNREAD = frozenset(
-    {"energy_floor_w", "energy_night_kwh", "energy_samples", "exits", "water_peak_l"}
-)
-#: Facts that detectors read.
-COLUMNS = tuple(name for name in unit_days.COLUMNS if name not in _UNREAD)
+#: Facts that detectors read; reading is a third of a night.
+COLUMNS = tuple(name for name in unit_days.COLUMNS if name in INPUTS)
 #: Days after the last fact that a frame still shows, so that silence is seen.
 SILENCE_SHOWN = 60
 #: Days by which a history may outgrow its window before the oldest days are dropped.

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
+from analytics.detectors.contract import Detector
+from analytics.parameters import BadParameter, P, build_params
 from domain.alerting import AlertClass, DetectorFamily, DetectorName, Severity
 from domain.errors import UserError
 
@@ -115,6 +117,7 @@ class Policy:
     def __init__(self, table: dict[str, Any]) -> None:
         self._table = table
         self.version = str(table.get("version", ""))
+        self._params: dict[str, Any] = {}
         for name in (*WATCH_ALERTS, "limits", "alarms"):
             if name not in table:
                 raise BadPolicy(f"policy: [{name}] is missing; add it")
@@ -122,11 +125,12 @@ class Policy:
             entry = table.get(detector.key)
             if entry is None:
                 raise BadPolicy(f"policy: [{detector.key}] is missing; add it")
-            unknown = set(entry.get("params", {})) - set(detector.defaults)
-            if unknown:
-                raise BadPolicy(
-                    f"policy: [{detector.key}.params] has unknown {sorted(unknown)}; use {sorted(detector.defaults)}"
+            try:
+                self._params[detector.key] = build_params(
+                    detector.params_type, entry.get("params", {})
                 )
+            except BadParameter as error:
+                raise BadPolicy(f"policy: [{detector.key}.params] {error}") from None
         for place in self._entries():
             try:
                 _shown(place)
@@ -152,10 +156,10 @@ class Policy:
             + list(self._table["conditions"].values())
         )
 
-    def params(self, detector: str) -> dict[str, float]:
+    def params(self, detector: Detector[P]) -> P:
         """Return a detector's parameters: its defaults under the policy's overrides."""
-        defaults = next(d.defaults for d in DETECTORS if d.key == detector)
-        return {**defaults, **self._table[detector].get("params", {})}
+        params: P = self._params[detector.key]
+        return params
 
     def tells(self, detector: str, score: float) -> bool:
         """Say whether a finding is likely enough to be told to anyone."""

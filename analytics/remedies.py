@@ -8,7 +8,7 @@ from typing import Any
 from analytics.policy import LANGUAGES
 
 #: By the reason of an abstention: what to fit or mend, in both languages.
-CURES: dict[str, dict[str, str]] = {
+REMEDIES: dict[str, dict[str, str]] = {
     "no_data": {"zh": "检修表计与网关通信", "en": "mend the meter or its line to the gateway"},
     "thin_coverage": {
         "zh": "检修表计通信，补传缺失数据",
@@ -39,7 +39,7 @@ CURES: dict[str, dict[str, str]] = {
 
 def cure_of(reason: str) -> dict[str, str]:
     """Return what cures an abstention's reason."""
-    return CURES[reason]
+    return REMEDIES[reason]
 
 
 def shopping_list(counts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -48,6 +48,6 @@ def shopping_list(counts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in counts:
         units[row["reason"]] = max(units.get(row["reason"], 0), int(row["units"]))
     return [
-        {"reason": reason, "units": n, "cure": {lang: CURES[reason][lang] for lang in LANGUAGES}}
+        {"reason": reason, "units": n, "cure": {lang: REMEDIES[reason][lang] for lang in LANGUAGES}}
         for reason, n in sorted(units.items(), key=lambda pair: (-pair[1], pair[0]))
     ]

@@ -224,7 +224,7 @@ def _check_credential(
     refused_count = refused.refused if refused else 0
     revoked_count = refused.revoked if refused else 0
     reason = ""
-    if gateway.credential_conflict_at is not None and gateway.forked_at > since:
+    if gateway.credential_conflict_at is not None and gateway.credential_conflict_at > since:
         reason = "two_holders"
     elif revoked_count:
         reason = "revoked_in_use"

@@ -18,6 +18,7 @@ from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
 from domain.errors import UserError
+from store.alerts.alerts import Alert
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 
@@ -71,8 +72,8 @@ def clip_of(alert: Alert) -> tuple[str, str] | None:
 @router.post("/alerts/{alert_id}/clip", operation_id="askClip")
 def ask_clip(context: AlertOperator, alert_id: AlertId) -> dict[str, Any]:
     """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
-    row = find(context.connection, context.principal, alert_id)
-    found = clip_of(row)
+    alert = find(context.connection, context.principal, alert_id)
+    found = clip_of(alert)
     if found is None:
         raise Problem(404, "no_clip", "this alert has no clip")
     device, clip = found

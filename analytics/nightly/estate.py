@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
@@ -25,7 +26,7 @@ from store.database.connection import Connection
 from store.series import unit_days
 
 #: Detectors that do not wait for a day to be over.
-HOURLY_DETECTORS: tuple[Detector, ...] = tuple(
+HOURLY_DETECTORS: tuple[Detector[Any], ...] = tuple(
     detector for detector in DETECTORS if detector.hourly
 )
 #: Units that are judged together: what one frame holds in memory.
@@ -134,7 +135,7 @@ def judge_units(
     *,
     rules: NightRules,
     clock: RunClock,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector[Any]] = DETECTORS,
 ) -> RunReport:
     """Judge units of an estate, block by block; the first time by the whole of their past."""
     is_first_time = nights.read_judged_day(connection, estate_id) is None
@@ -156,7 +157,7 @@ def judge_history(
     *,
     rules: NightRules,
     clock: RunClock,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector[Any]] = DETECTORS,
 ) -> RunReport:
     """Judge the units of a history that reaches to the clock's day."""
     inputs = load_inputs(

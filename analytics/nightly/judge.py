@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.frame import UnitDayFrame
@@ -16,6 +17,7 @@ from analytics.nightly.matching import (
     match_alerts,
     match_findings,
 )
+from analytics.parameters import numbers_of
 from analytics.policy import Policy
 from domain.alerting import AlertCondition, AlertKey, SubjectKind
 from domain.calendar import from_ms
@@ -36,7 +38,7 @@ class Inputs:
 
     estate_id: int
     unit_codes: Mapping[int, str]
-    detectors: Sequence[Detector]
+    detectors: Sequence[Detector[Any]]
     """The detectors to run; `alerts` holds those of all of them."""
     whole_days: UnitDayFrame
     """Facts of shape (units, days) up to the last day that is over."""
@@ -64,10 +66,10 @@ def judge(inputs: Inputs, policy: Policy) -> list[Verdict]:
     return [_judge_by(detector, inputs, policy) for detector in inputs.detectors]
 
 
-def _judge_by(detector: Detector, inputs: Inputs, policy: Policy) -> Verdict:
+def _judge_by(detector: Detector[Any], inputs: Inputs, policy: Policy) -> Verdict:
     frame = inputs.with_running_day if detector.hourly else inputs.whole_days
     run = describe_run(detector, policy, frame)
-    found, abstained = detector.detect(frame, policy.params(detector.key))
+    found, abstained = detector.detect(frame, policy.params(detector))
     findings = [
         to_row(finding, shown=policy.tells(detector.key, finding.score)) for finding in found
     ]
@@ -84,12 +86,12 @@ def _judge_by(detector: Detector, inputs: Inputs, policy: Policy) -> Verdict:
     )
 
 
-def describe_run(detector: Detector, policy: Policy, frame: UnitDayFrame) -> DetectorRun:
+def describe_run(detector: Detector[Any], policy: Policy, frame: UnitDayFrame) -> DetectorRun:
     """Return which detector judges a frame, with which parameters."""
     return DetectorRun(
         detector=detector.key,
         version=detector.version,
-        params=policy.params(detector.key),
+        params=numbers_of(policy.params(detector)),
         window_from=frame.first,
         window_to=frame.day(frame.days - 1),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from analytics.detectors.contract import Detector
 from analytics.history import History
@@ -22,7 +23,7 @@ def load_inputs(
     *,
     estate_id: int,
     clock: datetime,
-    detectors: Sequence[Detector],
+    detectors: Sequence[Detector[Any]],
 ) -> Inputs | None:
     """Read what is known of the units of a history, which reaches to the clock's day.
 

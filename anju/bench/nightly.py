@@ -151,7 +151,7 @@ def _time_blocks(connection: Connection, clock: datetime) -> Iterator[_BlockTime
             frame = history.frame(connection)
             was_read = time.perf_counter()
             for detector in DETECTORS:
-                detector.detect(frame, policy.params(detector.key))
+                detector.detect(frame, policy.params(detector))
             was_judged = time.perf_counter()
             for column in frame.columns.values():
                 np.nansum(column)

@@ -17,6 +17,7 @@ from anju.cli.leads import leads, rehearse, visits_app
 from anju.cli.nightly import nightly, play, record
 from anju.cli.notices import notices_app
 from anju.cli.people import audit_app, keys_app, people_app
+from anju.cli.profiles import profiles_app
 from anju.cli.quarantine import quarantine_app
 from anju.cli.register import register_app
 from anju.cli.replay import replay
@@ -37,6 +38,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(users_app, name="users")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(profiles_app, name="profiles")
 app.add_typer(bench_app, name="bench")
 app.add_typer(visits_app, name="visits")
 app.add_typer(notices_app, name="notices")

@@ -271,6 +271,7 @@ def rehearse(
     """Replay a detector over past days, with changed parameters if you like: what it would have raised. Nothing is stored."""
     from analytics.backtest import rehearse as run
     from analytics.detectors import DETECTORS
+    from analytics.parameters import parameter_names
     from analytics.policy import load_policy
     from store.database.connection import connect
 
@@ -282,8 +283,9 @@ def rehearse(
     changed: dict[str, float] = {}
     for text in param or []:
         name, _, number = text.partition("=")
-        if name not in found.defaults:
-            raise fail(f"--param {text!r}: {detector} has {', '.join(sorted(found.defaults))}")
+        known = parameter_names(found.params_type)
+        if name not in known:
+            raise fail(f"--param {text!r}: {detector} has {', '.join(sorted(known))}")
         try:
             changed[name] = float(number)
         except ValueError:

@@ -169,7 +169,7 @@ def _judge_over_time(frame: UnitDayFrame, names: Sequence[str], judgement: CityJ
         if known is None:
             continue
         for detector in DETECTORS:
-            found, abstained = detector.detect(known, policy.params(detector.key))
+            found, abstained = detector.detect(known, policy.params(detector))
             for finding in found:
                 reports.add(detector.key, finding, day)
             if column == last:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from analytics.supply_days import People, dense
 from numpy.typing import NDArray
 
 from analytics.detectors import continuous_flow
@@ -19,7 +20,6 @@ from analytics.facts import MeterBounds, registers_to_days
 from analytics.frame import UnitDayFrame, no_tokens
 from analytics.history import make_frame, running
 from analytics.policy import load_policy
-from analytics.supply_days import People, dense
 from domain.calendar import day_starts_ms
 from domain.measures import Supply
 from store.register.homes import Homes
@@ -93,7 +93,7 @@ def test_leaks_are_told_within_sixty_hours() -> None:
     with (WATER / "continuous_flow_runs.csv").open(encoding="utf-8") as opened:
         truth = list(csv.DictReader(opened))
     policy = load_policy()
-    params = policy.params("continuous_flow")
+    params = policy.params(continuous_flow.DETECTOR)
     of = registers({run["user_key"] for run in truth})
     after: list[int | None] = []
     for run in truth:

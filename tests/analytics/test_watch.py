@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from analytics import watch
+from analytics.detectors import unoccupied
 from analytics.policy import BadPolicy, Policy, load_policy
 from domain.alerting import AlertClass, Severity, Suppression
 from domain.calendar import to_ms
@@ -355,12 +356,8 @@ def test_a_bad_policy_is_named_with_its_fix() -> None:
         table = {k: v for k, v in {**good, **change}.items() if v is not None}
         with pytest.raises(BadPolicy, match=named):
             Policy(table)
-    assert (
-        Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}}).params(
-            "unoccupied"
-        )["warn_days"]
-        == 60
-    )
+    own = Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}})
+    assert own.params(unoccupied.DETECTOR).warn_days == 60
 
 
 def store_event(connection: Connection, code: str, state: str, ago: timedelta) -> None:
