@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from analytics.nightly.judge import Verdict
 from analytics.nightly.matching import (
+    AbstentionChanges,
     AlertTransition,
+    FindingChanges,
     RaiseAlert,
     RecordEndedAlert,
     RefreshAlert,
@@ -17,6 +19,7 @@ from domain.alerting import returned, worsened
 from store.alerts import changes, raising
 from store.alerts.changes import AlertStep
 from store.analytics import findings
+from store.analytics.findings import DetectorRun
 from store.database.connection import Connection
 
 ACTOR = "analytics"
@@ -28,16 +31,26 @@ def apply_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> int:
 
 
 def _apply_verdict(connection: Connection, verdict: Verdict) -> int:
-    findings.supersede_findings(connection, verdict.findings.superseded)
-    findings.add_findings(connection, verdict.run, verdict.findings.added)
-    findings.supersede_abstentions(connection, verdict.abstentions.superseded)
-    findings.move_abstention_ends(connection, verdict.abstentions.moved_ends)
-    findings.add_abstentions(connection, verdict.run, verdict.abstentions.added)
+    save_findings(connection, verdict.run, verdict.findings)
+    save_abstentions(connection, verdict.run, verdict.abstentions)
     new_alerts = 0
     for transition in verdict.transitions:
         make_transition(connection, transition)
         new_alerts += isinstance(transition, RaiseAlert | RecordEndedAlert)
     return new_alerts
+
+
+def save_findings(connection: Connection, run: DetectorRun, changes: FindingChanges) -> None:
+    """Supersede the findings that a run no longer confirms, and store its new ones."""
+    findings.supersede_findings(connection, changes.superseded)
+    findings.add_findings(connection, run, changes.added)
+
+
+def save_abstentions(connection: Connection, run: DetectorRun, changes: AbstentionChanges) -> None:
+    """Supersede, prolong and add abstentions as a run found them."""
+    findings.supersede_abstentions(connection, changes.superseded)
+    findings.move_abstention_ends(connection, changes.moved_ends)
+    findings.add_abstentions(connection, run, changes.added)
 
 
 def make_transition(connection: Connection, transition: AlertTransition) -> None:
