@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from analytics import calibration
+from analytics.calibration.scores import bins_as_json, compare_scores
 from anju.evaluation.judging import (
     CityJudgement,
     ReportedFinding,
@@ -220,7 +220,7 @@ class RankingSummary:
     """The precision of consumption alone."""
     calibration_error: float
     bins: Sequence[object]
-    """Scores beside what came true of them (see analytics/calibration.py)."""
+    """Scores beside what came true of them (see analytics/calibration/scores.py)."""
 
 
 def summarise(rankings: Sequence[Ranked]) -> RankingSummary:
@@ -231,11 +231,11 @@ def summarise(rankings: Sequence[Ranked]) -> RankingSummary:
     baseline_hits = sum(ranking.baseline_hits for ranking in rankings)
     scores = [score for ranking in rankings for score in ranking.scores]
     came_true = [outcome for ranking in rankings for outcome in ranking.came_true]
-    error, bins = calibration.calibration(scores, came_true)
+    compared = compare_scores(scores, came_true)
     return RankingSummary(
         precision=rate(hits, visits),
         recall=rate(min(hits, sublets), sublets),
         baseline=rate(baseline_hits, visits),
-        calibration_error=error,
-        bins=bins,
+        calibration_error=compared.error,
+        bins=bins_as_json(compared.bins),
     )

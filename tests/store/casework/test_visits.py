@@ -62,7 +62,7 @@ def test_a_visit_is_recorded_once_with_the_findings_that_it_tested(connection: C
     register(connection)
     row_id = unit(connection)
     save_run(connection, CLOCK, [finding(row_id)])
-    visit = visits.VisitRow(
+    visit = visits.NewVisit(
         code="v1",
         unit_id=row_id,
         visited_on=DAY,
@@ -76,8 +76,8 @@ def test_a_visit_is_recorded_once_with_the_findings_that_it_tested(connection: C
         visits.record_visit(connection, visit, actor="me", known_at=CLOCK, kinds=["subletting"])
         == first
     )
-    (tested,) = visits.tested(connection, scope)
-    assert (tested["detector"], tested["outcome"], tested["month"]) == (
+    (tested,) = visits.list_finding_outcomes(connection, scope)
+    assert (tested.detector, tested.outcome, tested.month) == (
         "subletting",
         "confirmed",
         "2026-03",
@@ -85,27 +85,28 @@ def test_a_visit_is_recorded_once_with_the_findings_that_it_tested(connection: C
     with pytest.raises(visits.BadVisit, match="v1"):
         visits.record_visit(
             connection,
-            visits.VisitRow(
+            visits.NewVisit(
                 code="v1", unit_id=row_id, visited_on=DAY, reason="lead", outcome="unfounded"
             ),
             actor="me",
             known_at=CLOCK,
             kinds=[],
         )
-    control = visits.VisitRow(
+    control = visits.NewVisit(
         code="v2", unit_id=row_id, visited_on=DAY, reason="control", outcome="unfounded"
     )
     visits.record_visit(
         connection, control, actor="me", known_at=CLOCK - timedelta(days=30), kinds=["subletting"]
     )
     assert (
-        len(visits.controls(connection, scope)) == 1
-        and len(visits.outcomes_of(connection, scope)) == 2
+        len(visits.list_control_visits(connection, scope)) == 1
+        and len(visits.list_outcomes(connection, scope)) == 2
     )
     listed = visits.list_visits(connection, scope)
-    assert [(v["code"], v["tested"]) for v in listed] == [("v2", []), ("v1", ["subletting"])]
+    assert [(v.code, v.tested) for v in listed] == [("v2", []), ("v1", ["subletting"])]
     assert (
-        visits.let_homes(connection, scope, DAY) == [] and visits.list_visits(connection, []) == []
+        visits.list_let_homes(connection, scope, DAY) == []
+        and visits.list_visits(connection, []) == []
     )
 
 
