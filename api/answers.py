@@ -1,0 +1,11 @@
+"""What all answers of the API have in common."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """A part of an answer, which can be read from a typed row with fields of the same names."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
