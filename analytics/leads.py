@@ -1,4 +1,6 @@
-"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could not be judged and what would cure it."""
+"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could
+not be judged and what would cure it.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,24 @@ from analytics.detectors import DETECTORS
 from analytics.fusion import BASE_RATE
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
-from analytics.policy import LANGUAGES, Policy
-from analytics.remedies import cure_of
-from analytics.visit_list import VisitList, make_list
+from analytics.policy import Policy
+from analytics.remedies import remedy_of
+from analytics.visit_list import VisitList, make_visit_list
+from analytics.wording import LANGUAGES
 from store.analytics import findings
 from store.casework import visits
 from store.database.connection import Connection
 
-#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells need no visit.
+#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells
+#: need no visit.
 KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")
 FROM_THE_DESK = frozenset({"unlet_too_long", "exit_warning"})
+
+
+def check_kind(outcome: str, kind: str | None) -> None:
+    """Check that a confirmed visit, and no other, names what it confirmed. Raises: ValueError."""
+    if (outcome == "confirmed") != (kind is not None) or (kind is not None and kind not in KINDS):
+        raise ValueError(f"a confirmed visit, and no other, names one of {', '.join(KINDS)}")
 
 
 def standing(
@@ -32,7 +42,7 @@ def standing(
     now: datetime,
     zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
-    """List the leads that stood after the night of a day, or that stand now, the likeliest first."""
+    """List the leads that stood after the night of a day, or stand now, the likeliest first."""
     clock = now if as_of is None else night_clock(as_of, zone)
     return [
         describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)
@@ -46,7 +56,7 @@ def abstained(
     now: datetime,
     zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
-    """List what could not be judged on a day, each with what would cure it."""
+    """List what could not be judged on a day, each with what would remedy it."""
     clock = now if as_of is None else night_clock(as_of, zone)
     on = last_whole_day(clock, zone)
     return [
@@ -57,7 +67,7 @@ def abstained(
             "reason": row["reason"],
             "from_day": row["from_day"].isoformat(),
             "to_day": row["to_day"].isoformat(),
-            "cure": cure_of(row["reason"]),
+            "remedy": remedy_of(row["reason"]),
         }
         for row in findings.abstentions_at(connection, estates, clock, on)
     ]
@@ -80,9 +90,9 @@ def week(
         if row["kind"] not in FROM_THE_DESK
     ]
     seed = on.isocalendar().year * 100 + on.isocalendar().week
-    return make_list(
+    return make_visit_list(
         leads,
-        visits.let_homes(connection, estates, on),
+        visits.list_let_homes(connection, estates, on),
         visits=count,
         base_rate=BASE_RATE,
         seed=seed,
@@ -102,7 +112,9 @@ class ExplainedLead:
 
 
 def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day known when it was first told."""
+    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day
+    known when it was first told.
+    """
     zone = ZoneInfo(row["timezone"])
 
     def day(at: datetime | None) -> str | None:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -127,7 +128,8 @@ def _rows(
     if not principal.may(Action.SEE_LEADS):
         raise Problem(403, "role", f"the role {principal.role} may not {Action.SEE_LEADS}")
     if kind == "visits":
-        return _VISITS, visits.list_visits(connection, estates, limit=MOST_ROWS)
+        rows = visits.list_visits(connection, estates, limit=MOST_ROWS)
+        return _VISITS, [asdict(row) for row in rows]
     least = request.app.state.people.least_homes
     counted = exports.occupancy(connection, estates)
     return _OCCUPANCY, csv_export.suppress(

@@ -30,7 +30,7 @@ class AlarmState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenValue:
-    """A register's value, in the meter's own steps, and the local time at which the meter froze it."""
+    """A register's value in the meter's own steps, and the local time of the freeze."""
 
     at: datetime
     value: float

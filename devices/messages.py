@@ -1,8 +1,9 @@
 """Messages received from devices: the form in which every codec and every push parser ends.
 
-A `ReceivedMessage` names the device as the device names itself: a meter's address, a terminal's MAC, an IMEI. The
-gateway's configuration turns that name into the device's code. A time is milliseconds UTC where the device gave its
-offset, a naive datetime where it gave its local time, and None where it gave none.
+A `ReceivedMessage` names the device as the device names itself: a meter's address, a terminal's
+MAC, an IMEI. The gateway's configuration turns that name into the device's code. A time is
+milliseconds UTC where the device gave its offset, a naive datetime where it gave its local time,
+and None where it gave none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ Tokenizer = Callable[[str, str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedEvent:
-    """Something that happened, in the words of the wire contract. `id` is the device's own number of it."""
+    """Something that happened, in the words of the wire contract.
+
+    `id` is the device's own number of it.
+    """
 
     native: str
     at: int | datetime | None

@@ -130,7 +130,7 @@ class SerialBus:
             async with asyncio.timeout(min(max(seconds, 0.001), 5.0)):
                 await self._woken.wait()
 
-    # One device ------------------------------------------------------------------------------------------------------
+    # One device -----------------------------------------------------------------------------------
 
     async def _serve(self, turn: ScheduledPoll) -> None:
         table, profile, address = self.devices[turn.device]
@@ -307,7 +307,7 @@ class SerialBus:
         else:
             await asked.report(CommandResult.DONE, "confirmed by the device")
 
-    # One question ----------------------------------------------------------------------------------------------------
+    # One question ---------------------------------------------------------------------------------
 
     async def _ask(self, ask: PollQuery) -> dict[str, Any] | Rejected:
         """Ask, again where nothing or nonsense comes.

@@ -171,7 +171,7 @@ class FirePort:
         except WriteRefused:
             return
 
-    # Objects to items ------------------------------------------------------------------------------------------------
+    # Objects to items -----------------------------------------------------------------------------
 
     def entry(
         self, host: FireDeviceTable, frame: wire.Gb26875Frame, unit: wire.Gb26875Unit, now: int

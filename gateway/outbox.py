@@ -211,7 +211,7 @@ class Outbox:
     def _transaction(self) -> _Transaction:
         return _Transaction(self, self._db)
 
-    # The cap ---------------------------------------------------------------------------------------------------------
+    # The cap --------------------------------------------------------------------------------------
 
     def _keep_cap(self) -> None:
         """Give up what matters least until the cap is kept: single items by rank, the oldest first, then messages."""
@@ -245,7 +245,7 @@ class Outbox:
         with self._lock:
             return dict(self._db.execute("SELECT kind, items FROM losses"))
 
-    # Sending ---------------------------------------------------------------------------------------------------------
+    # Sending --------------------------------------------------------------------------------------
 
     def seal(
         self,
@@ -372,7 +372,7 @@ class Outbox:
         with self._lock:
             return int(self._db.execute("SELECT count(*) FROM messages").fetchone()[0])
 
-    # Memory ----------------------------------------------------------------------------------------------------------
+    # Memory ---------------------------------------------------------------------------------------
 
     def recall(self, key: str) -> str | None:
         """Return what was remembered under a key."""

@@ -181,7 +181,7 @@ class PushServer:
             return PlainTextResponse("the outbox cannot take it now; send it again\n", 503)
         return Response(push.answer, media_type=push.answer_type)
 
-    # GA/T 1400 -------------------------------------------------------------------------------------------------------
+    # GA/T 1400 ------------------------------------------------------------------------------------
 
     async def _viid(self, request: Request) -> Response:
         receiver = self._logged_in(request)

@@ -1,7 +1,10 @@
-"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics, casework, api, contract."""
+"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics,
+casework, api, contract.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,13 +42,15 @@ def doctor(
         typer.Option(help="messages that the broker must keep for a session that is away", min=100),
     ] = 20_000,
 ) -> None:
-    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
+    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of
+    them cannot.
+    """
     from anju.doctor import CheckVerdict, examine
 
-    table = Table("what", "verdict", "says")
+    table = Table("what", "verdict", "message")
     refused = False
     for check in examine(load_settings_and_logs(), messages):
-        table.add_row(check.what, check.verdict, check.says)
+        table.add_row(check.what, check.verdict, check.message)
         refused = refused or check.verdict is CheckVerdict.REFUSES
     out.print(table)
     raise typer.Exit(1 if refused else 0)
@@ -62,7 +67,9 @@ def analytics() -> None:
 
 
 def casework() -> None:
-    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has seen it."""
+    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has
+    seen it.
+    """
     services.run_casework(load_settings_and_logs())
 
 
@@ -75,9 +82,26 @@ def api() -> None:
 
 def contract(
     write: Annotated[Path, typer.Option(help="directory to write to")] = Path("docs/wire"),
+    database: Annotated[
+        bool, typer.Option(help="also write the database schema, from a PostgreSQL started for it")
+    ] = True,
 ) -> None:
-    """Write the wire contract's JSON Schema and AsyncAPI, and the register's column list, from the code."""
+    """Write the documents that are generated from the code.
+
+    These are the wire contract's JSON Schema and AsyncAPI, the register's column list, and the
+    database schema.
+    """
     from anju.contract import write_contract
 
     for path in write_contract(write):
         out.print(str(path))
+    if not database:
+        return
+    from anju.demo.embedded import find_timescale
+    from anju.schema_documents import write_schemas
+
+    timescale = find_timescale(os.environ.get("ANJU_TEST_TIMESCALE_BIN"))
+    for path in write_schemas(write.parent / "schema", timescale):
+        out.print(str(path))
+    if timescale is None:
+        out.print(f"{write.parent}/schema/timescale.sql stays as it is: no TimescaleDB here")

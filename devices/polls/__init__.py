@@ -1,7 +1,10 @@
-"""Conversations with polled devices, sans-I/O: what to query and what a reply says. One module per protocol.
+"""Conversations with polled devices, sans-I/O: what to query and what a reply says.
 
-`POLLS` is the table by the name that profiles use. A module gives a `PolledProtocol`: which codec the line speaks, how
-a device's address is written, the queries of a profile, and the fields of a reply.
+One module per protocol.
+
+`POLLS` is the table by the name that profiles use. A module gives a `PolledProtocol`: which codec
+the line speaks, how a device's address is written, the queries of a profile, and the fields of a
+reply.
 """
 
 from devices.polls import cjt188, dlt645, mbus, modbus

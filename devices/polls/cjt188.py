@@ -1,7 +1,8 @@
 """Polling CJ/T 188 meters: one query, 901FH, carries the total, the clock and the status word.
 
-Items are the quantities of 901FH and `status`; `_ITEMS` lists them. The profile's options name the meter type and the
-edition whose byte order the meter wants. Makers differ in the bits of the status, so the profile's alarm map names them.
+Items are the quantities of 901FH and `status`; `_ITEMS` lists them. The profile's options name the
+meter type and the edition whose byte order the meter wants. Makers differ in the bits of the
+status, so the profile's alarm map names them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from devices.protocols import cjt188 as wire
 from domain.rejection import Rejected
 
 _ITEMS = frozenset((
-    "total_m3", "month_m3", "month_kwh", "total_kwh", "power_kw", "flow_m3_h", "supply_c", "return_c",
-    "working_h", "status",
+    "total_m3", "month_m3", "month_kwh", "total_kwh", "power_kw", "flow_m3_h",
+    "supply_c", "return_c", "working_h", "status",
 ))  # fmt: skip
 _VALVE_WORDS = {"open": wire.VALVE_OPEN, "close": wire.VALVE_CLOSE}
 

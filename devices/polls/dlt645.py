@@ -1,7 +1,9 @@
-"""Polling DL/T 645 meters: one query per identifier. Clock, status words and the daily freeze are queried slowly.
+"""Polling DL/T 645 meters: one query per identifier.
 
-An item is a data identifier (`00010000`). For a block of values the value's place in it follows (`0201FF00.1`). Status
-words are read as whole numbers.
+Clock, status words and the daily freeze are queried slowly.
+
+An item is a data identifier (`00010000`). For a block of values the value's place in it follows
+(`0201FF00.1`). Status words are read as whole numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Polling wired M-Bus meters by primary address: one reply holds every record.
 
-An item names a quantity in its base uom: `volume` in m³, `energy` in Wh, `power` in W, `flow_temperature` in °C. What is
-not the present value follows: `volume.s1` (storage number), `energy.t2` (tariff), `.u1` (subunit), `.maximum`. `status`
-is the header's status byte. With the device's `serial` in the configuration a foreign meter at its address is noticed.
+An item names a quantity in its base uom: `volume` in m³, `energy` in Wh, `power` in W,
+`flow_temperature` in °C. What is not the present value follows: `volume.s1` (storage number),
+`energy.t2` (tariff), `.u1` (subunit), `.maximum`. `status` is the header's status byte. With the
+device's `serial` in the configuration a foreign meter at its address is noticed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Polling Modbus devices, RTU on a line or TCP: one query per value.
 
-An item is `table:address[:type[:word order]]`: `holding:0:float32`, `input:12:int16`, `holding:4:uint32:little`,
-`coil:1`. Addresses count from zero, as on the wire. A command names its coil or register and what each word writes there.
+An item is `table:address[:type[:word order]]`: `holding:0:float32`, `input:12:int16`,
+`holding:4:uint32:little`, `coil:1`. Addresses count from zero, as on the wire. A command names its
+coil or register and what each word writes there.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ def _check(profile: Profile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Queries:
-    """Makes the queries of one transport. Over TCP a reply repeats the request's transaction number."""
+    """Makes the queries of one transport.
+
+    Over TCP a reply repeats the request's transaction number.
+    """
 
     codec: Codec[wire.ModbusFrame]
     has_transactions: bool

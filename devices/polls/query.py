@@ -11,13 +11,17 @@ from devices.profiles import Profile
 from devices.protocols.framing import Codec
 from domain.rejection import Rejected
 
-#: Fields of a reply by item. None where the frame answers something else: an echo, a late reply, another device.
+#: Fields of a reply by item. None where the frame answers something else: an echo, a late reply,
+#: another device.
 ReplyFields = dict[str, Any] | None | Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollQuery:
-    """One query. `read` says what a frame received after it means; without one no reply comes (a broadcast)."""
+    """One query. `read` says what a frame received after it means.
+
+    Without one no reply comes (a broadcast).
+    """
 
     request: bytes
     read: Callable[[Any], ReplyFields] | None
@@ -55,7 +59,8 @@ class PolledProtocol:
     - `address` checks and normalises a device's address; ValueError where it cannot be one.
     - `check` compares a profile with the protocol; ValueError where the protocol cannot serve it.
     - `queries` lists a profile's queries to an address, with the slow ones or without.
-    - `set_clock` makes the query that sets a clock to a local time; None where the protocol has none.
+    - `set_clock` makes the query that sets a clock to a local time; None where the protocol has
+      none.
     - `command` makes a command's query; ValueError where the profile does not have the command.
     - `combine` puts fields of several replies together.
     """

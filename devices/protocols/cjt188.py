@@ -1,9 +1,11 @@
-"""CJ/T 188, water, gas and heat meters on RS-485 or M-Bus, in the byte orders of its 2004 and 2018 editions.
+"""CJ/T 188, water, gas and heat meters on RS-485 or M-Bus, in the byte orders of its 2004 and 2018
+editions.
 
-A frame (clause 5) is `68 T A0…A6 C L DI DI SER DATA CS 16`: T says what is metered, the address is fourteen BCD
-digits, low byte first, CS the sum of all bytes from 68H modulo 256; nothing is added to the data. The editions differ
-in the order of the two bytes of the data identifier: 901FH goes out as `90 1F` in 2004 and as `1F 90` in 2018. Which
-one a meter speaks is seen from the bytes, since the high byte of every identifier is one of a few.
+A frame (clause 5) is `68 T A0…A6 C L DI DI SER DATA CS 16`: T says what is metered, the address is
+fourteen BCD digits, low byte first, CS the sum of all bytes from 68H modulo 256; nothing is added
+to the data. The editions differ in the order of the two bytes of the data identifier: 901FH goes
+out as `90 1F` in 2004 and as `1F 90` in 2018. Which one a meter speaks is seen from the bytes,
+since the high byte of every identifier is one of a few.
 """
 
 from __future__ import annotations
@@ -94,7 +96,10 @@ class Cjt188Frame(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def serial(self) -> int | None:
-        """The number of the exchange (SER), which a reply repeats; None where the frame is too short."""
+        """The number of the exchange (SER), which a reply repeats.
+
+        None where the frame is too short.
+        """
         position = 0 if self.is_refusal else 2
         return self.data[position] if len(self.data) > position else None
 
@@ -103,8 +108,9 @@ class Cjt188Frame(msgspec.Struct, frozen=True, kw_only=True):
 class Cjt188Measured:
     """The measured data of 901FH.
 
-    `quantities` are in the uom that their names end in (m³, kWh, kW, m³/h, °C, h); None where the meter shows no number.
-    `clock` is the meter's local time. `status` is None where a maker leaves it out.
+    `quantities` are in the uom that their names end in (m³, kWh, kW, m³/h, °C, h); None where the
+    meter shows no number. `clock` is the meter's local time. `status` is None where a maker leaves
+    it out.
     """
 
     quantities: dict[str, float | None]
@@ -151,7 +157,7 @@ CODEC: Codec[Cjt188Frame] = Codec(
     name=NAME, next_frame=_next_frame, encode=_encode, longest=LONGEST
 )
 
-# Messages ------------------------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
 def encode_identifier(identifier: str, edition: int) -> bytes:
@@ -222,7 +228,7 @@ def decode_clock(data: bytes) -> datetime | None:
         return None
 
 
-# Values --------------------------------------------------------------------------------------------------------------
+# Values -------------------------------------------------------------------------------------------
 
 
 class _Unit(NamedTuple):
@@ -330,7 +336,9 @@ def decode_measured(frame: Cjt188Frame) -> Cjt188Measured | Rejected:
 
 
 def _decode_short_body(body: bytes) -> Cjt188Measured:
-    """Decode what some makers of water and gas meters send: the total alone, or the total and the month."""
+    """Decode what some makers of water and gas meters send: the total alone, or the total and the
+    month.
+    """
     count = len(body) // _AMOUNT_SIZE
     quantities = _decode_amounts(body, _VOLUME_AMOUNTS[:count])
     return Cjt188Measured(quantities=quantities, clock=None, status=None)

@@ -1,9 +1,10 @@
 """DL/T 645-2007, the electricity meter on an RS-485 bus (and the read frames of its 1997 edition).
 
-A frame (clause 5.2) is `68 A0…A5 68 C L DATA CS 16`, with wake-up bytes FE before it: the address is twelve BCD
-digits, low byte first, every data byte has 33H added, CS is the sum of all bytes from the first 68H modulo 256. Control
-codes are those of clause 7; identifiers and their formats those of annex A. The 1997 edition has the same link layer
-with controls 01H/81H and identifiers of two bytes.
+A frame (clause 5.2) is `68 A0…A5 68 C L DATA CS 16`, with wake-up bytes FE before it: the address
+is twelve BCD digits, low byte first, every data byte has 33H added, CS is the sum of all bytes from
+the first 68H modulo 256. Control codes are those of clause 7; identifiers and their formats those
+of annex A. The 1997 edition has the same link layer with controls 01H/81H and identifiers of two
+bytes.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _UNSHIFT = bytes((n - 0x33) % 256 for n in range(256))
 
 
 class Dlt645Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame: the address as printed on the meter, the control code, and the data without its 33H."""
+    """One frame: the address as printed on the meter, the control code, the data without 33H."""
 
     address: str
     control: int
@@ -67,7 +68,10 @@ class Dlt645Frame(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identifier(self) -> str | None:
-        """The data identifier in the standard's notation (`00010000`; `9010` in the 1997 edition)."""
+        """The data identifier in the standard's notation; None where the frame has none.
+
+        It is `00010000` in the 2007 edition and `9010` in that of 1997.
+        """
         if self.control & REFUSAL == REFUSAL:
             return None
         code = self.control & 0x1F
@@ -82,8 +86,9 @@ class Dlt645Frame(msgspec.Struct, frozen=True, kw_only=True):
 class Dlt645Format:
     """The format of one identifier's values (annex A).
 
-    A value has `size` bytes with `decimals` digits after the point; `signed` puts a sign into the top bit. `digits` is
-    how many of the bytes hold the number where a time follows it: a demand carries the time at which it was reached.
+    A value has `size` bytes with `decimals` digits after the point; `signed` puts a sign into the
+    top bit. `digits` is how many of the bytes hold the number where a time follows it: a demand
+    carries the time at which it was reached.
     """
 
     size: int
@@ -129,11 +134,14 @@ CODEC: Codec[Dlt645Frame] = Codec(
     name=NAME, next_frame=_next_frame, encode=_encode, longest=LONGEST
 )
 
-# Messages ------------------------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
 def read_request(address: str, identifier: str) -> Dlt645Frame:
-    """Request one identifier from a meter; four hex digits make it a request of the 1997 edition."""
+    """Request one identifier from a meter.
+
+    Four hex digits make it a request of the 1997 edition.
+    """
     return Dlt645Frame(
         address=address, control=_read_control(identifier), data=_encode_identifier(identifier)
     )
@@ -169,7 +177,10 @@ def address_reply(address: str) -> Dlt645Frame:
 
 
 def set_time(local_time: datetime, address: str = BROADCAST) -> Dlt645Frame:
-    """Set the clocks of a whole line (clause 7.1.8); a meter follows once a day, by at most 5 minutes."""
+    """Set the clocks of a whole line (clause 7.1.8).
+
+    A meter follows once a day, by at most 5 minutes.
+    """
     digits = local_time.strftime("%y%m%d%H%M%S")
     return Dlt645Frame(address=address, control=SET_TIME, data=bytes.fromhex(digits)[::-1])
 
@@ -214,7 +225,7 @@ def _error_text(error_word: int) -> str:
     return ", ".join(errors) or f"error {error_word:02X}H"
 
 
-# Values --------------------------------------------------------------------------------------------------------------
+# Values -------------------------------------------------------------------------------------------
 
 
 def format_of(identifier: str) -> Dlt645Format | None:
@@ -242,13 +253,16 @@ def _format_of_1997(identifier: str) -> Dlt645Format | None:
 #: Energy in kWh, demand in kW with the time at which it was reached.
 _ENERGY = Dlt645Format(size=4, decimals=2)
 _DEMAND = Dlt645Format(size=8, decimals=4, digits=3)
-#: Table A.3, the instantaneous quantities: V, A, kW, kvar, kVA, power factor, angle.
+#: Table A.3, instantaneous quantities: V, A, kW, kvar, kVA, power factor, angle.
 _INSTANT: dict[str, Dlt645Format] = {
-    "0201": Dlt645Format(size=2, decimals=1), "0202": Dlt645Format(size=3, decimals=3, signed=True),
-    "0203": Dlt645Format(size=3, decimals=4, signed=True), "0204": Dlt645Format(size=3, decimals=4, signed=True),
-    "0205": Dlt645Format(size=3, decimals=4, signed=True), "0206": Dlt645Format(size=2, decimals=3, signed=True),
+    "0201": Dlt645Format(size=2, decimals=1),
+    "0202": Dlt645Format(size=3, decimals=3, signed=True),
+    "0203": Dlt645Format(size=3, decimals=4, signed=True),
+    "0204": Dlt645Format(size=3, decimals=4, signed=True),
+    "0205": Dlt645Format(size=3, decimals=4, signed=True),
+    "0206": Dlt645Format(size=2, decimals=3, signed=True),
     "0207": Dlt645Format(size=2, decimals=1),
-}  # fmt: skip
+}
 _SINGLE: dict[str, Dlt645Format] = {
     "02800001": Dlt645Format(size=3, decimals=3, signed=True),  # neutral current, A
     "02800002": Dlt645Format(size=2, decimals=2),  # grid frequency, Hz
@@ -262,7 +276,8 @@ _SINGLE: dict[str, Dlt645Format] = {
     "02800009": Dlt645Format(size=2, decimals=2),  # reading battery, V
     "03110000": Dlt645Format(size=3, decimals=0),  # times that the supply failed
 }
-#: DL/T 645-1997, table of annex A by the first byte: energy, voltage/current/power/power factor by second digit.
+#: DL/T 645-1997, table of annex A by the first byte: energy, voltage/current/power/power factor by
+#: second digit.
 _ENERGY_1997: dict[str, Dlt645Format] = {
     "90": Dlt645Format(size=4, decimals=2),
     "91": Dlt645Format(size=4, decimals=2),
@@ -280,8 +295,8 @@ _B6_1997 = {
 def decode_values(identifier: str, data: bytes) -> list[float | None] | Rejected:
     """Decode the values of an identifier: one, or several where it names a block.
 
-    None stands for a value that the meter does not have (FF, or nibbles that are no digits). An identifier without a
-    format and a length that does not fit are Rejected.
+    None stands for a value that the meter does not have (FF, or nibbles that are no digits). An
+    identifier without a format and a length that does not fit are Rejected.
     """
     value_format = format_of(identifier)
     if value_format is None:

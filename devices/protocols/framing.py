@@ -1,9 +1,10 @@
 """Frames out of a stream of bytes: the loop that every serial and TCP codec shares.
 
-A codec's `next_frame` says what stands at the start of a buffer: a frame, a rejection, bytes to skip, or that more
-bytes are needed. Its result depends on nothing but those bytes, so byte by byte and all at once give the same frames.
-After a rejection the search continues one byte later, so that a good frame inside a longer, broken one is found. When a
-line falls silent, `flush` ends the waiting for bytes that do not come.
+A codec's `next_frame` says what stands at the start of a buffer: a frame, a rejection, bytes to
+skip, or that more bytes are needed. Its result depends on nothing but those bytes, so byte by byte
+and all at once give the same frames. After a rejection the search continues one byte later, so that
+a good frame inside a longer, broken one is found. When a line falls silent, `flush` ends the
+waiting for bytes that do not come.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ T = TypeVar("T")
 
 
 class FrameBoundary(NamedTuple, Generic[T]):
-    """What stands at the start of a buffer: `size` bytes belong to `found`; size 0 asks for more bytes.
+    """What stands at the start of a buffer: `size` bytes belong to `found`.
+
+    Size 0 asks for more bytes.
 
     Bytes without a `found` belong to no frame and are skipped.
     """
@@ -43,7 +46,10 @@ class Codec(Generic[T]):
     longest: int
 
     def decode(self, data: bytes) -> T | Rejected:
-        """Decode exactly one frame. Wake-up bytes or noise may precede it; nothing may follow it."""
+        """Decode exactly one frame.
+
+        Wake-up bytes or noise may precede it; nothing may follow it.
+        """
         frame = self._decode_clean(data)
         return self._decode_thoroughly(data) if frame is None else frame
 
@@ -82,7 +88,8 @@ class Codec(Generic[T]):
 class FrameStream(Generic[T]):
     """One direction of one line.
 
-    `skipped` counts the bytes that belonged to no frame, `trailing` those of them that came after the last good frame.
+    `skipped` counts the bytes that belonged to no frame, `trailing` those of them that came after
+    the last good frame.
     """
 
     def __init__(self, codec: Codec[T]) -> None:

@@ -1,9 +1,10 @@
-"""GB/T 26875.3-2011, the fire user device (用户信息传输装置) that reports a building's fire alarm system over TCP.
+"""GB/T 26875.3-2011: the fire user device (用户信息传输装置) reports a fire alarm system over TCP.
 
-The device connects. A frame (clause 6) is `40 40 | serial 2 | version 2 | time 6 | source 6 | destination 6 | length 2
-| command 1 | application unit | checksum 1 | 23 23`; numbers go low byte first, times as second, minute, hour, day,
-month, year; the checksum is the sum from the serial to the end of the unit, modulo 256. What the device sends must be
-confirmed (command 3), or it sends again. Texts are GBK.
+The device connects. A frame (clause 6) is `40 40 | serial 2 | version 2 | time 6 | source 6 |
+destination 6 | length 2 | command 1 | application unit | checksum 1 | 23 23`; numbers go low byte
+first, times as second, minute, hour, day, month, year; the checksum is the sum from the serial to
+the end of the unit, modulo 256. What the device sends must be confirmed (command 3), or it sends
+again. Texts are GBK.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ _END = b"##"
 
 
 class Gb26875Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame. Addresses are twelve hex digits, high byte first; `stamp` is the sender's time as it was sent."""
+    """One frame. Addresses are twelve hex digits, high byte first.
+
+    `stamp` is the sender's time as it was sent.
+    """
 
     serial: int
     command: int
@@ -91,7 +95,10 @@ class PartState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalogValue:
-    """Type 3 (clause 8.2.1.3): a measured value of a part; `value` in steps of the quantity's resolution."""
+    """Type 3 (clause 8.2.1.3): a measured value of a part.
+
+    `value` in steps of the quantity's resolution.
+    """
 
     system_type: int
     system: int
@@ -115,7 +122,7 @@ class OperatorAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransmitterState:
-    """Type 21 (clause 8.2.1.8): the state of the user device itself, bits as in `TRANSMITTER_BITS`."""
+    """Type 21 (clause 8.2.1.8): the state of the user device itself, as in `TRANSMITTER_BITS`."""
 
     state: int
     stamp: bytes
@@ -272,7 +279,7 @@ CODEC: Codec[Gb26875Frame] = Codec(
     name=NAME, next_frame=_next_frame, encode=_encode, longest=LONGEST
 )
 
-# Application units ---------------------------------------------------------------------------------------------------
+# Application units --------------------------------------------------------------------------------
 
 #: Bytes of one object, by type of the unit.
 _SIZES = {
@@ -291,7 +298,8 @@ _SIZES = {
 def decode_unit(data: bytes) -> Gb26875Unit | Rejected:
     """Decode an application unit: type, number of objects, objects.
 
-    An object of a type that is not decoded is kept as its bytes. A length that does not fit is Rejected.
+    An object of a type that is not decoded is kept as its bytes. A length that does not fit is
+    Rejected.
     """
     if len(data) < 2:
         detail = f"an application unit of {len(data)} bytes has no type and count"
@@ -420,7 +428,10 @@ def _encode_operation(item: OperatorAction) -> bytes:
 
 
 def _decode_text(data: bytes) -> str:
-    """Decode a text field: GBK, ended by the first NUL. A byte that is none of it becomes U+FFFD."""
+    """Decode a text field: GBK, ended by the first NUL.
+
+    A byte that is none of it becomes U+FFFD.
+    """
     return data.split(b"\0", 1)[0].decode("gb18030", "replace")
 
 
@@ -433,7 +444,7 @@ def _encode_text(text: str) -> bytes:
     return data.ljust(DESCRIPTION, b"\0")
 
 
-# Messages ------------------------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
 def encode_time(at: datetime) -> bytes:

@@ -1,10 +1,11 @@
-"""Wired M-Bus (EN 13757-2 link layer, EN 13757-3 application layer): heat, water and electricity meters on two wires.
+"""Wired M-Bus (EN 13757-2 link layer, EN 13757-3 application layer): heat, water and electricity
+meters on two wires.
 
-Three kinds of frames: the single byte E5 (acknowledge), the short frame `10 C A CS 16` and the long frame
-`68 L L 68 C A CI DATA CS 16`. A meter's reply is a header and data records. Its CI is 72H for the variable structure, or
-73H for the older fixed one; 76H and 77H are the same with the high byte first. A record is an information block (DIF,
-DIFEs, VIF, VIFEs) that says what follows, and the value. Records keep their bytes, so that what is not understood is
-encoded again as it was.
+Three kinds of frames: the single byte E5 (acknowledge), the short frame `10 C A CS 16` and the long
+frame `68 L L 68 C A CI DATA CS 16`. A meter's reply is a header and data records. Its CI is 72H for
+the variable structure, or 73H for the older fixed one; 76H and 77H are the same with the high byte
+first. A record is an information block (DIF, DIFEs, VIF, VIFEs) that says what follows, and the
+value. Records keep their bytes, so that what is not understood is encoded again as it was.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from domain.rejection import Reason, Rejected
 
 NAME = "mbus"
 
-#: EN 13757-2, link control: initialise, request user data (with the frame count bit either way), send and reply.
+#: EN 13757-2, link control: initialise, request user data (with the frame count bit either way),
+#: send and reply.
 SND_NKE = 0x40
 REQ_UD2 = 0x5B
 REQ_UD2_TOGGLED = 0x7B
@@ -46,21 +48,26 @@ VARIABLE = 0x72
 FIXED = 0x73
 VARIABLE_HIGH = 0x76
 FIXED_HIGH = 0x77
-#: Addresses: a meter selected by its number (secondary address), and the broadcast that nobody answers.
+#: Addresses: a meter selected by its number (secondary address), and the broadcast that nobody
+#: answers.
 SELECTED = 0xFD
 BROADCAST = 0xFF
 LONGEST = 261
 
 _VARIABLE_HEADER = 12
 _FIXED_SIZE = 16
-#: DIFs without a record: idle filler; the rest is the maker's; the same, and a further telegram follows.
+#: DIFs without a record: idle filler; the rest is the maker's; the same, and a further telegram
+#: follows.
 _FILLER = 0x2F
 _MAKER_DATA = 0x0F
 _MORE_FOLLOWS = 0x1F
 
 
 class MbusFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame. A short one has no `information`; the single byte E5 has nothing at all (`control` None)."""
+    """One frame. A short one has no `information`.
+
+    The single byte E5 has nothing at all (`control` None).
+    """
 
     control: int | None = None
     address: int = 0
@@ -74,7 +81,10 @@ ACK = MbusFrame()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MbusTelegram:
-    """A meter's reply. `identity` is the number on the meter; `rest` are bytes special to its maker."""
+    """A meter's reply. `identity` is the number on the meter.
+
+    `rest` are bytes special to its maker.
+    """
 
     identity: str
     maker: str
@@ -149,7 +159,9 @@ def request_user_data(address: int) -> MbusFrame:
 
 
 def select_meter(identity: str) -> MbusFrame:
-    """Select a meter by its number, whoever made it; it acknowledges, and replies at FDH from then on.
+    """Select a meter by its number, whoever made it.
+
+    It acknowledges, and replies at FDH from then on.
 
     Raises: ValueError for a number of more than eight digits.
     """
@@ -158,11 +170,14 @@ def select_meter(identity: str) -> MbusFrame:
     return MbusFrame(control=SND_UD, address=SELECTED, information=SELECT, data=data)
 
 
-# Decoding ------------------------------------------------------------------------------------------------------------
+# Decoding -----------------------------------------------------------------------------------------
 
 
 def decode_telegram(frame: MbusFrame) -> MbusTelegram | Rejected:
-    """Decode a meter's reply. An error that a meter reports and a frame that is no reply are Rejected."""
+    """Decode a meter's reply.
+
+    An error that a meter reports and a frame that is no reply are Rejected.
+    """
     information = frame.information
     if information in (VARIABLE, VARIABLE_HIGH):
         return _decode_variable(frame.data, low_first=information == VARIABLE)
@@ -231,7 +246,9 @@ def encode_manufacturer(letters: str) -> int:
 
 
 def _decode_fixed(data: bytes, *, low_first: bool) -> MbusTelegram | Rejected:
-    """Decode the fixed structure: a number, a status, two counters and their units (EN 1434-3, 6.3.2)."""
+    """Decode the fixed structure: a number, a status, two counters and their units (EN 1434-3,
+    6.3.2).
+    """
     if len(data) < _FIXED_SIZE:
         detail = f"the fixed structure has {_FIXED_SIZE} bytes, not {len(data)}"
         return reject(NAME, Reason.BAD_FRAME, detail)
@@ -283,7 +300,10 @@ def _decode_counter(data: bytes, index: int, *, low_first: bool) -> MbusRecord:
 
 
 def counter_unit(code: int) -> MbusUnit | None:
-    """Return the unit of a counter of the fixed structure (EN 1434-3, table 8); None for an unknown code."""
+    """Return the unit of a counter of the fixed structure (EN 1434-3, table 8).
+
+    None for an unknown code.
+    """
     if 0x02 <= code <= 0x0A:
         return MbusUnit(quantity="energy", uom="Wh", power=code - 0x02)
     if 0x0B <= code <= 0x13:
@@ -299,7 +319,7 @@ def counter_unit(code: int) -> MbusUnit | None:
     return None
 
 
-# Encoding ------------------------------------------------------------------------------------------------------------
+# Encoding -----------------------------------------------------------------------------------------
 
 
 def user_data_reply(address: int, telegram: MbusTelegram) -> MbusFrame:

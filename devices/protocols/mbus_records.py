@@ -1,4 +1,6 @@
-"""Data records of an M-Bus telegram (EN 13757-3): the information block, and the value in its coding."""
+"""Data records of an M-Bus telegram (EN 13757-3): the information block, and the value in its
+coding.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,11 @@ RecordContent = float | datetime | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MbusRecord:
-    """One data record as its bytes: the information block, and the value with its length byte where it has one.
+    """One data record as its bytes: the information block, and the value with its length byte where
+    it has one.
 
-    `content` is a finite number in `unit.uom`, a local time or a text; None where the meter shows none, such as digits
-    that are not decimal.
+    `content` is a finite number in `unit.uom`, a local time or a text; None where the meter shows
+    none, such as digits that are not decimal.
     """
 
     block: bytes
@@ -52,7 +55,9 @@ class MbusRecord:
 
 @dataclass(slots=True)
 class _DataField:
-    """The data information field: coding and function from the DIF, numbers from the DIF and its DIFEs."""
+    """The data information field: coding and function from the DIF, numbers from the DIF and its
+    DIFEs.
+    """
 
     coding: int
     function: str
@@ -74,7 +79,8 @@ class _ValueField:
 def decode_record(data: bytes, start: int, *, low_first: bool) -> MbusRecord | Rejected:
     """Decode the record that starts at a byte of a telegram.
 
-    `low_first` says the byte order of values. A record that the telegram's end cuts off is Rejected.
+    `low_first` says the byte order of values. A record that the telegram's end cuts off is
+    Rejected.
     """
     data_field = _decode_data_field(data, start)
     if data_field is None:
@@ -115,7 +121,8 @@ def _cut_off(start: int, problem: str) -> Rejected:
 def _decode_data_field(data: bytes, start: int) -> _DataField | None:
     """Decode the DIF and its DIFEs; None where they break off.
 
-    The DIF has the lowest bit of the storage number. Each DIFE adds four bits of it, two of the tariff, one of the subunit.
+    The DIF has the lowest bit of the storage number. Each DIFE adds four bits of it, two of the
+    tariff, one of the subunit.
     """
     dif = data[start]
     storage = dif >> 6 & 1
@@ -168,7 +175,9 @@ def _decode_value_field(data: bytes, start: int) -> _ValueField | None:
 
 
 def _variable_length(lvar: int) -> int:
-    """Return the bytes after a length byte (EN 13757-3, table 5): text, BCD of either sign, binary, long binary."""
+    """Return the bytes after a length byte (EN 13757-3, table 5): text, BCD of either sign, binary,
+    long binary.
+    """
     if lvar < 0xC0:
         return lvar
     if lvar < 0xF0:
@@ -197,7 +206,10 @@ def _decode_content(
 
 
 def _decode_number(coding: int, value: bytes) -> float | None:
-    """Decode a real, a signed BCD or a signed integer, low byte first; None where it is no finite number."""
+    """Decode a real, a signed BCD or a signed integer, low byte first.
+
+    None where it is no finite number.
+    """
     if coding == _REAL:
         real = float(struct.unpack("<f", value)[0])
         return real if math.isfinite(real) else None
@@ -242,9 +254,12 @@ def _decode_signed_bcd(value: bytes) -> int | None:
 
 
 def _decode_time(value: bytes) -> datetime | None:
-    """Decode a local time of type G, F or I (EN 13757-3); None where it is invalid or does not exist.
+    """Decode a local time of type G, F or I (EN 13757-3).
 
-    Type G is a date in two bytes, type F adds hour and minute before it, type I adds the second before those.
+    None where it is invalid or does not exist.
+
+    Type G is a date in two bytes, type F adds hour and minute before it, type I adds the second
+    before those.
     """
     try:
         if len(value) == 2:
@@ -279,7 +294,9 @@ def _decode_type_i(value: bytes) -> datetime | None:
 
 
 def _decode_date(value: bytes, hundreds: int = 0) -> datetime:
-    """Decode day, month and two digits of the year from two bytes; ValueError for a day that does not exist.
+    """Decode day, month and two digits of the year from two bytes.
+
+    ValueError for a day that does not exist.
 
     Without the hundreds a year up to 80 is of this century, a later one of the last (annex A).
     """
@@ -295,7 +312,8 @@ def _decode_date(value: bytes, hundreds: int = 0) -> datetime:
 def bcd_record(vif: bytes, number: int, *, size: int = 4) -> MbusRecord:
     """Encode a record of `size` bytes of BCD, as household meters send it.
 
-    `number` is in steps of the VIF's power of ten. Raises: ValueError for a number that does not fit.
+    `number` is in steps of the VIF's power of ten. Raises: ValueError for a number that does not
+    fit.
     """
     coding = {1: 0x09, 2: 0x0A, 3: 0x0B, 4: 0x0C, 6: 0x0E}[size]
     value = encode_bcd(number, size)

@@ -1,4 +1,6 @@
-"""What an M-Bus record measures: the value information field of EN 13757-3 (tables 10 to 15) as quantity, uom, power of ten."""
+"""What an M-Bus record measures: the value information field of EN 13757-3 (tables 10 to 15) as
+quantity, uom, power of ten.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MbusUnit:
-    """A quantity in a uom; a value is in steps of 10^power, times `factor` (seconds in a day, say)."""
+    """A quantity in a uom.
+
+    A value is in steps of 10^power, times `factor` (seconds in a day, say).
+    """
 
     quantity: str
     uom: str
@@ -20,7 +25,10 @@ class MbusUnit:
 
 
 class _Range(NamedTuple):
-    """Codes in a row for one quantity, each with ten times the step of the one before; `power` is the first one's."""
+    """Codes in a row for one quantity, each with ten times the step of the one before.
+
+    `power` is the first one's.
+    """
 
     first: int
     length: int
@@ -199,7 +207,8 @@ _SECOND = _expand_ranges(_SECOND_RANGES)
 def decode_vif(vifs: bytes, unit_text: str) -> MbusUnit | None:
     """Return the unit that a VIF with its extensions names; None for what the tables do not hold.
 
-    `unit_text` is the unit in plain text of VIF 7CH. Orthogonal VIFEs that correct by a power of ten are applied.
+    `unit_text` is the unit in plain text of VIF 7CH. Orthogonal VIFEs that correct by a power of
+    ten are applied.
     """
     table = vifs[0]
     code = table & 0x7F
@@ -221,7 +230,9 @@ def decode_vif(vifs: bytes, unit_text: str) -> MbusUnit | None:
 
 
 def _correct_power(unit: MbusUnit, vifes: bytes) -> MbusUnit:
-    """Apply the orthogonal VIFEs that change a value: 70H–77H multiply by 10^(n−6), 7DH by 10³ (table 15)."""
+    """Apply the orthogonal VIFEs that change a value: 70H–77H multiply by 10^(n−6), 7DH by 10³
+    (table 15).
+    """
     power = unit.power
     for vife in vifes:
         code = vife & 0x7F

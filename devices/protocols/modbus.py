@@ -1,8 +1,10 @@
-"""Modbus RTU and TCP (Modbus Application Protocol 1.1b3), through pymodbus: its messages, its CRC, its register types.
+"""Modbus RTU and TCP (Modbus Application Protocol 1.1b3), through pymodbus: its messages, its CRC,
+its register types.
 
-pymodbus decides what a message holds; the framing is ours, since its own gives up a whole buffer where one frame in it
-is broken. RTU has no start byte: a frame's length follows from its function code, and differs between what a master
-sends and what a device answers, so there is a codec for each direction. TCP has a header with the length (MBAP).
+pymodbus decides what a message holds; the framing is ours, since its own gives up a whole buffer
+where one frame in it is broken. RTU has no start byte: a frame's length follows from its function
+code, and differs between what a master sends and what a device answers, so there is a codec for
+each direction. TCP has a header with the length (MBAP).
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ TYPES = {kind.name.lower(): kind for kind in ModbusClientMixin.DATATYPE if kind.
 
 
 class ModbusFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame: the device's number, the function code with its data, and for TCP the number of the transaction."""
+    """One frame: the device's number, the function code with its data, and for TCP the number of
+    the transaction.
+    """
 
     device: int
     pdu: bytes
@@ -183,7 +187,7 @@ TCP: Codec[ModbusFrame] = Codec(
     name="modbus-tcp", next_frame=_next_tcp_frame, encode=_encode_tcp, longest=LONGEST_TCP
 )
 
-# Messages ------------------------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
 def _frame_of(message: ModbusPDU, device: int, transaction: int) -> ModbusFrame:

@@ -1,4 +1,6 @@
-"""Parameters are checked against their class: every wrong table is refused by name, every right one comes back."""
+"""Parameters are checked against their class: every wrong table is refused by name, every right one
+comes back.
+"""
 
 from __future__ import annotations
 

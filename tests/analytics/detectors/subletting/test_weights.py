@@ -1,4 +1,6 @@
-"""Each family's evidence of subletting: never stronger than its limit, and silent where nothing is known."""
+"""Each family's evidence of subletting: never stronger than its limit, and silent where nothing is
+known.
+"""
 
 from __future__ import annotations
 
