@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from analytics.policy import Alarms
+from analytics.policy import AlarmSettings
 from api.access import AlertReader, WelfareKeeper, WindowPlanner
 from api.answers import Answer, example
 from api.estates import find_estate, find_unit
@@ -139,7 +139,9 @@ def get_figures(
     return judge_figures(context.connection, scope, context.policy.alarms)
 
 
-def judge_figures(connection: Connection, scope: FigureScope, limits: Alarms) -> AlarmFiguresAnswer:
+def judge_figures(
+    connection: Connection, scope: FigureScope, limits: AlarmSettings
+) -> AlarmFiguresAnswer:
     """Read the figures of a scope and judge them by the policy's limits."""
     figures = read_figures(
         connection,
