@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from analytics.policy import AlarmSettings
 from api.access import AlertReader, WelfareKeeper, WindowPlanner
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from api.estates import find_estate, find_unit
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -61,7 +61,7 @@ _FIGURES = {
 }
 
 
-class AlarmFloodAnswer(Answer):
+class AlarmFloodAnswer(ApiAnswer):
     """Ten minutes in which a flood of alarms was raised."""
 
     model_config = example({"at": "2026-11-30T02:10:00Z", "raised": 14})
@@ -69,7 +69,7 @@ class AlarmFloodAnswer(Answer):
     raised: int = Field(description="alarms raised in them")
 
 
-class FrequentAlarmAnswer(Answer):
+class FrequentAlarmAnswer(ApiAnswer):
     """An alarm that came often."""
 
     model_config = example(_FREQUENT_ALARM)
@@ -80,7 +80,7 @@ class FrequentAlarmAnswer(Answer):
     times: int = Field(description="how often it came")
 
 
-class StaleAlarmAnswer(Answer):
+class StaleAlarmAnswer(ApiAnswer):
     """An alarm that has stood for too long."""
 
     model_config = example(
@@ -99,7 +99,7 @@ class StaleAlarmAnswer(Answer):
     raised_at: datetime = Field(description="when it was raised")
 
 
-class AlarmFiguresAnswer(Answer):
+class AlarmFiguresAnswer(ApiAnswer):
     """How alarms were managed (ISA-18.2 clause 16, EEMUA 191), without leads and drills."""
 
     model_config = example(_FIGURES)
@@ -190,7 +190,7 @@ _SUPPRESSION = {
 }
 
 
-class SuppressionAnswer(Answer):
+class SuppressionAnswer(ApiAnswer):
     """A shelf or an out-of-service in force; it holds for every alert of its key."""
 
     model_config = example(_SUPPRESSION)
@@ -207,7 +207,7 @@ class SuppressionAnswer(Answer):
     alert: int = Field(description="number of the newest alert of its key")
 
 
-class SuppressionList(Answer):
+class SuppressionList(ApiAnswer):
     """The suppressions within reach."""
 
     model_config = example({"items": [_SUPPRESSION]})
@@ -265,7 +265,7 @@ class WindowRequest(BaseModel):
         return self
 
 
-class AlarmWindowAnswer(Answer):
+class AlarmWindowAnswer(ApiAnswer):
     """An announced window that is not over."""
 
     model_config = example(_WINDOW)
@@ -281,14 +281,14 @@ class AlarmWindowAnswer(Answer):
     made_at: datetime = Field(description="when it was announced")
 
 
-class AlarmWindowList(Answer):
+class AlarmWindowList(ApiAnswer):
     """The windows within reach."""
 
     model_config = example({"items": [_WINDOW]})
     items: list[AlarmWindowAnswer] = Field(description="windows, the next first")
 
 
-class AlarmWindowReference(Answer):
+class AlarmWindowReference(ApiAnswer):
     """A window that was announced."""
 
     model_config = example({"id": 12})
@@ -381,7 +381,7 @@ class WelfareWatchRequest(BaseModel):
         return self
 
 
-class WelfareWatchAnswer(Answer):
+class WelfareWatchAnswer(ApiAnswer):
     """A home that is looked after: the agreed hours, not the person."""
 
     model_config = example(_WELFARE_WATCH)
@@ -395,14 +395,14 @@ class WelfareWatchAnswer(Answer):
     consented_by: str = Field(description="who recorded the consent")
 
 
-class WelfareWatchList(Answer):
+class WelfareWatchList(ApiAnswer):
     """The watches within reach."""
 
     model_config = example({"items": [_WELFARE_WATCH]})
     items: list[WelfareWatchAnswer] = Field(description="watches, the oldest first")
 
 
-class WelfareWatchReference(Answer):
+class WelfareWatchReference(ApiAnswer):
     """A watch that was begun."""
 
     model_config = example({"id": 3})

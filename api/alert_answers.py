@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from analytics.policy import Policy
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from domain.alerting import (
     Acknowledgement,
     AlertClass,
@@ -87,7 +87,7 @@ _DAY = {
 }
 
 
-class AlertAnswer(Answer):
+class AlertAnswer(ApiAnswer):
     """An alert: its three axes in the words of ISA-18.2, its evidence, and the same in words."""
 
     model_config = example(_ALERT)
@@ -124,7 +124,7 @@ class AlertAnswer(Answer):
     advice: str = Field(description="what to do first")
 
 
-class AlertPage(Answer):
+class AlertPage(ApiAnswer):
     """A page of alerts."""
 
     model_config = example({"items": [_ALERT], "next": None})
@@ -132,14 +132,14 @@ class AlertPage(Answer):
     next: int | None = Field(description="`before` of the following page; null on the last")
 
 
-class LeadList(Answer):
+class LeadList(ApiAnswer):
     """The leads to follow next."""
 
     model_config = example({"items": [_ALERT]})
     items: list[AlertAnswer] = Field(description="leads, the likeliest first")
 
 
-class AlertFoldAnswer(Answer):
+class AlertFoldAnswer(ApiAnswer):
     """Many alerts of one detector at one estate, shown as one row."""
 
     model_config = example(_FOLD)
@@ -156,14 +156,14 @@ class AlertFoldAnswer(Answer):
     title: str = Field(description="title, in the language of the request")
 
 
-class AlertFoldList(Answer):
+class AlertFoldList(ApiAnswer):
     """The folds within reach."""
 
     model_config = example({"items": [_FOLD]})
     items: list[AlertFoldAnswer] = Field(description="folds, the newest first")
 
 
-class AlertChangeAnswer(Answer):
+class AlertChangeAnswer(ApiAnswer):
     """One entry of an alert's record."""
 
     model_config = example(_CHANGE)
@@ -174,7 +174,7 @@ class AlertChangeAnswer(Answer):
     note: str | None = Field(description="the reason or the remark that was given")
 
 
-class EvidenceDayAnswer(Answer):
+class EvidenceDayAnswer(ApiAnswer):
     """What is known of a home on one local day; null where nothing is known."""
 
     model_config = example(_DAY)
@@ -195,7 +195,7 @@ class AlertDetailAnswer(AlertAnswer):
     history: list[AlertChangeAnswer] = Field(description="its changes, oldest first")
 
 
-class AlertVersionAnswer(Answer):
+class AlertVersionAnswer(ApiAnswer):
     """An alert that was changed."""
 
     model_config = example({"id": 4711, "version": 2})
@@ -203,14 +203,14 @@ class AlertVersionAnswer(Answer):
     version: int = Field(description="its new version")
 
 
-class AlertReferenceAnswer(Answer):
+class AlertReferenceAnswer(ApiAnswer):
     """An alert to whose record something was added."""
 
     model_config = example({"id": 4711})
     id: int = Field(description="number of the alert")
 
 
-class RefusedStep(Answer):
+class RefusedStep(ApiAnswer):
     """An alert on which a step could not be taken."""
 
     model_config = example(
@@ -221,7 +221,7 @@ class RefusedStep(Answer):
     problem: str = Field(description="what stands in the way")
 
 
-class BulkStepAnswer(Answer):
+class BulkStepAnswer(ApiAnswer):
     """What became of one step on many alerts."""
 
     model_config = example({"done": [{"id": 4711, "version": 2}], "refused": [], "more": False})

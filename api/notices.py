@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import ChannelReader, SessionOwner
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from api.context import RequestContext
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -36,7 +36,7 @@ _CHANNEL = {
 }
 
 
-class ChannelAnswer(Answer):
+class ChannelAnswer(ApiAnswer):
     """What became of the messages of one channel, and how it does."""
 
     model_config = example(_CHANNEL)
@@ -51,7 +51,7 @@ class ChannelAnswer(Answer):
     disabled_why: str | None = Field(description="why it was disabled")
 
 
-class ChannelList(Answer):
+class ChannelList(ApiAnswer):
     """The channels that messages went to."""
 
     model_config = example({"items": [_CHANNEL]})
@@ -100,7 +100,7 @@ class PushEndpointRequest(BaseModel):
     )
 
 
-class PushKeyAnswer(Answer):
+class PushKeyAnswer(ApiAnswer):
     """The key with which a browser subscribes."""
 
     model_config = example({"key": None})
