@@ -8,7 +8,7 @@ and misses none. The number is enciphered (see `api.cursors`).
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.access import AlertReader, authenticate
-from api.hub import Hub
+from api.hub import Hub, StreamedUpdate
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
@@ -92,25 +92,40 @@ async def _stream_events(
                 replayed.add(update.seq)
                 yield _write_event(hub.word(min(last, safe)), update)
 
-        while not await request.is_disconnected():
-            if not await hub.wait(place, HEARTBEAT_S):
-                current = await run_in_threadpool(authenticate_again)
-                if current != principal:
-                    # Logged out, disabled, or with other grants now: the reader has to connect
-                    # again.
-                    return
+        async for streamed in _follow(hub, request, place, authenticate_again, principal):
+            if streamed is None:
                 yield ": still here\n\n"
-                continue
-            streamed_updates = hub.since(place)
-            if streamed_updates is None:
-                # It fell too far behind; it connects again with the last id that it has.
-                return
-            place += len(streamed_updates)
-            for streamed in streamed_updates:
-                if streamed.update.seq not in replayed and _is_visible(streamed.update, principal):
-                    yield _write_event(hub.word(streamed.safe), streamed.update)
+            elif streamed.update.seq not in replayed and _is_visible(streamed.update, principal):
+                yield _write_event(hub.word(streamed.safe), streamed.update)
     finally:
         hub.streams -= 1
+
+
+async def _follow(
+    hub: Hub,
+    request: Request,
+    place: int,
+    authenticate_again: Callable[[], Principal | None],
+    principal: Principal,
+) -> AsyncIterator[StreamedUpdate | None]:
+    """Yield the updates after a place as they come, and None after each silence.
+
+    It ends when the reader is gone or somebody else, or has fallen so far behind that updates are
+    missing. The reader then connects again, with the last id that it has.
+    """
+    while not await request.is_disconnected():
+        if not await hub.wait(place, HEARTBEAT_S):
+            if await run_in_threadpool(authenticate_again) != principal:
+                # Logged out, disabled, or with other grants now.
+                return
+            yield None
+            continue
+        streamed_updates = hub.since(place)
+        if streamed_updates is None:
+            return
+        place += len(streamed_updates)
+        for streamed in streamed_updates:
+            yield streamed
 
 
 def _is_visible(update: AlertUpdate, principal: Principal) -> bool:

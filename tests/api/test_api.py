@@ -302,7 +302,7 @@ def test_openapi_names_every_operation(client: TestClient) -> None:
 def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
     client: TestClient, site: dict[str, Any]
 ) -> None:
-    from api.stream import _changes
+    from api.stream import _stream_events
 
     class Request:
         app = site["app"]
@@ -319,7 +319,7 @@ def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
     assert found is not None
 
     async def first(count: int, start: int) -> list[str]:
-        stream = _changes(Request(), found.principal, start)  # type: ignore[arg-type]
+        stream = _stream_events(Request(), found.principal, start)  # type: ignore[arg-type]
         got = [await anext(stream) for _ in range(count)]
         await stream.aclose()  # type: ignore[attr-defined]
         return got
