@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from analytics.policy import AlarmSettings
 from api.access import AlertReader, WelfareKeeper, WindowPlanner
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.estates import find_estate, find_unit
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -61,7 +61,7 @@ _FIGURES = {
 }
 
 
-class AlarmFloodAnswer(ApiAnswer):
+class AlarmFloodAnswer(Answer):
     """Ten minutes in which a flood of alarms was raised."""
 
     model_config = example({"at": "2026-11-30T02:10:00Z", "raised": 14})
@@ -69,7 +69,7 @@ class AlarmFloodAnswer(ApiAnswer):
     raised: int = Field(description="alarms raised in them")
 
 
-class FrequentAlarmAnswer(ApiAnswer):
+class FrequentAlarmAnswer(Answer):
     """An alarm that came often."""
 
     model_config = example(_FREQUENT_ALARM)
@@ -80,7 +80,7 @@ class FrequentAlarmAnswer(ApiAnswer):
     times: int = Field(description="how often it came")
 
 
-class StaleAlarmAnswer(ApiAnswer):
+class StaleAlarmAnswer(Answer):
     """An alarm that has stood for too long."""
 
     model_config = example(
@@ -99,7 +99,7 @@ class StaleAlarmAnswer(ApiAnswer):
     raised_at: datetime = Field(description="when it was raised")
 
 
-class AlarmFiguresAnswer(ApiAnswer):
+class AlarmFiguresAnswer(Answer):
     """How alarms were managed (ISA-18.2 clause 16, EEMUA 191), without leads and drills."""
 
     model_config = example(_FIGURES)
@@ -131,7 +131,7 @@ def get_figures(
     principal = context.principal
     estates = principal.estate_ids
     if estate is not None:
-        estates = (find_estate(context.connection, principal, estate)["id"],)
+        estates = (find_estate(context.connection, principal, estate).id,)
     now = datetime.now(UTC)
     scope = FigureScope(
         estates=estates, classes=principal.classes, since=now - timedelta(hours=hours), now=now
@@ -190,7 +190,7 @@ _SUPPRESSION = {
 }
 
 
-class SuppressionAnswer(ApiAnswer):
+class SuppressionAnswer(Answer):
     """A shelf or an out-of-service in force; it holds for every alert of its key."""
 
     model_config = example(_SUPPRESSION)
@@ -207,7 +207,7 @@ class SuppressionAnswer(ApiAnswer):
     alert: int = Field(description="number of the newest alert of its key")
 
 
-class SuppressionList(ApiAnswer):
+class SuppressionList(Answer):
     """The suppressions within reach."""
 
     model_config = example({"items": [_SUPPRESSION]})
@@ -265,7 +265,7 @@ class WindowRequest(BaseModel):
         return self
 
 
-class AlarmWindowAnswer(ApiAnswer):
+class AlarmWindowAnswer(Answer):
     """An announced window that is not over."""
 
     model_config = example(_WINDOW)
@@ -281,14 +281,14 @@ class AlarmWindowAnswer(ApiAnswer):
     made_at: datetime = Field(description="when it was announced")
 
 
-class AlarmWindowList(ApiAnswer):
+class AlarmWindowList(Answer):
     """The windows within reach."""
 
     model_config = example({"items": [_WINDOW]})
     items: list[AlarmWindowAnswer] = Field(description="windows, the next first")
 
 
-class AlarmWindowReference(ApiAnswer):
+class AlarmWindowReference(Answer):
     """A window that was announced."""
 
     model_config = example({"id": 12})
@@ -311,7 +311,7 @@ def announce_window(context: WindowPlanner, body: WindowRequest) -> AlarmWindowR
     """
     estate = find_estate(context.connection, context.principal, body.estate)
     window = NewAlarmWindow(
-        estate_id=estate["id"],
+        estate_id=estate.id,
         kind=body.kind,
         from_at=body.from_at,
         to_at=body.to_at,
@@ -381,7 +381,7 @@ class WelfareWatchRequest(BaseModel):
         return self
 
 
-class WelfareWatchAnswer(ApiAnswer):
+class WelfareWatchAnswer(Answer):
     """A home that is looked after: the agreed hours, not the person."""
 
     model_config = example(_WELFARE_WATCH)
@@ -395,14 +395,14 @@ class WelfareWatchAnswer(ApiAnswer):
     consented_by: str = Field(description="who recorded the consent")
 
 
-class WelfareWatchList(ApiAnswer):
+class WelfareWatchList(Answer):
     """The watches within reach."""
 
     model_config = example({"items": [_WELFARE_WATCH]})
     items: list[WelfareWatchAnswer] = Field(description="watches, the oldest first")
 
 
-class WelfareWatchReference(ApiAnswer):
+class WelfareWatchReference(Answer):
     """A watch that was begun."""
 
     model_config = example({"id": 3})
@@ -421,7 +421,7 @@ def add_welfare_watch(context: WelfareKeeper, body: WelfareWatchRequest) -> Welf
     """Look after a person who lives alone and has asked for it."""
     unit = find_unit(context.connection, context.principal, body.estate, body.unit)
     watch = NewWelfareWatch(
-        unit_id=unit["id"],
+        unit_id=unit.id,
         resident=body.resident,
         quiet_hours=body.quiet_hours,
         awake_from=body.awake_from,

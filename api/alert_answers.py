@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from analytics.policy import Policy
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from domain.alerting import (
     Acknowledgement,
     AlertClass,
@@ -87,7 +87,7 @@ _DAY = {
 }
 
 
-class AlertAnswer(ApiAnswer):
+class AlertAnswer(Answer):
     """An alert: its three axes in the words of ISA-18.2, its evidence, and the same in words."""
 
     model_config = example(_ALERT)
@@ -124,7 +124,7 @@ class AlertAnswer(ApiAnswer):
     advice: str = Field(description="what to do first")
 
 
-class AlertPage(ApiAnswer):
+class AlertPage(Answer):
     """A page of alerts."""
 
     model_config = example({"items": [_ALERT], "next": None})
@@ -132,14 +132,14 @@ class AlertPage(ApiAnswer):
     next: int | None = Field(description="`before` of the following page; null on the last")
 
 
-class LeadList(ApiAnswer):
+class LeadList(Answer):
     """The leads to follow next."""
 
     model_config = example({"items": [_ALERT]})
     items: list[AlertAnswer] = Field(description="leads, the likeliest first")
 
 
-class AlertFoldAnswer(ApiAnswer):
+class AlertFoldAnswer(Answer):
     """Many alerts of one detector at one estate, shown as one row."""
 
     model_config = example(_FOLD)
@@ -156,14 +156,14 @@ class AlertFoldAnswer(ApiAnswer):
     title: str = Field(description="title, in the language of the request")
 
 
-class AlertFoldList(ApiAnswer):
+class AlertFoldList(Answer):
     """The folds within reach."""
 
     model_config = example({"items": [_FOLD]})
     items: list[AlertFoldAnswer] = Field(description="folds, the newest first")
 
 
-class AlertChangeAnswer(ApiAnswer):
+class AlertChangeAnswer(Answer):
     """One entry of an alert's record."""
 
     model_config = example(_CHANGE)
@@ -174,7 +174,7 @@ class AlertChangeAnswer(ApiAnswer):
     note: str | None = Field(description="the reason or the remark that was given")
 
 
-class EvidenceDayAnswer(ApiAnswer):
+class EvidenceDayAnswer(Answer):
     """What is known of a home on one local day; null where nothing is known."""
 
     model_config = example(_DAY)
@@ -195,7 +195,7 @@ class AlertDetailAnswer(AlertAnswer):
     history: list[AlertChangeAnswer] = Field(description="its changes, oldest first")
 
 
-class AlertVersionAnswer(ApiAnswer):
+class AlertVersionAnswer(Answer):
     """An alert that was changed."""
 
     model_config = example({"id": 4711, "version": 2})
@@ -203,14 +203,14 @@ class AlertVersionAnswer(ApiAnswer):
     version: int = Field(description="its new version")
 
 
-class AlertReferenceAnswer(ApiAnswer):
+class AlertReferenceAnswer(Answer):
     """An alert to whose record something was added."""
 
     model_config = example({"id": 4711})
     id: int = Field(description="number of the alert")
 
 
-class RefusedStep(ApiAnswer):
+class RefusedStep(Answer):
     """An alert on which a step could not be taken."""
 
     model_config = example(
@@ -221,7 +221,7 @@ class RefusedStep(ApiAnswer):
     problem: str = Field(description="what stands in the way")
 
 
-class BulkStepAnswer(ApiAnswer):
+class BulkStepAnswer(Answer):
     """What became of one step on many alerts."""
 
     model_config = example({"done": [{"id": 4711, "version": 2}], "refused": [], "more": False})

@@ -1,6 +1,4 @@
-"""What the answers of routes have in common: their models are built from typed rows and carry an
-example.
-"""
+"""What all answers of the API have in common."""
 
 from __future__ import annotations
 
@@ -10,17 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class ApiAnswer(BaseModel):
-    """The model of an answer.
+class Answer(BaseModel):
+    """A part of an answer, which can be read from a typed row with fields of the same names."""
 
-    It may be made of any object that has its fields, such as a row of the store.
-    """
-
-    model_config = ConfigDict(from_attributes=True, frozen=True)
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
 
 
 def example(values: Mapping[str, Any]) -> ConfigDict:
-    """Return a model's configuration with an example, which the OpenAPI document shows and a test
-    validates.
-    """
+    """Return a model's configuration with an example, which the OpenAPI document shows."""
     return ConfigDict(json_schema_extra={"examples": [dict(values)]})

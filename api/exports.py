@@ -84,7 +84,7 @@ def make(context: Exporter, body: ExportRequest) -> dict[str, Any]:
         context.request,
         context.principal,
         body.kind,
-        (found["id"],) if found else context.principal.estate_ids,
+        (found.id,) if found else context.principal.estate_ids,
     )
     name = f"anju-{body.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.csv"
     secret = secrets.token_bytes(32)
@@ -99,7 +99,7 @@ def make(context: Exporter, body: ExportRequest) -> dict[str, Any]:
     )
     context.audit.describe(
         AuditFacts(
-            estate_id=found["id"] if found else None,
+            estate_id=found.id if found else None,
             detail={"kind": body.kind, "rows": len(rows), "export": made},
         )
     )

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import ChannelReader, SessionOwner
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import RequestContext
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -36,7 +36,7 @@ _CHANNEL = {
 }
 
 
-class ChannelAnswer(ApiAnswer):
+class ChannelAnswer(Answer):
     """What became of the messages of one channel, and how it does."""
 
     model_config = example(_CHANNEL)
@@ -51,7 +51,7 @@ class ChannelAnswer(ApiAnswer):
     disabled_why: str | None = Field(description="why it was disabled")
 
 
-class ChannelList(ApiAnswer):
+class ChannelList(Answer):
     """The channels that messages went to."""
 
     model_config = example({"items": [_CHANNEL]})
@@ -100,7 +100,7 @@ class PushEndpointRequest(BaseModel):
     )
 
 
-class PushKeyAnswer(ApiAnswer):
+class PushKeyAnswer(Answer):
     """The key with which a browser subscribes."""
 
     model_config = example({"key": None})

@@ -186,7 +186,7 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         found = identities.find_gateway(connection, "es", "gw")
         assert found is not None
         identities.add_certificate(
-            connection, found["id"], "aa01", datetime.now(UTC) + timedelta(days=300), None
+            connection, found.id, "aa01", valid_to=datetime.now(UTC) + timedelta(days=300)
         )
         say(connection, "b001", now)
     with running(
@@ -196,7 +196,7 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         thief.event("before", now)
         until(lambda: count(registered, "SELECT count(*) AS n FROM events") == 1)
         with connect(registered) as connection:
-            assert identities.revoke(connection, found["id"], "stolen") == 1
+            assert identities.revoke(connection, found.id, "stolen") == 1
         revoked = time.monotonic()
         n = 0
         while (
@@ -230,5 +230,5 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         assert alerts(registered, "gateway_suspect")[0]["reasons"] == ["revoked_in_use"]
         # A new certificate lets the gateway in again, without anybody's restart.
         identities.add_certificate(
-            connection, found["id"], "aa02", datetime.now(UTC) + timedelta(days=300), None
+            connection, found.id, "aa02", valid_to=datetime.now(UTC) + timedelta(days=300)
         )
