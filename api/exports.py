@@ -121,7 +121,7 @@ def _rows(
     estates: tuple[int, ...],
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     if kind == "alerts":
-        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).wanted(principal)
+        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).to_filter(principal)
         chosen = lists.narrow_to(wanted, estates)
         found = lists.list_alerts(connection, chosen, limit=MOST_ROWS)
         return _ALERTS, [{name: getattr(alert, name) for name in _ALERTS} for alert in found]

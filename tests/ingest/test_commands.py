@@ -1,4 +1,6 @@
-"""Down and up again: a command given in the database reaches its device behind a gateway and its report comes back, once."""
+"""Down and up again: a command given in the database reaches its device behind a gateway and its
+report comes back, once.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +192,8 @@ async def script(dsn: str, field: Field) -> None:
     assert row is not None and row["data"]["person"] == "p-00001"
     with connect(dsn) as connection:
         state = connection.execute(
-            "SELECT s.clock_offset_ms FROM gateway_state s JOIN gateways g ON g.id = s.gateway_id WHERE g.code = %s",
+            "SELECT s.clock_offset_ms FROM gateway_state s JOIN gateways g ON g.id = "
+            "s.gateway_id WHERE g.code = %s",
             [GATEWAY],
         ).fetchone()
     assert state is not None
