@@ -18,7 +18,7 @@ from fastapi import Depends, Request
 from api.context import Db, RequestAudit, RequestContext, client_address, limit_rate
 from api.problems import Problem
 from domain.access import NEEDS_SECOND_FACTOR, Action, Principal
-from store.access import scope, sessions
+from store.access import api_keys, scope, sessions
 from store.database.connection import Connection
 
 COOKIE = "anju_session"
@@ -54,9 +54,9 @@ def authenticate(
     if not token or "\x00" in token:
         limit_rate(request, f"address:{client_address(request)}", ANONYMOUS_REQUESTS_PER_MINUTE)
         return None
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         if bearer is not None and bearer.startswith(KEY_PREFIX):
-            principal = sessions.find_key(connection, bearer)
+            principal = api_keys.find_api_key(connection, bearer)
         else:
             principal = _find_session_principal(
                 request, connection, token, is_browser=bearer is None, rotate=rotate
@@ -82,7 +82,7 @@ def _find_session_principal(
         _check_csrf_token(request, session.csrf)
     if is_browser and session.stale and rotate:
         new_token = secrets.token_urlsafe(32)
-        if sessions.rotate(connection, token, new_token):
+        if sessions.rotate_token(connection, token, new_token):
             request.state.new_token = new_token
     return session.principal
 

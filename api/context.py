@@ -16,6 +16,7 @@ from domain.access import Principal
 from privacy.keyring import BadKeyring, Keyring
 from privacy.purposes import PeoplePolicy
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import Connection
 
 Language = Annotated[
@@ -169,14 +170,16 @@ class RequestContext:
             detail = {"key": principal.key_id}
         audit.append(
             self.connection,
-            actor=principal.name,
-            role=str(principal.role),
-            action=getattr(route, "operation_id", None) or self.request.method.lower(),
-            object=self.request.url.path,
-            source=self.source,
-            subject=facts.subject,
-            purpose=facts.purpose,
-            reference=facts.reference,
+            AuditEntry(
+                actor=principal.name,
+                role=str(principal.role),
+                action=getattr(route, "operation_id", None) or self.request.method.lower(),
+                object=self.request.url.path,
+                source=self.source,
+                subject=facts.subject,
+                purpose=facts.purpose,
+                reference=facts.reference,
+                detail=None if detail is None else dict(detail),
+            ),
             estate_id=facts.estate_id,
-            detail=None if detail is None else dict(detail),
         )

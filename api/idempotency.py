@@ -51,7 +51,7 @@ def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
             raise Problem(422, "bad_key", "Idempotency-Key: 8 to 200 visible ASCII characters")
         user_id = context.principal.user_id
         digest = _request_digest(context.request, arguments)
-        stored = idempotency.claim(context.connection, user_id, key, digest)
+        stored = idempotency.claim_key(context.connection, user_id, key, digest)
         if stored is None:
             raise Problem(
                 422,
@@ -64,7 +64,7 @@ def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
             replayed = {"Idempotent-Replayed": "true"}
             return JSONResponse(stored.answer, stored.status, headers=replayed)
         answer = endpoint(**arguments)
-        idempotency.keep(context.connection, user_id, key, status, jsonable_encoder(answer))
+        idempotency.save_answer(context.connection, user_id, key, status, jsonable_encoder(answer))
         return answer
 
     return run

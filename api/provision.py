@@ -24,7 +24,7 @@ from api.pki import (
     utc_now,
 )
 from api.problems import Problem
-from api.session import TRIES_PER_MINUTE, entry
+from api.session import TRIES_PER_MINUTE, write_entry
 from store.access import scope
 from store.gateways import identities
 
@@ -54,7 +54,7 @@ def _folder(request: Request) -> Path | None:
 def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
     """Turn a claim code into a certificate; the code is used up only if that works."""
     limit_rate(request, f"claim:{client_address(request)}", TRIES_PER_MINUTE)
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         found = identities.use_claim(connection, body.code)
     if found is None:
         raise Problem(
@@ -91,7 +91,7 @@ def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
     except (BadCertificateRequest, binascii.Error, ValueError):
         raise refused from None
     serial = f"{old.serial_number:x}"
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         held = identities.find_certificate(connection, serial)
     if (
         held is None
@@ -140,9 +140,9 @@ def _issue(
         raise Problem(503, "authority", str(error)) from None
     except BadCertificateRequest as error:
         raise Problem(422, "request", str(error)) from None
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         identities.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
-    entry(
+    write_entry(
         request,
         connection,
         f"gateway:{estate}/{gateway}",

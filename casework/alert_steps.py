@@ -133,7 +133,7 @@ def assign(
     with connection.transaction():
         row = _read(connection, principal, alert_id, version)
         if assignee is not None:
-            with scope.at_door(connection):
+            with scope.signing_in(connection):
                 other = users.find_principal(connection, assignee)
             if (
                 other is None

@@ -13,6 +13,7 @@ from typing import Any
 from domain.alerting import AlertClass, Severity
 from privacy.keyring import Keyring
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.alerts import alerts
 from store.alerts.alerts import NewAlert
 from store.database.connection import Connection
@@ -153,9 +154,11 @@ def count_day(connection: Connection, now: datetime, today: date) -> int:
     if raised:
         audit.append(
             connection,
-            actor="privacy watch",
-            action="countFaces",
-            object="people",
-            detail={"subjects": subjects, "due_on": due},
+            AuditEntry(
+                actor="privacy watch",
+                action="countFaces",
+                object="people",
+                detail={"subjects": subjects, "due_on": due},
+            ),
         )
     return int(raised)

@@ -15,6 +15,7 @@ from privacy import person_vault
 from privacy.keyring import Keyring
 from privacy.purposes import PeoplePolicy
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import Connection
 from store.people import people
 
@@ -184,15 +185,17 @@ def _record(
 ) -> None:
     audit.append(
         connection,
-        actor=who.name,
-        role=str(who.role),
-        action=action,
-        object=f"lookup:{lookup_id}",
-        subject=f"person:{code}",
-        purpose=purpose,
-        reference=reference,
-        result=result,
-        source=source,
+        AuditEntry(
+            actor=who.name,
+            role=str(who.role),
+            action=action,
+            object=f"lookup:{lookup_id}",
+            subject=f"person:{code}",
+            purpose=purpose,
+            reference=reference,
+            result=result,
+            source=source,
+            detail={"fields": list(fields)} if fields else None,
+        ),
         estate_id=estate_id,
-        detail={"fields": list(fields)} if fields else None,
     )

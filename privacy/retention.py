@@ -13,6 +13,7 @@ from privacy import faces, person_vault, unusual_lookups
 from privacy.keyring import BadKeyring, KeyFile
 from privacy.purposes import PeoplePolicy
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database import retention
 from store.database.connection import Connection
 from store.people import people
@@ -64,8 +65,8 @@ def daily(
         done |= retention.delete_old(connection, now, cutoffs)
         done["persons"] = _erase_due(connection, policy, keys, now)
         done["face_alerts"] = faces.count_day(connection, now, now.date())
-        verdict = audit.check(connection)
-        audit.note_check(connection, verdict)
+        verdict = audit.check_chain(connection)
+        audit.save_check(connection, verdict)
         done["audit_seq"] = verdict.seq
     if done["persons"]:
         people.vacuum(connection)
@@ -99,9 +100,8 @@ def _erase_due(
         )
         audit.append(
             connection,
-            actor="retention",
-            action="erasePerson",
-            object="people",
-            subject=f"person:{code}",
+            AuditEntry(
+                actor="retention", action="erasePerson", object="people", subject=f"person:{code}"
+            ),
         )
     return len(codes)

@@ -36,6 +36,7 @@ from domain.alerting import (
 from privacy import person_vault
 from privacy.keyring import load_keyring, save_keyring, with_new_key
 from store.access import audit, sessions, users
+from store.access.audit import AuditEntry
 from store.alerts import alerts, lists
 from store.alerts.alerts import NewAlert
 from store.alerts.lists import AlertFilter
@@ -162,7 +163,7 @@ def _users(connection: Connection, count: int) -> None:
                 )
                 estate = f"bench-{n % count:03d}" if reach == "estate" else None
                 district = f"d{n % min(count, DISTRICTS)}" if reach == "district" else None
-                assert users.grant(
+                assert users.add_grant(
                     connection, made, by="bench", estate=estate, jurisdiction=district
                 )
     connection.commit()
@@ -173,11 +174,11 @@ def open_sessions(connection: Connection) -> None:
     for role in Role:
         for reach in REACHES:
             for n in range(PER_ROLE):
-                row = users.find_user(connection, f"{role}-{reach}-{n}")
-                assert row is not None
+                user = users.find_credentials(connection, f"{role}-{reach}-{n}")
+                assert user is not None
                 sessions.close_session(connection, token(role, reach, n))
                 sessions.open_session(
-                    connection, row["id"], token(role, reach, n), "csrf", second_factor=True
+                    connection, user.id, token(role, reach, n), "csrf", second_factor=True
                 )
     connection.commit()
 
@@ -253,10 +254,9 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         if n % 5 == 0:
             audit.append(
                 connection,
-                actor="bench",
-                action="listUnitDays",
-                object="x",
-                subject=f"unit:{code}/{unit}",
+                AuditEntry(
+                    actor="bench", action="listUnitDays", object="x", subject=f"unit:{code}/{unit}"
+                ),
                 estate_id=estate_id,
             )
         if n % 2000 == 0:

@@ -18,6 +18,7 @@ from crypto.sealed_values import NAMES, NotOpened
 from privacy import faces, person_vault
 from privacy.keyring import Keyring, load_keyring, save_keyring, with_new_key
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import connect
 from store.people import people
 
@@ -147,10 +148,12 @@ def people_import(
         if apply and not faults:
             audit.append(
                 connection,
-                actor="command line",
-                action="importPeople",
-                object="people",
-                detail={"persons": taken},
+                AuditEntry(
+                    actor="command line",
+                    action="importPeople",
+                    object="people",
+                    detail={"persons": taken},
+                ),
             )
         else:
             connection.rollback()
@@ -179,11 +182,13 @@ def people_erase(
             raise fail(f"no person {code!r}")
         audit.append(
             connection,
-            actor="command line",
-            action="erasePerson",
-            object="people",
-            subject=f"person:{code}",
-            reference=reason,
+            AuditEntry(
+                actor="command line",
+                action="erasePerson",
+                object="people",
+                subject=f"person:{code}",
+                reference=reason,
+            ),
         )
     with connect(load_settings().conninfo(), autocommit=True) as connection:
         people.vacuum(connection)
@@ -211,10 +216,12 @@ def people_erase_again(
         )
         audit.append(
             connection,
-            actor="command line",
-            action="eraseAgain",
-            object="people",
-            detail={"persons": done, "consents": ended},
+            AuditEntry(
+                actor="command line",
+                action="eraseAgain",
+                object="people",
+                detail={"persons": done, "consents": ended},
+            ),
         )
     with connect(load_settings().conninfo(), autocommit=True) as connection:
         people.vacuum(connection)
@@ -250,8 +257,8 @@ def audit_verify(
         out.print(f"{count} entries, every link whole")
         return
     with connect(load_settings().conninfo(), statement_s=600) as connection:
-        verdict = audit.check(connection)
-        audit.note_check(connection, verdict)
+        verdict = audit.check_chain(connection)
+        audit.save_check(connection, verdict)
     if verdict.broken_at is not None:
         typer.echo(f"entry {verdict.broken_at}: {verdict.why}", err=True)
         raise typer.Exit(1)
@@ -286,7 +293,7 @@ def audit_export(file: Annotated[Path, typer.Argument(help="where to write JSON 
         file.open("w", encoding="utf-8") as lines,
     ):
         count = 0
-        for row in audit.export_lines(connection):
+        for row in audit.read_chain(connection):
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     out.print(f"{count} entries are in {file}")

@@ -101,7 +101,7 @@ PATHS: dict[str, Callable[[Things], list[Any]]] = {
     "hold_id": lambda t: [t.hold],
     "name": lambda t: [t.user],
     "consent": lambda t: [t.consent],
-    "reach_id": lambda t: [t.reach],
+    "grant_id": lambda t: [t.grant],
     "key_id": lambda t: [t.key],
     "export_id": lambda t: [1],
     "step": lambda _: [],
@@ -167,9 +167,9 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "addUser": lambda t: {
         "name": f"new-{t.estate}",
         "role": "guard",
-        "reaches": [{"estate": t.estate}],
+        "grants": [{"estate": t.estate}],
     },
-    "grantReach": lambda t: {"estate": t.estate},
+    "addGrant": lambda t: {"estate": t.estate},
     "changeRole": lambda _: {"role": "guard"},
     "stepOnUser": lambda _: {},
     "addKey": lambda t: {
@@ -358,7 +358,7 @@ def _stream(world: World, role: Role, reach: str) -> list[str]:
     with world.pool.connection() as connection:
         from store.access import scope, sessions
 
-        with scope.at_door(connection):
+        with scope.signing_in(connection):
             session = sessions.find_session(connection, token(role, reach))
         assert session is not None
 

@@ -8,7 +8,7 @@ from domain.access import (
     ALLOWED,
     CLASSES_OF,
     COMMANDS_OF,
-    FOR_KEYS,
+    KEY_ACTIONS,
     NEEDS_SECOND_FACTOR,
     Action,
     Principal,
@@ -58,12 +58,12 @@ def test_what_never_meets() -> None:
         Role.AUDITOR,
         Role.SIMULATOR,
     ):
-        assert "people" not in who(role).sees, f"{role} reads no identities"
+        assert "people" not in who(role).permissions, f"{role} reads no identities"
     for role in (Role.GUARD, Role.DEVICE_ENGINEER, Role.PRIVACY_OFFICER):
-        assert "units" not in who(role).sees, f"{role} sees no behaviour"
+        assert "units" not in who(role).permissions, f"{role} sees no behaviour"
     assert not ALLOWED[Action.STEP_ON_ALERTS] & {Role.AUDITOR}
     assert {Action.UNMASK, Action.MANAGE_USERS, Action.KEEP_PEOPLE} <= NEEDS_SECOND_FACTOR
-    assert not FOR_KEYS & (
+    assert not KEY_ACTIONS & (
         NEEDS_SECOND_FACTOR
         | {Action.SEE_PEOPLE, Action.SEE_AUDIT, Action.SEE_CONSENTS, Action.KEEP_CONSENTS}
     )
@@ -82,4 +82,4 @@ def test_a_key_narrows_and_never_widens() -> None:
         and not key.may(Action.SEE_LEADS)
         and not key.may(Action.SEE_ALERTS)
     )
-    assert key.classes == frozenset() and key.sees == frozenset()
+    assert key.classes == frozenset() and key.permissions == frozenset()

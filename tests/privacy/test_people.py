@@ -16,6 +16,7 @@ from privacy import lookups, masks, person_vault, purposes, retention, unusual_l
 from privacy.keyring import KeyFile, Keyring, save_keyring, with_new_key
 from privacy.purposes import BadPeoplePolicy, PeoplePolicy, load_people_policy
 from store.access import audit, users
+from store.access.audit import AuditEntry
 from store.database.connection import Connection, connect
 from store.people import people
 from tests.ingest.conftest import register
@@ -52,7 +53,7 @@ def put(connection: Connection, ring: Keyring, code: str = "r-1") -> None:
 
 
 def principal(connection: Connection, name: str, role: Role) -> Principal:
-    users.grant(connection, users.add_user(connection, name, "x", role), by="test")
+    users.add_grant(connection, users.add_user(connection, name, "x", role), by="test")
     found = users.find_principal(connection, name)
     assert found is not None
     return found
@@ -248,10 +249,7 @@ def test_unusual_looks_are_told_once_and_to_nobody_else(
         for i in range(300):
             audit.append(
                 town,
-                actor="li",
-                action="listUnitDays",
-                object="x",
-                subject=f"unit:es/u-{i}",
+                AuditEntry(actor="li", action="listUnitDays", object="x", subject=f"unit:es/u-{i}"),
                 estate_id=es,
             )
         now = datetime.now(UTC)
@@ -330,7 +328,7 @@ def test_a_rotation_that_is_killed_goes_on(dsn: str, town: Connection, ring: Key
     for i in range(1, 31):
         put(town, ring, f"r-{i}")
     totp = users.add_user(town, "guard", "x", Role.GUARD)
-    users.offer_totp(town, totp, ring.seal(b"secret", f"totp|{totp}"))
+    users.save_totp_secret(town, totp, ring.seal(b"secret", f"totp|{totp}"))
     town.commit()
     new = with_new_key(ring, Scheme.SM4_GCM)
     calls = itertools.count()
@@ -380,7 +378,7 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
     town.execute(
         "INSERT INTO sign_in_attempts VALUES ('s', 'n', 'v', 'b', now() - interval '1 day')"
     )
-    audit.append(town, actor="x", action="y", object="z")
+    audit.append(town, AuditEntry(actor="x", action="y", object="z"))
     town.commit()
     save_keyring(tmp_path / "keys.toml", ring)
     with connect(dsn, autocommit=True) as worker:
