@@ -19,7 +19,7 @@ from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
 from store.database.connection import Connection
 from store.gateways import commands
-from store.people import faces
+from store.people import face_lists
 
 log = structlog.get_logger()
 
@@ -88,10 +88,19 @@ def renew_face_lists(connection: Connection, now: datetime) -> int:
     """Give every door whose consents changed, or whose gateway may hold old ones, the list as it stands; returns how many."""
     if not commands.hold_lists(connection):
         return 0
-    lists = faces.lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
-    stale = faces.stale(connection, lists, now)
+    lists = face_lists.read_lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
+    stale = face_lists.find_stale_doors(connection, lists, now)
     why = "whose face may be compared follows from consents"
-    return _give(connection, CommandKind.FACES, "consents", lists, stale, faces.note_list, why, now)
+    return _give(
+        connection,
+        CommandKind.FACES,
+        "consents",
+        lists,
+        stale,
+        face_lists.record_sent_list,
+        why,
+        now,
+    )
 
 
 def _give(

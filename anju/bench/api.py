@@ -276,7 +276,7 @@ def _people(connection: Connection, keys: Path) -> None:
     assert not report.errors, report.errors
     ring = load_keyring(keys)
     for n, row in enumerate(rows):
-        person_vault.put(
+        person_vault.save_person(
             connection,
             ring,
             row["code"],

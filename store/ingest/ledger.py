@@ -22,7 +22,8 @@ from store.ingest import latest, log, progress, quarantine
 from store.ingest.log import DirtySpans, IngestTally
 from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
-from store.people import faces
+from store.people import face_consents
+from store.people.face_consents import GatewayReport
 from store.register.placement import PlacedDevice, PlacedGateway
 from store.series import readings
 
@@ -163,14 +164,13 @@ class PostgresLedger:
             and said["result"] == CommandResult.DONE
         ):
             # What a gateway says it holds of faces.
-            faces.note_report(
-                self._connection,
-                row.device_id,
-                str(said.get("command", "")),
-                [str(one) for one in held],
-                [str(one) for one in refused],
-                from_ms(row.at_ms),
+            report = GatewayReport(
+                command=str(said.get("command", "")),
+                held=[str(consent) for consent in held],
+                refused=[str(consent) for consent in refused],
+                at=from_ms(row.at_ms),
             )
+            face_consents.save_report(self._connection, row.device_id, report)
 
     def keep_refused(self, refused: list[QuarantinedMessage]) -> list[bool]:
         """Put refusals into quarantine; returns which are new."""

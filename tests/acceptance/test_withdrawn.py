@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.store.people.test_faces import estate, prepare, record
 
 from anju.demo.embedded import Broker, Redis
 from anju.processes import Child, start_anju
@@ -24,7 +25,6 @@ from privacy import faces as law
 from privacy.keyring import with_new_key
 from store.database.connection import Connection, connect
 from store.people import faces
-from tests.store.people.test_faces import estate, prepare, record
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MINUTE = 60.0

@@ -37,7 +37,7 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
         connection.execute(
             "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-1', id, '2020-01-01' FROM households"
         )
-        assert person_vault.put(
+        assert person_vault.save_person(
             connection,
             ring,
             "r-1",

@@ -323,7 +323,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         "VALUES (%s, %s, %s, %s, 1, false, 'never', %s, %s, now(), now())",
         [c, c, c, raised["hazard"], c, c],
     )
-    assert person_vault.put(
+    assert person_vault.save_person(
         connection,
         ring,
         f"{c}-r",
