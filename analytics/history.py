@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.detectors import INPUTS
 from analytics.frame import OutsideReport, Tokens, UnitDayFrame, unpack
 from domain.calendar import HOUR_MS, day_start, day_starts_ms
 from store.database.connection import Connection
@@ -25,11 +26,8 @@ from store.series import unit_days
 #: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
 #: judged it shows all that there is.
 WINDOW, WHOLE = 400, 3_660
-#: Facts of a frame: all but those that no detector asks for, since reading is a third of a night.
-_UNASKED = frozenset(
-    {"energy_floor_w", "energy_night_kwh", "energy_samples", "exits", "water_peak_l"}
-)
-COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if name not in _UNASKED)
+#: Facts of a frame: those that a detector reads, since reading is a third of a night.
+COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if name in INPUTS)
 #: Days after the last fact for which a frame by day shows that nothing came.
 SILENCE_SHOWN = 60
 #: So much of a day must be known before it says anything while it lasts.

@@ -1,8 +1,11 @@
-"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could not be judged and what would cure it."""
+"""Leads as people and programs read them: what stands on a day, why in one paragraph, what could
+not be judged and what would cure it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,15 +15,22 @@ from analytics.fusion import BASE_RATE
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
 from analytics.policy import LANGUAGES, Policy
-from analytics.remedies import cure_of
-from analytics.visit_list import VisitList, make_list
+from analytics.remedies import remedy_of
+from analytics.visit_list import VisitList, make_visit_list
 from store.analytics import findings
 from store.casework import visits
 from store.database.connection import Connection
 
-#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells need no visit.
+#: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells
+#: need no visit.
 KINDS: tuple[str, ...] = tuple(d.key for d in DETECTORS if d.family == "compliance")
 FROM_THE_DESK = frozenset({"unlet_too_long", "exit_warning"})
+
+
+def check_kind(outcome: str, kind: str | None) -> None:
+    """Check that a confirmed visit, and no other, names what it confirmed. Raises: ValueError."""
+    if (outcome == "confirmed") != (kind is not None) or (kind is not None and kind not in KINDS):
+        raise ValueError(f"a confirmed visit, and no other, names one of {', '.join(KINDS)}")
 
 
 def standing(
@@ -31,7 +41,7 @@ def standing(
     now: datetime,
     zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
-    """List the leads that stood after the night of a day, or that stand now, the likeliest first."""
+    """List the leads that stood after the night of a day, or stand now, the likeliest first."""
     clock = now if as_of is None else night_clock(as_of, zone)
     return [
         describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)
@@ -45,7 +55,7 @@ def abstained(
     now: datetime,
     zone: ZoneInfo,
 ) -> list[dict[str, Any]]:
-    """List what could not be judged on a day, each with what would cure it."""
+    """List what could not be judged on a day, each with what would remedy it."""
     clock = now if as_of is None else night_clock(as_of, zone)
     on = last_whole_day(clock, zone)
     return [
@@ -56,7 +66,7 @@ def abstained(
             "reason": row["reason"],
             "from_day": row["from_day"].isoformat(),
             "to_day": row["to_day"].isoformat(),
-            "cure": cure_of(row["reason"]),
+            "remedy": remedy_of(row["reason"]),
         }
         for row in findings.abstentions_at(connection, estates, clock, on)
     ]
@@ -79,23 +89,44 @@ def week(
         if row["kind"] not in FROM_THE_DESK
     ]
     seed = on.isocalendar().year * 100 + on.isocalendar().week
-    return make_list(
+    return make_visit_list(
         leads,
-        visits.let_homes(connection, estates, on),
+        visits.list_let_homes(connection, estates, on),
         visits=count,
         base_rate=BASE_RATE,
         seed=seed,
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedLead:
+    """What the sentence about a lead is made of."""
+
+    detector: str
+    subject: str
+    reasons: Sequence[str]
+    evidence: Mapping[str, Any]
+    since_at: datetime
+    timezone: str
+
+
 def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day known when it was first told."""
+    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day
+    known when it was first told.
+    """
     zone = ZoneInfo(row["timezone"])
 
     def day(at: datetime | None) -> str | None:
         return None if at is None else at.astimezone(zone).date().isoformat()
 
-    shown = {**row, "subject": row["unit"]}
+    explained = ExplainedLead(
+        detector=row["detector"],
+        subject=row["unit"],
+        reasons=row["reasons"],
+        evidence=row["evidence"],
+        since_at=row["since_at"],
+        timezone=row["timezone"],
+    )
     return {
         "unit": row["unit"],
         "unit_id": row["unit_id"],
@@ -109,7 +140,7 @@ def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
         "frozen": row["frozen"],
         "reasons": list(row["reasons"]),
         "evidence": row["evidence"],
-        "why": {language: policy.sentence(shown, language) for language in LANGUAGES},
+        "why": {language: policy.sentence(explained, language) for language in LANGUAGES},
         "severity": policy.for_finding(
             row["detector"], {**row["evidence"], "score": row["score"]}
         ).severity,

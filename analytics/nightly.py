@@ -23,11 +23,14 @@ from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.facts import BoundsOf, update_facts
 from analytics.frame import UnitDayFrame
 from analytics.history import WHOLE, WINDOW, History, last_whole_day, running, until
+from analytics.parameters import numbers_of
 from analytics.policy import Policy
-from domain.alerting import AlertCondition, Severity, returned, worsened
+from domain.alerting import AlertCondition, AlertKey, SubjectKind, returned, worsened
 from domain.calendar import day_of, from_ms
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from store.alerts import alerts, changes, raising
+from store.alerts.alerts import Alert
+from store.alerts.changes import AlertStep
+from store.alerts.raising import NewAlert
 from store.analytics import findings, nights
 from store.analytics.findings import AbstentionRow, Current, FindingRow, Source
 from store.database.connection import Connection
@@ -37,7 +40,7 @@ from store.series import fact_inputs, unit_days
 log = structlog.get_logger()
 
 #: Detectors that do not wait for a day to be over.
-HOURLY: tuple[Detector, ...] = tuple(d for d in DETECTORS if d.hourly)
+HOURLY: tuple[Detector[Any], ...] = tuple(d for d in DETECTORS if d.hourly)
 #: Units that are judged at a time: what one frame holds in memory.
 UNITS_AT_ONCE = 2_000
 #: Homes of estates that are worked off together: what one read of a night's readings is for (analytics/facts.py).
@@ -188,12 +191,9 @@ def run_estates(
                     done += judge_units(connection, estate_id, block, zone, policy, now)
             elif touched:
                 # The day that is not over is shown to those who cannot wait for its end, about the homes that it may concern.
-                held = alerts.of_units(connection, touched, [d.key for d in HOURLY])
+                held = alerts.lock_unit_alerts(connection, touched, [d.key for d in HOURLY])
                 standing = {
-                    row["subject_id"]
-                    for rows in held.values()
-                    for row in rows
-                    if row["ended_at"] is None
+                    alert.subject_id for rows in held.values() for alert in rows if alert.is_open
                 }
                 units = sorted(
                     standing | set(unit_days.without_rest(connection, touched, day_of(now, zone)))
@@ -351,7 +351,7 @@ def judge_units(
     zone: ZoneInfo,
     policy: Policy,
     clock: datetime,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector[Any]] = DETECTORS,
 ) -> RunReport:
     """Judge units by all that is known of them up to the last whole day; what is hourly sees the clock's own day, too."""
     first_time = fact_inputs.judged_day(connection, estate_id) is None
@@ -367,7 +367,7 @@ def _judge(
     history: History,
     policy: Policy,
     clock: datetime,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector[Any]] = DETECTORS,
 ) -> RunReport:
     """Run detectors over the frame of a history that reaches to the clock's day, and bring findings and alerts up to date."""
     whole = last_whole_day(clock, history.zone)
@@ -378,11 +378,11 @@ def _judge(
     units = frame.units.tolist()
     codes = places.unit_codes(connection, units)
     current = findings.read_current(connection, units)
-    held = alerts.of_units(connection, units, [d.key for d in detectors])
+    held = alerts.lock_unit_alerts(connection, units, [d.key for d in detectors])
     done = RunReport()
     for detector in detectors:
         shown = now if detector.hourly else frame
-        said, abstained = detector.detect(shown, policy.params(detector.key))
+        said, abstained = detector.detect(shown, policy.params(detector))
         store_said(connection, current, shown, detector, policy, said, abstained)
         raised = _to_alerts(
             connection, estate_id, detector, held.get(detector.key, []), codes, said, policy
@@ -395,7 +395,7 @@ def store_said(
     connection: Connection,
     current: Current,
     frame: UnitDayFrame,
-    detector: Detector,
+    detector: Detector[Any],
     policy: Policy,
     said: Iterable[Finding],
     abstained: Iterable[Abstention],
@@ -404,7 +404,7 @@ def store_said(
     source = Source(
         detector=detector.key,
         version=detector.version,
-        params=policy.params(detector.key),
+        params=numbers_of(policy.params(detector)),
         window_from=frame.first,
         window_to=frame.day(frame.days - 1),
     )
@@ -442,23 +442,23 @@ def store_said(
 def _to_alerts(
     connection: Connection,
     estate_id: int,
-    detector: Detector,
-    alerts_held: Sequence[dict[str, Any]],
+    detector: Detector[Any],
+    alerts_held: Sequence[Alert],
     codes: dict[int, str],
     said: Iterable[Finding],
     policy: Policy,
 ) -> int:
     """Match findings to the alerts that stand for them, by unit and overlapping time."""
-    held: dict[int, list[dict[str, Any]]] = {}
+    held: dict[int, list[Alert]] = {}
     for row in alerts_held:
-        held.setdefault(row["subject_id"], []).append(row)
+        held.setdefault(row.subject_id, []).append(row)
     by_unit: dict[int, list[Finding]] = {}
     for finding in said:
         by_unit.setdefault(finding.unit, []).append(finding)
     raised = 0
     for unit in sorted(set(held) | set(by_unit)):
         rest = held.get(unit, [])
-        pairs: list[tuple[Finding, dict[str, Any] | None]] = []
+        pairs: list[tuple[Finding, Alert | None]] = []
         for finding in sorted(by_unit.get(unit, []), key=lambda f: f.since_ms):
             match = next((row for row in rest if _overlap(row, finding)), None)
             # What has been told stays told while the suspicion stands, also when it grows weaker.
@@ -467,14 +467,13 @@ def _to_alerts(
             rest = [row for row in rest if row is not match]
             pairs.append((finding, match))
         for row in rest:
-            if row["ended_at"] is None:
+            if row.is_open:
                 # Late data took the ground from under it: it did not return, it never was.
-                alerts.set_state(
+                changes.set_state(
                     connection,
-                    row["id"],
-                    returned(alerts.state_of(row)),
-                    actor=ACTOR,
-                    step="withdrawn",
+                    row.id,
+                    returned(row.state),
+                    AlertStep(actor=ACTOR, name="withdrawn"),
                 )
         for finding, match in pairs:
             wanted = _wanted(estate_id, detector, codes[unit], finding, policy)
@@ -488,44 +487,40 @@ def blocks(units: list[int]) -> list[list[int]]:
 
 
 def _bring_up_to_date(
-    connection: Connection, wanted: NewAlert, finding: Finding, match: dict[str, Any] | None
+    connection: Connection, wanted: NewAlert, finding: Finding, match: Alert | None
 ) -> int:
     over = finding.until_ms is not None
     if match is None:
         if over:
-            alerts.record_ended(connection, wanted, actor=ACTOR)
+            raising.record_ended_alert(connection, wanted, actor=ACTOR)
         else:
-            alerts.raise_alert(connection, wanted, actor=ACTOR)
+            raising.raise_alert(connection, wanted, actor=ACTOR)
         return 1
-    changed = alerts.refresh(connection, match["id"], wanted)
-    if over and match["ended_at"] is None:
-        alerts.set_state(
-            connection, match["id"], returned(alerts.state_of(match)), actor=ACTOR, step="returned"
+    changed = raising.refresh_alert(connection, match.id, wanted)
+    if over and match.is_open:
+        changes.set_state(
+            connection, match.id, returned(match.state), AlertStep(actor=ACTOR, name="returned")
         )
-    elif not over and match["ended_at"] is not None:
-        alerts.reopen(connection, match["id"], actor=ACTOR)
-    elif changed and match["severity"] != wanted.severity:
-        if wanted.severity.rank > Severity(match["severity"]).rank and not over:
-            alerts.set_state(
+    elif not over and not match.is_open:
+        changes.reopen_alert(connection, match.id, actor=ACTOR)
+    elif changed and match.severity != wanted.severity:
+        if wanted.severity.rank > match.severity.rank and not over:
+            changes.set_state(
                 connection,
-                match["id"],
-                worsened(alerts.state_of(match)),
-                actor=ACTOR,
-                step="worsened",
+                match.id,
+                worsened(match.state),
+                AlertStep(actor=ACTOR, name="worsened"),
             )
         else:
-            alerts.note_change(
-                connection,
-                match["id"],
-                ACTOR,
-                "severity",
-                f"{match['severity']} → {wanted.severity}",
+            note = f"{match.severity} → {wanted.severity}"
+            changes.note_change(
+                connection, match.id, AlertStep(actor=ACTOR, name="severity", note=note)
             )
     return 0
 
 
 def _wanted(
-    estate_id: int, detector: Detector, subject: str, finding: Finding, policy: Policy
+    estate_id: int, detector: Detector[Any], subject: str, finding: Finding, policy: Policy
 ) -> NewAlert:
     shown = policy.for_finding(detector.key, {**finding.evidence, "score": finding.score})
     condition = (
@@ -536,10 +531,8 @@ def _wanted(
         else AlertCondition.ACTIVE
     )
     return NewAlert(
+        key=AlertKey(detector=detector.key, subject_kind=SubjectKind.UNIT, subject_id=finding.unit),
         estate_id=estate_id,
-        detector=detector.key,
-        subject_kind="unit",
-        subject_id=finding.unit,
         subject=subject,
         alert_class=shown.alert_class,
         severity=shown.severity,
@@ -553,7 +546,7 @@ def _wanted(
     )
 
 
-def _overlap(row: dict[str, Any], finding: Finding) -> bool:
+def _overlap(row: Alert, finding: Finding) -> bool:
     since, until = from_ms(finding.since_ms), finding.until_ms
-    starts_before_end = row["until_at"] is None or since < row["until_at"]
-    return bool(starts_before_end and (until is None or row["since_at"] < from_ms(until)))
+    starts_before_end = row.until_at is None or since < row.until_at
+    return bool(starts_before_end and (until is None or row.since_at < from_ms(until)))

@@ -7,15 +7,18 @@ reads and applies it.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
-from domain.alerting import AlertClass, Severity
+from analytics.detectors.contract import Detector
+from analytics.parameters import BadParameter, P, build_params
+from domain.alerting import AlertClass, DetectorFamily, DetectorName, Severity
 from domain.errors import UserError
 
 LANGUAGES = ("zh", "en")
@@ -28,7 +31,12 @@ WATCH_ALERTS = (
     "no_sign_of_life",
     "unusual_lookups",
 )
-_FAMILIES = {"hazard": "hazards", "device": "conditions", "limit": "limits"}
+#: The table of the policy file that holds each family's words.
+_TABLES = {
+    DetectorFamily.HAZARD: "hazards",
+    DetectorFamily.DEVICE: "conditions",
+    DetectorFamily.LIMIT: "limits",
+}
 
 
 class BadPolicy(UserError):
@@ -72,6 +80,34 @@ class Alarms:
     stale_h: float
 
 
+class Explained(Protocol):
+    """What the sentence about an alert, or about a lead, is made of."""
+
+    @property
+    def detector(self) -> str:
+        """The detector's name."""
+
+    @property
+    def subject(self) -> str:
+        """The subject's name, as people read it."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """The codes of its reasons."""
+
+    @property
+    def evidence(self) -> Mapping[str, Any]:
+        """The values that its clauses name."""
+
+    @property
+    def since_at(self) -> datetime:
+        """When it began."""
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of its estate."""
+
+
 class Policy:
     """A policy file, checked when it is read.
 
@@ -81,6 +117,7 @@ class Policy:
     def __init__(self, table: dict[str, Any]) -> None:
         self._table = table
         self.version = str(table.get("version", ""))
+        self._params: dict[str, Any] = {}
         for name in (*WATCH_ALERTS, "limits", "alarms"):
             if name not in table:
                 raise BadPolicy(f"policy: [{name}] is missing; add it")
@@ -88,11 +125,12 @@ class Policy:
             entry = table.get(detector.key)
             if entry is None:
                 raise BadPolicy(f"policy: [{detector.key}] is missing; add it")
-            unknown = set(entry.get("params", {})) - set(detector.defaults)
-            if unknown:
-                raise BadPolicy(
-                    f"policy: [{detector.key}.params] has unknown {sorted(unknown)}; use {sorted(detector.defaults)}"
+            try:
+                self._params[detector.key] = build_params(
+                    detector.params_type, entry.get("params", {})
                 )
+            except BadParameter as error:
+                raise BadPolicy(f"policy: [{detector.key}.params] {error}") from None
         for place in self._entries():
             try:
                 _shown(place)
@@ -118,10 +156,10 @@ class Policy:
             + list(self._table["conditions"].values())
         )
 
-    def params(self, detector: str) -> dict[str, float]:
+    def params(self, detector: Detector[P]) -> P:
         """Return a detector's parameters: its defaults under the policy's overrides."""
-        defaults = next(d.defaults for d in DETECTORS if d.key == detector)
-        return {**defaults, **self._table[detector].get("params", {})}
+        params: P = self._params[detector.key]
+        return params
 
     def tells(self, detector: str, score: float) -> bool:
         """Say whether a finding is likely enough to be told to anyone."""
@@ -149,7 +187,11 @@ class Policy:
     def behind_gateway(self) -> list[str]:
         """Detectors for which a silent gateway's one alert speaks: no device behind it is told of on its own."""
         conditions = self._table["conditions"].items()
-        return [f"device:{word}" for word, entry in conditions if _shown(entry).behind_gateway]
+        return [
+            str(DetectorName(family=DetectorFamily.DEVICE, word=word))
+            for word, entry in conditions
+            if _shown(entry).behind_gateway
+        ]
 
     def number(self, word: str, name: str) -> float:
         """Return a number of an entry of WATCH_ALERTS, such as a limit."""
@@ -157,25 +199,24 @@ class Policy:
 
     # Words -----------------------------------------------------------------------------------------------------------
 
-    def title(self, alert: dict[str, Any], language: str) -> str:
-        """Return an alert's title."""
-        return str(self._entry_of(alert)["title"][language])
+    def title(self, detector: str, language: str) -> str:
+        """Return the title of a detector's alerts."""
+        return str(self._entry_of(detector)["title"][language])
 
-    def sentence(self, alert: dict[str, Any], language: str) -> str:
-        """Say in one sentence why an alert stands; `alert` is its row, with the estate's time zone."""
-        entry = self._entry_of(alert)
-        zone = ZoneInfo(alert["timezone"])
-        evidence: dict[str, Any] = alert["evidence"]
+    def sentence(self, alert: Explained, language: str) -> str:
+        """Say in one sentence why an alert stands."""
+        entry = self._entry_of(alert.detector)
+        since_at = alert.since_at.astimezone(ZoneInfo(alert.timezone))
         words = {
-            **{k: ("?" if v is None else v) for k, v in evidence.items()},
-            "subject": alert["subject"],
-            "since_day": _local(alert["since_at"], zone).strftime("%Y-%m-%d"),
-            "since_at": _local(alert["since_at"], zone).strftime("%Y-%m-%d %H:%M"),
+            **{k: ("?" if v is None else v) for k, v in alert.evidence.items()},
+            "subject": alert.subject,
+            "since_day": since_at.strftime("%Y-%m-%d"),
+            "since_at": since_at.strftime("%Y-%m-%d %H:%M"),
             "title": entry["title"][language],
         }
         clauses = [
             entry.get("clauses", {})[reason][language].format_map(words)
-            for reason in alert["reasons"]
+            for reason in alert.reasons
             if reason in entry.get("clauses", {})
         ]
         joined = ("；" if language == "zh" else "; ").join(clauses)
@@ -184,18 +225,19 @@ class Policy:
             template[language].format_map({"place": "?", "device": "?", **words, "clauses": joined})
         )
 
-    def advice(self, alert: dict[str, Any], language: str) -> str:
-        """Say what to do first."""
-        entry = self._entry_of(alert)
+    def advice(self, detector: str, language: str) -> str:
+        """Say what to do first about an alert of a detector."""
+        entry = self._entry_of(detector)
         return str(
             (entry.get("advice") or self._table["event"]["advice"][entry["class"]])[language]
         )
 
-    def _entry_of(self, alert: dict[str, Any]) -> dict[str, Any]:
-        family, _, word = str(alert["detector"]).partition(":")
-        if family in _FAMILIES:
-            return dict(self._table[_FAMILIES[family]].get(word) or self._table["hazards"]["other"])
-        return dict(self._table[family])
+    def _entry_of(self, detector: str) -> dict[str, Any]:
+        name = DetectorName.parse(detector)
+        if name.family is None:
+            return dict(self._table[name.word])
+        entries = self._table[_TABLES[name.family]]
+        return dict(entries.get(name.word) or self._table["hazards"]["other"])
 
 
 def _shown(entry: dict[str, Any]) -> DisplayRule:
@@ -222,10 +264,6 @@ def _limit(key: str, entry: dict[str, Any]) -> Limit:
         below=float(entry["below"]),
         shown=_shown(entry),
     )
-
-
-def _local(at: datetime, zone: ZoneInfo) -> datetime:
-    return at.astimezone(zone)
 
 
 def load_policy(path: Path | None = None) -> Policy:

@@ -1,14 +1,18 @@
-"""What device would cure an abstention: the other half of having the courage not to judge."""
+"""What device would remedy an abstention: who cannot judge says what is needed to."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from analytics.policy import LANGUAGES
+from store.analytics.findings import AbstentionCount
+
+#: A text in each language of `analytics.policy.LANGUAGES`.
+Texts = dict[str, str]
 
 #: By the reason of an abstention: what to fit or mend, in both languages.
-CURES: dict[str, dict[str, str]] = {
+REMEDIES: dict[str, Texts] = {
     "no_data": {"zh": "检修表计与网关通信", "en": "mend the meter or its line to the gateway"},
     "thin_coverage": {
         "zh": "检修表计通信，补传缺失数据",
@@ -27,7 +31,8 @@ CURES: dict[str, dict[str, str]] = {
     "door_silent": {"zh": "检修门禁设备", "en": "mend the door terminal"},
     "no_meter": {
         "zh": "加装远传水表或电表，或让门锁每日上报电量",
-        "en": "fit a water or electricity meter that reports, or have the lock tell its battery every day",
+        "en": "fit a water or electricity meter that reports, "
+        "or have the lock report its battery every day",
     },
     "meters_silent": {"zh": "检修水表、电表通信", "en": "mend the meters' line to the gateway"},
     "no_tenancy_known": {
@@ -37,17 +42,28 @@ CURES: dict[str, dict[str, str]] = {
 }
 
 
-def cure_of(reason: str) -> dict[str, str]:
-    """Return what cures an abstention's reason."""
-    return CURES[reason]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeededRemedy:
+    """A remedy, and how many units at most it would let be judged."""
+
+    reason: str
+    units: int
+    remedy: Texts
 
 
-def shopping_list(counts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add up what would cure an estate's abstentions: by cure, how many units at most it would let be judged."""
-    units: dict[str, int] = {}
-    for row in counts:
-        units[row["reason"]] = max(units.get(row["reason"], 0), int(row["units"]))
+def remedy_of(reason: str) -> Texts:
+    """Return what remedies an abstention's reason, in both languages."""
+    return REMEDIES[reason]
+
+
+def needed_remedies(counts: Sequence[AbstentionCount]) -> list[NeededRemedy]:
+    """Add up what would remedy an estate's abstentions, the one for most units first."""
+    units: defaultdict[str, int] = defaultdict(int)
+    for count in counts:
+        # The same units lack the same device for several detectors.
+        units[count.reason] = max(units[count.reason], count.units)
+    most_first = sorted(units.items(), key=lambda item: (-item[1], item[0]))
     return [
-        {"reason": reason, "units": n, "cure": {lang: CURES[reason][lang] for lang in LANGUAGES}}
-        for reason, n in sorted(units.items(), key=lambda pair: (-pair[1], pair[0]))
+        NeededRemedy(reason=reason, units=number, remedy=remedy_of(reason))
+        for reason, number in most_first
     ]

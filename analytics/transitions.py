@@ -1,238 +1,235 @@
-"""Conditions that turn on and off: the delays, the latch and the counting that every watched thing shares.
+"""Condition transitions, in the words of ISA-18.2: on-delay, off-delay, latch and return to normal.
 
-A turn is what a device or a check says of one subject. On-delay: it must have lasted before anyone is told; off-delay: it must be
-over for a while before the alert ends. Both count by the time of the turn, so that a backlog is judged as it happened.
+A transition says that a condition of one subject became active or returned to normal. With an on-delay
+the condition must last before its alert is raised; with an off-delay it must stay normal for a while
+before its alert returns. Delays count by the times of the transitions, so a backlog is judged as it
+happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from analytics.policy import DisplayRule
-from domain.alerting import AlertClass, AlertCondition, Severity, returned
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
-from store.analytics import watch
-from store.analytics.watch import Key, Timer
+from domain.alerting import AlertCondition, AlertKey, DetectorFamily, DetectorName, returned
+from store.alerts import alerts, changes
+from store.alerts.alerts import Alert
+from store.alerts.changes import AlertStep
+from store.alerts.raising import NewAlert, raise_alert
+from store.analytics import delay_timers, watch
+from store.analytics.delay_timers import DelayKind, DelayTimer
 from store.database.connection import Connection
 
 ACTOR = "watch"
-#: A hazard that was over this long ago does not latch: nobody could still act on it.
-LATE = timedelta(hours=24)
+#: A condition that returned to normal this long ago does not latch: nobody can still act on it.
+TOO_LATE_TO_ACT = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionTransition:
-    """Something turned on (with the alert that is wanted) or off (None) at an instant; `source` is who said so."""
+    """A condition that became active at an instant, or returned to normal."""
 
-    key: Key
+    key: AlertKey
     at: datetime
-    shown: DisplayRule
-    source: dict[str, Any]
-    wanted: NewAlert | None = None
+    rule: DisplayRule
+    source: Mapping[str, Any]
+    """What reported it."""
+    alert: NewAlert | None = None
+    """The alert to raise where the condition became active; None for a return to normal."""
 
 
-def apply(connection: Connection, turns: Iterable[ConditionTransition], now: datetime) -> int:
-    """Act on turns in their order, inside one transaction; returns how many alerts changed."""
-    todo = list(turns)
-    if not todo:
+def apply(connection: Connection, transitions: Iterable[ConditionTransition], now: datetime) -> int:
+    """Act on transitions in their order, inside one transaction; returns how many alerts changed."""
+    pending = list(transitions)
+    if not pending:
         return 0
-    keys = sorted({turn.key for turn in todo})
-    state = _Standing(
-        connection,
-        {**alerts.find_standing(connection, keys)},
-        watch.find_timers(connection, keys),
-        now,
-    )
-    changed = sum(state.on(turn) if turn.wanted is not None else state.off(turn) for turn in todo)
-    state.keep()
-    return changed
+    batch = _TransitionBatch(connection, {transition.key for transition in pending}, now)
+    for transition in pending:
+        if transition.alert is None:
+            batch.return_to_normal(transition)
+        else:
+            batch.activate(transition, transition.alert)
+    batch.save_timers()
+    return batch.changed
 
 
-def ring(connection: Connection, timers: Sequence[Timer], now: datetime) -> int:
-    """Act on timers that are due and were taken off their table; returns how many alerts changed."""
+def expire_timers(connection: Connection, timers: Sequence[DelayTimer], now: datetime) -> int:
+    """Act on timers that were taken because they are due; returns how many alerts changed."""
     changed = 0
     for timer in timers:
-        if timer.turns == "on":
-            changed += _open(
-                connection,
-                _from_json(timer.source["wanted"]),
-                timer.source["source"],
-                now,
-                until=timer.due_at,
-            )
-        else:
-            row = alerts.find_open(connection, *timer.key)
-            if row is not None:
-                changed += _return(connection, row, timer.at, timer.source["source"], now)
+        if timer.kind is DelayKind.ON_DELAY:
+            changed += _raise_delayed(connection, timer, now, until=timer.due_at)
+            continue
+        alert = alerts.lock_open_alert(connection, timer.key)
+        if alert is not None:
+            _return_to_normal(connection, alert, timer.at, timer.source, now)
+            changed += 1
     return changed
 
 
-class _Standing:
-    """What stands and what waits under some keys, while a batch of turns is worked through."""
+class _TransitionBatch:
+    """The open alerts and the timers of some keys, while a batch of transitions is applied."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        rows: dict[Key, dict[str, Any] | None],
-        timers: dict[Key, Timer],
-        now: datetime,
-    ) -> None:
-        self._connection, self._rows, self._timers, self._now = connection, rows, timers, now
-        self._before = dict(timers)
+    def __init__(self, connection: Connection, keys: Collection[AlertKey], now: datetime) -> None:
+        self.changed = 0
+        self._connection = connection
+        self._now = now
+        self._alerts = alerts.lock_open_alerts(connection, keys)
+        self._timers = delay_timers.find_timers(connection, keys)
+        self._stored_timers = dict(self._timers)
+        #: Keys whose alerts this batch has changed: they are read again when they are needed.
+        self._outdated: set[AlertKey] = set()
 
-    def on(self, turn: ConditionTransition) -> int:
-        assert turn.wanted is not None
-        changed, timer = 0, self._timers.get(turn.key)
-        if timer is not None and timer.turns == "off":
-            del self._timers[turn.key]
-            if turn.at >= timer.due_at:
-                # It had been over for long enough before it came again.
-                changed = self._end(turn.key, timer)
-            timer = None
-        if turn.shown.on_delay and not self._stands(turn.key):
-            if timer is None:
-                self._wait(
-                    turn,
-                    "on",
-                    turn.shown.on_delay,
-                    {"wanted": _to_json(turn.wanted), "source": turn.source},
-                )
-            elif turn.at >= timer.due_at:
-                # It has lasted: nothing came between.
-                del self._timers[turn.key]
-                changed += self._begin(turn.key, timer, turn.at)
-            return changed
-        self._rows[turn.key] = None
-        return changed + _open(self._connection, turn.wanted, turn.source, self._now)
+    def activate(self, transition: ConditionTransition, alert: NewAlert) -> None:
+        """Act on a condition that became active."""
+        self._stop_off_delay(transition)
+        if transition.rule.on_delay and not self._is_active(transition.key):
+            self._run_on_delay(transition)
+            return
+        _raise(self._connection, alert, transition.source, self._now)
+        self._note_changed(transition.key)
 
-    def off(self, turn: ConditionTransition) -> int:
-        timer, changed = self._timers.get(turn.key), 0
-        if timer is not None and timer.turns == "on":
-            del self._timers[turn.key]
-            if turn.at < timer.due_at:
-                return 0
-            changed = self._begin(turn.key, timer, turn.at)
-        row = self._read(turn.key)
-        if row is None or row["since_at"] > turn.at or row["condition"] == AlertCondition.RETURNED:
-            return changed
-        if turn.shown.off_delay:
-            if timer is not None and timer.turns == "off":
-                return changed
-            self._wait(turn, "off", turn.shown.off_delay, {"source": turn.source})
-            return changed
-        self._rows[turn.key] = None
-        return changed + _return(self._connection, row, turn.at, turn.source, self._now)
+    def return_to_normal(self, transition: ConditionTransition) -> None:
+        """Act on a condition that returned to normal."""
+        timer = self._timers.get(transition.key)
+        if timer is not None and timer.kind is DelayKind.ON_DELAY:
+            del self._timers[transition.key]
+            if transition.at < timer.due_at:
+                return
+            self._expire_on_delay(timer, until=transition.at)
+        alert = self._open_alert(transition.key)
+        if alert is None or alert.since_at > transition.at:
+            return
+        if alert.condition is AlertCondition.RETURNED:
+            return
+        if not transition.rule.off_delay:
+            self._return(alert, transition.at, transition.source)
+        elif transition.key not in self._timers:
+            self._start_timer(DelayKind.OFF_DELAY, transition, transition.rule.off_delay)
 
-    def _stands(self, key: Key) -> bool:
-        row = self._read(key)
-        return row is not None and row["condition"] != AlertCondition.RETURNED
-
-    def _begin(self, key: Key, timer: Timer, until: datetime) -> int:
-        """Raise what has waited for its on-delay."""
-        self._rows[key] = None
-        return _open(
-            self._connection,
-            _from_json(timer.source["wanted"]),
-            timer.source["source"],
-            self._now,
-            until=until,
-        )
-
-    def _end(self, key: Key, timer: Timer) -> int:
-        """End what has waited for its off-delay."""
-        row = self._read(key)
-        self._rows[key] = None
-        return (
-            0
-            if row is None
-            else _return(self._connection, row, timer.at, timer.source["source"], self._now)
-        )
-
-    def keep(self) -> None:
+    def save_timers(self) -> None:
         """Store the timers that have changed."""
-        gone = [key for key in self._before if key not in self._timers]
-        watch.set_timers(
-            self._connection,
-            [t for key, t in self._timers.items() if self._before.get(key) is not t],
-            gone,
-        )
+        stopped = [key for key in self._stored_timers if key not in self._timers]
+        started = [
+            timer
+            for key, timer in self._timers.items()
+            if self._stored_timers.get(key) is not timer
+        ]
+        delay_timers.drop_timers(self._connection, stopped)
+        delay_timers.set_timers(self._connection, started)
 
-    def _wait(
-        self, turn: ConditionTransition, turns: str, delay: timedelta, source: dict[str, Any]
+    def _stop_off_delay(self, transition: ConditionTransition) -> None:
+        """Stop the off-delay of a condition that is active again."""
+        timer = self._timers.get(transition.key)
+        if timer is None or timer.kind is not DelayKind.OFF_DELAY:
+            return
+        del self._timers[transition.key]
+        if transition.at < timer.due_at:
+            return
+        alert = self._open_alert(transition.key)
+        if alert is not None:
+            self._return(alert, timer.at, timer.source)
+
+    def _run_on_delay(self, transition: ConditionTransition) -> None:
+        """Start the on-delay of a condition, or raise its alert where it has run out."""
+        timer = self._timers.get(transition.key)
+        if timer is None:
+            self._start_timer(DelayKind.ON_DELAY, transition, transition.rule.on_delay)
+        elif transition.at >= timer.due_at:
+            del self._timers[transition.key]
+            self._expire_on_delay(timer, until=transition.at)
+
+    def _expire_on_delay(self, timer: DelayTimer, *, until: datetime) -> None:
+        self.changed += _raise_delayed(self._connection, timer, self._now, until=until)
+        self._outdated.add(timer.key)
+
+    def _return(self, alert: Alert, at: datetime, source: Mapping[str, Any]) -> None:
+        _return_to_normal(self._connection, alert, at, source, self._now)
+        self._note_changed(alert.key)
+
+    def _start_timer(
+        self, kind: DelayKind, transition: ConditionTransition, delay: timedelta
     ) -> None:
-        at = min(turn.at, self._now)
-        self._timers[turn.key] = Timer(
-            key=turn.key, turns=turns, at=at, due_at=at + delay, source=source
+        # A device's clock may be ahead of ours: a delay begins now at the latest.
+        at = min(transition.at, self._now)
+        self._timers[transition.key] = DelayTimer(
+            key=transition.key,
+            kind=kind,
+            at=at,
+            due_at=at + delay,
+            source=transition.source,
+            alert=transition.alert,
         )
 
-    def _read(self, key: Key) -> dict[str, Any] | None:
-        """Read the row of a key that stands; one that this batch has changed is read anew."""
-        if key in self._rows and self._rows[key] is None:
-            self._rows[key] = alerts.find_open(self._connection, *key)
-        return self._rows.get(key)
+    def _is_active(self, key: AlertKey) -> bool:
+        alert = self._open_alert(key)
+        return alert is not None and alert.condition is not AlertCondition.RETURNED
+
+    def _open_alert(self, key: AlertKey) -> Alert | None:
+        if key in self._outdated:
+            self._outdated.remove(key)
+            self._alerts.pop(key, None)
+            alert = alerts.lock_open_alert(self._connection, key)
+            if alert is not None:
+                self._alerts[key] = alert
+        return self._alerts.get(key)
+
+    def _note_changed(self, key: AlertKey) -> None:
+        self.changed += 1
+        self._outdated.add(key)
 
 
-def _open(
-    connection: Connection,
-    wanted: NewAlert,
-    source: dict[str, Any],
-    now: datetime,
-    *,
-    until: datetime | None = None,
+def _raise_delayed(
+    connection: Connection, timer: DelayTimer, now: datetime, *, until: datetime
 ) -> int:
-    """Raise an alert, unless its end before `until` is known; where its end is known it has returned."""
-    over_at = _over(connection, wanted) if until is not None else None
-    if until is not None and over_at is not None and over_at < until:
+    """Raise the alert of an on-delay that has run out; returns how many alerts changed.
+
+    Nothing is raised where the stored events say that the condition ended before `until`.
+    """
+    assert timer.alert is not None
+    ended_at = _find_end(connection, timer.alert)
+    if ended_at is not None and ended_at < until:
         return 0
-    _, new = alerts.raise_alert(connection, wanted, actor=ACTOR, source=source)
-    if new:
-        over_at = over_at or _over(connection, wanted)
-        row = over_at and alerts.find_open(
-            connection, wanted.detector, wanted.subject_kind, wanted.subject_id
-        )
-        if over_at and row:
-            # It stays on screen until somebody has seen it, where it latches.
-            _return(connection, row, over_at, {**source, "at": over_at.isoformat()}, now)
+    _raise(connection, timer.alert, timer.source, now)
     return 1
 
 
-def _over(connection: Connection, wanted: NewAlert) -> datetime | None:
-    """Return when what an event began was over, where that is stored already: a gateway sends its newest first."""
-    family, _, word = wanted.detector.partition(":")
-    if family not in ("hazard", "device"):
+def _raise(connection: Connection, new: NewAlert, source: Mapping[str, Any], now: datetime) -> None:
+    """Raise an alert; where the end of its condition is stored already, it returns at once."""
+    raised = raise_alert(connection, new, actor=ACTOR, source=source)
+    if not raised.is_new:
+        return
+    ended_at = _find_end(connection, new)
+    if ended_at is None:
+        return
+    alert = alerts.lock_open_alert(connection, new.key)
+    if alert is not None:
+        end_source = {**source, "at": ended_at.isoformat()}
+        _return_to_normal(connection, alert, ended_at, end_source, now)
+
+
+def _find_end(connection: Connection, new: NewAlert) -> datetime | None:
+    """Return when the condition of an alert ended, where an event that says so is stored."""
+    detector = DetectorName.parse(new.key.detector)
+    if detector.family not in (DetectorFamily.HAZARD, DetectorFamily.DEVICE):
         return None
-    return watch.ended_since(connection, wanted.subject_id, family, word, wanted.since_at)
+    return watch.find_condition_end(connection, new.key.subject_id, detector, new.since_at)
 
 
-def _return(
-    connection: Connection, row: dict[str, Any], at: datetime, source: dict[str, Any], now: datetime
-) -> int:
-    """Note that an alert's condition is over."""
-    alerts.note_occurrence(connection, row["id"], at, "off", source)
-    state = returned(alerts.state_of(row))
-    if now - at > LATE:
-        # A gateway's backlog: the danger passed before anyone could be told, so it goes on record without a siren.
+def _return_to_normal(
+    connection: Connection,
+    alert: Alert,
+    at: datetime,
+    source: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Note that an alert's condition returned to normal."""
+    changes.note_occurrence(connection, alert.id, at, "off", source)
+    state = returned(alert.state)
+    if now - at > TOO_LATE_TO_ACT:
+        # A gateway's backlog: the danger passed before anyone could act, so the alert does not latch.
         state = replace(state, ended=True)
-    alerts.set_state(connection, row["id"], state, actor=ACTOR, step="returned")
-    return 1
-
-
-def _to_json(wanted: NewAlert) -> dict[str, Any]:
-    return {**asdict(wanted), "since_at": wanted.since_at.isoformat(), "until_at": None}
-
-
-def _from_json(kept: dict[str, Any]) -> NewAlert:
-    return NewAlert(
-        **{
-            **kept,
-            "reasons": tuple(kept["reasons"]),
-            "since_at": datetime.fromisoformat(kept["since_at"]),
-            "alert_class": AlertClass(kept["alert_class"]),
-            "severity": Severity(kept["severity"]),
-            "condition": AlertCondition(kept["condition"]),
-        }
-    )
+    changes.set_state(connection, alert.id, state, AlertStep(actor=ACTOR, name="returned"))

@@ -1,23 +1,31 @@
-"""The visit list: which homes to visit this week, given how many visits can be made, and some at random.
+"""The visit list: which homes to visit this week, given how many visits can be made, and some at
+random.
 
-Leads come by how likely they are, one visit per home however many leads it has. Some visits are drawn at random from the homes
-without a lead: without them nobody would ever learn what is missed (随机抽查, Sichuan 2020 draft, 十一).
+Leads come by how likely they are, one visit per home however many leads it has. Some visits are
+drawn at random from the homes without a lead: without them nobody would ever learn what is missed
+(随机抽查, Sichuan 2020 draft, 十一).
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Share of visits that go to random homes, and the least number where there are ten visits or more.
-CONTROL_SHARE, LEAST_CONTROLS = 0.1, 1
+from store.casework.visits import LetHome
+
+#: Share of visits that go to random homes, and the least number, where there are so many visits or
+#: more.
+CONTROL_SHARE, LEAST_CONTROLS, LEAST_VISITS_WITH_CONTROLS = 0.1, 1, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """One home to visit: its unit's id, how likely anything is found there, and the leads (rows of findings) behind it."""
+class PlannedVisit:
+    """One home to visit: how likely anything is found there, and the leads behind it, the likeliest
+    first.
+    """
 
     unit_id: int
     unit: str
@@ -29,9 +37,11 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitList:
-    """What to do this week. `expected_hits` adds up the chances; `drawn_from` counts the homes that the controls came from."""
+    """What to do this week. `expected_hits` adds up the chances; `drawn_from` counts the homes that
+    controls came from.
+    """
 
-    visits: tuple[Visit, ...]
+    visits: tuple[PlannedVisit, ...]
     expected_hits: float
     controls: int
     drawn_from: int
@@ -39,53 +49,63 @@ class VisitList:
 
 def controls_of(visits: int) -> int:
     """Return how many of so many visits go to random homes."""
-    return 0 if visits < 10 else max(LEAST_CONTROLS, round(CONTROL_SHARE * visits))
+    if visits < LEAST_VISITS_WITH_CONTROLS:
+        return 0
+    return max(LEAST_CONTROLS, round(CONTROL_SHARE * visits))
 
 
-def make_list(
+def make_visit_list(
     leads: Sequence[dict[str, Any]],
-    others: Sequence[tuple[int, str, str]],
+    let_homes: Sequence[LetHome],
     *,
     visits: int,
     base_rate: float,
     seed: int,
 ) -> VisitList:
-    """Choose from the leads that stand (rows with unit_id, unit, estate, score) and from `others`, homes (id, unit, estate) that are let.
+    """Choose so many homes from the leads that stand, and from homes that are let, at random.
 
     Visits that leads leave over go to random homes too. The same seed draws the same homes.
     """
-    by_unit: dict[int, list[dict[str, Any]]] = {}
+    leads_of: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for lead in leads:
-        by_unit.setdefault(lead["unit_id"], []).append(lead)
-    ranked = sorted(
-        (_visit(unit_id, rows) for unit_id, rows in by_unit.items()),
-        key=lambda v: (-v.chance, v.estate, v.unit),
-    )
-    rest = [home for home in others if home[0] not in by_unit]
-    wanted = min(controls_of(visits), len(rest))
-    chosen = ranked[: visits - wanted]
-    drawn = random.Random(seed).sample(sorted(rest), min(visits - len(chosen), len(rest)))  # noqa: S311
-    random_homes = [
-        Visit(unit_id=home[0], unit=home[1], estate=home[2], chance=base_rate, control=True)
-        for home in drawn
-    ]
-    made = (*chosen, *random_homes)
+        leads_of[lead["unit_id"]].append(lead)
+    planned = [_visit_to_leads(unit_leads) for unit_leads in leads_of.values()]
+    planned.sort(key=lambda visit: (-visit.chance, visit.estate, visit.unit))
+    without_lead = sorted(home for home in let_homes if home.unit_id not in leads_of)
+    controls_wanted = min(controls_of(visits), len(without_lead))
+    chosen = planned[: visits - controls_wanted]
+    controls = min(visits - len(chosen), len(without_lead))
+    drawn = random.Random(seed).sample(without_lead, controls)  # noqa: S311
+    chosen += [_control_visit(home, base_rate) for home in drawn]
     return VisitList(
-        visits=made,
-        expected_hits=round(sum(v.chance for v in made), 2),
-        controls=len(drawn),
-        drawn_from=len(rest),
+        visits=tuple(chosen),
+        expected_hits=round(sum(visit.chance for visit in chosen), 2),
+        controls=controls,
+        drawn_from=len(without_lead),
     )
 
 
-def _visit(unit_id: int, rows: list[dict[str, Any]]) -> Visit:
-    rows = sorted(rows, key=lambda row: -row["score"])
-    # Leads about one home are about one life: the likeliest counts, the others explain.
-    return Visit(
-        unit_id=unit_id,
-        unit=rows[0]["unit"],
-        estate=rows[0]["estate"],
-        chance=float(rows[0]["score"]),
+def _visit_to_leads(leads: Sequence[dict[str, Any]]) -> PlannedVisit:
+    """Plan the visit to one home; its leads are about one life, so the likeliest counts and the
+    others explain.
+    """
+    likeliest_first = sorted(leads, key=lambda lead: -lead["score"])
+    likeliest = likeliest_first[0]
+    return PlannedVisit(
+        unit_id=likeliest["unit_id"],
+        unit=likeliest["unit"],
+        estate=likeliest["estate"],
+        chance=float(likeliest["score"]),
         control=False,
-        leads=tuple(rows),
+        leads=tuple(likeliest_first),
+    )
+
+
+def _control_visit(home: LetHome, base_rate: float) -> PlannedVisit:
+    return PlannedVisit(
+        unit_id=home.unit_id,
+        unit=home.unit,
+        estate=home.estate,
+        chance=base_rate,
+        control=True,
     )

@@ -1,7 +1,8 @@
-"""The wire contract and the register's columns as documents, generated from the code that reads them.
+"""The wire contract and the register's columns as documents, generated from the code that reads
+them.
 
-`docs/wire/*.schema.json` (JSON Schema 2020-12), `docs/wire/asyncapi.json` (AsyncAPI 3.0) and `docs/registers.md`; a test
-fails when they are not what this module makes.
+`docs/wire/*.schema.json` (JSON Schema 2020-12), `docs/wire/asyncapi.json` (AsyncAPI 3.0) and
+`docs/registers.md`; a test fails when they are not what this module makes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _MESSAGES: dict[str, tuple[type, str]] = {
     "backfill": (wire.Backfill, "Numbers that the server misses; send them again."),
     "command": (
         wire.Command,
-        "Something that a person asked of a device; done at most once, reported by a `command` event.",
+        "Something that a person asked of a device; done at most once, "
+        "reported by a `command` event.",
     ),
     "time": (wire.Time, "The server's clock, in answer to a state."),
 }
@@ -47,7 +49,7 @@ _TIME = {"type": "integer", "minimum": wire.EARLIEST_MS, "description": "millise
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """Return one message's JSON Schema, with the grammar and the limits that `ingest.decode` holds it to."""
+    """Return one message's JSON Schema, with the grammar and limits of `ingest.decode`."""
     kind, about = _MESSAGES[name]
     _, parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     body = parts.pop(kind.__name__)
@@ -66,37 +68,43 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def _tighten(node: Any) -> None:
-    """Add the patterns and bounds that types alone do not say."""
+    """Add the patterns and bounds that types alone do not say, in a schema and all below it."""
     if isinstance(node, dict):
-        fields = node.get("properties", {})
-        for field, rule in {
-            "v": {"const": wire.VERSION},
-            "at": _TIME,
-            "device": {"type": "string", "pattern": ID_PATTERN},
-            "id": {"type": "string", "pattern": EVENT_ID_PATTERN},
-            "kind": None,
-        }.items():
-            if field in fields and rule is not None:
-                fields[field] = rule
-        if "kind" in fields and "data" in fields:
-            fields["kind"] = {"enum": [str(kind) for kind in EventKind]}
-        if "boot" in fields:
-            fields["boot"] = {"type": ["string", "null"], "pattern": ID_PATTERN}
-        if "values" in fields:
-            fields["values"] = {
-                "type": "object",
-                "minProperties": 1,
-                "maxProperties": wire.MAX_VALUES,
-                "propertyNames": {"pattern": POINT_PATTERN},
-                "additionalProperties": {"type": "number"},
-            }
-        if "items" in fields and "v" in fields:
-            fields["items"]["maxItems"] = wire.MAX_ITEMS
-        for child in node.values():
-            _tighten(child)
+        _tighten_fields(node.get("properties", {}))
+        children = list(node.values())
     elif isinstance(node, list):
-        for child in node:
-            _tighten(child)
+        children = node
+    else:
+        return
+    for child in children:
+        _tighten(child)
+
+
+def _tighten_fields(fields: dict[str, Any]) -> None:
+    """Add what is known of one object's fields, by their names."""
+    for field, rule in _FIELD_RULES.items():
+        if field in fields:
+            fields[field] = rule
+    if "kind" in fields and "data" in fields:
+        fields["kind"] = {"enum": [str(kind) for kind in EventKind]}
+    if "items" in fields and "v" in fields:
+        fields["items"]["maxItems"] = wire.MAX_ITEMS
+
+
+_FIELD_RULES: dict[str, dict[str, Any]] = {
+    "v": {"const": wire.VERSION},
+    "at": _TIME,
+    "device": {"type": "string", "pattern": ID_PATTERN},
+    "id": {"type": "string", "pattern": EVENT_ID_PATTERN},
+    "boot": {"type": ["string", "null"], "pattern": ID_PATTERN},
+    "values": {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": wire.MAX_VALUES,
+        "propertyNames": {"pattern": POINT_PATTERN},
+        "additionalProperties": {"type": "number"},
+    },
+}
 
 
 def _event_rules() -> list[dict[str, Any]]:
@@ -176,12 +184,16 @@ def register_markdown() -> str:
     lines = [
         "# Register files · 登记文件",
         "",
-        "One CSV file for each table, in UTF-8 or GB 18030, with headings in the first row. `*` marks",
+        "One CSV file for each table, in UTF-8 or GB 18030, with headings in "
+        "the first row. `*` marks",
         "required columns. `anju contract` generates this page.",
-        "每张表一个 CSV 文件（UTF-8 或 GB 18030），首行为列名；`*` 为必填。本页由 `anju contract` 生成。",
+        "每张表一个 CSV 文件（UTF-8 或 GB 18030），首行为列名；`*` 为必填。"
+        "本页由 `anju contract` 生成。",
         "",
-        "`anju register import DIR` tries everything and writes nothing. With `--apply` it writes all or",
-        "nothing. A TOML file, given with `--mapping`, names other headings and columns that a file lacks:",
+        "`anju register import DIR` tries everything and writes nothing. With "
+        "`--apply` it writes all or",
+        "nothing. A TOML file, given with `--mapping`, names other headings "
+        "and columns that a file lacks:",
         "",
         "```toml",
         "[units.columns]",

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from anju.register_files import import_rows
 from anju.settings import Settings
 from domain.calendar import from_ms
+from domain.errors import UserError
 from domain.measures import Supply
 from gateway.replay import Layout, ReplayFile
 from gateway.uplink import Uplink
@@ -34,37 +35,36 @@ def run_replay(
     profile: str | None,
     out: Console,
 ) -> int:
-    """Send a file and wait until the server has acknowledged all of it; returns the exit code."""
+    """Send a file, wait until the server has acknowledged all of it, and return the exit code."""
     survey = ReplayFile(path=file, layout=layout)
-    count = sum(1 for _ in survey.messages())
+    message_count = sum(1 for _ in survey.messages())
+    source_name = f"{estate}/{gateway}"
     with connect(settings.conninfo()) as connection:
         if make_register:
             usual = _DAILY if survey.usual_interval_s() >= _DAILY_FROM_S else _HOURLY
             _register(connection, survey, estate, gateway, profile or usual[layout.supply])
         elif places.find_estate(connection, places.estate_ids(connection), estate) is None:
-            out.print(
-                f"anju: --estate {estate!r} is not in the register: import it, or add --register"
+            raise UserError(
+                f"--estate {estate!r} is not in the register: import it, or add --register"
             )
-            return 2
-        before = log.read_tallies(connection).get(
-            (f"{estate}/{gateway}", "readings"), log.IngestTally()
-        )
+        before = _read_tally(connection, source_name)
         source = ReplayFile(path=file, layout=layout)
         with (
             Uplink(settings.broker(), estate, gateway, source.boot) as uplink,
             Progress(console=out) as bar,
         ):
             uplink.wait_connected()
-            task = bar.add_task("sending", total=count)
+            task = bar.add_task("sending", total=message_count)
             for items in source.messages():
                 uplink.send_readings(items, replayed=True)
                 bar.advance(task)
             uplink.drain()
         connection.rollback()
-        after = log.read_tallies(connection)[f"{estate}/{gateway}", "readings"]
+        after = _read_tally(connection, source_name)
     out.print(
-        f"{source.rows} rows of {len(source.devices)} meters in {count} messages, all acknowledged: "
-        f"{after.stored - before.stored} new, {after.duplicates - before.duplicates} known already, "
+        f"{source.rows} rows of {len(source.devices)} meters in {message_count} messages, "
+        f"all acknowledged: {after.stored - before.stored} new, "
+        f"{after.duplicates - before.duplicates} known already, "
         f"{after.quarantined - before.quarantined} quarantined"
     )
     for fault in source.faults:
@@ -75,6 +75,11 @@ def run_replay(
         )
         return 1
     return 0
+
+
+def _read_tally(connection: Connection, source_name: str) -> log.IngestTally:
+    """Read how many readings of one gateway were received and what became of them."""
+    return log.read_tallies(connection).get((source_name, "readings"), log.IngestTally())
 
 
 def _register(
@@ -117,4 +122,4 @@ def _register(
     }
     report = import_rows(connection, sheets)
     if report.errors:
-        raise SystemExit("\n".join(str(error) for error in report.errors))
+        raise UserError("\n".join(str(error) for error in report.errors))

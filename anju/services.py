@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
@@ -32,6 +32,7 @@ from notices.send import NoticeSender
 from privacy.keyring import KeyFile
 from privacy.purposes import load_people_policy
 from privacy.retention import RetentionTasks
+from store.alerts.alerts import Alert
 from store.analytics import watch as store_watch
 from store.database import retention
 from store.database.connection import Connection, Unavailable, connect
@@ -100,57 +101,54 @@ def run_ingest(settings: Settings) -> None:
 
 
 def run_analytics(settings: Settings) -> None:
-    """Run watch (hazards, other events and checks, each in its own thread), and beside it the loop that works off what is dirty."""
+    """Run watch and, beside it, the loop that computes facts and judges units.
+
+    Watch has three threads: one for hazards (the main one), one for other events, one for checks.
+    """
     _serve_metrics(settings)
     policy = load_policy(settings.policy_file)
     stopping = threading.Event()
     on_stop(stopping.set)
     bus = LiveBus(settings.redis_url)
+    checks = PeriodicChecks(policy)
 
-    def told(changed: int) -> None:
+    def publish_change(changed: int) -> None:
         bus.publish(ALERTS_CHANNEL, str(changed))
 
-    def events(*, urgent: bool) -> Callable[[Connection], object]:
-        return lambda connection: watch.step(
-            connection, policy, datetime.now(UTC), urgent=urgent, told=told
-        )
+    def watch_events(connection: Connection, *, urgent: bool) -> None:
+        now = datetime.now(UTC)
+        watch.step(connection, policy, now, urgent=urgent, on_change=publish_change)
 
-    checks = Checks(policy)
-    beside = {
-        "facts": partial(_facts_loop, settings, policy, stopping),
-        "events": partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=False)),
-        "checks": partial(
-            _on_wakes,
-            settings,
-            stopping,
-            EVENTS_CHANNEL,
-            lambda connection: checks.run(connection, told),
-        ),
+    def run_checks(connection: Connection) -> None:
+        checks.run(connection, publish_change)
+
+    def woken_by_events(work: Callable[[Connection], object]) -> Callable[[], None]:
+        return partial(_work_when_woken, settings, stopping, EVENTS_CHANNEL, work)
+
+    beside: dict[str, Callable[[], None]] = {
+        "facts": partial(_run_facts_loop, settings, policy, stopping),
+        "events": woken_by_events(partial(watch_events, urgent=False)),
+        "checks": woken_by_events(run_checks),
     }
-    _together(
-        stopping,
-        beside,
-        partial(_on_wakes, settings, stopping, EVENTS_CHANNEL, events(urgent=True)),
-    )
+    _run_together(stopping, beside, woken_by_events(partial(watch_events, urgent=True)))
 
 
-def _together(
+def _run_together(
     stopping: threading.Event, beside: Mapping[str, Callable[[], None]], main: Callable[[], None]
 ) -> None:
-    """Run loops in threads beside one of our own, until told to stop.
+    """Run loops in threads beside the main one, until asked to stop.
 
-    Where one fails the whole process stops: half a service is worse than one that is started again.
+    If one fails, the whole process stops: half a service is worse than one that is restarted.
     """
-    failed: list[BaseException] = []
+    failures: list[BaseException] = []
 
-    def note(args: threading.ExceptHookArgs) -> None:
-        log.critical(
-            "loop_failed", loop=args.thread.name if args.thread else "?", error=repr(args.exc_value)
-        )
-        failed.append(args.exc_value or SystemExit(1))
+    def stop_all(failure: threading.ExceptHookArgs) -> None:
+        name = failure.thread.name if failure.thread else "?"
+        log.critical("loop_failed", loop=name, error=repr(failure.exc_value))
+        failures.append(failure.exc_value or SystemExit(1))
         stopping.set()
 
-    threading.excepthook = note
+    threading.excepthook = stop_all
     threads = [
         threading.Thread(target=loop, name=name, daemon=True) for name, loop in beside.items()
     ]
@@ -159,17 +157,17 @@ def _together(
     main()
     for thread in threads:
         thread.join(30)
-    if failed:
-        raise failed[0]
+    if failures:
+        raise failures[0]
 
 
-def _on_wakes(
+def _work_when_woken(
     settings: Settings,
     stopping: threading.Event,
     channel: str,
     work: Callable[[Connection], object],
 ) -> None:
-    """Do a piece of work whenever the bus wakes us, and by itself as often as `LiveBus.wakes` says."""
+    """Do a piece of work at each wake of the bus; `LiveBus.wakes` says how often at least."""
     bus = LiveBus(settings.redis_url)
     while not stopping.is_set():
         try:
@@ -184,92 +182,110 @@ def _on_wakes(
 
 
 def run_casework(settings: Settings) -> None:
-    """Run the planner of notices, a sender for each channel beside it, so that one that hangs keeps nobody waiting, and what keeps house."""
+    """Run the planner of notices; beside it a sender for each channel, and maintenance.
+
+    Each channel has a thread of its own, so that one that hangs delays no other.
+    """
     _serve_metrics(settings)
     policy = load_policy(settings.policy_file)
     notices = load_notices(settings.notices_file)
     stopping = threading.Event()
     on_stop(stopping.set)
 
-    def say(row: dict[str, Any], language: str) -> PlannedNotice:
+    def describe(alert: Alert, language: str) -> PlannedNotice:
         return PlannedNotice(
-            policy.title(row, language),
-            policy.sentence(row, language),
-            policy.advice(row, language),
+            policy.title(alert.detector, language),
+            policy.sentence(alert, language),
+            policy.advice(alert.detector, language),
         )
 
     sender = NoticeSender(notices)
-
-    def carry(name: str) -> Callable[[Connection], object]:
-        return lambda connection: sender.run_channel(connection, name, datetime.now(UTC))
-
-    beside = {
-        name: partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, carry(name))
-        for name in notices.channels
-    }
-    keeping = RetentionTasks(
-        load_people_policy(settings.people_policy_file),
-        KeyFile(settings.keys_file) if settings.keys_file else None,
-    )
     bus = LiveBus(settings.redis_url)
+    keys = KeyFile(settings.keys_file) if settings.keys_file else None
+    retention_tasks = RetentionTasks(load_people_policy(settings.people_policy_file), keys)
 
-    def keep(connection: Connection) -> None:
-        if raised := keeping.run(connection, datetime.now(UTC)):
+    def send_channel(connection: Connection, *, name: str) -> None:
+        sender.run_channel(connection, name, datetime.now(UTC))
+
+    def maintain(connection: Connection) -> None:
+        raised = retention_tasks.run(connection, datetime.now(UTC))
+        if raised:
             bus.publish(ALERTS_CHANNEL, str(raised))
 
-    beside["keeping"] = partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, keep)
-    plan: Callable[[Connection], object] = lambda c: plan_all(c, notices, say, datetime.now(UTC))  # noqa: E731
-    _together(stopping, beside, partial(_on_wakes, settings, stopping, ALERTS_CHANNEL, plan))
+    def plan(connection: Connection) -> None:
+        plan_all(connection, notices, describe, datetime.now(UTC))
+
+    def woken_by_alerts(work: Callable[[Connection], object]) -> Callable[[], None]:
+        return partial(_work_when_woken, settings, stopping, ALERTS_CHANNEL, work)
+
+    beside = {name: woken_by_alerts(partial(send_channel, name=name)) for name in notices.channels}
+    beside["maintenance"] = woken_by_alerts(maintain)
+    _run_together(stopping, beside, woken_by_alerts(plan))
 
 
-class Checks:
-    """What watch asks for itself, each at its own pace; one watcher at a time does it."""
+@dataclass(slots=True, kw_only=True)
+class PeriodicCheck:
+    """One check of watch, how often it runs, and when it ran last (monotonic seconds)."""
+
+    every_s: float
+    check: Callable[[Connection, Policy, datetime], int]
+    ran_at_s: float = 0.0
+
+
+class PeriodicChecks:
+    """The checks that watch makes without an event, each at its own pace.
+
+    A lock lets one watcher at a time make them.
+    """
 
     def __init__(self, policy: Policy) -> None:
-        flows = limits.Flows()
-        self._checks: list[tuple[float, Callable[[Connection, Policy, datetime], int]]] = [
-            (1.0, watch.tick),
-            (5.0, watch.check_gateways),
-            (5.0, limits.check_gauges),
-            (60.0, flows.check),
-            (60.0, welfare.check),
-        ]
-        self._policy, self._done = policy, [0.0] * len(self._checks)
+        flows = limits.WaterFlows()
+        self._policy = policy
+        self._checks = (
+            PeriodicCheck(every_s=1.0, check=watch.tick),
+            PeriodicCheck(every_s=5.0, check=watch.check_gateways),
+            PeriodicCheck(every_s=5.0, check=limits.check_gauges),
+            PeriodicCheck(every_s=60.0, check=flows.check),
+            PeriodicCheck(every_s=60.0, check=welfare.check),
+        )
 
-    def run(self, connection: Connection, told: Callable[[int], None]) -> None:
-        """Run what is due."""
-        for i, (every_s, check) in enumerate(self._checks):
-            if time.monotonic() - self._done[i] >= every_s:
-                self._done[i] = time.monotonic()
-                with connection.transaction():
-                    alone = store_watch.alone(connection)
-                    changed = check(connection, self._policy, datetime.now(UTC)) if alone else 0
-                if changed:
-                    told(changed)
-
-
-def _retain(connection: Connection, settings: Settings) -> None:
-    """Drop what a site's limits say; asked at every pass, since it costs one look at the catalogue."""
-    for series, days in (
-        ("readings", settings.keep_readings_days),
-        ("events", settings.keep_events_days),
-    ):
-        if days:
-            dropped = retention.drop_before(
-                connection, series, datetime.now(UTC) - timedelta(days=days)
-            )
-            if dropped:
-                log.info("retention", series=series, dropped=dropped)
+    def run(self, connection: Connection, publish_change: Callable[[int], None]) -> None:
+        """Run the checks that are due; report how many alerts each changed."""
+        for periodic in self._checks:
+            if time.monotonic() - periodic.ran_at_s < periodic.every_s:
+                continue
+            periodic.ran_at_s = time.monotonic()
+            changed = 0
+            with connection.transaction():
+                if store_watch.try_lock_checks(connection):
+                    changed = periodic.check(connection, self._policy, datetime.now(UTC))
+            if changed:
+                publish_change(changed)
 
 
-def _facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
+def _drop_old_series(connection: Connection, settings: Settings) -> None:
+    """Drop readings and events that are older than the site's limits.
+
+    It runs at every pass, since it costs one query of the catalogue.
+    """
+    limits_days = {"readings": settings.keep_readings_days, "events": settings.keep_events_days}
+    for series, days in limits_days.items():
+        if not days:
+            continue
+        oldest = datetime.now(UTC) - timedelta(days=days)
+        dropped = retention.drop_before(connection, series, oldest)
+        if dropped:
+            log.info("retention", series=series, dropped=dropped)
+
+
+def _run_facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
     bus = LiveBus(settings.redis_url)
     bounds = meter_bounds(settings.profiles_dir)
     while not stopping.is_set():
         try:
             with connect(settings.conninfo(), statement_s=600) as connection:
                 while not stopping.is_set():
-                    _retain(connection, settings)
+                    _drop_old_series(connection, settings)
                     with kept_memory():
                         report = nightly.run_all(connection, policy, bounds, datetime.now(UTC))
                     if report.units:

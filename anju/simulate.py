@@ -1,6 +1,6 @@
 """A simulated city sent through gateways' uplinks: its past in bulk, its present as it happens.
 
-The composition of simulators (which know no gateway) and gateways (which know no simulator); the demo and
+It joins simulators, which know no gateway, and gateways, which know no simulator. The demo and
 `anju simulate live` both run on it.
 """
 
@@ -31,11 +31,16 @@ from simulators.stream import (
 MESSAGE_ITEMS = 800
 #: A batch that is older than this is sent as a backlog.
 BACKLOG_MS = 120_000
+#: Steps of five seconds after which the events begin again, at the next entrance.
+CYCLE_STEPS = 48
 _PROFILE = {"water_m3": "water-dn15", "energy_kwh": "electricity-1p-60a"}
 
 
 class LiveCity:
-    """A city behind one uplink per building. `sent_ms` says per gateway up to when everything is acknowledged."""
+    """A city behind one uplink per building.
+
+    `sent_ms` holds, by gateway, the instant (ms UTC) up to which everything is acknowledged.
+    """
 
     def __init__(
         self, city: City, broker: BrokerAddress, boot: str, sent_ms: dict[str, int]
@@ -44,7 +49,7 @@ class LiveCity:
         self.boot = boot
         self.sent_ms = sent_ms
         self.present = Present(city, day_after(datetime.now(UTC), 1))
-        #: The truth about the present: what has been let happen and is not over, as (device, word).
+        #: What the simulator has started and not yet ended, as (device, word).
         self.happening: set[tuple[str, str]] = set()
         self.uplinks = {
             f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", boot)
@@ -73,8 +78,11 @@ class LiveCity:
 
     def send_past(self, now_ms: int, out: Console, check: Callable[[], None]) -> None:
         """Send what lies between the last time and now, gateway by gateway, with a bar."""
-        todo = {g: self.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
-        size = {g: max(0, (now_ms - low) // HOUR_MS) * self._homes(g) for g, low in todo.items()}
+        begin_ms = {g: self.sent_ms.get(g, self.present.start_ms) for g in self.uplinks}
+        unit_hours = {
+            gateway: max(0, (now_ms - low) // HOUR_MS) * self._count_homes(gateway)
+            for gateway, low in begin_ms.items()
+        }
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),
@@ -82,9 +90,9 @@ class LiveCity:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=out) as bar:
-            task = bar.add_task("past, unit-hours", total=sum(size.values()))
+            task = bar.add_task("past, unit-hours", total=sum(unit_hours.values()))
             done = 0
-            for gateway, low in todo.items():
+            for gateway, low in begin_ms.items():
                 check()
                 self._send(gateway, low, now_ms, lambda n: bar.advance(task, n / 2))
                 if low == self.present.start_ms:
@@ -92,11 +100,11 @@ class LiveCity:
                     if hazards:
                         self.uplinks[gateway].send_events(hazards, replayed=True)
                 self.uplinks[gateway].drain()
-                done += size[gateway]
+                done += unit_hours[gateway]
                 bar.update(task, completed=done)
                 self.sent_ms[gateway] = now_ms
 
-    def _homes(self, gateway: str) -> int:
+    def _count_homes(self, gateway: str) -> int:
         return sum(home.gateway == gateway for home in self.city.homes)
 
     def _send(self, gateway: str, low: int, high: int, progress: Callable[[int], None]) -> None:
@@ -112,8 +120,8 @@ class LiveCity:
             )
 
     def run(self, stopping: Callable[[], bool], check: Callable[[], None]) -> None:
-        """Send the present every five seconds, and let something happen now and then, until told to stop."""
-        turn = 1
+        """Send the present every five seconds and start an event now and then, until stopped."""
+        step = 1
         while not stopping():
             check()
             now = datetime.now(UTC)
@@ -123,28 +131,32 @@ class LiveCity:
                 now_ms = int(time.time() * 1000)
                 self._send(gateway, self.sent_ms[gateway], now_ms, lambda _n: None)
                 self.sent_ms[gateway] = now_ms
-            self.play(turn, int(time.time() * 1000))
-            turn += 1
+            self.play(step, int(time.time() * 1000))
+            step += 1
             for _ in range(50):
                 if stopping():
                     return
                 time.sleep(0.1)
 
-    def play(self, turn: int, now_ms: int) -> None:
-        """Let something happen, each for longer than its alert's delay: smoke that clears, a blocked lane, a door that is held open."""
-        building, entrance = self.city.entrances[(turn // 48) % len(self.city.entrances)]
-        happens = {
+    def play(self, step: int, now_ms: int) -> None:
+        """Start or end an event: smoke, a blocked fire lane, a door held open.
+
+        Each lasts longer than its alert's delay; a cycle takes `CYCLE_STEPS` steps.
+        """
+        cycle = step // CYCLE_STEPS
+        building, entrance = self.city.entrances[cycle % len(self.city.entrances)]
+        event = {
             0: (smoke_detector(entrance), "smoke", "on"),
             12: (smoke_detector(entrance), "smoke", "off"),
             3: (lane_camera(building), "fire_lane_blocked", "on"),
             40: (lane_camera(building), "fire_lane_blocked", "off"),
             6: (door(entrance), "held_open", "on"),
             26: (door(entrance), "held_open", "off"),
-        }.get(turn % 48)
-        if happens is None:
+        }.get(step % CYCLE_STEPS)
+        if event is None:
             return
-        device, word, state = happens
-        tag = f"live-{self.boot}-{turn}"
+        device, word, state = event
+        tag = f"live-{self.boot}-{step}"
         if word == "held_open":
             item = EventItem(
                 device=device,
@@ -156,4 +168,7 @@ class LiveCity:
         else:
             item = hazard(device, now_ms, tag, word, state)
         self.uplinks[f"gw-{building}"].send_events([item])
-        (self.happening.add if state == "on" else self.happening.discard)((device, word))
+        if state == "on":
+            self.happening.add((device, word))
+        else:
+            self.happening.discard((device, word))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,9 @@ from api.problems import Problem
 from domain.access import Principal
 from domain.ids import ID_PATTERN
 from store.alerts import suppressions, welfare
-from store.alerts.figures import count_seats, read_figures
+from store.alerts.figures import FigureLimits, FigureScope, count_seats, read_figures
+from store.alerts.suppressions import NewAlarmWindow
+from store.alerts.welfare import NewWelfareWatch
 from store.database.connection import DuplicateKey
 
 router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=IdempotentRoute)
@@ -35,20 +38,19 @@ def figures_of(
 ) -> dict[str, Any]:
     """Read the figures of the last hours and judge them by the policy's limits."""
     alarms, now = request.app.state.policy.alarms, datetime.now(UTC)
-    found = read_figures(
-        connection,
-        estates,
-        principal.classes,
-        since=now - timedelta(hours=hours),
-        now=now,
-        flood=alarms.flood_per_10_min,
+    scope = FigureScope(
+        estates=estates, classes=principal.classes, since=now - timedelta(hours=hours), now=now
+    )
+    limits = FigureLimits(
+        flood_per_10_min=alarms.flood_per_10_min,
         chatter_count=alarms.chatter_count,
         chatter_s=alarms.chatter_s,
         stale_h=alarms.stale_h,
     )
+    found = read_figures(connection, scope, limits)
     seats = count_seats(connection, estates)
-    rate = found["raised"] / hours / seats
-    flood_now = bool(found["floods"]) and now - found["floods"][0]["at"] <= timedelta(minutes=10)
+    rate = found.counts.raised / hours / seats
+    flood_now = bool(found.floods) and now - found.floods[0].at <= timedelta(minutes=10)
     return {
         "hours": hours,
         "seats": seats,
@@ -56,7 +58,12 @@ def figures_of(
         "per_seat_hour_limit": alarms.per_seat_hour,
         "too_many": rate > alarms.per_seat_hour,
         "flood_now": flood_now,
-        **found,
+        **asdict(found.counts),
+        "floods": [asdict(flood) for flood in found.floods],
+        "severities": dict(found.severities),
+        "chattering": [asdict(alarm) for alarm in found.chattering],
+        "stale": [asdict(alarm) for alarm in found.stale],
+        "worst": [asdict(alarm) for alarm in found.worst],
     }
 
 
@@ -79,9 +86,12 @@ def get_figures(
 def held(context: AlertReader) -> dict[str, Any]:
     """List what is shelved or out of service within your reach, with who did it, why and until when."""
     return {
-        "items": suppressions.list_held(
-            context.connection, context.principal.estate_ids, context.principal.classes
-        )
+        "items": [
+            asdict(suppression)
+            for suppression in suppressions.list_suppressions(
+                context.connection, context.principal.estate_ids, context.principal.classes
+            )
+        ]
     }
 
 
@@ -107,7 +117,14 @@ class Window(BaseModel):
 @router.get("/windows", operation_id="listWindows")
 def windows(context: AlertReader) -> dict[str, Any]:
     """List announced work and drills that are not over."""
-    return {"items": suppressions.list_windows(context.connection, context.principal.estate_ids)}
+    return {
+        "items": [
+            asdict(window)
+            for window in suppressions.list_windows(
+                context.connection, context.principal.estate_ids
+            )
+        ]
+    }
 
 
 @router.post("/windows", operation_id="announceWindow", status_code=201)
@@ -116,13 +133,15 @@ def announce(context: WindowPlanner, body: Window) -> dict[str, Any]:
     found = find_estate(context.connection, context.principal, body.estate)
     made = suppressions.add_window(
         context.connection,
-        estate_id=found["id"],
-        kind=body.kind,
-        from_at=body.from_at,
-        to_at=body.to_at,
-        reason=body.reason,
-        gateway=body.gateway,
-        device=body.device,
+        NewAlarmWindow(
+            estate_id=found["id"],
+            kind=body.kind,
+            from_at=body.from_at,
+            to_at=body.to_at,
+            reason=body.reason,
+            gateway=body.gateway,
+            device=body.device,
+        ),
         actor=context.principal.name,
     )
     if made is None:
@@ -168,7 +187,12 @@ class WelfareWatch(BaseModel):
 @router.get("/welfare-watches", operation_id="listWelfareWatches")
 def list_welfare(context: WelfareKeeper) -> dict[str, Any]:
     """List the homes that are looked after, with the agreed hours."""
-    return {"items": welfare.list_watches(context.connection, context.principal.estate_ids)}
+    return {
+        "items": [
+            asdict(watch)
+            for watch in welfare.list_watches(context.connection, context.principal.estate_ids)
+        ]
+    }
 
 
 @router.post("/welfare-watches", operation_id="addWelfareWatch", status_code=201)
@@ -178,12 +202,14 @@ def add_welfare(context: WelfareKeeper, body: WelfareWatch) -> dict[str, Any]:
     try:
         made = welfare.add_watch(
             context.connection,
-            unit_id=found["id"],
-            resident=body.resident,
-            quiet_hours=body.quiet_hours,
-            awake_from=body.awake_from,
-            awake_to=body.awake_to,
-            consented_at=body.consented_at,
+            NewWelfareWatch(
+                unit_id=found["id"],
+                resident=body.resident,
+                quiet_hours=body.quiet_hours,
+                awake_from=body.awake_from,
+                awake_to=body.awake_to,
+                consented_at=body.consented_at,
+            ),
             actor=context.principal.name,
         )
     except DuplicateKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -20,7 +21,9 @@ from casework.alert_steps import UnknownAlert
 from domain.access import Action, Principal
 from domain.alerting import AlertClass, NotAllowed, Severity
 from domain.ids import ID_PATTERN
-from store.alerts import alerts, lists
+from store.alerts import lists
+from store.alerts.alerts import Alert, find_alert
+from store.alerts.changes import StaleVersion, list_changes
 from store.alerts.lists import AlertFilter
 from store.series import unit_days
 
@@ -85,14 +88,14 @@ _SHOWN = (
 )
 
 
-def describe(request: Request, row: dict[str, Any], language: str) -> dict[str, Any]:
+def describe(request: Request, row: Alert, language: str) -> dict[str, Any]:
     """Make an alert's answer: its columns, and its title, sentence and advice in words."""
     policy = request.app.state.policy
     return {
-        **{name: row[name] for name in _SHOWN},
-        "title": policy.title(row, language),
+        **{name: getattr(row, name) for name in _SHOWN},
+        "title": policy.title(row.detector, language),
         "sentence": policy.sentence(row, language),
-        "advice": policy.advice(row, language),
+        "advice": policy.advice(row.detector, language),
     }
 
 
@@ -154,7 +157,7 @@ def list_alerts(context: AlertReader, page: Annotated[AlertPageQuery, Query()]) 
     )
     return {
         "items": [describe(context.request, row, page.lang) for row in rows],
-        "next": rows[-1]["id"] if len(rows) == page.limit else None,
+        "next": rows[-1].id if len(rows) == page.limit else None,
     }
 
 
@@ -166,7 +169,11 @@ def list_folds(
     rows = lists.list_folds(
         context.connection, asked.wanted(context.principal), context.policy.alarms.fold_from
     )
-    return {"items": [{**row, "title": context.policy.title(row, asked.lang)} for row in rows]}
+    return {
+        "items": [
+            {**asdict(row), "title": context.policy.title(row.detector, asked.lang)} for row in rows
+        ]
+    }
 
 
 @router.get("/leads", operation_id="listLeads")
@@ -187,28 +194,26 @@ def list_leads(
     }
 
 
-def find(connection: Any, principal: Principal, alert_id: int) -> dict[str, Any]:
+def find(connection: Any, principal: Principal, alert_id: int) -> Alert:
     """Read an alert within reach.
 
     Raises: Unknown.
     """
-    row = alerts.get_alert(connection, alert_id, principal.estate_ids, principal.classes)
+    row = find_alert(connection, alert_id, principal.estate_ids, principal.classes)
     if row is None:
         raise UnknownAlert(f"alert {alert_id}")
     return row
 
 
-def evidence_days(
-    connection: Any, principal: Principal, row: dict[str, Any]
-) -> list[dict[str, Any]]:
+def evidence_days(connection: Any, principal: Principal, row: Alert) -> list[dict[str, Any]]:
     """Read the unit-day facts behind an alert about a unit, with the weeks before it, where the role may see them."""
-    if row["subject_kind"] != "unit" or not principal.may(Action.SEE_UNITS):
+    if row.subject_kind != "unit" or not principal.may(Action.SEE_UNITS):
         return []
-    zone = ZoneInfo(row["timezone"])
-    first = row["since_at"].astimezone(zone).date()
-    last = (row["until_at"] or row["last_seen_at"]).astimezone(zone).date() + timedelta(days=7)
+    zone = ZoneInfo(row.timezone)
+    first = row.since_at.astimezone(zone).date()
+    last = (row.until_at or row.last_seen_at).astimezone(zone).date() + timedelta(days=7)
     return unit_days.list_unit_days(
-        connection, row["subject_id"], first - timedelta(days=BEFORE_DAYS), last
+        connection, row.subject_id, first - timedelta(days=BEFORE_DAYS), last
     )
 
 
@@ -221,11 +226,11 @@ def get_alert(
 ) -> dict[str, Any]:
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
     row = find(context.connection, context.principal, alert_id)
-    if row["subject_kind"] == "unit":
+    if row.subject_kind == "unit":
         context.audit.describe_read(
-            AuditFacts(subject=f"unit:{row['estate']}/{row['subject']}", estate_id=row["estate_id"])
+            AuditFacts(subject=f"unit:{row.estate}/{row.subject}", estate_id=row.estate_id)
         )
-    response.headers["ETag"] = f'"{row["version"]}"'
+    response.headers["ETag"] = f'"{row.version}"'
     days = [
         {
             k: v
@@ -238,7 +243,7 @@ def get_alert(
     return {
         **describe(context.request, row, lang),
         "days": days,
-        "history": alerts.history(context.connection, alert_id),
+        "history": [asdict(change) for change in list_changes(context.connection, alert_id)],
     }
 
 
@@ -325,7 +330,7 @@ def bulk(
         rows = lists.list_alerts(
             context.connection, body.where.wanted(context.principal), limit=MAX_BULK
         )
-        ids = [row["id"] for row in rows]
+        ids = [row.id for row in rows]
     done, refused = [], []
     for alert_id in dict.fromkeys(ids):
         try:
@@ -343,7 +348,7 @@ def bulk(
             )
         except NotAllowed as error:
             refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
-        except alerts.StaleVersion as error:
+        except StaleVersion as error:
             refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
     after.add_task(context.hub.look)
     return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}

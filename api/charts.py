@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from store.alerts.alerts import Alert
+
 WIDTH, HEIGHT, PAD = 640, 92, 4
 _COVERED = 0.5
 
@@ -61,18 +63,16 @@ class Chart:
     height: int = HEIGHT
 
 
-def evidence_chart(
-    row: dict[str, Any], days: list[dict[str, Any]], names: dict[str, str]
-) -> Chart | None:
+def evidence_chart(row: Alert, days: list[dict[str, Any]], names: dict[str, str]) -> Chart | None:
     """Lay out the days behind an alert; None where there are none."""
     if not days:
         return None
-    zone = ZoneInfo(row["timezone"])
+    zone = ZoneInfo(row.timezone)
     first, last = days[0]["day"], days[-1]["day"]
     count = (last - first).days + 1
     step = WIDTH / count
-    begin = row["since_at"].astimezone(zone).date()
-    end = row["until_at"].astimezone(zone).date() if row["until_at"] else last + timedelta(days=1)
+    begin = row.since_at.astimezone(zone).date()
+    end = row.until_at.astimezone(zone).date() if row.until_at else last + timedelta(days=1)
     x0 = max(0, (begin - first).days) * step
     x1 = min(count, (end - first).days) * step
     by_day = {day["day"]: day for day in days}

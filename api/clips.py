@@ -18,6 +18,7 @@ from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.clips import CLIP, LIFE_S, sign
 from domain.errors import UserError
+from store.alerts.alerts import Alert
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 
@@ -56,10 +57,10 @@ def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
     return places
 
 
-def clip_of(row: dict[str, Any]) -> tuple[str, str] | None:
+def clip_of(alert: Alert) -> tuple[str, str] | None:
     """Return the camera and the clip that an alert's evidence names; None where it has none."""
-    evidence = row["evidence"] if isinstance(row["evidence"], dict) else {}
-    data, device = evidence.get("data"), evidence.get("device")
+    data = alert.evidence.get("data")
+    device = alert.evidence.get("device")
     clip = data.get("clip") if isinstance(data, dict) else None
     return (
         (device, clip)
@@ -71,29 +72,29 @@ def clip_of(row: dict[str, Any]) -> tuple[str, str] | None:
 @router.post("/alerts/{alert_id}/clip", operation_id="askClip")
 def ask_clip(context: AlertOperator, alert_id: AlertId) -> dict[str, Any]:
     """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
-    row = find(context.connection, context.principal, alert_id)
-    found = clip_of(row)
+    alert = find(context.connection, context.principal, alert_id)
+    found = clip_of(alert)
     if found is None:
         raise Problem(404, "no_clip", "this alert has no clip")
     device, clip = found
-    place: ClipPlace | None = context.request.app.state.clips.get(row["estate"])
+    place: ClipPlace | None = context.request.app.state.clips.get(alert.estate)
     if place is None:
         raise Problem(
             409,
             "no_place",
-            f"where the clips of {row['estate']!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
+            f"where the clips of {alert.estate!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
         )
     until = int(time.time()) + LIFE_S
     context.audit.describe(
         AuditFacts(
-            subject=f"clip:{row['estate']}/{device}/{clip}",
-            estate_id=row["estate_id"],
+            subject=f"clip:{alert.estate}/{device}/{clip}",
+            estate_id=alert.estate_id,
             reference=f"alert {alert_id}",
         )
     )
 
     def link(ending: str) -> str:
-        signature = sign(place.key.encode(), f"{row['estate']}/{device}/{clip}.{ending}", until)
+        signature = sign(place.key.encode(), f"{alert.estate}/{device}/{clip}.{ending}", until)
         return (
             f"{place.url.rstrip('/')}/clips/{device}/{clip}.{ending}?until={until}&sig={signature}"
         )

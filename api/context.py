@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -134,6 +135,11 @@ class RequestContext:
     def source(self) -> str:
         """The network address that the request comes from."""
         return client_address(self.request)
+
+    @property
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        return datetime.now(UTC)
 
     def keyring(self) -> Keyring:
         """Return the site's keys.

@@ -143,12 +143,14 @@ def _read_rows(
     principal = context.principal
     if kind == "alerts":
         query = AlertQuery.model_validate({"open": False, "suppressed": None})
-        criteria = lists.within(query.wanted(principal), estates)
-        return _ALERTS, lists.list_alerts(connection, criteria, limit=MAX_ROWS)
+        criteria = lists.narrow_to(query.wanted(principal), estates)
+        alerts = lists.list_alerts(connection, criteria, limit=MAX_ROWS)
+        return _ALERTS, [{name: getattr(alert, name) for name in _ALERTS} for alert in alerts]
     if not principal.may(Action.SEE_LEADS):
         raise Problem(403, "role", f"the role {principal.role} may not {Action.SEE_LEADS}")
     if kind == "visits":
-        return _VISITS, visits.list_visits(connection, estates, limit=MAX_ROWS)
+        found = visits.list_visits(connection, estates, limit=MAX_ROWS)
+        return _VISITS, [asdict(visit) for visit in found]
     counts = [asdict(building) for building in exports.count_occupancy(connection, estates)]
     return _OCCUPANCY, csv_export.suppress(
         counts,

@@ -5,7 +5,7 @@ No picture, no template and no name passes here. A consent is recorded at the de
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -298,7 +298,7 @@ def record_consent(
             estate_id,
             form,
             actor=context.principal.name,
-            now=datetime.now(UTC),
+            now=context.now,
         )
     except faces.FaceRequestRefused as error:
         raise Problem(422, "consent", str(error)) from None
@@ -340,7 +340,7 @@ def get_consent(context: ConsentReader, consent: ConsentCode) -> FaceConsentStat
     recorded = FaceConsentAnswer.model_validate(found)
     return FaceConsentStateAnswer(
         **recorded.model_dump(),
-        state=faces.state_of(found, proofs, datetime.now(UTC).date()),
+        state=faces.state_of(found, proofs, context.now.date()),
         gateways=[GatewayProofAnswer.model_validate(proof) for proof in proofs],
     )
 

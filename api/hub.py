@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections import deque
-from typing import Any
+from dataclasses import dataclass, replace
 
 import structlog
 
 from api.cursors import Cursors
 from store.access import scope
-from store.alerts import lists
+from store.alerts import changes
+from store.alerts.changes import AlertUpdate
 from store.database.connection import Pool, PoolTimeout, Unavailable
 from store.live.bus import ALERTS_CHANNEL, LiveBus
 
@@ -58,6 +59,14 @@ class Gaps:
         return min(self.open, default=high + 1) - 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedUpdate:
+    """An update for the streams, with the number below which nothing is missing once it was sent."""
+
+    update: AlertUpdate
+    safe: int
+
+
 class Hub:
     """Holds the latest changes and wakes streams. A place counts the changes that ever passed.
 
@@ -72,7 +81,7 @@ class Hub:
         self.cursors: Cursors | None = None
         self._bus, self._pool = bus, pool
         self._gaps = Gaps()
-        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._kept: deque[StreamedUpdate] = deque(maxlen=KEPT)
         self._passed = 0
         self._high: int | None = None
         self._known_safe = 0
@@ -100,7 +109,7 @@ class Hub:
         """Return the word for a place in the record of changes; empty while nothing has been read yet."""
         return self.cursors.word(place) if self.cursors is not None else ""
 
-    def since(self, place: int) -> list[dict[str, Any]] | None:
+    def since(self, place: int) -> list[StreamedUpdate] | None:
         """Return the changes that passed since a place; None where they are no longer kept."""
         passed, kept = self._passed, list(self._kept)
         behind = passed - place
@@ -123,28 +132,31 @@ class Hub:
                 with self._pool.connection() as connection:
                     scope.enter_everywhere(connection)
                     if self.cursors is None:
-                        self.cursors = Cursors(lists.cursor_secret(connection))
+                        self.cursors = Cursors(changes.read_cursor_secret(connection))
                     if self._high is None:
-                        self._high = self._known_safe = self.safe = lists.last_change(connection)
-                    found = lists.look_at_changes(connection, self._high, sorted(self._gaps.open))
+                        self._high = self._known_safe = self.safe = changes.last_sequence_number(
+                            connection
+                        )
+                    found = changes.look_at_updates(connection, self._high, sorted(self._gaps.open))
             except (*Unavailable, PoolTimeout) as error:
                 log.warning("database_away", error=str(error).strip()[:200])
                 return
-            seen = [row["seq"] for row in found.rows]
+            seen = [update.seq for update in found.updates]
             self._high = self._gaps.note(
                 self._high, seen, found.oldest_xid, found.next_xid, time.monotonic()
             )
             before, self._known_safe = self._known_safe, self._gaps.safe(self._high)
-            for n, row in enumerate(found.rows, 1):
-                row["safe"] = self._known_safe if n == len(found.rows) else before
-        if found.rows and self._loop is not None and not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._hand_over(found.rows), self._loop)
+            streamed = [StreamedUpdate(update=update, safe=before) for update in found.updates]
+            if streamed:
+                streamed[-1] = replace(streamed[-1], safe=self._known_safe)
+        if streamed and self._loop is not None and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._hand_over(streamed), self._loop)
 
-    async def _hand_over(self, rows: list[dict[str, Any]]) -> None:
+    async def _hand_over(self, rows: list[StreamedUpdate]) -> None:
         async with self._condition:
             self._kept.extend(rows)
             self._passed += len(rows)
-            self.safe = rows[-1]["safe"]
+            self.safe = rows[-1].safe
             self._condition.notify_all()
 
     def _listen(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from domain.alerting import AlertClass
 from store.access import scope, sessions
 from store.access.users import UserCredentials
 from store.alerts import lists, suppressions
+from store.alerts.alerts import Alert
 from store.alerts.lists import AlertFilter
 from store.register import places
 
@@ -69,7 +71,7 @@ def card(
     request: Request,
     connection: Any,
     principal: Principal,
-    row: dict[str, Any],
+    row: Alert,
     language: str,
     *,
     drawn: bool = True,
@@ -117,8 +119,10 @@ def group(
             card(request, connection, principal, row, language, drawn=n < CHARTS)
             for n, row in enumerate(rows)
         ],
-        "folds": [{**fold, "title": policy.title(fold, language)} for fold in folds],
-        "count": len(rows) + sum(fold["alerts"] for fold in folds),
+        "folds": [
+            {**asdict(fold), "title": policy.title(fold.detector, language)} for fold in folds
+        ],
+        "count": len(rows) + sum(fold.alerts for fold in folds),
         "more": len(rows) == CARDS,
     }
 

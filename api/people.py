@@ -5,7 +5,7 @@ A list is of one estate, by code, with masked fields. A search by name, number o
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -304,7 +304,7 @@ def _find_person(context: RequestContext, code: str) -> SealedPerson:
 
 
 def _requester(context: RequestContext) -> Requester:
-    return Requester(principal=context.principal, source=context.source, now=datetime.now(UTC))
+    return Requester(principal=context.principal, source=context.source, now=context.now)
 
 
 @router.get("/purposes", operation_id="listPurposes")

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from casework.alert_steps import UnknownAlert
 from domain.alerting import NotAllowed
-from store.alerts.alerts import StaleVersion
+from store.alerts.changes import StaleVersion
 from store.database.connection import InsufficientPrivilege, Unavailable
 
 log = structlog.get_logger()

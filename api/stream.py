@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
@@ -19,7 +19,7 @@ from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from domain.access import Principal
 from store.access import scope
-from store.alerts import lists
+from store.alerts.changes import AlertUpdate, list_updates
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 MAX_STREAMS = 200
@@ -53,11 +53,11 @@ async def stream(
 async def _changes(request: Request, principal: Principal, start: int | None) -> AsyncIterator[str]:
     hub, pool = request.app.state.hub, request.app.state.pool
 
-    def replay(after: int) -> list[dict[str, Any]]:
+    def replay(after: int) -> list[AlertUpdate]:
         with pool.connection() as connection:
             scope.enter(connection, principal)
-            return lists.changes_after(
-                connection, after, principal.estate_ids, principal.classes, _REPLAY
+            return list_updates(
+                connection, after, principal.estate_ids, principal.classes, limit=_REPLAY
             )
 
     def authenticate_again() -> Principal | None:
@@ -74,7 +74,7 @@ async def _changes(request: Request, principal: Principal, start: int | None) ->
         told: set[int] = set()
         while start is not None and (rows := await run_in_threadpool(replay, seq)):
             for row in rows:
-                seq = row["seq"]
+                seq = row.seq
                 told.add(seq)
                 yield _event(hub.word(min(seq, safe)), row)
         while not await request.is_disconnected():
@@ -90,26 +90,27 @@ async def _changes(request: Request, principal: Principal, start: int | None) ->
                 # It fell too far behind; it comes back with the last id that it has.
                 return
             place += len(changes)
-            for row in changes:
+            for streamed in changes:
+                row = streamed.update
                 if (
-                    row["seq"] not in told
-                    and row["estate_id"] in principal.estate_ids
-                    and row["alert_class"] in principal.classes
+                    row.seq not in told
+                    and row.estate_id in principal.estate_ids
+                    and row.alert_class in principal.classes
                 ):
-                    yield _event(hub.word(row["safe"]), row)
+                    yield _event(hub.word(streamed.safe), row)
     finally:
         hub.streams -= 1
 
 
-def _event(place: str, row: dict[str, Any]) -> str:
+def _event(place: str, row: AlertUpdate) -> str:
     data = {
-        "alert": row["id"],
-        "step": row["step"],
-        "class": row["alert_class"],
-        "detector": row["detector"],
-        "severity": row["severity"],
-        "shown": row["suppression"] == "none",
-        "drill": row["drill"],
-        "ended": row["ended_at"] is not None,
+        "alert": row.alert_id,
+        "step": row.step,
+        "class": row.alert_class,
+        "detector": row.detector,
+        "severity": row.severity,
+        "shown": row.suppression == "none",
+        "drill": row.drill,
+        "ended": row.ended_at is not None,
     }
     return f"id: {place}\nevent: alert\ndata: {json.dumps(data)}\n\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -271,7 +271,7 @@ def _add_grant(context: RequestContext, user_id: int, grant: GrantRequest) -> No
     covers_everything = grant.jurisdiction is None and grant.estate is None
     if covers_everything and not principal.everywhere:
         raise Problem(403, "reach", "you have no grant of every estate yourself")
-    if grant.to is not None and grant.to <= datetime.now(UTC):
+    if grant.to is not None and grant.to <= context.now:
         raise Problem(422, "over", "grants.to lies in the past")
     covered = users.estates_of_grant(context.connection, grant.jurisdiction, grant.estate)
     if covered is None or not set(covered) <= set(principal.estate_ids):
@@ -362,8 +362,7 @@ def list_keys(
 def add_key(context: UserManager, body: NewKey) -> NewApiKeyAnswer:
     """Make a key. Its text is shown once."""
     user = _find_user(context, body.user)
-    now = datetime.now(UTC)
-    if not now < body.expires_at <= now + LONGEST_KEY:
+    if not context.now < body.expires_at <= context.now + LONGEST_KEY:
         raise Problem(422, "expires_at", f"a key expires within {LONGEST_KEY.days} days")
     permitted = KEY_ACTIONS & actions_of(Role(user.role))
     refused = sorted(set(body.actions) - permitted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 from domain.access import Action, Principal
 from domain.alerting import (
@@ -18,7 +17,9 @@ from domain.alerting import (
     suppressed,
 )
 from store.access import scope, users
-from store.alerts import alerts, suppressions
+from store.alerts import alerts, changes, suppressions
+from store.alerts.alerts import Alert
+from store.alerts.changes import AlertStep, StaleVersion
 from store.database.connection import Connection
 
 #: A shelf is a promise to look again: no longer than a week, then it is asked for anew.
@@ -39,7 +40,7 @@ def acknowledge(
 ) -> int:
     """Note that a person has seen an alert; returns its new version.
 
-    Raises: Unknown, NotAllowed, store.alerts.alerts.Stale (someone was faster than `version`).
+    Raises: Unknown, NotAllowed, store.alerts.changes.StaleVersion (someone was faster than `version`).
     """
     return _step(connection, principal, alert_id, version, "acknowledged", acknowledged, note)
 
@@ -116,9 +117,9 @@ def restore(
 ) -> int:
     """Show an alert's key again that was shelved or out of service. Raises as `acknowledge`."""
     with connection.transaction():
-        row = _read(connection, principal, alert_id, version)
-        suppressions.release(connection, row, actor=principal.name)
-        return _set(connection, principal, row, restored(alerts.state_of(row)), "restored", note)
+        alert = _read(connection, principal, alert_id, version)
+        suppressions.release_key(connection, alert.key, actor=principal.name)
+        return _set(connection, principal, alert, restored(alert.state), "restored", note)
 
 
 def assign(
@@ -131,20 +132,20 @@ def assign(
 ) -> int:
     """Give an alert to a person who sees it, or to nobody. Raises as `acknowledge`."""
     with connection.transaction():
-        row = _read(connection, principal, alert_id, version)
+        alert = _read(connection, principal, alert_id, version)
         if assignee is not None:
             with scope.signing_in(connection):
                 other = users.find_principal(connection, assignee)
             if (
                 other is None
-                or row["estate_id"] not in other.estate_ids
-                or row["alert_class"] not in other.classes
+                or alert.estate_id not in other.estate_ids
+                or alert.alert_class not in other.classes
             ):
                 raise NotAllowed(f"{assignee!r} is nobody who sees this alert")
             if not other.may(Action.STEP_ON_ALERTS):
                 raise NotAllowed(f"{assignee!r} only looks")
-        return alerts.assign(
-            connection, alert_id, assignee, actor=principal.name, expected_version=row["version"]
+        return changes.assign_alert(
+            connection, alert_id, assignee, actor=principal.name, expected_version=alert.version
         )
 
 
@@ -155,7 +156,8 @@ def comment(connection: Connection, principal: Principal, alert_id: int, text: s
     """
     with connection.transaction():
         _read(connection, principal, alert_id, None)
-        alerts.note_change(connection, alert_id, principal.name, "comment", text)
+        step = AlertStep(actor=principal.name, name="comment", note=text)
+        changes.note_change(connection, alert_id, step)
 
 
 def _hold_back(
@@ -171,10 +173,10 @@ def _hold_back(
         raise NotAllowed("say in `note` why: nothing is held back without a reason")
     may = principal.may(Action.HOLD_BACK_LIFE_SAFETY)
     with connection.transaction():
-        row = _read(connection, principal, alert_id, version)
-        state = suppressed(alerts.state_of(row), kind, may_hold_back_life_safety=may)
-        suppressions.hold(connection, row, kind, note, until_at, actor=principal.name)
-        return _set(connection, principal, row, state, kind, note)
+        alert = _read(connection, principal, alert_id, version)
+        state = suppressed(alert.state, kind, may_hold_back_life_safety=may)
+        suppressions.suppress_key(connection, alert.key, kind, note, until_at, actor=principal.name)
+        return _set(connection, principal, alert, state, kind, note)
 
 
 def _step(
@@ -187,38 +189,31 @@ def _step(
     note: str | None,
 ) -> int:
     with connection.transaction():
-        row = _read(connection, principal, alert_id, version)
-        return _set(connection, principal, row, change(alerts.state_of(row)), name, note)
+        alert = _read(connection, principal, alert_id, version)
+        return _set(connection, principal, alert, change(alert.state), name, note)
 
 
 def _read(
     connection: Connection, principal: Principal, alert_id: int, version: int | None
-) -> dict[str, Any]:
+) -> Alert:
     if not principal.may(Action.STEP_ON_ALERTS):
         raise NotAllowed(f"the role {principal.role} only looks")
-    row = alerts.get_alert(connection, alert_id, principal.estate_ids, principal.classes)
-    if row is None:
+    alert = alerts.find_alert(connection, alert_id, principal.estate_ids, principal.classes)
+    if alert is None:
         raise UnknownAlert(f"alert {alert_id}")
-    if version is not None and row["version"] != version:
-        raise alerts.StaleVersion(f"alert {alert_id} was changed by someone else")
-    return row
+    if version is not None and alert.version != version:
+        raise StaleVersion(f"alert {alert_id} was changed by someone else")
+    return alert
 
 
 def _set(
     connection: Connection,
     principal: Principal,
-    row: dict[str, Any],
+    alert: Alert,
     state: AlertState,
     name: str,
     note: str | None,
 ) -> int:
     # The version that was read is expected: what happened in between (another guard, the device itself) is never written over.
-    return alerts.set_state(
-        connection,
-        row["id"],
-        state,
-        actor=principal.name,
-        step=name,
-        note=note,
-        expected_version=row["version"],
-    )
+    step = AlertStep(actor=principal.name, name=name, note=note)
+    return changes.set_state(connection, alert.id, state, step, expected_version=alert.version)

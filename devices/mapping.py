@@ -1,20 +1,25 @@
-"""From fields by the maker's names to what Anju stores: a profile applied to what a device said.
+"""The fields that a device reports, mapped by its profile to what Anju stores: values and alarms.
 
-Pure: fields in, values and alarms out. A field that no row of the profile names is left alone.
+Pure: fields in, values and alarms out. A field that no row of the profile names is ignored.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from devices.profiles import Profile
+from devices.profiles import FreezeRegister, Profile
+
+#: Fields that polls add to the maker's own: the device's clock (a datetime) and a `FrozenValue`.
+CLOCK = "clock"
+FREEZE = "freeze"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmShown:
-    """One row of the alarm map as it stands now; `key` names the row."""
+class AlarmState:
+    """The state of one row of the alarm map; `key` names the row."""
 
     key: str
     kind: str
@@ -24,65 +29,96 @@ class AlarmShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenValue:
+    """A register's value in the meter's own steps, and the local time of the freeze."""
+
+    at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenReading:
+    """Values by point, in the points' uom, as they were at an earlier local time."""
+
+    at: datetime
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MappedValues:
-    """What a device said in the terms of the wire contract: values now, values at an earlier local time, alarms, its clock."""
+    """A report in the words of the wire contract.
+
+    `values` are the present values by point in the points' uom; `clock` is the device's local time.
+    """
 
     values: dict[str, float] = field(default_factory=dict)
-    frozen: tuple[tuple[datetime, dict[str, float]], ...] = ()
-    alarms: tuple[AlarmShown, ...] = ()
+    frozen: FrozenReading | None = None
+    alarms: tuple[AlarmState, ...] = ()
     clock: datetime | None = None
 
 
-#: Fields that polls fill beside the maker's own: the device's clock, and the time and value of a freeze.
-CLOCK, FREEZE = "clock", "freeze"
-
-
-def understand(profile: Profile, fields: dict[str, Any]) -> MappedValues:
-    """Apply a profile to fields."""
-    values: dict[str, float] = {}
-    for point in profile.points.values():
-        value = as_number(fields.get(point.item)) if point.item is not None else None
-        if value is not None:
-            values[point.name] = scaled(value, point.scale)
-    alarms = []
-    for alarm in profile.alarms:
-        value = fields.get(alarm.item)
-        on = None if value is None else alarm.holds(value)
-        if on is not None:
-            alarms.append(
-                AlarmShown(key=alarm.key, kind=alarm.kind, word=alarm.word, on=on, value=value)
-            )
-    frozen: tuple[tuple[datetime, dict[str, float]], ...] = ()
-    if profile.freeze is not None and isinstance(fields.get(FREEZE), tuple):
-        at, value = fields[FREEZE]
-        frozen = (
-            (at, {profile.freeze.point: scaled(value, profile.points[profile.freeze.point].scale)}),
-        )
+def apply_profile(profile: Profile, fields: dict[str, Any]) -> MappedValues:
+    """Map a device's fields to points, alarms, the frozen reading and the clock."""
     clock = fields.get(CLOCK)
     return MappedValues(
-        values=values,
-        frozen=frozen,
-        alarms=tuple(alarms),
+        values=_map_points(profile, fields),
+        frozen=_map_freeze(profile, profile.freeze, fields.get(FREEZE)),
+        alarms=_map_alarms(profile, fields),
         clock=clock if isinstance(clock, datetime) else None,
     )
 
 
-def scaled(value: float, scale: float) -> float:
-    """Multiply without leaving the dust of binary fractions behind: a meter's digits are decimal."""
-    return value if scale == 1.0 else float(f"{value * scale:.12g}")
+def _map_points(profile: Profile, fields: dict[str, Any]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for point in profile.points.values():
+        if point.item is None:
+            continue
+        number = finite_number(fields.get(point.item))
+        if number is not None:
+            values[point.name] = scale_decimal(number, point.scale)
+    return values
 
 
-def as_number(value: Any) -> float | None:
-    """Return a value as a finite number, or None."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _map_alarms(profile: Profile, fields: dict[str, Any]) -> tuple[AlarmState, ...]:
+    states: list[AlarmState] = []
+    for rule in profile.alarms:
+        value = fields.get(rule.item)
+        if value is None:
+            continue
+        on = rule.holds(value)
+        if on is None:
+            continue
+        state = AlarmState(key=rule.key, kind=rule.kind, word=rule.word, on=on, value=value)
+        states.append(state)
+    return tuple(states)
+
+
+def _map_freeze(
+    profile: Profile, register: FreezeRegister | None, frozen: Any
+) -> FrozenReading | None:
+    if register is None or not isinstance(frozen, FrozenValue):
+        return None
+    scale = profile.points[register.point].scale
+    values = {register.point: scale_decimal(frozen.value, scale)}
+    return FrozenReading(at=frozen.at, values=values)
+
+
+def scale_decimal(value: float, scale: float) -> float:
+    """Multiply by a scale and round to twelve digits.
+
+    A meter's digits are decimal: 3 × 0.1 is 0.3 here, not 0.30000000000000004.
+    """
+    if scale == 1.0:
+        return value
+    return float(f"{value * scale:.12g}")
+
+
+def finite_number(value: Any) -> float | None:
+    """Return a number or a numeric text as a finite float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
-    except OverflowError:
+    except (ValueError, OverflowError):
         return None
-    return number if number - number == 0.0 else None
+    return number if math.isfinite(number) else None

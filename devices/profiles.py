@@ -1,17 +1,20 @@
-"""Device profiles: what a model measures, within which bounds, how often it speaks, and where its protocol keeps each value.
+"""Device profiles: what a model measures and within which bounds, how often it reports, and where
+its protocol keeps each value.
 
-A profile is a TOML file in `devices/profiles/`, or in a site's own folder, so that a property company's engineer can add a
-model without Python (docs/profiles.md). Bounds come from the standards: Q4, the overload flow rate of a water meter by
-size (GB/T 778.1-2018, 4.1), and Imax of an electricity meter (GB/T 17215.321-2021).
+A profile is a TOML file in `devices/profiles/`, or in a site's own folder, so that a property
+company's engineer can add a model without Python (docs/profiles.md). Bounds come from the
+standards: Q4, the overload flow rate of a water meter by size (GB/T 778.1-2018, 4.1), and Imax of
+an electricity meter (GB/T 17215.321-2021).
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +24,16 @@ from domain.wire import DeviceCondition, Hazard
 
 
 class BadProfile(UserError):
-    """A profile file does not say what it must; the message names the file, the field and the fix."""
+    """A profile file is wrong; the message names the profile, the place and the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointProfile:
     """One point of a model.
 
-    `max_rate` is the most that a register can grow in an hour (uom/h), `resolution` its smallest step, `rollover`
-    the value at which it starts again from zero. `item` is where the protocol keeps it; the value there, times
-    `scale`, is in `uom`.
+    `max_rate` is the most that a register can grow in an hour (uom/h), `resolution` its smallest
+    step (uom), `rollover` the value at which it starts again from zero (uom). `item` is where the
+    protocol keeps it; the value there, times `scale`, is in `uom`.
     """
 
     name: str
@@ -44,10 +47,12 @@ class PointProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """One row of the alarm map: when `item` shows this, the device says `word` (a hazard or a condition).
+class AlarmRule:
+    """One row of the alarm map: when the value of `item` passes the test, the device reports
+    `word`.
 
-    Exactly one test: a bit of a word, one of some values, above or below a limit.
+    `word` is a hazard or a condition, as `kind` says. Exactly one test is set: a bit of the value,
+    one of some texts, above or below a limit.
     """
 
     item: str
@@ -60,16 +65,14 @@ class Alarm:
 
     @property
     def key(self) -> str:
-        """Name the row, to remember whether it held."""
-        return f"{self.item}:{self.bit if self.bit is not None else ''}:{self.word}"
+        """Name the row, to remember its state."""
+        bit = "" if self.bit is None else self.bit
+        return f"{self.item}:{bit}:{self.word}"
 
     def holds(self, value: Any) -> bool | None:
-        """Tell whether a value raises it; None where the value cannot tell."""
+        """Tell whether a value raises the alarm; None where the value cannot tell."""
         if self.equals:
-            shown = (
-                str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-            )
-            return shown.lower() in self.equals
+            return self._as_text(value) in self.equals
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         if self.bit is not None:
@@ -78,10 +81,20 @@ class Alarm:
             return value > self.above
         return self.below is not None and value < self.below
 
+    @staticmethod
+    def _as_text(value: Any) -> str:
+        """Write a value as a profile's `equals` has it: lower case, whole numbers without `.0`."""
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return str(value).lower()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
-    """A register that the meter freezes at set times, with the time: DL/T 645's daily freeze."""
+class FreezeRegister:
+    """A register that the meter freezes at set times, with the time: DL/T 645's daily freeze.
+
+    `time` and `item` are the identifiers of the time and of the value; `point` is what it measures.
+    """
 
     time: str
     item: str
@@ -90,10 +103,11 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A model: its points and the interval at which it normally speaks (seconds).
+    """A model: its points and the interval at which it normally reports (seconds).
 
-    `protocol` says how a gateway reads it, with the protocol's own `options`; alarms, clock and freeze are asked for every
-    `slow_interval_s`. `commands` maps a command's words to what is written.
+    `protocol` says how a gateway reads it, with the protocol's own `options`. Alarms, clock and
+    freeze are queried every `slow_interval_s`. `commands` maps a command's words to what is
+    written.
     """
 
     key: str
@@ -103,44 +117,53 @@ class Profile:
     protocol: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     slow_interval_s: int = 3600
-    alarms: tuple[Alarm, ...] = ()
-    freeze: Freeze | None = None
+    alarms: tuple[AlarmRule, ...] = ()
+    freeze: FreezeRegister | None = None
     commands: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-_FIELDS = frozenset(
-    (
-        "title",
-        "expected_interval_s",
-        "points",
-        "protocol",
-        "options",
-        "slow_interval_s",
-        "alarms",
-        "freeze",
-        "commands",
-    )
-)
+LONGEST_INTERVAL_S = 31_536_000
+
+_FIELDS = frozenset((
+    "title", "expected_interval_s", "points", "protocol", "options", "slow_interval_s", "alarms",
+    "freeze", "commands",
+))  # fmt: skip
 _POINT_FIELDS = frozenset(("resolution", "max_rate", "rollover", "item", "scale"))
 _ALARM_FIELDS = frozenset(("item", "bit", "equals", "above", "below", "hazard", "condition"))
+_ALARM_TESTS = ("bit", "equals", "above", "below")
+_FREEZE_FIELDS = frozenset(("time", "item", "point"))
 
 
 def load_profiles(folder: Path | None = None) -> dict[str, Profile]:
-    """Read every profile that ships with Anju and those of a site's own folder, by key; the site's stand before ours.
+    """Read the profiles that ship with Anju and those of a site's own folder, by key.
+
+    A site's profile replaces a shipped one with the same key.
 
     Raises: BadProfile.
     """
-    entries: list[Any] = list(files("devices").joinpath("profiles").iterdir())
+    entries: list[Traversable] = list(files("devices").joinpath("profiles").iterdir())
     if folder is not None:
         if not folder.is_dir():
             raise BadProfile(f"profiles: {folder} is no folder")
         entries += folder.iterdir()
-    found: dict[str, Profile] = {}
+    profiles: dict[str, Profile] = {}
     for entry in entries:
         if entry.name.endswith(".toml"):
             profile = parse_profile(entry.name.removesuffix(".toml"), entry.read_text("utf-8"))
-            found[profile.key] = profile
-    return dict(sorted(found.items()))
+            profiles[profile.key] = profile
+    return dict(sorted(profiles.items()))
+
+
+def load_profile(path: Path) -> Profile:
+    """Read one profile; its key is the file's name without `.toml`.
+
+    Raises: BadProfile.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadProfile(f"profile {path}: cannot be read: {error}") from None
+    return parse_profile(path.name.removesuffix(".toml"), text)
 
 
 def parse_profile(key: str, text: str) -> Profile:
@@ -148,112 +171,197 @@ def parse_profile(key: str, text: str) -> Profile:
 
     Raises: BadProfile.
     """
-    where = f"profile {key!r}"
+    place = f"profile {key!r}"
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadProfile(f"{where}: not TOML: {error}") from None
-    _known(where, table, _FIELDS)
-    try:
-        profile = Profile(
-            key=key,
-            title=str(table["title"]),
-            expected_interval_s=_whole(where, table, "expected_interval_s"),
-            points={name: _point(where, name, row) for name, row in table["points"].items()},
-            protocol=table.get("protocol"),
-            options=dict(table.get("options", {})),
-            slow_interval_s=_whole(where, table, "slow_interval_s")
-            if "slow_interval_s" in table
-            else 3600,
-            alarms=tuple(_alarm(where, n, row) for n, row in enumerate(table.get("alarms", []), 1)),
-            freeze=Freeze(**table["freeze"]) if "freeze" in table else None,
-            commands=dict(table.get("commands", {})),
-        )
-    except KeyError as error:
-        raise BadProfile(f"{where}: the field {error} is missing; add it") from None
-    except (TypeError, AttributeError, ValueError) as error:
-        raise BadProfile(f"{where}: {error}") from None
-    return profile
+        raise BadProfile(f"{place}: not TOML: {error}") from None
+    _check_fields(place, table, _FIELDS)
+    points = {
+        name: _parse_point(f"{place}: point {name!r}", name, row)
+        for name, row in _table_of(place, table, "points").items()
+    }
+    slow_interval_s = 3600
+    if "slow_interval_s" in table:
+        slow_interval_s = _parse_seconds(place, table, "slow_interval_s")
+    return Profile(
+        key=key,
+        title=str(_required(place, table, "title")),
+        expected_interval_s=_parse_seconds(place, table, "expected_interval_s"),
+        points=points,
+        protocol=table.get("protocol"),
+        options=_optional_table(place, table, "options"),
+        slow_interval_s=slow_interval_s,
+        alarms=_parse_alarms(place, table.get("alarms", [])),
+        freeze=_parse_freeze(place, table, points),
+        commands=_parse_commands(place, table),
+    )
 
 
-def check_profile(profile: Profile, protocols: dict[str, Callable[[Profile], None]]) -> None:
-    """Hold a profile against its protocol: every item must be one that the protocol can read.
+def check_profile(profile: Profile, protocols: Mapping[str, Callable[[Profile], None]]) -> None:
+    """Compare a profile with its protocol: every item must be one that the protocol can read.
+
+    `protocols` are the checks by protocol; a check raises ValueError, KeyError or TypeError.
 
     Raises: BadProfile.
     """
     if profile.protocol is None:
         return
+    place = f"profile {profile.key!r}"
     check = protocols.get(profile.protocol)
-    where = f"profile {profile.key!r}"
     if check is None:
-        raise BadProfile(
-            f"{where}: protocol {profile.protocol!r} is not known; use one of {', '.join(sorted(protocols))}"
-        )
+        problem = f"protocol {profile.protocol!r} is not known"
+        raise BadProfile(f"{place}: {problem}; use one of {', '.join(sorted(protocols))}")
     try:
         check(profile)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadProfile(f"{where}: {error}") from None
+    except KeyError as error:
+        raise BadProfile(f"{place}: the field {error} is missing; add it") from None
+    except (ValueError, TypeError) as error:
+        raise BadProfile(f"{place}: {error}") from None
 
 
-def _known(where: str, row: dict[str, Any], known: frozenset[str]) -> None:
+# Parts of a file ----------------------------------------------------------------------------------
+
+
+def _check_fields(place: str, row: object, known: frozenset[str]) -> None:
+    """Refuse what is no table, and a field that is not known.
+
+    Raises: BadProfile.
+    """
+    if not isinstance(row, dict):
+        raise BadProfile(f"{place}: must be a table, not {row!r}")
     for name in row:
-        if name not in known:
-            near = get_close_matches(name, sorted(known), 1)
-            raise BadProfile(
-                f"{where}: unknown field {name!r}; {'did you mean ' + near[0] + '?' if near else 'remove it'}"
-            )
+        if name in known:
+            continue
+        near = get_close_matches(name, sorted(known), 1)
+        fix = f"did you mean {near[0]}?" if near else "remove it"
+        raise BadProfile(f"{place}: unknown field {name!r}; {fix}")
 
 
-def _whole(where: str, table: dict[str, Any], name: str) -> int:
-    value = table[name]
-    if not isinstance(value, int) or not 1 <= value <= 31_536_000:
-        raise BadProfile(f"{where}: {name} must be seconds between 1 and 31536000, not {value!r}")
+def _required(place: str, row: dict[str, Any], name: str) -> Any:
+    if name not in row:
+        raise BadProfile(f"{place}: the field {name!r} is missing; add it")
+    return row[name]
+
+
+def _table_of(place: str, row: dict[str, Any], name: str) -> dict[str, Any]:
+    table = _required(place, row, name)
+    if not isinstance(table, dict):
+        raise BadProfile(f"{place}: {name} must be a table, not {table!r}")
+    return table
+
+
+def _optional_table(place: str, row: dict[str, Any], name: str) -> dict[str, Any]:
+    return _table_of(place, row, name) if name in row else {}
+
+
+def _parse_seconds(place: str, row: dict[str, Any], name: str) -> int:
+    value = _required(place, row, name)
+    if type(value) is not int or not 1 <= value <= LONGEST_INTERVAL_S:
+        limits = f"seconds between 1 and {LONGEST_INTERVAL_S}"
+        raise BadProfile(f"{place}: {name} must be {limits}, not {value!r}")
     return value
 
 
-def _point(where: str, name: str, row: dict[str, Any]) -> PointProfile:
+def _parse_number(place: str, row: dict[str, Any], name: str) -> float:
+    value = _required(place, row, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadProfile(f"{place}: {name} must be a number, not {value!r}")
+    return float(value)
+
+
+def _optional_number(place: str, row: dict[str, Any], name: str) -> float | None:
+    return _parse_number(place, row, name) if name in row else None
+
+
+def _parse_point(place: str, name: str, row: dict[str, Any]) -> PointProfile:
     measure = MEASURES.get(name)
     if measure is None:
         raise BadProfile(
-            f"{where}: unknown point {name!r}; use one of {', '.join(sorted(MEASURES))}"
+            f"{place}: unknown point {name!r}; use one of {', '.join(sorted(MEASURES))}"
         )
-    _known(f"{where}: point {name!r}", row, _POINT_FIELDS)
+    _check_fields(place, row, _POINT_FIELDS)
     if measure.kind is Kind.REGISTER and "max_rate" not in row:
-        raise BadProfile(
-            f"{where}: point {name!r} is a register and needs max_rate (in {measure.uom}/h)"
-        )
+        raise BadProfile(f"{place}: a register needs max_rate (in {measure.uom}/h)")
     return PointProfile(
         name=name,
         kind=measure.kind,
         uom=measure.uom,
-        resolution=float(row["resolution"]),
-        max_rate=float(row["max_rate"]) if "max_rate" in row else None,
-        rollover=float(row["rollover"]) if "rollover" in row else None,
+        resolution=_parse_number(place, row, "resolution"),
+        max_rate=_optional_number(place, row, "max_rate"),
+        rollover=_optional_number(place, row, "rollover"),
         item=str(row["item"]) if "item" in row else None,
-        scale=float(row.get("scale", 1.0)),
+        scale=_parse_number(place, row, "scale") if "scale" in row else 1.0,
     )
 
 
-def _alarm(where: str, n: int, row: dict[str, Any]) -> Alarm:
-    where = f"{where}: alarm {n}"
-    _known(where, row, _ALARM_FIELDS)
+def _parse_alarms(place: str, rows: object) -> tuple[AlarmRule, ...]:
+    if not isinstance(rows, list):
+        raise BadProfile(f"{place}: alarms must be a list of tables; write [[alarms]] above each")
+    return tuple(
+        _parse_alarm(f"{place}: alarm {number}", row) for number, row in enumerate(rows, 1)
+    )
+
+
+def _parse_alarm(place: str, row: dict[str, Any]) -> AlarmRule:
+    _check_fields(place, row, _ALARM_FIELDS)
     if ("hazard" in row) == ("condition" in row):
-        raise BadProfile(f"{where}: name either a hazard or a condition")
-    kind, word = ("hazard", row["hazard"]) if "hazard" in row else ("device", row["condition"])
-    words = list(Hazard) if kind == "hazard" else list(DeviceCondition)
+        raise BadProfile(f"{place}: name either a hazard or a condition")
+    if "hazard" in row:
+        kind = "hazard"
+        word = row["hazard"]
+        words: list[str] = list(Hazard)
+    else:
+        kind = "device"
+        word = row["condition"]
+        words = list(DeviceCondition)
     if word not in words:
-        raise BadProfile(f"{where}: {word!r} is not known; use one of {', '.join(words)}")
-    if sum(name in row for name in ("bit", "equals", "above", "below")) != 1:
-        raise BadProfile(f"{where}: give exactly one of bit, equals, above, below")
+        raise BadProfile(f"{place}: {word!r} is not known; use one of {', '.join(words)}")
+    if sum(name in row for name in _ALARM_TESTS) != 1:
+        raise BadProfile(f"{place}: give exactly one of {', '.join(_ALARM_TESTS)}")
     equals = row.get("equals", [])
-    return Alarm(
-        item=str(row["item"]),
+    if not isinstance(equals, list):
+        equals = [equals]
+    return AlarmRule(
+        item=str(_required(place, row, "item")),
         kind=kind,
         word=word,
-        bit=row.get("bit"),
-        equals=tuple(
-            str(value).lower() for value in (equals if isinstance(equals, list) else [equals])
-        ),
-        above=row.get("above"),
-        below=row.get("below"),
+        bit=_parse_bit(place, row),
+        equals=tuple(str(value).lower() for value in equals),
+        above=_optional_number(place, row, "above"),
+        below=_optional_number(place, row, "below"),
     )
+
+
+def _parse_bit(place: str, row: dict[str, Any]) -> int | None:
+    bit = row.get("bit")
+    if bit is not None and (type(bit) is not int or not 0 <= bit <= 63):
+        raise BadProfile(f"{place}: bit must be a whole number from 0 to 63, not {bit!r}")
+    return bit
+
+
+def _parse_freeze(
+    place: str, table: dict[str, Any], points: Mapping[str, PointProfile]
+) -> FreezeRegister | None:
+    if "freeze" not in table:
+        return None
+    row = table["freeze"]
+    place = f"{place}: freeze"
+    _check_fields(place, row, _FREEZE_FIELDS)
+    register = FreezeRegister(
+        time=str(_required(place, row, "time")),
+        item=str(_required(place, row, "item")),
+        point=str(_required(place, row, "point")),
+    )
+    if register.point not in points:
+        problem = f"point {register.point!r} is not a point of this profile"
+        raise BadProfile(f"{place}: {problem}; use one of {', '.join(sorted(points))}")
+    return register
+
+
+def _parse_commands(place: str, table: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    commands = _optional_table(place, table, "commands")
+    for name, words in commands.items():
+        if not isinstance(words, dict):
+            raise BadProfile(f"{place}: command {name!r} must be a table, not {words!r}")
+    return commands

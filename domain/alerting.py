@@ -60,6 +60,61 @@ class Suppression(StrEnum):
     OUT_OF_SERVICE = "out_of_service"
 
 
+class SubjectKind(StrEnum):
+    """What an alert is about."""
+
+    UNIT = "unit"
+    DEVICE = "device"
+    GATEWAY = "gateway"
+    ESTATE = "estate"
+
+
+class DetectorFamily(StrEnum):
+    """A group of detectors that share their rules and differ by one word."""
+
+    HAZARD = "hazard"
+    """Hazards that a device reports, such as smoke."""
+    DEVICE = "device"
+    """Conditions of a device itself, such as tamper."""
+    LIMIT = "limit"
+    """Limits on a gauge, such as residual current."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorName:
+    """What found an alert: "subletting" by a word alone, "hazard:smoke" by a family and a word.
+
+    The text of a name is what the database, the API and the policy file hold.
+    """
+
+    word: str
+    family: DetectorFamily | None = None
+
+    def __str__(self) -> str:
+        if self.family is None:
+            return self.word
+        return f"{self.family}:{self.word}"
+
+    @classmethod
+    def parse(cls, text: str) -> DetectorName:
+        """Read a name from its text; a text without a known family is a word alone."""
+        family, colon, word = text.partition(":")
+        if colon and family in set(DetectorFamily):
+            return cls(family=DetectorFamily(family), word=word)
+        return cls(word=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class AlertKey:
+    """What makes two alerts the same one: at most one alert of a key is open at a time."""
+
+    detector: str
+    subject_kind: SubjectKind
+    subject_id: int
+    dedup_key: str = ""
+    """Tells apart several alerts of one detector about one subject; mostly empty."""
+
+
 class NotAllowed(Exception):
     """The alert's state does not allow this step."""
 

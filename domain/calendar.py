@@ -1,4 +1,5 @@
-"""Local days and the instants at which they begin: an estate lives by its own calendar, the store by UTC.
+"""Local days and the instants at which they begin: an estate lives by its own calendar, the store
+by UTC.
 
 A local day has 23, 24 or 25 hours; every instant belongs to exactly one. All functions are pure.
 """
@@ -26,7 +27,9 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
 
 
 def day_starts_ms(first: date, days: int, zone: ZoneInfo) -> list[int]:
-    """Return the beginnings of `days` + 1 local days as milliseconds UTC, so that entry i+1 ends day i."""
+    """Return the beginnings of `days` + 1 local days as milliseconds UTC, so that entry i+1 ends
+    day i.
+    """
     return [
         int(day_start(first + timedelta(days=i), zone).timestamp() * 1000) for i in range(days + 1)
     ]

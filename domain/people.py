@@ -1,4 +1,6 @@
-"""Who came through a door, as far as a unit's facts may know: never a name, only what they are to the home."""
+"""Who came through a door, as far as a unit's facts may know: never a name, only what they are to
+the home.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ _Z = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proportion:
-    """A share with its 95 % interval; `of` counts what it was counted over. Without any it has no value."""
+    """A share with its 95 % interval; `of` counts what it was counted over. Without any it has no
+    value.
+    """
 
     hits: int
     of: int
@@ -21,7 +23,9 @@ class Proportion:
 
 
 def rate(hits: int, of: int) -> Proportion:
-    """Return a share, to four places, with its interval: it holds for few and for shares near nothing (E. B. Wilson, JASA 22, 1927)."""
+    """Return a share, to four places, with its interval: it holds for few and for shares near
+    nothing (E. B. Wilson, JASA 22, 1927).
+    """
     if of == 0:
         return Proportion(hits=0, of=0, rate=None, low=0.0, high=1.0)
     p = hits / of

@@ -16,9 +16,9 @@ from typing import Any
 
 import structlog
 
-from devices.mapping import understand
+from devices.mapping import apply_profile
 from devices.polls import POLLS
-from devices.polls.asking import PollQuery
+from devices.polls.query import PollQuery
 from devices.profiles import Profile
 from devices.protocols.framing import FrameStream
 from domain.calendar import HOUR_MS
@@ -28,7 +28,7 @@ from gateway.clock import GatewayClock
 from gateway.config import BusTable, Config, DeviceTable
 from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake
-from gateway.outbox import Entry, ReceivedItem
+from gateway.outbox import DeviceContact, OutboxEntry
 from gateway.schedule import Schedule, ScheduledPoll
 
 log = structlog.get_logger()
@@ -130,7 +130,7 @@ class SerialBus:
             async with asyncio.timeout(min(max(seconds, 0.001), 5.0)):
                 await self._woken.wait()
 
-    # One device ------------------------------------------------------------------------------------------------------
+    # One device -----------------------------------------------------------------------------------
 
     async def _serve(self, turn: ScheduledPoll) -> None:
         table, profile, address = self.devices[turn.device]
@@ -138,8 +138,8 @@ class SerialBus:
         slow = turn.slow(asked)
         fields: dict[str, Any] = {}
         missing: list[str] = []
-        asks = self.poll.asks(profile, address, slow)
-        needed = len(self.poll.asks(profile, address, False)) if slow else len(asks)
+        asks = self.poll.queries(profile, address, slow)
+        needed = len(self.poll.queries(profile, address, False)) if slow else len(asks)
         try:
             for n, ask in enumerate(asks):
                 answer = await self._ask(ask)
@@ -184,9 +184,9 @@ class SerialBus:
         asked: int,
         at: int,
         slow: bool,
-    ) -> Entry:
+    ) -> OutboxEntry:
         memory = self.schedule.answered(turn, asked, slow=slow)
-        entry = self.intake.said(turn.device, understand(profile, fields), at=at, memory=memory)
+        entry = self.intake.said(turn.device, apply_profile(profile, fields), at=at, memory=memory)
         if self.desk.outbox.recall(_offline(turn.device)) == "on":
             back = EventItem(
                 device=turn.device,
@@ -196,10 +196,10 @@ class SerialBus:
                 data={"condition": "offline", "state": "off"},
             )
             memory = {**entry.memory, _offline(turn.device): "off"}
-            entry = Entry(items=[*entry.items, back], memory=memory, heard=entry.heard)
+            entry = OutboxEntry(items=[*entry.items, back], memory=memory, heard=entry.heard)
         return entry
 
-    async def _store(self, turn: ScheduledPoll, slow: bool, entry: Entry) -> None:
+    async def _store(self, turn: ScheduledPoll, slow: bool, entry: OutboxEntry) -> None:
         try:
             await self.desk.put(entry)
         except WriteRefused:
@@ -235,8 +235,8 @@ class SerialBus:
             )
             memory[_offline(turn.device)] = "on"
         with suppress(WriteRefused):
-            note = ReceivedItem(device=turn.device, at=now, fault=why[:300])
-            await self.desk.put(Entry(items=items, memory=memory, heard=[note]))
+            note = DeviceContact(device=turn.device, at=now, fault=why[:300])
+            await self.desk.put(OutboxEntry(items=items, memory=memory, heard=[note]))
 
     async def _line_failed(self, turn: ScheduledPoll, why: str) -> None:
         """The whole line is away: every device waits for it, none of them is blamed, and the first is asked again."""
@@ -246,9 +246,9 @@ class SerialBus:
         now = self.clock.now_ms()
         with suppress(WriteRefused):
             await self.desk.put(
-                Entry(
+                OutboxEntry(
                     heard=[
-                        ReceivedItem(
+                        DeviceContact(
                             device=turn.device, at=now, fault=f"line {self.table.name}: {why}"
                         )
                     ]
@@ -272,7 +272,7 @@ class SerialBus:
             return
         try:
             await self._ask(ask)
-            await self.desk.put(Entry(memory={key: str(now)}))
+            await self.desk.put(OutboxEntry(memory={key: str(now)}))
             log.info("clock_set", bus=self.table.name, device=device)
         except (LineDown, WriteRefused) as error:
             log.warning("clock_not_set", device=device, why=str(error))
@@ -307,7 +307,7 @@ class SerialBus:
         else:
             await asked.report(CommandResult.DONE, "confirmed by the device")
 
-    # One question ----------------------------------------------------------------------------------------------------
+    # One question ---------------------------------------------------------------------------------
 
     async def _ask(self, ask: PollQuery) -> dict[str, Any] | Rejected:
         """Ask, again where nothing or nonsense comes.

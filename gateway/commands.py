@@ -19,7 +19,7 @@ from gateway.bus import SerialBus
 from gateway.clock import GatewayClock
 from gateway.config import Config, DeviceTable
 from gateway.group_commit import GroupCommitWriter, WriteRefused
-from gateway.outbox import Entry
+from gateway.outbox import OutboxEntry
 from gateway.terminals import Terminal, TerminalFailed
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class Commander:
         if self._desk.outbox.recall(key) is not None:
             return
         now = self._clock.now_ms()
-        begun = Entry(memory={key: f"{_STARTED} {now} {command.device}"})
+        begun = OutboxEntry(memory={key: f"{_STARTED} {now} {command.device}"})
         if now > command.expires_at:
             await self._report(
                 command.device, command.id, CommandResult.EXPIRED, "it came too late"
@@ -130,9 +130,9 @@ class Commander:
                 ours = set(json.loads(self._desk.outbox.recall(key) or "[]"))
                 wanted = {str(row["person"]) for row in people}
                 # Written before the first is put, so that whoever is in the terminal by us is known as ours.
-                await self._desk.put(Entry(memory={key: json.dumps(sorted(ours | wanted))}))
+                await self._desk.put(OutboxEntry(memory={key: json.dumps(sorted(ours | wanted))}))
                 put, removed = await terminal.set_people(people, ours)
-                await self._desk.put(Entry(memory={key: json.dumps(sorted(wanted))}))
+                await self._desk.put(OutboxEntry(memory={key: json.dumps(sorted(wanted))}))
                 self._tokens_changed()
                 detail = f"{len(people)} people, {put} put, {removed} removed"
         except (TerminalFailed, WriteRefused, ValueError, TypeError, KeyError) as error:
@@ -169,7 +169,9 @@ class Commander:
         )
         try:
             await self._desk.put(
-                Entry(items=[event], memory={f"command/{command}": f"{result} {now} {device}"})
+                OutboxEntry(
+                    items=[event], memory={f"command/{command}": f"{result} {now} {device}"}
+                )
             )
             log.info("command", id=command, device=device, result=str(result), detail=detail)
         except WriteRefused:

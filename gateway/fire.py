@@ -21,7 +21,7 @@ from gateway.clock import GatewayClock
 from gateway.config import Config, FireDeviceTable, FireTable
 from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake
-from gateway.outbox import Entry, ReceivedItem
+from gateway.outbox import DeviceContact, OutboxEntry
 from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
@@ -128,12 +128,14 @@ class FirePort:
         if host is None:
             self.strangers.spoke("fire", frame.source, "fire user device")
             return
-        unit = wire.read_unit(frame.unit)
+        unit = wire.decode_unit(frame.unit)
         now = self.clock.now_ms()
         if isinstance(unit, Rejected):
             # It would send this again for ever; it is counted and shown, and confirmed.
             self.strangers.refused("fire", unit)
-            entry = Entry(heard=[ReceivedItem(device=host.device, at=now, fault=unit.detail)])
+            entry = OutboxEntry(
+                heard=[DeviceContact(device=host.device, at=now, fault=unit.detail)]
+            )
         else:
             entry = self.entry(host, frame, unit, now)
         try:
@@ -165,15 +167,15 @@ class FirePort:
         writer.write(wire.CODEC.encode(order))
         await writer.drain()
         try:
-            await self.desk.put(Entry(memory={key: str(now)}))
+            await self.desk.put(OutboxEntry(memory={key: str(now)}))
         except WriteRefused:
             return
 
-    # Objects to items ------------------------------------------------------------------------------------------------
+    # Objects to items -----------------------------------------------------------------------------
 
     def entry(
         self, host: FireDeviceTable, frame: wire.Gb26875Frame, unit: wire.Gb26875Unit, now: int
-    ) -> Entry:
+    ) -> OutboxEntry:
         """Turn an application unit into what the outbox keeps."""
         items: list[EventItem | ReadingItem] = []
         memory: dict[str, str] = {}
@@ -183,19 +185,19 @@ class FirePort:
         # A frame that is told again carries the time of its first telling: only a time near ours, or ahead, is the clock's.
         _, drift, _ = self.intake.instant(frame.at, now)
         heard = [
-            ReceivedItem(device=device, at=now, said=f"type {unit.kind}")
+            DeviceContact(device=device, at=now, said=f"type {unit.kind}")
             for device in {item.device for item in items} - {host.device}
         ]
         heard.append(
-            ReceivedItem(device=host.device, at=now, said=f"type {unit.kind}", drift_ms=drift)
+            DeviceContact(device=host.device, at=now, said=f"type {unit.kind}", drift_ms=drift)
         )
-        return Entry(items=items, memory=memory, heard=heard)
+        return OutboxEntry(items=items, memory=memory, heard=heard)
 
     def _items(
         self,
         host: str,
         parts: dict[tuple[int, str], str],
-        thing: wire.Object,
+        thing: wire.InformationObject,
         now: int,
         memory: dict[str, str],
     ) -> list[EventItem | ReadingItem]:
@@ -228,14 +230,20 @@ class FirePort:
             return self._states(
                 host, thing.state, wire.TRANSMITTER_BITS, "fire", where, thing.stamp, now, memory
             )
-        if isinstance(thing, wire.Analog) and thing.quantity in wire.QUANTITIES:
-            point, step = wire.QUANTITIES[thing.quantity]
-            at, _, _ = self.intake.instant(wire.clock_of(thing.stamp), now)
+        if isinstance(thing, wire.AnalogValue) and thing.quantity in wire.QUANTITIES:
+            quantity = wire.QUANTITIES[thing.quantity]
+            at, _, _ = self.intake.instant(wire.decode_time(thing.stamp), now)
             device = parts.get((thing.system, thing.part), host)
-            return [ReadingItem(device=device, at=at, values={point: round(thing.value * step, 6)})]
-        if isinstance(thing, wire.Operation):
-            done = sorted(wire.bits(thing.flags, wire.OPERATION_BITS))
-            at, _, _ = self.intake.instant(wire.clock_of(thing.stamp), now)
+            return [
+                ReadingItem(
+                    device=device,
+                    at=at,
+                    values={quantity.point: round(thing.value * quantity.step, 6)},
+                )
+            ]
+        if isinstance(thing, wire.OperatorAction):
+            done = sorted(wire.bit_names(thing.flags, wire.OPERATION_BITS))
+            at, _, _ = self.intake.instant(wire.decode_time(thing.stamp), now)
             data = {
                 "condition": "other",
                 "state": "test" if "test" in done else "on",
@@ -265,8 +273,8 @@ class FirePort:
         memory: dict[str, str],
     ) -> list[EventItem | ReadingItem]:
         """One event for each alarm that begins or ends with this state. Bit 0 clear means that the part is being tested."""
-        at, _, told = self.intake.instant(wire.clock_of(stamp), now)
-        shown = wire.bits(state, names)
+        at, _, told = self.intake.instant(wire.decode_time(stamp), now)
+        shown = wire.bit_names(state, names)
         place = f"{where.get('system', '-')}-{where.get('part', '-')}"
         alarms: dict[str, tuple[str, dict[str, str]]] = {"fire": ("hazard", {"hazard": hazard})}
         for bit, condition in _CONDITIONS.items():

@@ -11,7 +11,7 @@ import sqlite3
 
 import structlog
 
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 
 log = structlog.get_logger()
 
@@ -28,10 +28,10 @@ class GroupCommitWriter:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[OutboxEntry, asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
 
-    async def put(self, *entries: Entry) -> None:
+    async def put(self, *entries: OutboxEntry) -> None:
         """Put entries down; returns when they are on disk.
 
         Raises: Refused.

@@ -18,15 +18,15 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat
-from devices.heard import ReceivedMessage as Message
-from devices.mapping import AlarmShown, MappedValues, understand
+from devices.mapping import AlarmState, MappedValues, apply_profile
+from devices.messages import ReceivedEvent, ReceivedFields, ReceivedHeartbeat
+from devices.messages import ReceivedMessage as Message
 from devices.profiles import Profile
 from domain.calendar import to_ms
 from domain.wire import AHEAD_MS, EARLIEST_MS, EventItem, ReadingItem
 from gateway.clock import GatewayClock
 from gateway.config import Config, DeviceTable
-from gateway.outbox import Entry, Outbox, ReceivedItem
+from gateway.outbox import DeviceContact, Outbox, OutboxEntry
 
 #: Half of what the server allows: the rest is for the gateway's own clock.
 AHEAD_OF_GATEWAY_MS = AHEAD_MS // 2
@@ -74,17 +74,19 @@ class Intake:
 
     def pushed(
         self, devices: dict[str, DeviceTable], messages: Sequence[Message]
-    ) -> list[Entry | UnknownDevice]:
+    ) -> list[OutboxEntry | UnknownDevice]:
         """Take what a push held. `devices` are the source's, by their own names in lower case."""
         return [self._one(devices, message) for message in messages]
 
-    def _one(self, devices: dict[str, DeviceTable], message: Message) -> Entry | UnknownDevice:
+    def _one(
+        self, devices: dict[str, DeviceTable], message: Message
+    ) -> OutboxEntry | UnknownDevice:
         table = table_of(devices, message.native)
         if table is None:
             return UnknownDevice(native=message.native)
         now = self._clock.now_ms()
         if isinstance(message, ReceivedHeartbeat):
-            return Entry(heard=[ReceivedItem(device=table.device, at=now, said="alive")])
+            return OutboxEntry(heard=[DeviceContact(device=table.device, at=now, said="alive")])
         at, drift, told = self.instant(message.at, now)
         if isinstance(message, ReceivedEvent):
             data = dict(message.data)
@@ -95,17 +97,17 @@ class Intake:
             item = EventItem(
                 device=table.device, at=at, id=message.id, kind=message.kind, data=data
             )
-            note = ReceivedItem(
+            note = DeviceContact(
                 device=table.device, at=now, said=_say(message.kind, data), drift_ms=drift
             )
-            return Entry(items=[item], heard=[note])
+            return OutboxEntry(items=[item], heard=[note])
         return self.fields(table.device, self._profiles[table.profile], message, at, drift)
 
     def fields(
         self, device: str, profile: Profile, message: ReceivedFields, at: int, drift: int | None
-    ) -> Entry:
+    ) -> OutboxEntry:
         """Take a report of fields."""
-        return self.said(device, understand(profile, message.fields), at=at, drift_ms=drift)
+        return self.said(device, apply_profile(profile, message.fields), at=at, drift_ms=drift)
 
     def said(
         self,
@@ -115,13 +117,14 @@ class Intake:
         at: int,
         drift_ms: int | None = None,
         memory: dict[str, str] | None = None,
-    ) -> Entry:
+    ) -> OutboxEntry:
         """Take what a profile understood: readings, readings of an earlier time, alarms that changed, the clock."""
         items: list[ReadingItem | EventItem] = []
         if said.values:
             items.append(ReadingItem(device=device, at=at, values=said.values))
-        for local, values in said.frozen:
-            frozen_at = self._utc(local)
+        if said.frozen is not None:
+            values = said.frozen.values
+            frozen_at = self._utc(said.frozen.at)
             if EARLIEST_MS <= frozen_at <= at and self._outbox.recall(f"freeze/{device}") != str(
                 frozen_at
             ):
@@ -131,7 +134,7 @@ class Intake:
         if said.clock is not None:
             drift_ms = self._utc(said.clock) - at
         if drift_ms is not None:
-            shown = AlarmShown(
+            shown = AlarmState(
                 key="clock",
                 kind="device",
                 word="clock",
@@ -145,14 +148,14 @@ class Intake:
             ", ".join(f"{name} {value:.12g}" for name, value in said.values.items())
             or "nothing to store"
         )
-        return Entry(
+        return OutboxEntry(
             items=items,
             memory=changes,
-            heard=[ReceivedItem(device=device, at=at, said=text, drift_ms=drift_ms)],
+            heard=[DeviceContact(device=device, at=at, said=text, drift_ms=drift_ms)],
         )
 
     def _alarm(
-        self, device: str, alarm: AlarmShown, at: int, changes: dict[str, str]
+        self, device: str, alarm: AlarmState, at: int, changes: dict[str, str]
     ) -> list[EventItem]:
         key, now = f"alarm/{device}/{alarm.key}", "on" if alarm.on else "off"
         before = changes.get(key) or self._outbox.recall(key) or "off"

@@ -53,7 +53,7 @@ class OutboxUnusable(UserError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedItem:
+class DeviceContact:
     """What to note of a device: what it said, or why it was not heard."""
 
     device: str
@@ -64,16 +64,16 @@ class ReceivedItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class OutboxEntry:
     """What one hand-over puts down, all or nothing."""
 
     items: Sequence[ReadingItem | EventItem] = ()
     memory: dict[str, str] = field(default_factory=dict)
-    heard: Sequence[ReceivedItem] = ()
+    heard: Sequence[DeviceContact] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class SealedMessage:
     """A numbered message. Its bytes are made once."""
 
     id: int
@@ -133,7 +133,7 @@ class Outbox:
 
     # Hand-over -------------------------------------------------------------------------------------------------------
 
-    def put(self, entries: Sequence[Entry]) -> int:
+    def put(self, entries: Sequence[OutboxEntry]) -> int:
         """Put entries down in one synced transaction; returns how many items were new.
 
         An event whose id was seen before is left out: its sender did not hear our answer.
@@ -148,7 +148,7 @@ class Outbox:
         self.changed()
         return fresh
 
-    def _put(self, entry: Entry) -> int:
+    def _put(self, entry: OutboxEntry) -> int:
         fresh = 0
         for item in entry.items:
             event = isinstance(item, EventItem)
@@ -193,7 +193,7 @@ class Outbox:
                 return None
         return None
 
-    def _note(self, note: ReceivedItem) -> None:
+    def _note(self, note: DeviceContact) -> None:
         if note.fault is None:
             self._db.execute(
                 "INSERT INTO heard (device, heard_at, said, drift_ms) VALUES (?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
@@ -211,7 +211,7 @@ class Outbox:
     def _transaction(self) -> _Transaction:
         return _Transaction(self, self._db)
 
-    # The cap ---------------------------------------------------------------------------------------------------------
+    # The cap --------------------------------------------------------------------------------------
 
     def _keep_cap(self) -> None:
         """Give up what matters least until the cap is kept: single items by rank, the oldest first, then messages."""
@@ -245,7 +245,7 @@ class Outbox:
         with self._lock:
             return dict(self._db.execute("SELECT kind, items FROM losses"))
 
-    # Sending ---------------------------------------------------------------------------------------------------------
+    # Sending --------------------------------------------------------------------------------------
 
     def seal(
         self,
@@ -254,7 +254,7 @@ class Outbox:
         *,
         sent_at: int | None,
         replayed: bool,
-    ) -> Sealed:
+    ) -> SealedMessage:
         """Make a message of given items at once, for a sender that keeps its own order (a replay)."""
         with self._lock, self._transaction():
             made = self._make(
@@ -268,7 +268,7 @@ class Outbox:
             self._unsent[kind].append(made.id)
         return made
 
-    def next(self, kind: Up, now_ms: int, *, least: int = 1) -> Sealed | None:
+    def next(self, kind: Up, now_ms: int, *, least: int = 1) -> SealedMessage | None:
         """Return the next message to send: one sealed before, or one made now of at least `least` waiting items."""
         with self._lock:
             while self._unsent[kind]:
@@ -277,7 +277,7 @@ class Outbox:
                     "SELECT payload FROM messages WHERE id = ?", [number]
                 ).fetchone()
                 if row is not None:
-                    return Sealed(id=number, kind=kind, payload=row[0])
+                    return SealedMessage(id=number, kind=kind, payload=row[0])
             order = "rank DESC, id DESC" if kind is Up.EVENTS else "rank, id"
             rows = self._db.execute(
                 f"SELECT id, rank, body FROM items WHERE kind = ? ORDER BY {order} LIMIT {MAX_ITEMS}",  # noqa: S608
@@ -313,7 +313,7 @@ class Outbox:
 
     def _make(
         self, kind: Up, bodies: list[bytes], rank: int, sent_at: int | None, replayed: bool
-    ) -> Sealed:
+    ) -> SealedMessage:
         self._seq[kind] += 1
         raw = [msgspec.Raw(body) for body in bodies]
         envelope: dict[str, object] = {"v": wire.VERSION, "boot": self.boot, "seq": self._seq[kind]}
@@ -325,7 +325,7 @@ class Outbox:
             [kind, self.boot, self._seq[kind], rank, len(bodies), payload],
         ).lastrowid
         assert number is not None
-        return Sealed(id=number, kind=kind, payload=payload)
+        return SealedMessage(id=number, kind=kind, payload=payload)
 
     def requeue(self) -> None:
         """Send again everything that is sealed and not acknowledged."""
@@ -335,7 +335,7 @@ class Outbox:
                 rows = self._db.execute(query, [kind])
                 self._unsent[kind] = deque(number for (number,) in rows)
 
-    def again(self, kind: Up, boot: str, seqs: Sequence[int]) -> list[Sealed]:
+    def again(self, kind: Up, boot: str, seqs: Sequence[int]) -> list[SealedMessage]:
         """Return messages that the server asks for again and that are still held."""
         with self._lock:
             found = []
@@ -345,7 +345,7 @@ class Outbox:
                     [boot, kind, seq],
                 ).fetchone()
                 if row is not None:
-                    found.append(Sealed(id=row[0], kind=kind, payload=row[1]))
+                    found.append(SealedMessage(id=row[0], kind=kind, payload=row[1]))
             return found
 
     def payload(self, number: int) -> bytes | None:
@@ -372,7 +372,7 @@ class Outbox:
         with self._lock:
             return int(self._db.execute("SELECT count(*) FROM messages").fetchone()[0])
 
-    # Memory ----------------------------------------------------------------------------------------------------------
+    # Memory ---------------------------------------------------------------------------------------
 
     def recall(self, key: str) -> str | None:
         """Return what was remembered under a key."""
@@ -384,7 +384,7 @@ class Outbox:
 
     def remember(self, key: str, value: str) -> None:
         """Remember something by itself."""
-        self.put([Entry(memory={key: value})])
+        self.put([OutboxEntry(memory={key: value})])
 
     def forget(self, key: str) -> None:
         """Forget what is no more."""

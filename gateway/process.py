@@ -225,7 +225,7 @@ class Gateway:
             if driver.fault
         }
 
-    # Configuration ---------------------------------------------------------------------------------------------------
+    # Configuration --------------------------------------------------------------------------------
 
     async def reload(self) -> None:
         """Read the configuration again; a faulty one changes nothing."""

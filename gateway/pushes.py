@@ -23,12 +23,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from devices.pushes import PUSHES
-from devices.pushes.body import MAX_BODY, PushProfile
+from devices.pushes.body import MAX_BODY, PushFormat
 from domain.rejection import Reason, Rejected
 from gateway.config import Config, DeviceTable, MqttTable, SourceTable
 from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import Intake, UnknownDevice, table_of
-from gateway.outbox import Entry
+from gateway.outbox import OutboxEntry
 from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
@@ -79,13 +79,13 @@ class Receiver:
                 await held.enter_async_context(self._locks.setdefault(device, asyncio.Lock()))
             return await self._keep(self._intake.pushed(self.devices, found))
 
-    async def _keep(self, taken: list[Entry | UnknownDevice]) -> Taken:
+    async def _keep(self, taken: list[OutboxEntry | UnknownDevice]) -> Taken:
         unknown = next((entry.native for entry in taken if isinstance(entry, UnknownDevice)), None)
         for entry in taken:
             if isinstance(entry, UnknownDevice):
                 self._strangers.spoke(self.source.name, entry.native, self.push.title)
         try:
-            await self._desk.put(*(entry for entry in taken if isinstance(entry, Entry)))
+            await self._desk.put(*(entry for entry in taken if isinstance(entry, OutboxEntry)))
         except WriteRefused:
             return Taken(kept=False)
         return Taken(kept=True, unknown=unknown)
@@ -166,7 +166,7 @@ class PushServer:
         if isinstance(body, Response):
             return body
         taken = await receiver.take(request.headers.get("content-type", ""), body)
-        push: PushProfile = receiver.push
+        push: PushFormat = receiver.push
         if taken.refused is not None and taken.refused.reason in (
             Reason.UNREADABLE,
             Reason.TOO_LARGE,
@@ -181,7 +181,7 @@ class PushServer:
             return PlainTextResponse("the outbox cannot take it now; send it again\n", 503)
         return Response(push.answer, media_type=push.answer_type)
 
-    # GA/T 1400 -------------------------------------------------------------------------------------------------------
+    # GA/T 1400 ------------------------------------------------------------------------------------
 
     async def _viid(self, request: Request) -> Response:
         receiver = self._logged_in(request)

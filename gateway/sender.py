@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from domain import wire
 from domain.wire import Up
-from gateway.outbox import Outbox, Sealed
+from gateway.outbox import Outbox, SealedMessage
 
 #: Messages that may be on their way at a time; a few places of them are for events only.
 WINDOW, FOR_EVENTS = 64, 8
@@ -28,9 +28,9 @@ class OutboxSender:
         self._sent: dict[int, tuple[Up, float]] = {}
         self._sealed_readings = 0.0
 
-    def due(self, now: float) -> list[Sealed]:
+    def due(self, now: float) -> list[SealedMessage]:
         """Return what is to be sent at a moment of the monotonic clock, and count it as on its way."""
-        found: list[Sealed] = []
+        found: list[SealedMessage] = []
         for number, (kind, sent) in list(self._sent.items()):
             if now - sent > RESEND_S:
                 payload = self.outbox.payload(number)
@@ -38,7 +38,7 @@ class OutboxSender:
                     # Acknowledged meanwhile, or given up by the cap.
                     del self._sent[number]
                 else:
-                    found.append(Sealed(id=number, kind=kind, payload=payload))
+                    found.append(SealedMessage(id=number, kind=kind, payload=payload))
                     self._sent[number] = (kind, now)
         while len(self._sent) < self._window:
             message = self.outbox.next(Up.EVENTS, self._now_ms())
@@ -50,7 +50,7 @@ class OutboxSender:
             found.append(message)
         return found
 
-    def _next_readings(self, now: float) -> Sealed | None:
+    def _next_readings(self, now: float) -> SealedMessage | None:
         """Take readings when enough have come together, or when the first has waited long enough."""
         least = 1 if now - self._sealed_readings > LINGER_S else COMPANY
         message = self.outbox.next(Up.READINGS, self._now_ms(), least=least)
@@ -63,7 +63,7 @@ class OutboxSender:
         for number in self.outbox.acknowledge(Up(ack.kind), ack.boot, ack.upto, ack.also):
             self._sent.pop(number, None)
 
-    def asked_again(self, ask: wire.Backfill, now: float) -> list[Sealed]:
+    def asked_again(self, ask: wire.Backfill, now: float) -> list[SealedMessage]:
         """Return what the server misses and we still hold, and count it as on its way."""
         found = self.outbox.again(Up(ask.kind), ask.boot, ask.missing)
         for message in found:

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 
 from domain.rejection import Rejected
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 
 MOST = 100
 #: How often the list is put down.
@@ -53,4 +53,4 @@ class UnknownDevices:
                 return
             self._dirty, self._saved = False, time.monotonic()
             text = json.dumps(list(self._list.items()))
-        self._outbox.put([Entry(memory={"strangers": text})])
+        self._outbox.put([OutboxEntry(memory={"strangers": text})])

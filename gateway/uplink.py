@@ -185,7 +185,7 @@ class Uplink:
                         f"and is gateway {self._gateway!r} registered at estate {self._estate!r}?"
                     )
 
-    # Sending ---------------------------------------------------------------------------------------------------------
+    # Sending --------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         with self._changed:
@@ -243,7 +243,7 @@ class Uplink:
             )
         )
 
-    # What comes down -------------------------------------------------------------------------------------------------
+    # What comes down ------------------------------------------------------------------------------
 
     def _on_connect(
         self, client: mqtt.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any

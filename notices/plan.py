@@ -26,9 +26,10 @@ from notices.rules import (
     TemplateSettings,
     WebhookSettings,
 )
+from store.alerts.alerts import Alert
 from store.database.connection import Connection
 from store.notices import deliveries, push_subscriptions
-from store.notices.deliveries import Delivery
+from store.notices.deliveries import Delivery, QueuedChange
 
 #: A change that is planned so long after it happened is news to nobody; a machine is told all the same.
 OLD = timedelta(hours=24)
@@ -42,13 +43,15 @@ class PlannedNotice(NamedTuple):
     advice: str
 
 
-#: Puts an alert's row into words of a language.
-Say = Callable[[dict[str, Any], str], PlannedNotice]
+#: Puts an alert into words of a language.
+Describe = Callable[[Alert, str], PlannedNotice]
 #: Lists the browsers (subscriptions as JSON) of a role's people who reach an estate.
 Browsers = Callable[[Role, int], list[str]]
 
 
-def plan_all(connection: Connection, notices: NoticeRules, say: Say, now: datetime) -> int:
+def plan_all(
+    connection: Connection, notices: NoticeRules, describe: Describe, now: datetime
+) -> int:
     """Plan every change that waits; returns how many messages came of it."""
     made = 0
     while True:
@@ -58,7 +61,11 @@ def plan_all(connection: Connection, notices: NoticeRules, say: Say, now: dateti
                 message
                 for change in changes
                 for message in plan(
-                    change, notices, say, now, partial(push_subscriptions.list_browsers, connection)
+                    change,
+                    notices,
+                    describe,
+                    now,
+                    partial(push_subscriptions.list_browsers, connection),
                 )
             ]
             deliveries.add_deliveries(connection, wanted)
@@ -68,9 +75,9 @@ def plan_all(connection: Connection, notices: NoticeRules, say: Say, now: dateti
 
 
 def plan(
-    change: dict[str, Any],
+    change: QueuedChange,
     notices: NoticeRules,
-    say: Say,
+    describe: Describe,
     now: datetime,
     browsers: Browsers = lambda _role, _estate: [],
 ) -> list[Delivery]:
@@ -81,7 +88,7 @@ def plan(
         machine = isinstance(channel, WebhookSettings)
         if not _asks(rule, change, seen=CLASSES_OF[channel.role], machine=machine):
             continue
-        if not machine and now - change["changed_at"] > OLD:
+        if not machine and now - change.changed_at > OLD:
             continue
         due_at = when(rule, change, now)
         if due_at is None:
@@ -90,19 +97,19 @@ def plan(
         if isinstance(channel, TemplateSettings):
             recipients = channel.to
         elif isinstance(channel, PushSettings):
-            recipients = browsers(channel.role, change["estate_id"])
+            recipients = browsers(channel.role, change.alert.estate_id)
         for recipient in recipients:
-            message_id = _id(change["seq"], rule.name, recipient, 0)
-            subject, body = _words(channel, change, say, message_id)
+            message_id = _id(change.seq, rule.name, recipient, 0)
+            subject, body = _words(channel, change, describe, message_id)
             made.append(
                 Delivery(
                     message_id=message_id,
                     channel=rule.channel,
                     rule=rule.name,
                     recipient=recipient,
-                    alert_id=change["id"],
-                    seq=change["seq"],
-                    urgent=change["alert_class"] == AlertClass.LIFE_SAFETY,
+                    alert_id=change.alert.id,
+                    seq=change.seq,
+                    urgent=change.alert.alert_class == AlertClass.LIFE_SAFETY,
                     unless=_unless(rule, machine=machine),
                     subject=subject,
                     body=body,
@@ -127,13 +134,13 @@ def again(sent: dict[str, Any], rule: NoticeRule, now: datetime) -> Delivery:
     )
 
 
-def when(rule: NoticeRule, change: dict[str, Any], now: datetime) -> datetime | None:
+def when(rule: NoticeRule, change: QueuedChange, now: datetime) -> datetime | None:
     """Say when a rule's message is due: after its delay, out of its quiet hours, at its digest; None outside its hours."""
-    zone = ZoneInfo(change["timezone"])
-    due: datetime = max(now, change["changed_at"] + timedelta(seconds=rule.after_s))
+    zone = ZoneInfo(change.alert.timezone)
+    due: datetime = max(now, change.changed_at + timedelta(seconds=rule.after_s))
     if rule.hours is not None and not _within(due.astimezone(zone).time(), rule.hours):
         return None
-    if change["alert_class"] == AlertClass.LIFE_SAFETY:
+    if change.alert.alert_class == AlertClass.LIFE_SAFETY:
         return due
     if rule.digest_min:
         step = timedelta(minutes=rule.digest_min)
@@ -152,16 +159,16 @@ def _within(local: time, hours: tuple[time, time]) -> bool:
     return begin <= local < end if begin < end else local >= begin or local < end
 
 
-def _asks(rule: NoticeRule, change: dict[str, Any], *, seen: frozenset[str], machine: bool) -> bool:
+def _asks(rule: NoticeRule, change: QueuedChange, *, seen: frozenset[str], machine: bool) -> bool:
     steps = rule.steps if rule.steps is not None else None if machine else CALLING
     return (
-        change["alert_class"] in rule.classes
-        and change["alert_class"] in seen
-        and Severity(change["severity"]).rank >= rule.min_severity.rank
-        and (rule.estates is None or change["estate"] in rule.estates)
-        and (steps is None or change["step"] in steps)
-        and (rule.drills or not change["drill"])
-        and (machine or change["suppression"] == "none")
+        change.alert.alert_class in rule.classes
+        and change.alert.alert_class in seen
+        and Severity(change.alert.severity).rank >= rule.min_severity.rank
+        and (rule.estates is None or change.alert.estate in rule.estates)
+        and (steps is None or change.step in steps)
+        and (rule.drills or not change.alert.drill)
+        and (machine or change.alert.suppression == "none")
     )
 
 
@@ -189,21 +196,21 @@ def _words(
     | WebhookSettings
     | PushSettings
     | AppriseSettings,
-    change: dict[str, Any],
-    say: Say,
+    change: QueuedChange,
+    describe: Describe,
     message_id: str,
 ) -> tuple[str, str]:
-    said = say(change, channel.language)
+    said = describe(change.alert, channel.language)
     if isinstance(channel, WebhookSettings):
         return said.title, _cloud_event(change, said, message_id)
-    mark = {"zh": "【演练】", "en": "[drill] "}[channel.language] if change["drill"] else ""
+    mark = {"zh": "【演练】", "en": "[drill] "}[channel.language] if change.alert.drill else ""
     return (
-        f"{mark}{said.title} · {change['estate']} · {change['subject']}",
+        f"{mark}{said.title} · {change.alert.estate} · {change.alert.subject}",
         f"{said.sentence}\n{said.advice}",
     )
 
 
-def _cloud_event(change: dict[str, Any], said: PlannedNotice, message_id: str) -> str:
+def _cloud_event(change: QueuedChange, said: PlannedNotice, message_id: str) -> str:
     """Word a change as a CloudEvent 1.0 in JSON (cloudevents.io, spec 1.0.2)."""
     shown = (
         "id",
@@ -221,24 +228,26 @@ def _cloud_event(change: dict[str, Any], said: PlannedNotice, message_id: str) -
         "version",
     )
     at = {
-        name: None if change[name] is None else change[name].isoformat()
+        name: None
+        if getattr(change.alert, name) is None
+        else getattr(change.alert, name).isoformat()
         for name in ("since_at", "raised_at", "ended_at")
     }
     data = {
-        **{name: change[name] for name in shown},
+        **{name: getattr(change.alert, name) for name in shown},
         **at,
-        "step": change["step"],
-        "seq": change["seq"],
+        "step": change.step,
+        "seq": change.seq,
         **said._asdict(),
     }
     return json.dumps(
         {
             "specversion": "1.0",
             "id": message_id,
-            "source": f"/anju/{change['estate']}",
-            "type": f"anju.alert.{change['step']}",
-            "subject": f"alerts/{change['id']}",
-            "time": change["changed_at"].isoformat(),
+            "source": f"/anju/{change.alert.estate}",
+            "type": f"anju.alert.{change.step}",
+            "subject": f"alerts/{change.alert.id}",
+            "time": change.changed_at.isoformat(),
             "datacontenttype": "application/json",
             "data": data,
         },

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from domain.alerting import AlertClass, Severity
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from privacy.keyring import Keyring
 from store.access import audit
 from store.access.audit import AuditEntry
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 from store.people import erasures, face_consents, face_filings
 from store.people.face_consents import FaceConsent, GatewayProof, NewFaceConsent
@@ -170,7 +169,7 @@ def count_day(connection: Connection, now: datetime, today: date) -> int:
     if estate_id is None:
         return 0
     alert = _filing_alert(estate_id, subjects, filing, now)
-    is_new = alerts.raise_alert(connection, alert, actor=_ACTOR)[1]
+    is_new = raise_alert(connection, alert, actor=_ACTOR).is_new
     if is_new:
         entry = AuditEntry(
             actor=_ACTOR,
@@ -186,13 +185,16 @@ def _filing_alert(
     estate_id: int, subjects: int, filing: FaceFiling | None, now: datetime
 ) -> NewAlert:
     is_due = subjects >= FILE_AT
-    return NewAlert(
-        estate_id=estate_id,
+    key = AlertKey(
         detector=DETECTOR,
-        subject_kind="estate",
+        subject_kind=SubjectKind.ESTATE,
         subject_id=estate_id,
-        subject="faces",
         dedup_key="filing" if is_due else "warning",
+    )
+    return NewAlert(
+        key=key,
+        estate_id=estate_id,
+        subject="faces",
         alert_class=AlertClass.PRIVACY,
         severity=Severity.HIGH if is_due else Severity.MEDIUM,
         score=1.0,

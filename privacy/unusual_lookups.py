@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from domain.alerting import AlertClass, Severity
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from privacy.purposes import PeoplePolicy
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from store.alerts.alerts import list_open_keys
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 from store.people import lookups
 from store.people.lookups import LookupEvent
@@ -36,32 +36,33 @@ class UnusualUse:
 
 
 def check(connection: Connection, policy: PeoplePolicy, now: datetime) -> int:
-    """Raise an alert for each user and estate with unusual look-ups, unless one stands; returns how many."""
-    standing = {
-        (row["subject_id"], row["dedup_key"]) for row in alerts.standing_keys(connection, DETECTOR)
-    }
+    """Raise an alert for each user and estate with unusual look-ups, unless one is open; returns how many."""
+    open_keys = list_open_keys(connection, DETECTOR)
     found = [
         *_find_unusual_lookups(connection, policy, now),
         *_find_unusual_home_reads(connection, policy, now),
     ]
     raised = 0
     for use in found:
-        if (use.estate_id, use.name) in standing:
+        alert = _to_alert(use, now)
+        if alert.key in open_keys:
             continue
-        standing.add((use.estate_id, use.name))
-        is_new = alerts.raise_alert(connection, _to_alert(use, now), actor="privacy watch")[1]
-        raised += int(is_new)
+        open_keys.add(alert.key)
+        raised += raise_alert(connection, alert, actor="privacy watch").is_new
     return raised
 
 
 def _to_alert(use: UnusualUse, now: datetime) -> NewAlert:
-    return NewAlert(
-        estate_id=use.estate_id,
+    key = AlertKey(
         detector=DETECTOR,
-        subject_kind="estate",
+        subject_kind=SubjectKind.ESTATE,
         subject_id=use.estate_id,
-        subject=use.name,
         dedup_key=use.name,
+    )
+    return NewAlert(
+        key=key,
+        estate_id=use.estate_id,
+        subject=use.name,
         alert_class=AlertClass.PRIVACY,
         severity=Severity.HIGH,
         score=1.0,

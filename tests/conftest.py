@@ -104,14 +104,11 @@ def timescale(servers: Path) -> Iterator[str]:
         pytest.skip(
             "no PostgreSQL with TimescaleDB: set ANJU_TEST_TIMESCALE_DSN or ANJU_TEST_TIMESCALE_BIN"
         )
-    os.environ["ANJU_PG_BIN"] = str(binaries)
-    try:
-        server = embedded.start_postgres(
-            servers / "timescale",
-            options={"fsync": "off", "shared_preload_libraries": "timescaledb"},
-        )
-    finally:
-        del os.environ["ANJU_PG_BIN"]
+    server = embedded.start_postgres(
+        servers / "timescale",
+        options={"fsync": "off", "shared_preload_libraries": "timescaledb"},
+        binaries=binaries,
+    )
     yield server.dsn("postgres")
     server.child.stop()
     embedded.remove_root_place(servers / "timescale")

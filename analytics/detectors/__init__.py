@@ -1,10 +1,13 @@
-"""Detectors: pure functions from a frame of facts to findings and abstentions, and the table that names them.
+"""Detectors: pure functions from a frame of facts to findings and abstentions, and the table that
+names them.
 
-To add one, write its module (a record named DETECTOR), its golden folder under `tests/analytics/detectors/golden/`,
-its policy in `analytics/policy.toml`, and a line here.
+To add one, write its module (a record named DETECTOR), its golden folder under
+`tests/analytics/detectors/golden/`, its policy in `analytics/policy.toml`, and a line here.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from analytics.detectors import (
     change_of_use,
@@ -17,14 +20,14 @@ from analytics.detectors import (
     meter_tampered,
     over_occupancy,
     overload,
-    subletting,
     unauthorised,
     unlet_too_long,
     unoccupied,
 )
 from analytics.detectors.contract import Detector
+from analytics.detectors.subletting import detector as subletting
 
-DETECTORS: tuple[Detector, ...] = (
+DETECTORS: tuple[Detector[Any], ...] = (
     unoccupied.DETECTOR,
     subletting.DETECTOR,
     unauthorised.UNAUTHORISED,
@@ -42,3 +45,6 @@ DETECTORS: tuple[Detector, ...] = (
     meter_tampered.DETECTOR,
     coverage_thin.DETECTOR,
 )
+
+#: The columns of a frame that any detector reads: the nightly run loads these and no others.
+INPUTS: frozenset[str] = frozenset().union(*(detector.inputs for detector in DETECTORS))

@@ -1,34 +1,37 @@
-"""What a detector is: a record with a pure function, and the two things it can say.
+"""What a detector is: a record with a pure function, and the two things it can return.
 
-`detect(frame, params)` sees numpy columns for one estate and one window; it has no clock, does no I/O and writes no
-prose. What it says is a finding (a reasoned suspicion with a start, a score and evidence that a person can check) or
-an abstention (it could not judge, and why).
+`detect(frame, params)` sees numpy columns for one estate and one window; it has no clock, does no
+I/O and writes no prose. It returns findings (a reasoned suspicion with a start, a score and
+evidence that a person can check) and abstentions (it could not judge, and why).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.frame import Mask, UnitDayFrame
+from analytics.parameters import P
 from domain.calendar import DAY_MS
 
-Params = dict[str, float]
-#: Days without a word at the end of a frame after which what lasted is frozen: neither going on nor over.
+#: Days without data at the end of a frame after which a finding that lasts is frozen: neither
+#: active nor over.
 SILENT_DAYS = 3
+#: A score says neither "impossible" nor "certain".
+LEAST_SCORE, GREATEST_SCORE = 0.01, 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A reasoned suspicion about a unit.
 
-    `since_ms` and `until_ms` (None while it lasts) are ms UTC. `frozen` says that the data ended before it did: it is
-    neither going on nor over. `score` is how likely it is true (0 to 1), `reasons` are codes, and `evidence` holds
-    the numbers behind them by name.
+    `since_ms` and `until_ms` (None while it lasts) are ms UTC. `frozen` says that the data ended
+    before it did: it is neither going on nor over. `score` is how likely it is true (0 to 1),
+    `reasons` are codes, and `evidence` holds the numbers behind them by name.
     """
 
     unit: int
@@ -38,13 +41,14 @@ class Finding:
     score: float
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
-    #: Between which instants (ms) it is thought to have begun: nine in ten lie within. None: exactly at `since_ms`.
+    #: Between which instants (ms) it is thought to have begun: nine in ten lie within. None:
+    #: exactly at `since_ms`.
     since_between: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abstention:
-    """A stretch of days, both included, as column indices of the frame, that could not be judged."""
+    """A stretch of days, both included, as columns of the frame, that could not be judged."""
 
     unit: int
     first: int
@@ -52,67 +56,101 @@ class Abstention:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detector:
-    """A detector's record: what it is called, what it reads, its defaults, the clause that it serves and what to do.
+class Judgement(NamedTuple):
+    """What a detector returns of a frame."""
 
-    `family` is compliance, hazard or data (docs/design.md). One that is `hourly` is shown the day that is not over, too, and asked by day.
+    findings: list[Finding]
+    abstentions: list[Abstention]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector(Generic[P]):
+    """A detector's record: what it is called, what it reads, its parameters, the clause that it
+    serves and what to do.
+
+    `params_type` is a class of parameters (see `analytics.parameters`); made without arguments it
+    holds the defaults.
     """
 
     key: str
     version: str
-    inputs: tuple[str, ...]
-    family: str
-    defaults: Params
+    #: The columns of the frame that it reads; the nightly run loads these and no others.
+    inputs: frozenset[str]
+    family: Literal["compliance", "hazard", "data"]
+    params_type: type[P]
+    #: Every reason code that a finding may carry; each has its clause in `policy.toml`.
+    reasons: tuple[str, ...]
     legal_basis: str
     runbook: str
-    detect: Callable[[UnitDayFrame, Params], tuple[list[Finding], list[Abstention]]]
+    detect: Callable[[UnitDayFrame, P], Judgement]
+    #: Every reason of an abstention; each has its remedy in `analytics.remedies`.
+    abstention_reasons: tuple[str, ...] = ()
+    #: It is shown the day that is not over, too, and runs by day.
     hourly: bool = False
 
 
-def over_days(
-    frame: UnitDayFrame,
-    u: int,
-    start: int,
-    last: int | None,
-    *,
-    score: float,
-    reasons: tuple[str, ...],
-    evidence: dict[str, Any],
-    known: Mask | None,
-    between: tuple[int, int] | None = None,
-) -> Finding:
-    """Make the finding about unit row `u` of the days from `start` to `last`, as columns; `last` None: it lasts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What speaks for a finding over a stretch of days: columns of the frame, both ends included.
 
-    `between` are the columns between which it is thought to have begun. `known` (units, days) says where there are data;
-    None: it is no matter of data.
+    `last` is None while it lasts. `began_between` are the columns between which it is thought to
+    have begun; None: at `start`. `numbers` are what a person can check, by name, as JSON values.
     """
-    told = known is None or bool(known[u, -SILENT_DAYS:].any())
+
+    row: int
+    start: int
+    last: int | None
+    score: float
+    reasons: tuple[str, ...]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    began_between: tuple[int, int] | None = None
+
+
+def finding_over_days(
+    frame: UnitDayFrame, evidence: Evidence, *, known: Mask | None = None
+) -> Finding:
+    """Return the finding that evidence leads to.
+
+    `known`, of shape (units, days), says where there are data: a finding that lasts is frozen where
+    there are none at the end. None: it does not rest on data and is never frozen.
+    """
+    start, last = evidence.start, evidence.last
+    has_recent_data = known is None or bool(known[evidence.row, -SILENT_DAYS:].any())
     end = frame.days - 1 if last is None else last
-    low, high = between or (start, start)
+    low, high = evidence.began_between or (start, start)
+    score = min(max(evidence.score, LEAST_SCORE), GREATEST_SCORE)
     return Finding(
-        unit=int(frame.units[u]),
-        since_ms=_at(frame, start),
-        until_ms=None if last is None else _at(frame, last + 1),
-        frozen=last is None and not told,
-        score=round(float(min(max(score, 0.01), 0.99)), 3),
-        reasons=reasons,
+        unit=int(frame.units[evidence.row]),
+        since_ms=_day_start(frame, start),
+        until_ms=None if last is None else _day_start(frame, last + 1),
+        frozen=last is None and not has_recent_data,
+        score=round(float(score), 3),
+        reasons=evidence.reasons,
         evidence={
             "days": end - start + 1,
             "from_day": frame.day(start).isoformat(),
             "to_day": frame.day(end).isoformat(),
-            **evidence,
+            **evidence.numbers,
         },
-        since_between=(_at(frame, low), _at(frame, high + 1)),
+        since_between=(_day_start(frame, low), _day_start(frame, high + 1)),
     )
 
 
+def days_around(frame: UnitDayFrame, day: int, within: int) -> tuple[int, int]:
+    """Return the first and the last column that lie at most `within` days from a day, inside the
+    frame.
+    """
+    return max(0, day - within), min(day + within, frame.days - 1)
+
+
 def mean_of(values: NDArray[Any], digits: int) -> float | None:
-    """Return the mean of what is known for people to read; None where nothing is."""
+    """Return the mean of the values that are known, rounded; None where none is."""
     known = values[~np.isnan(values)]
     return round(float(known.mean()), digits) if len(known) else None
 
 
-def _at(frame: UnitDayFrame, day: int) -> int:
-    """Return the instant at which a day begins, also one before the frame."""
-    return int(frame.day_starts[day]) if day >= 0 else int(frame.day_starts[0] + day * DAY_MS)
+def _day_start(frame: UnitDayFrame, day: int) -> int:
+    """Return the instant (ms UTC) at which a day begins, also one before the frame."""
+    if day >= 0:
+        return int(frame.day_starts[day])
+    return int(frame.day_starts[0] + day * DAY_MS)

@@ -1,79 +1,121 @@
-"""Over-occupancy (超员): night after night more people sleep in the flat than are registered, and the water agrees.
+"""Over-occupancy (超员): night after night more people sleep in the flat than are registered, and
+the water agrees.
 
-Head-count from water alone is worthless (correlation with the declared household: 0.45), so doors must say it and water may only
-agree. Guests for the festival, a newborn's grandmother and a declared carer are no over-occupancy: weeks count.
+Head-count from water alone is worthless (correlation with the declared household: 0.45), so doors
+must show it and water may only agree. Guests for the festival, a newborn's grandmother and a
+declared carer are no over-occupancy: weeks count.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
-from analytics import strangers
-from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of, over_days
-from analytics.episodes import OUTSIDE, episodes
+from analytics.detectors.contract import (
+    Detector,
+    Evidence,
+    Finding,
+    Judgement,
+    days_around,
+    finding_over_days,
+    mean_of,
+)
+from analytics.episodes import OUTSIDE, Episode, find_episodes
 from analytics.frame import UnitDayFrame, often
+from analytics.parameters import Count, DaysOfEvidence, Litres, Multiple
+from analytics.presence import LITRES_PER_MEMBER
+from analytics.strangers import read_stranger_nights
 
-DEFAULTS: Params = {
-    "extra": 2.0,  # strangers who stay
-    "dormitory": 5.0,  # and so many are a dormitory
-    "fire": 30.0,
-    "drop": 14.0,
-    "water_rise": 1.3,  # times what the home, or where that is unknown its like, used before
-    "member_l": 130.0,
-}
+#: Score where the doors alone show it, and where the water agrees.
+SCORE, SCORE_WITH_WATER = 0.4, 0.65
+#: Weight of a crowded night on a day on which no resident was seen: where the tenants are gone it
+#: is another matter.
+_RESIDENTS_UNSEEN = -0.2
+#: The water agrees where it is much on so many of the last days.
+_RECENT_DAYS, _AGREEING_DAYS = 28, 18
+#: Days before and after the likeliest first day between which it is thought to have begun.
+_BEGAN_WITHIN = 3
 
 
-def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverOccupancyParams:
+    """How many people for how long are too many."""
+
+    extra: Count = 2.0
+    """Strangers who stay from which it is over-occupancy."""
+    dormitory: Count = 5.0
+    """Strangers who stay from which it is a dormitory (`change_of_use`)."""
+    fire: DaysOfEvidence = 30.0
+    """Crowded nights, the others taken off, until it is sure: weeks, not a festival."""
+    drop: DaysOfEvidence = 14.0
+    """Other nights until it is over."""
+    water_rise: Multiple = 1.3
+    """Multiple of the water of the registered residents from which the water agrees."""
+    member_l: Litres = LITRES_PER_MEMBER
+    """Litres that a registered resident uses a day; a site sets its own."""
+
+
+def detect(frame: UnitDayFrame, params: OverOccupancyParams) -> Judgement:
     """Judge every unit with its own lock."""
-    staying = strangers.read(frame).staying
-    over = (staying >= params["extra"]) & (staying < params["dormitory"])
-    some = often(over, params["fire"])
-    seen, few = frame["residents_seen"][some], staying[some] < params["extra"]
-    lock = (frame.fitted["lock"] & frame.let & ~frame.declared & ~frame.spoken_for)[some]
+    staying = read_stranger_nights(frame).staying
+    crowded = (staying >= params.extra) & (staying < params.dormitory)
+    rows = often(crowded, params.fire)
+    seen = frame["residents_seen"][rows]
+    few = staying[rows] < params.extra
+    judged = frame.fitted["lock"] & frame.let & ~frame.declared & ~frame.spoken_for
     with np.errstate(invalid="ignore"):
-        # Where the tenants are gone it is another matter.
-        weight = np.where(seen > 0, 1.0, np.where(np.isnan(seen), 0.0, -0.2))
-    evidence = np.where(lock, np.where(over[some], weight, np.where(few, -1.0, 0.0)), OUTSIDE)
-    found = []
-    for e in episodes(evidence, fire=params["fire"], drop=params["drop"], rows=some):
-        span = e.span(frame.days)
-        likely = (
-            params["water_rise"] * params["member_l"] * np.maximum(frame.members[e.unit, span], 1)
-        )
-        with np.errstate(invalid="ignore"):
-            agrees = bool(np.count_nonzero((frame["water_l"][e.unit, span] >= likely)[-28:]) >= 18)
-        found.append(
-            over_days(
-                frame,
-                e.unit,
-                e.start,
-                e.last,
-                score=0.65 if agrees else 0.4,
-                reasons=("more_sleep_there", "water_agrees") if agrees else ("more_sleep_there",),
-                evidence={
-                    "families": ["access", "water"] if agrees else ["access"],
-                    "sleepers_per_night": round(
-                        float(
-                            np.mean(staying[e.unit, span]) + frame.members[e.unit, span.stop - 1]
-                        ),
-                        1,
-                    ),
-                    "registered": int(frame.members[e.unit, span.stop - 1]),
-                    "l_per_day": mean_of(frame["water_l"][e.unit, span], 1),
-                },
-                known=~np.isnan(frame["entries"]),
-                between=(max(0, e.start - 3), min(e.start + 3, frame.days - 1)),
-            )
-        )
-    return found, []
+        unseen = np.where(np.isnan(seen), 0.0, _RESIDENTS_UNSEEN)
+        weight = np.where(seen > 0, 1.0, unseen)
+    nights = np.where(crowded[rows], weight, np.where(few, -1.0, 0.0))
+    evidence = np.where(judged[rows], nights, OUTSIDE)
+    episodes = find_episodes(evidence, fire=params.fire, drop=params.drop, rows=rows)
+    return Judgement([_finding(frame, params, staying, episode) for episode in episodes], [])
+
+
+def _finding(
+    frame: UnitDayFrame,
+    params: OverOccupancyParams,
+    staying: NDArray[np.float32],
+    episode: Episode,
+) -> Finding:
+    row = episode.row
+    span = episode.span(frame.days)
+    agrees = _water_agrees(frame, params, row, span)
+    registered = frame.members[row, span.stop - 1]
+    evidence = Evidence(
+        row=row,
+        start=episode.start,
+        last=episode.last,
+        score=SCORE_WITH_WATER if agrees else SCORE,
+        reasons=("more_sleep_there", "water_agrees") if agrees else ("more_sleep_there",),
+        numbers={
+            "families": ["access", "water"] if agrees else ["access"],
+            "sleepers_per_night": round(float(np.mean(staying[row, span]) + registered), 1),
+            "registered": int(registered),
+            "l_per_day": mean_of(frame["water_l"][row, span], 1),
+        },
+        began_between=days_around(frame, episode.start, _BEGAN_WITHIN),
+    )
+    return finding_over_days(frame, evidence, known=~np.isnan(frame["entries"]))
+
+
+def _water_agrees(frame: UnitDayFrame, params: OverOccupancyParams, row: int, span: slice) -> bool:
+    members = np.maximum(frame.members[row, span], 1)
+    likely = params.water_rise * params.member_l * members
+    with np.errstate(invalid="ignore"):
+        much = frame["water_l"][row, span] >= likely
+    return bool(np.count_nonzero(much[-_RECENT_DAYS:]) >= _AGREEING_DAYS)
 
 
 DETECTOR = Detector(
     key="over_occupancy",
     version="1",
     family="compliance",
-    inputs=("residents_nights", "strangers_nights", "water_l"),
-    defaults=DEFAULTS,
+    inputs=frozenset({"entries", "residents_seen", "water_l"}),
+    params_type=OverOccupancyParams,
+    reasons=("more_sleep_there", "water_agrees"),
     legal_basis="赣州市公租房管理 第十一条（定期上户走访，掌握使用状况）",
     runbook="docs/runbooks/over_occupancy.md",
     detect=detect,

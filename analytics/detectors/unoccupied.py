@@ -1,56 +1,100 @@
-"""Unoccupied tenancy: a flat that is let and in which nobody lives (公共租赁住房管理办法 Art. 27: six months without reason).
+"""Unoccupied tenancy: a flat that is let and in which nobody lives (公共租赁住房管理办法 Art. 27:
+six months without reason).
 
-Water is the cleaner signal of presence, electricity the second, doors the third. A day speaks *against* absence when
-any of them shows someone, *for* it when water stood still (or, without water, when no more electricity flowed than an
-empty home draws), and otherwise says nothing. A run of days without a word against is a finding when it is long
-enough and enough of its days speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
+Water is the cleaner signal of presence, electricity the second, doors the third. A day speaks
+*against* absence when any of them shows someone, *for* it when water stood still (or, without
+water, when no more electricity flowed than an empty home draws), and otherwise says nothing. A run
+of days without a sign against absence is a finding when it is long enough and enough of its days
+speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
 
-Where a flat has a lock and no meter, the lock is asked: on days on which it spoke (its battery, if nothing else) nobody came in. That
-holds only for people who used to be seen by it, and a lock that is silent says nothing.
+Where a flat has a lock and no meter, the lock counts: on days on which it sent anything (its
+battery, if nothing else) nobody came in. That holds only for people who used to be seen by it, and
+a lock that is silent says nothing.
 
-Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a run: those days are visits
-(`analytics.presence`), counted and told. An empty home still draws 0.4 to 1.2 kWh a day (fridge, standby, a boiler kept
-warm), so electricity is judged against the home's own lived-in days; between "empty" and "lived in" lies a band in which
-nothing is said.
+Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a
+run: those days are visits (`analytics.presence`), counted and reported. An empty home still draws
+0.4 to 1.2 kWh a day (fridge, standby, a boiler kept warm), so electricity is judged against the
+home's own lived-in days; between "empty" and "lived in" lies a band in which nothing is said.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics import presence
-from analytics.detectors.contract import Abstention, Detector, Finding, Params, mean_of
+from analytics.detectors.contract import (
+    SILENT_DAYS,
+    Abstention,
+    Detector,
+    Finding,
+    Judgement,
+    mean_of,
+)
 from analytics.frame import Mask, UnitDayFrame, rolling, runs_of
-from analytics.presence import Presence
+from analytics.parameters import DayCount, Litres, Share
+from analytics.presence import Presence, PresenceParams, keep_rare_days, read_presence
 from domain.calendar import DAY_MS
 
-DEFAULTS: Params = {
-    **presence.DEFAULTS,
-    "warn_days": 30,  # the first warning; 90 and 150 days are policy's steps towards the six months
-    "warn_visited_days": 45,  # where somebody looks in now and then
-    "abstain_days": 14,  # a stretch shorter than this that cannot be judged is not worth a word
-    "max_unknown": 0.2,  # share of a run's days that may say nothing at all
-    "min_quiet_energy": 0.6,  # share of a run's days that must be quiet where electricity stands alone
-    "max_visited": 0.25,  # share of a run's days on which somebody may have looked in
-    "trickle_l": 2.0,  # litres of drips that a run may add up to before they count as use
-    "usual_entries": 0.4,  # share of a lock's days on which people who live there come in by it, so that it can tell their absence
-    "silent_days": 3,  # days without a word at the end after which a finding is frozen
-}
-
-
-#: Share of the nights that are known on which the household's car must have been parked to make a lead doubtful.
-_PARKED = 0.25
+#: Share of the nights that are known on which the household's car must have been parked to make a
+#: finding doubtful.
+_PARKED_SHARE = 0.25
+#: Visits that a run may always have, however short it is.
+_ALWAYS_ALLOWED_VISITS = 2.0
+#: A lock can show absence only if its best two months show use; so many days of them must be known.
+_TWO_MONTHS, _LEAST_LOCK_DAYS = 56, 28
+#: Rounding of litres in facts.
+_ROUNDING_L = 1e-3
+#: One family alone is right nine times in ten, a lock less often: who comes with a key is not seen.
+_DOUBT, _DOUBT_OF_LOCK = 0.1, 0.2
+#: Each further family halves the doubt. A month may still be a stay in hospital, from two months on
+#: that is rarer.
+_FURTHER_FAMILY, _LONG_DAYS, _LONG_RUN = 0.5, 60, 0.6
+#: Doubt by visits on every day, by a parked car, and the greatest doubt.
+_DOUBT_OF_VISITS, _DOUBT_OF_CAR, _GREATEST_DOUBT = 0.3, 0.3, 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Says:
-    """What the days say for this question."""
+class UnoccupiedParams:
+    """When a run of quiet days is an absence, and when it cannot be judged."""
 
-    p: Presence
+    presence: PresenceParams = field(default_factory=PresenceParams)
+    warn_days: DayCount = 30
+    """Days of absence until the first warning; 90 and 150 days are policy's steps towards the six
+    months.
+    """
+    warn_visited_days: DayCount = 45
+    """The same where somebody looks in now and then, unless all three families agree."""
+    abstain_days: DayCount = 14
+    """Days of a stretch that cannot be judged from which an abstention is stored."""
+    max_unknown: Share = 0.2
+    """Share of a run's days that may say nothing at all."""
+    min_quiet_energy: Share = 0.6
+    """Share of a run's days that must be quiet where electricity stands alone."""
+    max_visited: Share = 0.25
+    """Share of a run's days on which somebody may have looked in."""
+    trickle_l: Litres = 2.0
+    """Litres of drips that a run may add up to before they count as use."""
+    usual_entries: Share = 0.4
+    """Share of a lock's days on which people who live there come in by it, so that it can show
+    their absence.
+    """
+    silent_days: DayCount = SILENT_DAYS
+    """Days without data at the end after which a finding is frozen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signs:
+    """What the days say for this detector, as masks of shape (units, days).
+
+    `broken` days speak against absence; `shut` days are those on which the lock alone shows that
+    nobody came in.
+    """
+
+    presence: Presence
     dripped: Mask
     visited: Mask
     shut: Mask
@@ -58,255 +102,397 @@ class _Says:
     known: Mask
 
 
-def detect(frame: UnitDayFrame, params: Params) -> tuple[list[Finding], list[Abstention]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _QuietRun:
+    """A run of days without a sign against absence; columns [start, end) up to the last known day.
+
+    `since` and `until` (None while it lasts) are ms UTC. `visits`, `water_days`, `energy_days` and
+    `lock_days` count the days with a visit and those on which a family shows absence.
+    """
+
+    row: int
+    start: int
+    end: int
+    since: float
+    until: float | None
+    length_ms: float
+    frozen: bool
+    known_days: int
+    visits: int
+    water_days: int
+    energy_days: int
+    lock_days: int
+
+    @property
+    def days(self) -> int:
+        return self.end - self.start
+
+    @property
+    def span(self) -> slice:
+        return slice(self.start, self.end)
+
+    def abstain(self, frame: UnitDayFrame, reason: str) -> Abstention:
+        unit = int(frame.units[self.row])
+        return Abstention(unit=unit, first=self.start, last=self.end - 1, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Support:
+    """Which families show absence on enough of a run's days."""
+
+    water: bool
+    electricity: bool
+    lock: bool
+
+
+def detect(frame: UnitDayFrame, params: UnoccupiedParams) -> Judgement:
     """Judge every unit of the frame."""
-    p = presence.read(frame, params)
+    signs = _read_signs(frame, params)
+    judgement = Judgement([], [])
+    for row, begin, stop in runs_of(~signs.broken, params.abstain_days):
+        found = _judge_run(frame, params, signs, (row, begin, stop))
+        judgement.findings.extend(found.findings)
+        judgement.abstentions.extend(found.abstentions)
+    return judgement
+
+
+# Signs of a day ---------------------------------------------------------------------------
+
+
+def _read_signs(frame: UnitDayFrame, params: UnoccupiedParams) -> _Signs:
+    days = read_presence(frame, params.presence)
+    locked = _days_by_lock_alone(frame, params)
     with np.errstate(invalid="ignore"):
         slept = frame["residents_nights"] > 0
-    # Who came in the evening and drew no water the next morning had not stayed.
-    slept[:, :-1] &= ~p.water_quiet[:, 1:]
-    locked = _by_lock_alone(frame, params)
-    with np.errstate(invalid="ignore"):
         opened = locked & (frame["entries"] > 0)
+    # Who came in the evening and drew no water the next morning had not stayed.
+    slept[:, :-1] &= ~days.water_quiet[:, 1:]
     shut = locked & ~opened & ~np.isnan(frame["entries"])
-    dry = p.water_quiet | p.visited | (p.energy_quiet & ~frame.fitted["water"]) | opened
-    came = p.entered & ~slept & dry
-    visited = p.visited | presence.seldom(came, came, params)
-    apart = p.water_used | p.energy_lived | (p.entered & ~visited) | ~frame.let | frame.declared
+    dry = days.water_quiet | days.visited | (days.energy_quiet & ~frame.fitted["water"]) | opened
+    came = days.entered & ~slept & dry
+    allowed = int(params.presence.visits_a_week)
+    visited = days.visited | keep_rare_days(came, among=came, limit=allowed)
+    someone = days.water_used | days.energy_lived | (days.entered & ~visited)
     # By a lock alone whoever comes in lives there, unless a resident looked in.
-    apart |= opened & ~visited
-    dripped = _overflows(frame["water_trickle_l"], apart | p.visited, apart, params["trickle_l"])
-    known = (
-        p.water_quiet | p.visited | p.energy_quiet | p.energy_between | shut | (locked & visited)
+    someone |= opened & ~visited
+    against = someone | ~frame.let | frame.declared
+    dripped = _overflowing_days(
+        frame["water_trickle_l"],
+        unclear=against | days.visited,
+        used=against,
+        allowance=params.trickle_l,
     )
-    says = _Says(
-        p=p, dripped=dripped, visited=visited, shut=shut, broken=apart | dripped, known=known
+    by_water = days.water_quiet | days.visited
+    by_energy = days.energy_quiet | days.energy_between
+    return _Signs(
+        presence=days,
+        dripped=dripped,
+        visited=visited,
+        shut=shut,
+        broken=against | dripped,
+        known=by_water | by_energy | shut | (locked & visited),
     )
-    findings: list[Finding] = []
-    abstentions: list[Abstention] = []
-    for u, a, b in runs_of(~says.broken, int(params["abstain_days"])):
-        _judge(frame, params, says, u, a, b, findings, abstentions)
-    return findings, abstentions
 
 
-def _by_lock_alone(frame: UnitDayFrame, params: Params) -> Mask:
-    """Tell the days on which a lock is all there is, and a lock by which the household used to come in."""
+def _days_by_lock_alone(frame: UnitDayFrame, params: UnoccupiedParams) -> Mask:
+    """Return the days on which a lock is all there is, of units whose household used to come in by
+    it.
+    """
     alone: Mask = frame.fitted["lock"] & ~frame.fitted["water"] & ~frame.fitted["energy"]
-    some = np.flatnonzero(alone.any(axis=1))
+    rows = np.flatnonzero(alone.any(axis=1))
+    let = frame.let[rows]
+    entries = frame["entries"][rows]
     with np.errstate(invalid="ignore"):
-        came = frame.let[some] & (frame["entries"][some] > 0) & (frame["residents_seen"][some] > 0)
-    heard = frame.let[some] & ~np.isnan(frame["entries"][some])
-    # What is usual is the best two months': long absences do not make a household one that was never seen.
-    often = rolling(came, 56) / np.maximum(rolling(heard, 56), 28)
-    alone[some[often.max(axis=1, initial=0.0) < params["usual_entries"]]] = False
+        came_in = let & (entries > 0) & (frame["residents_seen"][rows] > 0)
+    known = let & ~np.isnan(entries)
+    # The best two months count: a long absence does not make a household one that was never seen.
+    known_days = np.maximum(rolling(known, _TWO_MONTHS), _LEAST_LOCK_DAYS)
+    share = rolling(came_in, _TWO_MONTHS) / known_days
+    alone[rows[share.max(axis=1, initial=0.0) < params.usual_entries]] = False
     return alone
 
 
-def _overflows(trickle: NDArray[Any], none: Mask, broken: Mask, allowance: float) -> Mask:
-    """Find the days on which the drips since the last use add up to more than the allowance; on some there are `none`.
+def _overflowing_days(
+    trickle: NDArray[Any], *, unclear: Mask, used: Mask, allowance: float
+) -> Mask:
+    """Find the days on which the drips (litres) since the last use add up to more than the
+    allowance.
 
-    On a day of use the drips before and after it cannot be told apart; they count from the next day on.
+    On `unclear` days, those of use or of a visit, the drips before and after cannot be told apart;
+    they count from the next day on.
     """
-    out = np.zeros_like(broken)
+    overflowing = np.zeros_like(used)
     with np.errstate(invalid="ignore"):
-        drips = (trickle > 0) & ~none
-    for u in np.flatnonzero(drips.any(axis=1)).tolist():
-        days = np.flatnonzero(drips[u])
+        drips = (trickle > 0) & ~unclear
+    for row in np.flatnonzero(drips.any(axis=1)).tolist():
+        days = np.flatnonzero(drips[row])
         # Uses so far: where their number is another, the sum begins anew.
-        uses = np.cumsum(broken[u])[days]
-        total, after = 0.0, -1
-        for day, use, amount in zip(
-            days.tolist(), uses.tolist(), trickle[u, days].tolist(), strict=True
-        ):
-            total = amount + (total if use == after else 0.0)
-            after = use
-            if total > allowance + 1e-3:
-                out[u, day], total = True, 0.0
-    return out
+        uses = np.cumsum(used[row])[days]
+        total = 0.0
+        uses_before = -1
+        amounts = trickle[row, days].tolist()
+        for day, use, amount in zip(days.tolist(), uses.tolist(), amounts, strict=True):
+            total = amount + (total if use == uses_before else 0.0)
+            uses_before = use
+            if total > allowance + _ROUNDING_L:
+                overflowing[row, day] = True
+                total = 0.0
+    return overflowing
 
 
-def _judge(
-    frame: UnitDayFrame,
-    params: Params,
-    says: _Says,
-    u: int,
-    a: int,
-    b: int,
-    findings: list[Finding],
-    abstentions: list[Abstention],
-) -> None:
-    """Judge one run of days [a, b) of unit row `u` without a word against absence."""
-    unit, at_end = int(frame.units[u]), b == frame.days
-    told = np.flatnonzero(says.known[u, a:b])
-    if not len(told):
-        if frame.let[u, a:b].all():
-            fitted = frame.fitted["water"][u, a:b].any() or frame.fitted["energy"][u, a:b].any()
-            abstentions.append(
-                Abstention(
-                    unit=unit, first=a, last=b - 1, reason="no_data" if fitted else "no_meter"
-                )
-            )
-        return
-    end = a + int(told[-1]) + 1
-    silent = b - end
-    frozen = at_end and silent >= params["silent_days"]
-    if frozen and silent >= params["abstain_days"]:
-        abstentions.append(Abstention(unit=unit, first=end, last=b - 1, reason="no_data"))
-    since = _since(frame, says, u, a)
-    until = None if at_end else _until(frame, says, u, b)
-    long_ms = (until if until is not None else frame.day_starts[end]) - since
-    days = end - a
-    span = slice(a, end)
-    visits = int(says.visited[u, span].sum())
-    water = int((says.p.water_quiet[u, span] | says.p.visited[u, span]).sum())
-    energy = int(says.p.energy_quiet[u, span].sum())
-    shut = (
-        int((says.shut[u, span] | (says.visited[u, span] & frame.fitted["lock"][u, span])).sum())
-        if says.shut[u, span].any()
-        else 0
-    )
-    unknown = 1.0 - len(told) / days
-    seldom = visits <= max(2.0, params["max_visited"] * days)
-    by_water = water >= (1.0 - params["max_unknown"]) * days and seldom
-    by_energy = energy >= params["min_quiet_energy"] * days and not (
-        water and visits > params["max_visited"] * days
-    )
-    by_lock = shut >= (1.0 - params["max_unknown"]) * days and seldom
-    if unknown > params["max_unknown"] or (
-        long_ms >= params["warn_days"] * DAY_MS and water and not (by_water or by_energy)
-    ):
-        reason = "thin_coverage"
-    elif by_water or by_energy or by_lock:
-        reason = ""
-    else:
-        reason = "low_but_not_empty" if not water else ""
-    if reason and days >= params["abstain_days"]:
-        abstentions.append(Abstention(unit=unit, first=a, last=end - 1, reason=reason))
-    if reason or long_ms < params["warn_days"] * DAY_MS:
-        return
-    families = [name for name, holds in (("water", by_water), ("electricity", by_energy)) if holds]
-    nights = frame["residents_nights"][u, span]
-    if by_lock or not np.isnan(nights).all():
-        families.append("access")
-    if visits and _longest_ms(frame, says, u, span, since, until) < params["warn_days"] * DAY_MS:
+# Judging a run ----------------------------------------------------------------------------
+
+
+def _judge_run(
+    frame: UnitDayFrame, params: UnoccupiedParams, signs: _Signs, days: tuple[int, int, int]
+) -> Judgement:
+    """Judge one run of days without a sign against absence: `days` are its row and its columns
+    [begin, stop).
+    """
+    row, begin, stop = days
+    known = np.flatnonzero(signs.known[row, begin:stop])
+    if not len(known):
+        return Judgement([], _abstain_without_data(frame, row, begin, stop))
+    run = _measure_run(frame, params, signs, days, known)
+    support = _support(run, params)
+    abstentions = []
+    if run.frozen and stop - run.end >= params.abstain_days:
+        unit = int(frame.units[row])
+        abstentions.append(Abstention(unit=unit, first=run.end, last=stop - 1, reason="no_data"))
+    reason = _reason_to_abstain(run, support, params)
+    if reason is not None and run.days >= params.abstain_days:
+        abstentions.append(run.abstain(frame, reason))
+    if reason is not None or run.length_ms < params.warn_days * DAY_MS:
+        return Judgement([], abstentions)
+    families = _families(frame, run, support)
+    if run.visits and _longest_ms(frame, signs, run) < params.warn_days * DAY_MS:
         # Visits make it doubtful: then two families have to agree for longer, or all three.
-        if long_ms < params["warn_visited_days"] * DAY_MS and len(families) < 3:
-            return
+        if run.length_ms < params.warn_visited_days * DAY_MS and len(families) < 3:
+            return Judgement([], abstentions)
         if len(families) < 2:
-            abstentions.append(
-                Abstention(unit=unit, first=a, last=end - 1, reason="looked_in_one_family")
-            )
-            return
-    findings.append(_finding(frame, says, u, span, (since, until), families, visits, frozen=frozen))
+            return Judgement([], [*abstentions, run.abstain(frame, "looked_in_one_family")])
+    return Judgement([_finding(frame, signs, run, families)], abstentions)
 
 
-def _longest_ms(
-    frame: UnitDayFrame, says: _Says, u: int, span: slice, since: float, until: float | None
-) -> float:
+def _abstain_without_data(frame: UnitDayFrame, row: int, begin: int, stop: int) -> list[Abstention]:
+    if not frame.let[row, begin:stop].all():
+        return []
+    has_meter = (frame.fitted["water"] | frame.fitted["energy"])[row, begin:stop].any()
+    reason = "no_data" if has_meter else "no_meter"
+    unit = int(frame.units[row])
+    return [Abstention(unit=unit, first=begin, last=stop - 1, reason=reason)]
+
+
+def _measure_run(
+    frame: UnitDayFrame,
+    params: UnoccupiedParams,
+    signs: _Signs,
+    days: tuple[int, int, int],
+    known: NDArray[np.int64],
+) -> _QuietRun:
+    row, begin, stop = days
+    end = begin + int(known[-1]) + 1
+    span = slice(begin, end)
+    lasts = stop == frame.days
+    since = _since(frame, signs, row, begin)
+    until = None if lasts else _until(frame, signs, row, stop)
+    last_instant = float(frame.day_starts[end]) if until is None else until
+    visited = signs.visited[row, span]
+    quiet_water = signs.presence.water_quiet[row, span] | signs.presence.visited[row, span]
+    shut = signs.shut[row, span]
+    lock_days = 0
+    if shut.any():
+        lock_days = int((shut | (visited & frame.fitted["lock"][row, span])).sum())
+    return _QuietRun(
+        row=row,
+        start=begin,
+        end=end,
+        since=since,
+        until=until,
+        length_ms=last_instant - since,
+        frozen=lasts and stop - end >= params.silent_days,
+        known_days=len(known),
+        visits=int(visited.sum()),
+        water_days=int(quiet_water.sum()),
+        energy_days=int(signs.presence.energy_quiet[row, span].sum()),
+        lock_days=lock_days,
+    )
+
+
+def _support(run: _QuietRun, params: UnoccupiedParams) -> _Support:
+    most_days = (1.0 - params.max_unknown) * run.days
+    most_visits = params.max_visited * run.days
+    seldom_visited = run.visits <= max(_ALWAYS_ALLOWED_VISITS, most_visits)
+    # With a water meter that shows too many visits electricity may not stand in for it.
+    often_visited = bool(run.water_days) and run.visits > most_visits
+    return _Support(
+        water=run.water_days >= most_days and seldom_visited,
+        electricity=run.energy_days >= params.min_quiet_energy * run.days and not often_visited,
+        lock=run.lock_days >= most_days and seldom_visited,
+    )
+
+
+def _reason_to_abstain(run: _QuietRun, support: _Support, params: UnoccupiedParams) -> str | None:
+    by_meter = support.water or support.electricity
+    is_long = run.length_ms >= params.warn_days * DAY_MS
+    unknown_share = 1.0 - run.known_days / run.days
+    if unknown_share > params.max_unknown:
+        return "thin_coverage"
+    if is_long and run.water_days and not by_meter:
+        return "thin_coverage"
+    if not by_meter and not support.lock and not run.water_days:
+        return "low_but_not_empty"
+    return None
+
+
+def _families(frame: UnitDayFrame, run: _QuietRun, support: _Support) -> list[str]:
+    families = []
+    if support.water:
+        families.append("water")
+    if support.electricity:
+        families.append("electricity")
+    has_door_data = not np.isnan(frame["residents_nights"][run.row, run.span]).all()
+    if support.lock or has_door_data:
+        families.append("access")
+    return families
+
+
+def _longest_ms(frame: UnitDayFrame, signs: _Signs, run: _QuietRun) -> float:
     """Return the longest time within a run in which nobody so much as looked in."""
-    visits = span.start + np.flatnonzero(says.visited[u, span])
-    first, last = frame["water_first_use_at"][u, visits], frame["water_last_use_at"][u, visits]
-    # Someone who came and used no water came at noon, as far as anybody knows.
+    row = run.row
+    visits = run.start + np.flatnonzero(signs.visited[row, run.span])
+    first_use = frame["water_first_use_at"][row, visits]
+    last_use = frame["water_last_use_at"][row, visits]
+    # Someone who came and used no water counts as having come at noon.
     noon = (frame.day_starts[visits] + frame.day_starts[visits + 1]) / 2
-    ends = np.append(np.where(np.isnan(first), noon, first), until or frame.day_starts[span.stop])
-    begins = np.append(since, np.where(np.isnan(last), noon, last))
+    final = frame.day_starts[run.end] if run.until is None else run.until
+    ends = np.append(np.where(np.isnan(first_use), noon, first_use), final)
+    begins = np.append(run.since, np.where(np.isnan(last_use), noon, last_use))
     return float((ends - begins).max())
 
 
-def _since(frame: UnitDayFrame, says: _Says, u: int, a: int) -> float:
-    """Return the instant since which nobody was there: the end of the last use, else the start of the first day."""
-    if a > 0 and says.p.water_used[u, a - 1]:
-        return float(frame["water_last_use_at"][u, a - 1])
-    if a > 0 and says.dripped[u, a - 1]:
-        return _noon(frame, a - 1)
-    return float(frame.day_starts[a])
+def _since(frame: UnitDayFrame, signs: _Signs, row: int, begin: int) -> float:
+    """Return the instant since which nobody was there: the end of the last use, else the start of
+    the first day.
+    """
+    before = begin - 1
+    if begin > 0 and signs.presence.water_used[row, before]:
+        return float(frame["water_last_use_at"][row, before])
+    if begin > 0 and signs.dripped[row, before]:
+        return _noon(frame, before)
+    return float(frame.day_starts[begin])
 
 
-def _until(frame: UnitDayFrame, says: _Says, u: int, b: int) -> float:
+def _until(frame: UnitDayFrame, signs: _Signs, row: int, stop: int) -> float:
     """Return the instant at which someone was there again."""
-    if says.p.water_used[u, b]:
-        return float(min(frame["water_first_use_at"][u, b], frame.day_starts[b + 1]))
-    if says.dripped[u, b]:
-        return _noon(frame, b)
-    return float(frame.day_starts[b])
+    if signs.presence.water_used[row, stop]:
+        first_use = frame["water_first_use_at"][row, stop]
+        return float(min(first_use, frame.day_starts[stop + 1]))
+    if signs.dripped[row, stop]:
+        return _noon(frame, stop)
+    return float(frame.day_starts[stop])
 
 
-def _noon(frame: UnitDayFrame, d: int) -> float:
+def _noon(frame: UnitDayFrame, day: int) -> float:
     """Return the middle of a day: it is not known when in it the last drip too many fell."""
-    return float((frame.day_starts[d] + frame.day_starts[d + 1]) / 2)
+    return float((frame.day_starts[day] + frame.day_starts[day + 1]) / 2)
 
 
-def _finding(
-    frame: UnitDayFrame,
-    says: _Says,
-    u: int,
-    span: slice,
-    period: tuple[float, float | None],
-    families: list[str],
-    visits: int,
-    *,
-    frozen: bool,
-) -> Finding:
-    since, until = period
-    entries = frame["entries"][u, span]
-    entries = entries[~np.isnan(entries)]
-    came = int(entries.sum())
-    days = int(((until or frame.day_starts[span.stop]) - since) // DAY_MS)
-    words = {"water": "no_water_used", "electricity": "electricity_as_empty"}
-    reasons = [words[name] for name in families if name in words]
-    if len(entries):
-        reasons.append("residents_only_looked_in" if came else "no_resident_entered")
-    if visits:
-        reasons.append("looked_in")
-    cars = frame["cars_nights"][u, span]
-    cars = cars[~np.isnan(cars)]
-    # A car that is parked there by night, week after week, has somebody who drives it.
+# The finding ------------------------------------------------------------------------------
+
+
+def _finding(frame: UnitDayFrame, signs: _Signs, run: _QuietRun, families: list[str]) -> Finding:
+    span = run.span
+    final = frame.day_starts[run.end] if run.until is None else run.until
+    days = int((final - run.since) // DAY_MS)
+    entries = _known(frame["entries"][run.row, span])
+    entered = int(entries.sum())
+    cars = _known(frame["cars_nights"][run.row, span])
     parked = int((cars > 0).sum())
-    if parked and parked >= _PARKED * len(cars):
+    # A car that is parked there by night, week after week, has somebody who drives it.
+    car_parked = parked > 0 and parked >= _PARKED_SHARE * len(cars)
+    reasons = []
+    if "water" in families:
+        reasons.append("no_water_used")
+    if "electricity" in families:
+        reasons.append("electricity_as_empty")
+    if len(entries):
+        reasons.append("residents_only_looked_in" if entered else "no_resident_entered")
+    if run.visits:
+        reasons.append("looked_in")
+    if car_parked:
         reasons.append("car_parked")
-    kwh = frame["energy_kwh"][u, span]
-    evidence = {
-        "days": days,
-        "families": families,
-        "visits": visits,
-        "days_car_parked": parked if len(cars) else None,
-        "water_l": round(float(np.nansum(frame["water_l"][u, span])), 1)
-        if "water" in families
-        else None,
-        "kwh_per_day": mean_of(kwh, 2),
-        "entries": came if len(entries) else None,
-        "coverage": round(float(np.mean(says.known[u, span])), 3),
-        "from_day": frame.day(span.start).isoformat(),
-        "to_day": frame.day(span.stop - 1).isoformat(),
-    }
-    # What is known of such findings: one family alone is right nine times in ten (a lock less: who comes with a key is not seen), each
-    # further one halves the doubt; a month may still be a stay in hospital, half a year hardly is; and visits make it doubtful.
-    doubt = (
-        (0.2 if families == ["access"] else 0.1)
-        * 0.5 ** (len(families) - 1)
-        * (1.0 if days < 60 else 0.6)
-        + 0.3 * visits / max(1, days)
-        + (0.3 if "car_parked" in reasons else 0.0)
-    )
+    litres = round(float(np.nansum(frame["water_l"][run.row, span])), 1)
+    # It began between the last sign of life and the first day that is quiet as a whole.
+    known_to_ms = 0 if "water" in families else DAY_MS
+    doubt = _doubt(families, days, run.visits, car_parked=car_parked)
     return Finding(
-        unit=int(frame.units[u]),
-        since_ms=int(since),
-        until_ms=None if until is None else int(until),
-        # It began between the last sign of life and the first day that is quiet as a whole.
-        since_between=(int(since - (0 if "water" in families else DAY_MS)), int(since + DAY_MS)),
-        frozen=frozen,
-        score=round(1.0 - min(doubt, 0.6), 3),
+        unit=int(frame.units[run.row]),
+        since_ms=int(run.since),
+        until_ms=None if run.until is None else int(run.until),
+        since_between=(int(run.since - known_to_ms), int(run.since + DAY_MS)),
+        frozen=run.frozen,
+        score=round(1.0 - min(doubt, _GREATEST_DOUBT), 3),
         reasons=tuple(reasons),
-        evidence=evidence,
+        evidence={
+            "days": days,
+            "families": families,
+            "visits": run.visits,
+            "days_car_parked": parked if len(cars) else None,
+            "water_l": litres if "water" in families else None,
+            "kwh_per_day": mean_of(frame["energy_kwh"][run.row, span], 2),
+            "entries": entered if len(entries) else None,
+            "coverage": round(float(np.mean(signs.known[run.row, span])), 3),
+            "from_day": frame.day(run.start).isoformat(),
+            "to_day": frame.day(run.end - 1).isoformat(),
+        },
     )
+
+
+def _known(values: NDArray[Any]) -> NDArray[Any]:
+    known: NDArray[Any] = values[~np.isnan(values)]
+    return known
+
+
+def _doubt(families: list[str], days: int, visits: int, *, car_parked: bool) -> float:
+    """Return how likely the finding is wrong; visits and a parked car make it doubtful."""
+    doubt = _DOUBT_OF_LOCK if families == ["access"] else _DOUBT
+    doubt *= _FURTHER_FAMILY ** (len(families) - 1)
+    if days >= _LONG_DAYS:
+        doubt *= _LONG_RUN
+    doubt += _DOUBT_OF_VISITS * visits / max(1, days)
+    if car_parked:
+        doubt += _DOUBT_OF_CAR
+    return doubt
 
 
 DETECTOR = Detector(
     key="unoccupied",
     version="4",
     family="compliance",
-    inputs=("water_l", "energy_kwh", "entries", "cars_nights"),
-    defaults=DEFAULTS,
+    inputs=presence.INPUTS
+    | {
+        "cars_nights",
+        "residents_nights",
+        "water_first_use_at",
+        "water_trickle_l",
+    },
+    params_type=UnoccupiedParams,
+    reasons=(
+        "no_water_used",
+        "electricity_as_empty",
+        "no_resident_entered",
+        "residents_only_looked_in",
+        "looked_in",
+        "car_parked",
+    ),
+    abstention_reasons=(
+        "no_data",
+        "no_meter",
+        "thin_coverage",
+        "low_but_not_empty",
+        "looked_in_one_family",
+    ),
     legal_basis="公共租赁住房管理办法 第二十七条（无正当理由连续6个月以上闲置）",
     runbook="docs/runbooks/unoccupied.md",
     detect=detect,

@@ -110,10 +110,10 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Alert
             folds = lists.list_folds(look, everything, fold_from)
             singles = lists.list_alerts(look, everything, limit=5_000, fold_from=fold_from)
             rows = lists.list_alerts(look, everything, limit=60_000)
-        told.gateways = sum(row["detector"] == "gateway_silent" for row in rows)
-        told.others = sum(row["detector"] not in ("gateway_silent", "hazard:smoke") for row in rows)
+        told.gateways = sum(row.detector == "gateway_silent" for row in rows)
+        told.others = sum(row.detector not in ("gateway_silent", "hazard:smoke") for row in rows)
         told.folds = len(folds)
-        told.rows = len(folds) + sum(row["alert_class"] != "life_safety" for row in singles)
+        told.rows = len(folds) + sum(row.alert_class != "life_safety" for row in singles)
         return told
 
 
@@ -183,7 +183,7 @@ def _collect(site: BenchSite, sent: dict[str, float]) -> AlertTiming:
     with connect(site.dsn, autocommit=True) as look:
         while time.monotonic() < deadline:
             rows = lists.list_alerts(look, _everything(look, "hazard:smoke"), limit=10_000)
-            found = {str(row["evidence"]["event"]): row["id"] for row in rows}
+            found = {str(row.evidence["event"]): row.id for row in rows}
             if set(found) == set(sent) and set(found.values()) <= set(site.seen):
                 break
             time.sleep(0.5)

@@ -29,17 +29,20 @@ from domain.alerting import (
     Acknowledgement,
     AlertClass,
     AlertCondition,
+    AlertKey,
     AlertState,
     Severity,
+    SubjectKind,
     Suppression,
 )
 from privacy import person_vault
 from privacy.keyring import load_keyring, save_keyring, with_new_key
 from store.access import audit, sessions, users
 from store.access.audit import AuditEntry
-from store.alerts import alerts, lists
-from store.alerts.alerts import NewAlert
+from store.alerts import lists
+from store.alerts.changes import AlertStep, set_state
 from store.alerts.lists import AlertFilter
+from store.alerts.raising import NewAlert, raise_alert
 from store.analytics import nights
 from store.casework import visits
 from store.database import health
@@ -205,12 +208,14 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
         wanted = NewAlert(
+            key=AlertKey(
+                detector=_DETECTORS[kind],
+                subject_kind=SubjectKind.UNIT,
+                subject_id=unit_id,
+                dedup_key=f"{n}",
+            ),
             estate_id=estate_id,
-            detector=_DETECTORS[kind],
-            subject_kind="unit",
-            subject_id=unit_id,
             subject=unit,
-            dedup_key=f"{n}",
             alert_class=kind,
             severity=rng.choice(list(Severity)),
             score=rng.random(),
@@ -219,7 +224,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             policy_version="1",
             since_at=at - timedelta(days=20),
         )
-        made, _ = alerts.raise_alert(connection, wanted, actor="bench", source={})
+        made = raise_alert(connection, wanted, actor="bench", source={}).id
         if rng.random() < 0.8:
             over = AlertState(
                 alert_class=kind,
@@ -228,9 +233,9 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
                 suppression=Suppression.NONE,
                 ended=True,
             )
-            alerts.set_state(connection, made, over, actor="bench", step="confirmed")
+            set_state(connection, made, over, AlertStep(actor="bench", name="confirmed"))
         if n % 20 == 0:
-            row = visits.VisitRow(
+            row = visits.NewVisit(
                 code=f"v-{n}",
                 unit_id=unit_id,
                 visited_on=at.date(),
@@ -323,7 +328,7 @@ ROUTES: dict[str, tuple[Action, str]] = {
     "getVisitList": (Action.SEE_LEADS, "/visit-list?estate={estate}"),
     "listAbstentions": (Action.SEE_LEADS, "/estates/{estate}/abstentions"),
     "listVisits": (Action.SEE_LEADS, "/visits"),
-    "getLessons": (Action.SEE_LEADS, "/lessons"),
+    "getCalibration": (Action.SEE_LEADS, "/calibration"),
     "listFaceConsents": (Action.SEE_CONSENTS, "/estates/{estate}/face-consents"),
     "listAssessments": (Action.SEE_CONSENTS, "/estates/{estate}/assessments"),
     "listCommands": (Action.SEE_COMMANDS, "/commands"),
@@ -379,7 +384,7 @@ def _city(connection: Connection) -> BenchCity:
             for code in estates
         },
         alert_ids={
-            code: [a["id"] for a in lists.list_alerts(connection, wanted[code], limit=50)]
+            code: [a.id for a in lists.list_alerts(connection, wanted[code], limit=50)]
             for code in estates
         },
         commands={

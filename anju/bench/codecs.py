@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from devices.explain import CODECS
-from devices.polls.mbus import fields_of
-from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
+from devices.polls.mbus import telegram_fields
+from devices.protocols import cjt188, dlt645, gb26875, mbus, mbus_records, modbus
 from domain.rejection import Rejected
 
 FRAMES = 2000
@@ -44,10 +44,10 @@ def samples(name: str, rng: random.Random) -> list[bytes]:
         number = rng.randrange(10**6) / 100
         if name == "dlt645":
             made.append(
-                dlt645.read_reply(f"{n:012d}", "00010000", dlt645.value_data("00010000", number))
+                dlt645.read_reply(f"{n:012d}", "00010000", dlt645.encode_values("00010000", number))
             )
         elif name == "cjt188":
-            what = cjt188.Cjt188Value(
+            what = cjt188.Cjt188Measured(
                 quantities={"total_m3": number, "month_m3": number}, clock=at, status=0
             )
             made.append(
@@ -55,7 +55,7 @@ def samples(name: str, rng: random.Random) -> list[bytes]:
                     cjt188.read_request(0x10, f"{n:014d}"),
                     0x10,
                     f"{n:014d}",
-                    cjt188.measured_bytes(0x10, what),
+                    cjt188.encode_measured(0x10, what),
                 )
             )
         elif name == "gb26875":
@@ -66,29 +66,31 @@ def samples(name: str, rng: random.Random) -> list[bytes]:
                 part=f"{n:08x}",
                 state=3,
                 text="三号楼二层走廊烟感",
-                stamp=gb26875.stamp_of(at),
+                stamp=gb26875.encode_time(at),
             )
-            unit = gb26875.write_unit(gb26875.Gb26875Unit(kind=gb26875.PART_STATE, objects=(part,)))
+            unit = gb26875.encode_unit(
+                gb26875.Gb26875Unit(kind=gb26875.PART_STATE, objects=(part,))
+            )
             made.append(
                 gb26875.Gb26875Frame(
                     serial=n,
                     command=gb26875.SEND,
                     source="0000000000a1",
                     destination="000000000001",
-                    stamp=gb26875.stamp_of(at),
+                    stamp=gb26875.encode_time(at),
                     unit=unit,
                 )
             )
         elif name == "mbus":
             records = (
-                mbus.bcd_record(b"\x13", round(number * 100)),
-                mbus.time_record(at),
-                mbus.bcd_record(b"\x3b", 12, size=3),
+                mbus_records.bcd_record(b"\x13", round(number * 100)),
+                mbus_records.time_record(at),
+                mbus_records.bcd_record(b"\x3b", 12, size=3),
             )
             made.append(
-                mbus.answer(
+                mbus.user_data_reply(
                     n % 250 + 1,
-                    mbus.Telegram(
+                    mbus.MbusTelegram(
                         identity=f"{n:08d}",
                         maker="ANJ",
                         version=1,
@@ -113,18 +115,18 @@ def _ours(name: str) -> Callable[[bytes], Any]:
         frame = decode(data)
         assert not isinstance(frame, Rejected)
         if name == "dlt645":
-            body = dlt645.value_bytes(frame)
+            body = dlt645.reply_data(frame)
             assert isinstance(body, bytes)
-            return dlt645.values(frame.identifier, body)
+            return dlt645.decode_values(frame.identifier, body)
         if name == "cjt188":
-            return cjt188.measured(frame)
+            return cjt188.decode_measured(frame)
         if name == "gb26875":
-            return gb26875.read_unit(frame.unit)
+            return gb26875.decode_unit(frame.unit)
         if name == "mbus":
-            telegram = mbus.read_telegram(frame)
-            assert isinstance(telegram, mbus.Telegram)
-            return fields_of(telegram)
-        return modbus.value_of(frame, where)
+            telegram = mbus.decode_telegram(frame)
+            assert isinstance(telegram, mbus.MbusTelegram)
+            return telegram_fields(telegram)
+        return modbus.decode_value(frame, where)
 
     return read
 

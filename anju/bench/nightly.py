@@ -374,7 +374,7 @@ def _parts(connection: Connection, clock: datetime) -> Iterator[tuple[float, flo
             read = time.perf_counter() - began
             began = time.perf_counter()
             for detector in DETECTORS:
-                detector.detect(frame, policy.params(detector.key))
+                detector.detect(frame, policy.params(detector))
             detect = time.perf_counter() - began
             began = time.perf_counter()
             for column in frame.columns.values():

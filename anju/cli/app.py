@@ -8,15 +8,17 @@ from typing import TypeVar
 
 import typer
 
+from anju.cli.backtest import backtest
 from anju.cli.bench import bench_app
 from anju.cli.demo import demo, demo_clean
 from anju.cli.evaluate import evaluate
 from anju.cli.faces import faces_app
 from anju.cli.gateway import decode, gateway_app
-from anju.cli.leads import leads, rehearse, visits_app
+from anju.cli.leads import leads
 from anju.cli.nightly import nightly, play, record
 from anju.cli.notices import notices_app
 from anju.cli.people import audit_app, keys_app, people_app
+from anju.cli.profiles import profiles_app
 from anju.cli.quarantine import quarantine_app
 from anju.cli.register import register_app
 from anju.cli.replay import replay
@@ -24,6 +26,7 @@ from anju.cli.services import analytics, api, casework, contract, doctor, ingest
 from anju.cli.simulate import simulate_app
 from anju.cli.users import users_app
 from anju.cli.vision import vision_app
+from anju.cli.visits import visits_app
 from domain.errors import UserError
 
 app = typer.Typer(
@@ -37,6 +40,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(users_app, name="users")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(profiles_app, name="profiles")
 app.add_typer(bench_app, name="bench")
 app.add_typer(visits_app, name="visits")
 app.add_typer(notices_app, name="notices")
@@ -57,7 +61,7 @@ app.command()(record)
 app.command()(play)
 app.command()(nightly)
 app.command()(leads)
-app.command()(rehearse)
+app.command()(backtest)
 app.command()(evaluate)
 app.command()(decode)
 app.command()(demo)

@@ -138,10 +138,10 @@ def decode(
         raw = bytes.fromhex("".join(data))
     except ValueError as error:
         raise fail(f"the bytes are not hex: {error}") from None
-    lines, understood = explain(protocol, raw)
-    for line in lines:
+    explanation = explain(protocol, raw)
+    for line in explanation.lines:
         out.print(line, markup=False)
-    raise typer.Exit(0 if understood else 1)
+    raise typer.Exit(0 if explanation.understood else 1)
 
 
 @gateway_app.command()

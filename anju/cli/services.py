@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +43,10 @@ def doctor(
     """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
     from anju.doctor import CheckVerdict, examine
 
-    table = Table("what", "verdict", "says")
+    table = Table("what", "verdict", "message")
     refused = False
     for check in examine(load_settings_and_logs(), messages):
-        table.add_row(check.what, check.verdict, check.says)
+        table.add_row(check.what, check.verdict, check.message)
         refused = refused or check.verdict is CheckVerdict.REFUSES
     out.print(table)
     raise typer.Exit(1 if refused else 0)
@@ -75,9 +76,22 @@ def api() -> None:
 
 def contract(
     write: Annotated[Path, typer.Option(help="directory to write to")] = Path("docs/wire"),
+    database: Annotated[
+        bool, typer.Option(help="also write the database schema, from a PostgreSQL started for it")
+    ] = True,
 ) -> None:
-    """Write the wire contract's JSON Schema and AsyncAPI, and the register's column list, from the code."""
+    """Write the wire contract's JSON Schema and AsyncAPI, the register's column list, and the database schema."""
     from anju.contract import write_contract
 
     for path in write_contract(write):
         out.print(str(path))
+    if not database:
+        return
+    from anju.demo.embedded import find_timescale
+    from anju.schema_documents import write_schemas
+
+    timescale = find_timescale(os.environ.get("ANJU_TEST_TIMESCALE_BIN"))
+    for path in write_schemas(write.parent / "schema", timescale):
+        out.print(str(path))
+    if timescale is None:
+        out.print(f"{write.parent}/schema/timescale.sql stays as it is: no TimescaleDB here")

@@ -86,16 +86,20 @@ def find_program(name: str) -> str | None:
 
 
 def start_postgres(
-    home: Path, *, port: int | None = None, options: dict[str, str] | None = None
+    home: Path,
+    *,
+    port: int | None = None,
+    options: dict[str, str] | None = None,
+    binaries: Path | None = None,
 ) -> Postgres:
-    """Start PostgreSQL with its data under `home`, making it the first time.
+    """Start PostgreSQL with its data under `home`, making it the first time; without `binaries`, those of `find_postgres`.
 
     PostgreSQL refuses to run as root; then it runs as `nobody`, with its data and a copy of the package's binaries under
     /var/tmp, where that user can reach them.
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    binaries = find_postgres()
+    binaries = binaries or find_postgres()
     user = None
     place = home
     if os.geteuid() == 0:

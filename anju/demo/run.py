@@ -1,8 +1,8 @@
 """`make demo`: the whole product on this machine's own parts, with a simulated estate, its past and its present.
 
-The past is sent through the gateways' topics like everything else; the present runs until Ctrl-C; a second start goes
-on where the first one ended. What the product found is held against what the simulator knows to be true, and both are
-printed, hits and misses alike.
+The past goes through the gateways' topics like everything else. The present runs until Ctrl-C. A
+second start continues where the first one ended. What the product found is compared with what the
+simulator knows to be true, and both are printed.
 """
 
 from __future__ import annotations
@@ -11,26 +11,29 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from analytics.policy import load_policy
 from anju.demo import embedded
+from anju.demo.truth import DemoScore, print_alerts, print_score, score
 from anju.processes import Child, answers, free_port, port_free, start_anju, wait_for
 from anju.register_files import import_rows
 from anju.simulate import LiveCity
 from api.passwords import make_user
 from crypto.sealed_values import Scheme
 from domain.access import Role
+from domain.alerting import AlertClass
+from domain.broker import BrokerAddress
 from privacy.keyring import save_keyring, with_new_key
-from simulators.city import City, Story, city_from
-from simulators.files import register_rows, truth_rows, write_city
+from simulators.city import City, city_from
+from simulators.files import register_rows, write_city
 from simulators.stream import day_after
 from store.alerts import lists
 from store.alerts.lists import AlertFilter
@@ -41,6 +44,12 @@ from store.series import fact_inputs
 
 PAST_DAYS = 180
 USER = "demo"
+MAX_LEADS = 500
+MAX_ALERTS = 200
+#: Classes that the demo prints beside the leads.
+SHOWN_CLASSES = frozenset(
+    {AlertClass.LIFE_SAFETY, AlertClass.HAZARD, AlertClass.WELFARE, AlertClass.DATA}
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +82,7 @@ class Demo:
         )
         self.live: LiveCity | None = None
         self.dsn = ""
+        self.broker = BrokerAddress()
         self.env: dict[str, str] = {}
 
     def save(self) -> None:
@@ -93,45 +103,59 @@ class Demo:
 
     def start_servers(self, api_port: int) -> None:
         """Start the embedded servers, make the tables, the register and the log-in."""
-        state = self.state
-        for name in ("postgres", "broker", "redis"):
-            if not port_free(state.ports.get(name, 0)) or not state.ports.get(name):
-                state.ports[name] = free_port()
-        server = embedded.start_postgres(self.home, port=state.ports["postgres"])
-        self.children.append(server.child)
-        broker = embedded.start_broker(self.home, port=state.ports["broker"])
-        self.children.append(broker.child)
-        redis = embedded.start_redis(self.home, port=state.ports["redis"])
-        self.children.append(redis.child)
-        self.broker = broker.address
-        self.out.print(f"  PostgreSQL, {broker.kind} and {redis.kind} are up on the loopback")
-        self.dsn = embedded.make_database(server, "anju")
-        level = migrate(self.dsn)
-        keys = self.home / "keys.toml"
-        if not keys.exists():
-            save_keyring(keys, with_new_key(None, Scheme.AES_256_GCM))
-        with connect(self.dsn) as connection:
-            report = import_rows(connection, register_rows(self.city))
-            if not state.password:
-                state.password = make_user(
-                    connection, USER, Role.COMPLIANCE, must_change_password=False
-                )
-        self.save()
-        self.out.print(
-            f"  database level {level}; register: {sum(s.read for s in report.sheets)} rows, {len(self.city.homes)} units"
-        )
+        redis = self._start_embedded()
+        self._fill_database()
         self.env = {
             "ANJU_DSN": self.dsn,
             "ANJU_REDIS_URL": redis.url,
-            "ANJU_BROKER_PORT": str(broker.address.port),
-            "ANJU_BROKER_PROTOCOL": str(broker.address.protocol),
+            "ANJU_BROKER_PORT": str(self.broker.port),
+            "ANJU_BROKER_PROTOCOL": str(self.broker.protocol),
             "ANJU_API_PORT": str(api_port),
             "ANJU_FACTS_EVERY_S": "20",
-            "ANJU_KEYS_FILE": str(keys.resolve()),
+            "ANJU_KEYS_FILE": str(self.keys_file.resolve()),
         }
         self.start("ingest")
         self.start("api")
         wait_for(lambda: answers(api_port), self.children[-1])
+
+    @property
+    def keys_file(self) -> Path:
+        """Return the path of the site's keys."""
+        return self.home / "keys.toml"
+
+    def _start_embedded(self) -> embedded.Redis:
+        """Start PostgreSQL, a broker and Redis, on the ports of the first start where they are free."""
+        ports = self.state.ports
+        for name in ("postgres", "broker", "redis"):
+            if name not in ports or not port_free(ports[name]):
+                ports[name] = free_port()
+        server = embedded.start_postgres(self.home, port=ports["postgres"])
+        self.children.append(server.child)
+        broker = embedded.start_broker(self.home, port=ports["broker"])
+        self.children.append(broker.child)
+        redis = embedded.start_redis(self.home, port=ports["redis"])
+        self.children.append(redis.child)
+        self.broker = broker.address
+        self.dsn = embedded.make_database(server, "anju")
+        self.out.print(f"  PostgreSQL, {broker.kind} and {redis.kind} are up on the loopback")
+        return redis
+
+    def _fill_database(self) -> None:
+        """Make the tables, the site's keys, the register and the log-in, unless they exist."""
+        level = migrate(self.dsn)
+        if not self.keys_file.exists():
+            save_keyring(self.keys_file, with_new_key(None, Scheme.AES_256_GCM))
+        with connect(self.dsn) as connection:
+            report = import_rows(connection, register_rows(self.city))
+            if not self.state.password:
+                self.state.password = make_user(
+                    connection, USER, Role.COMPLIANCE, must_change_password=False
+                )
+        self.save()
+        rows = sum(sheet.read for sheet in report.sheets)
+        self.out.print(
+            f"  database level {level}; register: {rows} rows, {len(self.city.homes)} units"
+        )
 
     def start(self, service: str) -> None:
         """Start one of Anju's services."""
@@ -144,7 +168,7 @@ class Demo:
         self.live = LiveCity(self.city, self.broker, f"b{self.state.boot:04d}", self.state.sent_ms)
         return self.live.__enter__()
 
-    # Telling ---------------------------------------------------------------------------------------------------------
+    # Reporting ---------------------------------------------------------------------------------------------------------
 
     def wait_for_analytics(self, check: Callable[[], None], timeout_s: float = 300.0) -> None:
         """Wait until nothing is dirty any more."""
@@ -159,110 +183,29 @@ class Demo:
                     return
                 time.sleep(0.5)
 
-    def tell(self) -> dict[str, Any]:
+    def report(self) -> DemoScore:
         """Print what was found, why, and how much of it is true; returns the figures."""
-        policy = load_policy()
         with connect(self.dsn) as connection:
-            scope = places.estate_ids(connection)
-            everything = frozenset({"compliance", "hazard", "life_safety", "welfare", "data"})
-            leads = lists.list_leads(connection, scope, None, 500)
-            others = [
-                a
-                for a in lists.list_alerts(
-                    connection, AlertFilter(estates=scope, classes=everything), limit=200
-                )
-                if a["alert_class"] != "compliance"
-            ]
-        truth = {row["unit"]: row for row in truth_rows(self.city)}
-        self.out.print(
-            f"\n[bold]Leads 线索 ({len(leads)})[/bold], likeliest first; a lead is a reason to ask, never a verdict"
-        )
-        for row in leads:
-            mark = "✓" if _true_lead(row["detector"], truth[row["subject"]]) else "✗"
-            self.out.print(
-                f"  {mark} {row['subject']} {row['score']:.2f} {policy.sentence(row, 'zh')}"
-            )
-        self.out.print(f"\n[bold]Hazards and data 隐患与数据 ({len(others)})[/bold]")
-        for row in others:
-            self.out.print(
-                f"  {row['severity']:8} {row['subject']} {policy.title(row, 'zh')}：{policy.sentence(row, 'zh')}"
-            )
-        figures = score(
-            leads, others, list(truth.values()), self.live.happening if self.live else set()
-        )
-        self.out.print(
-            f"\n[bold]Held against the simulator's truth[/bold]: {figures['lead_hits']} of {figures['leads']} leads are true, "
-            f"{figures['lead_misses']} of {figures['left_homes']} left or sublet homes are missed; {figures['leak_hits']} of {figures['leaks']} "
-            f"leak alerts are true, {figures['leak_misses']} of {figures['leaking_homes']} leaking homes are missed; "
-            f"{figures['event_hits']} of {figures['events']} hazards reported now are true, {figures['event_misses']} of "
-            f"{figures['happening']} are missed."
-        )
-        return figures
+            estates = places.estate_ids(connection)
+            leads = lists.list_leads(connection, estates, None, MAX_LEADS)
+            shown = AlertFilter(estates=estates, classes=SHOWN_CLASSES)
+            others = lists.list_alerts(connection, shown, limit=MAX_ALERTS)
+        happening = self.live.happening if self.live else set()
+        today = day_after(datetime.now(UTC), 0)
+        found = score(leads, others, self.city.homes, happening, today)
+        print_alerts(self.out, load_policy(), leads, others, self.city.homes)
+        print_score(self.out, found)
+        return found
 
 
-#: Of each kind of lead: the story that makes it true, and the days after which it ought to be known.
-_STORIES = {"unoccupied": (Story.LEFT, 30), "subletting": (Story.SUBLET, 56)}
-
-
-def _true_lead(kind: str, row: dict[str, Any], after_days: int = 0) -> bool:
-    story = _STORIES.get(kind, (None, 0))[0]
-    return bool(
-        row["story"] == story
-        and (day_after(datetime.now(UTC), 0) - date.fromisoformat(row["from_day"])).days
-        >= after_days
-    )
-
-
-def score(
-    leads: list[dict[str, Any]],
-    others: list[dict[str, Any]],
-    truth: list[dict[str, Any]],
-    happening: set[tuple[str, str]],
-) -> dict[str, int]:
-    """Count hits and misses of the leads, of the leak alerts, and of what devices report now."""
-    flagged = {(row["detector"], row["subject"]) for row in leads}
-    true = {(kind, row["unit"]) for row in truth for kind in _STORIES if _true_lead(kind, row)}
-    left = {
-        (kind, row["unit"])
-        for row in truth
-        for kind, (_, days) in _STORIES.items()
-        if _true_lead(kind, row, days)
-    }
-    leaks = {row["subject"] for row in others if row["detector"] == "continuous_flow"}
-    leaking = {
-        row["unit"]
-        for row in truth
-        if row["story"] == Story.LEAK
-        and date.fromisoformat(row["from_day"]) <= day_after(datetime.now(UTC), -4)
-    }
-    said = {
-        (r["evidence"]["device"], r["reasons"][0])
-        for r in others
-        if r["subject_kind"] == "device" and r["condition"] == "active"
-    }
-    return {
-        "events": len(said),
-        "event_hits": len(said & happening),
-        "happening": len(happening),
-        "event_misses": len(happening - said),
-        "leads": len(flagged),
-        "lead_hits": len(flagged & true),
-        "left_homes": len(left),
-        "lead_misses": len(left - flagged),
-        "leaks": len(leaks),
-        "leak_hits": len(leaks & leaking),
-        "leaking_homes": len(leaking),
-        "leak_misses": len(leaking - leaks),
-    }
-
-
-def _load(home: Path, units: int, seed: int, out: Console) -> DemoState:
+def _load_state(home: Path, units: int, seed: int, out: Console) -> DemoState:
     path = home / "demo.json"
     if path.exists():
         state = DemoState(**json.loads(path.read_text("utf-8")))
         if (state.units, state.seed) != (units, seed):
             out.print(
-                f"  this demo was made with --units {state.units} --seed {state.seed} and goes on with them; `make demo-clean` to begin anew"
+                f"  this demo was made with --units {state.units} --seed {state.seed} and goes on "
+                "with them; `make demo-clean` to begin anew"
             )
         return state
     home.mkdir(parents=True, exist_ok=True)
@@ -273,54 +216,57 @@ def _load(home: Path, units: int, seed: int, out: Console) -> DemoState:
 def run_demo(home: Path, *, units: int, seed: int, port: int, once: bool, out: Console) -> int:
     """Run the demo until Ctrl-C (or, with `once`, until the summary is printed)."""
     began = time.monotonic()
-    wanted: list[int] = []
-
-    def stopping() -> bool:
-        return bool(wanted)
-
+    stop_requested = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda n, _f: wanted.append(n))
+        signal.signal(number, lambda *_: stop_requested.set())
     while not port_free(port):
         port += 1
-    demo = Demo(home, _load(home, units, seed, out), out)
+    demo = Demo(home, _load_state(home, units, seed, out), out)
 
     def check() -> None:
         for child in demo.children:
             child.check()
-        if stopping():
+        if stop_requested.is_set():
             raise KeyboardInterrupt
 
     try:
-        out.print(
-            "[bold]Anju 安居[/bold] demo"
-            + (" goes on" if demo.state.sent_ms else "")
-            + "; Ctrl-C ends it"
-        )
-        demo.start_servers(port)
-        live = demo.connect_gateways()
-        live.send_past(int(time.time() * 1000), out, check)
-        demo.save()
-        demo.start("analytics")
-        demo.start("casework")
-        demo.wait_for_analytics(check)
-        live.play(0, int(time.time() * 1000))
-        time.sleep(2)
-        demo.tell()
+        continued = " goes on" if demo.state.sent_ms else ""
+        out.print(f"[bold]Anju 安居[/bold] demo{continued}; Ctrl-C ends it")
+        _start_demo(demo, port, check)
+        demo.report()
         write_city(demo.city, home / "register")
-        out.print(
-            f"\n  live page  [bold]http://127.0.0.1:{port}/[/bold]\n  log in as  [bold]{USER}[/bold]  password  [bold]{demo.state.password}[/bold]"
-        )
-        out.print(
-            f"  ready after {time.monotonic() - began:.0f} s; the estate runs live until Ctrl-C, logs are in {home}"
-        )
-        if not once:
-            live.run(stopping, check)
+        _print_address(demo, port, time.monotonic() - began)
+        if not once and demo.live is not None:
+            demo.live.run(stop_requested.is_set, check)
     except KeyboardInterrupt:
         pass
     finally:
         out.print("ending …")
         demo.stop()
     return 0
+
+
+def _start_demo(demo: Demo, port: int, check: Callable[[], None]) -> None:
+    """Start every part, send the past, and wait until it is judged."""
+    demo.start_servers(port)
+    live = demo.connect_gateways()
+    live.send_past(int(time.time() * 1000), demo.out, check)
+    demo.save()
+    demo.start("analytics")
+    demo.start("casework")
+    demo.wait_for_analytics(check)
+    live.play(0, int(time.time() * 1000))
+    time.sleep(2)
+
+
+def _print_address(demo: Demo, port: int, took_s: float) -> None:
+    demo.out.print(
+        f"\n  live page  [bold]http://127.0.0.1:{port}/[/bold]\n"
+        f"  log in as  [bold]{USER}[/bold]  password  [bold]{demo.state.password}[/bold]"
+    )
+    demo.out.print(
+        f"  ready after {took_s:.0f} s; the estate runs live until Ctrl-C, logs are in {demo.home}"
+    )
 
 
 def clean_demo(home: Path, out: Console) -> None:

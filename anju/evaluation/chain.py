@@ -114,7 +114,7 @@ def _judge(frame: UnitDayFrame, names: list[str], out: Judged) -> None:
         if shown is None:
             continue
         for detector in DETECTORS:
-            found, abstained = detector.detect(shown, policy.params(detector.key))
+            found, abstained = detector.detect(shown, policy.params(detector))
             for f in found:
                 key = (f.unit, detector.key)
                 start = day_of(from_ms(f.since_ms), ZONE)

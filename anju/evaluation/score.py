@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics import calibration
+from analytics.calibration.scores import bins_as_json, compare_scores
 from anju.evaluation.chain import Judged, ReportedFinding
 from domain.proportions import rate
 
@@ -163,11 +163,11 @@ def summary(seeds: Sequence[Ranked]) -> dict[str, Any]:
     hits, visits = sum(r.hits for r in seeds), sum(r.visits for r in seeds)
     sublets, base = sum(r.sublets for r in seeds), sum(r.baseline_hits for r in seeds)
     scores = [s for r in seeds for s in r.scores]
-    error, bins = calibration.calibration(scores, [t for r in seeds for t in r.came_true])
+    compared = compare_scores(scores, [t for r in seeds for t in r.came_true])
     return {
         "precision": rate(hits, visits),
         "recall": rate(min(hits, sublets), sublets),
         "baseline": rate(base, visits),
-        "calibration_error": error,
-        "bins": bins,
+        "calibration_error": compared.error,
+        "bins": bins_as_json(compared.bins),
     }

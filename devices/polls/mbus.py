@@ -1,76 +1,87 @@
-"""Polling wired M-Bus meters by primary address: one answer holds every record.
+"""Polling wired M-Bus meters by primary address: one reply holds every record.
 
-An item names a quantity in its base uom (`volume` in m³, `energy` in Wh, `power` in W, `flow_temperature` in °C, …), then
-where it is not the present value: `volume.s1` (storage number), `energy.t2` (tariff), `.u1` (subunit), `.maximum`. `status`
-is the header's status byte. With the device's `serial` in the configuration a foreign meter at its address is noticed.
+An item names a quantity in its base uom: `volume` in m³, `energy` in Wh, `power` in W,
+`flow_temperature` in °C. What is not the present value follows: `volume.s1` (storage number),
+`energy.t2` (tariff), `.u1` (subunit), `.maximum`. `status` is the header's status byte. With the
+device's `serial` in the configuration a foreign meter at its address is noticed.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from typing import Any
 
 from devices.mapping import CLOCK
-from devices.polls.asking import Fields, Poll, PollQuery
+from devices.polls.query import (
+    PolledProtocol,
+    PollQuery,
+    ReplyFields,
+    numeric_address,
+    profile_items,
+)
 from devices.profiles import Profile
 from devices.protocols import mbus as wire
+from devices.protocols.mbus_records import MbusRecord
 from domain.rejection import Rejected
+
+_SUFFIX = re.compile(r"[stu][0-9]+|maximum|minimum|error")
 
 
 def _address(text: str) -> str:
-    number = int(text) if text.strip().isdecimal() else -1
-    if not 1 <= number <= 250:
-        raise ValueError(f"address {text!r}: an M-Bus primary address is a number from 1 to 250")
-    return str(number)
+    return numeric_address(text, 250, "an M-Bus primary address")
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [
-        a.item for a in profile.alarms
-    ]:
-        for part in item.split(".")[1:]:
-            if part not in ("maximum", "minimum", "error") and not (
-                part[0] in "stu" and part[1:].isdecimal()
-            ):
-                raise ValueError(
-                    f"item {item!r}: {part!r} is neither s, t or u with a number nor maximum, minimum, error"
-                )
+    for item in profile_items(profile):
+        for suffix in item.split(".")[1:]:
+            if not _SUFFIX.fullmatch(suffix):
+                allowed = "s, t or u with a number nor maximum, minimum, error"
+                raise ValueError(f"item {item!r}: {suffix!r} is neither {allowed}")
 
 
-def item_of(record: wire.Record) -> str | None:
+def record_item(record: MbusRecord) -> str | None:
     """Name a record's item; None for a record that measures nothing known."""
     if record.unit is None:
         return None
     name = record.unit.quantity
     for letter, number in (("s", record.storage), ("t", record.tariff), ("u", record.subunit)):
-        name += f".{letter}{number}" if number else ""
+        if number:
+            name += f".{letter}{number}"
     return name if record.function == "instantaneous" else f"{name}.{record.function}"
 
 
-def fields_of(telegram: wire.Telegram) -> dict[str, object]:
-    """Return a telegram's fields; of two records with one name the first stands (the more precise comes first)."""
-    fields: dict[str, object] = {"status": telegram.status, "serial": telegram.identity}
+def telegram_fields(telegram: wire.MbusTelegram) -> dict[str, Any]:
+    """Return a telegram's fields by item; of two records with one name the first counts.
+
+    Meters send the more precise one first.
+    """
+    fields: dict[str, Any] = {"status": telegram.status, "serial": telegram.identity}
     for record in telegram.records:
-        name = item_of(record)
+        name = record_item(record)
         if name is None or record.content is None:
             continue
         if name == "datetime" and isinstance(record.content, datetime):
-            # It tells whole minutes: the middle of the one that it shows is nearest.
+            # Type F has whole minutes: the middle of the minute is the nearest guess.
             fields.setdefault(CLOCK, record.content + timedelta(seconds=30))
         else:
             fields.setdefault(name, record.content)
     return fields
 
 
-def _asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:  # noqa: ARG001
+def _queries(_profile: Profile, address: str, slow: bool) -> list[PollQuery]:  # noqa: ARG001
     number = int(address)
 
-    def read(frame: wire.MbusFrame) -> Fields:
+    def read(frame: wire.MbusFrame) -> ReplyFields:
         if frame.information is None or frame.address != number:
             return None
-        telegram = wire.read_telegram(frame)
-        return telegram if isinstance(telegram, Rejected) else fields_of(telegram)
+        telegram = wire.decode_telegram(frame)
+        return telegram if isinstance(telegram, Rejected) else telegram_fields(telegram)
 
-    return [PollQuery(request=wire.CODEC.encode(wire.ask(number)), read=read, what="user data")]
+    request = wire.CODEC.encode(wire.request_user_data(number))
+    return [PollQuery(request=request, read=read, what="user data")]
 
 
-POLL = Poll(name="mbus", codec=wire.CODEC, address=_address, check=_check, asks=_asks)
+POLL = PolledProtocol(
+    name="mbus", codec=wire.CODEC, address=_address, check=_check, queries=_queries
+)

@@ -1,103 +1,152 @@
-"""Polling Modbus devices, RTU on a line or TCP: one question per value.
+"""Polling Modbus devices, RTU on a line or TCP: one query per value.
 
-An item is `table:address[:type[:word order]]`: `holding:0:float32`, `input:12:int16`, `holding:4:uint32:little`, `coil:1`. Addresses
-count from zero, as on the wire. A command names its coil or register and what each word writes there.
+An item is `table:address[:type[:word order]]`: `holding:0:float32`, `input:12:int16`,
+`holding:4:uint32:little`, `coil:1`. Addresses count from zero, as on the wire. A command names its
+coil or register and what each word writes there.
 """
 
 from __future__ import annotations
 
-from devices.polls.asking import Fields, Poll, PollQuery, no_command, slow_items
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from devices.polls.query import (
+    PolledProtocol,
+    PollQuery,
+    ReplyFields,
+    alarm_only_items,
+    numeric_address,
+    point_items,
+    profile_items,
+    unknown_command,
+)
 from devices.profiles import Profile
 from devices.protocols import modbus as wire
 from devices.protocols.framing import Codec
 from domain.rejection import Rejected
 
+HIGHEST_ADDRESS = 65_535
 
-def register(item: str) -> wire.ModbusRegister:
+_ITEM = re.compile(
+    r"(?P<table>[a-z]+):(?P<address>[0-9]{1,9})(:(?P<type>[a-z0-9]+)(:(?P<order>big|little))?)?"
+)
+_DEFAULT_TYPE = "uint16"
+_DEFAULT_ORDER = "big"
+
+
+def parse_item(item: str) -> wire.ModbusRegister:
     """Read an item.
 
-    Raises: ValueError.
+    Raises: ValueError, with the form that an item has.
     """
-    parts = item.split(":")
-    table, kind = parts[0], parts[2] if len(parts) > 2 else "uint16"
-    order = parts[3] if len(parts) > 3 else "big"
-    if (
-        table not in wire.TABLES
-        or kind not in wire.TYPES
-        or order not in ("big", "little")
-        or not 2 <= len(parts) <= 4
-    ):
+    match = _ITEM.fullmatch(item)
+    value_type = _DEFAULT_TYPE
+    if match is not None and match["type"]:
+        value_type = match["type"]
+    if match is None or match["table"] not in wire.TABLES or value_type not in wire.TYPES:
         raise ValueError(
-            f"item {item!r}: write table:address:type:word order, with a table of {', '.join(wire.TABLES)}, "
-            f"a type of {', '.join(wire.TYPES)}, the order big or little"
+            f"item {item!r}: write table:address:type:word order, with a table of "
+            f"{', '.join(wire.TABLES)}, a type of {', '.join(wire.TYPES)}, the order big or little"
         )
-    address = int(parts[1]) if parts[1].isdecimal() else -1
-    if not 0 <= address <= 65_535:
-        raise ValueError(f"item {item!r}: the address lies between 0 and 65535")
-    return wire.ModbusRegister(table=table, address=address, type=kind, word_order=order)
+    address = int(match["address"])
+    if address > HIGHEST_ADDRESS:
+        raise ValueError(f"item {item!r}: the address lies between 0 and {HIGHEST_ADDRESS}")
+    return wire.ModbusRegister(
+        table=match["table"],
+        address=address,
+        type=value_type,
+        word_order=match["order"] or _DEFAULT_ORDER,
+    )
 
 
 def _address(text: str) -> str:
-    number = int(text) if text.strip().isdecimal() else -1
-    if not 1 <= number <= 247:
-        raise ValueError(f"address {text!r}: a Modbus device number lies between 1 and 247")
-    return str(number)
+    return numeric_address(text, 247, "a Modbus device number")
 
 
 def _check(profile: Profile) -> None:
-    for item in [p.item for p in profile.points.values() if p.item] + [
-        a.item for a in profile.alarms
-    ]:
-        register(item)
+    for item in profile_items(profile):
+        parse_item(item)
     for words in profile.commands.values():
-        if register(str(words["item"])).table not in ("coil", "holding"):
+        if parse_item(str(words["item"])).table not in ("coil", "holding"):
             raise ValueError(
                 f"a command writes a coil or a holding register, not {words['item']!r}"
             )
 
 
-def _poll(name: str, codec: Codec[wire.ModbusFrame]) -> Poll:
-    def ask(address: str, item: str) -> PollQuery:
-        where = register(item)
-        request = wire.read_request(int(address), where, transaction=where.address)
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """Makes the queries of one transport.
 
-        def read(frame: wire.ModbusFrame) -> Fields:
-            if frame.device != request.device or (
-                name == "modbus-tcp" and frame.transaction != request.transaction
-            ):
+    Over TCP a reply repeats the request's transaction number.
+    """
+
+    codec: Codec[wire.ModbusFrame]
+    has_transactions: bool
+
+    def all(self, profile: Profile, address: str, slow: bool) -> list[PollQuery]:
+        items = point_items(profile)
+        if slow:
+            items += alarm_only_items(profile)
+        return [self._read_item(address, item) for item in items]
+
+    def _read_item(self, address: str, item: str) -> PollQuery:
+        register = parse_item(item)
+        request = wire.read_request(int(address), register, transaction=register.address)
+
+        def read(frame: wire.ModbusFrame) -> ReplyFields:
+            if not self._answers(frame, request):
                 return None
-            if frame.pdu[0] & 0x7F != request.pdu[0]:
-                return None
-            value = wire.value_of(frame, where)
-            return value if isinstance(value, Rejected) else {} if value is None else {item: value}
+            value = wire.decode_value(frame, register)
+            if isinstance(value, Rejected):
+                return value
+            return {} if value is None else {item: value}
 
-        return PollQuery(request=codec.encode(request), read=read, what=item)
+        return PollQuery(request=self.codec.encode(request), read=read, what=item)
 
-    def asks(profile: Profile, address: str, slow: bool) -> list[PollQuery]:
-        items = list(dict.fromkeys(p.item for p in profile.points.values() if p.item))
-        return [ask(address, item) for item in items + (slow_items(profile) if slow else [])]
+    def _answers(self, frame: wire.ModbusFrame, request: wire.ModbusFrame) -> bool:
+        """Tell whether a frame is the reply to a request, be it an exception."""
+        if frame.device != request.device:
+            return False
+        if self.has_transactions and frame.transaction != request.transaction:
+            return False
+        return frame.function == request.function
 
-    def command(profile: Profile, address: str, word: str, argument: str) -> PollQuery:
-        words = profile.commands.get(word, {})
+    def command(self, profile: Profile, address: str, name: str, argument: str) -> PollQuery:
+        words: dict[str, Any] = profile.commands.get(name, {})
         if argument not in words or argument == "item":
-            raise no_command(profile, word, argument)
-        where = register(str(words["item"]))
+            raise unknown_command(profile, name, argument)
+        register = parse_item(str(words["item"]))
         request = wire.write_request(
-            int(address), where, int(words[argument]), transaction=where.address
+            int(address), register, int(words[argument]), transaction=register.address
         )
 
-        def read(frame: wire.ModbusFrame) -> Fields:
-            if frame.device != request.device or frame.pdu[0] & 0x7F != request.pdu[0]:
+        def read(frame: wire.ModbusFrame) -> ReplyFields:
+            if frame.device != request.device or frame.function != request.function:
                 return None
-            if frame.pdu[0] & 0x80:
-                refusal = wire.value_of(frame, where)
+            if frame.is_exception:
+                refusal = wire.decode_value(frame, register)
                 return refusal if isinstance(refusal, Rejected) else {}
+            # A device confirms a write by sending the request back.
             return {} if frame.pdu == request.pdu else None
 
-        return PollQuery(request=codec.encode(request), read=read, what=f"{word} {argument}")
+        encoded = self.codec.encode(request)
+        return PollQuery(request=encoded, read=read, what=f"{name} {argument}")
 
-    return Poll(name=name, codec=codec, address=_address, check=_check, asks=asks, command=command)
+
+def _protocol(
+    name: str, codec: Codec[wire.ModbusFrame], *, has_transactions: bool
+) -> PolledProtocol:
+    queries = _Queries(codec, has_transactions)
+    return PolledProtocol(
+        name=name,
+        codec=codec,
+        address=_address,
+        check=_check,
+        queries=queries.all,
+        command=queries.command,
+    )
 
 
-RTU = _poll("modbus-rtu", wire.RTU)
-TCP = _poll("modbus-tcp", wire.TCP)
+RTU = _protocol("modbus-rtu", wire.RTU, has_transactions=False)
+TCP = _protocol("modbus-tcp", wire.TCP, has_transactions=True)

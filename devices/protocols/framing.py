@@ -1,9 +1,10 @@
-"""Frames out of a stream of bytes: the one loop that every serial and TCP codec shares.
+"""Frames out of a stream of bytes: the loop that every serial and TCP codec shares.
 
-A codec says what stands at the start of a buffer (`cut`): a frame, a refusal, bytes to skip, or that more bytes are
-needed. The answer may depend on nothing but those bytes, so byte by byte and all at once give the same frames. After a
-refusal the search goes on one byte later, so that a good frame inside what looked like a longer, broken one is found;
-`flush` ends the waiting for bytes that do not come (a line that fell silent).
+A codec's `next_frame` says what stands at the start of a buffer: a frame, a rejection, bytes to
+skip, or that more bytes are needed. Its result depends on nothing but those bytes, so byte by byte
+and all at once give the same frames. After a rejection the search continues one byte later, so that
+a good frame inside a longer, broken one is found. When a line falls silent, `flush` ends the
+waiting for bytes that do not come.
 """
 
 from __future__ import annotations
@@ -18,14 +19,21 @@ T = TypeVar("T")
 
 
 class FrameBoundary(NamedTuple, Generic[T]):
-    """What stands at the start of a buffer: `size` bytes belong to `found`; size 0 asks for more bytes."""
+    """What stands at the start of a buffer: `size` bytes belong to `found`.
+
+    Size 0 asks for more bytes.
+
+    Bytes without a `found` belong to no frame and are skipped.
+    """
 
     size: int
     found: T | Rejected | None = None
 
 
 #: More bytes are needed to tell.
-MORE: FrameBoundary[Any] = FrameBoundary(0)
+NEED_DATA: FrameBoundary[Any] = FrameBoundary(0)
+#: The first byte begins no frame.
+SKIP_BYTE: FrameBoundary[Any] = FrameBoundary(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,100 +41,110 @@ class Codec(Generic[T]):
     """A protocol with frames. `longest` is the most bytes that a frame can have."""
 
     name: str
-    cut: Callable[[bytes], FrameBoundary[T]]
+    next_frame: Callable[[bytes], FrameBoundary[T]]
     encode: Callable[[T], bytes]
     longest: int
 
     def decode(self, data: bytes) -> T | Rejected:
-        """Read exactly one frame, with nothing but wake-up bytes or noise before it and nothing after it."""
-        at, size = 0, len(data)
-        while at < size:
-            cut = self.cut(data[at:] if at else data)
-            at += cut.size
-            if cut.found is not None and not isinstance(cut.found, Rejected) and at == size:
-                return cut.found
-            if cut.found is not None or cut.size == 0:
-                break
-        # Not the plain case: look at every byte to say what is wrong.
+        """Decode exactly one frame.
+
+        Wake-up bytes or noise may precede it; nothing may follow it.
+        """
+        frame = self._decode_clean(data)
+        return self._decode_thoroughly(data) if frame is None else frame
+
+    def _decode_clean(self, data: bytes) -> T | None:
+        """Decode the usual case in one pass; None for everything else."""
+        position = 0
+        size = len(data)
+        while position < size:
+            boundary = self.next_frame(data[position:] if position else data)
+            position += boundary.size
+            found = boundary.found
+            if isinstance(found, Rejected) or boundary.size == 0:
+                return None
+            if found is not None:
+                return found if position == size else None
+        return None
+
+    def _decode_thoroughly(self, data: bytes) -> T | Rejected:
+        """Search every byte, to say what is wrong."""
         stream = FrameStream(self)
-        found = stream.feed(data) + stream.flush()
-        frames = [item for item in found if not isinstance(item, Rejected)]
-        if len(frames) == 1 and not stream.trailing:
-            return frames[0]
+        items = stream.feed(data) + stream.flush()
+        rejections = [item for item in items if isinstance(item, Rejected)]
+        frames = [item for item in items if not isinstance(item, Rejected)]
         if len(frames) > 1:
-            return Rejected(
-                reason=Reason.BAD_FRAME,
-                detail=f"{self.name}: {len(frames)} frames where one was expected",
-            )
+            count = len(frames)
+            return reject(self.name, Reason.BAD_FRAME, f"{count} frames where one was expected")
+        if frames and stream.trailing:
+            return reject(self.name, Reason.BAD_FRAME, "bytes follow the frame")
         if frames:
-            return Rejected(reason=Reason.BAD_FRAME, detail=f"{self.name}: bytes follow the frame")
-        for item in found:
-            if isinstance(item, Rejected):
-                return item
-        return Rejected(
-            reason=Reason.TRUNCATED, detail=f"{self.name}: no frame in {len(data)} bytes"
-        )
+            return frames[0]
+        if rejections:
+            return rejections[0]
+        return reject(self.name, Reason.TRUNCATED, f"no frame in {len(data)} bytes")
 
 
 class FrameStream(Generic[T]):
-    """One direction of one line. `skipped` counts the bytes that belonged to no frame."""
+    """One direction of one line.
+
+    `skipped` counts the bytes that belonged to no frame, `trailing` those of them that came after
+    the last good frame.
+    """
 
     def __init__(self, codec: Codec[T]) -> None:
         self._codec = codec
         self._buffer = bytearray()
         self.skipped = 0
-        #: Bytes that came after the last good frame and belonged to none.
         self.trailing = 0
 
     def feed(self, data: bytes) -> list[T | Rejected]:
-        """Take bytes as they come; returns the frames that are now complete, in order."""
+        """Add received bytes; return the frames and rejections that are now complete, in order."""
         self._buffer += data
-        return self._run(ended=False)
+        return self._search(ended=False)
 
     def flush(self) -> list[T | Rejected]:
-        """Nothing more comes for now: what is not a whole frame is refused, and what it hid is looked for."""
-        return self._run(ended=True)
+        """End the waiting: reject what is not a whole frame, and return the frames that it hid."""
+        return self._search(ended=True)
 
-    def _run(self, *, ended: bool) -> list[T | Rejected]:
-        out: list[T | Rejected] = []
+    def _search(self, *, ended: bool) -> list[T | Rejected]:
+        items: list[T | Rejected] = []
         data = bytes(self._buffer)
-        at = 0
-        while at < len(data):
-            cut = self._codec.cut(data[at : at + self._codec.longest] if at else data)
-            if cut.size == 0:
+        longest = self._codec.longest
+        position = 0
+        while position < len(data):
+            rest = data[position : position + longest] if position else data
+            boundary = self._codec.next_frame(rest)
+            if boundary.size == 0:
                 if not ended:
                     break
-                out.append(
-                    Rejected(
-                        reason=Reason.TRUNCATED, detail=f"{self._codec.name}: the frame breaks off"
-                    )
-                )
-                at += 1
-                self._noise(1)
+                items.append(reject(self._codec.name, Reason.TRUNCATED, "the frame breaks off"))
+                position += 1
+                self._count_noise(1)
                 continue
-            at += cut.size
-            if cut.found is None or isinstance(cut.found, Rejected):
-                self._noise(cut.size)
+            position += boundary.size
+            if boundary.found is None or isinstance(boundary.found, Rejected):
+                self._count_noise(boundary.size)
             else:
                 self.trailing = 0
-            if cut.found is not None:
-                out.append(cut.found)
-        del self._buffer[:at]
-        return out
+            if boundary.found is not None:
+                items.append(boundary.found)
+        del self._buffer[:position]
+        return items
 
-    def _noise(self, count: int) -> None:
+    def _count_noise(self, count: int) -> None:
         self.skipped += count
         self.trailing += count
 
 
-def bcd(data: bytes) -> int | None:
-    """Read packed decimal digits, low byte first; None where a nibble is not a digit."""
+def decode_bcd(data: bytes) -> int | None:
+    """Decode packed decimal digits, low byte first; None where a nibble is not a digit."""
     text = data[::-1].hex()
     return int(text) if text.isdecimal() else None
 
 
-def to_bcd(value: int, size: int) -> bytes:
-    """Write packed decimal digits, low byte first.
+def encode_bcd(value: int, size: int) -> bytes:
+    """Encode packed decimal digits in `size` bytes, low byte first.
 
     Raises: ValueError for a value that does not fit.
     """
@@ -136,23 +154,26 @@ def to_bcd(value: int, size: int) -> bytes:
     return bytes.fromhex(text)[::-1]
 
 
-def refused(name: str, reason: Reason, detail: str) -> Rejected:
-    """Make a refusal that names its protocol."""
+def reject(name: str, reason: Reason, detail: str) -> Rejected:
+    """Make a rejection that names its protocol."""
     return Rejected(reason=reason, detail=f"{name}: {detail}")
 
 
-def sum_fault(name: str, body: bytes, given: int) -> Rejected | None:
-    """Hold a frame's checksum against the sum of its bytes, modulo 256; None where it is right."""
-    want = sum(body) & 0xFF
-    if want == given:
+def checksum_fault(name: str, body: bytes, checksum: int) -> Rejected | None:
+    """Compare a frame's checksum with the sum of its bytes, modulo 256; None where they agree."""
+    expected = sum(body) & 0xFF
+    if expected == checksum:
         return None
-    return refused(
-        name, Reason.BAD_CHECKSUM, f"checksum is {given:02X}H, the bytes add to {want:02X}H"
-    )
+    detail = f"checksum is {checksum:02X}H, the bytes add to {expected:02X}H"
+    return reject(name, Reason.BAD_CHECKSUM, detail)
 
 
-def end_fault(name: str, data: bytes, first: int, size: int) -> Rejected | None:
-    """Hold the end of a frame of `size` bytes against `CS 16H`, the sum running from byte `first`; None where it is right."""
-    if data[size - 1] != 0x16:
-        return refused(name, Reason.BAD_FRAME, f"ends with {data[size - 1]:02X}H, not 16H")
-    return sum_fault(name, data[first : size - 2], data[size - 2])
+def trailer_fault(name: str, data: bytes, first: int, size: int) -> Rejected | None:
+    """Check the trailer `CS 16H` of a frame of `size` bytes; None where it is right.
+
+    The checksum covers the bytes from index `first` on.
+    """
+    end = data[size - 1]
+    if end != 0x16:
+        return reject(name, Reason.BAD_FRAME, f"ends with {end:02X}H, not 16H")
+    return checksum_fault(name, data[first : size - 2], data[size - 2])

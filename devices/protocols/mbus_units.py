@@ -1,13 +1,20 @@
-"""What an M-Bus record measures: the value information field of EN 13757-3 (tables 10 to 13) as quantity, uom, power of ten."""
+"""What an M-Bus record measures: the value information field of EN 13757-3 (tables 10 to 15) as
+quantity, uom, power of ten.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MbusUnit:
-    """A quantity in a uom; the value stands in steps of 10^power, times `factor` (seconds in a day, say)."""
+    """A quantity in a uom.
+
+    A value is in steps of 10^power, times `factor` (seconds in a day, say).
+    """
 
     quantity: str
     uom: str
@@ -17,49 +24,86 @@ class MbusUnit:
     is_text: bool = False
 
 
-#: Primary VIFs without their low bits: first code, how many, quantity, uom, power of the first.
-_RANGES = (
-    (0x00, 8, "energy", "Wh", -3),
-    (0x08, 8, "energy", "J", 0),
-    (0x10, 8, "volume", "m³", -6),
-    (0x18, 8, "mass", "kg", -3),
-    (0x28, 8, "power", "W", -3),
-    (0x30, 8, "power", "J/h", 0),
-    (0x38, 8, "volume_flow", "m³/h", -6),
-    (0x40, 8, "volume_flow", "m³/min", -7),
-    (0x48, 8, "volume_flow", "m³/s", -9),
-    (0x50, 8, "mass_flow", "kg/h", -3),
-    (0x58, 4, "flow_temperature", "°C", -3),
-    (0x5C, 4, "return_temperature", "°C", -3),
-    (0x60, 4, "temperature_difference", "K", -3),
-    (0x64, 4, "external_temperature", "°C", -3),
-    (0x68, 4, "pressure", "bar", -3),
+class _Range(NamedTuple):
+    """Codes in a row for one quantity, each with ten times the step of the one before.
+
+    `power` is the first one's.
+    """
+
+    first: int
+    length: int
+    quantity: str
+    uom: str
+    power: int
+
+
+class _Step(NamedTuple):
+    """What one of four codes in a row counts in."""
+
+    factor: float
+    uom: str
+
+
+#: VIFs that say where the quantity is: in the first or second extension table, or in plain text.
+_FIRST_EXTENSION = 0xFD
+_SECOND_EXTENSION = 0xFB
+_PLAIN_TEXT = 0x7C
+
+#: Primary VIFs (table 10).
+_PRIMARY_RANGES = (
+    _Range(0x00, 8, "energy", "Wh", -3),
+    _Range(0x08, 8, "energy", "J", 0),
+    _Range(0x10, 8, "volume", "m³", -6),
+    _Range(0x18, 8, "mass", "kg", -3),
+    _Range(0x28, 8, "power", "W", -3),
+    _Range(0x30, 8, "power", "J/h", 0),
+    _Range(0x38, 8, "volume_flow", "m³/h", -6),
+    _Range(0x40, 8, "volume_flow", "m³/min", -7),
+    _Range(0x48, 8, "volume_flow", "m³/s", -9),
+    _Range(0x50, 8, "mass_flow", "kg/h", -3),
+    _Range(0x58, 4, "flow_temperature", "°C", -3),
+    _Range(0x5C, 4, "return_temperature", "°C", -3),
+    _Range(0x60, 4, "temperature_difference", "K", -3),
+    _Range(0x64, 4, "external_temperature", "°C", -3),
+    _Range(0x68, 4, "pressure", "bar", -3),
 )
-#: Durations: the low two bits choose seconds, minutes, hours, days.
-_DURATIONS = {
+#: Four codes in a row each: seconds, minutes, hours, days.
+_PRIMARY_DURATIONS = {
     0x20: "on_time",
     0x24: "operating_time",
     0x70: "averaging_duration",
     0x74: "actuality_duration",
 }
-_SECONDS = (1.0, 60.0, 3600.0, 86_400.0)
-#: First extension table (after FDH, table 12): first code, how many, quantity, uom, power of the first.
-_FD_RANGES = (
-    (0x00, 4, "credit", "", -3),
-    (0x04, 4, "debit", "", -3),
-    (0x40, 16, "voltage", "V", -9),
-    (0x50, 16, "current", "A", -12),
+_PRIMARY_UNITS = {
+    0x6C: MbusUnit(quantity="date", uom="", is_time=True),
+    0x6D: MbusUnit(quantity="datetime", uom="", is_time=True),
+    0x6E: MbusUnit(quantity="heat_cost_allocation", uom=""),
+    0x78: MbusUnit(quantity="fabrication_number", uom="", is_text=True),
+    0x79: MbusUnit(quantity="identification", uom="", is_text=True),
+    0x7A: MbusUnit(quantity="address", uom=""),
+    0x7F: MbusUnit(quantity="manufacturer", uom=""),
+}
+_SHORT_STEPS = (_Step(1.0, "s"), _Step(60.0, "s"), _Step(3600.0, "s"), _Step(86_400.0, "s"))
+
+#: First extension table (after FDH, table 12).
+_FIRST_RANGES = (
+    _Range(0x00, 4, "credit", "", -3),
+    _Range(0x04, 4, "debit", "", -3),
+    _Range(0x40, 16, "voltage", "V", -9),
+    _Range(0x50, 16, "current", "A", -12),
 )
-#: Spans of time there: the low two bits choose seconds, minutes, hours, days; in the second table hours, days, months, years.
-_FD_SPANS = {
+#: Four codes in a row each: seconds, minutes, hours, days.
+_FIRST_SHORT_DURATIONS = {
     0x24: "storage_interval",
     0x30: "tariff_duration",
     0x34: "tariff_period",
     0x68: "since_cumulation",
 }
-_FD_LONG = {0x2C: "since_readout", 0x6C: "battery_time"}
-_LONG = ((3600.0, "s"), (86_400.0, "s"), (1.0, "months"), (1.0, "years"))
-_FD = {
+#: Four codes in a row each: hours, days, months, years.
+_FIRST_LONG_DURATIONS = {0x2C: "since_readout", 0x6C: "battery_time"}
+_LONG_STEPS = (_Step(3600.0, "s"), _Step(86_400.0, "s"), _Step(1.0, "months"), _Step(1.0, "years"))
+#: Quantities without a uom.
+_FIRST_QUANTITIES = {
     0x08: "access_number",
     0x09: "medium",
     0x0A: "maker",
@@ -98,82 +142,97 @@ _FD = {
     0x66: "parameter_state",
     0x67: "supplier_information",
 }
-_FD_TEXT = frozenset((0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11))
+_FIRST_TEXTS = frozenset((0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11))
+_BATTERY_CHANGED = MbusUnit(quantity="battery_changed", uom="", is_time=True)
+
 #: Second extension table (after FBH, table 14).
-_FB_RANGES = (
-    (0x00, 2, "energy", "Wh", 5),
-    (0x08, 2, "energy", "J", 8),
-    (0x10, 2, "volume", "m³", 2),
-    (0x18, 2, "mass", "kg", 5),
-    (0x1A, 2, "humidity", "%", -1),
-    (0x28, 2, "power", "W", 5),
-    (0x30, 2, "power", "J/h", 8),
-    (0x58, 4, "flow_temperature", "°F", -3),
-    (0x5C, 4, "return_temperature", "°F", -3),
-    (0x60, 4, "temperature_difference", "°F", -3),
-    (0x64, 4, "external_temperature", "°F", -3),
-    (0x70, 4, "temperature_limit", "°F", -3),
-    (0x74, 4, "temperature_limit", "°C", -3),
-    (0x78, 8, "power_count", "W", -3),
+_SECOND_RANGES = (
+    _Range(0x00, 2, "energy", "Wh", 5),
+    _Range(0x08, 2, "energy", "J", 8),
+    _Range(0x10, 2, "volume", "m³", 2),
+    _Range(0x18, 2, "mass", "kg", 5),
+    _Range(0x1A, 2, "humidity", "%", -1),
+    _Range(0x28, 2, "power", "W", 5),
+    _Range(0x30, 2, "power", "J/h", 8),
+    _Range(0x58, 4, "flow_temperature", "°F", -3),
+    _Range(0x5C, 4, "return_temperature", "°F", -3),
+    _Range(0x60, 4, "temperature_difference", "°F", -3),
+    _Range(0x64, 4, "external_temperature", "°F", -3),
+    _Range(0x70, 4, "temperature_limit", "°F", -3),
+    _Range(0x74, 4, "temperature_limit", "°C", -3),
+    _Range(0x78, 8, "power_count", "W", -3),
 )
 
 
-def unit_of(vifs: bytes, custom: str) -> MbusUnit | None:
-    """Read a VIF with its extensions; None for what the tables do not hold.
+def _expand_ranges(ranges: Iterable[_Range]) -> dict[int, MbusUnit]:
+    """Return the unit of every code of some ranges."""
+    return {
+        row.first + step: MbusUnit(quantity=row.quantity, uom=row.uom, power=row.power + step)
+        for row in ranges
+        for step in range(row.length)
+    }
 
-    `custom` is the unit in plain text of VIF 7CH. Orthogonal VIFEs that correct by a power of ten are applied.
+
+def _expand_durations(durations: Mapping[int, str], steps: Sequence[_Step]) -> dict[int, MbusUnit]:
+    """Return the unit of every code of some durations."""
+    return {
+        first + index: MbusUnit(quantity=quantity, uom=step.uom, factor=step.factor)
+        for first, quantity in durations.items()
+        for index, step in enumerate(steps)
+    }
+
+
+def _expand_quantities(quantities: Mapping[int, str]) -> dict[int, MbusUnit]:
+    return {
+        code: MbusUnit(quantity=quantity, uom="", is_text=code in _FIRST_TEXTS)
+        for code, quantity in quantities.items()
+    }
+
+
+_PRIMARY = {
+    **_expand_ranges(_PRIMARY_RANGES),
+    **_expand_durations(_PRIMARY_DURATIONS, _SHORT_STEPS),
+    **_PRIMARY_UNITS,
+}
+_FIRST = {
+    **_expand_durations(_FIRST_LONG_DURATIONS, _LONG_STEPS),
+    **_expand_durations(_FIRST_SHORT_DURATIONS, _SHORT_STEPS),
+    **_expand_quantities(_FIRST_QUANTITIES),
+    **_expand_ranges(_FIRST_RANGES),
+    0x70: _BATTERY_CHANGED,
+}
+_SECOND = _expand_ranges(_SECOND_RANGES)
+
+
+def decode_vif(vifs: bytes, unit_text: str) -> MbusUnit | None:
+    """Return the unit that a VIF with its extensions names; None for what the tables do not hold.
+
+    `unit_text` is the unit in plain text of VIF 7CH. Orthogonal VIFEs that correct by a power of
+    ten are applied.
     """
-    code = vifs[0] & 0x7F
-    rest = vifs[1:]
-    if vifs[0] in (0xFD, 0xFB) and rest:
-        unit = _extended(vifs[0], rest[0] & 0x7F)
-        rest = rest[1:]
-    elif code == 0x7C:
-        unit = MbusUnit(quantity=custom, uom=custom)
+    table = vifs[0]
+    code = table & 0x7F
+    extensions = vifs[1:]
+    unit: MbusUnit | None
+    if table == _FIRST_EXTENSION and extensions:
+        unit = _FIRST.get(extensions[0] & 0x7F)
+        extensions = extensions[1:]
+    elif table == _SECOND_EXTENSION and extensions:
+        unit = _SECOND.get(extensions[0] & 0x7F)
+        extensions = extensions[1:]
+    elif code == _PLAIN_TEXT:
+        unit = MbusUnit(quantity=unit_text, uom=unit_text)
     else:
-        unit = _primary(code)
-    return unit if unit is None else _corrected(unit, rest)
+        unit = _PRIMARY.get(code)
+    if unit is None or not extensions:
+        return unit
+    return _correct_power(unit, extensions)
 
 
-def _primary(code: int) -> MbusUnit | None:
-    for first, count, quantity, uom, power in _RANGES:
-        if first <= code < first + count:
-            return MbusUnit(quantity=quantity, uom=uom, power=power + code - first)
-    if code & 0x7C in _DURATIONS:
-        return MbusUnit(quantity=_DURATIONS[code & 0x7C], uom="s", factor=_SECONDS[code & 3])
-    if code == 0x6C:
-        return MbusUnit(quantity="date", uom="", is_time=True)
-    if code == 0x6D:
-        return MbusUnit(quantity="datetime", uom="", is_time=True)
-    if code == 0x6E:
-        return MbusUnit(quantity="heat_cost_allocation", uom="")
-    if code in (0x78, 0x79, 0x7A):
-        return MbusUnit(
-            quantity=("fabrication_number", "identification", "address")[code - 0x78],
-            uom="",
-            is_text=code != 0x7A,
-        )
-    return MbusUnit(quantity="manufacturer", uom="") if code == 0x7F else None
-
-
-def _extended(table: int, code: int) -> MbusUnit | None:
-    for first, count, quantity, uom, power in _FD_RANGES if table == 0xFD else _FB_RANGES:
-        if first <= code < first + count:
-            return MbusUnit(quantity=quantity, uom=uom, power=power + code - first)
-    if table == 0xFB:
-        return None
-    if code in _FD:
-        return MbusUnit(quantity=_FD[code], uom="", is_text=code in _FD_TEXT)
-    if code & 0x7C in _FD_SPANS:
-        return MbusUnit(quantity=_FD_SPANS[code & 0x7C], uom="s", factor=_SECONDS[code & 3])
-    if code & 0x7C in _FD_LONG:
-        factor, uom = _LONG[code & 3]
-        return MbusUnit(quantity=_FD_LONG[code & 0x7C], uom=uom, factor=factor)
-    return MbusUnit(quantity="battery_changed", uom="", is_time=True) if code == 0x70 else None
-
-
-def _corrected(unit: MbusUnit, vifes: bytes) -> MbusUnit:
-    """Apply the orthogonal VIFEs that change a value: 70H–77H multiply by 10^(n−6), 7DH by 10³ (table 15)."""
+def _correct_power(unit: MbusUnit, vifes: bytes) -> MbusUnit:
+    """Apply the orthogonal VIFEs that change a value: 70H–77H multiply by 10^(n−6), 7DH by 10³
+    (table 15).
+    """
     power = unit.power
     for vife in vifes:
         code = vife & 0x7F
@@ -184,11 +243,4 @@ def _corrected(unit: MbusUnit, vifes: bytes) -> MbusUnit:
         elif code == 0x7F:
             # What follows is the maker's own.
             break
-    return MbusUnit(
-        quantity=unit.quantity,
-        uom=unit.uom,
-        power=power,
-        factor=unit.factor,
-        is_time=unit.is_time,
-        is_text=unit.is_text,
-    )
+    return replace(unit, power=power)

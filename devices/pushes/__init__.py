@@ -1,7 +1,9 @@
-"""What devices and platforms push over HTTP (or MQTT): one module per maker or standard, bodies to `ReceivedMessage` and back.
+"""What devices and platforms push over HTTP (or MQTT): one module per maker or standard, bodies to
+`ReceivedMessage` and back.
 
-`PUSHES` is the table: adding a maker is adding one module, one golden folder and one line here. Names of people, ID
-numbers, passwords and pictures are dropped by every parser; cards and plates become tokens before they leave it.
+`PUSHES` is the table: adding a maker is adding one module, one golden folder and one line here.
+Names of people, ID numbers, passwords and pictures are dropped by every parser; cards and plates
+become tokens before they leave it.
 """
 
 from devices.pushes import (
@@ -15,9 +17,9 @@ from devices.pushes import (
     hikvision,
     plates,
 )
-from devices.pushes.body import PushProfile
+from devices.pushes.body import PushFormat
 
-PUSHES: dict[str, PushProfile] = {
+PUSHES: dict[str, PushFormat] = {
     push.name: push
     for push in (
         hikvision.PUSH,

@@ -1,28 +1,32 @@
-"""Any other reader at a door: ID card, fingerprint, gait, QR, phone, in one plain JSON object or a list of them.
+"""Any other reader at a door: ID card, fingerprint, gait, QR, phone, in one plain JSON object or a
+list of them.
 
-    {"device": "reader-3", "id": "17", "time": "2026-11-21T08:00:00+08:00", "method": "id_card", "outcome": "granted",
+    {"device": "reader-3", "id": "17", "time": "2026-11-21T08:00:00+08:00", "method": "id_card",
+    "outcome": "granted",
      "direction": "in", "person": "…", "credential": "…"}
 
-`method` may be a word of the wire contract or a code of the residential access standards (100501 and its like). Whatever
-identifies a person becomes a token here; no modality is privileged.
+`method` may be a word of the wire contract or a code of the residential access standards (100501
+and its like). Whatever identifies a person becomes a token here; no modality is privileged.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushBody,
+    PushFormat,
     event_id,
-    instant,
+    json_body,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 from domain.wire import Direction, Method, Outcome
@@ -30,7 +34,7 @@ from domain.wire import Direction, Method, Outcome
 NAME = "access"
 
 #: Ways to open a door as the community platforms number them.
-_CODES = {
+_METHOD_CODES = {
     "100101": Method.CARD,
     "100201": Method.FACE,
     "100301": Method.PHONE,
@@ -45,84 +49,94 @@ _CODES = {
 MAX_LIST = 500
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
-    """Read one passage or a list of them; one that does not fit refuses the whole, so that its sender learns of it."""
-    if body.lstrip()[:1] == b"[":
-        try:
-            rows = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
-            return not_understood(NAME, "the list is not JSON")
-    else:
-        found = read_body(NAME, content_type, body)
-        if isinstance(found, Rejected):
-            return found
-        rows = [found]
+def parse(content_type: str, body: bytes, tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse one passage or a list of them.
+
+    One entry that does not fit rejects the whole body, so that its sender learns of it.
+    """
+    rows = _read_rows(content_type, body)
+    if isinstance(rows, Rejected):
+        return rows
     if len(rows) > MAX_LIST:
         return not_understood(NAME, f"{len(rows)} passages; the limit is {MAX_LIST}")
-    heard: list[ReceivedMessage] = []
+    messages: list[ReceivedMessage] = []
     for row in rows:
-        item = (
-            _passage(row, tokens)
-            if isinstance(row, dict)
-            else not_understood(NAME, "an entry is no object")
-        )
-        if isinstance(item, Rejected):
-            return item
-        heard.append(item)
-    return heard
+        if not isinstance(row, dict):
+            return not_understood(NAME, "an entry is no object")
+        message = _parse_row(row, tokenize)
+        if isinstance(message, Rejected):
+            return message
+        messages.append(message)
+    return messages
 
 
-def _passage(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage | Rejected:
+def _read_rows(content_type: str, body: bytes) -> list[Any] | Rejected:
+    if not body.lstrip().startswith(b"["):
+        row = read_body(NAME, content_type, body)
+        return row if isinstance(row, Rejected) else [row]
+    try:
+        rows: list[Any] = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return not_understood(NAME, "the list is not JSON")
+    return rows
+
+
+def _parse_row(row: dict[str, Any], tokenize: Tokenizer) -> ReceivedMessage | Rejected:
     native = text_of(row.get("device")).lower()
     if not native:
         return not_understood(NAME, "`device` names no reader")
-    word = text_of(row.get("method")).lower()
-    if not word and text_of(row.get("alive")):
+    method_word = text_of(row.get("method")).lower()
+    if not method_word and text_of(row.get("alive")):
         return ReceivedHeartbeat(native=native)
-    method = _CODES.get(word, word)
+    method = _METHOD_CODES.get(method_word, method_word)
     if method not in list(Method):
-        return not_understood(NAME, f"method {word!r}; use one of {', '.join(Method)}")
-    number_of_it = text_of(row.get("id"))
-    if not number_of_it:
-        return not_understood(
-            NAME, f"a passage at {native} has no `id`; without one a repeat cannot be told"
-        )
-    outcome, direction = (
-        text_of(row.get("outcome")) or "unknown",
-        text_of(row.get("direction")) or "unknown",
-    )
+        return not_understood(NAME, f"method {method_word!r}; use one of {', '.join(Method)}")
+    number = text_of(row.get("id"))
+    if not number:
+        problem = f"a passage at {native} has no `id`"
+        return not_understood(NAME, f"{problem}; without one a repeat cannot be told")
+    outcome = text_of(row.get("outcome")) or "unknown"
+    direction = text_of(row.get("direction")) or "unknown"
     if outcome not in list(Outcome) or direction not in list(Direction):
-        return not_understood(
-            NAME, f"outcome {outcome!r} or direction {direction!r} is no word of the contract"
-        )
+        words = f"outcome {outcome!r} or direction {direction!r}"
+        return not_understood(NAME, f"{words} is no word of the contract")
     data: dict[str, Any] = {"method": str(method), "outcome": outcome, "direction": direction}
-    for name, kind in (("person", "person"), ("credential", "card")):
-        if text_of(row.get(name)):
-            data[name] = tokens(kind, text_of(row[name]))
-    similarity = number(row.get("similarity"))
+    _add_identity(data, row, tokenize)
+    # The id holds the time, since a reader that was reset counts from one again.
+    return ReceivedEvent(
+        native=native,
+        at=time_of(row.get("time")),
+        id=event_id(number, text_of(row.get("time"))),
+        kind="passage",
+        data=data,
+    )
+
+
+def _add_identity(data: dict[str, Any], row: dict[str, Any], tokenize: Tokenizer) -> None:
+    """Add who passed, as tokens, and how sure the reader is."""
+    person = text_of(row.get("person"))
+    if person:
+        data["person"] = tokenize("person", person)
+    credential = text_of(row.get("credential"))
+    if credential:
+        data["credential"] = tokenize("card", credential)
+    similarity = number_of(row.get("similarity"))
     if similarity is not None:
         data["similarity"] = similarity
-    # With its time, since a reader that was reset counts from one again.
-    number_of_it = event_id(number_of_it, text_of(row.get("time")))
-    return ReceivedEvent(
-        native=native, at=instant(row.get("time")), id=number_of_it, kind="passage", data=data
-    )
 
 
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
+def render(message: ReceivedMessage) -> PushBody:
     """Write a passage as a reader sends it.
 
-    Raises: ValueError for what it cannot say.
+    Raises: ValueError for what a reader cannot say.
     """
-    if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped({"device": heard.native, "alive": "1"})
-    if not isinstance(heard, ReceivedEvent) or heard.kind != "passage":
+    if isinstance(message, ReceivedHeartbeat):
+        return json_body({"device": message.native, "alive": "1"})
+    if not isinstance(message, ReceivedEvent) or message.kind != "passage":
         raise ValueError(f"{NAME}: a reader sends passages only")
-    time = heard.at if isinstance(heard.at, int) or heard.at is None else heard.at.isoformat()
-    number_of_it = heard.id if time is None else heard.id.removesuffix(f"-{time}")
-    return "application/json", dumped(
-        {"device": heard.native, "id": number_of_it, "time": time, **heard.data}
-    )
+    time = message.at.isoformat() if isinstance(message.at, datetime) else message.at
+    number = message.id if time is None else message.id.removesuffix(f"-{time}")
+    return json_body({"device": message.native, "id": number, "time": time, **message.data})
 
 
-PUSH = PushProfile(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Any reader (plain JSON)", parse=parse, render=render)

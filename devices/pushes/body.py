@@ -1,4 +1,5 @@
-"""Bodies of requests to plain values: JSON, XML and multipart, in UTF-8 or in the GB 18030 of older firmware.
+"""Bodies of requests to plain values: JSON, XML and multipart, in UTF-8 or in the GB 18030 of older
+firmware.
 
 Everything here answers with a value or a `Rejected`; nothing is raised, whatever a body holds.
 """
@@ -8,16 +9,16 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from email.parser import BytesParser
 from email.policy import compat32
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from devices.heard import ReceivedMessage, Tokens
+from devices.messages import ReceivedMessage, Tokenizer
 from domain.rejection import Reason, Rejected
 from domain.wire import EARLIEST_MS
 
@@ -25,99 +26,119 @@ from domain.wire import EARLIEST_MS
 MAX_BODY = 8 * 1024 * 1024
 MAX_PARTS = 20
 MAX_DEPTH = 12
+MAX_FIELDS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PushProfile:
-    """A kind of push: `parse` reads a body, `render` writes one, `answer` is what the sender wants to hear back.
+class PushFormat:
+    """A kind of push.
 
-    `parse(content_type, body, tokens)` gives what was heard, or a Rejected; `render` gives (content type, body).
+    - `parse(content_type, body, tokenize)` returns the messages of a body, or Rejected.
+    - `render(message)` writes a message as a sender does: a `PushBody`; ValueError for what a
+      sender of this kind cannot say.
+    - `answer` is the body of the reply that the sender expects.
     """
 
     name: str
     title: str
-    parse: Callable[[str, bytes, Tokens], list[ReceivedMessage] | Rejected]
-    render: Callable[[ReceivedMessage], tuple[str, bytes]]
+    parse: Callable[[str, bytes, Tokenizer], list[ReceivedMessage] | Rejected]
+    render: Callable[[ReceivedMessage], PushBody]
     answer: bytes = b""
     answer_type: str = "application/json"
 
 
+class PushBody(NamedTuple):
+    """A request's body with its content type."""
+
+    content_type: str
+    data: bytes
+
+
+def json_body(value: Any) -> PushBody:
+    """Write a body of JSON."""
+    return PushBody("application/json", encode_json(value))
+
+
 def unreadable(name: str, detail: str) -> Rejected:
-    """Make a refusal of a body that cannot be read."""
+    """Make a rejection of a body that cannot be read."""
     return Rejected(reason=Reason.UNREADABLE, detail=f"{name}: {detail}")
 
 
 def not_understood(name: str, detail: str) -> Rejected:
-    """Make a refusal of a body that can be read and says nothing that is known."""
+    """Make a rejection of a body that can be read but says nothing that is known."""
     return Rejected(reason=Reason.NOT_UNDERSTOOD, detail=f"{name}: {detail}")
 
 
 def read_body(name: str, content_type: str, body: bytes) -> dict[str, Any] | Rejected:
     """Read a body as one object: the JSON or XML of it, or of the first part that holds any."""
     if len(body) > MAX_BODY:
-        return Rejected(
-            reason=Reason.TOO_LARGE, detail=f"{name}: {len(body)} bytes; the limit is {MAX_BODY}"
-        )
-    kind = content_type.lower()
-    if kind.startswith("multipart/"):
-        parts = _parts(content_type, body)
-        for part in parts:
-            found = _read_one(part)
-            if found is not None:
-                return found
-        return unreadable(name, f"none of the {len(parts)} parts holds a JSON or XML object")
-    found = _read_one(body)
-    return (
-        found
-        if found is not None
-        else unreadable(name, f"{len(body)} bytes are neither a JSON nor an XML object")
-    )
+        detail = f"{name}: {len(body)} bytes; the limit is {MAX_BODY}"
+        return Rejected(reason=Reason.TOO_LARGE, detail=detail)
+    if content_type.lower().startswith("multipart/"):
+        return _read_multipart(name, content_type, body)
+    table = _read_object(body)
+    if table is None:
+        return unreadable(name, f"{len(body)} bytes are neither a JSON nor an XML object")
+    return table
 
 
-def _parts(content_type: str, body: bytes) -> list[bytes]:
-    """Take a multipart body apart; pictures are passed over unread."""
-    head = re.sub(r"[\r\n]+", " ", content_type)[:500].encode("latin-1", "replace")
+def _read_multipart(name: str, content_type: str, body: bytes) -> dict[str, Any] | Rejected:
+    parts = _split_multipart(content_type, body)
+    for part in parts:
+        table = _read_object(part)
+        if table is not None:
+            return table
+    return unreadable(name, f"none of the {len(parts)} parts holds a JSON or XML object")
+
+
+def _split_multipart(content_type: str, body: bytes) -> list[bytes]:
+    """Split a multipart body into its parts; pictures are left out unread."""
+    type_line = re.sub(r"[\r\n]+", " ", content_type)[:500].encode("latin-1", "replace")
     try:
         message = BytesParser(policy=compat32).parsebytes(
-            b"Content-Type: " + head + b"\r\n\r\n" + body
+            b"Content-Type: " + type_line + b"\r\n\r\n" + body
         )
         if not message.is_multipart():
             return []
-        found = []
-        payloads: list[Any] = list(message.get_payload())
-        for part in payloads[:MAX_PARTS]:
-            if isinstance(part, str) or part.get_content_maintype() == "image":
-                continue
-            payload = part.get_payload(decode=True)
-            if isinstance(payload, bytes):
-                found.append(payload)
-        return found
+        parts: list[Any] = list(message.get_payload())
+        payloads = [
+            part.get_payload(decode=True)
+            for part in parts[:MAX_PARTS]
+            if not isinstance(part, str) and part.get_content_maintype() != "image"
+        ]
     except (ValueError, LookupError, TypeError, AttributeError, IndexError, RecursionError):
         return []
+    return [payload for payload in payloads if isinstance(payload, bytes)]
 
 
-def _read_one(data: bytes) -> dict[str, Any] | None:
+def _read_object(data: bytes) -> dict[str, Any] | None:
+    """Read JSON or XML as an object; None where it is none."""
     text = data.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
-        return _xml(text)
+        return _read_xml(text)
+    value = _read_json(text)
+    return value if isinstance(value, dict) else None
+
+
+def _read_json(text: bytes) -> Any:
+    """Read JSON in UTF-8 or GB 18030; None where it is none."""
     try:
-        found = msgspec.json.decode(text)
+        return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
-        try:
-            found = msgspec.json.decode(text.decode("gb18030"))
-        except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
-            return None
-    return found if isinstance(found, dict) else None
-
-
-def _xml(data: bytes) -> dict[str, Any] | None:
-    """Read XML as nested dictionaries without namespaces; a document type is refused (entities could blow it up)."""
-    declared = re.match(rb"<\?xml[^>]{0,200}?encoding=[\"']([A-Za-z0-9_-]{1,40})[\"']", data)
-    encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
-    if encoding in ("gb2312", "gbk", "gb18030"):
-        encoding = "gb18030"
+        pass
     try:
-        text = data.decode(encoding)
+        return msgspec.json.decode(text.decode("gb18030"))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+        return None
+
+
+def _read_xml(data: bytes) -> dict[str, Any] | None:
+    """Read XML as nested dictionaries without namespaces; None where it is none.
+
+    A document type is refused: its entities could expand without limit.
+    """
+    try:
+        text = data.decode(_xml_encoding(data))
     except (UnicodeError, LookupError, ValueError):
         return None
     text = re.sub(r"^<\?xml[^>]{0,300}\?>", "", text)
@@ -127,50 +148,61 @@ def _xml(data: bytes) -> dict[str, Any] | None:
         root = ElementTree.fromstring(text)  # noqa: S314
     except (ElementTree.ParseError, ValueError, RecursionError):
         return None
-    found = _element(root, 0)
-    return {_local(root.tag): found} if isinstance(found, dict) else None
+    table = _read_element(root, 0)
+    return {_local_name(root.tag): table} if isinstance(table, dict) else None
 
 
-def _element(node: ElementTree.Element, depth: int) -> Any:
+def _xml_encoding(data: bytes) -> str:
+    """Return the encoding that an XML declaration names; GB 18030 stands for its subsets."""
+    declared = re.match(rb"<\?xml[^>]{0,200}?encoding=[\"']([A-Za-z0-9_-]{1,40})[\"']", data)
+    if declared is None:
+        return "utf-8"
+    encoding = declared[1].decode("ascii").lower()
+    return "gb18030" if encoding in ("gb2312", "gbk") else encoding
+
+
+def _read_element(node: ElementTree.Element, depth: int) -> Any:
+    """Read an element: its text, or a dictionary of its children.
+
+    Children of one name are a list.
+    """
     if not len(node) or depth > MAX_DEPTH:
         return (node.text or "").strip()
-    found: dict[str, Any] = {}
+    children: dict[str, Any] = {}
     for child in node:
-        name, value = _local(child.tag), _element(child, depth + 1)
-        if name in found:
-            held = found[name]
-            found[name] = [*held, value] if isinstance(held, list) else [held, value]
-        else:
-            found[name] = value
-    return found
+        name = _local_name(child.tag)
+        value = _read_element(child, depth + 1)
+        if name not in children:
+            children[name] = value
+            continue
+        existing = children[name]
+        if not isinstance(existing, list):
+            existing = [existing]
+        children[name] = [*existing, value]
+    return children
 
 
-def _local(tag: str) -> str:
+def _local_name(tag: str) -> str:
     return tag.rsplit("}", 1)[-1]
 
 
-def multipart(name: str, part_type: str, payload: bytes, picture: bytes = b"") -> tuple[str, bytes]:
+def multipart(name: str, part_type: str, payload: bytes, picture: bytes = b"") -> PushBody:
     """Write a multipart body as a terminal does: the event, and a picture beside it."""
-    edge = b"MIME_boundary"
-    body = (
-        b"--"
-        + edge
-        + b'\r\nContent-Disposition: form-data; name="'
-        + name.encode()
-        + b'"\r\nContent-Type: '
-    )
-    body += part_type.encode() + b"\r\n\r\n" + payload + b"\r\n"
+    boundary = b"MIME_boundary"
+    parts = [_part(f'name="{name}"', part_type, payload)]
     if picture:
-        body += (
-            b"--"
-            + edge
-            + b'\r\nContent-Disposition: form-data; name="Picture"; filename="Picture.jpg"\r\n'
-        )
-        body += b"Content-Type: image/jpeg\r\n\r\n" + picture + b"\r\n"
-    return "multipart/form-data; boundary=MIME_boundary", body + b"--" + edge + b"--\r\n"
+        parts.append(_part('name="Picture"; filename="Picture.jpg"', "image/jpeg", picture))
+    opened = b"".join(b"--" + boundary + part for part in parts)
+    body = opened + b"--" + boundary + b"--\r\n"
+    return PushBody("multipart/form-data; boundary=MIME_boundary", body)
 
 
-# Values of bodies ----------------------------------------------------------------------------------------------------
+def _part(disposition: str, part_type: str, payload: bytes) -> bytes:
+    header = f"\r\nContent-Disposition: form-data; {disposition}\r\nContent-Type: {part_type}"
+    return header.encode() + b"\r\n\r\n" + payload + b"\r\n"
+
+
+# Values of bodies ---------------------------------------------------------------------------------
 
 
 def text_of(value: Any, limit: int = 80) -> str:
@@ -180,7 +212,7 @@ def text_of(value: Any, limit: int = 80) -> str:
     return str(value).strip()[:limit].replace("\x00", "")
 
 
-def whole(value: Any) -> int | None:
+def integer_of(value: Any) -> int | None:
     """Return a value as a whole number (a digit string too), or None."""
     if isinstance(value, bool):
         return None
@@ -191,86 +223,105 @@ def whole(value: Any) -> int | None:
     return None
 
 
-def number(value: Any) -> float | None:
-    """Return a value as a finite number (a numeric string too), or None."""
-    if isinstance(value, bool):
-        return float(value)
-    if isinstance(value, int | float):
-        try:
-            found = float(value)
-        except OverflowError:
-            return None
-    elif isinstance(value, str):
-        try:
-            found = float(value)
-        except ValueError:
-            return None
-    else:
+def number_of(value: Any) -> float | None:
+    """Return a value as a finite number (a numeric string too, a boolean as 0 or 1), or None."""
+    if not isinstance(value, int | float | str):
         return None
-    return found if math.isfinite(found) else None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
-def inside(value: Any, *names: str) -> Any:
-    """Walk into nested objects; None where the way ends."""
+def nested(value: Any, *names: str) -> Any:
+    """Return the value at a path of names in nested objects; None where the path ends."""
     for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
     return value
 
 
-def instant(value: Any) -> int | datetime | None:
-    """Read a time: ISO 8601 with or without an offset, seconds or milliseconds of the epoch; None where it is none."""
-    # Fourteen digits are a local time written without signs (GA/T 1400), not the year 2612 in milliseconds.
-    compact = isinstance(value, str) and re.fullmatch(r"[0-9]{14}(\.[0-9]+)?", value.strip())
-    moment = None if compact else whole(value)
-    if moment is not None:
-        moment = moment if moment >= EARLIEST_MS else moment * 1000
-        return moment if EARLIEST_MS <= moment < 253_402_300_800_000 else None
-    if not isinstance(value, str):
-        return None
-    text = value.strip()[:40]
-    if compact:
-        text = f"{text[:8]}T{text[8:14]}"
+def table_at(value: Any, *names: str) -> dict[str, Any]:
+    """Return the object at a path of names; an empty one where there is none."""
+    table = nested(value, *names)
+    return table if isinstance(table, dict) else {}
+
+
+def time_of(value: Any) -> int | datetime | None:
+    """Read a time: milliseconds UTC, or a naive datetime for a local time; None where it is none.
+
+    Known forms are ISO 8601 with or without an offset, seconds or milliseconds of the epoch, and
+    fourteen digits, which are a local time written without signs (GA/T 1400).
+    """
+    if isinstance(value, str) and _COMPACT_TIME.fullmatch(value.strip()):
+        digits = value.strip()
+        return _parse_iso(f"{digits[:8]}T{digits[8:14]}")
+    number = integer_of(value)
+    if number is not None:
+        return _epoch_ms(number)
+    if isinstance(value, str):
+        return _parse_iso(value.strip()[:40].replace("/", "-"))
+    return None
+
+
+_COMPACT_TIME = re.compile(r"[0-9]{14}(\.[0-9]+)?")
+#: The first instant of the year 10000.
+_LATEST_MS = 253_402_300_800_000
+
+
+def _epoch_ms(number: int) -> int | None:
+    """Read seconds or milliseconds of the epoch.
+
+    What would be too early in milliseconds is seconds.
+    """
+    ms = number if number >= EARLIEST_MS else number * 1000
+    return ms if EARLIEST_MS <= ms < _LATEST_MS else None
+
+
+def _parse_iso(text: str) -> int | datetime | None:
     try:
-        at = datetime.fromisoformat(text.replace("/", "-"))
-        return (
-            at.replace(microsecond=at.microsecond // 1000 * 1000) if at.tzinfo is None else _ms(at)
-        )
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            return at.replace(microsecond=at.microsecond // 1000 * 1000)
+        ms = round(at.timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
-
-
-def _ms(at: datetime) -> int | None:
-    ms = round(at.timestamp() * 1000)
     return ms if ms >= EARLIEST_MS else None
 
 
 def event_id(*parts: Any) -> str:
-    """Make an event's id of the device's own numbers: printable, without spaces, at most 80 characters."""
+    """Make an event's id of the device's own numbers.
+
+    It is printable, without spaces, and has 1 to 80 characters.
+    """
     text = "-".join(str(part) for part in parts if part not in (None, ""))
     return re.sub(r"[^!-~]+", "_", text)[:80] or "none"
 
 
-def dumped(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Write JSON."""
     return msgspec.json.encode(value)
 
 
-def flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """Flatten nested objects to dotted names; lists by index. At most 200 fields."""
-    found: dict[str, Any] = {}
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in items:
+def flatten(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """Flatten nested objects to dotted names; lists by index. At most `MAX_FIELDS` fields."""
+    fields: dict[str, Any] = {}
+    for key, inner in _items_of(value):
         name = f"{prefix}{str(key)[:60]}"
         if isinstance(inner, dict | list) and depth < MAX_DEPTH:
-            found.update(flat(inner, f"{name}.", depth + 1))
+            fields.update(flatten(inner, f"{name}.", depth + 1))
         elif inner is not None:
-            found[name] = inner
-        if len(found) >= 200:
+            fields[name] = inner
+        if len(fields) >= MAX_FIELDS:
             break
-    return found
+    return fields
+
+
+def _items_of(value: Any) -> Iterable[tuple[object, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, list):
+        return enumerate(value)
+    return ()

@@ -1,79 +1,93 @@
-"""LoRaWAN through ChirpStack v4: the JSON of its `event/up` and `event/status`, over MQTT or its HTTP integration.
+"""LoRaWAN through ChirpStack v4: the JSON of its `event/up` and `event/status`, over MQTT or its
+HTTP integration.
 
-`object` is what the site's payload codec in ChirpStack made of the bytes; the profile maps its fields to points.
+`object` is what the site's payload codec in ChirpStack made of the bytes; the profile maps its
+fields to points.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushBody,
+    PushFormat,
     event_id,
-    flat,
-    inside,
-    instant,
+    flatten,
+    json_body,
+    nested,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 
 NAME = "chirpstack"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
-    """Read one event of a device."""
-    found = read_body(NAME, content_type, body)
-    if isinstance(found, Rejected):
-        return found
-    native = text_of(inside(found, "deviceInfo", "devEui")).lower()
+def parse(content_type: str, body: bytes, _tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse one event of a device."""
+    event = read_body(NAME, content_type, body)
+    if isinstance(event, Rejected):
+        return event
+    native = text_of(nested(event, "deviceInfo", "devEui")).lower()
     if not native:
         return not_understood(NAME, "no deviceInfo.devEui; the v4 JSON marshaler is needed")
-    at, number_of_it = instant(found.get("time")), event_id(text_of(found.get("deduplicationId")))
-    fields: dict[str, Any] = {}
-    if isinstance(found.get("object"), dict):
-        fields = flat(found["object"])
-        heard_by = found.get("rxInfo")
-        strengths = (
-            [number(inside(r, "rssi")) for r in heard_by] if isinstance(heard_by, list) else []
-        )
-        best = max((s for s in strengths if s is not None), default=None)
-        if best is not None:
-            fields["rssi"] = best
-    elif number(found.get("batteryLevel")) is not None:
-        fields["batteryLevel"] = number(found["batteryLevel"])
+    fields = _fields_of(event)
     if not fields:
         return [ReceivedHeartbeat(native=native)]
-    return [ReceivedFields(native=native, at=at, id=number_of_it, fields=fields)]
+    number = event_id(text_of(event.get("deduplicationId")))
+    at = time_of(event.get("time"))
+    return [ReceivedFields(native=native, at=at, id=number, fields=fields)]
 
 
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
+def _fields_of(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload's fields with the best signal strength, or the battery level of a status."""
+    payload = event.get("object")
+    if isinstance(payload, dict):
+        fields = flatten(payload)
+        strength = _best_strength(event.get("rxInfo"))
+        if strength is not None:
+            fields["rssi"] = strength
+        return fields
+    level = number_of(event.get("batteryLevel"))
+    return {} if level is None else {"batteryLevel": level}
+
+
+def _best_strength(receptions: Any) -> float | None:
+    """Return the highest RSSI (dBm) of the LoRaWAN gateways that received the uplink."""
+    if not isinstance(receptions, list):
+        return None
+    strengths = [number_of(nested(reception, "rssi")) for reception in receptions]
+    return max((strength for strength in strengths if strength is not None), default=None)
+
+
+def render(message: ReceivedMessage) -> PushBody:
     """Write an uplink as ChirpStack does.
 
-    Raises: ValueError for what it cannot say.
+    Raises: ValueError for what ChirpStack cannot say.
     """
-    info = {"tenantName": "estate", "applicationId": "a", "devEui": heard.native}
-    if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped({"deduplicationId": "x", "time": "", "deviceInfo": info})
-    if not isinstance(heard, ReceivedFields) or not isinstance(heard.at, int):
+    info = {"tenantName": "estate", "applicationId": "a", "devEui": message.native}
+    if isinstance(message, ReceivedHeartbeat):
+        return json_body({"deduplicationId": "x", "time": "", "deviceInfo": info})
+    if not isinstance(message, ReceivedFields) or not isinstance(message.at, int):
         raise ValueError(f"{NAME}: ChirpStack sends fields with a time")
-    fields = dict(heard.fields)
-    rssi = fields.pop("rssi", None)
+    fields = dict(message.fields)
+    strength = fields.pop("rssi", None)
     body: dict[str, Any] = {
-        "deduplicationId": heard.id,
-        "time": heard.at,
+        "deduplicationId": message.id,
+        "time": message.at,
         "deviceInfo": info,
         "fCnt": 1,
         "fPort": 2,
         "object": fields,
     }
-    if rssi is not None:
-        body["rxInfo"] = [{"gatewayId": "0016c001ff10a235", "rssi": rssi, "snr": 7.5}]
-    return "application/json", dumped(body)
+    if strength is not None:
+        body["rxInfo"] = [{"gatewayId": "0016c001ff10a235", "rssi": strength, "snr": 7.5}]
+    return json_body(body)
 
 
-PUSH = PushProfile(name=NAME, title="LoRaWAN (ChirpStack v4)", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="LoRaWAN (ChirpStack v4)", parse=parse, render=render)

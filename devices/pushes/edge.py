@@ -1,31 +1,40 @@
-"""Edge AI boxes and cameras that report what they see: an e-bike in a lift, a blocked lane, smoke, a fall.
+"""Edge AI boxes and cameras that report what they see: an e-bike in a lift, a blocked lane, smoke,
+a fall.
 
-There is no national form. Makers agree on an event's name, a device, a time; the names differ by firmware, so the ones
-that are known are a table here, and a profile's alarm map can add others. A picture stays where it is.
+There is no national form. Makers agree on an event's name, a device, a time; the names differ by
+firmware, so the ones that are known are a table here, and a profile's alarm map can add others. A
+picture stays where it is.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import (
+    ReceivedEvent,
+    ReceivedFields,
+    ReceivedHeartbeat,
+    ReceivedMessage,
+    Tokenizer,
+)
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushBody,
+    PushFormat,
     event_id,
-    flat,
-    instant,
+    flatten,
+    json_body,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 from domain.wire import Hazard
 
 NAME = "edge"
 
-_NATIVE = (
+_DEVICE_FIELDS = (
     "deviceId",
     "device_id",
     "deviceSn",
@@ -35,10 +44,10 @@ _NATIVE = (
     "camera_id",
     "channelId",
 )
-_WORD = ("alarmType", "alarm_type", "eventType", "event_type", "event", "type")
-_TIME = ("alarmTime", "alarm_time", "eventTime", "timestamp", "time", "dateTime", "ts")
-_ID = ("alarmId", "alarm_id", "eventId", "event_id", "uuid", "id")
-_SCORE = ("confidence", "score", "conf")
+_NAME_FIELDS = ("alarmType", "alarm_type", "eventType", "event_type", "event", "type")
+_TIME_FIELDS = ("alarmTime", "alarm_time", "eventTime", "timestamp", "time", "dateTime", "ts")
+_ID_FIELDS = ("alarmId", "alarm_id", "eventId", "event_id", "uuid", "id")
+_CONFIDENCE_FIELDS = ("confidence", "score", "conf")
 _HAZARDS: dict[str, Hazard] = {
     "accesselevatoralarm": Hazard.EBIKE_IN_LIFT,
     "ebikeinelevator": Hazard.EBIKE_IN_LIFT,
@@ -53,61 +62,76 @@ _HAZARDS: dict[str, Hazard] = {
     "highaltitudeparabolic": Hazard.FALLING_OBJECT,
     "falling_object": Hazard.FALLING_OBJECT,
 }
-_OVER = frozenset({"0", "off", "end", "stop", "inactive", "returned", "clear", "false"})
+_OFF_STATES = frozenset({"0", "off", "end", "stop", "inactive", "returned", "clear", "false"})
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
-    """Read one event."""
-    found = read_body(NAME, content_type, body)
-    if isinstance(found, Rejected):
-        return found
-    native = _first(found, _NATIVE).lower()
+def parse(content_type: str, body: bytes, _tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse one event; one whose name is not known becomes fields for the profile's alarm map."""
+    event = read_body(NAME, content_type, body)
+    if isinstance(event, Rejected):
+        return event
+    native = _first_text(event, _DEVICE_FIELDS).lower()
     if not native:
-        return not_understood(
-            NAME, f"no field names the device; one of {', '.join(_NATIVE)} is needed"
-        )
-    word = _first(found, _WORD)
-    if word.lower() in ("heartbeat", "keepalive"):
+        names = ", ".join(_DEVICE_FIELDS)
+        return not_understood(NAME, f"no field names the device; one of {names} is needed")
+    name = _first_text(event, _NAME_FIELDS)
+    if name.lower() in ("heartbeat", "keepalive"):
         return [ReceivedHeartbeat(native=native)]
-    at = next((instant(found[name]) for name in _TIME if found.get(name) is not None), None)
-    hazard = _HAZARDS.get(word.replace(" ", "").replace("-", "_").lower())
-    number_of_it = event_id(_first(found, _ID), at if isinstance(at, int) else text_of(at))
+    at = time_of(_first_value(event, _TIME_FIELDS))
+    time_text = at if isinstance(at, int) else text_of(at)
+    number = event_id(_first_text(event, _ID_FIELDS), time_text)
+    hazard = _HAZARDS.get(name.replace(" ", "").replace("-", "_").lower())
     if hazard is None:
-        return [ReceivedFields(native=native, at=at, id=number_of_it, fields=flat(found))]
-    state = text_of(found.get("state", found.get("status"))).lower()
-    data: dict[str, Any] = {"hazard": str(hazard), "state": "off" if state in _OVER else "on"}
-    score = next((number(found[name]) for name in _SCORE if found.get(name) is not None), None)
-    if score is not None:
-        data["confidence"] = score
-    return [ReceivedEvent(native=native, at=at, id=number_of_it, kind="hazard", data=data)]
+        return [ReceivedFields(native=native, at=at, id=number, fields=flatten(event))]
+    data = _parse_hazard(hazard, event)
+    return [ReceivedEvent(native=native, at=at, id=number, kind="hazard", data=data)]
 
 
-def _first(found: dict[str, Any], names: tuple[str, ...]) -> str:
-    return next((text_of(found[name]) for name in names if text_of(found.get(name))), "")
+def _parse_hazard(hazard: Hazard, event: dict[str, Any]) -> dict[str, Any]:
+    state = text_of(event.get("state", event.get("status"))).lower()
+    data: dict[str, Any] = {
+        "hazard": str(hazard),
+        "state": "off" if state in _OFF_STATES else "on",
+    }
+    confidence = number_of(_first_value(event, _CONFIDENCE_FIELDS))
+    if confidence is not None:
+        data["confidence"] = confidence
+    return data
 
 
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
+def _first_value(event: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Return the value of the first field that has one."""
+    return next((event[name] for name in names if event.get(name) is not None), None)
+
+
+def _first_text(event: dict[str, Any], names: tuple[str, ...]) -> str:
+    """Return the text of the first field that has one."""
+    texts = (text_of(event.get(name)) for name in names)
+    return next((text for text in texts if text), "")
+
+
+def render(message: ReceivedMessage) -> PushBody:
     """Write an event as a box pushes it.
 
-    Raises: ValueError for what it cannot say.
+    Raises: ValueError for what a box cannot say.
     """
-    if isinstance(heard, ReceivedHeartbeat):
-        return "application/json", dumped({"deviceId": heard.native, "alarmType": "heartbeat"})
-    if isinstance(heard, ReceivedFields):
-        return "application/json", dumped(heard.fields)
-    if heard.kind != "hazard" or not isinstance(heard.at, int):
+    if isinstance(message, ReceivedHeartbeat):
+        return json_body({"deviceId": message.native, "alarmType": "heartbeat"})
+    if isinstance(message, ReceivedFields):
+        return json_body(message.fields)
+    if message.kind != "hazard" or not isinstance(message.at, int):
         raise ValueError(f"{NAME}: a box sends hazards with a time")
-    names = {hazard: word for word, hazard in _HAZARDS.items()}
+    names = {hazard: name for name, hazard in _HAZARDS.items()}
     body: dict[str, Any] = {
-        "deviceId": heard.native,
-        "alarmType": names[Hazard(heard.data["hazard"])],
-        "alarmTime": heard.at,
-        "alarmId": heard.id.rsplit("-", 1)[0],
-        "state": heard.data["state"],
+        "deviceId": message.native,
+        "alarmType": names[Hazard(message.data["hazard"])],
+        "alarmTime": message.at,
+        "alarmId": message.id.rsplit("-", 1)[0],
+        "state": message.data["state"],
     }
-    if "confidence" in heard.data:
-        body["confidence"] = heard.data["confidence"]
-    return "application/json", dumped(body)
+    if "confidence" in message.data:
+        body["confidence"] = message.data["confidence"]
+    return json_body(body)
 
 
-PUSH = PushProfile(name=NAME, title="Edge AI box", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Edge AI box", parse=parse, render=render)

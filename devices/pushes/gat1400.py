@@ -1,117 +1,128 @@
 """GA/T 1400, the video image library interface: face and vehicle objects, without their images.
 
-A face object says that somebody stood there, not who: it becomes a passage by an unknown person. A vehicle object's plate
-becomes a token. Registration and keep-alive are answered by the gateway (GA/T 1400.4-2017, 6.2).
+A face object says that somebody stood there, not who: it becomes a passage by an unknown person. A
+vehicle object's plate becomes a token. Registration and keep-alive are answered by the gateway
+(GA/T 1400.4-2017, 6.2).
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushBody,
+    PushFormat,
+    encode_json,
     event_id,
-    inside,
-    instant,
+    nested,
     not_understood,
     read_body,
     text_of,
+    time_of,
 )
 from domain.rejection import Rejected
 
 NAME = "gat1400"
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
-    """Read the objects of one request."""
-    found = read_body(NAME, content_type, body)
-    if isinstance(found, Rejected):
-        return found
-    for name in ("KeepaliveObject", "RegisterObject", "UnRegisterObject"):
-        if isinstance(found.get(name), dict):
-            return [ReceivedHeartbeat(native=text_of(found[name].get("DeviceID")) or "-")]
-    heard: list[ReceivedMessage] = []
-    known = False
-    for outer, inner, make in (
-        ("FaceListObject", "FaceObject", _face),
-        ("MotorVehicleListObject", "MotorVehicleObject", _vehicle),
-    ):
-        rows = inside(found, outer, inner)
-        if rows is None:
-            rows = inside(found, inner)
-        if rows is None:
-            continue
-        known = True
-        heard += [
-            make(row, tokens)
-            for row in (rows if isinstance(rows, list) else [rows])
-            if isinstance(row, dict)
-        ]
-    return (
-        heard
-        if known
-        else not_understood(NAME, "neither faces nor vehicles; other objects are not read")
-    )
+_HEARTBEATS = ("KeepaliveObject", "RegisterObject", "UnRegisterObject")
 
 
-def _face(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:  # noqa: ARG001
-    data = {"method": "face", "outcome": "unknown", "direction": "unknown"}
-    at = instant(row.get("ShotTime")) or instant(row.get("FaceAppearTime"))
-    number = event_id("f", text_of(row.get("FaceID")), text_of(row.get("ShotTime")))
+def parse(content_type: str, body: bytes, tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse the objects of one request."""
+    request = read_body(NAME, content_type, body)
+    if isinstance(request, Rejected):
+        return request
+    for name in _HEARTBEATS:
+        if isinstance(request.get(name), dict):
+            return [ReceivedHeartbeat(native=_native_of(request[name]))]
+    faces = _objects_of(request, "FaceListObject", "FaceObject")
+    vehicles = _objects_of(request, "MotorVehicleListObject", "MotorVehicleObject")
+    if faces is None and vehicles is None:
+        return not_understood(NAME, "neither faces nor vehicles; other objects are not read")
+    messages: list[ReceivedMessage] = [_parse_face(face) for face in faces or ()]
+    messages += [_parse_vehicle(vehicle, tokenize) for vehicle in vehicles or ()]
+    return messages
+
+
+def _objects_of(request: dict[str, Any], outer: str, inner: str) -> list[dict[str, Any]] | None:
+    """Return the objects of a kind, be they in a list object or by themselves; None without any."""
+    objects = nested(request, outer, inner)
+    if objects is None:
+        objects = request.get(inner)
+    if objects is None:
+        return None
+    if not isinstance(objects, list):
+        objects = [objects]
+    return [item for item in objects if isinstance(item, dict)]
+
+
+def _native_of(item: dict[str, Any]) -> str:
+    return text_of(item.get("DeviceID")) or "-"
+
+
+def _parse_face(face: dict[str, Any]) -> ReceivedEvent:
+    shot_time = face.get("ShotTime")
     return ReceivedEvent(
-        native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="passage", data=data
+        native=_native_of(face),
+        at=time_of(shot_time) or time_of(face.get("FaceAppearTime")),
+        id=event_id("f", text_of(face.get("FaceID")), text_of(shot_time)),
+        kind="passage",
+        data={"method": "face", "outcome": "unknown", "direction": "unknown"},
     )
 
 
-def _vehicle(row: dict[str, Any], tokens: Tokens) -> ReceivedMessage:
+def _parse_vehicle(vehicle: dict[str, Any], tokenize: Tokenizer) -> ReceivedEvent:
     data: dict[str, Any] = {"direction": "unknown"}
-    plate = text_of(row.get("PlateNo"))
+    plate = text_of(vehicle.get("PlateNo"))
     if plate:
-        data["plate"] = tokens("plate", plate)
-    at = instant(row.get("PassTime")) or instant(row.get("AppearTime"))
-    number = event_id("v", text_of(row.get("MotorVehicleID")), text_of(row.get("PassTime")))
+        data["plate"] = tokenize("plate", plate)
+    pass_time = vehicle.get("PassTime")
     return ReceivedEvent(
-        native=text_of(row.get("DeviceID")) or "-", at=at, id=number, kind="plate", data=data
+        native=_native_of(vehicle),
+        at=time_of(pass_time) or time_of(vehicle.get("AppearTime")),
+        id=event_id("v", text_of(vehicle.get("MotorVehicleID")), text_of(pass_time)),
+        kind="plate",
+        data=data,
     )
 
 
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
+def render(message: ReceivedMessage) -> PushBody:
     """Write an object as a camera sends it.
 
-    Raises: ValueError for what it cannot say.
+    Raises: ValueError for what a camera cannot say.
     """
-    if isinstance(heard, ReceivedHeartbeat):
-        return "application/viid+json", dumped({"KeepaliveObject": {"DeviceID": heard.native}})
-    if not isinstance(heard, ReceivedEvent):
+    if isinstance(message, ReceivedHeartbeat):
+        return _viid_body({"KeepaliveObject": {"DeviceID": message.native}})
+    if not isinstance(message, ReceivedEvent):
         raise ValueError(f"{NAME}: a camera sends faces and vehicles only")
-    at = (
-        heard.at.strftime("%Y%m%d%H%M%S")
-        if heard.at is not None and not isinstance(heard.at, int)
-        else heard.at
-    )
-    number = heard.id.split("-")[1]
-    if heard.kind == "passage":
+    at = message.at
+    time = at.strftime("%Y%m%d%H%M%S") if isinstance(at, datetime) else at
+    number = message.id.split("-")[1]
+    if message.kind == "passage":
         face: dict[str, Any] = {
             "FaceID": number,
-            "DeviceID": heard.native,
-            "ShotTime": at,
+            "DeviceID": message.native,
+            "ShotTime": time,
             "SubImageList": {"SubImageInfoObject": []},
         }
-        return "application/viid+json", dumped({"FaceListObject": {"FaceObject": [face]}})
+        return _viid_body({"FaceListObject": {"FaceObject": [face]}})
     vehicle = {
         "MotorVehicleID": number,
-        "DeviceID": heard.native,
-        "PassTime": at,
-        "PlateNo": heard.data.get("plate", ""),
+        "DeviceID": message.native,
+        "PassTime": time,
+        "PlateNo": message.data.get("plate", ""),
     }
-    return "application/viid+json", dumped(
-        {"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}}
-    )
+    return _viid_body({"MotorVehicleListObject": {"MotorVehicleObject": [vehicle]}})
 
 
-PUSH = PushProfile(
+def _viid_body(value: dict[str, Any]) -> PushBody:
+    return PushBody("application/viid+json", encode_json(value))
+
+
+PUSH = PushFormat(
     name=NAME,
     title="Video image library (GA/T 1400)",
     parse=parse,

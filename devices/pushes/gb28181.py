@@ -1,81 +1,108 @@
-"""GB/T 28181 alarms: the body of a `MESSAGE` (annex A.2.5), as a SIP server in front of the cameras hands it on."""
+"""GB/T 28181 alarms: the body of a `MESSAGE` (annex A.2.5), as a SIP server in front of the cameras
+hands it on.
+"""
 
 from __future__ import annotations
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from typing import Any
+
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
+    PushBody,
+    PushFormat,
     event_id,
-    inside,
-    instant,
+    integer_of,
+    nested,
     not_understood,
     read_body,
+    table_at,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
 NAME = "gb28181"
 
-#: AlarmMethod 2 (the device itself) by AlarmType, and the methods that have one meaning.
-_BY_TYPE = {1: "fault", 2: "tamper", 3: "fault", 4: "fault", 5: "fault"}
+#: AlarmMethod: alarms of the device itself, and device failures.
+_DEVICE_ALARM = 2
+_DEVICE_FAILURE = 6
+#: AlarmType of the alarms of the device itself, as conditions.
+_DEVICE_CONDITIONS = {1: "fault", 2: "tamper", 3: "fault", 4: "fault", 5: "fault"}
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:  # noqa: ARG001
-    """Read one notification."""
-    found = read_body(NAME, content_type, body)
-    if isinstance(found, Rejected):
-        return found
-    notify = found.get("Notify")
-    native, kind = text_of(inside(notify, "DeviceID")), text_of(inside(notify, "CmdType"))
-    if not isinstance(notify, dict) or not native:
+def parse(content_type: str, body: bytes, _tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse one notification."""
+    document = read_body(NAME, content_type, body)
+    if isinstance(document, Rejected):
+        return document
+    notify = table_at(document, "Notify")
+    native = text_of(notify.get("DeviceID"))
+    if not native:
         return not_understood(NAME, "no Notify with a DeviceID")
-    if kind == "Keepalive":
+    command = text_of(notify.get("CmdType"))
+    if command == "Keepalive":
         return [ReceivedHeartbeat(native=native)]
-    if kind != "Alarm":
-        return not_understood(NAME, f"CmdType {kind!r} is not read")
-    method = whole(notify.get("AlarmMethod")) or 0
-    kind_of_it = whole(inside(notify, "Info", "AlarmType")) or whole(notify.get("AlarmType")) or 0
-    condition = (
-        "fault" if method == 6 else _BY_TYPE.get(kind_of_it, "other") if method == 2 else "other"
-    )
-    data = {
-        "condition": condition,
+    if command != "Alarm":
+        return not_understood(NAME, f"CmdType {command!r} is not read")
+    return [_parse_alarm(native, notify)]
+
+
+def _parse_alarm(native: str, notify: dict[str, Any]) -> ReceivedEvent:
+    method = integer_of(notify.get("AlarmMethod")) or 0
+    alarm_type = integer_of(nested(notify, "Info", "AlarmType"))
+    if not alarm_type:
+        alarm_type = integer_of(notify.get("AlarmType"))
+    data: dict[str, Any] = {
+        "condition": _condition_of(method, alarm_type or 0),
         "state": "on",
-        "priority": whole(notify.get("AlarmPriority")) or 0,
+        "priority": integer_of(notify.get("AlarmPriority")) or 0,
         "method": method,
     }
-    if kind_of_it:
-        data["type"] = kind_of_it
+    if alarm_type:
+        data["type"] = alarm_type
     time = text_of(notify.get("AlarmTime"))
-    number = event_id("n", whole(notify.get("SN")), time)
-    return [ReceivedEvent(native=native, at=instant(time), id=number, kind="device", data=data)]
+    number = event_id("n", integer_of(notify.get("SN")), time)
+    return ReceivedEvent(native=native, at=time_of(time), id=number, kind="device", data=data)
 
 
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
+def _condition_of(method: int, alarm_type: int) -> str:
+    if method == _DEVICE_FAILURE:
+        return "fault"
+    if method == _DEVICE_ALARM:
+        return _DEVICE_CONDITIONS.get(alarm_type, "other")
+    return "other"
+
+
+def render(message: ReceivedMessage) -> PushBody:
     """Write a notification.
 
-    Raises: ValueError for what it cannot say.
+    Raises: ValueError for what a notification cannot say.
     """
-    if isinstance(heard, ReceivedHeartbeat):
-        body = f"<Notify><CmdType>Keepalive</CmdType><SN>1</SN><DeviceID>{heard.native}</DeviceID></Notify>"
-    elif isinstance(heard, ReceivedEvent) and heard.kind == "device":
-        _, serial, time = heard.id.split("-", 2)
-        info = (
-            f"<Info><AlarmType>{heard.data['type']}</AlarmType></Info>"
-            if "type" in heard.data
-            else ""
-        )
-        body = (
-            f"<Notify><CmdType>Alarm</CmdType><SN>{serial}</SN><DeviceID>{heard.native}</DeviceID>"
-            f"<AlarmPriority>{heard.data['priority']}</AlarmPriority><AlarmMethod>{heard.data['method']}</AlarmMethod>"
-            f"<AlarmTime>{time}</AlarmTime>{info}</Notify>"
-        )
-    else:
+    if isinstance(message, ReceivedHeartbeat):
+        notify = {"CmdType": "Keepalive", "SN": "1", "DeviceID": message.native}
+        return _notify_body(notify)
+    if not isinstance(message, ReceivedEvent) or message.kind != "device":
         raise ValueError(f"{NAME}: alarms only")
-    return "application/xml", f'<?xml version="1.0" encoding="GB2312"?>\n{body}'.encode("gb18030")
+    _, serial, time = message.id.split("-", 2)
+    notify = {
+        "CmdType": "Alarm",
+        "SN": serial,
+        "DeviceID": message.native,
+        "AlarmPriority": message.data["priority"],
+        "AlarmMethod": message.data["method"],
+        "AlarmTime": time,
+    }
+    if "type" in message.data:
+        notify["Info"] = f"<AlarmType>{message.data['type']}</AlarmType>"
+    return _notify_body(notify)
 
 
-PUSH = PushProfile(
+def _notify_body(elements: dict[str, Any]) -> PushBody:
+    inner = "".join(f"<{name}>{text}</{name}>" for name, text in elements.items())
+    document = f'<?xml version="1.0" encoding="GB2312"?>\n<Notify>{inner}</Notify>'
+    return PushBody("application/xml", document.encode("gb18030"))
+
+
+PUSH = PushFormat(
     name=NAME, title="GB/T 28181 alarm", parse=parse, render=render, answer_type="text/plain"
 )

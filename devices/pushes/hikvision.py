@@ -1,197 +1,230 @@
-"""Hikvision access terminals: events pushed by ISAPI (`httpHosts`), and the pages of their own event store.
+"""Hikvision access terminals: events pushed by ISAPI (`httpHosts`), and the pages of their own
+event store.
 
-Three envelopes are in the field, by firmware: the event at the top, inside `EventNotificationAlert` (JSON or XML), and a
-list (`AcsEvent.InfoList`, the answer to a search by which missed events are fetched). Each comes plain or as one part of a
-multipart body beside a picture. Names and pictures are dropped; a heartbeat is answered and is a sign of life.
+Three envelopes are in the field, by firmware: the event at the top, inside `EventNotificationAlert`
+(JSON or XML), and a list (`AcsEvent.InfoList`, the answer to a search by which missed events are
+fetched). Each comes plain or as one part of a multipart body beside a picture. Names and pictures
+are dropped; a heartbeat is answered and is a sign of life.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushBody,
+    PushFormat,
     event_id,
-    inside,
-    instant,
+    integer_of,
+    json_body,
+    nested,
     not_understood,
-    number,
+    number_of,
     read_body,
+    table_at,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
 NAME = "hikvision"
 
-#: Minor codes of major 5, the access events: (method, outcome). None takes the method from `currentVerifyMode`.
-_PASSAGES: dict[int, tuple[str | None, str]] = {
-    1: ("card", "granted"),
-    2: ("card", "granted"),
-    3: ("card", "denied"),
-    4: ("card", "denied"),
-    5: ("card", "denied"),
-    6: ("card", "denied"),
-    7: ("card", "denied"),
-    8: ("card", "denied"),
-    9: ("card", "denied"),
-    10: ("card", "denied"),
-    23: ("button", "granted"),
-    38: ("fingerprint", "granted"),
-    39: ("fingerprint", "denied"),
-    40: ("card", "granted"),
-    41: ("card", "denied"),
-    75: ("face", "granted"),
-    76: ("face", "denied"),
-    105: ("id_card", "granted"),
-    106: ("id_card", "denied"),
+
+class _Passage(NamedTuple):
+    """How somebody was identified, and whether the door let them pass."""
+
+    method: str
+    outcome: str
+
+
+class _Condition(NamedTuple):
+    """A condition of the door or the device, and whether it begins or ends."""
+
+    condition: str
+    state: str
+
+
+class EventCode(NamedTuple):
+    """The major and the minor code by which a terminal names an event."""
+
+    major: int
+    minor: int
+
+
+#: Major code of the access events.
+_ACCESS = 5
+_PASSAGES = {
+    1: _Passage("card", "granted"),
+    2: _Passage("card", "granted"),
+    3: _Passage("card", "denied"),
+    4: _Passage("card", "denied"),
+    5: _Passage("card", "denied"),
+    6: _Passage("card", "denied"),
+    7: _Passage("card", "denied"),
+    8: _Passage("card", "denied"),
+    9: _Passage("card", "denied"),
+    10: _Passage("card", "denied"),
+    23: _Passage("button", "granted"),
+    38: _Passage("fingerprint", "granted"),
+    39: _Passage("fingerprint", "denied"),
+    40: _Passage("card", "granted"),
+    41: _Passage("card", "denied"),
+    75: _Passage("face", "granted"),
+    76: _Passage("face", "denied"),
+    105: _Passage("id_card", "granted"),
+    106: _Passage("id_card", "denied"),
 }
-#: Codes that say something of the door or the device: (condition, state).
-_CONDITIONS: dict[tuple[int, int], tuple[str, str]] = {
-    (5, 27): ("forced", "on"),
-    (5, 28): ("held_open", "on"),
-    (5, 22): ("held_open", "off"),
-    (1, 1028): ("tamper", "on"),
-    (1, 1029): ("tamper", "off"),
-    (1, 1030): ("tamper", "on"),
-    (1, 1031): ("tamper", "off"),
+_CONDITIONS = {
+    EventCode(5, 27): _Condition("forced", "on"),
+    EventCode(5, 28): _Condition("held_open", "on"),
+    EventCode(5, 22): _Condition("held_open", "off"),
+    EventCode(1, 1028): _Condition("tamper", "on"),
+    EventCode(1, 1029): _Condition("tamper", "off"),
+    EventCode(1, 1030): _Condition("tamper", "on"),
+    EventCode(1, 1031): _Condition("tamper", "off"),
 }
-#: Minor codes of major 5 that only say how the door's lock stands.
-_QUIET = frozenset({21, 24, 25, 26})
-_MODES = {
-    "face": "face",
-    "card": "card",
-    "fp": "fingerprint",
-    "fingerprint": "fingerprint",
-    "pw": "code",
-    "qrcode": "qr",
-    "qr": "qr",
-    "idcard": "id_card",
-}
+#: Minor codes of access events that report only the state of the door's lock.
+_LOCK_STATES = frozenset({21, 24, 25, 26})
+_HEARTBEATS = ("heartbeat", "videoloss")
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
-    """Read a push or a page of the event store."""
-    found = read_body(NAME, content_type, body)
-    if isinstance(found, Rejected):
-        return found
-    listed = inside(found, "AcsEvent", "InfoList")
-    if isinstance(listed, list | dict):
-        native = text_of(inside(found, "AcsEvent", "macAddress")) or "-"
-        entries = listed if isinstance(listed, list) else [listed]
-        outcomes = [
-            _access(native, entry.get("time"), entry, tokens)
-            for entry in entries
-            if isinstance(entry, dict)
-        ]
-    else:
-        alert = (
-            found["EventNotificationAlert"]
-            if isinstance(found.get("EventNotificationAlert"), dict)
-            else found
-        )
-        native = (
-            text_of(alert.get("macAddress"))
-            or text_of(alert.get("deviceID"))
-            or text_of(alert.get("ipAddress"))
-        )
-        native = native.lower() or "-"
-        if text_of(alert.get("eventType")).lower() in ("heartbeat", "videoloss") and not alert.get(
-            "AccessControllerEvent"
-        ):
-            return [ReceivedHeartbeat(native=native)]
-        event = alert.get("AccessControllerEvent")
-        if not isinstance(event, dict):
-            return not_understood(
-                NAME,
-                f"eventType {text_of(alert.get('eventType'))!r} carries no AccessControllerEvent",
-            )
-        outcomes = [_access(native, alert.get("dateTime"), event, tokens)]
-    heard = [item for item in outcomes if not isinstance(item, Rejected)]
-    if heard or not outcomes:
-        return heard
-    first = outcomes[0]
-    return first if isinstance(first, Rejected) else []
+def parse(content_type: str, body: bytes, tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse a push, or a page of the event store.
+
+    Entries of a page that are not known are left out; a page without a known one is Rejected.
+    """
+    document = read_body(NAME, content_type, body)
+    if isinstance(document, Rejected):
+        return document
+    entries = nested(document, "AcsEvent", "InfoList")
+    if isinstance(entries, list | dict):
+        return _parse_page(table_at(document, "AcsEvent"), entries, tokenize)
+    alert = document
+    if isinstance(document.get("EventNotificationAlert"), dict):
+        alert = document["EventNotificationAlert"]
+    message = _parse_alert(alert, tokenize)
+    return message if isinstance(message, Rejected) else [message]
 
 
-def _access(
-    native: str, time: Any, event: dict[str, Any], tokens: Tokens
+def _parse_page(
+    page: dict[str, Any], entries: list[Any] | dict[str, Any], tokenize: Tokenizer
+) -> list[ReceivedMessage] | Rejected:
+    native = text_of(page.get("macAddress")) or "-"
+    if isinstance(entries, dict):
+        entries = [entries]
+    messages: list[ReceivedMessage] = []
+    rejections: list[Rejected] = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        message = _parse_event(native, entry.get("time"), entry, tokenize)
+        if isinstance(message, Rejected):
+            rejections.append(message)
+        else:
+            messages.append(message)
+    if rejections and not messages:
+        return rejections[0]
+    return messages
+
+
+def _parse_alert(alert: dict[str, Any], tokenize: Tokenizer) -> ReceivedMessage | Rejected:
+    native = _native_of(alert)
+    event_type = text_of(alert.get("eventType"))
+    event = alert.get("AccessControllerEvent")
+    if event_type.lower() in _HEARTBEATS and not event:
+        return ReceivedHeartbeat(native=native)
+    if not isinstance(event, dict):
+        detail = f"eventType {event_type!r} carries no AccessControllerEvent"
+        return not_understood(NAME, detail)
+    return _parse_event(native, alert.get("dateTime"), event, tokenize)
+
+
+def _native_of(alert: dict[str, Any]) -> str:
+    names = (text_of(alert.get(name)) for name in ("macAddress", "deviceID", "ipAddress"))
+    return next((name.lower() for name in names if name), "-")
+
+
+def _parse_event(
+    native: str, time: Any, event: dict[str, Any], tokenize: Tokenizer
 ) -> ReceivedMessage | Rejected:
-    major = whole(event.get("majorEventType", event.get("major")))
-    minor = whole(event.get("subEventType", event.get("minor")))
+    major = integer_of(event.get("majorEventType", event.get("major")))
+    minor = integer_of(event.get("subEventType", event.get("minor")))
     if major is None or minor is None:
         return not_understood(NAME, "the event has no majorEventType and subEventType")
-    at = instant(time)
-    number_of_it = event_id("s", whole(event.get("serialNo")), major, minor, text_of(time))
-    place = {"door": text_of(event.get("doorNo")), "reader": text_of(event.get("cardReaderNo"))}
-    place = {name: value for name, value in place.items() if value}
-    if (major, minor) in _CONDITIONS:
-        condition, state = _CONDITIONS[major, minor]
-        data = {"condition": condition, "state": state, **place}
-        return ReceivedEvent(native=native, at=at, id=number_of_it, kind="device", data=data)
-    if major != 5 or (minor not in _PASSAGES and minor not in _QUIET):
-        return not_understood(NAME, f"event {major}/{minor} is not in the table of access events")
-    if minor in _QUIET:
+    at = time_of(time)
+    number = event_id("s", integer_of(event.get("serialNo")), major, minor, text_of(time))
+    condition = _CONDITIONS.get(EventCode(major, minor))
+    if condition is not None:
+        data = {**condition._asdict(), **_place_of(event)}
+        return ReceivedEvent(native=native, at=at, id=number, kind="device", data=data)
+    if major == _ACCESS and minor in _LOCK_STATES:
         return ReceivedHeartbeat(native=native)
-    method, outcome = _PASSAGES[minor]
-    data = {"method": method or _method(event), "outcome": outcome, "direction": "unknown", **place}
-    person, card = (
-        text_of(event.get("employeeNoString")) or text_of(event.get("employeeNo")),
-        text_of(event.get("cardNo")),
-    )
+    if major != _ACCESS or minor not in _PASSAGES:
+        return not_understood(NAME, f"event {major}/{minor} is not in the table of access events")
+    data = _parse_passage(_PASSAGES[minor], event, tokenize)
+    return ReceivedEvent(native=native, at=at, id=number, kind="passage", data=data)
+
+
+def _place_of(event: dict[str, Any]) -> dict[str, str]:
+    """Return the numbers of the door and the reader, as far as the event names them."""
+    place = {"door": text_of(event.get("doorNo")), "reader": text_of(event.get("cardReaderNo"))}
+    return {name: number for name, number in place.items() if number}
+
+
+def _parse_passage(passage: _Passage, event: dict[str, Any], tokenize: Tokenizer) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        **passage._asdict(),
+        "direction": "unknown",
+        **_place_of(event),
+    }
+    person = text_of(event.get("employeeNoString")) or text_of(event.get("employeeNo"))
     if person:
-        data["person"] = tokens("person", person)
+        data["person"] = tokenize("person", person)
+    card = text_of(event.get("cardNo"))
     if card:
-        data["credential"] = tokens("card", card)
-    for ours, theirs in (("similarity", "similarity"), ("mask", "mask")):
-        value: Any = (
-            number(event.get(theirs)) if ours == "similarity" else text_of(event.get(theirs))
-        )
-        if value not in (None, "", "unknown"):
-            data[ours] = value
-    return ReceivedEvent(native=native, at=at, id=number_of_it, kind="passage", data=data)
+        data["credential"] = tokenize("card", card)
+    similarity = number_of(event.get("similarity"))
+    if similarity is not None:
+        data["similarity"] = similarity
+    mask = text_of(event.get("mask"))
+    if mask not in ("", "unknown"):
+        data["mask"] = mask
+    return data
 
 
-def _method(event: dict[str, Any]) -> str:
-    mode = text_of(event.get("currentVerifyMode")).lower()
-    return next((ours for theirs, ours in _MODES.items() if mode.startswith(theirs)), "card")
-
-
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
-    """Write an event as a terminal pushes it."""
-    return "application/json", dumped(envelope(heard))
-
-
-def envelope(heard: ReceivedMessage) -> dict[str, Any]:
-    """Write an event in the envelope that stands at the top.
+def render(message: ReceivedMessage) -> PushBody:
+    """Write an event as a terminal pushes it.
 
     Raises: ValueError for what a terminal cannot say.
     """
-    if isinstance(heard, ReceivedHeartbeat):
-        return {"macAddress": heard.native, "eventType": "heartBeat", "eventState": "active"}
-    if not isinstance(heard, ReceivedEvent):
+    return json_body(event_envelope(message))
+
+
+def event_envelope(message: ReceivedMessage) -> dict[str, Any]:
+    """Write an event in the envelope that has it at the top.
+
+    Raises: ValueError for what a terminal cannot say.
+    """
+    if isinstance(message, ReceivedHeartbeat):
+        return {"macAddress": message.native, "eventType": "heartBeat", "eventState": "active"}
+    if not isinstance(message, ReceivedEvent):
         raise ValueError(f"{NAME}: a terminal sends events only")
-    _, serial, major, minor, time = heard.id.split("-", 4)
+    _, serial, major, minor, time = message.id.split("-", 4)
     event: dict[str, Any] = {
         "majorEventType": int(major),
         "subEventType": int(minor),
         "serialNo": int(serial),
     }
-    for ours, theirs in (("door", "doorNo"), ("reader", "cardReaderNo")):
-        if ours in heard.data:
-            event[theirs] = int(heard.data[ours])
-    for ours, theirs in (
-        ("person", "employeeNoString"),
-        ("credential", "cardNo"),
-        ("similarity", "similarity"),
-    ):
-        if ours in heard.data:
-            event[theirs] = heard.data[ours]
+    for name, field in (("door", "doorNo"), ("reader", "cardReaderNo")):
+        if name in message.data:
+            event[field] = int(message.data[name])
+    for name, field in _IDENTITY_FIELDS:
+        if name in message.data:
+            event[field] = message.data[name]
     return {
         "ipAddress": "192.0.2.1",
-        "macAddress": heard.native,
+        "macAddress": message.native,
         "dateTime": time,
         "eventType": "AccessControllerEvent",
         "eventState": "active",
@@ -199,19 +232,28 @@ def envelope(heard: ReceivedMessage) -> dict[str, Any]:
     }
 
 
-def code_of(data: dict[str, Any]) -> tuple[int, int]:
-    """Tell the major and minor code by which a terminal says a passage or a condition.
+_IDENTITY_FIELDS = (
+    ("person", "employeeNoString"),
+    ("credential", "cardNo"),
+    ("similarity", "similarity"),
+)
+
+
+def event_codes(data: dict[str, Any]) -> EventCode:
+    """Return the codes by which a terminal names a passage or a condition.
 
     Raises: ValueError for what a terminal cannot say.
     """
     if "condition" in data:
-        for code, said in _CONDITIONS.items():
-            if said == (data["condition"], data["state"]):
+        wanted = _Condition(data["condition"], data["state"])
+        for code, condition in _CONDITIONS.items():
+            if condition == wanted:
                 return code
-    for minor, passage in _PASSAGES.items():
-        if passage == (data.get("method"), data.get("outcome")):
-            return 5, minor
+    passage = (data.get("method"), data.get("outcome"))
+    for minor, known in _PASSAGES.items():
+        if known == passage:
+            return EventCode(_ACCESS, minor)
     raise ValueError(f"{NAME}: no code for {data}")
 
 
-PUSH = PushProfile(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)
+PUSH = PushFormat(name=NAME, title="Hikvision access terminal (ISAPI)", parse=parse, render=render)

@@ -1,6 +1,7 @@
 """Number-plate cameras at a gate (`AlarmInfoPlate`, as several makers push it over HTTP or MQTT).
 
-A plate never leaves this module: it becomes a token. What the camera answers with opens no barrier from here.
+A plate never leaves this module: it becomes a token. What the camera answers with opens no barrier
+from here.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import binascii
 import re
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokens
+from devices.messages import ReceivedEvent, ReceivedHeartbeat, ReceivedMessage, Tokenizer
 from devices.pushes.body import (
-    PushProfile,
-    dumped,
+    PushBody,
+    PushFormat,
     event_id,
-    inside,
-    instant,
+    integer_of,
+    json_body,
+    nested,
     not_understood,
-    number,
+    number_of,
     read_body,
     text_of,
-    whole,
+    time_of,
 )
 from domain.rejection import Rejected
 
@@ -31,78 +33,81 @@ NAME = "plates"
 _PLATE = re.compile(r"[\u4e00-\u9fff][A-Z][A-Z0-9]{4,5}[A-Z0-9\u4e00-\u9fff]")
 
 
-def parse(content_type: str, body: bytes, tokens: Tokens) -> list[ReceivedMessage] | Rejected:
-    """Read one recognition."""
-    found = read_body(NAME, content_type, body)
-    if isinstance(found, Rejected):
-        return found
-    alarm = found.get("AlarmInfoPlate")
+#: Texts for a vehicle without a plate.
+_NO_PLATE = ("", "_无_", "无牌车")
+#: Fields of a body that says only that the camera is alive.
+_HEARTBEAT_FIELDS = ("heartbeat", "keep_alive", "SerialData")
+
+
+def parse(content_type: str, body: bytes, tokenize: Tokenizer) -> list[ReceivedMessage] | Rejected:
+    """Parse one recognition."""
+    document = read_body(NAME, content_type, body)
+    if isinstance(document, Rejected):
+        return document
+    alarm = document.get("AlarmInfoPlate")
     if not isinstance(alarm, dict):
-        if any(name in found for name in ("heartbeat", "keep_alive", "SerialData")):
-            return [ReceivedHeartbeat(native=text_of(found.get("serialno")).lower() or "-")]
+        if any(name in document for name in _HEARTBEAT_FIELDS):
+            return [ReceivedHeartbeat(native=_native_of(document))]
         return not_understood(NAME, "no AlarmInfoPlate")
-    native = text_of(alarm.get("serialno")).lower() or "-"
-    result = inside(alarm, "result", "PlateResult")
+    result = nested(alarm, "result", "PlateResult")
     if not isinstance(result, dict):
         return not_understood(NAME, "no PlateResult")
-    at = instant(inside(result, "timeStamp", "Timeval", "sec"))
+    return [_parse_result(_native_of(alarm), result, tokenize)]
+
+
+def _native_of(table: dict[str, Any]) -> str:
+    return text_of(table.get("serialno")).lower() or "-"
+
+
+def _parse_result(native: str, result: dict[str, Any], tokenize: Tokenizer) -> ReceivedEvent:
     data: dict[str, Any] = {"direction": "unknown"}
-    plate = _plate(text_of(result.get("license")))
+    plate = _read_plate(text_of(result.get("license")))
     if plate:
-        data["plate"] = tokens("plate", plate)
-    confidence = number(result.get("confidence"))
+        data["plate"] = tokenize("plate", plate)
+    confidence = number_of(result.get("confidence"))
     if confidence is not None:
         data["confidence"] = confidence
-    unique = text_of(result.get("unique_id")) or text_of(result.get("plateid"))
-    return [
-        ReceivedEvent(native=native, at=at, id=event_id("p", unique, at), kind="plate", data=data)
-    ]
+    at = time_of(nested(result, "timeStamp", "Timeval", "sec"))
+    number = text_of(result.get("unique_id")) or text_of(result.get("plateid"))
+    return ReceivedEvent(
+        native=native, at=at, id=event_id("p", number, at), kind="plate", data=data
+    )
 
 
-def _plate(text: str) -> str:
-    """Return the plate, which some firmware wraps in Base64; empty where the camera saw a vehicle without one."""
-    if text in ("", "_无_", "无牌车"):
+def _read_plate(text: str) -> str:
+    """Return the plate, which some firmware wraps in Base64; empty for a vehicle without one."""
+    if text in _NO_PLATE:
         return ""
-    if not _PLATE.fullmatch(text):
-        try:
-            inner = base64.b64decode(text, validate=True).decode("utf-8")
-        except (binascii.Error, ValueError):
-            return text
-        if _PLATE.fullmatch(inner):
-            return inner
-    return text
+    if _PLATE.fullmatch(text):
+        return text
+    try:
+        unwrapped = base64.b64decode(text, validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        return text
+    return unwrapped if _PLATE.fullmatch(unwrapped) else text
 
 
-def render(heard: ReceivedMessage) -> tuple[str, bytes]:
+def render(message: ReceivedMessage) -> PushBody:
     """Write a recognition as a camera pushes it.
 
     Raises: ValueError for what a camera cannot say.
     """
-    if (
-        not isinstance(heard, ReceivedEvent)
-        or heard.kind != "plate"
-        or not isinstance(heard.at, int)
-    ):
+    if not isinstance(message, ReceivedEvent) or message.kind != "plate":
         raise ValueError(f"{NAME}: a camera sends plates only")
-    whole_number = whole(heard.id.split("-")[1])
+    if not isinstance(message.at, int):
+        raise ValueError(f"{NAME}: a camera sends its time with an offset")
     result = {
-        "license": heard.data.get("plate", "_无_"),
-        "plateid": whole_number,
-        "timeStamp": {"Timeval": {"sec": heard.at // 1000, "usec": 0}},
+        "license": message.data.get("plate", "_无_"),
+        "plateid": integer_of(message.id.split("-")[1]),
+        "timeStamp": {"Timeval": {"sec": message.at // 1000, "usec": 0}},
     }
-    if "confidence" in heard.data:
-        result["confidence"] = heard.data["confidence"]
-    body = {
-        "AlarmInfoPlate": {
-            "serialno": heard.native,
-            "channel": 0,
-            "result": {"PlateResult": result},
-        }
-    }
-    return "application/json", dumped(body)
+    if "confidence" in message.data:
+        result["confidence"] = message.data["confidence"]
+    alarm = {"serialno": message.native, "channel": 0, "result": {"PlateResult": result}}
+    return json_body({"AlarmInfoPlate": alarm})
 
 
-PUSH = PushProfile(
+PUSH = PushFormat(
     name=NAME,
     title="Number-plate camera",
     parse=parse,

@@ -35,7 +35,7 @@ from gateway.faces.tables import FaceDoorTable, FacesTable
 from gateway.faces.template_store import Vault
 from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import local_time
-from gateway.outbox import Entry, ReceivedItem
+from gateway.outbox import DeviceContact, OutboxEntry
 from gateway.pushes import QuietServer, body_of
 
 log = structlog.get_logger()
@@ -254,7 +254,7 @@ class FaceServer:
 
     def judge(
         self, door: FaceDoorTable, passage_id: str, at: int, frames: Sequence[Encodings], now: int
-    ) -> Entry:
+    ) -> OutboxEntry:
         """Say what a passage's encodings mean, as what is put into the outbox."""
         today = local_time(now, self._config.zone).date().isoformat()
         consents = self._vault.consents(door.device, now, today)
@@ -294,10 +294,10 @@ class FaceServer:
             kind=EventKind.PASSAGE,
             data=data,
         )
-        return Entry(
+        return OutboxEntry(
             items=[item],
             memory=memory,
-            heard=[ReceivedItem(device=door.device, at=now, said=f"face {answer.verdict}")],
+            heard=[DeviceContact(device=door.device, at=now, said=f"face {answer.verdict}")],
         )
 
     def _fading(self, subject: str, distance: float) -> dict[str, str]:
@@ -305,7 +305,7 @@ class FaceServer:
         last = [*json.loads(self._desk.outbox.recall(key) or "[]"), distance][-FADING:]
         return {key: json.dumps(last)}
 
-    async def _put(self, entry: Entry) -> None:
+    async def _put(self, entry: OutboxEntry) -> None:
         try:
             await self._desk.put(entry)
         except WriteRefused:

@@ -18,7 +18,7 @@ import numpy as np
 from domain.calendar import DAY_MS
 from gateway.faces.matching import Encodings, MatchVerdict, Thresholds, decide
 from gateway.faces.template_store import Vault
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 
 #: Pseudonyms at one door; the one seen longest ago makes room.
 MOST = 200
@@ -36,7 +36,7 @@ class Regulars:
 
     def name(
         self, frames: Sequence[Encodings], thresholds: Thresholds, engine: str, now_ms: int
-    ) -> tuple[str | None, Entry]:
+    ) -> tuple[str | None, OutboxEntry]:
         """Return the pseudonym of an unknown face and what must be put down with it; None where it cannot be told from another."""
         known = self._known(now_ms)
         gallery = {
@@ -46,7 +46,7 @@ class Regulars:
         }
         answer = decide(frames, gallery, thresholds)
         if answer.verdict is MatchVerdict.UNDECIDED:
-            return None, Entry()
+            return None, OutboxEntry()
         token = (
             answer.subject
             if answer.verdict is MatchVerdict.MATCH and answer.subject
@@ -61,7 +61,7 @@ class Regulars:
             oldest = min(known, key=lambda one: known[one])
             self.vault.destroy(oldest)
             del known[oldest]
-        return token, Entry(memory={self._key: json.dumps(known)})
+        return token, OutboxEntry(memory={self._key: json.dumps(known)})
 
     @property
     def _key(self) -> str:
@@ -75,10 +75,14 @@ class Regulars:
             if now_ms - began < self.life_days * DAY_MS
         }
 
-    def expire(self, now_ms: int) -> Entry:
+    def expire(self, now_ms: int) -> OutboxEntry:
         """Destroy whose life is over."""
         known: dict[str, int] = json.loads(self.outbox.recall(self._key) or "{}")
         kept = self._known(now_ms)
         for token in set(known) - set(kept):
             self.vault.destroy(token)
-        return Entry(memory={self._key: json.dumps(kept)}) if len(kept) != len(known) else Entry()
+        return (
+            OutboxEntry(memory={self._key: json.dumps(kept)})
+            if len(kept) != len(known)
+            else OutboxEntry()
+        )

@@ -23,7 +23,7 @@ from gateway.clock import GatewayClock
 from gateway.config import Config
 from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import alarm_id
-from gateway.outbox import Entry, ReceivedItem
+from gateway.outbox import DeviceContact, OutboxEntry
 from gateway.vision.tables import CameraTable
 
 log = structlog.get_logger()
@@ -149,7 +149,7 @@ class Camera:
         now = self.clock.now_ms()
         width, height = line["size"]
         heard = [
-            ReceivedItem(device=self.table.device, at=now, said=f"pictures of {width} x {height}")
+            DeviceContact(device=self.table.device, at=now, said=f"pictures of {width} x {height}")
         ]
         await self._put(
             self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
@@ -157,7 +157,7 @@ class Camera:
 
     async def _offline(self, why: str) -> None:
         now = self.clock.now_ms()
-        heard = [ReceivedItem(device=self.table.device, at=now, fault=why)]
+        heard = [DeviceContact(device=self.table.device, at=now, fault=why)]
         await self._put(
             self._turn("offline", {"condition": "offline", "detail": why}, "device", "on", now),
             heard,
@@ -176,7 +176,7 @@ class Camera:
         )
         entry = self._turn(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
         if key in _MOMENTS:
-            entry = Entry(
+            entry = OutboxEntry(
                 items=[
                     self._event(key, {**what, **seen["data"]}, kind, "on", at),
                     self._event(key, {"hazard": key}, kind, "off", at + MOMENT_MS),
@@ -186,18 +186,18 @@ class Camera:
         await self._put(
             entry,
             [
-                ReceivedItem(
+                DeviceContact(
                     device=self.table.device, at=self.clock.now_ms(), said=f"{key} {seen['state']}"
                 )
             ],
         )
 
-    def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> Entry:
+    def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> OutboxEntry:
         """An event where a state changes, and nothing where it is told again; what held before a restart is known."""
         memory = f"alarm/{self.table.device}/camera:{key}"
         if (self.desk.outbox.recall(memory) or "off") == state:
-            return Entry()
-        return Entry(items=[self._event(key, data, kind, state, at)], memory={memory: state})
+            return OutboxEntry()
+        return OutboxEntry(items=[self._event(key, data, kind, state, at)], memory={memory: state})
 
     def _event(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> EventItem:
         return EventItem(
@@ -208,10 +208,12 @@ class Camera:
             data={**data, "state": state},
         )
 
-    async def _put(self, entry: Entry, heard: list[ReceivedItem]) -> None:
+    async def _put(self, entry: OutboxEntry, heard: list[DeviceContact]) -> None:
         while True:
             try:
-                await self.desk.put(Entry(items=entry.items, memory=entry.memory, heard=heard))
+                await self.desk.put(
+                    OutboxEntry(items=entry.items, memory=entry.memory, heard=heard)
+                )
                 return
             except WriteRefused:
                 # The disk does not take it; the worker waits meanwhile, and its ring is bounded.

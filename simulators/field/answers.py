@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from devices.protocols import cjt188, dlt645, mbus, modbus
+from devices.protocols import cjt188, dlt645, mbus, mbus_records, modbus
 from devices.protocols.framing import Codec
 from domain.calendar import HOUR_MS
 from domain.rejection import Rejected
@@ -16,7 +16,7 @@ def _dlt645(
     meter: SimulatedMeter, frame: dlt645.Dlt645Frame, now_ms: int
 ) -> dlt645.Dlt645Frame | None:
     if frame.control == dlt645.SET_TIME and frame.address == dlt645.BROADCAST:
-        told = dlt645.time_of(frame)
+        told = dlt645.broadcast_time(frame)
         if told is not None:
             meter.set_clock(told, now_ms)
         return None
@@ -35,23 +35,23 @@ def _dlt645(
 def _value(meter: SimulatedMeter, identifier: str, now_ms: int) -> bytes | None:
     clock = meter.clock(now_ms)
     if identifier in ("00010000", "9010"):
-        return dlt645.value_data(identifier, meter.read(now_ms))
+        return dlt645.encode_values(identifier, meter.read(now_ms))
     if identifier == dlt645.DATE:
-        return dlt645.date_data(clock)
+        return dlt645.encode_date(clock)
     if identifier == dlt645.TIME:
-        return dlt645.time_data(clock)
+        return dlt645.encode_time(clock)
     if identifier in dlt645.STATUS_WORDS:
         low = identifier == dlt645.STATUS_WORDS[0] and meter.has(Fault.LOW_BATTERY, now_ms)
         return (4 if low else 0).to_bytes(2, "little")
     if identifier == dlt645.FREEZE_TIME:
-        return dlt645.freeze_time_data(clock.replace(hour=0, minute=0))
+        return dlt645.encode_freeze_time(clock.replace(hour=0, minute=0))
     if identifier == "05060101":
-        return dlt645.value_data("05060101", meter.shown(now_ms))
+        return dlt645.encode_values("05060101", meter.shown(now_ms))
     load = 230.0 + (now_ms // HOUR_MS) % 7
     fixed = {"02010100": load, "02020100": 1.234, "02030000": 0.2871, "02060000": 0.987}.get(
         identifier
     )
-    return None if fixed is None else dlt645.value_data(identifier, fixed)
+    return None if fixed is None else dlt645.encode_values(identifier, fixed)
 
 
 def _cjt188(
@@ -62,17 +62,17 @@ def _cjt188(
     kind = frame.meter_type
     if frame.identifier == cjt188.DATA:
         status = (0 if meter.valve_open else 1) | (4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0)
-        what = cjt188.Cjt188Value(
+        what = cjt188.Cjt188Measured(
             quantities={"total_m3": meter.read(now_ms), "month_m3": 0.0},
             clock=meter.clock(now_ms),
             status=status,
         )
-        return cjt188.reply(frame, kind, meter.address, cjt188.measured_bytes(kind, what))
+        return cjt188.reply(frame, kind, meter.address, cjt188.encode_measured(kind, what))
     if frame.control == cjt188.WRITE and frame.identifier == cjt188.VALVE:
         meter.valve_open = frame.data[3:4] == cjt188.VALVE_OPEN
         return cjt188.reply(frame, kind, meter.address, b"\0\0")
     if frame.control == cjt188.WRITE and frame.identifier == cjt188.CLOCK:
-        told = cjt188.clock_of(frame.data[3:10])
+        told = cjt188.decode_clock(frame.data[3:10])
         if told is not None:
             meter.set_clock(told, now_ms)
         return cjt188.reply(frame, kind, meter.address)
@@ -81,25 +81,28 @@ def _cjt188(
 
 def _mbus(meter: SimulatedMeter, frame: mbus.MbusFrame, now_ms: int) -> mbus.MbusFrame | None:
     if frame.address != int(meter.address) or frame.control not in (
-        mbus.ASK,
-        mbus.ASK_TOGGLED,
-        mbus.INITIALISE,
+        mbus.REQ_UD2,
+        mbus.REQ_UD2_TOGGLED,
+        mbus.SND_NKE,
     ):
         return None
-    if frame.control == mbus.INITIALISE:
+    if frame.control == mbus.SND_NKE:
         return mbus.ACK
     serial = "99999999" if meter.has(Fault.SWAPPED, now_ms) else meter.serial
     litres = round(meter.read(now_ms) * 1000)
-    telegram = mbus.Telegram(
+    telegram = mbus.MbusTelegram(
         identity=serial,
         maker="ANJ",
         version=1,
         medium=7,
         access=meter.asked % 256,
         status=4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0,
-        records=(mbus.bcd_record(b"\x13", litres), mbus.time_record(meter.clock(now_ms))),
+        records=(
+            mbus_records.bcd_record(b"\x13", litres),
+            mbus_records.time_record(meter.clock(now_ms)),
+        ),
     )
-    return mbus.answer(frame.address, telegram)
+    return mbus.user_data_reply(frame.address, telegram)
 
 
 def _modbus(
@@ -107,7 +110,7 @@ def _modbus(
 ) -> modbus.ModbusFrame | None:
     if frame.device != int(meter.address):
         return None
-    asked = modbus.request_of(frame)
+    asked = modbus.decode_request(frame)
     if isinstance(asked, Rejected):
         return modbus.exception_reply(frame, 1)
     table = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}.get(frame.pdu[0], "")

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from devices.heard import ReceivedEvent, ReceivedFields, ReceivedMessage
+from devices.messages import ReceivedEvent, ReceivedFields, ReceivedMessage
 from domain.calendar import HOUR_MS
 from simulators.field.fire_host import FireHost
 from simulators.field.line import Line

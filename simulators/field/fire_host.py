@@ -40,7 +40,7 @@ class FireHost:
         self, part: str, state: int, text: str, *, system: int = 1, part_type: int = 40
     ) -> None:
         """Let a part change its state."""
-        stamp = wire.stamp_of(self.local())
+        stamp = wire.encode_time(self.local())
         thing = wire.PartState(
             system_type=1,
             system=system,
@@ -54,7 +54,7 @@ class FireHost:
 
     def transmitter(self, state: int) -> None:
         """Tell the device's own state."""
-        thing = wire.TransmitterState(state=state, stamp=wire.stamp_of(self.local()))
+        thing = wire.TransmitterState(state=state, stamp=wire.encode_time(self.local()))
         self._queue(wire.Gb26875Unit(kind=wire.TRANSMITTER_STATE, objects=(thing,)))
 
     def _queue(self, unit: wire.Gb26875Unit) -> None:
@@ -64,8 +64,8 @@ class FireHost:
             command=wire.SEND,
             source=self.source,
             destination=self.centre,
-            stamp=wire.stamp_of(self.local()),
-            unit=wire.write_unit(unit),
+            stamp=wire.encode_time(self.local()),
+            unit=wire.encode_unit(unit),
         )
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from devices.heard import ReceivedMessage
+from devices.messages import ReceivedMessage
 from devices.pushes import PUSHES
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from domain.calendar import from_ms
@@ -226,17 +227,32 @@ def list_abstentions(connection: Connection, unit_id: int) -> list[dict[str, Any
     ).fetchall()
 
 
-def count_abstentions(connection: Connection, estate_id: int, on: date) -> list[dict[str, Any]]:
-    """Count the units of an estate that could not be judged on a day, by detector and reason."""
-    return connection.execute(
-        "SELECT a.detector, a.reason, count(DISTINCT a.unit_id) AS units FROM abstentions a JOIN units u ON u.id = a.unit_id "
-        "WHERE u.estate_id = %s AND a.superseded_at IS NULL AND a.from_day <= %s AND a.to_day >= %s "
-        "GROUP BY a.detector, a.reason ORDER BY units DESC, a.detector, a.reason",
-        [estate_id, on, on],
-    ).fetchall()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbstentionCount:
+    """How many units a detector could not judge for one reason."""
+
+    detector: str
+    reason: str
+    units: int
 
 
-# What stood at an instant --------------------------------------------------------------------------------------------
+def count_abstentions(connection: Connection, estate_id: int, on: date) -> list[AbstentionCount]:
+    """Count the units of an estate that could not be judged on a day, most first."""
+    with connection.cursor(row_factory=class_row(AbstentionCount)) as cursor:
+        return cursor.execute(
+            """
+            SELECT a.detector, a.reason, count(DISTINCT a.unit_id) AS units
+            FROM abstentions a
+            JOIN units u ON u.id = a.unit_id
+            WHERE u.estate_id = %s
+              AND a.superseded_at IS NULL
+              AND a.from_day <= %s
+              AND a.to_day >= %s
+            GROUP BY a.detector, a.reason
+            ORDER BY units DESC, a.detector, a.reason
+            """,
+            [estate_id, on, on],
+        ).fetchall()
 
 
 def list_standing(

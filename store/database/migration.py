@@ -1,11 +1,13 @@
 """Migrations: plain SQL, applied once, in order, under a lock, each with a checksum.
 
-Version 1 is the baseline: the files of `store/migrations/baseline`, one per room, applied in the order of `BASELINE`
-as one migration. Later versions are differences: `store/migrations/NNNN_name.sql`.
+Version 1 is the baseline: the files of `store/migrations/baseline`, one per room, applied in the
+order of `BASELINE` as one migration. Later versions are differences:
+`store/migrations/NNNN_name.sql`.
 
-`name.sql` is for every database, `name.plain.sql` and `name.timescale.sql` are for one capability level, and
-`name.timescale-community.sql` is for TimescaleDB under its community licence. The level is found when the first
-migration runs and then stays. A migration with the line `-- no-transaction` is run statement by statement.
+`name.sql` is for every database, `name.plain.sql` and `name.timescale.sql` are for one capability
+level, and `name.timescale-community.sql` is for TimescaleDB under its community licence. The level
+is found when the first migration runs and then stays. A migration with the line `-- no-transaction`
+is run statement by statement.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, cast
 
 import structlog
 
@@ -37,13 +38,19 @@ class Level(StrEnum):
 COMMUNITY = "timescale-community"
 
 
+#: Version and flavour; the flavour is empty where the migration is for every database.
+MigrationKey = tuple[int, str]
+
+
 class MigrationError(UserError):
     """The database and the files do not agree; the message says which file and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """The baseline of one level, or one difference. `flavour` is None where it is for every database."""
+    """The baseline of one level, or one difference. `flavour` is None where it is for every
+    database.
+    """
 
     version: int
     name: str
@@ -51,12 +58,18 @@ class Migration:
     sql: str
 
     @property
+    def key(self) -> MigrationKey:
+        """Version and flavour, as schema_migrations knows it."""
+        return self.version, self.flavour or ""
+
+    @property
     def checksum(self) -> str:
         """SHA-256 of the text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-#: The rooms of the baseline, in the order in which their files are applied: each rests on those before it.
+#: The rooms of the baseline, in the order in which their files are applied: each rests on those
+#: before it.
 BASELINE = (
     "reader",
     "register",
@@ -82,7 +95,8 @@ _DIFFERENCE_NAME = re.compile(r"(\d{4})_([a-z_]+)(?:\.(plain|timescale|timescale
 
 
 def list_migrations() -> list[Migration]:
-    """Read the migrations that ship with Anju, in order: the baseline of each level, then the differences.
+    """Read the migrations that ship with Anju, in order: the baseline of each level, then the
+    differences.
 
     Raises: MigrationError for a file whose name does not fit.
     """
@@ -147,7 +161,8 @@ def read_differences(directory: Traversable) -> list[Migration]:
         match = _DIFFERENCE_NAME.fullmatch(entry.name)
         if match is None or int(match[1]) < 2:
             raise MigrationError(
-                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql, from 0002 on"
+                f"store/migrations/{entry.name}: the name must be NNNN_name[.flavour].sql, "
+                "from 0002 on"
             )
         differences.append(
             Migration(
@@ -164,83 +179,58 @@ def migrate(dsn: str, *, level: Level | None = None, upto: int | None = None) ->
     """Bring the database to the newest version (or to `upto`) and return its capability level.
 
     `level` forces one for a new database; None takes TimescaleDB where it is installed.
-    Raises: MigrationError where a file changed after it was applied, or the level asked for is not the database's.
+    Raises: MigrationError where a file changed after it was applied, or the level asked for is
+    not the database's.
     """
     with connect(dsn, autocommit=True) as connection, advisory_lock(connection, "anju migrate"):
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations (version integer, name text, flavour text NOT NULL, "
-            "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (version, flavour))"
-        )
+        connection.execute(_CREATE_SCHEMA_MIGRATIONS)
         chosen = _settle_level(connection, level)
         flavours = {None, *_flavours(connection, chosen)}
-        applied = {
-            (row["version"], row["flavour"]): row["checksum"]
-            for row in connection.execute(
-                "SELECT version, flavour, checksum FROM schema_migrations"
-            )
-        }
+        checksums = _applied_checksums(connection)
         for migration in list_migrations():
-            if migration.flavour not in flavours or (upto is not None and migration.version > upto):
-                continue
-            if migration.flavour == COMMUNITY:
-                _try_accelerator(connection, migration, applied)
-                continue
-            known = applied.get((migration.version, migration.flavour or ""))
-            if known is None:
-                _apply(connection, migration)
-            elif known != migration.checksum:
-                raise MigrationError(
-                    f"migration {migration.version:04d}_{migration.name} was changed after this database applied it; "
-                    "restore the file and put the change into a new migration"
-                )
+            beyond = upto is not None and migration.version > upto
+            if migration.flavour in flavours and not beyond:
+                _apply_once(connection, migration, checksums.get(migration.key))
         return chosen
 
 
 def list_pending(connection: Connection) -> list[str]:
-    """List the migrations that a database of its level still lacks; all of them for an empty one."""
-    row = connection.execute(
-        "SELECT to_regclass('schema_migrations') IS NOT NULL AS made"
-    ).fetchone()
-    applied = set()
-    if row and row["made"]:
-        applied = {
-            (r["version"], r["flavour"])
-            for r in connection.execute("SELECT version, flavour FROM schema_migrations")
-        }
+    """List the migrations that a database of its level still lacks; all for an empty one."""
     level = level_of(connection) or Level.PLAIN
+    applied = _applied_checksums(connection)
     return [
-        f"{one.version:04d}_{one.name}"
-        for one in list_migrations()
-        if one.flavour in (None, str(level)) and (one.version, one.flavour or "") not in applied
+        f"{migration.version:04d}_{migration.name}"
+        for migration in list_migrations()
+        if migration.flavour in (None, str(level)) and migration.key not in applied
     ]
 
 
 def level_of(connection: Connection) -> Level | None:
-    """Return the level at which a database was made, or None for one that holds nothing yet."""
-    row = connection.execute("SELECT to_regclass('readings') IS NOT NULL AS made").fetchone()
-    if not row or not row["made"]:
+    """Return the level at which a database was made, or None for one that has no tables yet."""
+    row = connection.execute(_READINGS_KIND).fetchone()
+    if row is None:
         return None
-    row = connection.execute(
-        "SELECT relkind FROM pg_class WHERE oid = 'readings'::regclass"
-    ).fetchone()
-    return Level.PLAIN if row and row["relkind"] in ("p", b"p") else Level.TIMESCALE
+    return Level.PLAIN if row["kind"] == "p" else Level.TIMESCALE
 
 
 def _settle_level(connection: Connection, wanted: Level | None) -> Level:
-    made = level_of(connection)
-    if made is not None:
-        if wanted is not None and wanted is not made:
+    """Return the level of the database; a new one takes the level wanted, or the best that the
+    server has.
+    """
+    existing = level_of(connection)
+    if existing is not None:
+        if wanted not in (None, existing):
             raise MigrationError(
-                f"this database was made at level {made}, not {wanted}; use level={made} or a new database"
+                f"this database was made at level {existing}, not {wanted}; "
+                f"use level={existing} or a new database"
             )
-        return made
-    row = connection.execute(
-        "SELECT count(*) AS n FROM pg_available_extensions WHERE name = 'timescaledb'"
-    ).fetchone()
-    available = bool(row and row["n"])
+        return existing
+    row = connection.execute(_TIMESCALE_AVAILABLE).fetchone()
+    available = row is not None and row["available"]
     if wanted is Level.TIMESCALE and not available:
         raise MigrationError(
-            "level timescale was asked for, but the server has no timescaledb extension; install it or use plain"
+            "level timescale was asked for, but the server has no timescaledb extension; "
+            "install it or use plain"
         )
     if wanted is Level.PLAIN or not available:
         return Level.PLAIN
@@ -258,37 +248,92 @@ def _flavours(connection: Connection, level: Level) -> list[str]:
     return ["timescale", COMMUNITY] if community else ["timescale"]
 
 
-def _try_accelerator(
-    connection: Connection, migration: Migration, applied: dict[tuple[int, str], str]
-) -> None:
-    """Apply what only makes old data smaller and charts faster; without it everything works, so a failure is said, not raised.
+def _applied_checksums(connection: Connection) -> dict[MigrationKey, str]:
+    """Read the checksum of each applied migration; empty for a database without any."""
+    row = connection.execute("SELECT to_regclass('schema_migrations') AS name").fetchone()
+    if row is None or row["name"] is None:
+        return {}
+    rows = connection.execute("SELECT version, flavour, checksum FROM schema_migrations")
+    return {(row["version"], row["flavour"]): row["checksum"] for row in rows}
 
-    Every statement in such a file can be repeated, and the next `migrate` tries again.
+
+def _apply_once(connection: Connection, migration: Migration, applied: str | None) -> None:
+    """Apply a migration, unless its checksum is on record.
+
+    What needs the community licence only makes old data smaller and charts faster. Everything works
+    without it, so its failure is logged, not raised. Its statements can all be repeated, and the
+    next `migrate` tries again.
     """
-    if (migration.version, COMMUNITY) in applied:
-        return
-    try:
+    if applied is None and migration.flavour == COMMUNITY:
+        try:
+            _apply(connection, migration)
+        except DatabaseError as error:
+            reason = str(error).strip()[:300]
+            log.warning("accelerator_not_applied", migration=migration.name, error=reason)
+    elif applied is None:
         _apply(connection, migration)
-    except DatabaseError as error:
-        log.warning(
-            "accelerator_not_applied", migration=migration.name, error=str(error).strip()[:300]
+    elif applied != migration.checksum and migration.flavour != COMMUNITY:
+        raise MigrationError(
+            f"migration {migration.version:04d}_{migration.name} was changed after this database "
+            "applied it; restore the file and put the change into a new migration"
         )
 
 
 def _apply(connection: Connection, migration: Migration) -> None:
-    record = (
-        "INSERT INTO schema_migrations (version, name, flavour, checksum) VALUES (%s, %s, %s, %s)"
-    )
-    values = [migration.version, migration.name, migration.flavour or "", migration.checksum]
+    """Run a migration and put it on record."""
     # The files ship with the code and hold no input: they are as literal as a string in it.
-    sql: Any = migration.sql
     if "\n-- no-transaction\n" in migration.sql:
-        body = "\n".join(line for line in migration.sql.splitlines() if not line.startswith("--"))
-        for statement in body.split(";\n"):
-            if statement.strip():
-                connection.execute(cast(Any, statement))
-        connection.execute(record, values)
+        for statement in _statements(migration.sql):
+            connection.execute(statement)
+        _record(connection, migration)
         return
     with connection.transaction():
-        connection.execute(sql)
-        connection.execute(record, values)
+        connection.execute(migration.sql)
+        _record(connection, migration)
+
+
+def _statements(sql: str) -> list[str]:
+    """Split SQL into statements. A statement ends with a semicolon at the end of a line."""
+    body = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
+    return [statement for statement in body.split(";\n") if statement.strip()]
+
+
+def _record(connection: Connection, migration: Migration) -> None:
+    connection.execute(
+        """
+        INSERT INTO schema_migrations (version, name, flavour, checksum)
+        VALUES (%s, %s, %s, %s)
+        """,
+        [migration.version, migration.name, migration.flavour or "", migration.checksum],
+    )
+
+
+_CREATE_SCHEMA_MIGRATIONS = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        version    integer,
+        name       text,
+        flavour    text        NOT NULL,
+        checksum   text        NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (version, flavour)
+    );
+    COMMENT ON TABLE schema_migrations IS 'Migrations that this database has applied.';
+    COMMENT ON COLUMN schema_migrations.version IS 'Number of the migration; 1 is the baseline.';
+    COMMENT ON COLUMN schema_migrations.name IS 'Name of the migration.';
+    COMMENT ON COLUMN schema_migrations.flavour IS
+        'Capability level or licence that it is for; empty for every database.';
+    COMMENT ON COLUMN schema_migrations.checksum IS 'SHA-256 of its text, hex.';
+    COMMENT ON COLUMN schema_migrations.applied_at IS 'Instant at which it was applied.';
+"""
+
+_READINGS_KIND = """
+    SELECT relkind::text AS kind
+    FROM pg_class
+    WHERE oid = to_regclass('readings')
+"""
+
+_TIMESCALE_AVAILABLE = """
+    SELECT count(*) > 0 AS available
+    FROM pg_available_extensions
+    WHERE name = 'timescaledb'
+"""

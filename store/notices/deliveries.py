@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg import sql
 
+from store.alerts.alerts import Alert, list_by_ids
 from store.database.connection import Connection
 
 
@@ -30,6 +31,17 @@ class Delivery:
     due_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedChange:
+    """A change of an alert for which notices are to be planned."""
+
+    seq: int
+    step: str
+    changed_at: datetime
+    alert: Alert
+    """The alert as it stands now."""
+
+
 _COLUMNS = tuple(Delivery.__slots__)
 _INSERT = sql.SQL(
     "INSERT INTO notice_deliveries ({}) VALUES ({}) ON CONFLICT (message_id) DO NOTHING"
@@ -39,15 +51,41 @@ _INSERT = sql.SQL(
 )
 
 
-def take_changes(connection: Connection, limit: int = 200) -> list[dict[str, Any]]:
-    """Take changes that have not been planned, with their alerts as they are now, inside the transaction that plans them."""
-    return connection.execute(
-        "WITH taken AS (DELETE FROM notice_queue WHERE seq IN (SELECT seq FROM notice_queue ORDER BY seq LIMIT %s "
-        "FOR UPDATE SKIP LOCKED) RETURNING seq) SELECT c.seq, c.step, c.actor, c.note, c.at AS changed_at, a.*, e.code AS estate, "
-        "e.timezone FROM taken t JOIN alert_changes c USING (seq) JOIN alerts a ON a.id = c.alert_id "
-        "JOIN estates e ON e.id = a.estate_id ORDER BY c.seq",
+def take_changes(connection: Connection, limit: int = 200) -> list[QueuedChange]:
+    """Take changes that have not been planned, with their alerts as they stand now.
+
+    They are taken inside the transaction that plans them: if it fails, they are back.
+    """
+    rows = connection.execute(
+        """
+        WITH taken AS (
+            DELETE FROM notice_queue
+            WHERE seq IN (
+                SELECT seq
+                FROM notice_queue
+                ORDER BY seq
+                LIMIT %s
+                FOR UPDATE SKIP LOCKED
+            )
+            RETURNING seq
+        )
+        SELECT c.seq, c.step, c.at, c.alert_id
+        FROM taken t
+        JOIN alert_changes c USING (seq)
+        ORDER BY c.seq
+        """,
         [limit],
     ).fetchall()
+    alerts = list_by_ids(connection, {row["alert_id"] for row in rows})
+    return [
+        QueuedChange(
+            seq=row["seq"],
+            step=row["step"],
+            changed_at=row["at"],
+            alert=alerts[row["alert_id"]],
+        )
+        for row in rows
+    ]
 
 
 def add_deliveries(connection: Connection, deliveries: Sequence[Delivery]) -> None:

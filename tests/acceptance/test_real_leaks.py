@@ -93,7 +93,7 @@ def test_leaks_are_told_within_sixty_hours() -> None:
     with (WATER / "continuous_flow_runs.csv").open(encoding="utf-8") as opened:
         truth = list(csv.DictReader(opened))
     policy = load_policy()
-    params = policy.params("continuous_flow")
+    params = policy.params(continuous_flow.DETECTOR)
     of = registers({run["user_key"] for run in truth})
     after: list[int | None] = []
     for run in truth:

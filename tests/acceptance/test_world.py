@@ -1,4 +1,4 @@
-"""A small hard city through the whole of it: register, play, nights of the past, leads as of a day, visits, lessons, rehearsal."""
+"""A small hard city through the whole of it: register, play, nights of the past, leads as of a day, visits, calibration, backtest."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ def test_a_world_is_played_and_judged_night_by_night(anju: Any, tmp_path: Path) 
     }
     assert away and away <= {lead["unit"] for lead in told["leads"] if lead["kind"] == "unoccupied"}
     assert len(told["visits"]["list"]) == 12 and any(v["control"] for v in told["visits"]["list"])
-    assert all(a["cure"]["en"] for a in told["abstentions"])
-    visits_teach(anju, tmp_path, told)
+    assert all(a["remedy"]["en"] for a in told["abstentions"])
+    visits_calibrate(anju, tmp_path, told)
     report = json.loads(
         anju(
-            "rehearse",
+            "backtest",
             "unoccupied",
             "--from",
             "2024-10-01",
@@ -129,10 +129,10 @@ def test_a_world_is_played_and_judged_night_by_night(anju: Any, tmp_path: Path) 
     assert (
         report["params"]["warn_days"] == 40 and report["raised"] >= 1 and said(anju.dsn) == before
     )
-    assert "such as" not in anju("rehearse", "unoccupied", "--from", LAST, "--to", FIRST, rc=2)
+    assert "such as" not in anju("backtest", "unoccupied", "--from", LAST, "--to", FIRST, rc=2)
 
 
-def visits_teach(anju: Any, tmp_path: Path, told: dict[str, Any]) -> None:
+def visits_calibrate(anju: Any, tmp_path: Path, told: dict[str, Any]) -> None:
     lead = next(row for row in told["leads"] if row["kind"] == "unoccupied")
     control = next(v for v in told["visits"]["list"] if v["control"])
     file = tmp_path / "visits.csv"
@@ -161,11 +161,11 @@ def visits_teach(anju: Any, tmp_path: Path, told: dict[str, Any]) -> None:
         )
     assert "2 visits recorded" in anju("visits", "import", str(file))
     anju("visits", "import", str(file))
-    taught = json.loads(anju("visits", "teach", "--json"))
-    assert [(r["detector"], r["hits"], r["visits"]) for r in taught["hit_rates"]] == [
+    report = json.loads(anju("visits", "calibration", "--json"))
+    assert [(r["detector"], r["hits"], r["visits"]) for r in report["hit_rates"]] == [
         ("unoccupied", 1, 1)
     ]
-    assert (taught["control_visits"]["hits"], taught["control_visits"]["visits"]) == (0, 1)
+    assert (report["control_visits"]["hits"], report["control_visits"]["visits"]) == (0, 1)
     wrong = anju(
         "visits",
         "record",

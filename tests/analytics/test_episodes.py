@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.episodes import OUTSIDE, Episode, episodes
+from analytics.episodes import OUTSIDE, Episode, find_episodes
 
 
 def alone(row: list[float], fire: float, drop: float) -> list[tuple[int, int, int | None]]:
@@ -47,26 +47,26 @@ def test_many_units_are_judged_as_each_alone(
     rows: list[list[float]], times: int, limits: tuple[float, float]
 ) -> None:
     rows, (fire, drop) = rows * times, limits
-    found = episodes(np.array(rows), fire=fire, drop=drop, rows=np.arange(10, 10 + len(rows)))
+    found = find_episodes(np.array(rows), fire=fire, drop=drop, rows=np.arange(10, 10 + len(rows)))
     for u, row in enumerate(rows):
-        assert [(e.start, e.sure, e.last) for e in found if e.unit == 10 + u] == alone(
+        assert [(e.start, e.sure, e.last) for e in found if e.row == 10 + u] == alone(
             row, fire, drop
         )
 
 
 def test_ten_times_a_tenth_is_one() -> None:
-    (one,) = episodes(np.array([[0.7] * 10 + [-0.1] * 20]), fire=7.0, drop=2.0)
+    (one,) = find_episodes(np.array([[0.7] * 10 + [-0.1] * 20]), fire=7.0, drop=2.0)
     assert (one.start, one.sure, one.last) == (0, 9, 9)
 
 
 def test_silence_neither_begins_nor_ends_anything() -> None:
     row = [1.0] * 5 + [float("nan")] * 30 + [1.0]
-    assert episodes(np.array([row]), fire=3.0, drop=2.0) == [
-        Episode(unit=0, start=0, sure=2, last=None, height=6.0)
+    assert find_episodes(np.array([row]), fire=3.0, drop=2.0) == [
+        Episode(row=0, start=0, sure=2, last=None, height=6.0)
     ]
-    assert episodes(np.full((3, 40), np.nan), fire=0.5, drop=1.0) == []
+    assert find_episodes(np.full((3, 40), np.nan), fire=0.5, drop=1.0) == []
 
 
 def test_it_ends_on_the_last_day_that_spoke_for_it() -> None:
-    (one,) = episodes(np.array([[-1.0] * 4 + [1.0] * 6 + [-1.0] * 5]), fire=3.0, drop=3.0)
+    (one,) = find_episodes(np.array([[-1.0] * 4 + [1.0] * 6 + [-1.0] * 5]), fire=3.0, drop=3.0)
     assert (one.start, one.sure, one.last) == (4, 6, 9)

@@ -1,4 +1,6 @@
-"""A history that is kept from night to night is the one that is read anew; leads, lessons and rehearsals on a real database."""
+"""A history that is kept from night to night is the one that is read anew; leads, calibration and
+backtests on a real database.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from analytics import backtest, calibration_report, leads, remedies
+from analytics import leads, remedies
+from analytics.backtest import BacktestWindow, backtest_detector
+from analytics.calibration.report import report_calibration
 from analytics.detectors import DETECTORS, unoccupied
 from analytics.facts import DEFAULT_BOUNDS
 from analytics.history import History
@@ -18,6 +22,7 @@ from domain.calendar import day_of, from_ms
 from domain.measures import Supply
 from domain.people import PersonKind
 from store.analytics import nights
+from store.analytics.findings import AbstentionCount
 from store.database.connection import Connection
 from store.register import places
 from store.series import fact_inputs
@@ -30,7 +35,9 @@ FIRST = day_of(from_ms(START), SHANGHAI)
 
 
 def played(connection: Connection) -> list[tuple[int, float]]:
-    """A home that is lived in for fifty days and left for forty-five, of an estate that is judged by its nights."""
+    """A home that is lived in for fifty days and left for forty-five, of an estate that is judged
+    by its nights.
+    """
     register(connection)
     nights.mark_recording(connection, ["es"], as_sent=True)
     rows = away(50, 45)
@@ -69,11 +76,12 @@ def test_nights_say_what_was_known_and_only_once(connection: Connection) -> None
     )
     week = leads.week(connection, policy, scope, 5, last, night_clock(last, zone), zone)
     assert week.visits[0].unit == lead["unit"] and not week.visits[0].control
-    assert calibration_report.lessons(connection, scope)["hit_rates"] == []
-    tried = backtest.rehearse(
-        connection, policy, unoccupied.DETECTOR, {"warn_days": 40.0}, scope, FIRST, last, 1
+    assert report_calibration(connection, scope).hit_rates == ()
+    window = BacktestWindow(first=FIRST, last=last, every_days=1)
+    report = backtest_detector(
+        connection, policy, unoccupied.DETECTOR, {"warn_days": 40.0}, scope, window
     )
-    assert tried["raised"] == 1 and tried["leads"][0]["raised_day"] > raised
+    assert len(report.leads) == 1 and report.leads[0].raised_day > raised
 
 
 def test_a_history_that_grows_is_the_one_that_is_read_anew(connection: Connection) -> None:
@@ -95,23 +103,23 @@ def test_a_history_that_grows_is_the_one_that_is_read_anew(connection: Connectio
     assert np.array_equal(a.let[:, shift:], b.let)
 
 
-def test_every_reason_not_to_judge_has_a_cure() -> None:
+def test_every_reason_not_to_judge_has_a_remedy() -> None:
     said = {
         a.reason
         for path in CASES
         for a in run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))[1]
     }
-    assert len(said) >= 5 and said <= set(remedies.CURES)
+    assert len(said) >= 5 and said <= set(remedies.REMEDIES)
     counts = [
-        {"detector": "a", "reason": "no_door", "units": 3},
-        {"detector": "b", "reason": "no_door", "units": 5},
-        {"detector": "b", "reason": "no_data", "units": 4},
+        AbstentionCount(detector="a", reason="no_door", units=3),
+        AbstentionCount(detector="b", reason="no_door", units=5),
+        AbstentionCount(detector="b", reason="no_data", units=4),
     ]
-    assert [(c["reason"], c["units"]) for c in remedies.shopping_list(counts)] == [
+    assert [(needed.reason, needed.units) for needed in remedies.needed_remedies(counts)] == [
         ("no_door", 5),
         ("no_data", 4),
     ]
-    assert remedies.cure_of("no_door")["en"]
+    assert remedies.remedy_of("no_door")["en"]
 
 
 def test_detectors_are_named_once_and_read_what_exists() -> None:

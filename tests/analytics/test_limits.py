@@ -11,6 +11,7 @@ from analytics import limits, watch
 from analytics.policy import load_policy
 from store.database.connection import Connection
 from tests.ingest.conftest import register
+from tests.store.alerts.test_alerts import list_all
 
 pytestmark = pytest.mark.real
 POLICY = load_policy()
@@ -53,7 +54,8 @@ def test_residual_current_over_its_limit_is_told_after_a_minute_and_stays_until_
         "life_safety",
         350,
     )
-    assert "350" in POLICY.sentence({**row, "timezone": "Asia/Shanghai"}, "zh")
+    (alert,) = list_all(connection)
+    assert "350" in POLICY.sentence(alert, "zh")
     assert gauge(connection, 170, 260) == 0, "under the limit, not yet well under it"
     assert gauge(connection, 180, 100) == 1
     (row,) = standing(connection)
@@ -75,7 +77,7 @@ def test_an_old_value_neither_raises_nor_ends_anything(connection: Connection) -
     )
 
 
-def flow(connection: Connection, flows: limits.Flows, minutes: float, m3: float) -> int:
+def flow(connection: Connection, flows: limits.WaterFlows, minutes: float, m3: float) -> int:
     now = NOW + timedelta(minutes=minutes)
     value(connection, "wm-1", "water_m3", now, m3)
     changed = flows.check(connection, POLICY, now)
@@ -84,7 +86,7 @@ def flow(connection: Connection, flows: limits.Flows, minutes: float, m3: float)
 
 def test_water_that_runs_away_is_told_and_a_bath_is_not(connection: Connection) -> None:
     register(connection)
-    flows = limits.Flows()
+    flows = limits.WaterFlows()
     # A meter read every ten minutes: a bath of a quarter of an hour, then a pipe that bursts.
     m3, told = 100.0, []
     for minute, litres in enumerate([0, 200, 100, 0, 0, *[250] * 6, 0]):
@@ -100,7 +102,7 @@ def test_a_meter_read_by_the_hour_tells_it_an_hour_later_and_one_read_by_the_day
     connection: Connection,
 ) -> None:
     register(connection)
-    hourly, daily = limits.Flows(), limits.Flows()
+    hourly, daily = limits.WaterFlows(), limits.WaterFlows()
     assert flow(connection, hourly, 0, 100.0) == 0 and flow(connection, hourly, 60, 100.8) == 0
     assert flow(connection, hourly, 120, 102.2) == 1
     connection.execute("UPDATE alerts SET ended_at = now()")

@@ -14,7 +14,7 @@ from analytics import nightly
 from analytics.policy import load_policy
 from anju.register_files import import_rows
 from domain.calendar import from_ms
-from store.alerts import alerts
+from store.alerts.changes import list_changes
 from store.database.connection import Connection
 from store.database.partitions import Partitions
 from store.ingest import log
@@ -168,7 +168,7 @@ def test_a_lead_rises_lasts_ends_and_is_never_doubled(connection: Connection) ->
     run(connection, from_ms(back[-1][0]))
     held = leads(connection)
     assert len(held) == 1 and held[0]["ended_at"] is not None and held[0]["condition"] == "returned"
-    steps = [row["step"] for row in alerts.history(connection, int(str(held[0]["id"])))]
+    steps = [change.step for change in list_changes(connection, int(str(held[0]["id"])))]
     assert steps == ["raised", "returned"]
 
 

@@ -12,7 +12,9 @@ from tests.analytics.detectors.test_golden import frame_of
 
 
 def read(*spans: dict[str, Any], **case: Any) -> presence.Presence:
-    return presence.read(frame_of({"spans": list(spans), **case}), presence.DEFAULTS)
+    return presence.read_presence(
+        frame_of({"spans": list(spans), **case}), presence.PresenceParams()
+    )
 
 
 LIFE = {"water": "used", "kwh": 6.0}

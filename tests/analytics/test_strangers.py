@@ -11,7 +11,7 @@ from tests.analytics.detectors.test_golden import frame_of
 
 
 def read(*spans: dict[str, Any]) -> strangers.StrangerNights:
-    return strangers.read(frame_of({"spans": list(spans)}))
+    return strangers.read_stranger_nights(frame_of({"spans": list(spans)}))
 
 
 def night(*tokens: int, every: int = 1) -> list[dict[str, Any]]:

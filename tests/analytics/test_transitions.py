@@ -11,8 +11,8 @@ import pytest
 from analytics import transitions
 from analytics.policy import DisplayRule
 from analytics.transitions import ConditionTransition
-from domain.alerting import AlertClass, Severity
-from store.analytics import watch
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
+from store.analytics import delay_timers
 from store.database.connection import Connection
 from tests.store.alerts.test_alerts import estate, wanted
 
@@ -50,7 +50,7 @@ def test_an_alert_stands_exactly_while_its_condition_has_lasted(
         on_delay=timedelta(seconds=on_delay),
         off_delay=timedelta(seconds=off_delay),
     )
-    key = ("hazard:smoke", "device", 7)
+    key = AlertKey(detector="hazard:smoke", subject_kind=SubjectKind.DEVICE, subject_id=7)
     said: list[tuple[int, bool]] = []
     clock = 0
     for _ in range(60):
@@ -68,7 +68,8 @@ def test_an_alert_stands_exactly_while_its_condition_has_lasted(
                 connection, [turn(key, at, on, shown, estate_id) for at, on in batch], now
             )
         with connection.transaction():
-            transitions.ring(connection, watch.take_due(connection, now, []), now)
+            due = delay_timers.take_due_timers(connection, now, [])
+            transitions.expire_timers(connection, due, now)
         row = connection.execute(
             "SELECT count(*) AS n FROM alerts WHERE ended_at IS NULL"
         ).fetchone()
@@ -79,7 +80,7 @@ def test_an_alert_stands_exactly_while_its_condition_has_lasted(
 
 
 def turn(
-    key: watch.Key, at: int, on: bool, shown: DisplayRule, estate_id: int
+    key: AlertKey, at: int, on: bool, shown: DisplayRule, estate_id: int
 ) -> ConditionTransition:
     when = START + timedelta(seconds=at)
     values: dict[str, Any] = {
@@ -87,6 +88,5 @@ def turn(
         "severity": Severity.LOW,
         "since_at": when,
     }
-    return ConditionTransition(
-        key=key, at=when, shown=shown, source={}, wanted=wanted(estate_id, **values) if on else None
-    )
+    alert = wanted(estate_id, **values) if on else None
+    return ConditionTransition(key=key, at=when, rule=shown, source={}, alert=alert)

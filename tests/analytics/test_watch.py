@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 
 from analytics import watch
+from analytics.detectors import unoccupied
 from analytics.policy import BadPolicy, Policy, load_policy
 from domain.alerting import AlertClass, Severity, Suppression
 from domain.calendar import to_ms
 from domain.wire import State
-from store.alerts import alerts, suppressions
-from store.alerts.alerts import NewAlert
+from store.alerts import changes, suppressions
+from store.alerts.changes import AlertStep
+from store.alerts.raising import NewAlert, raise_alert
 from store.analytics import watch as store_watch
 from store.database.connection import Connection, connect
 from store.ingest import log
 from store.series.readings import EventRow
 from tests.ingest.conftest import register
+from tests.store.alerts.test_alerts import list_all
 
 pytestmark = pytest.mark.real
 POLICY = load_policy()
@@ -66,21 +69,17 @@ def step(connection: Connection, after: timedelta = timedelta(0)) -> int:
     return changed
 
 
-def rows(connection: Connection) -> list[dict[str, Any]]:
-    return connection.execute(
-        "SELECT a.*, 'Asia/Shanghai' AS timezone FROM alerts a ORDER BY id"
-    ).fetchall()
-
-
 def test_smoke_latches_and_a_second_one_is_a_count(any_connection: Connection) -> None:
     register(any_connection)
     for state in ("on", "on", "off"):
         happen(any_connection, "smoke-1", state)
     assert step(any_connection) == 3
-    (row,) = rows(any_connection)
-    assert (row["occurrences"], row["condition"], row["ended_at"]) == (2, "returned", None)
+    (row,) = list_all(any_connection)
+    assert (row.occurrences, row.condition, row.ended_at) == (2, "returned", None)
     assert "烟雾报警" in POLICY.sentence(row, "zh") and "Smoke" in POLICY.sentence(row, "en")
-    assert POLICY.title(row, "en") == "Smoke" and "119" in POLICY.advice(row, "zh")
+    assert POLICY.title(row.detector, "en") == "Smoke" and "119" in POLICY.advice(
+        row.detector, "zh"
+    )
     assert step(any_connection) == 0
 
 
@@ -97,10 +96,10 @@ def test_a_door_is_held_open_only_after_its_delay_and_shut_only_after_the_other(
 ) -> None:
     register(connection)
     held_open(connection, "on", 0)
-    assert step(connection) == 0 and step(connection, at(30)) == 0 and rows(connection) == []
+    assert step(connection) == 0 and step(connection, at(30)) == 0 and list_all(connection) == []
     assert step(connection, at(61)) == 1
-    (row,) = rows(connection)
-    assert (row["detector"], row["condition"], row["ended_at"]) == (
+    (row,) = list_all(connection)
+    assert (row.detector, row.condition, row.ended_at) == (
         "device:held_open",
         "active",
         None,
@@ -109,10 +108,10 @@ def test_a_door_is_held_open_only_after_its_delay_and_shut_only_after_the_other(
     assert step(connection, at(71)) == 0, "it may open again within seconds"
     held_open(connection, "on", -72)
     assert step(connection, at(73)) == 1 and step(connection, at(200)) == 0
-    assert [r["occurrences"] for r in rows(connection)] == [2]
+    assert [r.occurrences for r in list_all(connection)] == [2]
     held_open(connection, "off", -210)
     assert step(connection, at(211)) == 0 and step(connection, at(216)) == 1
-    assert rows(connection)[0]["ended_at"] is not None and step(connection, at(999)) == 0
+    assert list_all(connection)[0].ended_at is not None and step(connection, at(999)) == 0
 
 
 def test_a_backlog_is_judged_by_its_own_times(connection: Connection) -> None:
@@ -120,15 +119,15 @@ def test_a_backlog_is_judged_by_its_own_times(connection: Connection) -> None:
     register(connection)
     held_open(connection, "on", 600)
     held_open(connection, "off", 580)
-    assert step(connection) == 0 and rows(connection) == []
+    assert step(connection) == 0 and list_all(connection) == []
     held_open(connection, "on", 500)
     held_open(connection, "off", 380)
     step(connection)
-    (row,) = rows(connection)
+    (row,) = list_all(connection)
     assert (
-        row["ended_at"] is not None
+        row.ended_at is not None
         and step(connection, at(999)) == 0
-        and len(rows(connection)) == 1
+        and len(list_all(connection)) == 1
     )
 
 
@@ -138,46 +137,48 @@ def test_a_shelf_outlives_the_alert_and_ends_when_it_worsens_or_runs_out(
     register(connection)
     happen(connection, "door-1", "on", kind="device", word="forced")
     step(connection)
-    (row,) = rows(connection)
+    (row,) = list_all(connection)
     until = datetime.now(UTC) + timedelta(hours=8)
-    suppressions.hold(connection, row, "shelved", "lock is being changed", until, actor="wang")
-    state = alerts.state_of(row)
-    alerts.set_state(
-        connection,
-        row["id"],
-        replace(state, suppression=Suppression.SHELVED, ended=True),
-        actor="wang",
-        step="shelved",
+    suppressions.suppress_key(
+        connection, row.key, "shelved", "lock is being changed", until, actor="wang"
     )
+    state = row.state
+    shelved = AlertStep(actor="wang", name="shelved")
+    over = replace(state, suppression=Suppression.SHELVED, ended=True)
+    changes.set_state(connection, row.id, over, shelved)
     connection.commit()
     happen(connection, "door-1", "on", kind="device", word="forced")
     step(connection)
-    again = rows(connection)[1]
-    assert (again["suppression"], again["suppressed_because"]) == (
+    again = list_all(connection)[1]
+    assert (again.suppression, again.suppressed_because) == (
         "shelved",
         "lock is being changed",
     )
     worse = NewAlert(
-        **{name: again[name] for name in NewAlert.__slots__}
-        | {"severity": Severity.CRITICAL, "alert_class": AlertClass.HAZARD}
+        key=again.key,
+        estate_id=again.estate_id,
+        subject=again.subject,
+        alert_class=AlertClass.HAZARD,
+        severity=Severity.CRITICAL,
+        score=again.score,
+        reasons=again.reasons,
+        evidence=again.evidence,
+        policy_version=again.policy_version,
+        since_at=again.since_at,
     )
-    alerts.raise_alert(connection, worse, actor="watch")
-    assert (rows(connection)[1]["suppression"], rows(connection)[1]["acknowledgement"]) == (
+    raise_alert(connection, worse, actor="watch")
+    assert (list_all(connection)[1].suppression, list_all(connection)[1].acknowledgement) == (
         "none",
         "unacknowledged",
     )
-    assert alerts.history(connection, again["id"])[-1]["step"] == "worsened"
-    suppressions.hold(connection, again, "shelved", "once more", until, actor="wang")
-    alerts.set_state(
-        connection,
-        again["id"],
-        replace(state, suppression=Suppression.SHELVED),
-        actor="wang",
-        step="shelved",
+    assert changes.list_changes(connection, again.id)[-1].step == "worsened"
+    suppressions.suppress_key(connection, again.key, "shelved", "once more", until, actor="wang")
+    changes.set_state(
+        connection, again.id, replace(state, suppression=Suppression.SHELVED), shelved
     )
     connection.commit()
     assert step(connection, timedelta(hours=7)) == 0 and step(connection, timedelta(hours=9)) == 1
-    assert rows(connection)[1]["suppression"] == "none"
+    assert list_all(connection)[1].suppression == "none"
 
 
 def test_announced_work_holds_back_what_it_covers_but_never_a_life_and_a_drill_is_marked(
@@ -190,36 +191,30 @@ def test_announced_work_holds_back_what_it_covers_but_never_a_life_and_a_drill_i
         "estate_id": estate,
         "from_at": now - timedelta(hours=1),
         "to_at": now + timedelta(hours=1),
-        "actor": "wang",
     }
-    assert (
-        suppressions.add_window(
-            connection, kind="maintenance", reason="new locks", device="nothing", **span
-        )
-        is None
-    )
-    assert (
-        suppressions.add_window(
-            connection, kind="maintenance", reason="new locks", gateway="gw", **span
-        )
-        is not None
-    )
+
+    def add_window(**values: Any) -> int | None:
+        window = suppressions.NewAlarmWindow(**span, **values)
+        return suppressions.add_window(connection, window, actor="wang")
+
+    assert add_window(kind="maintenance", reason="new locks", device="nothing") is None
+    assert add_window(kind="maintenance", reason="new locks", gateway="gw") is not None
     connection.commit()
     happen(connection, "door-1", "on", kind="device", word="forced")
     happen(connection, "smoke-1", "on")
     step(connection)
-    assert {r["detector"]: (r["suppression"], r["drill"]) for r in rows(connection)} == {
+    assert {r.detector: (r.suppression, r.drill) for r in list_all(connection)} == {
         "device:forced": ("by_design", False),
         "hazard:smoke": ("none", False),
     }
-    drill = suppressions.add_window(connection, kind="drill", reason="fire drill", **span)
+    drill = add_window(kind="drill", reason="fire drill")
     connection.commit()
     happen(connection, "smoke-1", "on", word="fire")
     step(connection)
-    assert [r["drill"] for r in rows(connection) if r["detector"] == "hazard:fire"] == [True]
+    assert [r.drill for r in list_all(connection) if r.detector == "hazard:fire"] == [True]
     assert drill is not None and suppressions.end_window(connection, drill, (estate,), actor="wang")
     assert step(connection, timedelta(hours=2)) == 1, "the work is over: the door is shown"
-    assert {r["suppression"] for r in rows(connection)} == {"none"}
+    assert {r.suppression for r in list_all(connection)} == {"none"}
 
 
 def test_devices_behind_a_silent_gateway_are_its_one_alert(connection: Connection) -> None:
@@ -233,7 +228,7 @@ def test_devices_behind_a_silent_gateway_are_its_one_alert(connection: Connectio
     watch.check_gateways(connection, POLICY, datetime.now(UTC))
     step(connection)
     assert step(connection, at(61)) == 1
-    assert sorted((r["detector"], r["subject"]) for r in rows(connection)) == [
+    assert sorted((r.detector, r.subject) for r in list_all(connection)) == [
         ("device:offline", "? · wm-2"),
         ("gateway_silent", "gw"),
     ]
@@ -259,13 +254,13 @@ def test_two_watchers_share_the_lanes_and_keep_each_device_in_its_order(
                 word="fire_lane_blocked" if n > 60 else "other",
             )
     with connect(dsn) as second, connection.transaction():
-        mine = store_watch.take(connection, urgent=True, limit=50)
+        mine = store_watch.take_events(connection, urgent=True, limit=50)
         with second.transaction():
-            theirs = store_watch.take(second, urgent=True, limit=50)
-    assert not {e["device_id"] for e in mine} & {e["device_id"] for e in theirs}
+            theirs = store_watch.take_events(second, urgent=True, limit=50)
+    assert not {e.device_id for e in mine} & {e.device_id for e in theirs}
     for one in (mine, theirs):
-        for device_id in {e["device_id"] for e in one}:
-            ids = [e["id"] for e in one if e["device_id"] == device_id]
+        for device_id in {e.device_id for e in one}:
+            ids = [e.id for e in one if e.device_id == device_id]
             assert ids == sorted(ids)
 
 
@@ -274,15 +269,15 @@ def test_an_old_hazard_of_a_backlog_goes_on_record_without_a_siren(connection: C
     happen(connection, "smoke-1", "on", ago=timedelta(days=9))
     happen(connection, "smoke-1", "off", ago=timedelta(days=8))
     step(connection)
-    (row,) = rows(connection)
-    assert row["ended_at"] is not None
+    (row,) = list_all(connection)
+    assert row.ended_at is not None
 
 
 def test_a_test_and_an_unknown_word_raise_nothing(connection: Connection) -> None:
     register(connection)
     happen(connection, "smoke-1", "test")
     happen(connection, "door-1", "on", kind="device", word="valve")
-    assert step(connection) == 0 and rows(connection) == []
+    assert step(connection) == 0 and list_all(connection) == []
 
 
 def test_what_fails_half_way_is_taken_again(
@@ -290,12 +285,12 @@ def test_what_fails_half_way_is_taken_again(
 ) -> None:
     register(connection)
     happen(connection, "smoke-1", "on")
-    monkeypatch.setattr("store.analytics.watch.ended_since", lambda *_: 1 / 0)
+    monkeypatch.setattr("store.analytics.watch.find_condition_end", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         step(connection)
     connection.rollback()
     monkeypatch.undo()
-    assert rows(connection) == [] and step(connection) == 1 and len(rows(connection)) == 1
+    assert list_all(connection) == [] and step(connection) == 1 and len(list_all(connection)) == 1
 
 
 def test_a_clock_that_is_far_off_is_one_alert_until_it_is_set(connection: Connection) -> None:
@@ -310,13 +305,13 @@ def test_a_clock_that_is_far_off_is_one_alert_until_it_is_set(connection: Connec
         log.save_skew(connection, {gateway["id"]: skew})
         told.append(watch.check_gateways(connection, POLICY, datetime.now(UTC)))
     assert told == [0, 1, 0, 0, 1, 0]
-    (row,) = rows(connection)
-    assert (row["detector"], row["evidence"]["seconds"], row["evidence"]["behind"]) == (
+    (row,) = list_all(connection)
+    assert (row.detector, row.evidence["seconds"], row.evidence["behind"]) == (
         "clock_skew",
         301,
         True,
     )
-    assert "301" in POLICY.sentence({**row, "timezone": "Asia/Shanghai"}, "en")
+    assert "301" in POLICY.sentence(row, "en")
 
 
 def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Connection) -> None:
@@ -339,11 +334,11 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
     )
     say(True, now + 5000)
     assert watch.check_gateways(connection, POLICY, datetime.now(UTC)) == 1
-    (row,) = rows(connection)
+    (row,) = list_all(connection)
     assert (
-        row["detector"] == "gateway_silent"
-        and row["ended_at"] is not None
-        and row["evidence"]["devices"] == 3
+        row.detector == "gateway_silent"
+        and row.ended_at is not None
+        and row.evidence["devices"] == 3
     )
     assert "网关" not in POLICY.sentence(row, "en") and "3 devices" in POLICY.sentence(row, "en")
 
@@ -361,12 +356,8 @@ def test_a_bad_policy_is_named_with_its_fix() -> None:
         table = {k: v for k, v in {**good, **change}.items() if v is not None}
         with pytest.raises(BadPolicy, match=named):
             Policy(table)
-    assert (
-        Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}}).params(
-            "unoccupied"
-        )["warn_days"]
-        == 60
-    )
+    own = Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}})
+    assert own.params(unoccupied.DETECTOR).warn_days == 60
 
 
 def store_event(connection: Connection, code: str, state: str, ago: timedelta) -> None:
@@ -398,18 +389,18 @@ def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(
     assert step(any_connection) == 0
     store_event(any_connection, "smoke-1", "on", timedelta(minutes=60))
     step(any_connection)
-    (row,) = rows(any_connection)
+    (row,) = list_all(any_connection)
     # It happened, so it stays on screen until somebody has seen it; it burns no longer.
-    assert (row["condition"], row["acknowledgement"], row["ended_at"]) == (
+    assert (row.condition, row.acknowledgement, row.ended_at) == (
         "returned",
         "unacknowledged",
         None,
     )
     store_event(any_connection, "smoke-1", "on", timedelta(minutes=5))
     step(any_connection)
-    assert [r["condition"] for r in rows(any_connection)] == ["active"]
+    assert [r.condition for r in list_all(any_connection)] == ["active"]
     # What began and ended before it, and comes later still, changes nothing of that.
     store_event(any_connection, "smoke-1", "off", timedelta(minutes=70))
     store_event(any_connection, "smoke-1", "on", timedelta(minutes=80))
     step(any_connection)
-    assert [r["condition"] for r in rows(any_connection)] == ["active"]
+    assert [r.condition for r in list_all(any_connection)] == ["active"]

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from analytics import welfare
 from analytics.policy import load_policy
-from analytics.welfare import Stages, WatchedHome, awake_time, judge
+from analytics.welfare import StageDelays, WatchedHome, awake_time, judge
 from casework import alert_steps
 from domain.access import Principal, Role
 from store.alerts import welfare as store_welfare
 from store.database.connection import Connection
 from tests.ingest.conftest import register
+from tests.store.alerts.test_alerts import list_all
 
 ZONE = ZoneInfo("Asia/Shanghai")
-STAGES = Stages(neighbour=timedelta(minutes=30), visit=timedelta(minutes=60))
+STAGES = StageDelays(neighbour=timedelta(minutes=30), visit=timedelta(minutes=60))
 
 
 def local(text: str) -> datetime:
@@ -30,9 +31,9 @@ def local(text: str) -> datetime:
 def home(since: str, **values: Any) -> WatchedHome:
     return WatchedHome(
         **{
-            "since": local(since),
-            "heard_at": local("2026-03-05 06:00"),
-            "out": False,
+            "last_sign_at": local(since),
+            "sensor_at": local("2026-03-05 06:00"),
+            "is_out": False,
             "quiet": timedelta(hours=10),
             "awake": (time(7), time(22)),
             "zone": ZONE,
@@ -61,10 +62,10 @@ def test_quiet_hours_count_while_the_person_is_awake_and_nobody_is_called_at_nig
 
 def test_who_is_out_is_not_looked_for_and_a_deaf_home_is_not_quiet() -> None:
     now = local("2026-03-05 20:00")
-    assert judge(home("2026-03-04 08:00", out=True), STAGES, now) is None
-    assert judge(home("2026-03-04 08:00", heard_at=None), STAGES, now) == "cannot_judge"
+    assert judge(home("2026-03-04 08:00", is_out=True), STAGES, now) is None
+    assert judge(home("2026-03-04 08:00", sensor_at=None), STAGES, now) == "cannot_judge"
     assert (
-        judge(home("2026-03-05 19:00", heard_at=local("2026-03-04 08:00")), STAGES, now)
+        judge(home("2026-03-05 19:00", sensor_at=local("2026-03-04 08:00")), STAGES, now)
         == "cannot_judge"
     )
 
@@ -96,12 +97,14 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
     )
     made = store_welfare.add_watch(
         connection,
-        unit_id=unit["id"],
-        resident="p-1",
-        quiet_hours=10,
-        awake_from=time(7),
-        awake_to=time(22),
-        consented_at=local("2026-03-04 18:00"),
+        store_welfare.NewWelfareWatch(
+            unit_id=unit["id"],
+            resident="p-1",
+            quiet_hours=10,
+            awake_from=time(7),
+            awake_to=time(22),
+            consented_at=local("2026-03-04 18:00"),
+        ),
         actor="wang",
     )
     assert made is not None
@@ -143,13 +146,7 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
     assert check("2026-03-06 09:40") == [("medium", "unacknowledged", "call")], (
         "ten waking hours after the visit"
     )
-    row = connection.execute(
-        "SELECT *, 'Asia/Shanghai' AS timezone FROM alerts ORDER BY id DESC"
-    ).fetchone()
-    assert (
-        row is not None
-        and "打电话" in policy.sentence(row, "zh")
-        and "p-1" not in str(row["evidence"])
-    )
+    newest = list_all(connection)[-1]
+    assert "打电话" in policy.sentence(newest, "zh") and "p-1" not in str(newest.evidence)
     assert store_welfare.end_watch(connection, made, (unit["estate_id"],), actor="wang")
     assert store_welfare.list_watches(connection, (unit["estate_id"],)) == []

@@ -22,7 +22,9 @@ def checks(**settings: object) -> dict[str, Check]:
 
 def test_a_fit_site(dsn: str, broker: Broker, redis: Redis) -> None:
     found = checks(dsn=dsn, broker_port=broker.address.port, redis_url=redis.url, ingest_readings=2)
-    assert found["broker"].verdict is CheckVerdict.FIT and "kept all 5000" in found["broker"].says
+    assert (
+        found["broker"].verdict is CheckVerdict.FIT and "kept all 5000" in found["broker"].message
+    )
     assert (
         found["tables"].verdict is CheckVerdict.FIT and found["Redis"].verdict is CheckVerdict.FIT
     )
@@ -34,7 +36,7 @@ def test_a_broker_with_its_default_configuration_is_refused(tmp_path: Path, dsn:
     with plain_broker(tmp_path, "allow_anonymous true") as port:
         found = checks(dsn=dsn, broker_port=port)["broker"]
     assert found.verdict is CheckVerdict.REFUSES
-    assert "of 5000 messages" in found.says and "max_queued_messages 1000000" in found.says
+    assert "of 5000 messages" in found.message and "max_queued_messages 1000000" in found.message
 
 
 def test_what_does_not_answer_is_named(tmp_path: Path) -> None:
@@ -45,5 +47,5 @@ def test_what_does_not_answer_is_named(tmp_path: Path) -> None:
         redis_url=f"redis://127.0.0.1:{port}/0",
     )
     assert found["database"].verdict is found["broker"].verdict is CheckVerdict.REFUSES
-    assert "ANJU_DSN" in found["database"].says and "does not answer" in found["broker"].says
+    assert "ANJU_DSN" in found["database"].message and "does not answer" in found["broker"].message
     assert found["Redis"].verdict is CheckVerdict.WARNS

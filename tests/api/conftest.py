@@ -15,9 +15,8 @@ from api import passwords
 from api.app import SiteSettings, create_app
 from api.passwords import make_user
 from domain.access import Role
-from domain.alerting import AlertClass, Severity
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection, connect, open_pool
 from store.live.bus import LiveBus
 from store.series import unit_days
@@ -54,13 +53,11 @@ def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int
         "entries": None,
         "coverage": 1.0,
     }
-    return alerts.raise_alert(
+    return raise_alert(
         connection,
         NewAlert(
+            key=AlertKey(detector="unoccupied", subject_kind=SubjectKind.UNIT, subject_id=unit_id),
             estate_id=row["id"],
-            detector="unoccupied",
-            subject_kind="unit",
-            subject_id=unit_id,
             subject=subject,
             alert_class=AlertClass.COMPLIANCE,
             severity=Severity.LOW,
@@ -71,7 +68,7 @@ def lead(connection: Connection, estate: str, unit_id: int, subject: str) -> int
             since_at=datetime.now(UTC) - timedelta(days=60),
         ),
         actor="test",
-    )[0]
+    ).id
 
 
 @pytest.fixture(autouse=True)
@@ -110,13 +107,11 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
         }
         estate = connection.execute("SELECT id FROM estates WHERE code = 'es'").fetchone()
         assert estate is not None
-        found["fire"] = alerts.raise_alert(
+        found["fire"] = raise_alert(
             connection,
             NewAlert(
+                key=AlertKey(detector="hazard:fire", subject_kind=SubjectKind.DEVICE, subject_id=1),
                 estate_id=estate["id"],
-                detector="hazard:fire",
-                subject_kind="device",
-                subject_id=1,
                 subject="<img src=x onerror=alert(1)>",
                 alert_class=AlertClass.LIFE_SAFETY,
                 severity=Severity.CRITICAL,
@@ -127,7 +122,7 @@ def site(dsn: str) -> Iterator[dict[str, Any]]:
                 since_at=datetime.now(UTC),
             ),
             actor="watch",
-        )[0]
+        ).id
         connection.commit()
     pool = open_pool(dsn, size=6)
     app = create_app(pool, LiveBus(None), load_policy(), SiteSettings(slack=1000))

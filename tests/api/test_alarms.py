@@ -9,11 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
-from analytics.watch import wish
+from analytics.watch import WatchedSubject, observed_alert
 from api import alarms, alerts, stream
-from domain.alerting import Severity
+from domain.alerting import AlertKey, Severity, SubjectKind
 from store.alerts import figures, lists
-from store.alerts.alerts import raise_alert
+from store.alerts.raising import raise_alert
 from store.database.connection import connect
 from tests.api.conftest import bearer
 from tests.api.test_api import is_problem
@@ -30,12 +30,13 @@ def many(site: dict[str, Any], count: int, word: str = "forced", times: int = 1)
         made = []
         for n in range(count):
             now = datetime.now(UTC)
-            key = (f"device:{word}", "device", 500 + n)
-            wanted = wish(
-                POLICY, shown, estate, key, f"door-{n}", now, reasons=(word,), evidence={}
+            key = AlertKey(
+                detector=f"device:{word}", subject_kind=SubjectKind.DEVICE, subject_id=500 + n
             )
+            subject = WatchedSubject(key=key, estate_id=estate, name=f"door-{n}")
+            alert = observed_alert(POLICY, shown, subject, now, reasons=(word,), evidence={})
             made += [
-                raise_alert(connection, wanted, actor="watch", source={})[0] for _ in range(times)
+                raise_alert(connection, alert, actor="watch", source={}).id for _ in range(times)
             ][:1]
         return made
 

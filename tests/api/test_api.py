@@ -23,6 +23,7 @@ from api import (
 )
 from domain.access import ALLOWED, Action, Role
 from tests.api.conftest import bearer
+from tests.store.alerts.rows import make_alert
 
 pytestmark = pytest.mark.real
 #: Without a log-in by nature; `tests/api/test_scope.py` has the reasons.
@@ -369,16 +370,12 @@ def test_a_chart_leaves_a_gap_where_nothing_is_known() -> None:
     from datetime import UTC, date, datetime
 
     day = {"water_l": 10.0, "water_cover": 1.0, "energy_kwh": None, "energy_cover": 0.0}
-    row = {
-        "timezone": "Asia/Shanghai",
-        "since_at": datetime(2026, 1, 2, tzinfo=UTC),
-        "until_at": None,
-    }
+    alert = make_alert(since_at=datetime(2026, 1, 2, tzinfo=UTC), until_at=None)
     days = [{**day, "day": date(2026, 1, 1)}, {**day, "day": date(2026, 1, 4)}]
-    chart = charts.evidence_chart(row, days, {"water_l": "water", "energy_kwh": "energy"})
+    chart = charts.evidence_chart(alert, days, {"water_l": "water", "energy_kwh": "energy"})
     assert (
         chart is not None
         and [b.known for b in chart.strips[0].bars] == [True, False, False, True]
         and len(chart.strips) == 1
     )
-    assert charts.evidence_chart(row, [], {}) is None
+    assert charts.evidence_chart(alert, [], {}) is None

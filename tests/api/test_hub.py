@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.hub import Gaps, Hub
+from api.hub import Gaps, Hub, StreamedUpdate
+from store.alerts.changes import AlertUpdate
 from store.database.connection import Connection, connect, open_pool
 from store.live.bus import LiveBus
 from tests.store.alerts.test_alerts import estate, wanted
@@ -50,19 +51,19 @@ def test_nothing_below_the_safe_number_is_ever_missing(
 
 @pytest.mark.real
 def test_a_change_that_commits_late_is_handed_over(dsn: str, connection: Connection) -> None:
-    from store.alerts import alerts
+    from store.alerts.raising import raise_alert
 
     estate_id = estate(connection)
     with open_pool(dsn, size=2) as pool, connect(dsn) as slow:
         hub = Hub(LiveBus(None), pool)
-        kept: list[dict[str, Any]] = []
+        kept: list[StreamedUpdate] = []
         hub.look()
         before = safe(hub)
-        alerts.raise_alert(slow, wanted(estate_id, subject_id=1), actor="slow")
-        alerts.raise_alert(connection, wanted(estate_id, subject_id=2), actor="fast")
+        raise_alert(slow, wanted(estate_id, subject_id=1), actor="slow")
+        raise_alert(connection, wanted(estate_id, subject_id=2), actor="fast")
         connection.commit()
         hub._hand_over = kept.extend  # type: ignore[assignment]
-        look = lambda: [row["seq"] for row in _look(hub)]  # noqa: E731
+        look = lambda: [update.seq for update in _look(hub)]  # noqa: E731
         first = look()
         assert len(first) == 1 and safe(hub) == before, (
             "the slow one's number is below it and still out"
@@ -86,7 +87,7 @@ def test_what_a_change_carries_as_safe_has_been_told_with_it(
     """Of a batch only the last may say that all of it is safe: whoever leaves in the middle comes back for the rest."""
     import asyncio
 
-    from store.alerts import alerts
+    from store.alerts.raising import raise_alert
 
     estate_id = estate(connection)
     with open_pool(dsn, size=2) as pool:
@@ -95,32 +96,36 @@ def test_what_a_change_carries_as_safe_has_been_told_with_it(
         hub.look()
         began = hub.safe
         for subject in range(3):
-            alerts.raise_alert(connection, wanted(estate_id, subject_id=subject), actor="w")
+            raise_alert(connection, wanted(estate_id, subject_id=subject), actor="w")
         connection.commit()
         hub.look()
         assert hub.safe == began, "nothing has passed yet"
         hub._loop.run_until_complete(asyncio.sleep(0.05))
         rows = hub.since(0)
-        assert rows is not None and [row["safe"] for row in rows] == [began, began, rows[-1]["seq"]]
-        assert hub.safe == rows[-1]["seq"] and hub.place() == 3
+        assert rows is not None and [row.safe for row in rows] == [
+            began,
+            began,
+            rows[-1].update.seq,
+        ]
+        assert hub.safe == rows[-1].update.seq and hub.place() == 3
         hub._loop.close()
 
 
-def _look(hub: Hub) -> list[dict[str, Any]]:
+def _look(hub: Hub) -> Sequence[AlertUpdate]:
     from store.access import scope
-    from store.alerts import lists
+    from store.alerts import changes
 
     with hub._pool.connection() as connection:
         scope.enter_everywhere(connection)
         assert hub._high is not None
-        found = lists.look_at_changes(connection, hub._high, sorted(hub._gaps.open))
+        found = changes.look_at_updates(connection, hub._high, sorted(hub._gaps.open))
     import time
 
     hub._high = hub._gaps.note(
         hub._high,
-        [r["seq"] for r in found.rows],
+        [update.seq for update in found.updates],
         found.oldest_xid,
         found.next_xid,
         time.monotonic(),
     )
-    return found.rows
+    return found.updates

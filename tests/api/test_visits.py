@@ -1,4 +1,4 @@
-"""Leads become visits and visits become lessons, each within its scope and its role."""
+"""Leads become visits and visits calibrate detectors, each within its scope and its role."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def body(**more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_from_a_lead_to_a_lesson(client: TestClient, told: dict[str, Any]) -> None:
+def test_from_a_lead_to_the_calibration(client: TestClient, told: dict[str, Any]) -> None:
     who = bearer(client, told, "compliance")
     listed = client.get("/api/v1/visit-list?estate=es&visits=5", headers=who).json()
     first = listed["items"][0]
@@ -91,17 +91,18 @@ def test_from_a_lead_to_a_lesson(client: TestClient, told: dict[str, Any]) -> No
     )
     (visit,) = client.get("/api/v1/visits", headers=who).json()["items"]
     assert visit["tested"] == ["subletting"] and visit["unit"] == "u-1"
-    taught = client.get("/api/v1/lessons?estate=es", headers=who).json()
-    assert [(r["hits"], r["visits"]) for r in taught["hit_rates"]] == [(1, 1)]
+    report = client.get("/api/v1/calibration?estate=es", headers=who).json()
+    assert [(r["hits"], r["visits"]) for r in report["hit_rates"]] == [(1, 1)]
 
 
-def test_what_could_not_be_judged_is_counted_with_its_cure(
+def test_what_could_not_be_judged_is_counted_with_its_remedy(
     client: TestClient, told: dict[str, Any]
 ) -> None:
     who = bearer(client, told, "compliance")
     answer = client.get("/api/v1/estates/es/abstentions", headers=who).json()
     assert answer["items"] == [{"detector": "subletting", "reason": "no_meter", "units": 1}]
-    assert answer["cures"][0]["units"] == 1 and "meter" in answer["cures"][0]["cure"]["en"]
+    assert answer["remedies"][0]["units"] == 1
+    assert "meter" in answer["remedies"][0]["remedy"]["en"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_only_those_who_see_leads_reach_them(client: TestClient, told: dict[str,
         for path in (
             "/api/v1/visit-list?estate=es",
             "/api/v1/visits",
-            "/api/v1/lessons",
+            "/api/v1/calibration",
             "/api/v1/estates/es/abstentions",
         ):
             assert client.get(path, headers=who).status_code == (200 if sees else 403), (role, path)

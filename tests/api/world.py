@@ -12,14 +12,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from domain.access import Role
-from domain.alerting import AlertClass, Severity
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from privacy import person_vault
 from privacy.keyring import Keyring
 from store.access import api_keys, audit, sessions, users
 from store.access.api_keys import NewApiKey
 from store.access.audit import AuditEntry
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from store.alerts import changes
+from store.alerts.changes import AlertStep
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 
 ESTATES = ("aa", "bb", "cc")
@@ -400,10 +401,8 @@ def _alert(connection: Connection, one: str, ids: dict[str, int], kind: AlertCla
         "life_safety": "hazard:fire",
     }[kind]
     wanted = NewAlert(
+        key=AlertKey(detector=detector, subject_kind=SubjectKind.UNIT, subject_id=ids["unit"]),
         estate_id=ids["estate"],
-        detector=detector,
-        subject_kind="unit",
-        subject_id=ids["unit"],
         subject=f"{c}-u0",
         alert_class=kind,
         severity=Severity.HIGH,
@@ -413,8 +412,8 @@ def _alert(connection: Connection, one: str, ids: dict[str, int], kind: AlertCla
         policy_version=c,
         since_at=LONG_AGO,
     )
-    made, _ = alerts.raise_alert(connection, wanted, actor=c, source={"c": c})
-    alerts.note_change(connection, made, c, "comment", f"{c} remark")
+    made = raise_alert(connection, wanted, actor=c, source={"c": c}).id
+    changes.note_change(connection, made, AlertStep(actor=c, name="comment", note=f"{c} remark"))
     return made
 
 

@@ -7,7 +7,7 @@ import pytest
 from casework.alert_steps import UnknownAlert, acknowledge, comment
 from domain.access import Principal, Role
 from domain.alerting import NotAllowed
-from store.alerts import alerts
+from store.alerts.changes import list_changes
 from store.database.connection import connect
 from tests.api.conftest import site  # noqa: F401
 
@@ -25,7 +25,5 @@ def test_steps_are_legal_and_on_record(site: dict[str, Any]) -> None:
             acknowledge(connection, who, site["alerts"]["lead"], version=None, note=None)
         with pytest.raises(UnknownAlert):
             comment(connection, who, site["alerts"]["far"], "x")
-        steps = [
-            (h["actor"], h["step"]) for h in alerts.history(connection, site["alerts"]["lead"])
-        ]
+        steps = [(h.actor, h.step) for h in list_changes(connection, site["alerts"]["lead"])]
     assert steps == [("test", "raised"), ("wang", "comment"), ("wang", "acknowledged")]

@@ -19,8 +19,9 @@ from anju.demo.embedded import Redis, find_program
 from anju.processes import free_port
 from api import clips
 from api.app import create_app
+from domain.alerting import AlertKey, SubjectKind
 from domain.calendar import to_ms
-from store.alerts.alerts import raise_alert
+from store.alerts.raising import raise_alert
 from store.database.connection import connect, open_pool
 from store.ingest import log
 from store.live.bus import ALERTS_CHANNEL, LiveBus
@@ -141,17 +142,17 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
         assert row is not None
         policy, now = load_policy(), datetime.now(UTC)
         for n in range(30):
-            key = ("device:tamper", "device", 1000 + n)
+            key = AlertKey(
+                detector="device:tamper", subject_kind=SubjectKind.DEVICE, subject_id=1000 + n
+            )
             shown = policy.for_event("device", "tamper")
             assert shown is not None
             raise_alert(
                 connection,
-                watch.wish(
+                watch.observed_alert(
                     policy,
                     shown,
-                    row["estate_id"],
-                    key,
-                    f"em-{n}",
+                    watch.WatchedSubject(key=key, estate_id=row["estate_id"], name=f"em-{n}"),
                     now,
                     reasons=("tamper",),
                     evidence={},
@@ -160,15 +161,15 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
             )
         camera = policy.for_event("hazard", "ebike_in_lift")
         assert camera is not None
-        key = ("hazard:ebike_in_lift", "device", row["id"])
+        key = AlertKey(
+            detector="hazard:ebike_in_lift", subject_kind=SubjectKind.DEVICE, subject_id=row["id"]
+        )
         raise_alert(
             connection,
-            watch.wish(
+            watch.observed_alert(
                 policy,
                 camera,
-                row["estate_id"],
-                key,
-                "lift 3",
+                watch.WatchedSubject(key=key, estate_id=row["estate_id"], name="lift 3"),
                 now,
                 reasons=("ebike_in_lift",),
                 evidence={},

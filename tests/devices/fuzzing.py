@@ -14,9 +14,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from devices.heard import ReceivedEvent, ReceivedFields, ReceivedHeartbeat, ReceivedMessage
-from devices.polls.mbus import fields_of
-from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
+from devices.messages import ReceivedEvent, ReceivedFields, ReceivedHeartbeat, ReceivedMessage
+from devices.polls.mbus import telegram_fields
+from devices.protocols import cjt188, dlt645, gb26875, mbus, mbus_records, modbus
 from devices.protocols.framing import Codec, FrameStream
 from devices.pushes import PUSHES
 from domain.rejection import Rejected
@@ -42,9 +42,11 @@ def dlt645_frame(rng: random.Random) -> dlt645.Dlt645Frame:
             lambda: dlt645.read_request(
                 address, rng.choice(["00010000", "02010100", "0201FF00", "9010"])
             ),
-            lambda: dlt645.read_reply(address, "00010000", dlt645.value_data("00010000", number)),
             lambda: dlt645.read_reply(
-                address, "02020100", dlt645.value_data("02020100", -number / 100)
+                address, "00010000", dlt645.encode_values("00010000", number)
+            ),
+            lambda: dlt645.read_reply(
+                address, "02020100", dlt645.encode_values("02020100", -number / 100)
             ),
             lambda: dlt645.error_reply(
                 dlt645.read_request(address, "00010000"), rng.randrange(256)
@@ -73,7 +75,7 @@ def cjt188_frame(rng: random.Random) -> cjt188.Cjt188Frame:
         "return_c",
         "working_h",
     )
-    what = cjt188.Cjt188Value(
+    what = cjt188.Cjt188Measured(
         quantities={name: float(rng.randrange(9000)) for name in names},
         clock=T0 + timedelta(seconds=rng.randrange(10**8)),
         status=rng.randrange(65536),
@@ -81,7 +83,7 @@ def cjt188_frame(rng: random.Random) -> cjt188.Cjt188Frame:
     return rng.choice(
         [
             lambda: request,
-            lambda: cjt188.reply(request, kind, address, cjt188.measured_bytes(kind, what)),
+            lambda: cjt188.reply(request, kind, address, cjt188.encode_measured(kind, what)),
             lambda: cjt188.error_reply(request, kind, address, rng.randrange(65536)),
             lambda: cjt188.write_request(
                 kind, address, cjt188.VALVE, cjt188.VALVE_CLOSE, edition=edition
@@ -97,7 +99,7 @@ def cjt188_frame(rng: random.Random) -> cjt188.Cjt188Frame:
 
 
 def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
-    stamp = gb26875.stamp_of(T0 + timedelta(seconds=rng.randrange(10**8)))
+    stamp = gb26875.encode_time(T0 + timedelta(seconds=rng.randrange(10**8)))
     byte = lambda: rng.randrange(256)  # noqa: E731
     part = rng.randbytes(4).hex()
     text = "".join(rng.choice("一号楼二层走廊烟感ABC123") for _ in range(rng.randint(0, 14)))
@@ -123,7 +125,7 @@ def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
             ),
             (
                 gb26875.ANALOG,
-                lambda: gb26875.Analog(
+                lambda: gb26875.AnalogValue(
                     system_type=1,
                     system=byte(),
                     part_type=byte(),
@@ -135,7 +137,7 @@ def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
             ),
             (
                 gb26875.OPERATION,
-                lambda: gb26875.Operation(
+                lambda: gb26875.OperatorAction(
                     system_type=1, system=byte(), flags=byte(), operator=byte(), stamp=stamp
                 ),
             ),
@@ -145,10 +147,10 @@ def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
             ),
             (
                 gb26875.TRANSMITTER_OPERATION,
-                lambda: gb26875.Operation(flags=byte(), operator=byte(), stamp=stamp),
+                lambda: gb26875.OperatorAction(flags=byte(), operator=byte(), stamp=stamp),
             ),
             (gb26875.SET_CLOCK, lambda: gb26875.Gb26875Clock(stamp=stamp)),
-            (gb26875.INSPECT_POST, lambda: gb26875.Plain(data=bytes((byte(),)))),
+            (gb26875.INSPECT_POST, lambda: gb26875.RawObject(data=bytes((byte(),)))),
         ]
     )
     count = 1 if kind == gb26875.INSPECT_POST else rng.randint(1, 4)
@@ -156,7 +158,7 @@ def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
 
 
 def gb26875_frame(rng: random.Random) -> gb26875.Gb26875Frame:
-    unit = gb26875.write_unit(gb26875_unit(rng)) if rng.random() < 0.8 else some_bytes(rng, 400)
+    unit = gb26875.encode_unit(gb26875_unit(rng)) if rng.random() < 0.8 else some_bytes(rng, 400)
     return gb26875.Gb26875Frame(
         serial=rng.randrange(65536),
         command=rng.randrange(1, 7),
@@ -170,7 +172,7 @@ def gb26875_frame(rng: random.Random) -> gb26875.Gb26875Frame:
 
 def mbus_frame(rng: random.Random) -> mbus.MbusFrame:
     address = rng.randint(1, 250)
-    telegram = mbus.Telegram(
+    telegram = mbus.MbusTelegram(
         identity=digits(rng, 8),
         maker="KAM",
         version=1,
@@ -178,16 +180,16 @@ def mbus_frame(rng: random.Random) -> mbus.MbusFrame:
         access=rng.randrange(256),
         status=0,
         records=tuple(
-            mbus.bcd_record(bytes((vif,)), rng.randrange(10**6))
+            mbus_records.bcd_record(bytes((vif,)), rng.randrange(10**6))
             for vif in rng.sample([0x13, 0x14, 0x06, 0x2B, 0x3B], 3)
         ),
     )
     return rng.choice(
         [
             lambda: mbus.ACK,
-            lambda: mbus.ask(address),
-            lambda: mbus.select(digits(rng, 8)),
-            lambda: mbus.answer(address, telegram),
+            lambda: mbus.request_user_data(address),
+            lambda: mbus.select_meter(digits(rng, 8)),
+            lambda: mbus.user_data_reply(address, telegram),
             lambda: mbus.MbusFrame(
                 control=8,
                 address=address,
@@ -230,27 +232,29 @@ def understand(name: str, frame: Any) -> None:
     if isinstance(frame, Rejected):
         return
     if name == "dlt645":
-        data = dlt645.value_bytes(frame)
+        data = dlt645.reply_data(frame)
         if not isinstance(data, Rejected):
-            dlt645.values(frame.identifier or "", data)
-            dlt645.clock(data[:4], data[4:])
-            dlt645.freeze_time(data)
-        dlt645.time_of(frame)
+            dlt645.decode_values(frame.identifier or "", data)
+            dlt645.decode_clock(data[:4], data[4:])
+            dlt645.decode_freeze_time(data)
+        dlt645.broadcast_time(frame)
     elif name == "cjt188":
-        cjt188.measured(frame)
+        cjt188.decode_measured(frame)
         assert frame.edition in (2004, 2018)
         assert frame.serial is None or 0 <= frame.serial < 256
     elif name == "gb26875":
-        gb26875.read_unit(frame.unit)
+        gb26875.decode_unit(frame.unit)
         assert frame.at is None or frame.at.year >= 2000
     elif name == "mbus":
-        telegram = mbus.read_telegram(frame)
+        telegram = mbus.decode_telegram(frame)
         if not isinstance(telegram, Rejected):
-            fields_of(telegram)
+            telegram_fields(telegram)
     else:
         for table in modbus.TABLES:
-            modbus.value_of(frame, modbus.ModbusRegister(table=table, address=0, type="float32"))
-        modbus.request_of(frame)
+            modbus.decode_value(
+                frame, modbus.ModbusRegister(table=table, address=0, type="float32")
+            )
+        modbus.decode_request(frame)
 
 
 # What is pushed ------------------------------------------------------------------------------------------------------

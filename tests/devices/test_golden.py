@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from devices.explain import CODECS, explain
-from devices.mapping import understand
+from devices.mapping import apply_profile
 from devices.polls import POLLS
 from devices.profiles import load_profiles
 from devices.protocols.framing import FrameStream
@@ -40,9 +40,9 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("path", of("frames"), ids=name)
 def test_frame(path: Path) -> None:
     case = load(path)
-    lines, understood = explain(path.parent.name, bytes.fromhex(case["hex"]))
-    assert lines == case["says"]
-    assert understood is not lines[0].startswith("refused")
+    explanation = explain(path.parent.name, bytes.fromhex(case["hex"]))
+    assert explanation.lines == case["says"]
+    assert explanation.understood is not explanation.lines[0].startswith("refused")
 
 
 @pytest.mark.parametrize("path", of("pushes"), ids=name)
@@ -69,20 +69,21 @@ def test_poll(path: Path) -> None:
     profile = load_profiles()[case["profile"]]
     poll = POLLS[path.parent.name]
     fields: dict[str, Any] = {}
-    asks = poll.asks(profile, poll.address(case["address"]), True)
-    assert len(asks) == len(case["answers"])
-    for ask, answer in zip(asks, case["answers"], strict=True):
-        assert ask.request.hex() == answer["asked"], ask.what
+    queries = poll.queries(profile, poll.address(case["address"]), True)
+    assert len(queries) == len(case["answers"])
+    for query, answer in zip(queries, case["answers"], strict=True):
+        assert query.request.hex() == answer["asked"], query.what
         for frame in FrameStream(poll.codec).feed(bytes.fromhex(answer["hex"])):
-            assert ask.read is not None
-            said = ask.read(frame)
-            assert not isinstance(said, Rejected), said
-            fields.update(said or {})
-    found = understand(profile, poll.combine(profile, fields))
+            assert query.read is not None
+            fields_of_reply = query.read(frame)
+            assert not isinstance(fields_of_reply, Rejected), fields_of_reply
+            fields.update(fields_of_reply or {})
+    found = apply_profile(profile, poll.combine(profile, fields))
     assert found.values == case["values"]
     assert (found.clock.isoformat() if found.clock else "") == case.get("clock", "")
     assert [alarm.word for alarm in found.alarms if alarm.on] == case.get("alarms", [])
-    assert [[at.isoformat(), values] for at, values in found.frozen] == case.get("frozen", [])
+    frozen = [] if found.frozen is None else [[found.frozen.at.isoformat(), found.frozen.values]]
+    assert frozen == case.get("frozen", [])
 
 
 def test_every_format_has_its_folder() -> None:

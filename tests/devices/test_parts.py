@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.heard import ReceivedEvent
-from devices.polls.asking import no_command, slow_items
-from devices.polls.modbus import register
+from devices.messages import ReceivedEvent
+from devices.polls.modbus import parse_item
+from devices.polls.query import alarm_only_items, unknown_command
 from devices.profiles import load_profiles
 from devices.pushes import body
 from domain.rejection import Rejected
@@ -33,7 +33,7 @@ from domain.rejection import Rejected
     ],
 )
 def test_instants(value: object, at: object) -> None:
-    assert body.instant(value) == at
+    assert body.time_of(value) == at
 
 
 @given(
@@ -48,10 +48,10 @@ def test_instants(value: object, at: object) -> None:
     )
 )
 def test_values_of_any_kind_raise_nothing(value: object) -> None:
-    found = body.number(value)
+    found = body.number_of(value)
     assert found is None or found - found == 0.0
     assert isinstance(body.text_of(value), str) and len(body.text_of(value)) <= 80
-    body.whole(value), body.instant(value), body.inside(value, "a", "b"), body.flat(value)
+    body.integer_of(value), body.time_of(value), body.nested(value, "a", "b"), body.flatten(value)
     assert 1 <= len(body.event_id(value)) <= 80
 
 
@@ -73,16 +73,16 @@ def test_nesting_that_has_no_end_is_bounded() -> None:
     assert isinstance(
         body.read_body("x", "application/xml", b"<a>" * 50_000 + b"</a>" * 50_000), Rejected | dict
     )
-    assert len(body.flat({str(n): n for n in range(1000)})) <= 200
+    assert len(body.flatten({str(n): n for n in range(1000)})) <= 200
 
 
 def test_what_only_alarms_need_is_asked_slowly() -> None:
     profiles = load_profiles()
-    assert slow_items(profiles["dlt645-2007"]) == ["04000501", "04000503"]
-    assert slow_items(profiles["modbus-residual-current"]) == []
+    assert alarm_only_items(profiles["dlt645-2007"]) == ["04000501", "04000503"]
+    assert alarm_only_items(profiles["modbus-residual-current"]) == []
     assert "it has valve open, valve close" in str(
-        no_command(profiles["cjt188-water-dn15"], "valve", "half")
+        unknown_command(profiles["cjt188-water-dn15"], "valve", "half")
     )
     with pytest.raises(ValueError, match="write table:address"):
-        register("holding")
+        parse_item("holding")
     assert ReceivedEvent(native="a", at=None, id="1", kind="device").data == {}

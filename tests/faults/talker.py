@@ -17,7 +17,7 @@ from typing import Any
 from domain.broker import BrokerAddress
 from domain.wire import EventItem, ReadingItem
 from gateway import sender
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 from gateway.uplink import Uplink
 
 
@@ -60,7 +60,7 @@ def main(home: Path, port: int, gateway: str, device: str, smoke: str, seed: int
                 for i in items
             ]
             os.write(journal, b"".join(json.dumps(one).encode() + b"\n" for one in told))
-            outbox.put([Entry(items=items)])
+            outbox.put([OutboxEntry(items=items)])
             os.write(journal, json.dumps({"taken": number, "at": 0}).encode() + b"\n")
             time.sleep(dice.uniform(0.005, 0.03))
         while outbox.items:

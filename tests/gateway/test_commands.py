@@ -11,7 +11,7 @@ import pytest
 
 from domain.wire import Command
 from gateway.commands import Commander
-from gateway.outbox import Entry
+from gateway.outbox import OutboxEntry
 from gateway.terminals import Terminal, TerminalFailed
 from simulators.field.terminal import TerminalServer
 from tests.gateway.conftest import Bench, until
@@ -115,7 +115,7 @@ def test_what_was_begun_and_never_ended_is_reported_as_unknown_and_not_done_agai
 ) -> None:
     async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
         await made.desk.put(
-            Entry(memory={"command/c-9": f"started {int(time.time() * 1000)} door-1"})
+            OutboxEntry(memory={"command/c-9": f"started {int(time.time() * 1000)} door-1"})
         )
         await commander.recover()
         commander.receive(command("c-9", "door"))

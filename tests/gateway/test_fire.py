@@ -179,12 +179,12 @@ def test_a_clock_that_is_behind_is_set_and_one_that_shows_nothing_too(
 def test_mains_failure_and_measured_values(bench: Callable[[str], Bench]) -> None:
     async def script(made: Bench, host: FireHost) -> None:
         host.transmitter(0b1001)
-        stamp = wire.stamp_of(host.local())
+        stamp = wire.encode_time(host.local())
         host._queue(
             wire.Gb26875Unit(
                 kind=wire.ANALOG,
                 objects=(
-                    wire.Analog(
+                    wire.AnalogValue(
                         system_type=1,
                         system=1,
                         part_type=30,

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.mapping import AlarmShown, MappedValues, as_number, scaled, understand
-from devices.profiles import Alarm, load_profiles
+from devices.mapping import AlarmState, MappedValues, apply_profile, finite_number, scale_decimal
+from devices.profiles import AlarmRule, load_profiles
 from domain.rejection import Reason, Rejected
 from domain.wire import AHEAD_MS, EARLIEST_MS
 from gateway.intake import AHEAD_OF_GATEWAY_MS, make_token
-from gateway.outbox import Entry
+from gateway.outbox import OutboxEntry
 from gateway.unknown_devices import MOST
 from tests.gateway.conftest import Bench
 
@@ -62,7 +62,7 @@ def test_an_alarm_is_told_when_it_begins_and_when_it_ends(bench: Callable[[str],
     made, now = bench(""), 1_790_000_000_000
 
     def say(on: bool, key: str = "a:1:gas") -> list[str]:
-        alarm = AlarmShown(key=key, kind="hazard", word="gas", on=on, value=1)
+        alarm = AlarmState(key=key, kind="hazard", word="gas", on=on, value=1)
         entry = made.intake.said("g-1", MappedValues(alarms=(alarm,)), at=now)
         made.outbox.put([entry])
         return [f"{i.kind} {i.data['state']}" for i in entry.items]  # type: ignore[union-attr]
@@ -79,27 +79,31 @@ def test_an_alarm_is_told_when_it_begins_and_when_it_ends(bench: Callable[[str],
 @pytest.mark.parametrize(
     ("alarm", "value", "holds"),
     [
-        (Alarm(item="s", kind="device", word="fault", bit=2), 4.0, True),
-        (Alarm(item="s", kind="device", word="fault", bit=2), 3, False),
-        (Alarm(item="s", kind="device", word="fault", bit=2), "4", None),
-        (Alarm(item="s", kind="device", word="fault", equals=("1", "true")), True, True),
-        (Alarm(item="s", kind="device", word="fault", equals=("1",)), 1.0, True),
-        (Alarm(item="s", kind="device", word="fault", equals=("alarm",)), "ALARM", True),
-        (Alarm(item="s", kind="device", word="fault", above=300), 301, True),
-        (Alarm(item="s", kind="device", word="fault", below=15), 15, False),
+        (AlarmRule(item="s", kind="device", word="fault", bit=2), 4.0, True),
+        (AlarmRule(item="s", kind="device", word="fault", bit=2), 3, False),
+        (AlarmRule(item="s", kind="device", word="fault", bit=2), "4", None),
+        (AlarmRule(item="s", kind="device", word="fault", equals=("1", "true")), True, True),
+        (AlarmRule(item="s", kind="device", word="fault", equals=("1",)), 1.0, True),
+        (AlarmRule(item="s", kind="device", word="fault", equals=("alarm",)), "ALARM", True),
+        (AlarmRule(item="s", kind="device", word="fault", above=300), 301, True),
+        (AlarmRule(item="s", kind="device", word="fault", below=15), 15, False),
     ],
 )
-def test_alarm_maps(alarm: Alarm, value: object, holds: bool | None) -> None:
+def test_alarm_maps(alarm: AlarmRule, value: object, holds: bool | None) -> None:
     assert alarm.holds(value) is holds
 
 
 def test_fields_that_are_no_numbers_give_no_values() -> None:
     profile = load_profiles()["nb-water"]
-    assert understand(profile, {"total_m3": "12.5", "battery_voltage": "n/a"}).values == {
+    assert apply_profile(profile, {"total_m3": "12.5", "battery_voltage": "n/a"}).values == {
         "water_m3": 12.5
     }
-    assert as_number(True) is None and as_number("inf") is None and as_number(10**400) is None
-    assert scaled(0.2871, 1000.0) == 287.1
+    assert (
+        finite_number(True) is None
+        and finite_number("inf") is None
+        and finite_number(10**400) is None
+    )
+    assert scale_decimal(0.2871, 1000.0) == 287.1
 
 
 def test_an_alarm_of_a_field_with_a_chinese_name_has_an_id_that_the_server_takes() -> None:
@@ -122,5 +126,5 @@ def test_strangers_are_counted_and_bounded(bench: Callable[[str], Bench]) -> Non
     made.strangers.save()
     text = made.outbox.recall("strangers") or ""
     assert len(made.strangers._list) == MOST and '"count": 2' in text
-    made.outbox.put([Entry(memory={"a": "b"})])
+    made.outbox.put([OutboxEntry(memory={"a": "b"})])
     assert made.outbox.recall_all("a") == {"a": "b"}

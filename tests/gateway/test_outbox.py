@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.wire import EventItem, ReadingItem, Up
-from gateway.outbox import Entry, Outbox, OutboxUnusable
+from gateway.outbox import Outbox, OutboxEntry, OutboxUnusable
 
 T0 = 1_790_000_000_000
 
@@ -43,7 +43,7 @@ def ats(payload: bytes) -> list[int]:
 def test_readings_go_oldest_first_and_events_newest_first() -> None:
     box = Outbox(None, "b1")
     for n in range(1200):
-        box.put([Entry(items=[reading(n), event(n)])])
+        box.put([OutboxEntry(items=[reading(n), event(n)])])
     first, second = box.next(Up.READINGS, T0), box.next(Up.READINGS, T0)
     assert first is not None and second is not None
     assert ats(first.payload) == list(range(500)) and ats(second.payload) == list(range(500, 1000))
@@ -56,9 +56,9 @@ def test_readings_go_oldest_first_and_events_newest_first() -> None:
 
 def test_a_hazard_goes_before_newer_passages() -> None:
     box = Outbox(None, "b1")
-    box.put([Entry(items=[event(0, "hazard")])])
+    box.put([OutboxEntry(items=[event(0, "hazard")])])
     for n in range(1, 900):
-        box.put([Entry(items=[event(n)])])
+        box.put([OutboxEntry(items=[event(n)])])
     first = box.next(Up.EVENTS, T0)
     assert first is not None and 0 in ats(first.payload)
 
@@ -66,7 +66,7 @@ def test_a_hazard_goes_before_newer_passages() -> None:
 def test_only_an_acknowledgement_empties_it_also_across_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
     box = Outbox(path, "b1")
-    box.put([Entry(items=[reading(n) for n in range(600)])])
+    box.put([OutboxEntry(items=[reading(n) for n in range(600)])])
     sealed = [box.next(Up.READINGS, T0), box.next(Up.READINGS, T0)]
     assert box.next(Up.READINGS, T0) is None
     box.close()
@@ -74,7 +74,7 @@ def test_only_an_acknowledgement_empties_it_also_across_a_restart(tmp_path: Path
     assert again.items == 600
     resent = [again.next(Up.READINGS, T0 + 99), again.next(Up.READINGS, T0 + 99)]
     assert [m.payload for m in resent if m] == [m.payload for m in sealed if m]
-    again.put([Entry(items=[reading(601)])])
+    again.put([OutboxEntry(items=[reading(601)])])
     fresh = again.next(Up.READINGS, T0)
     assert fresh is not None and msgspec.json.decode(fresh.payload)["boot"] == "b2"
     again.acknowledge(Up.READINGS, "b1", 1, [])
@@ -86,7 +86,7 @@ def test_only_an_acknowledgement_empties_it_also_across_a_restart(tmp_path: Path
 
 def test_what_the_server_asks_for_again_is_byte_for_byte_the_first() -> None:
     box = Outbox(None, "b1")
-    box.put([Entry(items=[reading(1)])])
+    box.put([OutboxEntry(items=[reading(1)])])
     first = box.next(Up.READINGS, T0)
     assert first is not None
     assert [m.payload for m in box.again(Up.READINGS, "b1", [1, 2, 7])] == [first.payload]
@@ -95,12 +95,12 @@ def test_what_the_server_asks_for_again_is_byte_for_byte_the_first() -> None:
 
 def test_an_event_that_comes_twice_is_put_down_once(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "o.sqlite", "b1")
-    assert box.put([Entry(items=[event(1)]), Entry(items=[event(1), event(2)])]) == 2
+    assert box.put([OutboxEntry(items=[event(1)]), OutboxEntry(items=[event(1), event(2)])]) == 2
     sealed = box.next(Up.EVENTS, T0)
     box.acknowledge(Up.EVENTS, "b1", 1, [])
     box.close()
     box = Outbox(tmp_path / "o.sqlite", "b2")
-    assert sealed is not None and box.put([Entry(items=[event(1)])]) == 0
+    assert sealed is not None and box.put([OutboxEntry(items=[event(1)])]) == 0
 
 
 def test_another_event_under_a_used_id_is_no_repeat() -> None:
@@ -119,7 +119,12 @@ def test_another_event_under_a_used_id_is_no_repeat() -> None:
         kind="passage",
         data={"method": "card", "person": "p-00002"},
     )
-    assert [box.put([Entry(items=[item])]) for item in (one, other, one, other)] == [1, 1, 0, 0]
+    assert [box.put([OutboxEntry(items=[item])]) for item in (one, other, one, other)] == [
+        1,
+        1,
+        0,
+        0,
+    ]
     sealed = box.next(Up.EVENTS, T0)
     assert sealed is not None
     first, second = (str(item["id"]) for item in items(sealed.payload))
@@ -128,10 +133,10 @@ def test_another_event_under_a_used_id_is_no_repeat() -> None:
 
 def test_the_cap_gives_up_readings_first_hazards_last_and_counts(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "o.sqlite", "b1", cap_bytes=60_000)
-    box.put([Entry(items=[event(n, "hazard") for n in range(50)])])
-    box.put([Entry(items=[event(n) for n in range(100, 200)])])
+    box.put([OutboxEntry(items=[event(n, "hazard") for n in range(50)])])
+    box.put([OutboxEntry(items=[event(n) for n in range(100, 200)])])
     for n in range(2000):
-        box.put([Entry(items=[reading(n)])])
+        box.put([OutboxEntry(items=[reading(n)])])
     assert box.bytes <= 60_000
     lost = box.losses()
     assert set(lost) == {"readings"} and lost["readings"] + box.items == 2150
@@ -141,7 +146,7 @@ def test_the_cap_gives_up_readings_first_hazards_last_and_counts(tmp_path: Path)
     ).fetchone()[0]
     assert msgspec.json.decode(kept)["at"] == T0 + 1999
     for n in range(1000, 3000):
-        box.put([Entry(items=[event(n, "hazard")])])
+        box.put([OutboxEntry(items=[event(n, "hazard")])])
     assert box.losses()["events"] > 100
     ranks = [rank for (rank,) in box._db.execute("SELECT DISTINCT rank FROM items")]
     assert ranks == [3]
@@ -149,10 +154,10 @@ def test_the_cap_gives_up_readings_first_hazards_last_and_counts(tmp_path: Path)
 
 def test_what_was_sealed_and_is_given_up_does_not_block_the_sender() -> None:
     box = Outbox(None, "b1", cap_bytes=40_000)
-    box.put([Entry(items=[reading(n) for n in range(400)])])
+    box.put([OutboxEntry(items=[reading(n) for n in range(400)])])
     assert box.next(Up.READINGS, T0) is not None
     box.requeue()
-    box.put([Entry(items=[event(n, "hazard") for n in range(500)])])
+    box.put([OutboxEntry(items=[event(n, "hazard") for n in range(500)])])
     assert box.losses()["readings"] == 400
     message = box.next(Up.EVENTS, T0)
     assert message is not None and box.next(Up.READINGS, T0) is None
@@ -161,7 +166,7 @@ def test_what_was_sealed_and_is_given_up_does_not_block_the_sender() -> None:
 
 def test_a_disk_that_refuses_takes_nothing_of_an_entry(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "o.sqlite", "b1")
-    box.put([Entry(items=[reading(0)])])
+    box.put([OutboxEntry(items=[reading(0)])])
     pages = box._db.execute("PRAGMA page_count").fetchone()[0]
     box._db.execute(f"PRAGMA max_page_count = {pages + 2}")
     before = box.bytes, box.items
@@ -169,13 +174,17 @@ def test_a_disk_that_refuses_takes_nothing_of_an_entry(tmp_path: Path) -> None:
         for n in range(1, 400):
             before = box.bytes, box.items
             box.put(
-                [Entry(items=[event(n * 100 + k) for k in range(100)], memory={"poll/x": str(n)})]
+                [
+                    OutboxEntry(
+                        items=[event(n * 100 + k) for k in range(100)], memory={"poll/x": str(n)}
+                    )
+                ]
             )
     assert (box.bytes, box.items) == before
     stored = box._db.execute("SELECT count(*) FROM items").fetchone()[0]
     assert stored == box.items
     box._db.execute(f"PRAGMA max_page_count = {pages + 10_000}")
-    assert box.put([Entry(items=[reading(9999)])]) == 1
+    assert box.put([OutboxEntry(items=[reading(9999)])]) == 1
 
 
 def test_an_outbox_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
@@ -235,7 +244,7 @@ def test_nothing_is_lost_and_nothing_doubled(
         if step in ("reading", "event"):
             for _ in range(many % 60):
                 n += 1
-                box.put([Entry(items=[reading(n) if step == "reading" else event(n)])])
+                box.put([OutboxEntry(items=[reading(n) if step == "reading" else event(n)])])
                 put.add(n)
         elif step == "send":
             for kind in Up.READINGS, Up.EVENTS:

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from anju.processes import free_port
-from devices.heard import ReceivedEvent
+from devices.messages import ReceivedEvent
 from devices.pushes import hikvision
 from devices.pushes.body import MAX_BODY
 from gateway.group_commit import WriteRefused
@@ -259,9 +259,9 @@ def test_a_sender_that_did_not_hear_the_answer_sends_again_and_is_known(
         task.cancel()
 
     assert len(serve(bench, script).items()) == 5
-    assert hikvision.code_of({"method": "face", "outcome": "granted"}) == (5, 75)
+    assert hikvision.event_codes({"method": "face", "outcome": "granted"}) == (5, 75)
     with pytest.raises(ValueError):
-        hikvision.code_of({"method": "gait", "outcome": "granted"})
+        hikvision.event_codes({"method": "gait", "outcome": "granted"})
 
 
 def test_video_image_library_logs_in_by_digest(bench: Callable[[str], Bench]) -> None:

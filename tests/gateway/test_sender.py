@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.wire import Ack, Backfill, EventItem, ReadingItem, Up
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 from gateway.sender import COMPANY, FOR_EVENTS, LINGER_S, RESEND_S, OutboxSender
 
 
@@ -28,11 +28,11 @@ def make(window: int = 64) -> tuple[Outbox, OutboxSender]:
 
 def test_events_go_first_and_readings_wait_for_company() -> None:
     outbox, sender = make()
-    outbox.put([Entry(items=[reading(1), event(1)])])
+    outbox.put([OutboxEntry(items=[reading(1), event(1)])])
     assert [message.kind for message in sender.due(100.0)] == [Up.EVENTS, Up.READINGS]
-    outbox.put([Entry(items=[reading(2)])])
+    outbox.put([OutboxEntry(items=[reading(2)])])
     assert sender.due(100.0 + LINGER_S / 2) == []
-    outbox.put([Entry(items=[reading(n) for n in range(3, 3 + COMPANY)])])
+    outbox.put([OutboxEntry(items=[reading(n) for n in range(3, 3 + COMPANY)])])
     assert [message.kind for message in sender.due(100.0 + LINGER_S / 2)] == [Up.READINGS]
 
 
@@ -48,7 +48,7 @@ def test_a_few_places_are_kept_for_events() -> None:
 
 def test_what_is_not_acknowledged_goes_again_byte_for_byte() -> None:
     outbox, sender = make()
-    outbox.put([Entry(items=[event(1), reading(1)])])
+    outbox.put([OutboxEntry(items=[event(1), reading(1)])])
     first = sender.due(100.0)
     assert sender.due(100.0 + RESEND_S - 1) == []
     again = sender.due(100.0 + RESEND_S + 1)
@@ -61,7 +61,7 @@ def test_what_is_not_acknowledged_goes_again_byte_for_byte() -> None:
 
 def test_what_the_server_misses_goes_at_once() -> None:
     outbox, sender = make()
-    outbox.put([Entry(items=[event(1)])])
+    outbox.put([OutboxEntry(items=[event(1)])])
     (sent,) = sender.due(100.0)
     assert sender.asked_again(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [
         sent

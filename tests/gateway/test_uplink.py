@@ -11,7 +11,7 @@ import pytest
 from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, Up
 from gateway.clock import GatewayClock, Offset
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 from gateway.uplink import Uplink
 from ingest.worker import Worker
 from store.database.connection import connect
@@ -48,7 +48,7 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
     before = Outbox(tmp_path / "o.sqlite", "b1")
     before.put(
         [
-            Entry(
+            OutboxEntry(
                 items=[
                     ReadingItem(device="wm-1", at=at + n, values={"water_m3": 1.0 + n})
                     for n in range(1200)
@@ -69,7 +69,7 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
             uplink.wait_connected()
             box.put(
                 [
-                    Entry(
+                    OutboxEntry(
                         items=[
                             EventItem(
                                 device="smoke-1",

@@ -122,7 +122,7 @@ def test_the_doctor_finds_the_shipped_broker_fit(
     monkeypatch.setattr(Settings, "broker", lambda _self: address)
     settings = Settings(dsn=dsn, ingest_readings=2)  # type: ignore[call-arg]
     found = {check.what: check for check in examine(settings, 20_000)}
-    assert found["broker"].verdict is CheckVerdict.FIT, found["broker"].says
+    assert found["broker"].verdict is CheckVerdict.FIT, found["broker"].message
 
 
 def test_threads_end(shipped: tuple[BrokerAddress, int], dsn: str) -> None:

@@ -8,9 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from domain.alerting import AlertClass, Severity
-from store.alerts import alerts
-from store.alerts.alerts import NewAlert
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
+from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 
 #: Noon at the estate.
@@ -75,10 +74,8 @@ def raise_one(
 ) -> int:
     """Raise an alert and set the time of its change to the simulated clock."""
     wanted = NewAlert(
+        key=AlertKey(detector="hazard:smoke", subject_kind=SubjectKind.DEVICE, subject_id=subject),
         estate_id=estate_id,
-        detector="hazard:smoke",
-        subject_kind="device",
-        subject_id=subject,
         subject=f"smoke-{subject}",
         alert_class=alert_class,
         severity=severity,
@@ -88,7 +85,7 @@ def raise_one(
         policy_version="1",
         since_at=at,
     )
-    alert_id, _ = alerts.raise_alert(connection, wanted, actor="watch")
+    alert_id = raise_alert(connection, wanted, actor="watch").id
     set_clock(connection, at)
     return alert_id
 

@@ -12,43 +12,22 @@ from hypothesis import strategies as st
 
 from notices.plan import PlannedNotice, again, plan, plan_all, when
 from notices.rules import NoticeRule, NoticeRules
+from store.alerts.alerts import Alert
 from store.database.connection import Connection
 from store.notices import deliveries
+from store.notices.deliveries import QueuedChange
 from tests.notices.conftest import NOON, estate, raise_one
+from tests.store.alerts.rows import make_alert
 
 
-def say(row: dict[str, Any], language: str) -> PlannedNotice:
-    return PlannedNotice("Smoke" if language == "en" else "烟雾", f"{row['subject']} burns", "go")
+def say(alert: Alert, language: str) -> PlannedNotice:
+    title = "Smoke" if language == "en" else "烟雾"
+    return PlannedNotice(title=title, sentence=f"{alert.subject} burns", advice="go")
 
 
-def change(**values: Any) -> dict[str, Any]:
-    return {
-        "seq": 7,
-        "step": "raised",
-        "actor": "watch",
-        "note": None,
-        "changed_at": NOON,
-        "id": 3,
-        "estate": "es",
-        "estate_id": 1,
-        "timezone": "Asia/Shanghai",
-        "detector": "hazard:smoke",
-        "subject_kind": "device",
-        "subject_id": 1,
-        "subject": "smoke-1",
-        "alert_class": "life_safety",
-        "severity": "critical",
-        "condition": "active",
-        "acknowledgement": "unacknowledged",
-        "suppression": "none",
-        "drill": False,
-        "occurrences": 1,
-        "version": 1,
-        "since_at": NOON,
-        "raised_at": NOON,
-        "ended_at": None,
-        **values,
-    }
+def change(*, step: str = "raised", changed_at: datetime = NOON, **values: Any) -> QueuedChange:
+    """Make a change of an alert; `values` are columns of the alert."""
+    return QueuedChange(seq=7, step=step, changed_at=changed_at, alert=make_alert(**values))
 
 
 def notices(*rules: dict[str, Any]) -> NoticeRules:
@@ -238,10 +217,10 @@ def test_each_change_is_planned_once_also_when_planning_dies(connection: Connect
     class Died(Exception):
         pass
 
-    def dies(row: dict[str, Any], language: str) -> PlannedNotice:
-        if row["subject"] == "smoke-3":
+    def dies(alert: Alert, language: str) -> PlannedNotice:
+        if alert.subject == "smoke-3":
             raise Died
-        return say(row, language)
+        return say(alert, language)
 
     config = notices({}, {"name": "second", "channel": "bureau"})
     with pytest.raises(Died):

@@ -17,13 +17,14 @@ import standardwebhooks
 
 from casework.alert_steps import acknowledge
 from domain.access import Principal, Role
-from domain.alerting import AlertClass, Severity, returned
+from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind, returned
 from notices.channels.contract import AWAY, DeliveryFailed, NoticeMessage
 from notices.plan import plan_all
 from notices.rules import NoticeRules
 from notices.send import NoticeSender
 from store.access import users
 from store.alerts import alerts
+from store.alerts.changes import AlertStep, set_state
 from store.database.connection import Connection, connect
 from store.notices import deliveries
 from tests.notices.conftest import NOON, Receiver, estate, raise_one, set_clock
@@ -80,15 +81,15 @@ def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order_signed_and
                 set_clock(connection, now)
                 told.append((alert_id, "acknowledged"))
             if minute >= 40:
-                row = alerts.find_open(connection, "hazard:smoke", "device", subject)
-                assert row is not None
-                alerts.set_state(
-                    connection,
-                    alert_id,
-                    returned(alerts.state_of(row)),
-                    actor="watch",
-                    step="returned",
+                key = AlertKey(
+                    detector="hazard:smoke",
+                    subject_kind=SubjectKind.DEVICE,
+                    subject_id=subject,
                 )
+                alert = alerts.lock_open_alert(connection, key)
+                assert alert is not None
+                step = AlertStep(actor="watch", name="returned")
+                set_state(connection, alert_id, returned(alert.state), step)
                 set_clock(connection, now)
                 told.append((alert_id, "returned"))
         plan_all(connection, config, say, now)

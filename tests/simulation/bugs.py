@@ -10,7 +10,7 @@ import pytest
 
 from domain import sequence, wire
 from domain.wire import Ack, Up
-from gateway.outbox import Outbox, Sealed
+from gateway.outbox import Outbox, SealedMessage
 from gateway.sender import OutboxSender
 from ingest.lane import IngestLane
 from ingest.latest import Latest
@@ -82,7 +82,7 @@ def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
     """A message that is sent again carries the time of the retry."""
     real = OutboxSender.due
 
-    def due(self: OutboxSender, now: float) -> list[Sealed]:
+    def due(self: OutboxSender, now: float) -> list[SealedMessage]:
         again = set(self._sent)
         found = []
         for message in real(self, now):
@@ -90,7 +90,7 @@ def retry_stamps_the_time_anew(patch: pytest.MonkeyPatch) -> None:
                 body = json.loads(message.payload)
                 for item in body["items"]:
                     item["at"] += 1
-                message = Sealed(
+                message = SealedMessage(
                     id=message.id, kind=message.kind, payload=json.dumps(body).encode()
                 )
             found.append(message)

@@ -17,7 +17,7 @@ import structlog
 
 from domain import wire
 from domain.wire import EventItem, ReadingItem, Up
-from gateway.outbox import Entry, Outbox
+from gateway.outbox import Outbox, OutboxEntry
 from gateway.sender import OutboxSender
 from ingest.lane import EVENTS, READINGS, IngestLane
 from ingest.poison import Poison
@@ -190,7 +190,7 @@ class SimGateway:
 
     def work(self) -> None:
         if self.talks and self.world.rng.random() < 0.6:
-            self.outbox.put([Entry(items=self.hear_devices())])
+            self.outbox.put([OutboxEntry(items=self.hear_devices())])
         for message in self.sender.due(self.world.now):
             self.send(message.kind, message.payload)
         self.world.after(0.25, self.work)

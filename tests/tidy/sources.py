@@ -27,6 +27,24 @@ PACKAGES = (
     "anju",
 )
 
+#: Rooms that are still being put in order.
+PENDING = {
+    "domain",
+    "devices",
+    "crypto",
+    "store",
+    "gateway",
+    "ingest",
+    "analytics",
+    "casework",
+    "notices",
+    "privacy",
+    "api",
+    "console",
+    "simulators",
+    "anju",
+}
+
 
 @dataclass(frozen=True)
 class Source:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.tidy.sources import MODULES, TESTS, Source, name_of
+from tests.tidy.sources import MODULES, PENDING, TESTS, Source, name_of
 
 #: Rows are typed classes; only the store, which reads them, may meet one by key.
 ROW_BY_KEY = re.compile(r"\b(?:row|r)\[[\"']")
@@ -45,24 +45,6 @@ def rows_by_key(source: Source) -> Iterator[int]:
         if ROW_BY_KEY.search(line):
             yield number
 
-
-#: Rooms whose lines are still being put in order.
-PENDING = {
-    "domain",
-    "devices",
-    "crypto",
-    "store",
-    "gateway",
-    "ingest",
-    "analytics",
-    "casework",
-    "notices",
-    "privacy",
-    "api",
-    "console",
-    "simulators",
-    "anju",
-}
 
 LAWS: dict[str, tuple[Callable[[Source], Iterator[int]], str]] = {
     "nested ternary": (nested_ternaries, "use `if` statements, or a function that returns early"),

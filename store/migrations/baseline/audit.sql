@@ -1,4 +1,5 @@
--- Who did what to whose data, and why. One function appends; each entry is chained to the one before it.
+-- Who did what to whose data, and why. One function appends; each entry is chained to the one
+-- before it.
 
 CREATE TABLE audit_log (
     seq       bigint PRIMARY KEY,
@@ -16,8 +17,23 @@ CREATE INDEX audit_log_actor ON audit_log (actor, seq DESC);
 CREATE INDEX audit_log_action ON audit_log (action, seq DESC);
 CREATE INDEX audit_log_subject ON audit_log (subject, seq DESC) WHERE subject IS NOT NULL;
 CREATE INDEX audit_log_estate ON audit_log (estate_id, seq DESC);
+COMMENT ON TABLE audit_log IS
+    'Record of who did what to whose data, and why. Appended by append_audit(), chained, never '
+    'changed.';
+COMMENT ON COLUMN audit_log.seq IS 'Number of the entry, without holes.';
+COMMENT ON COLUMN audit_log.at IS 'Instant at which it was appended.';
+COMMENT ON COLUMN audit_log.entry IS 'The entry.';
+COMMENT ON COLUMN audit_log.prev IS 'Hash of the entry before.';
+COMMENT ON COLUMN audit_log.hash IS 'SHA-256 over prev, seq, estate_id and entry (audit_hash()).';
+COMMENT ON COLUMN audit_log.actor IS 'Who did it, from the entry.';
+COMMENT ON COLUMN audit_log.action IS 'What was done, from the entry.';
+COMMENT ON COLUMN audit_log.object IS 'What it was done to, from the entry.';
+COMMENT ON COLUMN audit_log.subject IS 'Whose data it was, from the entry.';
+COMMENT ON COLUMN audit_log.estate_id IS
+    'Estate that it is about; NULL for the site''s own affairs.';
 
--- Each nightly check of the chain, with the last entry it saw. The next check finds a chain that was cut off behind it.
+-- Each nightly check of the chain, with the last entry it saw. The next check finds a chain that
+-- was cut off behind it.
 CREATE TABLE audit_checks (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     checked_at timestamptz NOT NULL DEFAULT now(),
@@ -26,6 +42,14 @@ CREATE TABLE audit_checks (
     broken_at  bigint,
     why        text
 );
+COMMENT ON TABLE audit_checks IS 'Nightly checks of the chain, with the last entry that each saw.';
+COMMENT ON COLUMN audit_checks.id IS 'Row key.';
+COMMENT ON COLUMN audit_checks.checked_at IS 'Instant of the check.';
+COMMENT ON COLUMN audit_checks.seq IS 'Number of the last entry.';
+COMMENT ON COLUMN audit_checks.hash IS 'Hash of the last entry.';
+COMMENT ON COLUMN audit_checks.broken_at IS
+    'Number of the first entry that does not fit; NULL where the chain is whole.';
+COMMENT ON COLUMN audit_checks.why IS 'What does not fit.';
 
 CREATE FUNCTION refuse_change() RETURNS trigger
 LANGUAGE plpgsql
@@ -44,7 +68,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_checks
 CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON audit_checks
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- SHA-256 of the hash before it, the number, the estate, and the entry as PostgreSQL prints it (keys in one order).
+-- SHA-256 of the hash before it, the number, the estate, and the entry as PostgreSQL prints it
+-- (keys in one order).
 CREATE FUNCTION audit_hash(prev bytea, seq bigint, estate_id integer, entry jsonb) RETURNS bytea
 LANGUAGE sql IMMUTABLE
 AS $$
@@ -56,8 +81,8 @@ AS $$
     )
 $$;
 
--- The lock lasts until the transaction ends: one writer at a time, so numbers have no holes, and what is rolled back
--- is not chained.
+-- The lock lasts until the transaction ends: one writer at a time, so numbers have no holes, and
+-- what is rolled back is not chained.
 CREATE FUNCTION append_audit(new_entry jsonb, about_estate integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp

@@ -1,5 +1,6 @@
--- What a transaction says of itself: the instant it works at, and the principal it reads for.
--- The API logs in as the role anju_api and sets the values below; row_security.sql says what it may see with them.
+-- What a transaction says of itself: the instant it works at, and the principal it reads for. The
+-- API logs in as the role anju_api and sets the values below; row_security.sql says what it may see
+-- with them.
 
 DO $$
 BEGIN
@@ -17,7 +18,8 @@ END
 $$;
 GRANT USAGE ON SCHEMA public TO anju_api;
 
--- The clock of the nightly run. A night that is run again for a past day sets it; everybody else reads the real clock.
+-- The clock of the nightly run. A night that is run again for a past day sets it; everybody else
+-- reads the real clock.
 CREATE FUNCTION anju_now() RETURNS timestamptz
 LANGUAGE sql STABLE
 AS $$
@@ -27,7 +29,8 @@ AS $$
     )
 $$;
 
--- The settings are local to the transaction, so a pooled connection never carries them on. Without them nothing is visible.
+-- The settings are local to the transaction, so a pooled connection never carries them on. Without
+-- them nothing is visible.
 CREATE FUNCTION anju_scope() RETURNS integer[]
 LANGUAGE sql STABLE
 AS $$
@@ -58,7 +61,8 @@ AS $$
     SELECT nullif(current_setting('anju.user', true), '')::integer
 $$;
 
--- True while the principal is still being found out: at sign-in, and for a gateway with its claim code or old certificate.
+-- True while the principal is still being found out: at sign-in, and for a gateway with its claim
+-- code or old certificate.
 CREATE FUNCTION anju_signing_in() RETURNS boolean
 LANGUAGE sql STABLE
 AS $$

@@ -1,7 +1,7 @@
--- What the API may read and write: the wall behind its own filter.
--- The API logs in as anju_api, which owns nothing and cannot bypass row-level security. It sees what its transaction says
--- of the principal (reader.sql). FORCE binds the owner too: the other services work as the owner, whom the policy
--- owner_sees_all lets through, but not where the API reads a view of the owner's.
+-- What the API may read and write: the wall behind its own filter. The API logs in as anju_api,
+-- which owns nothing and cannot bypass row-level security. It sees what its transaction says of the
+-- principal (reader.sql). FORCE binds the owner too: the other services work as the owner, whom the
+-- policy owner_sees_all lets through, but not where the API reads a view of the owner's.
 
 -- Jurisdictions on the way from the principal's estates up to the city.
 CREATE FUNCTION anju_jurisdictions() RETURNS integer[]
@@ -49,7 +49,8 @@ AS $$
     FROM estates
 $$;
 
--- Turns row-level security on for a table: the owner sees all rows, the API those that meet the condition.
+-- Turns row-level security on for a table: the owner sees all rows, the API those that meet the
+-- condition.
 CREATE PROCEDURE protect_rows(table_name regclass, rights text, condition text)
 LANGUAGE plpgsql
 AS $$
@@ -65,8 +66,8 @@ BEGIN
 END
 $$;
 
--- OFFSET 0 keeps each EXISTS below a look-up by key for each row. As a hash of everything in the principal's scope it would
--- read a city for one home.
+-- OFFSET 0 keeps each EXISTS below a look-up by key for each row. As a hash of everything in the
+-- principal's scope it would read a city for one home.
 
 -- Places.
 CALL protect_rows('estates', 'SELECT', $$
@@ -219,7 +220,8 @@ CALL protect_rows('exports', 'SELECT, INSERT, DELETE', $$
     user_id = (SELECT anju_user())
 $$);
 
--- A log-in without a grant is in nobody's scope, but may be given one. Nobody grants more than they are granted.
+-- A log-in without a grant is in nobody's scope, but may be given one. Nobody grants more than they
+-- are granted.
 CREATE POLICY api_grants ON grants
     FOR INSERT TO anju_api
     WITH CHECK ((SELECT anju_permits('users')));
@@ -284,8 +286,9 @@ $$);
 
 DROP PROCEDURE protect_rows;
 
--- These say nothing of anybody: the queue of changes to plan, hashes of what was erased (written, never read here), the state
--- of channels, and the site's own secrets. The view gaps shows what the principal may see of gateway_progress.
+-- These say nothing of anybody: the queue of changes to plan, hashes of what was erased (written,
+-- never read here), the state of channels, and the site's own secrets. The view gaps shows what the
+-- principal may see of gateway_progress.
 GRANT INSERT ON notice_queue, people.erasures TO anju_api;
 GRANT SELECT ON channel_states, site_secrets, gaps TO anju_api;
 
@@ -414,8 +417,8 @@ AS $$
 $$;
 GRANT EXECUTE ON FUNCTION face_subjects() TO anju_api;
 
--- Where a consent's template may be: every gateway in front of a door of its entrance, when it last reported the template, and
--- since when it has reported that it has none.
+-- Where a consent's template may be: every gateway in front of a door of its entrance, when it last
+-- reported the template, and since when it has reported that it has none.
 CREATE FUNCTION face_gateways(consent integer)
 RETURNS TABLE (gateway text, held_at timestamptz, proven_at timestamptz, command text)
 LANGUAGE sql STABLE SECURITY DEFINER

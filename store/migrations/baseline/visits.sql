@@ -10,6 +10,15 @@ CREATE TABLE visit_lists (
     made_at   timestamptz NOT NULL DEFAULT anju_now(),
     made_by   text        NOT NULL
 );
+COMMENT ON TABLE visit_lists IS 'Lists of visits as they were given out.';
+COMMENT ON COLUMN visit_lists.id IS 'Row key.';
+COMMENT ON COLUMN visit_lists.estate_id IS 'Estate of the list.';
+COMMENT ON COLUMN visit_lists.as_of IS 'Local day that the list was made for.';
+COMMENT ON COLUMN visit_lists.visits IS 'Number of visits that can be made.';
+COMMENT ON COLUMN visit_lists.controls IS 'Number of them that were drawn at random.';
+COMMENT ON COLUMN visit_lists.seed IS 'Seed of the draw.';
+COMMENT ON COLUMN visit_lists.made_at IS 'Instant at which it was made.';
+COMMENT ON COLUMN visit_lists.made_by IS 'Log-in that asked for it.';
 
 CREATE TABLE visits (
     id          integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -30,6 +39,22 @@ CREATE TABLE visits (
 CREATE INDEX visits_unit ON visits (unit_id, visited_on);
 -- A city's list of visits is cut to a principal's estates by this index.
 CREATE INDEX visits_estate ON visits (estate_id, id);
+COMMENT ON TABLE visits IS 'Visits to units and what they found.';
+COMMENT ON COLUMN visits.id IS 'Row key.';
+COMMENT ON COLUMN visits.code IS 'Code of the visit, unique.';
+COMMENT ON COLUMN visits.unit_id IS 'Unit that was visited.';
+COMMENT ON COLUMN visits.list_id IS 'List that asked for it; NULL for one outside a list.';
+COMMENT ON COLUMN visits.reason IS
+    'Why it was visited: lead, control (at random), tip_off or other.';
+COMMENT ON COLUMN visits.visited_on IS 'Local day of the visit.';
+COMMENT ON COLUMN visits.outcome IS 'What was found: confirmed, unfounded or inconclusive.';
+COMMENT ON COLUMN visits.kind IS
+    'Violation that was found; given exactly where the outcome is confirmed.';
+COMMENT ON COLUMN visits.began_on IS 'Local day on which the violation began, where it is known.';
+COMMENT ON COLUMN visits.note IS 'Remark.';
+COMMENT ON COLUMN visits.recorded_by IS 'Log-in that recorded it.';
+COMMENT ON COLUMN visits.recorded_at IS 'Instant at which it was recorded.';
+COMMENT ON COLUMN visits.estate_id IS 'Estate of the unit, set by a trigger.';
 
 CREATE FUNCTION set_visit_estate() RETURNS trigger
 LANGUAGE plpgsql
@@ -47,3 +72,7 @@ CREATE TABLE visit_findings (
     finding_id bigint  NOT NULL REFERENCES findings ON DELETE RESTRICT,
     PRIMARY KEY (visit_id, finding_id)
 );
+COMMENT ON TABLE visit_findings IS
+    'Which findings a visit put to the test, as they stood on its day.';
+COMMENT ON COLUMN visit_findings.visit_id IS 'The visit.';
+COMMENT ON COLUMN visit_findings.finding_id IS 'The finding.';

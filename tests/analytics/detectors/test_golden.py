@@ -1,7 +1,8 @@
-"""Every golden case of every detector: what it must find, what it must leave alone, what it must not judge.
+"""Every golden case of every detector: what it must find, what it must leave alone, what it must
+not judge.
 
-A case is a TOML file in `golden/<detector>/`: spans of days with what is known of them, and what is expected. Adding a
-case is adding a file.
+A case is a TOML file in `golden/<detector>/`: spans of days with what is known of them, and what is
+expected. Adding a case is adding a file.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from analytics.detectors import DETECTORS, continuous_flow, unoccupied
 from analytics.detectors.contract import Abstention, Finding
 from analytics.frame import OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
+from analytics.leads import ExplainedLead
 from analytics.policy import LANGUAGES, load_policy
 from domain.calendar import DAY_MS, from_ms
 from store.series.unit_days import INSTANTS, NUMBERS
 
 GOLDEN = Path(__file__).parent / "golden"
-CASES = sorted(GOLDEN.rglob("*.toml"))
+CASES = sorted(GOLDEN.glob("*/*.toml"))
 START = 1_700_006_400_000.0
 HOUR = 3_600_000.0
 
@@ -74,7 +76,9 @@ def frame_of(case: dict[str, Any], units: int = 1) -> UnitDayFrame:
 
 
 def tokens_of(case: dict[str, Any], units: int) -> Tokens:
-    """List who was seen: the strangers that a span names, and `people` residents on each day on which one was seen."""
+    """List who was seen: the strangers that a span names, and `people` residents on each day on
+    which one was seen.
+    """
     rows, d = [], 0
     for span in case["spans"]:
         for i in range(span["days"]):
@@ -143,7 +147,7 @@ def fill_day(columns: dict[str, Any], d: int, starts: Any, span: dict[str, Any])
 
 def run(path: Path, frame: UnitDayFrame) -> tuple[list[Finding], list[Abstention]]:
     detector = next(d for d in DETECTORS if d.key == path.parent.name)
-    return detector.detect(frame, detector.defaults)
+    return detector.detect(frame, detector.params_type())
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -188,7 +192,7 @@ def test_a_unit_is_judged_alike_among_others_and_twice(path: Path) -> None:
 def test_nothing_known_finds_nothing() -> None:
     frame = frame_of({"spans": [{"days": 120}]})
     for detector in (unoccupied.DETECTOR, continuous_flow.DETECTOR):
-        found, _ = detector.detect(frame, detector.defaults)
+        found, _ = detector.detect(frame, detector.params_type())
         assert found == []
 
 
@@ -200,16 +204,16 @@ def test_every_finding_can_be_said_in_both_languages(path: Path) -> None:
     """Each reason has its clause, and each clause the numbers that it names."""
     found, _ = run(path, frame_of(tomllib.loads(path.read_text("utf-8"))))
     for f in found:
-        row = {
-            "detector": path.parent.name,
-            "evidence": f.evidence,
-            "reasons": list(f.reasons),
-            "timezone": "Asia/Shanghai",
-            "subject": "u-1",
-            "since_at": from_ms(f.since_ms),
-        }
+        lead = ExplainedLead(
+            detector=path.parent.name,
+            evidence=f.evidence,
+            reasons=f.reasons,
+            timezone="Asia/Shanghai",
+            subject="u-1",
+            since_at=from_ms(f.since_ms),
+        )
         for language in LANGUAGES:
-            text = POLICY.sentence(row, language)
+            text = POLICY.sentence(lead, language)
             assert text and "{" not in text
             assert text.count("；" if language == "zh" else "; ") >= len(f.reasons) - 1, (
                 text,

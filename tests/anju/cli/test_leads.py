@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.cli import evaluate, leads, nightly
+from anju.cli import evaluate, nightly, visits
 
 
 def anju(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -30,12 +30,12 @@ def anju(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         (("leads", "--lang", "fr"), "--lang 'fr': use one of zh, en"),
         (("nightly", "--from", "2026-01-01"), "--from and --to belong together"),
         (
-            ("rehearse", "nothing", "--from", "2026-01-01", "--to", "2026-02-01"),
+            ("backtest", "nothing", "--from", "2026-01-01", "--to", "2026-02-01"),
             "no such detector; use one of unoccupied",
         ),
         (
             (
-                "rehearse",
+                "backtest",
                 "unoccupied",
                 "--from",
                 "2026-01-01",
@@ -48,7 +48,7 @@ def anju(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         ),
         (
             (
-                "rehearse",
+                "backtest",
                 "unoccupied",
                 "--from",
                 "2026-01-01",
@@ -82,6 +82,6 @@ def test_a_world_is_not_written_over_another(tmp_path: Path) -> None:
     assert json.loads((made / "truth.json").read_text())["days"] == 30
     assert (
         evaluate.FIRST.year == 2024
-        and leads.visits_app
+        and visits.visits_app
         and nightly.parse_day("--x", "2026-01-02").day == 2
     )

@@ -93,7 +93,7 @@ def test_an_ordinary_user_starts_it_too_and_with_a_relative_path(tmp_path: Path)
 
     place = Path(tempfile.mkdtemp(dir="/var/tmp"))
     script = (
-        "from pathlib import Path\nfrom anju import embedded\nfrom store.database.connection import accepts\n"
+        "from pathlib import Path\nfrom anju.demo import embedded\nfrom store.database.connection import accepts\n"
         "server = embedded.start_postgres(Path('demo'))\nassert accepts(server.dsn('postgres'))\nserver.child.stop()\nprint('fine')"
     )
     user = 65534 if os.geteuid() == 0 else None

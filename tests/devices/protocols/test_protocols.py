@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.protocols import cjt188, dlt645, gb26875, mbus, modbus
-from devices.protocols.framing import FrameStream, bcd, to_bcd
-from devices.protocols.mbus_units import unit_of
+from devices.protocols import cjt188, dlt645, gb26875, mbus, mbus_records, modbus
+from devices.protocols.framing import FrameStream, decode_bcd, encode_bcd
+from devices.protocols.mbus_units import decode_vif
 from domain.rejection import Reason, Rejected
 from tests.devices.fuzzing import gb26875_unit
 
 
 @given(st.integers(0, 99_999_999))
 def test_bcd(value: int) -> None:
-    assert bcd(to_bcd(value, 4)) == value
+    assert decode_bcd(encode_bcd(value, 4)) == value
 
 
 @given(
@@ -26,22 +26,24 @@ def test_bcd(value: int) -> None:
     identifier=st.sampled_from(["00010000", "00020000", "05060101"]),
 )
 def test_energy_values(value: int, identifier: str) -> None:
-    assert dlt645.values(identifier, dlt645.value_data(identifier, value / 100)) == [value / 100]
+    assert dlt645.decode_values(identifier, dlt645.encode_values(identifier, value / 100)) == [
+        value / 100
+    ]
 
 
 @given(st.integers(-799_999, 799_999))
 def test_signed_values(value: int) -> None:
-    assert dlt645.values("02030000", dlt645.value_data("02030000", value / 10_000)) == [
+    assert dlt645.decode_values("02030000", dlt645.encode_values("02030000", value / 10_000)) == [
         value / 10_000
     ]
 
 
 def test_a_value_that_does_not_fit_is_an_error_of_ours() -> None:
     for call in (
-        lambda: dlt645.value_data("00010000", -1.0),
-        lambda: dlt645.value_data("00010000", 1e9),
-        lambda: dlt645.value_data("DEADBEEF", 1.0),
-        lambda: to_bcd(100, 1),
+        lambda: dlt645.encode_values("00010000", -1.0),
+        lambda: dlt645.encode_values("00010000", 1e9),
+        lambda: dlt645.encode_values("DEADBEEF", 1.0),
+        lambda: encode_bcd(100, 1),
     ):
         with pytest.raises(ValueError):
             call()
@@ -50,7 +52,7 @@ def test_a_value_that_does_not_fit_is_an_error_of_ours() -> None:
 @given(st.integers(0, 2**32))
 def test_application_units_of_fire_devices(seed: int) -> None:
     unit = gb26875_unit(random.Random(seed))
-    assert gb26875.read_unit(gb26875.write_unit(unit)) == unit
+    assert gb26875.decode_unit(gb26875.encode_unit(unit)) == unit
 
 
 def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
@@ -63,18 +65,18 @@ def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
         text="烟" * 40,
         stamp=bytes(6),
     )
-    unit = gb26875.read_unit(gb26875.write_unit(gb26875.Gb26875Unit(kind=2, objects=(thing,))))
+    unit = gb26875.decode_unit(gb26875.encode_unit(gb26875.Gb26875Unit(kind=2, objects=(thing,))))
     assert isinstance(unit, gb26875.Gb26875Unit) and unit.objects[0].text == "烟" * 15  # type: ignore[union-attr]
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)))
 def test_clocks(at: datetime) -> None:
     at = at.replace(microsecond=0)
-    assert dlt645.clock(dlt645.date_data(at), dlt645.time_data(at)) == at
-    assert cjt188.clock_of(cjt188.clock_bytes(at)) == at
-    assert gb26875.clock_of(gb26875.stamp_of(at)) == at
+    assert dlt645.decode_clock(dlt645.encode_date(at), dlt645.encode_time(at)) == at
+    assert cjt188.decode_clock(cjt188.encode_clock(at)) == at
+    assert gb26875.decode_time(gb26875.encode_time(at)) == at
     if at.year <= 2080:
-        assert mbus.time_record(at).content == at.replace(second=0)
+        assert mbus_records.time_record(at).content == at.replace(second=0)
 
 
 def test_a_good_frame_inside_a_broken_long_one_is_found_when_the_line_falls_silent() -> None:
@@ -94,7 +96,7 @@ def test_two_frames_where_one_is_expected_are_refused() -> None:
 
 
 def test_units_are_corrected_by_their_extensions() -> None:
-    plain, corrected = unit_of(b"\x13", ""), unit_of(b"\x93\x73", "")
+    plain, corrected = decode_vif(b"\x13", ""), decode_vif(b"\x93\x73", "")
     assert plain is not None and corrected is not None
     assert (plain.power, corrected.power) == (-3, -6)
 
@@ -104,8 +106,8 @@ def test_units_are_corrected_by_their_extensions() -> None:
 def test_register_types(kind: str, order: str) -> None:
     where = modbus.ModbusRegister(table="holding", address=3, type=kind, word_order=order)
     request = modbus.read_request(9, where)
-    assert modbus.value_of(modbus.read_reply(request, where, 12_345.0), where) == 12_345.0
-    asked = modbus.request_of(request)
+    assert modbus.decode_value(modbus.read_reply(request, where, 12_345.0), where) == 12_345.0
+    asked = modbus.decode_request(request)
     assert (asked.address, asked.count) == (3, where.count)
 
 
@@ -115,14 +117,14 @@ def test_a_float_that_is_none_is_no_value() -> None:
     nan = modbus.read_reply(
         request, modbus.ModbusRegister(table="holding", address=0, type="uint32"), float(0x7FC00000)
     )
-    assert modbus.value_of(nan, where) is None
+    assert modbus.decode_value(nan, where) is None
 
 
 def test_the_peer_reads_our_electricity_frames_and_we_read_its() -> None:
     peer = pytest.importorskip(
         "dlt645.protocol.protocol", reason="the peer library dlt645 is not installed"
     ).DLT645Protocol
-    ours = dlt645.read_reply("202611210001", "00010000", dlt645.value_data("00010000", 1234.56))
+    ours = dlt645.read_reply("202611210001", "00010000", dlt645.encode_values("00010000", 1234.56))
     theirs = peer.deserialize(dlt645.CODEC.encode(ours))
     assert bytes(theirs.data) in (ours.data, ours.data.translate(dlt645._SHIFT))
     built = bytes(
@@ -132,10 +134,10 @@ def test_the_peer_reads_our_electricity_frames_and_we_read_its() -> None:
 
 
 def test_a_demand_is_read_without_its_time() -> None:
-    assert dlt645.values("01010000", bytes.fromhex("563412") + bytes.fromhex("1508211126")) == [
-        12.3456
-    ]
-    assert dlt645.values("01010000", dlt645.value_data("01010000", 3.5)) == [3.5]
+    assert dlt645.decode_values(
+        "01010000", bytes.fromhex("563412") + bytes.fromhex("1508211126")
+    ) == [12.3456]
+    assert dlt645.decode_values("01010000", dlt645.encode_values("01010000", 3.5)) == [3.5]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_demand_is_read_without_its_time() -> None:
     ],
 )
 def test_extension_tables(vif: bytes, quantity: str, uom: str, factor: float) -> None:
-    unit = unit_of(vif, "")
+    unit = decode_vif(vif, "")
     assert unit is not None and (unit.quantity, unit.uom, unit.factor) == (quantity, uom, factor)
 
 
@@ -159,12 +161,14 @@ def test_an_error_that_a_meter_reports_is_named() -> None:
         mbus.CODEC.encode(mbus.MbusFrame(control=8, address=5, information=0x70, data=b"\x03"))
     )
     assert isinstance(frame, mbus.MbusFrame)
-    found = mbus.read_telegram(frame)
+    found = mbus.decode_telegram(frame)
     assert isinstance(found, Rejected) and "application error 3" in found.detail
 
 
 def test_a_water_meter_that_sends_its_total_alone() -> None:
     request = cjt188.read_request(0x10, "1".zfill(14))
-    found = cjt188.measured(cjt188.reply(request, 0x10, "1".zfill(14), bytes.fromhex("452301002C")))
-    assert isinstance(found, cjt188.Cjt188Value)
+    found = cjt188.decode_measured(
+        cjt188.reply(request, 0x10, "1".zfill(14), bytes.fromhex("452301002C"))
+    )
+    assert isinstance(found, cjt188.Cjt188Measured)
     assert (found.quantities, found.clock, found.status) == ({"total_m3": 123.45}, None, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devices.explain import CODECS
-from devices.protocols import cjt188, dlt645, gb26875, mbus
+from devices.protocols import cjt188, dlt645, gb26875, mbus, mbus_records
 from devices.pushes import PUSHES
 from domain.rejection import Reason, Rejected
 from tests.conftest import DATA
@@ -56,8 +56,8 @@ def of(protocol: str, start: str) -> bytes:
 def test_chinese_meters_say(start: str, identifier: str, value: float) -> None:
     frame = dlt645.CODEC.decode(of("dlt645", start))
     assert isinstance(frame, dlt645.Dlt645Frame) and frame.identifier == identifier
-    data = dlt645.value_bytes(frame)
-    assert isinstance(data, bytes) and dlt645.values(identifier, data) == [value]
+    data = dlt645.reply_data(frame)
+    assert isinstance(data, bytes) and dlt645.decode_values(identifier, data) == [value]
 
 
 def test_chinese_water_meters_use_the_order_of_2004() -> None:
@@ -80,11 +80,11 @@ def test_a_fire_host_says_where_it_burns() -> None:
     assert isinstance(frame, gb26875.Gb26875Frame) and frame.at == datetime(
         2020, 10, 22, 17, 13, 24
     )
-    unit = gb26875.read_unit(frame.unit)
+    unit = gb26875.decode_unit(frame.unit)
     assert isinstance(unit, gb26875.Gb26875Unit)
     (part,) = unit.objects
     assert isinstance(part, gb26875.PartState)
-    assert gb26875.bits(part.state, gb26875.STATE_BITS) == {"fire"}
+    assert gb26875.bit_names(part.state, gb26875.STATE_BITS) == {"fire"}
     assert "走廊" in part.text and "�" not in part.text
     other = gb26875.CODEC.decode(of("gb26875", "4040010000010500"))
     assert (
@@ -140,8 +140,8 @@ FIXED = {"kWh": 1000.0, "l": 0.001}
 def test_mbus(path: Path) -> None:
     frame = mbus.CODEC.decode(bytes.fromhex("".join(path.read_text("ascii").split())))
     assert isinstance(frame, mbus.MbusFrame)
-    telegram = mbus.read_telegram(frame)
-    assert isinstance(telegram, mbus.Telegram), telegram
+    telegram = mbus.decode_telegram(frame)
+    assert isinstance(telegram, mbus.MbusTelegram), telegram
     known = ElementTree.fromstring(path.with_name(path.stem + ".norm.xml").read_bytes())
     assert telegram.identity.lstrip("0") == str(known.findtext("SlaveInformation/Id")).lstrip("0")
     maker = known.findtext("SlaveInformation/Manufacturer")
@@ -160,7 +160,7 @@ def test_mbus(path: Path) -> None:
         compare(path.stem, row, record)
 
 
-def compare(name: str, row: ElementTree.Element, record: mbus.Record) -> None:
+def compare(name: str, row: ElementTree.Element, record: mbus_records.MbusRecord) -> None:
     where = (name, str(row.attrib["id"]))
     text, uom = row.findtext("Value"), row.findtext("Unit") or ""
     if row.find("StorageNumber") is not None:

@@ -78,7 +78,7 @@ def test_who_is_not_asked_keeps_silent(protocol: str) -> None:
     asked = {
         "dlt645": dlt645.read_request("2".zfill(12), "00010000"),
         "cjt188": cjt188.read_request(0x10, "2".zfill(14)),
-        "mbus": mbus.ask(2),
+        "mbus": mbus.request_user_data(2),
         "modbus-rtu": modbus.read_request(
             2, modbus.ModbusRegister(table="holding", address=0, type="uint32")
         ),
@@ -153,7 +153,7 @@ def test_a_fire_host_keeps_what_nobody_confirmed() -> None:
     host = fire_host.FireHost(source="0000000000a1", port=9, now=lambda: T0)
     host.part("00000001", 3, "烟感")
     (frame,) = host.pending.values()
-    unit = gb26875.read_unit(frame.unit)
+    unit = gb26875.decode_unit(frame.unit)
     assert isinstance(unit, gb26875.Gb26875Unit) and unit.objects[0].text == "烟感"  # type: ignore[union-attr]
     assert (
         senders.DeviceSender(kind="edge", url="http://127.0.0.1:9").taken == 0

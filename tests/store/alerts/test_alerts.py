@@ -7,12 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from psycopg import sql
+from psycopg.rows import class_row
 
-from domain.alerting import Acknowledgement, AlertClass, Severity, acknowledged, returned
+from domain.alerting import (
+    Acknowledgement,
+    AlertClass,
+    AlertKey,
+    Severity,
+    SubjectKind,
+    acknowledged,
+    returned,
+)
 from store.access import sessions, users
-from store.alerts import alerts, lists
-from store.alerts.alerts import NewAlert, StaleVersion
+from store.alerts import alerts, changes, lists
+from store.alerts.changes import AlertStep, StaleVersion
 from store.alerts.lists import AlertFilter
+from store.alerts.raising import NewAlert, raise_alert
 from store.analytics import findings, watch
 from store.database.connection import Connection, connect
 from store.live.bus import LiveBus
@@ -31,12 +42,15 @@ def estate(connection: Connection) -> int:
     return int(row["id"])
 
 
-def wanted(estate_id: int, **changes: object) -> NewAlert:
+def wanted(estate_id: int, **different: object) -> NewAlert:
+    key = AlertKey(
+        detector=str(different.pop("detector", "hazard:smoke")),
+        subject_kind=SubjectKind.DEVICE,
+        subject_id=int(str(different.pop("subject_id", 7))),
+    )
     values = {
+        "key": key,
         "estate_id": estate_id,
-        "detector": "hazard:smoke",
-        "subject_kind": "device",
-        "subject_id": 7,
         "subject": "smoke-1",
         "alert_class": AlertClass.LIFE_SAFETY,
         "severity": Severity.CRITICAL,
@@ -45,9 +59,16 @@ def wanted(estate_id: int, **changes: object) -> NewAlert:
         "evidence": {},
         "policy_version": "1",
         "since_at": datetime(2026, 1, 1, tzinfo=UTC),
-        **changes,
+        **different,
     }
     return NewAlert(**values)  # type: ignore[arg-type]
+
+
+def list_all(connection: Connection) -> list[alerts.Alert]:
+    """List every alert there is, oldest first."""
+    query = alerts.SELECT_ALERTS + sql.SQL("ORDER BY a.id")
+    with connection.cursor(row_factory=class_row(alerts.Alert)) as cursor:
+        return cursor.execute(query).fetchall()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +85,7 @@ def test_however_many_raise_it_at_once_it_is_one_alert_and_a_count(
         with connect(dsn, autocommit=True) as own:
             begin.wait()
             return {
-                alerts.raise_alert(own, wanted(estate_id), actor="test", source={"n": n})[0]
+                raise_alert(own, wanted(estate_id), actor="test", source={"n": n}).id
                 for n in range(share)
             }
 
@@ -76,51 +97,45 @@ def test_however_many_raise_it_at_once_it_is_one_alert_and_a_count(
     assert connection.execute("SELECT count(*) AS n FROM alert_occurrences").fetchone() == {
         "n": times
     }
-    assert [step["step"] for step in alerts.history(connection, ids.pop())] == ["raised"]
+    assert [change.step for change in changes.list_changes(connection, ids.pop())] == ["raised"]
 
 
 def test_of_two_people_one_is_told(connection: Connection) -> None:
     estate_id = estate(connection)
-    alert_id, new = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
-    assert new
-    row = alerts.get_alert(connection, alert_id, (estate_id,), ALL)
+    raised = raise_alert(connection, wanted(estate_id), actor="watch")
+    alert_id = raised.id
+    assert raised.is_new
+    row = alerts.find_alert(connection, alert_id, (estate_id,), ALL)
     assert row is not None
-    state = acknowledged(alerts.state_of(row))
-    alerts.set_state(
-        connection, alert_id, state, actor="a", step="acknowledged", expected_version=row["version"]
-    )
+    state = acknowledged(row.state)
+    first = AlertStep(actor="a", name="acknowledged")
+    second = AlertStep(actor="b", name="acknowledged")
+    changes.set_state(connection, alert_id, state, first, expected_version=row.version)
     with pytest.raises(StaleVersion):
-        alerts.set_state(
-            connection,
-            alert_id,
-            state,
-            actor="b",
-            step="acknowledged",
-            expected_version=row["version"],
-        )
+        changes.set_state(connection, alert_id, state, second, expected_version=row.version)
 
 
 def test_a_recurrence_after_its_return_wants_to_be_seen_again(connection: Connection) -> None:
     estate_id = estate(connection)
-    alert_id, _ = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
-    row = alerts.find_open(connection, "hazard:smoke", "device", 7)
+    alert_id = raise_alert(connection, wanted(estate_id), actor="watch").id
+    row = alerts.lock_open_alert(connection, wanted(estate_id).key)
     assert row is not None
-    alerts.set_state(
-        connection, alert_id, returned(alerts.state_of(row)), actor="watch", step="returned"
+    changes.set_state(
+        connection, alert_id, returned(row.state), AlertStep(actor="watch", name="returned")
     )
-    again, new = alerts.raise_alert(connection, wanted(estate_id), actor="watch")
-    assert again == alert_id and not new
-    row = alerts.get_alert(connection, alert_id, (estate_id,), ALL)
+    again = raise_alert(connection, wanted(estate_id), actor="watch")
+    assert again.id == alert_id and not again.is_new
+    row = alerts.find_alert(connection, alert_id, (estate_id,), ALL)
     assert (
         row is not None
-        and row["acknowledgement"] == Acknowledgement.UNACKNOWLEDGED
-        and row["condition"] == "active"
+        and row.acknowledgement == Acknowledgement.UNACKNOWLEDGED
+        and row.condition == "active"
     )
 
 
 def test_scope_and_class_cut_every_list(connection: Connection) -> None:
     estate_id = estate(connection)
-    alerts.raise_alert(connection, wanted(estate_id), actor="watch")
+    raise_alert(connection, wanted(estate_id), actor="watch")
     assert len(lists.list_alerts(connection, AlertFilter(estates=(estate_id,), classes=ALL))) == 1
     assert lists.list_alerts(connection, AlertFilter(estates=(estate_id + 1,), classes=ALL)) == []
     assert (
@@ -129,14 +144,14 @@ def test_scope_and_class_cut_every_list(connection: Connection) -> None:
         )
         == []
     )
-    assert lists.changes_after(connection, 0, (), ALL) == []
-    assert len(lists.changes_after(connection, 0, (estate_id,), ALL)) == 1
-    assert lists.last_change(connection) > 0
+    assert changes.list_updates(connection, 0, (), ALL) == []
+    assert len(changes.list_updates(connection, 0, (estate_id,), ALL)) == 1
+    assert changes.last_sequence_number(connection) > 0
 
 
 def test_evidence_is_never_cascaded_away(connection: Connection) -> None:
     estate_id = estate(connection)
-    alerts.raise_alert(connection, wanted(estate_id), actor="watch")
+    raise_alert(connection, wanted(estate_id), actor="watch")
     with pytest.raises(Exception, match="violates"):
         connection.execute("DELETE FROM estates")
 
@@ -169,7 +184,7 @@ def test_a_bus_without_redis_still_wakes(dsn: str) -> None:
     assert next(wakes) is None and next(wakes) is None
     wakes.close()
     with connect(dsn) as connection:
-        assert watch.take(connection, urgent=True) == []
+        assert watch.take_events(connection, urgent=True) == []
         assert findings.list_abstentions(connection, 1) == []
 
 

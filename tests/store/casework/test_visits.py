@@ -134,7 +134,7 @@ def test_a_stretch_that_cannot_be_judged_is_one_row_while_it_goes_on(
     assert (row["from_day"], row["to_day"]) == (DAY - timedelta(days=20), DAY + timedelta(days=2))
     estate = connection.execute("SELECT id FROM estates WHERE code = 'es'").fetchone()
     assert estate is not None
-    assert findings.count_abstentions(connection, estate["id"], DAY)[0]["units"] == 1
+    assert findings.count_abstentions(connection, estate["id"], DAY)[0].units == 1
     assert findings.abstentions_at(connection, [estate["id"]], CLOCK, DAY)[0]["reason"] == "no_door"
     assert findings.abstentions_at(connection, [estate["id"]], CLOCK - timedelta(days=9), DAY) == []
 
@@ -176,7 +176,7 @@ def test_a_visit_is_recorded_once_with_the_findings_that_it_tested(connection: C
     register(connection)
     row_id = unit(connection)
     say(connection, CLOCK, [finding(row_id)])
-    visit = visits.VisitRow(
+    visit = visits.NewVisit(
         code="v1",
         unit_id=row_id,
         visited_on=DAY,
@@ -190,8 +190,8 @@ def test_a_visit_is_recorded_once_with_the_findings_that_it_tested(connection: C
         visits.record_visit(connection, visit, actor="me", known_at=CLOCK, kinds=["subletting"])
         == first
     )
-    (tested,) = visits.tested(connection, scope)
-    assert (tested["detector"], tested["outcome"], tested["month"]) == (
+    (tested,) = visits.list_finding_outcomes(connection, scope)
+    assert (tested.detector, tested.outcome, tested.month) == (
         "subletting",
         "confirmed",
         "2026-03",
@@ -199,27 +199,28 @@ def test_a_visit_is_recorded_once_with_the_findings_that_it_tested(connection: C
     with pytest.raises(visits.BadVisit, match="v1"):
         visits.record_visit(
             connection,
-            visits.VisitRow(
+            visits.NewVisit(
                 code="v1", unit_id=row_id, visited_on=DAY, reason="lead", outcome="unfounded"
             ),
             actor="me",
             known_at=CLOCK,
             kinds=[],
         )
-    control = visits.VisitRow(
+    control = visits.NewVisit(
         code="v2", unit_id=row_id, visited_on=DAY, reason="control", outcome="unfounded"
     )
     visits.record_visit(
         connection, control, actor="me", known_at=CLOCK - timedelta(days=30), kinds=["subletting"]
     )
     assert (
-        len(visits.controls(connection, scope)) == 1
-        and len(visits.outcomes_of(connection, scope)) == 2
+        len(visits.list_control_visits(connection, scope)) == 1
+        and len(visits.list_outcomes(connection, scope)) == 2
     )
     listed = visits.list_visits(connection, scope)
-    assert [(v["code"], v["tested"]) for v in listed] == [("v2", []), ("v1", ["subletting"])]
+    assert [(v.code, v.tested) for v in listed] == [("v2", []), ("v1", ["subletting"])]
     assert (
-        visits.let_homes(connection, scope, DAY) == [] and visits.list_visits(connection, []) == []
+        visits.list_let_homes(connection, scope, DAY) == []
+        and visits.list_visits(connection, []) == []
     )
 
 

@@ -1,4 +1,6 @@
-"""Migrations: from nothing, from every earlier version, at both levels; the same tables in the end, and no drift."""
+"""Migrations: from nothing, from every earlier version, at both levels; the same tables in the
+end, and no drift.
+"""
 
 from __future__ import annotations
 
@@ -27,33 +29,52 @@ from store.database.migration import (
 pytestmark = pytest.mark.real
 
 
+_COLUMNS = """
+    SELECT table_name, column_name, data_type, is_nullable, column_default
+    FROM information_schema.columns
+    WHERE table_schema = 'public'
+    ORDER BY 1, 2
+"""
+_INDEXES = """
+    SELECT tablename, indexname, indexdef
+    FROM pg_indexes
+    WHERE schemaname = 'public'
+    ORDER BY 1, 2
+"""
+_CONSTRAINTS = """
+    SELECT conrelid::regclass::text AS table_name, pg_get_constraintdef(oid) AS definition
+    FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+    ORDER BY 1, 2
+"""
+
+
 def shape(dsn: str) -> list[tuple[object, ...]]:
-    """Everything that makes a schema, in words."""
+    """Return everything that makes a schema, in words."""
     with connect(dsn) as connection:
-        columns = connection.execute(
-            "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns "
-            "WHERE table_schema = 'public' ORDER BY 1, 2"
-        ).fetchall()
-        indexes = connection.execute(
-            "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"
-        ).fetchall()
-        rules = connection.execute(
-            "SELECT conrelid::regclass::text AS t, pg_get_constraintdef(oid) AS d FROM pg_constraint "
-            "WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2"
-        ).fetchall()
-    return [tuple(row.values()) for row in [*columns, *indexes, *rules]]
+        rows = [
+            row
+            for query in (_COLUMNS, _INDEXES, _CONSTRAINTS)
+            for row in connection.execute(query).fetchall()
+        ]
+    return [tuple(row.values()) for row in rows]
 
 
 def test_from_every_earlier_version_comes_the_same(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database made from nothing equals one that was migrated step by step; a made-up difference stands for those to come."""
+    """A database made from nothing equals one that was migrated step by step; a made-up
+    difference stands for those to come.
+    """
     newest = max(migration.version for migration in list_migrations())
     difference = Migration(
         version=newest + 1,
         name="made_up",
         flavour=None,
-        sql="ALTER TABLE estates ADD COLUMN made_up text;\nCREATE INDEX made_up ON estates (made_up);",
+        sql="""
+            ALTER TABLE estates ADD COLUMN made_up text;
+            CREATE INDEX made_up ON estates (made_up);
+        """,
     )
     migrations = [*list_migrations(), difference]
     monkeypatch.setattr("store.database.migration.list_migrations", lambda: migrations)
@@ -173,7 +194,9 @@ def test_connection_strings_are_judged_without_a_server() -> None:
 def test_a_server_that_refuses_the_accelerator_is_served_without_it(
     timescale_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under the Apache licence the columnstore is refused; under the community licence it is there. Neither stops the start."""
+    """Under the Apache licence the columnstore is refused; under the community licence it is
+    there. Neither stops the start.
+    """
     monkeypatch.setattr("store.database.migration._flavours", lambda *_: ["timescale", COMMUNITY])
     assert migrate(timescale_dsn) is Level.TIMESCALE
     with connect(timescale_dsn) as connection:

@@ -1,8 +1,9 @@
-"""What a device said, before anybody knows where it stands: the one form that every codec's messages end in.
+"""Messages received from devices: the form in which every codec and every push parser ends.
 
-A `ReceivedMessage` names the device as it names itself (a meter's address, a terminal's MAC, an IMEI); the gateway's configuration
-turns that into the device's code. Times are milliseconds UTC where the device told its offset, a naive datetime where it told
-its local time, None where it told none.
+A `ReceivedMessage` names the device as the device names itself: a meter's address, a terminal's
+MAC, an IMEI. The gateway's configuration turns that name into the device's code. A time is
+milliseconds UTC where the device gave its offset, a naive datetime where it gave its local time,
+and None where it gave none.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from datetime import datetime
 from typing import Any
 
 #: Turns what identifies a person (kind, value) into an opaque token of the estate.
-Tokens = Callable[[str, str], str]
+Tokenizer = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedEvent:
-    """Something that happened, in the words of the wire contract. `id` is the device's own number of it."""
+    """Something that happened, in the words of the wire contract.
+
+    `id` is the device's own number of it.
+    """
 
     native: str
     at: int | datetime | None
@@ -39,7 +43,7 @@ class ReceivedFields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedHeartbeat:
-    """A sign of life and nothing else."""
+    """A sign of life without content."""
 
     native: str
 
