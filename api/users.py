@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from api import passwords
 from api.access import KEY_PREFIX, UserManager
@@ -99,8 +99,16 @@ class GrantAnswer(Answer):
     id: int = Field(description="number of the grant")
     jurisdiction: str | None = Field(description="code of the jurisdiction, with all below it")
     estate: str | None = Field(description="code of the one estate")
-    valid_from: datetime = Field(serialization_alias="from", description="start")
-    valid_to: datetime | None = Field(serialization_alias="to", description="end; null for none")
+    valid_from: datetime = Field(
+        validation_alias=AliasChoices("valid_from", "from"),
+        serialization_alias="from",
+        description="start",
+    )
+    valid_to: datetime | None = Field(
+        validation_alias=AliasChoices("valid_to", "to"),
+        serialization_alias="to",
+        description="end; null for none",
+    )
     granted_by: str = Field(description="who has granted it")
 
 
