@@ -1,4 +1,6 @@
-"""What the answers of routes have in common: their models are built from typed rows and carry an example."""
+"""What the answers of routes have in common: their models are built from typed rows and carry an
+example.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Answer(BaseModel):
-    """The model of an answer. It may be made of any object that has its fields, such as a row of the store."""
+    """The model of an answer.
+
+    It may be made of any object that has its fields, such as a row of the store.
+    """
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 def example(values: Mapping[str, Any]) -> ConfigDict:
-    """Return a model's configuration with an example, which the OpenAPI document shows and a test validates."""
+    """Return a model's configuration with an example, which the OpenAPI document shows and a test
+    validates.
+    """
     return ConfigDict(json_schema_extra={"examples": [dict(values)]})

@@ -1,4 +1,6 @@
-"""The audit record: searched, exported for a check elsewhere, and what the last check of its chain found."""
+"""The audit record: searched, exported for a check elsewhere, and what the last check of its chain
+found.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class AuditEntryAnswer(Answer):
-    """An entry. `seq` and `hash` are absent unless your grants cover every estate, since they count the whole site's entries."""
+    """An entry.
+
+    `seq` and `hash` are absent unless your grants cover every estate, since they count the whole
+    site's entries.
+    """
 
     model_config = example(
         {
@@ -40,7 +46,8 @@ class AuditEntryAnswer(Answer):
     at: datetime = Field(description="when it was written")
     estate: str | None = Field(description="code of the estate; null for the whole site")
     entry: dict[str, Any] = Field(
-        description="actor, role, action, object, result, subject, purpose, reference, source, detail"
+        description="actor, role, action, object, result, subject, purpose, reference, source, "
+        "detail"
     )
     seq: int | None = Field(None, description="number of the entry among all of the site")
     hash: str | None = Field(None, description="SHA-256 of the entry and the hash before it, hex")
@@ -89,7 +96,9 @@ def list_audit(
     before: Annotated[str | None, Query(max_length=40, pattern=r"^[0-9a-f]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> AuditPage:
-    """List entries about the estates of your grants, newest first. Entries about the whole site need a grant of every estate.
+    """List entries about the estates of your grants, newest first.
+
+    Entries about the whole site need a grant of every estate.
 
     An entry's number counts the entries of the whole site, so `id` and `next` are opaque.
     """
@@ -112,12 +121,15 @@ def list_audit(
 
 @router.get("/integrity", operation_id="getAuditIntegrity")
 def integrity(context: AuditReader) -> AuditIntegrityAnswer:
-    """Read what the last nightly check found: the last entry then, and where the chain is broken, if it is."""
+    """Read what the last nightly check found: the last entry then, and where the chain is broken,
+    if it is.
+    """
     if not context.principal.everywhere:
         raise Problem(
             403,
             "reach",
-            "the chain is the whole site's; who reaches only a part of it sees entries, and no head",
+            "the chain is the whole site's; who reaches only a part of it sees entries, and no "
+            "head",
         )
     check = audit.last_check(context.connection)
     return AuditIntegrityAnswer(
@@ -127,7 +139,10 @@ def integrity(context: AuditReader) -> AuditIntegrityAnswer:
 
 @router.get("/export", operation_id="exportAudit", response_class=StreamingResponse)
 def export(context: AuditReader) -> StreamingResponse:
-    """Fetch the whole chain as JSON lines, for `anju audit verify FILE` or any check elsewhere: SHA-256 of prev, number|estate|entry."""
+    """Fetch the whole chain as JSON lines, for `anju audit verify FILE` or any check elsewhere:
+
+    SHA-256 of prev, number|estate|entry.
+    """
     if not context.principal.everywhere:
         raise Problem(
             403, "reach", "a chain is checked whole; only who reaches everything is given it"

@@ -1,4 +1,6 @@
-"""What every route works with: the principal, a database connection, the site's settings, and the audit entry of the request."""
+"""What every route works with: the principal, a database connection, the site's settings, and the
+audit entry of the request.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ Language = Annotated[
 async def database(request: Request) -> AsyncIterator[Connection]:
     """Lend a connection from the pool for one request.
 
-    A request waits on the event loop and not in a thread. If threads waited for connections, a request that
-    has one would find no thread to go on in, and a burst would stop everything until the pool's timeout.
+    A request waits on the event loop and not in a thread. If threads waited for connections, a
+    request that has one would find no thread to go on in, and a burst would stop everything until
+    the pool's timeout.
     """
     async with (
         request.app.state.room,
@@ -66,7 +69,10 @@ def limit_rate(request: Request, name: str, limit: int, *, period_s: int = 60) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFacts:
-    """What an audit entry says beside actor, action and path. `subject` names whose data it is about, by code."""
+    """What an audit entry says beside actor, action and path.
+
+    `subject` names whose data it is about, by code.
+    """
 
     subject: str | None = None
     purpose: str | None = None
@@ -79,8 +85,8 @@ class AuditFacts:
 class RequestAudit:
     """The audit entry of one request, which is written when the route has ended.
 
-    A request that changes something is always entered. A request that only reads is entered if it reads
-    personal data, which the route says with `describe_read`.
+    A request that changes something is always entered. A request that only reads is entered if it
+    reads personal data, which the route says with `describe_read`.
     """
 
     is_due: bool
@@ -104,8 +110,8 @@ class RequestAudit:
 class RequestContext:
     """An authorized request.
 
-    `connection` is in the request's transaction, which shows only what the principal may see. It goes back to
-    the pool before the answer is sent, so a stream needs a connection of its own.
+    `connection` is in the request's transaction, which shows only what the principal may see. It
+    goes back to the pool before the answer is sent, so a stream needs a connection of its own.
     """
 
     request: Request

@@ -1,7 +1,8 @@
-"""Files to take away: alerts and visits within a user's grants, and counts in which nobody can be told apart.
+"""Files to take away: alerts and visits within a user's grants, and counts in which nobody can be
+told apart.
 
-A file is made once and fetched by an address that is signed for its owner and a quarter of an hour. It opens in a browser without a
-log-in, and is worth nothing afterwards.
+A file is made once and fetched by an address that is signed for its owner and a quarter of an hour.
+It opens in a browser without a log-in, and is worth nothing afterwards.
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ _OCCUPANCY = ("estate", "building", "homes", "let", "unoccupied_leads")
 
 
 class ExportRequest(BaseModel):
-    """What to put into a file. `occupancy` counts homes by building, no cell of fewer than policy's least."""
+    """What to put into a file.
+
+    `occupancy` counts homes by building, no cell of fewer than policy's least.
+    """
 
     model_config = ConfigDict(
         extra="forbid",

@@ -1,6 +1,8 @@
-"""Faces at doors: consents, what every gateway has reported of them, assessments on file, and the count of stored people.
+"""Faces at doors: consents, what every gateway has reported of them, assessments on file, and the
+count of stored people.
 
-No picture, no template and no name passes here. A consent is recorded at the desk, with the person's code. It can be ended as easily.
+No picture, no template and no name passes here. A consent is recorded at the desk, with the
+person's code. It can be ended as easily.
 """
 
 from __future__ import annotations
@@ -31,11 +33,14 @@ Text = Annotated[str, Field(min_length=4, max_length=200, pattern=r"^[^\x00]*$")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, hexadecimal")]
 
 
-# Requests -------------------------------------------------------------------------------------------------------------
+# Requests -----------------------------------------------------------------------------------------
 
 
 class ConsentRequest(BaseModel):
-    """A person's consent to face comparison at their own entrance; `text_sha256` is of the text that was shown and signed."""
+    """A person's consent to face comparison at their own entrance;
+
+    `text_sha256` is of the text that was shown and signed.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -76,7 +81,10 @@ class WithdrawalReason(BaseModel):
 
 
 class AssessmentRequest(BaseModel):
-    """An impact assessment that was done and approved. The document itself stays where the estate keeps its papers."""
+    """An impact assessment that was done and approved.
+
+    The document itself stays where the estate keeps its papers.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -112,7 +120,7 @@ class FilingRequest(BaseModel):
     reference: Text
 
 
-# Answers --------------------------------------------------------------------------------------------------------------
+# Answers ------------------------------------------------------------------------------------------
 
 _CONSENT = {
     "code": "k-0123456789abcdef0123",
@@ -282,7 +290,7 @@ class FaceCountAnswer(Answer):
     filing: FilingAnswer | None = Field(description="filing that is due or done; null for none")
 
 
-# Consents -------------------------------------------------------------------------------------------------------------
+# Consents -----------------------------------------------------------------------------------------
 
 
 @router.post("/estates/{estate}/face-consents", operation_id="recordFaceConsent", status_code=201)
@@ -315,7 +323,10 @@ def list_consents(
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> FaceConsentPage:
-    """List an estate's consents as they were recorded, with people's codes. The read is entered in the audit record."""
+    """List an estate's consents as they were recorded, with people's codes.
+
+    The read is entered in the audit record.
+    """
     estate_id = find_estate(context.connection, context.principal, estate)["id"]
     consents = face_consents.list_consents(context.connection, estate_id, after=after, limit=limit)
     context.audit.describe_read(
@@ -333,7 +344,9 @@ def list_consents(
 
 @router.get("/face-consents/{consent}", operation_id="getFaceConsent")
 def get_consent(context: ConsentReader, consent: ConsentCode) -> FaceConsentStateAnswer:
-    """Read a consent's state, and whether each gateway holds a template or has proven that it holds none."""
+    """Read a consent's state, and whether each gateway holds a template or has proven that it holds
+    none.
+    """
     found = _find_consent(context, consent)
     context.audit.describe_read(AuditFacts(subject=f"consent:{consent}", estate_id=found.estate_id))
     proofs = face_consents.list_proofs(context.connection, found.id)
@@ -351,7 +364,11 @@ def get_consent(context: ConsentReader, consent: ConsentCode) -> FaceConsentStat
 def withdraw_consent(
     context: ConsentKeeper, consent: ConsentCode, body: WithdrawalReason
 ) -> WithdrawalAnswer:
-    """End a consent. Every gateway deletes key and template within a minute of being on line, and reports it: read `href` for the proof."""
+    """End a consent.
+
+    Every gateway deletes key and template within a minute of being on line, and reports it: read
+    `href` for the proof.
+    """
     found = _find_consent(context, consent)
     is_ended = faces.withdraw_consent(
         context.connection,
@@ -375,7 +392,7 @@ def _find_consent(context: RequestContext, code: str) -> FaceConsent:
     return consent
 
 
-# Assessments, counts and filings --------------------------------------------------------------------------------------
+# Assessments, counts and filings ------------------------------------------------------------------
 
 
 @router.post("/estates/{estate}/assessments", operation_id="fileAssessment", status_code=201)
@@ -405,7 +422,10 @@ def list_assessments(context: ConsentReader, estate: Code) -> AssessmentList:
 
 @router.get("/faces", operation_id="countFaces")
 def count_faces(context: PeopleKeeper) -> FaceCountAnswer:
-    """Count the people whose faces are stored, and read the filing that is due or done. Needs a grant of every estate."""
+    """Count the people whose faces are stored, and read the filing that is due or done.
+
+    Needs a grant of every estate.
+    """
     subjects = None
     if context.principal.everywhere:
         subjects = face_filings.count_subjects(context.connection)

@@ -1,7 +1,8 @@
 """Idempotency keys: a request that is sent twice with one Idempotency-Key is carried out once.
 
-The answer is stored in the transaction of the change. The same key with the same request gets the stored answer for a day; with another
-request it is refused. Two requests at the same moment wait for each other at the key's row (draft-ietf-httpapi-idempotency-key-header-07).
+The answer is stored in the transaction of the change. The same key with the same request gets the
+stored answer for a day; with another request it is refused. Two requests at the same moment wait
+for each other at the key's row (draft-ietf-httpapi-idempotency-key-header-07).
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class IdempotentRoute(APIRoute):
 
 
 def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
-    """Wrap an endpoint so that a repeated request gets the stored answer. FastAPI reads the signature of the endpoint."""
+    """Wrap an endpoint so that a repeated request gets the stored answer.
+
+    FastAPI reads the signature of the endpoint.
+    """
 
     @wraps(endpoint)
     def run(**arguments: Any) -> Any:

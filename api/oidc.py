@@ -1,7 +1,9 @@
-"""The bureau's own directory of people (OpenID Connect Core 1.0): the authorization code flow with PKCE, and the check of its ID tokens.
+"""The bureau's own directory of people (OpenID Connect Core 1.0): the authorization code flow with
+PKCE, and the check of its ID tokens.
 
-One directory is trusted, by its issuer. Its addresses come from its discovery document; its keys are read again when a token names an
-unknown key. Its claims about a person are accepted only from a signed ID token that was made for this site, now, and for this log-in.
+One directory is trusted, by its issuer. Its addresses come from its discovery document; its keys
+are read again when a token names an unknown key. Its claims about a person are accepted only from a
+signed ID token that was made for this site, now, and for this log-in.
 """
 
 from __future__ import annotations
@@ -27,14 +29,17 @@ ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 SECOND_FACTORS = frozenset({"mfa", "otp", "hwk", "swk", "fpt"})
 #: Seconds after which the discovery document and the keys are read again.
 _METADATA_S = 3600.0
-#: Seconds between two reads because of an unknown key, so that bad tokens cannot make us read all the time.
+#: Seconds between two reads because of an unknown key, so that bad tokens cannot make us read all
+#: the time.
 _REFRESH_S = 5.0
 _LEEWAY_S = 30
 MAX_DOCUMENT_BYTES = 1_000_000
 
 
 class OidcTokenRejected(Exception):
-    """The directory's answer is not accepted; the message says why, for the log and not for the person."""
+    """The directory's answer is not accepted; the message says why, for the log and not for the
+    person.
+    """
 
 
 class OidcUnavailable(Exception):
@@ -43,7 +48,10 @@ class OidcUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcClaims:
-    """What an ID token says of a person. `second_factor` tells whether the directory has asked for one."""
+    """What an ID token says of a person.
+
+    `second_factor` tells whether the directory has asked for one.
+    """
 
     subject: str
     second_factor: bool
@@ -51,7 +59,9 @@ class OidcClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcMetadata:
-    """The directory's addresses and keys, and when they were read, in seconds of the provider's clock."""
+    """The directory's addresses and keys, and when they were read, in seconds of the provider's
+    clock.
+    """
 
     read_at: float
     authorization_endpoint: str

@@ -1,7 +1,10 @@
-"""Passwords and second factors: argon2id, and TOTP by RFC 6238. At most two passwords are checked at a time, since each takes 64 MiB.
+"""Passwords and second factors: argon2id, and TOTP by RFC 6238.
 
-A new password is long, does not hold the user's name, and is not mostly made of words that are tried first. It need not hold characters
-of every kind (NIST SP 800-63B, 5.1.1.2). A generated password is shown once.
+At most two passwords are checked at a time, since each takes 64 MiB.
+
+A new password is long, does not hold the user's name, and is not mostly made of words that are
+tried first. It need not hold characters of every kind (NIST SP 800-63B, 5.1.1.2). A generated
+password is shown once.
 """
 
 from __future__ import annotations
@@ -42,7 +45,10 @@ _COMMON = (
 _TWO_AT_A_TIME = threading.BoundedSemaphore(2)
 _HASHER = PasswordHasher()
 #: The hash that is checked for an unknown user, so that the answer takes as long.
-_UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$C1mO6Jw9Gm3YXQ9iDk5m1bGkQGcUuEybcQH4p9bEwXc"
+_UNKNOWN_USER_HASH = (
+    "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA"
+    "$C1mO6Jw9Gm3YXQ9iDk5m1bGkQGcUuEybcQH4p9bEwXc"
+)
 
 
 def hash_password(password: str) -> str:
@@ -79,7 +85,10 @@ def find_weakness(password: str, name: str) -> str | None:
 
 
 def matching_step(secret: str, code: str, now_s: float | None = None) -> int | None:
-    """Return the time step whose TOTP code this is, one step earlier or later allowed; None where there is none."""
+    """Return the time step whose TOTP code this is, one step earlier or later allowed;
+
+    None where there is none.
+    """
     totp = pyotp.TOTP(secret)
     if now_s is None:
         now_s = time.time()
@@ -106,7 +115,9 @@ def make_user(
     estate: str | None = None,
     must_change_password: bool = True,
 ) -> str:
-    """Add a user with a generated password, and return that password. Without jurisdiction and estate every estate is granted.
+    """Add a user with a generated password, and return that password.
+
+    Without jurisdiction and estate every estate is granted.
 
     Raises: ValueError where the jurisdiction or the estate is unknown.
     """

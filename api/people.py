@@ -1,6 +1,8 @@
-"""People within the law: shown masked, looked at for a purpose, reported to themselves, and erased when their time is over.
+"""People within the law: shown masked, looked at for a purpose, reported to themselves, and erased
+when their time is over.
 
-A list is of one estate, by code, with masked fields. A search by name, number or phone finds only exact matches, and is limited.
+A list is of one estate, by code, with masked fields. A search by name, number or phone finds only
+exact matches, and is limited.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ FieldName = Literal["name", "id_number", "phone"]
 SEARCHES_PER_MINUTE = 10
 
 
-# Requests -------------------------------------------------------------------------------------------------------------
+# Requests -----------------------------------------------------------------------------------------
 
 
 class PersonSearch(BaseModel):
@@ -50,7 +52,9 @@ class PersonSearch(BaseModel):
 
 
 class LookupRequest(BaseModel):
-    """Why somebody looks at a person, at which fields, and by what reference: an alert's, a visit's or a letter's number."""
+    """Why somebody looks at a person, at which fields, and by what reference: an alert's, a visit's
+    or a letter's number.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -81,7 +85,7 @@ class ErasureReason(BaseModel):
     reason: Text
 
 
-# Answers --------------------------------------------------------------------------------------------------------------
+# Answers ------------------------------------------------------------------------------------------
 
 
 class PurposeAnswer(Answer):
@@ -293,7 +297,7 @@ class HoldAnswer(Answer):
     id: int = Field(description="number of the hold")
 
 
-# Routes ---------------------------------------------------------------------------------------------------------------
+# Routes -------------------------------------------------------------------------------------------
 
 
 def _find_person(context: RequestContext, code: str) -> SealedPerson:
@@ -309,7 +313,9 @@ def _requester(context: RequestContext) -> Requester:
 
 @router.get("/purposes", operation_id="listPurposes")
 def list_purposes(context: PeopleReader) -> PurposeList:
-    """List the purposes for which one may look at a person, the fields of each, and which need a second person."""
+    """List the purposes for which one may look at a person, the fields of each, and which need a
+    second person.
+    """
     purposes = context.people_policy.purposes.items()
     return PurposeList(
         items=[PurposeAnswer(purpose=name, **purpose.model_dump()) for name, purpose in purposes]
@@ -323,7 +329,10 @@ def list_people(
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> PersonPage:
-    """List an estate's persons by code, masked; `next` is the `after` of the following page. The read is entered in the audit record."""
+    """List an estate's persons by code, masked; `next` is the `after` of the following page.
+
+    The read is entered in the audit record.
+    """
     estate_id = find_estate(context.connection, context.principal, estate)["id"]
     keyring = context.keyring()
     found = persons.list_persons(context.connection, estate_id, after=after, limit=limit)
@@ -343,7 +352,10 @@ def list_people(
 
 @router.post("/people/search", operation_id="searchPeople")
 def search(context: PeopleReader, body: PersonSearch) -> PersonList:
-    """Find who has exactly this name, number or phone within your grants, masked. What was searched for is not written down."""
+    """Find who has exactly this name, number or phone within your grants, masked.
+
+    What was searched for is not written down.
+    """
     context.limit_rate("search", SEARCHES_PER_MINUTE)
     keyring = context.keyring()
     index = keyring.index(body.kind, body.text)
@@ -357,7 +369,10 @@ def search(context: PeopleReader, body: PersonSearch) -> PersonList:
 def ask_lookup(
     context: LookupRequester, code: PersonCode, body: LookupRequest
 ) -> AskedLookupAnswer:
-    """Ask to look at a person. `granted` may be shown for some minutes; `asked` waits for a second person."""
+    """Ask to look at a person. `granted` may be shown for some minutes;
+
+    `asked` waits for a second person.
+    """
     person = _find_person(context, code)
     query = LookupQuery(purpose=body.purpose, reference=body.reference, fields=body.fields)
     try:
@@ -428,7 +443,10 @@ def show_person(context: LookupRequester, lookup_id: Id) -> ShownPersonAnswer:
 
 @router.post("/people/{code}/report", operation_id="reportPerson")
 def report(context: PeopleKeeper, code: PersonCode, body: LookupRequest) -> PersonReportAnswer:
-    """Report what is stored about a person, for that person (PIPL art. 45): fields, homes, and the roles and purposes of look-ups."""
+    """Report what is stored about a person, for that person (PIPL art.
+
+    45): fields, homes, and the roles and purposes of look-ups.
+    """
     person = _find_person(context, code)
     if body.purpose != "subject_request":
         raise Problem(422, "purpose", "a report is made for the purpose subject_request")
@@ -455,7 +473,10 @@ def report(context: PeopleKeeper, code: PersonCode, body: LookupRequest) -> Pers
 
 @router.post("/people/{code}/erasure", operation_id="erasePerson", status_code=204)
 def erase_person(context: PeopleKeeper, code: PersonCode, body: ErasureReason) -> None:
-    """Erase a person's fields and key for good (PIPL art. 47). 409 while there is a hold. What was recorded of the code stays for statistics."""
+    """Erase a person's fields and key for good (PIPL art. 47). 409 while there is a hold.
+
+    What was recorded of the code stays for statistics.
+    """
     person = _find_person(context, code)
     try:
         person_vault.erase_person(

@@ -1,4 +1,4 @@
-"""Running the application with uvicorn, as the database user to which row-level security applies."""
+"""Running the application with uvicorn, as the database user that row-level security binds."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def _load_directory(settings: ApiSettings) -> OidcProvider | None:
         return None
     if not settings.oidc_client_id or not (settings.oidc_redirect or "").endswith("/oidc/callback"):
         raise BadDirectory(
-            "ANJU_OIDC_ISSUER: set ANJU_OIDC_CLIENT_ID and ANJU_OIDC_REDIRECT=https://…/oidc/callback too"
+            "ANJU_OIDC_ISSUER: set ANJU_OIDC_CLIENT_ID and "
+            "ANJU_OIDC_REDIRECT=https://…/oidc/callback too"
         )
     client = OidcClient(
         client_id=settings.oidc_client_id,

@@ -1,7 +1,8 @@
 """Logging in and out, passwords and second factors.
 
-A session's token comes as a cookie, and then every change needs the CSRF token as well, or as `Authorization: Bearer …` from a program.
-An unknown name and a wrong password get the same answer after the same time.
+A session's token comes as a cookie, and then every change needs the CSRF token as well, or as
+`Authorization: Bearer …` from a program. An unknown name and a wrong password get the same answer
+after the same time.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def log_in(request: Request, connection: Connection, name: str, password: str) -
         refusal = _check_password(connection, user, password)
         if user is None or refusal is not None:
             refusal = refusal or _wrong_login()
-            # An unknown name may be a password typed into the wrong field, so it is not written down.
+            # An unknown name may be a password typed into the wrong field, so it is not written
+            # down.
             write_entry(request, connection, name if user else "unknown", "logIn", refusal.code)
             connection.commit()
             raise refusal
@@ -159,7 +161,8 @@ def log_in(request: Request, connection: Connection, name: str, password: str) -
 def _check_password(
     connection: Connection, user: UserCredentials | None, password: str
 ) -> Problem | None:
-    # The hash is checked for unknown and locked users too, so that every answer takes the same time.
+    # The hash is checked for unknown and locked users too, so that every answer takes the same
+    # time.
     is_right = passwords.verify(user.password_hash if user else None, password)
     if user is None:
         return _wrong_login()
@@ -286,7 +289,10 @@ def change_own_password(context: SessionOwner, body: NewPassword) -> None:
 
 @router.post("/second-factor/offer", operation_id="offerSecondFactor")
 def offer(context: SessionOwner, body: PasswordProof) -> SecondFactorAnswer:
-    """Get a secret for your device, then show a code. A factor that was confirmed is replaced only by a session that has shown it."""
+    """Get a secret for your device, then show a code.
+
+    A factor that was confirmed is replaced only by a session that has shown it.
+    """
     user = _own_credentials(context)
     context.limit_rate("code", TRIES_PER_MINUTE)
     if not passwords.verify(user.password_hash, body.password):
@@ -305,7 +311,10 @@ def offer(context: SessionOwner, body: PasswordProof) -> SecondFactorAnswer:
 
 @router.post("/second-factor", operation_id="showSecondFactor")
 def show(context: SessionOwner, body: TotpCode, response: Response) -> SessionTokenAnswer:
-    """Show a code. The session may then do what a password alone does not allow, and goes on under another token."""
+    """Show a code.
+
+    The session may then do what a password alone does not allow, and goes on under another token.
+    """
     user = _own_credentials(context)
     if user.totp_sealed is None:
         raise Problem(

@@ -1,4 +1,6 @@
-"""Log-in with the bureau's own directory (OpenID Connect): out to it with PKCE, a state and a nonce, and back with a code, once, in one browser."""
+"""Log-in with the bureau's own directory (OpenID Connect): out to it with PKCE, a state and a
+nonce, and back with a code, once, in one browser.
+"""
 
 from __future__ import annotations
 

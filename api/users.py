@@ -1,4 +1,7 @@
-"""Users, their grants, and API keys. Administrators manage those whose grants lie within their own, and grant no more than they have."""
+"""Users, their grants, and API keys.
+
+Administrators manage those whose grants lie within their own, and grant no more than they have.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,9 @@ LONGEST_KEY = timedelta(days=366)
 
 
 class GrantRequest(BaseModel):
-    """What to grant: a jurisdiction with all below it, one estate, or (neither) every estate; until `to`, if given."""
+    """What to grant: a jurisdiction with all below it, one estate, or (neither) every estate; until
+    `to`, if given.
+    """
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"estate": "qingnian"}]}
@@ -47,7 +52,7 @@ class GrantRequest(BaseModel):
 
 
 class NewUser(BaseModel):
-    """A user to add. With `subject` the user is of the bureau's directory and has no password here."""
+    """A user to add. With `subject` the user is of the bureau's directory and has no password."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -233,7 +238,10 @@ def list_users(
     after: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> UserPage:
-    """List users all of whose grants lie within yours, by name; `next` is the `after` of the following page."""
+    """List users all of whose grants lie within yours, by name;
+
+    `next` is the `after` of the following page.
+    """
     items = users.list_users(context.connection, context.principal, after=after, limit=limit)
     return UserPage(
         items=[UserAnswer.model_validate(user) for user in items],
@@ -249,7 +257,8 @@ def add_user(context: UserManager, body: NewUser) -> UserPasswordAnswer:
     password_hash = passwords.hash_password(password) if password else None
     connection = context.connection
     try:
-        # A user without a grant is within nobody's grants, so the usual reader could not see the row.
+        # A user without a grant is within nobody's grants, so the usual reader could not see the
+        # row.
         with scope.signing_in(connection), connection.transaction():
             user_id = users.add_user(
                 connection, body.name, password_hash, body.role, identity=identity
@@ -323,7 +332,9 @@ def step_on_user(
     name: Name,
     step: Literal["disable", "enable", "reset-password", "reset-second-factor"],
 ) -> UserPasswordAnswer:
-    """Disable a user at once, enable the user again, or reset password or second factor; the user's sessions end."""
+    """Disable a user at once, enable the user again, or reset password or second factor; the user's
+    sessions end.
+    """
     user = _find_other_user(context, name)
     if step == "reset-password":
         return UserPasswordAnswer(name=name, password=_reset_password(context, user))
@@ -343,11 +354,13 @@ def _reset_password(context: RequestContext, user: User) -> str:
     return password
 
 
-# API keys -------------------------------------------------------------------------------------------------------------
+# API keys -----------------------------------------------------------------------------------------
 
 
 def new_key() -> str:
-    """Make a key's text: a prefix that leak scanners know, 256 random bits, and a checksum against typing errors."""
+    """Make a key's text: a prefix that leak scanners know, 256 random bits, and a checksum against
+    typing errors.
+    """
     body = KEY_PREFIX + secrets.token_hex(32)
     return f"{body}{binascii.crc32(body.encode()):08x}"
 
@@ -358,7 +371,7 @@ def list_keys(
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> ApiKeyPage:
-    """List keys of users within your grants, newest first, with their last use; never their text."""
+    """List keys of users within your grants, newest first; never their text."""
     keys = api_keys.list_api_keys(context.connection, context.principal, before=before, limit=limit)
     return ApiKeyPage(
         items=[ApiKeyAnswer.model_validate(key) for key in keys],

@@ -1,7 +1,9 @@
-"""Sealed values: authenticated encryption by AES-256-GCM, or by SM4-GCM (GB/T 32907-2016) where a site's profile asks for it.
+"""Sealed values: authenticated encryption by AES-256-GCM, or by SM4-GCM (GB/T 32907-2016) where a
+site's profile asks for it.
 
-A sealed value is one byte for the scheme, a nonce of twelve random bytes (NIST SP 800-38D, 8.2.2), and the ciphertext with its tag. The
-name of what it belongs to is authenticated too, so that one value cannot take another's place.
+A sealed value is one byte for the scheme, a nonce of twelve random bytes (NIST SP 800-38D, 8.2.2),
+and the ciphertext with its tag. The name of what it belongs to is authenticated too, so that one
+value cannot take another's place.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ def unseal(key: bytes, sealed: bytes, belongs_to: str) -> bytes:
         return _unseal(key, sealed, belongs_to.encode())
     except (InvalidTag, ValueError, IndexError):
         raise NotOpened(
-            f"the sealed value of {belongs_to} cannot be opened: it was changed, moved, or its key is another"
+            f"the sealed value of {belongs_to} cannot be opened: it was changed, moved, or its "
+            f"key is another"
         ) from None
 
 

@@ -1,8 +1,9 @@
 """Roles, the actions that each role may take, and the principal that takes them.
 
-`ALLOWED` is the whole table: a role may take an action only if the action names the role. A principal is a user, or an API key that acts
-for one. Its grants cover a set of estates, which is resolved anew at every request. The API applies both, and so does row-level security
-in the database, to which the API passes the estates and `Principal.permissions`.
+`ALLOWED` is the whole table: a role may take an action only if the action names the role. A
+principal is a user, or an API key that acts for one. Its grants cover a set of estates, which is
+resolved anew at every request. The API applies both, and so does row-level security in the
+database, to which the API passes the estates and `Principal.permissions`.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ class Action(StrEnum):
 
 
 _R = Role
-#: The roles that may take each action. Guards see neither leads nor people. Device engineers see neither homes nor people.
-#: Administrators configure the site and read no identities. Privacy officers handle identities and see no behaviour. Auditors change
-#: nothing. Simulators see places only.
+#: The roles that may take each action. Guards see neither leads nor people. Device engineers see
+#: neither homes nor people. Administrators configure the site and read no identities. Privacy
+#: officers handle identities and see no behaviour. Auditors change nothing. Simulators see places
+#: only.
 ALLOWED: dict[Action, frozenset[Role]] = {
     Action.OWN_SESSION: frozenset(Role),
     Action.SEE_PLACES: frozenset(Role),
@@ -113,7 +115,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 NEEDS_SECOND_FACTOR = frozenset(
     {Action.UNMASK, Action.APPROVE_UNMASK, Action.KEEP_PEOPLE, Action.MANAGE_USERS}
 )
-#: Actions that an API key may be given: none that concerns people's names, users or the audit record.
+#: Actions that an API key may be given: none that concerns people's names, users or the audit
+#: record.
 KEY_ACTIONS = (
     frozenset(Action)
     - NEEDS_SECOND_FACTOR
@@ -121,7 +124,8 @@ KEY_ACTIONS = (
 )
 
 _ALL_BUT_PRIVACY = frozenset(AlertClass) - {AlertClass.PRIVACY}
-#: Alert classes that a role sees. Unusual look-ups of people are shown to privacy officers and auditors only.
+#: Alert classes that a role sees. Unusual look-ups of people are shown to privacy officers and
+#: auditors only.
 CLASSES_OF: dict[Role, frozenset[str]] = {
     Role.GUARD: frozenset({AlertClass.LIFE_SAFETY, AlertClass.HAZARD}),
     Role.PROPERTY_MANAGER: _ALL_BUT_PRIVACY - {AlertClass.COMPLIANCE},
@@ -150,7 +154,9 @@ def actions_of(role: Role) -> frozenset[Action]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A user or an API key, with its role, its actions, and the ids of the estates that its grants cover now."""
+    """A user or an API key, with its role, its actions, and the ids of the estates that its grants
+    cover now.
+    """
 
     user_id: int
     name: str
@@ -165,7 +171,10 @@ class Principal:
     must_change_password: bool = False
 
     def may(self, action: Action) -> bool:
-        """Tell whether the role, and the key, may take an action. Does not ask for the second factor."""
+        """Tell whether the role, and the key, may take an action.
+
+        Does not ask for the second factor.
+        """
         return self.role in ALLOWED[action] and (
             self.key_actions is None or action in self.key_actions
         )
@@ -179,7 +188,9 @@ class Principal:
 
     @property
     def permissions(self) -> frozenset[str]:
-        """What row-level security shows this principal: its alert classes, and the names of `_PERMISSIONS`."""
+        """What row-level security shows this principal: its alert classes, and the names of
+        `_PERMISSIONS`.
+        """
         return self.classes | {name for name, action in _PERMISSIONS.items() if self.may(action)}
 
 

@@ -1,1 +1,3 @@
-"""People's names, numbers and phones: stored sealed, shown masked, looked at for a purpose, and erased for good."""
+"""People's names, numbers and phones: stored sealed, shown masked, looked at for a purpose, and
+erased for good.
+"""

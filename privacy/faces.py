@@ -1,8 +1,11 @@
-"""The law of faces at doors: who may consent and how, what ends a consent, and the count at which filing is due.
+"""The law of faces at doors: who may consent and how, what ends a consent, and the count at which
+filing is due.
 
-人脸识别技术应用安全管理办法 (in force 2025-06-01): informed, voluntary and separate consent, a guardian's under fourteen (art. 6 and 7), an
-impact assessment before (art. 9), never the only way in (art. 10), filing with the provincial authority within thirty working days of
-reaching 100,000 stored people (art. 15). Templates stay on the estate; here are consents and reports of gateways only.
+人脸识别技术应用安全管理办法 (in force 2025-06-01): informed, voluntary and separate
+consent, a guardian's under fourteen (art. 6 and 7), an impact assessment before (art. 9), never the
+only way in (art. 10), filing with the provincial authority within thirty working days of reaching
+100,000 stored people (art. 15). Templates stay on the estate; here are consents and reports of
+gateways only.
 """
 
 from __future__ import annotations
@@ -64,7 +67,8 @@ def record_consent(
     _check_form(form, now)
     if not face_filings.is_assessment_current(connection, estate_id, form.assessment, today):
         raise FaceRequestRefused(
-            f"there is no impact assessment {form.assessment!r} of this estate on file that is not due for review"
+            f"there is no impact assessment {form.assessment!r} of this estate on file that is "
+            f"not due for review"
         )
     home = face_consents.find_home_entrance(connection, estate_id, form.person, today)
     if home is None:
@@ -73,7 +77,8 @@ def record_consent(
         )
     if home.entrance_id is None:
         raise FaceRequestRefused(
-            "the home has no entrance in the register: a face is compared at a person's own entrance only"
+            "the home has no entrance in the register: a face is compared at a person's own "
+            "entrance only"
         )
     consent = NewFaceConsent(
         code=face_consents.new_consent_code(),
@@ -94,7 +99,8 @@ def record_consent(
     )
     if not face_consents.add_consent(connection, consent):
         raise FaceRequestRefused(
-            "this person's consent for this entrance is on record already; withdraw it first, or let it run"
+            "this person's consent for this entrance is on record already; withdraw it first, or "
+            "let it run"
         )
     return consent.code
 
@@ -103,13 +109,15 @@ def _check_form(form: ConsentForm, now: datetime) -> None:
     today = now.date()
     if form.under_14 and not form.guardian:
         raise FaceRequestRefused(
-            "under fourteen a guardian consents: say which (parent or other_guardian), and keep the signed form"
+            "under fourteen a guardian consents: say which (parent or other_guardian), and keep "
+            "the signed form"
         )
     if form.given_at > now + CLOCK_TOLERANCE:
         raise FaceRequestRefused("given_at lies ahead")
     if not today < form.holds_to <= today + timedelta(days=MAX_CONSENT_DAYS):
         raise FaceRequestRefused(
-            f"holds_to: a day after today and within {MAX_CONSENT_DAYS} days; then the person is asked again"
+            f"holds_to: a day after today and within {MAX_CONSENT_DAYS} days; then the person is "
+            f"asked again"
         )
 
 
@@ -137,7 +145,9 @@ def withdraw_again(connection: Connection, keyring: Keyring) -> int:
 
 
 def state_of(consent: FaceConsent, proofs: Sequence[GatewayProof], today: date) -> str:
-    """Return a consent's state: holds, over (its time has passed), withdrawn, or deleted, once every gateway has confirmed it."""
+    """Return a consent's state: holds, over (its time has passed), withdrawn, or deleted, once
+    every gateway has confirmed it.
+    """
     if consent.withdrawn_at is None:
         return "holds" if consent.holds_to >= today else "over"
     all_confirmed = all(proof.proven_at is not None and proof.held_at is None for proof in proofs)
@@ -145,7 +155,9 @@ def state_of(consent: FaceConsent, proofs: Sequence[GatewayProof], today: date) 
 
 
 def filing_due_on(crossed_on: date) -> date:
-    """Return the thirtieth working day after a day, by China's published public holidays and make-up days."""
+    """Return the thirtieth working day after a day, by China's published public holidays and
+    make-up days.
+    """
     import holidays
 
     calendar = holidays.country_holidays("CN", years=(crossed_on.year, crossed_on.year + 1))
@@ -153,7 +165,9 @@ def filing_due_on(crossed_on: date) -> date:
 
 
 def count_day(connection: Connection, now: datetime, today: date) -> int:
-    """Count stored people, store the day's count, and raise an alert at 80,000 and at 100,000; returns how many alerts were raised."""
+    """Count stored people, store the day's count, and raise an alert at 80,000 and at 100,000;
+    returns how many alerts were raised.
+    """
     subjects = face_filings.count_subjects(connection) or 0
     if subjects == 0:
         return 0

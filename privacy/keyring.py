@@ -1,6 +1,9 @@
-"""The site's keys. They wrap each person's own key, seal second factors, and make blind indexes. They are in a file, never in the database.
+"""The site's keys. They wrap each person's own key, seal second factors, and make blind indexes.
 
-To rotate: a new key becomes the current one, what older keys have wrapped is wrapped again, and the older keys are taken out of the file.
+They are in a file, never in the database.
+
+To rotate: a new key becomes the current one, what older keys have wrapped is wrapped again, and the
+older keys are taken out of the file.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ class SiteKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyring:
-    """The keys of a site: the name of the current one, all that still open something, and the one for indexes."""
+    """The keys of a site: the name of the current one, all that still open something, and the one
+    for indexes.
+    """
 
     current: str
     keys: dict[str, SiteKey]
@@ -65,12 +70,15 @@ class Keyring:
         """
         if name not in self.keys:
             raise NotOpened(
-                f"the site's key {name!r} is not in the key file; put it back, or rotate before taking it out"
+                f"the site's key {name!r} is not in the key file; put it back, or rotate before "
+                f"taking it out"
             )
         return unseal(self.keys[name].key, wrapped, f"key|{belongs_to}")
 
     def seal(self, plain: bytes, belongs_to: str) -> bytes:
-        """Seal a value of the site's own under the current key; the key's name and a zero byte stand in front."""
+        """Seal a value of the site's own under the current key; the key's name and a zero byte
+        stand in front.
+        """
         return self.current.encode() + _NAME_END + self._seal(plain, belongs_to)
 
     def unseal(self, sealed: bytes, belongs_to: str) -> bytes:
@@ -89,7 +97,9 @@ class Keyring:
         return sealed.partition(_NAME_END)[0] == self.current.encode()
 
     def index(self, kind: str, text: str) -> bytes:
-        """Return a blind index of a text: equal texts have equal indexes, and without the key an index tells nothing."""
+        """Return a blind index of a text: equal texts have equal indexes, and without the key an
+        index tells nothing.
+        """
         return hmac.digest(self.index_key, f"{kind}|{normalise(text)}".encode(), "sha256")
 
     def _seal(self, plain: bytes, belongs_to: str) -> bytes:
@@ -98,7 +108,9 @@ class Keyring:
 
 
 def normalise(text: str) -> str:
-    """Write a text in the one way in which it is compared: full-width as half-width, no spaces or hyphens, upper case."""
+    """Write a text in the one way in which it is compared: full-width as half-width, no spaces or
+    hyphens, upper case.
+    """
     folded = unicodedata.normalize("NFKC", text)
     return "".join(c for c in folded if not c.isspace() and c not in _IGNORED).upper()
 
@@ -156,7 +168,8 @@ def save_keyring(path: Path, keyring: Keyring) -> None:
     """Write a key file, whole or not at all; only the owner of a new one may read it."""
     scheme_names = {scheme: name for name, scheme in NAMES.items()}
     lines = [
-        "# Anju's keys. Whoever has this file and the database can read people's names: keep it apart from every backup.",
+        "# Anju's keys. Whoever has this file and the database can read people's names: keep it "
+        "apart from every backup.",
         f'current = "{keyring.current}"',
         f'index_key = "{base64.b64encode(keyring.index_key).decode()}"',
     ]

@@ -1,6 +1,8 @@
-"""Looking at a person's fields: for a purpose, with a reference, at most so many persons a day, and with a second person's consent by policy.
+"""Looking at a person's fields: for a purpose, with a reference, at most so many persons a day, and
+with a second person's consent by policy.
 
-Every step writes an audit entry in its own transaction. Where it cannot be written, nothing is shown.
+Every step writes an audit entry in its own transaction. Where it cannot be written, nothing is
+shown.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ class LookupQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedLookup:
-    """A look-up that was asked for. `state` is granted, or asked while it waits for a second person."""
+    """A look-up that was asked for.
+
+    `state` is granted, or asked while it waits for a second person.
+    """
 
     id: int
     state: str

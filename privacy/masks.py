@@ -1,4 +1,6 @@
-"""People's names and numbers as shown without a purpose: enough to tell two people apart at a door, no more."""
+"""People's names and numbers as shown without a purpose: enough to tell two people apart at a door,
+no more.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def mask_id_number(number: str) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """Keep three digits in front and four at the end of a mobile number, the last two of a shorter one."""
+    """Keep three digits in front and four at the end of a mobile number, the last two of a shorter
+    one.
+    """
     if len(phone) <= 2:
         return "***"
     if len(phone) >= 11:

@@ -1,4 +1,7 @@
-"""Sealing and opening a person's fields. Each person has a key of their own, wrapped by the site's; a sealed field fits one place only."""
+"""Sealing and opening a person's fields.
+
+Each person has a key of their own, wrapped by the site's; a sealed field fits one place only.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ _CHECK_DIGITS = "10X98765432"
 
 
 class BadPerson(Exception):
-    """A person's fields do not fit; the message names the field and how to mend it, and never the value."""
+    """A person's fields do not fit; the message names the field and how to mend it, and never the
+    value.
+    """
 
 
 class ErasureHeld(Exception):
@@ -68,7 +73,9 @@ def _check_field(name: str, text: str) -> str:
 
 
 def is_valid_id_number(number: str) -> bool:
-    """Tell whether the check digit of an 18-digit citizen number is right (GB 11643-1999, ISO 7064 MOD 11-2)."""
+    """Tell whether the check digit of an 18-digit citizen number is right (GB 11643-1999, ISO 7064
+    MOD 11-2).
+    """
     if not re.fullmatch(r"[0-9]{17}[0-9X]", number):
         return False
     weighted = sum(int(digit) * weight for digit, weight in zip(number, _WEIGHTS, strict=False))
@@ -88,7 +95,9 @@ def save_person(
     *,
     collected_for: str,
 ) -> bool:
-    """Store a resident's fields, sealed under a new key; False where the register has no such resident.
+    """Store a resident's fields, sealed under a new key;
+
+    False where the register has no such resident.
 
     Raises: BadPerson, also for a person who was erased.
     """
@@ -148,7 +157,9 @@ def mask_person(keyring: Keyring, person: SealedPerson) -> MaskedPerson:
 def erase_person(
     connection: Connection, keyring: Keyring, code: str, *, actor: str, reason: str
 ) -> bool:
-    """Destroy a person's key and fields, now and after every restore; False where nobody has that code.
+    """Destroy a person's key and fields, now and after every restore;
+
+    False where nobody has that code.
 
     Raises: ErasureHeld.
     """
@@ -185,7 +196,9 @@ def erase_again(connection: Connection, keyring: Keyring) -> int:
 
 
 def rewrap_keys(connection: Connection, keyring: Keyring, *, batch: int = 500) -> int:
-    """Wrap under the current key what older keys have wrapped; returns how much. Commits after each batch, so it can be stopped.
+    """Wrap under the current key what older keys have wrapped; returns how much.
+
+    Commits after each batch, so it can be stopped.
 
     Raises: NotOpened, where a key that is still needed is not in the key file.
     """

@@ -1,4 +1,6 @@
-"""Retention: persons whose time is over are erased, old rows are deleted, the audit chain is checked, and unusual look-ups are found."""
+"""Retention: persons whose time is over are erased, old rows are deleted, the audit chain is
+checked, and unusual look-ups are found.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ _MINUTE, _DAY = 60.0, 86_400.0
 
 @dataclass(slots=True)
 class RetentionTasks:
-    """The recurring tasks of one process. Several processes may have them; one at a time runs them."""
+    """The recurring tasks of a process. Several may have them; one at a time runs them."""
 
     policy: PeoplePolicy
     keys: KeyFile | None = None
@@ -52,7 +54,10 @@ class RetentionTasks:
 def daily(
     connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime
 ) -> dict[str, int]:
-    """Run the tasks of a day; returns counts by name, none where another process is at it. `connection` is in autocommit."""
+    """Run the tasks of a day; returns counts by name, none where another process is at it.
+
+    `connection` is in autocommit.
+    """
     cutoffs = {
         "deliveries": now - timedelta(days=policy.keep_deliveries_days),
         "quarantine": now - timedelta(days=policy.keep_quarantine_days),

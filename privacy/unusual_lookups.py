@@ -1,4 +1,6 @@
-"""Unusual look-ups: of many persons in a day, at night, of one person again and again, and of many homes. An alert tells the privacy officer."""
+"""Unusual look-ups: of many persons in a day, at night, of one person again and again, and of many
+homes. An alert tells the privacy officer.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusualUse:
-    """That a user's look-ups at an estate reach a limit: the reason code, how many there were, and the limit."""
+    """That a user's look-ups at an estate reach a limit: the reason code, how many there were, and
+    the limit.
+    """
 
     name: str
     estate_id: int
@@ -36,7 +40,9 @@ class UnusualUse:
 
 
 def check(connection: Connection, policy: PeoplePolicy, now: datetime) -> int:
-    """Raise an alert for each user and estate with unusual look-ups, unless one is open; returns how many."""
+    """Raise an alert for each user and estate with unusual look-ups, unless one is open; returns
+    how many.
+    """
     open_keys = list_open_keys(connection, DETECTOR)
     found = [
         *_find_unusual_lookups(connection, policy, now),
@@ -88,7 +94,10 @@ def _find_unusual_lookups(
 def find_unusual_use(
     events: Sequence[LookupEvent], policy: PeoplePolicy, now: datetime
 ) -> UnusualUse | None:
-    """Return the first limit that one user's look-ups of a month at one estate reach; None where they are usual, or none is of today."""
+    """Return the first limit that one user's look-ups of a month at one estate reach;
+
+    None where they are usual, or none is of today.
+    """
     today = [event for event in events if event.asked_at > now - _DAY]
     if not today:
         # What was unusual long ago and not since is no news.

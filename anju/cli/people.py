@@ -1,4 +1,6 @@
-"""The `anju keys`, `anju people` and `anju audit` commands: the site's keys, people's data from a file, erasure, and the record's chain."""
+"""The `anju keys`, `anju people` and `anju audit` commands: the site's keys, people's data from a
+file, erasure, and the record's chain.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def keys_rotate(
         str | None, typer.Option(help=f"change how new people are sealed: {SCHEMES}")
     ] = None,
 ) -> None:
-    """Make a new key the current one, wrap everything anew under it while all services run, and take out the keys that wrap nothing."""
+    """Make a new key the current one, wrap everything anew under it while all services run, and
+    take out the keys that wrap nothing.
+    """
     if scheme is not None and scheme not in NAMES:
         raise fail(f"--scheme {scheme!r}: use one of {SCHEMES}")
     path, keyring = _load_key_file()
@@ -100,7 +104,8 @@ def _rewrap(path: Path, keyring: Keyring) -> None:
     save_keyring(path, replace(keyring, keys=keys))
     removed = len(keyring.keys) - len(keys)
     out.print(
-        f"{rewrapped} keys wrapped anew under {keyring.current}; {removed} old keys taken out of {path.name}"
+        f"{rewrapped} keys wrapped anew under {keyring.current}; {removed} old keys taken out of "
+        f"{path.name}"
     )
 
 
@@ -131,7 +136,10 @@ def people_import(
         bool, typer.Option("--apply", help="write; without it everything is only tried")
     ] = False,
 ) -> None:
-    """Store people's data for residents of the register, all or nothing. No value of anybody is ever printed."""
+    """Store people's data for residents of the register, all or nothing.
+
+    No value of anybody is ever printed.
+    """
     _, keyring = _load_key_file()
     with connect(load_settings().conninfo(), statement_s=600) as connection:
         saved, faults = _save_people(connection, keyring, file, collected_for)
@@ -153,7 +161,9 @@ def people_import(
 def _save_people(
     connection: Connection, keyring: Keyring, file: Path, collected_for: str
 ) -> tuple[int, list[str]]:
-    """Store the people of a CSV file; returns how many rows were read without a fault of theirs, and all faults."""
+    """Store the people of a CSV file; returns how many rows were read without a fault of theirs,
+    and all faults.
+    """
     saved = 0
     faults = []
     with file.open(encoding="utf-8-sig", newline="") as text:
@@ -172,7 +182,8 @@ def _save_people(
             saved += 1
             if not is_known:
                 faults.append(
-                    f"{file.name}: line {number}: code: the register knows no such resident with a home"
+                    f"{file.name}: line {number}: code: the register knows no such resident with "
+                    f"a home"
                 )
     return saved, faults
 
@@ -236,7 +247,8 @@ def people_erase_again(
         audit.append(connection, entry)
     _vacuum()
     out.print(
-        f"{persons} people that the backup had brought back are erased again, {consents} consents to faces ended again"
+        f"{persons} people that the backup had brought back are erased again, {consents} "
+        f"consents to faces ended again"
     )
 
 
@@ -244,7 +256,9 @@ def people_erase_again(
 def people_export_erasures(
     file: Annotated[Path, typer.Argument(help="where to write the list; it names nobody")],
 ) -> None:
-    """Write the list of who was erased (as codes under the site's key), to be kept beside the backups."""
+    """Write the list of who was erased (as codes under the site's key), to be kept beside the
+    backups.
+    """
     with connect(load_settings().conninfo()) as connection:
         listed = erasures.export_erasures(connection)
     lines = [json.dumps(asdict(erasure)) + "\n" for erasure in listed]
@@ -279,7 +293,8 @@ def audit_verify(
 def verify_lines(file: Path) -> tuple[int, str | None]:
     """Check an exported chain with nothing but SHA-256.
 
-    Returns the number of entries that fit, and what is wrong with the first that does not; None where all fit.
+    Returns the number of entries that fit, and what is wrong with the first that does not; None
+    where all fit.
     """
     hash_before = ""
     count = 0

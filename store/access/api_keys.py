@@ -1,4 +1,7 @@
-"""API keys: a machine acts for a user, with some of that user's actions, until the key expires. Only a hash of a key is stored."""
+"""API keys: a machine acts for a user, with some of that user's actions, until the key expires.
+
+Only a hash of a key is stored.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyRow(PrincipalRow):
-    """A key's columns beside those of its principal. `unseen` is True where its last use was not noted for a minute."""
+    """A key's columns beside those of its principal.
+
+    `unseen` is True where its last use was not noted for a minute.
+    """
 
     key_id: int
     actions: list[str]
@@ -138,7 +144,10 @@ _LIST_API_KEYS = sql.SQL("""
 
 
 def revoke_api_key(connection: Connection, key_id: int, principal: Principal) -> bool:
-    """End a key; False where it is unknown, or its user has a grant that is not within the principal's."""
+    """End a key;
+
+    False where it is unknown, or its user has a grant that is not within the principal's.
+    """
     result = connection.execute(_REVOKE_API_KEY, {**grant_parameters(principal), "key": key_id})
     return result.rowcount == 1
 

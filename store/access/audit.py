@@ -1,7 +1,9 @@
-"""The audit record: who did what to whose data and why. It is appended to, searched, and checked entry by entry.
+"""The audit record: who did what to whose data and why.
 
-An entry is written in the transaction of what it describes, so that neither is stored without the other. Its hash covers the hash of
-the entry before it.
+It is appended to, searched, and checked entry by entry.
+
+An entry is written in the transaction of what it describes, so that neither is stored without the
+other. Its hash covers the hash of the entry before it.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainEntry:
-    """An entry as a check elsewhere needs it: the exact text of its JSON, and both hashes in hexadecimal."""
+    """An entry as a check elsewhere needs it: the exact text of its JSON, and both hashes in
+    hexadecimal.
+    """
 
     seq: int
     estate: str
@@ -69,7 +73,10 @@ class AuditFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditVerdict:
-    """What a check found: the last entry, and the first that does not fit, with the reason; None where all fit."""
+    """What a check found: the last entry, and the first that does not fit, with the reason;
+
+    None where all fit.
+    """
 
     seq: int
     hash: bytes
@@ -108,7 +115,9 @@ def append(connection: Connection, entry: AuditEntry, *, estate_id: int | None =
 def list_entries(
     connection: Connection, principal: Principal, criteria: AuditFilter
 ) -> list[StoredEntry]:
-    """List entries about a principal's estates, newest first; entries about the whole site only for a grant of every estate."""
+    """List entries about a principal's estates, newest first; entries about the whole site only for
+    a grant of every estate.
+    """
     parameters = {
         **asdict(criteria),
         "everywhere": principal.everywhere,
@@ -149,7 +158,9 @@ def read_chain(connection: Connection) -> Iterator[ChainEntry]:
 
 
 def check_chain(connection: Connection) -> AuditVerdict:
-    """Check every entry: numbers without gaps, right hashes, whole links, and the last entry of each earlier check."""
+    """Check every entry: numbers without gaps, right hashes, whole links, and the last entry of
+    each earlier check.
+    """
     head = connection.execute(
         "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
     ).fetchone()

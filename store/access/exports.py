@@ -1,4 +1,6 @@
-"""Files that a user has made to be fetched within an hour, and the counts that go into one kind of them."""
+"""Files that a user has made to be fetched within an hour, and the counts that go into one kind of
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ FILE_MINUTES = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFile:
-    """A file: what it holds (`kind`), its file name, its bytes, and the secret that its addresses are signed with."""
+    """A file: what it holds (`kind`), its file name, its bytes, and the secret that its addresses
+    are signed with.
+    """
 
     kind: str
     name: str

@@ -32,7 +32,9 @@ class IdempotencyRow:
 
 
 def claim_key(connection: Connection, user_id: int, key: str, digest: bytes) -> StoredAnswer | None:
-    """Claim a key for a request, or find what was answered to it; None where the key belongs to another request.
+    """Claim a key for a request, or find what was answered to it;
+
+    None where the key belongs to another request.
 
     A second request waits here until the transaction of the first has ended.
     """

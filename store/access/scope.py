@@ -1,7 +1,10 @@
-"""What row-level security knows of a transaction's reader: estates, permissions and user. Without it, no row is visible.
+"""What row-level security knows of a transaction's reader: estates, permissions and user.
 
-Every setting is local to the transaction (`set_config(…, true)`), so a connection that goes back to the pool carries nothing on. The
-services work as the tables' owner, to whom these settings do not apply.
+Without it, no row is visible.
+
+Every setting is local to the transaction (`set_config(…, true)`), so a connection that goes back to
+the pool carries nothing on. The services work as the tables' owner, to whom these settings do not
+apply.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ def enter(connection: Connection, principal: Principal) -> None:
 
 
 def enter_everywhere(connection: Connection) -> None:
-    """Make every alert of every estate visible, for the one reader of changes that serves all streams."""
+    """Make every alert of every estate visible, for the one reader of changes that serves all
+    streams.
+    """
     connection.execute(
         """
         SELECT
@@ -55,7 +60,9 @@ def enter_owner(connection: Connection, user_id: int) -> None:
 
 @contextmanager
 def signing_in(connection: Connection) -> Iterator[None]:
-    """Make users, sessions, keys and gateway certificates visible to the block, which has to find out who sends a request."""
+    """Make users, sessions, keys and gateway certificates visible to the block, which has to find
+    out who sends a request.
+    """
     connection.execute("SELECT set_config('anju.signing_in', 'yes', true)")
     yield
     # After an exception the transaction is over anyway, and the setting with it.

@@ -1,4 +1,6 @@
-"""Sessions: only a hash of their token is stored, and the token of a browser's session changes every hour."""
+"""Sessions: only a hash of their token is stored, and the token of a browser's session changes
+every hour.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from store.database.connection import Connection
 
 SESSION_HOURS = 12
 IDLE_HOURS = 2
-#: After this a browser is given another token; the old one is valid for a minute more, for requests under way.
+#: After this a browser is given another token; the old one is valid for a minute more, for requests
+#: under way.
 ROTATE_MINUTES = 60
 
 
@@ -29,7 +32,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow(PrincipalRow):
-    """A session's columns beside those of its principal. `unseen` is True where its last use was not noted for a minute."""
+    """A session's columns beside those of its principal.
+
+    `unseen` is True where its last use was not noted for a minute.
+    """
 
     csrf: str
     second_factor: bool
@@ -39,7 +45,10 @@ class SessionRow(PrincipalRow):
 
 
 def hash_token(token: str) -> bytes:
-    """Return the SHA-256 of a token, which is what is stored. A token is 256 random bits, so it cannot be guessed from it."""
+    """Return the SHA-256 of a token, which is what is stored.
+
+    A token is 256 random bits, so it cannot be guessed from it.
+    """
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -79,7 +88,9 @@ def rotate_token(connection: Connection, token: str, new_token: str) -> bool:
 
 
 def confirm_second_factor(connection: Connection, token: str, new_token: str) -> None:
-    """Note that a session has shown its second factor, and give it another token; the old one ends at once."""
+    """Note that a session has shown its second factor, and give it another token; the old one ends
+    at once.
+    """
     connection.execute(
         """
         UPDATE sessions
@@ -91,7 +102,10 @@ def confirm_second_factor(connection: Connection, token: str, new_token: str) ->
 
 
 def find_session(connection: Connection, token: str) -> Session | None:
-    """Find the session of a token; None where it is unknown, has expired, or was not used for hours."""
+    """Find the session of a token;
+
+    None where it is unknown, has expired, or was not used for hours.
+    """
     parameters = {"hash": hash_token(token), "rotate": ROTATE_MINUTES, "idle": IDLE_HOURS}
     with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
         row = cursor.execute(_FIND_SESSION, parameters).fetchone()

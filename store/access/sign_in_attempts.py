@@ -1,4 +1,6 @@
-"""Log-ins at the bureau's directory that are under way: state, nonce and PKCE verifier, for ten minutes and one use."""
+"""Log-ins at the bureau's directory that are under way: state, nonce and PKCE verifier, for ten
+minutes and one use.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from store.database.connection import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInAttempt:
-    """What the directory's answer is checked with: the nonce of its ID token, and the PKCE verifier."""
+    """What the directory's answer is checked with: the nonce of its ID token, and the PKCE
+    verifier.
+    """
 
     nonce: str
     verifier: str
@@ -21,7 +25,9 @@ class SignInAttempt:
 def begin_sign_in(
     connection: Connection, attempt: SignInAttempt, *, state: str, browser: str
 ) -> None:
-    """Store an attempt under its state, bound to the browser that began it; delete those that have expired."""
+    """Store an attempt under its state, bound to the browser that began it; delete those that have
+    expired.
+    """
     connection.execute("DELETE FROM sign_in_attempts WHERE expires_at < now()")
     connection.execute(
         """
@@ -33,7 +39,10 @@ def begin_sign_in(
 
 
 def take_sign_in(connection: Connection, *, state: str, browser: str) -> SignInAttempt | None:
-    """Remove and return an attempt; None where it is unknown, has expired, or another browser began it."""
+    """Remove and return an attempt;
+
+    None where it is unknown, has expired, or another browser began it.
+    """
     with connection.cursor(row_factory=class_row(SignInAttempt)) as cursor:
         return cursor.execute(
             """

@@ -1,4 +1,7 @@
-"""Users: their grants, passwords and second factors. What a user's grants cover is resolved at each request."""
+"""Users: their grants, passwords and second factors.
+
+What a user's grants cover is resolved at each request.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ class UserCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserGrant:
-    """A grant: the jurisdiction with all below it, the one estate, or (both None) every estate, and from when to when."""
+    """A grant: the jurisdiction with all below it, the one estate, or (both None) every estate, and
+    from when to when.
+    """
 
     id: int
     user_id: int
@@ -102,8 +107,8 @@ PRINCIPAL_COLUMNS = sql.SQL("""
     granted_all_estates(u.id) AS everywhere
 """)
 
-#: The condition that everything granted to the user `u` is granted to the principal as well. A user without any grant belongs
-#: to the whole site.
+#: The condition that everything granted to the user `u` is granted to the principal as well. A user
+#: without any grant belongs to the whole site.
 WITHIN_GRANTS = sql.SQL("""
     granted_estates(u.id) <@ %(estates)s::integer[]
     AND (
@@ -152,7 +157,7 @@ def add_user(
 
 
 def find_credentials(connection: Connection, name: str) -> UserCredentials | None:
-    """Read what a user is authenticated with, by name; None where the user is unknown or disabled."""
+    """Read what a user is authenticated with; None where the name is unknown or disabled."""
     with connection.cursor(row_factory=class_row(UserCredentials)) as cursor:
         return cursor.execute(
             _SELECT_CREDENTIALS + "WHERE name = %s AND disabled_at IS NULL", [name]
@@ -162,7 +167,10 @@ def find_credentials(connection: Connection, name: str) -> UserCredentials | Non
 def find_credentials_by_identity(
     connection: Connection, identity: OidcIdentity
 ) -> UserCredentials | None:
-    """Read a user by what the bureau's own directory calls the user; None where unknown or disabled."""
+    """Read a user by what the bureau's own directory calls the user;
+
+    None where unknown or disabled.
+    """
     with connection.cursor(row_factory=class_row(UserCredentials)) as cursor:
         return cursor.execute(
             _SELECT_CREDENTIALS + "WHERE issuer = %s AND subject = %s AND disabled_at IS NULL",
@@ -206,7 +214,10 @@ def list_users(
 
 
 def find_user(connection: Connection, principal: Principal, name: str) -> User | None:
-    """Read a user with grants; None where the user is unknown, or has a grant that is not within the principal's."""
+    """Read a user with grants;
+
+    None where the user is unknown, or has a grant that is not within the principal's.
+    """
     users = _list_users(connection, principal, {"after": None, "name": name, "limit": 1})
     return users[0] if users else None
 
@@ -265,7 +276,7 @@ _LIST_GRANTS = """
 """
 
 
-# Grants ---------------------------------------------------------------------------------------------------------------
+# Grants -------------------------------------------------------------------------------------------
 
 
 def add_grant(
@@ -277,7 +288,10 @@ def add_grant(
     estate: str | None = None,
     valid_to: datetime | None = None,
 ) -> bool:
-    """Grant a user a jurisdiction with all below it, one estate, or (neither named) every estate; False where that is unknown."""
+    """Grant a user a jurisdiction with all below it, one estate, or (neither named) every estate;
+
+    False where that is unknown.
+    """
     result = connection.execute(
         """
         INSERT INTO grants (user_id, jurisdiction_id, estate_id, valid_to, granted_by)
@@ -302,7 +316,10 @@ def add_grant(
 def estates_of_grant(
     connection: Connection, jurisdiction: str | None, estate: str | None
 ) -> list[int] | None:
-    """Return the ids of the estates that a grant would cover; None where its place is unknown to the reader."""
+    """Return the ids of the estates that a grant would cover;
+
+    None where its place is unknown to the reader.
+    """
     row = connection.execute(
         """
         SELECT estates_of_grant(j.id, e.id) AS estates
@@ -332,7 +349,7 @@ def withdraw_grant(connection: Connection, grant_id: int, user_id: int) -> bool:
     return result.rowcount == 1
 
 
-# Passwords, locks and roles -------------------------------------------------------------------------------------------
+# Passwords, locks and roles -----------------------------------------------------------------------
 
 
 def record_login(connection: Connection, user_id: int, *, success: bool) -> None:
@@ -394,7 +411,7 @@ def set_disabled(connection: Connection, user_id: int, *, disabled: bool) -> Non
 
 
 def set_role(connection: Connection, user_id: int, role: Role) -> None:
-    """Give a user another role and end the user's sessions, so that none goes on with the old role."""
+    """Give a user another role, and end the sessions that have the old one."""
     connection.execute("UPDATE users SET role = %s WHERE id = %s", [role, user_id])
     _end_sessions(connection, user_id)
 
@@ -403,7 +420,7 @@ def _end_sessions(connection: Connection, user_id: int) -> None:
     connection.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
 
 
-# Second factor --------------------------------------------------------------------------------------------------------
+# Second factor ------------------------------------------------------------------------------------
 
 
 def save_totp_secret(connection: Connection, user_id: int, sealed: bytes) -> None:
@@ -419,7 +436,7 @@ def save_totp_secret(connection: Connection, user_id: int, sealed: bytes) -> Non
 
 
 def use_totp_step(connection: Connection, user_id: int, step: int) -> bool:
-    """Use up a code's time step; False where it, or a later one, was used before (RFC 6238, 5.2)."""
+    """Use up a code's time step; False where it or a later one was used (RFC 6238, 5.2)."""
     result = connection.execute(
         """
         UPDATE users

@@ -16,7 +16,9 @@ MAX_DUE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """What was erased: the person's code as an index in hexadecimal, which says nothing without the site's key."""
+    """What was erased: the person's code as an index in hexadecimal, which says nothing without the
+    site's key.
+    """
 
     code_index: str
     erased_at: str
@@ -58,7 +60,10 @@ def record_erasure(connection: Connection, code_index: bytes, *, actor: str, rea
 def erase_person(
     connection: Connection, code: str, code_index: bytes, *, actor: str, reason: str
 ) -> bool:
-    """Delete a person's key, fields and indexes, and note the erasure; False where nobody has that code."""
+    """Delete a person's key, fields and indexes, and note the erasure;
+
+    False where nobody has that code.
+    """
     row = connection.execute(
         """
         UPDATE people.persons
@@ -83,7 +88,9 @@ def erase_person(
 
 
 def list_due(connection: Connection, today: date, keep_days: int) -> list[str]:
-    """List the codes of persons whose last tenancy ended more than `keep_days` ago and on whom there is no hold."""
+    """List the codes of persons whose last tenancy ended more than `keep_days` ago and on whom
+    there is no hold.
+    """
     rows = connection.execute(_LIST_DUE, {"today": today, "keep_days": keep_days, "limit": MAX_DUE})
     return [row["code"] for row in rows]
 
@@ -118,7 +125,7 @@ def vacuum(connection: Connection) -> None:
     connection.execute("VACUUM (FREEZE) people.data_keys")
 
 
-# Holds ----------------------------------------------------------------------------------------------------------------
+# Holds --------------------------------------------------------------------------------------------
 
 
 def list_holds(connection: Connection, code: str) -> list[Hold]:
@@ -170,7 +177,7 @@ def release_hold(
     return result.rowcount == 1
 
 
-# Backups --------------------------------------------------------------------------------------------------------------
+# Backups ------------------------------------------------------------------------------------------
 
 
 def export_erasures(connection: Connection) -> list[Erasure]:

@@ -1,4 +1,7 @@
-"""Consents to faces at doors, and what gateways report that they hold of them. No picture and no template is stored here."""
+"""Consents to faces at doors, and what gateways report that they hold of them.
+
+No picture and no template is stored here.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class HomeEntrance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFaceConsent:
-    """A consent to record. `text_sha256` is of the text that was shown and signed, in hexadecimal."""
+    """A consent to record. `text_sha256` is of the text that was signed, in hexadecimal."""
 
     code: str
     resident_id: int
@@ -43,7 +46,10 @@ class NewFaceConsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceConsent:
-    """A consent. `person` is the resident's code; `held_at` counts the gateways that hold a template of it."""
+    """A consent. `person` is the resident's code;
+
+    `held_at` counts the gateways that hold a template of it.
+    """
 
     id: int
     code: str
@@ -71,7 +77,9 @@ class FaceConsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayProof:
-    """What a gateway has reported of a consent: since when it holds a template, or since when it holds none, and by what command."""
+    """What a gateway has reported of a consent: since when it holds a template, or since when it
+    holds none, and by what command.
+    """
 
     gateway: str
     held_at: datetime | None
@@ -81,7 +89,9 @@ class GatewayProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayReport:
-    """A gateway's result of a command with a list: the consents that it holds, and those that it refuses because they had ended."""
+    """A gateway's result of a command with a list: the consents that it holds, and those that it
+    refuses because they had ended.
+    """
 
     command: str
     held: Sequence[str]
@@ -97,7 +107,10 @@ def new_consent_code() -> str:
 def find_home_entrance(
     connection: Connection, estate_id: int, person: str, day: date
 ) -> HomeEntrance | None:
-    """Find the entrance of the home where a resident lives on a day; None where there is no such home at the estate."""
+    """Find the entrance of the home where a resident lives on a day;
+
+    None where there is no such home at the estate.
+    """
     with connection.cursor(row_factory=class_row(HomeEntrance)) as cursor:
         return cursor.execute(
             """
@@ -256,7 +269,8 @@ def list_proofs(connection: Connection, consent_id: int) -> list[GatewayProof]:
 def save_report(connection: Connection, device_id: int, report: GatewayReport) -> None:
     """Store what a gateway reports that it holds.
 
-    What it no longer holds is proven deleted. What it refuses had ended before a restore, and ends again.
+    What it no longer holds is proven deleted. What it refuses had ended before a restore, and ends
+    again.
     """
     row = connection.execute(
         """

@@ -1,4 +1,6 @@
-"""Impact assessments on file, the daily count of stored faces, and the filing that is due at 100,000 people."""
+"""Impact assessments on file, the daily count of stored faces, and the filing that is due at
+100,000 people.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class FiledAssessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceFiling:
-    """The filing with the authority: when the line was crossed, until when it is due, and when it was done, under what number."""
+    """The filing with the authority: when the line was crossed, until when it is due, and when it
+    was done, under what number.
+    """
 
     crossed_on: date
     due_on: date
@@ -102,7 +106,10 @@ def is_assessment_current(connection: Connection, estate_id: int, code: str, day
 
 
 def count_subjects(connection: Connection) -> int | None:
-    """Count distinct people whose faces are stored anywhere; None where the reader has no grant of every estate."""
+    """Count distinct people whose faces are stored anywhere;
+
+    None where the reader has no grant of every estate.
+    """
     row = connection.execute("SELECT face_subjects() AS n").fetchone()
     return None if row is None or row["n"] is None else int(row["n"])
 
@@ -157,7 +164,9 @@ def complete_filing(connection: Connection, filed_on: date, reference: str, *, a
 
 
 def find_busiest_estate(connection: Connection) -> int | None:
-    """Return the id of the estate with the most consents, whose privacy officer is told of what concerns the whole site."""
+    """Return the id of the estate with the most consents, whose privacy officer is told of what
+    concerns the whole site.
+    """
     row = connection.execute("""
         SELECT estate_id
         FROM people.face_consents

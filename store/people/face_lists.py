@@ -1,4 +1,6 @@
-"""The lists of consents that gateways are sent for each of their doors, and which doors need theirs again."""
+"""The lists of consents that gateways are sent for each of their doors, and which doors need theirs
+again.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,14 @@ from psycopg.rows import class_row
 from store.database.connection import Connection
 from store.gateways.commands import list_digest
 
-#: A list is sent again after so long although nothing has changed, so that gateways know it is fresh.
+#: A list is sent again after so long although nothing has changed, so that gateways know it is
+#: fresh.
 RESEND_AFTER = timedelta(hours=24)
 #: A list that could not be taken is sent again after so long.
 RETRY_AFTER = timedelta(minutes=1)
 
-#: A line of a list as it is sent: consent, person, and the last day (`to`) on which the consent holds.
+#: A line of a list as it is sent: consent, person, and the last day (`to`) on which the consent
+#: holds.
 ListLine = dict[str, str]
 
 
@@ -36,7 +40,9 @@ class DoorConsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentList:
-    """The list that was sent to a door last, its result, and when the door's gateway has started last."""
+    """The list that was sent to a door last, its result, and when the door's gateway has started
+    last.
+    """
 
     device_id: int
     digest: str
@@ -60,8 +66,8 @@ class SentList:
 def read_lists(connection: Connection, day: date) -> dict[int, list[ListLine]]:
     """Read for every door with a gateway the consents that hold there on a day, by device id.
 
-    A consent holds while it is not withdrawn and not over, and its person lives behind that door. A door that never had a list and
-    needs none is left out.
+    A consent holds while it is not withdrawn and not over, and its person lives behind that door. A
+    door that never had a list and needs none is left out.
     """
     listed = connection.execute("""
         SELECT f.device_id

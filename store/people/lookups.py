@@ -1,4 +1,6 @@
-"""Look-ups: who asked to look at a person's fields, for what purpose, who decided, and what is reported about them."""
+"""Look-ups: who asked to look at a person's fields, for what purpose, who decided, and what is
+reported about them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ class NewLookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """A look-up. `state` is asked, granted or refused; `over` tells whether it has expired. `code` is None once the person is gone."""
+    """A look-up. `state` is asked, granted or refused; `over` tells whether it has expired.
+
+    `code` is None once the person is gone.
+    """
 
     id: int
     person_id: int | None
@@ -156,7 +161,7 @@ class LookupDecision:
 
 
 def decide_lookup(connection: Connection, lookup_id: int, decision: LookupDecision) -> bool:
-    """Grant or refuse a look-up; False where it is the decider's own, is decided, or has expired."""
+    """Grant or refuse a look-up; False where it is the decider's own, decided, or over."""
     result = connection.execute(
         """
         UPDATE people.lookups
@@ -183,12 +188,15 @@ def record_shown(connection: Connection, lookup_id: int) -> None:
     )
 
 
-# Unusual look-ups -----------------------------------------------------------------------------------------------------
+# Unusual look-ups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupEvent:
-    """That a user asked for a person: who, for whom, at what estate and instant. `person_id` is None once the person is gone."""
+    """That a user asked for a person: who, for whom, at what estate and instant.
+
+    `person_id` is None once the person is gone.
+    """
 
     name: str
     person_id: int | None
@@ -237,7 +245,9 @@ def list_lookup_events(connection: Connection, since: datetime) -> list[LookupEv
 
 
 def list_home_reads(connection: Connection, since: datetime, min_homes: int) -> list[HomeReads]:
-    """List who has looked at `min_homes` homes of an estate or more since an instant, by the audit record."""
+    """List who has looked at `min_homes` homes of an estate or more since an instant, by the audit
+    record.
+    """
     with connection.cursor(row_factory=class_row(HomeReads)) as cursor:
         return cursor.execute(
             """
@@ -254,7 +264,7 @@ def list_home_reads(connection: Connection, since: datetime, min_homes: int) -> 
         ).fetchall()
 
 
-# What is reported to the person ---------------------------------------------------------------------------------------
+# What is reported to the person -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,6 @@
-"""Persons: their fields, sealed one by one under a key of the person's own, and that key, wrapped by one of the site's."""
+"""Persons: their fields, sealed one by one under a key of the person's own, and that key, wrapped
+by one of the site's.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ MAX_FOUND = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPerson:
-    """A resident's fields to store. `sealed` and `indexes` hold name, id_number and phone, None where unknown.
+    """A resident's fields to store.
+
+    `sealed` and `indexes` hold name, id_number and phone, None where unknown.
 
     An index is an HMAC-SHA256 under a key of the site: equal fields have equal indexes.
     """
@@ -51,7 +55,10 @@ class SealedPerson:
 
 
 def save_person(connection: Connection, person: NewPerson) -> bool:
-    """Store a resident's fields and key in place of those before; False where no such resident has a home at an estate."""
+    """Store a resident's fields and key in place of those before;
+
+    False where no such resident has a home at an estate.
+    """
     row = connection.execute(
         _SAVE_PERSON,
         {

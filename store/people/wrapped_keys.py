@@ -1,4 +1,6 @@
-"""Which of the site's keys wrap what, for the rotation of keys: persons' own keys and users' second factors."""
+"""Which of the site's keys wrap what, for the rotation of keys: persons' own keys and users' second
+factors.
+"""
 
 from __future__ import annotations
 

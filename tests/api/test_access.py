@@ -1,4 +1,6 @@
-"""Who is asking: sessions that rotate, keys that are narrow, second factors, locks, limits, and deeds that are done once."""
+"""Who is asking: sessions that rotate, keys that are narrow, second factors, locks, limits, and
+deeds that are done once.
+"""
 
 from __future__ import annotations
 
@@ -333,7 +335,7 @@ def test_unknown_log_ins_take_as_long_as_known_ones(strict: TestClient) -> None:
     assert len(checks) == 3
 
 
-# Once ------------------------------------------------------------------------------------------------------------------
+# Once ---------------------------------------------------------------------------------------------
 
 
 def drills(dsn: str) -> int:

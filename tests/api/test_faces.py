@@ -1,4 +1,6 @@
-"""Consents over HTTP: given at the desk under the law's conditions, ended as easily, with a proof for whoever asks."""
+"""Consents over HTTP: given at the desk under the law's conditions, ended as easily, with a proof
+for whoever asks.
+"""
 
 from __future__ import annotations
 
@@ -56,16 +58,20 @@ def town(
     save_keyring(tmp_path / "keys.toml", with_new_key(None, Scheme.AES_256_GCM))
     with connect(site["dsn"]) as c:
         c.execute(
-            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 2) i"
+            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, "
+            "'2020-01-01' FROM households, generate_series(1, 2) i"
         )
         c.execute(
-            "INSERT INTO buildings (estate_id, code, name) SELECT id, 'f', 'f' FROM estates WHERE code = 'es'"
+            "INSERT INTO buildings (estate_id, code, name) SELECT id, 'f', 'f' FROM estates "
+            "WHERE code = 'es'"
         )
         c.execute(
-            "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, 'f-1' FROM buildings WHERE code = 'f'"
+            "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, 'f-1' "
+            "FROM buildings WHERE code = 'f'"
         )
         c.execute(
-            "UPDATE units SET entrance_id = (SELECT id FROM entrances WHERE code = 'f-1') WHERE estate_id = (SELECT id FROM estates WHERE code = 'es')"
+            "UPDATE units SET entrance_id = (SELECT id FROM entrances WHERE code = 'f-1') WHERE "
+            "estate_id = (SELECT id FROM estates WHERE code = 'es')"
         )
     pool = open_pool(site["dsn"], size=6)
     app = create_app(
@@ -122,7 +128,8 @@ def test_from_an_assessment_to_a_withdrawal(town: TestClient, site: dict[str, An
     is_problem(town.get("/api/v1/face-consents/k-0000000000", headers=desk), 404, "unknown_consent")
     with connect(site["dsn"]) as connection:
         rows = connection.execute(
-            "SELECT action, subject FROM audit_log WHERE subject LIKE 'consent:%%' OR subject LIKE 'face-consents:%%'"
+            "SELECT action, subject FROM audit_log WHERE subject LIKE 'consent:%%' OR subject "
+            "LIKE 'face-consents:%%'"
         ).fetchall()
     assert {row["action"] for row in rows} >= {
         "recordFaceConsent",
@@ -160,7 +167,8 @@ def test_the_count_is_the_whole_sites(town: TestClient, site: dict[str, Any]) ->
     )
     with connect(site["dsn"]) as connection:
         connection.execute(
-            "UPDATE grants SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE name = 'privacy_officer')"
+            "UPDATE grants SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE "
+            "name = 'privacy_officer')"
         )
         face_filings.start_filing(connection, NOW.date(), NOW.date() + timedelta(days=44))
     found = town.get("/api/v1/faces", headers=officer).json()
@@ -196,7 +204,12 @@ def test_a_clip_is_a_link_to_the_estates_gateway(
     guard = bearer(town, site, "guard")
     with connect(site["dsn"]) as connection:
         connection.execute(
-            """UPDATE alerts SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}' WHERE id = %s""",
+            """
+            UPDATE alerts
+            SET evidence =
+                '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}'
+            WHERE id = %s
+            """,
             [site["alerts"]["fire"]],
         )
     ask = f"/api/v1/alerts/{site['alerts']['fire']}/clip"

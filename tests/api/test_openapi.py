@@ -1,4 +1,5 @@
-"""The API's document: every answer is a described model, and the API holds what the document promises.
+"""The API's document: every answer is a described model, and the API holds what the document
+promises.
 
 Schemathesis sends what fits and what does not, over a real socket, as several roles.
 """
@@ -59,7 +60,9 @@ def document_routes() -> list[APIRoute]:
 
 
 def answers_json(route: APIRoute) -> bool:
-    """Tell whether a route has a body of JSON: not a 204, a stream, a file, a page or a redirection."""
+    """Tell whether a route has a body of JSON: not a 204, a stream, a file, a page or a
+    redirection.
+    """
     response_class = getattr(route.response_class, "value", route.response_class)
     return route.status_code != 204 and issubclass(response_class, JSONResponse)
 
@@ -143,7 +146,9 @@ def served(dsn: str, tmp_path: Path) -> Iterator[str]:
     "role", [Role.ADMINISTRATOR, Role.COMPLIANCE, Role.PRIVACY_OFFICER, None], ids=str
 )
 def test_it_holds_what_it_promises(served: str, role: Role | None, tmp_path: Path) -> None:
-    """All checks, no failure: statuses, bodies and headers as documented, no server error, nothing without a log-in."""
+    """All checks, no failure: statuses, bodies and headers as documented, no server error, nothing
+    without a log-in.
+    """
     command: list[Any] = [
         Path(sys.executable).parent / "schemathesis",
         "--config-file",

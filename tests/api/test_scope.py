@@ -1,8 +1,11 @@
-"""Nobody ever receives an id, a count or a trace of a thing outside their scope: over every route, every role and every reach.
+"""Nobody ever receives an id, a count or a trace of a thing outside their scope: over every route,
+every role and every reach.
 
-Two oracles. Canary: no answer holds a text or an id of an estate, or of a class of alerts, that its reader does not see. Non-interference:
-an answer is, but for random words and the clock, the very same in a world in which the other estates do not exist; so nothing can be
-counted, timed by a cursor, or told apart by an error. Then once more with the API's own filter switched off: row-level security alone.
+Two oracles. Canary: no answer holds a text or an id of an estate, or of a class of alerts, that its
+reader does not see. Non-interference: an answer is, but for random words and the clock, the very
+same in a world in which the other estates do not exist; so nothing can be counted, timed by a
+cursor, or told apart by an error. Then once more with the API's own filter switched off: row-level
+security alone.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ OPEN = {
     "renewGateway": "the key is the proof",
     "fetchExport": "the address is signed, for its owner's file only",
 }
-#: Routes that do not answer at once, or would end the log-in that asks; they have tests of their own.
+#: Routes that do not answer at once, or would end the log-in that asks; they have tests of their
+#: own.
 APART = {"streamAlerts", "logOut", "changePassword", "showSecondFactor", "offerSecondFactor"}
 
 
@@ -87,7 +91,7 @@ def make_world(postgres: Any, _template: str, keys: KeyFile) -> Iterator[Callabl
 
 _NUMBERS = itertools.count()
 
-# What is asked ---------------------------------------------------------------------------------------------------------
+# What is asked ------------------------------------------------------------------------------------
 
 PATHS: dict[str, Callable[[Things], list[Any]]] = {
     "estate": lambda t: [t.estate],
@@ -108,7 +112,8 @@ PATHS: dict[str, Callable[[Things], list[Any]]] = {
 }
 STEPS = {"stepOnAlert": ["acknowledge", "shelve"], "stepOnUser": ["enable", "reset-second-factor"]}
 _ASK = {"purpose": "visit", "reference": "a visit's number", "fields": ["name"]}
-#: A body for each route that takes one, about an estate's things. A new route without an entry fails the test.
+#: A body for each route that takes one, about an estate's things. A new route without an entry
+#: fails the test.
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "stepOnManyAlerts": lambda t: {"step": "acknowledge", "ids": list(t.alerts.values())},
     "commentAlert": lambda _: {"text": "seen"},
@@ -194,7 +199,9 @@ _MORE: dict[str, list[dict[str, Any]]] = {
 
 
 def queries(route: APIRoute, t: Things) -> list[dict[str, Any]]:
-    """Query strings for a route: none, each filter with an estate's things, and cursors at both ends."""
+    """Query strings for a route: none, each filter with an estate's things, and cursors at both
+    ends.
+    """
     given: dict[str, list[Any]] = {
         "estate": [t.estate],
         "point": ["water_m3"],
@@ -227,6 +234,15 @@ def queries(route: APIRoute, t: Things) -> list[dict[str, Any]]:
     ]
 
 
+def path_values(route: APIRoute, name: str, things: Things) -> list[Any]:
+    """What a part of a path is called, in every variant."""
+    if name == "code":
+        return [things.command if "commands" in route.path else things.person]
+    if name == "step":
+        return STEPS[route.operation_id or ""]
+    return PATHS[name](things)
+
+
 def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Every request: operation, method, path, and the rest of what httpx takes."""
     for route in api_routes(app):
@@ -234,14 +250,7 @@ def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, A
         if operation in APART or operation in OPEN:
             continue
         names = re.findall(r"{(\w+)}", route.path_format)
-        values = []
-        for name in names:
-            if name == "code":
-                values.append([things.command] if "commands" in route.path else [things.person])
-            elif name == "step":
-                values.append(STEPS[operation])
-            else:
-                values.append(PATHS[name](things))
+        values = [path_values(route, name, things) for name in names]
         for chosen in itertools.product(*values):
             path = route.path_format.format(**dict(zip(names, chosen, strict=True)))
             for method in sorted(route.methods or ()):
@@ -255,7 +264,7 @@ def asked(app: Any, things: Things) -> Iterator[tuple[str, str, str, dict[str, A
                         yield operation, method, path, {"json": body}
 
 
-# What must not be there ------------------------------------------------------------------------------------------------
+# What must not be there ---------------------------------------------------------------------------
 
 
 def traces(text: str, role: Role, reach: str) -> list[str]:
@@ -312,7 +321,9 @@ def everybody() -> list[tuple[Role, str]]:
 def run(
     world: World, role: Role, reach: str, things: dict[str, Things]
 ) -> list[tuple[str, int, str]]:
-    """Ask everything as one log-in; returns (what was asked, status, answer) and holds each answer against the canaries."""
+    """Ask everything as one log-in; returns (what was asked, status, answer) and holds each answer
+    against the canaries.
+    """
     out: list[tuple[str, int, str]] = []
     headers = {"Authorization": f"Bearer {token(role, reach)}"}
     with TestClient(world.app, raise_server_exceptions=False) as client:
@@ -349,7 +360,8 @@ def _held(said: str, answer: Any, role: Role, reach: str) -> list[tuple[str, int
     # An answer may repeat what was typed, and nothing else of it.
     found = [one for one in traces(text, role, reach) if one not in said]
     assert not found, (
-        f"{role} at {reach}: {said} -> {answer.status_code}: {found[:3]}: {_around(answer.text, found[0])}"
+        f"{role} at {reach}: {said} -> {answer.status_code}: {found[:3]}: "
+        f"{_around(answer.text, found[0])}"
     )
     return [(said, answer.status_code, plain(answer.text))]
 
@@ -377,7 +389,7 @@ def _stream(world: World, role: Role, reach: str) -> list[str]:
     return [re.sub(r"id: \d+", "", text) for text in told if "hello" not in text]
 
 
-# The laws --------------------------------------------------------------------------------------------------------------
+# The laws -----------------------------------------------------------------------------------------
 
 
 def test_every_route_declares_what_it_takes(make_world: Callable[..., World]) -> None:
@@ -406,7 +418,8 @@ def test_every_route_declares_what_it_takes(make_world: Callable[..., World]) ->
     assert sum(1 for _ in asked(world.app, world.things["aa"])) > 100
 
 
-#: A test for each grant and role, so that each is short. What one estate's log-ins see is asked at every run, the rest by `long`.
+#: A test for each grant and role, so that each is short. What one estate's log-ins see is asked at
+#: every run, the rest by `long`.
 _READERS = [
     pytest.param(reach, role, marks=[] if reach == "aa" else pytest.mark.long)
     for reach in ("aa", "cc", "d1", "all", "over")
@@ -418,7 +431,9 @@ _READERS = [
 def test_nobody_receives_a_trace_of_what_is_outside(
     make_world: Callable[..., World], reach: str, role: Role
 ) -> None:
-    """Both oracles; with everything within reach only the classes of alerts and people's names are held back."""
+    """Both oracles; with everything within reach only the classes of alerts and people's names are
+    held back.
+    """
     whole = make_world("aa", "bb", "cc")
     alone = make_world(*sorted(SEEN[reach])) if SEEN[reach] else make_world("aa")
     outside = {one: things for one, things in whole.things.items() if one not in SEEN[reach]}
@@ -459,7 +474,9 @@ def _same(
 def test_row_level_security_alone_holds_it(
     make_world: Callable[..., World], reach: str, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The API believes that everybody may do everything everywhere; the database was told the truth."""
+    """The API believes that everybody may do everything everywhere; the database was told the
+    truth.
+    """
     world = make_world("aa", "bb", "cc")
     with connect(world.dsn) as connection:
         every = tuple(row["id"] for row in connection.execute("SELECT id FROM estates"))

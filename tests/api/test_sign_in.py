@@ -1,4 +1,6 @@
-"""Log-in with the bureau's own directory, against a provider of our own on a real socket: the way through, and every way that must fail."""
+"""Log-in with the bureau's own directory, against a provider of our own on a real socket: the way
+through, and every way that must fail.
+"""
 
 from __future__ import annotations
 

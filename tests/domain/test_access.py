@@ -17,19 +17,29 @@ from domain.access import (
 )
 from domain.alerting import AlertClass
 
-#: The whole table, written down a second time: whoever changes who may do what changes it in two places, on purpose.
+#: The whole table, written down a second time: whoever changes who may do what changes it in two
+#: places, on purpose.
 TABLE = {
-    Role.GUARD: "own_session see_places see_devices see_alerts step_on_alerts see_commands give_commands",
-    Role.PROPERTY_MANAGER: "own_session see_places see_devices see_units see_alerts step_on_alerts take_out_of_service plan keep_welfare "
+    Role.GUARD: "own_session see_places see_devices see_alerts step_on_alerts see_commands "
+    "give_commands",
+    Role.PROPERTY_MANAGER: "own_session see_places see_devices see_units see_alerts "
+    "step_on_alerts take_out_of_service plan keep_welfare "
     "see_commands give_commands see_people unmask see_consents keep_consents",
-    Role.COMMUNITY_OFFICER: "own_session see_places see_units see_alerts step_on_alerts keep_welfare see_leads record_visits see_people unmask",
-    Role.COMPLIANCE: "own_session see_places see_devices see_units see_alerts step_on_alerts see_leads record_visits see_commands export "
+    Role.COMMUNITY_OFFICER: "own_session see_places see_units see_alerts step_on_alerts "
+    "keep_welfare see_leads record_visits see_people unmask",
+    Role.COMPLIANCE: "own_session see_places see_devices see_units see_alerts step_on_alerts "
+    "see_leads record_visits see_commands export "
     "see_people unmask approve_unmask",
-    Role.DEVICE_ENGINEER: "own_session see_places see_devices see_alerts step_on_alerts take_out_of_service",
-    Role.PRIVACY_OFFICER: "own_session see_places see_alerts step_on_alerts see_people unmask approve_unmask keep_people see_consents keep_consents see_audit",
-    Role.AUDITOR: "own_session see_places see_devices see_units see_alerts see_leads see_commands see_channels export see_audit",
-    Role.ADMINISTRATOR: "own_session see_places see_devices see_units see_alerts step_on_alerts take_out_of_service hold_back_life_safety "
-    "plan keep_welfare see_leads record_visits see_commands give_commands see_channels export manage_users",
+    Role.DEVICE_ENGINEER: "own_session see_places see_devices see_alerts step_on_alerts "
+    "take_out_of_service",
+    Role.PRIVACY_OFFICER: "own_session see_places see_alerts step_on_alerts see_people unmask "
+    "approve_unmask keep_people see_consents keep_consents see_audit",
+    Role.AUDITOR: "own_session see_places see_devices see_units see_alerts see_leads "
+    "see_commands see_channels export see_audit",
+    Role.ADMINISTRATOR: "own_session see_places see_devices see_units see_alerts step_on_alerts "
+    "take_out_of_service hold_back_life_safety "
+    "plan keep_welfare see_leads record_visits see_commands give_commands see_channels export "
+    "manage_users",
     Role.SIMULATOR: "own_session see_places",
 }
 

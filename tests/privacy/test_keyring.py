@@ -1,4 +1,6 @@
-"""Keys and what they seal: opened only whole, in its own place, by its own key; rotated without a moment in which nothing opens."""
+"""Keys and what they seal: opened only whole, in its own place, by its own key; rotated without a
+moment in which nothing opens.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def test_a_sealed_value_opens_whole_in_its_place_or_not_at_all(scheme: Scheme) -
 
 
 def test_sm4_gcm_is_the_standards() -> None:
-    """RFC 8998, appendix A.1: the standard's own vector, through the same calls that `seal` makes."""
+    """RFC 8998, appendix A.1: the standard's own vector, by the calls that `seal` makes."""
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
     from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 

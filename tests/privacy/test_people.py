@@ -1,4 +1,6 @@
-"""People's data: sealed, masked, looked at with a purpose and within measure, held, erased for good, and erased again after a restore."""
+"""People's data: sealed, masked, looked at with a purpose and within measure, held, erased for
+good, and erased again after a restore.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def ring() -> Keyring:
 def town(connection: Connection) -> Iterator[Connection]:
     register(connection)
     connection.execute(
-        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, h.id, '2020-01-01' FROM households h, generate_series(1, 60) i"
+        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, h.id, "
+        "'2020-01-01' FROM households h, generate_series(1, 60) i"
     )
     connection.commit()
     yield connection
@@ -144,7 +147,8 @@ def test_nothing_plain_stands_in_the_database(town: Connection, ring: Keyring) -
     # A field that was moved to another person or another column does not open.
     put(town, ring, "r-2")
     town.execute(
-        "UPDATE people.persons SET name = (SELECT name FROM people.persons WHERE code = 'r-1') WHERE code = 'r-2'"
+        "UPDATE people.persons SET name = (SELECT name FROM people.persons WHERE code = 'r-1') "
+        "WHERE code = 'r-2'"
     )
     other = persons.find_person(town, _all(town), "r-2")
     assert other is not None
@@ -297,14 +301,16 @@ def test_erasing_waits_for_holds_and_outlives_a_restore(town: Connection, ring: 
     assert persons.find_by_index(town, _all(town), ring.index("name", "王小明"))[0].code == "r-2"
     with pytest.raises(person_vault.BadPerson, match="erased"):
         person_vault.save_person(town, ring, "r-1", {"name": "王小明"}, collected_for="x")
-    # The restore brings the sealed fields and the key back; the list of erasures takes them away again.
+    # The restore brings the sealed fields and the key back; the list of erasures takes them away
+    # again.
     assert backup["persons"] and backup["data_keys"]
     town.execute(
         "UPDATE people.persons SET name = %s, name_index = %s WHERE id = %s",
         [backup["persons"]["name"], backup["persons"]["name_index"], before.id],
     )
     town.execute(
-        "INSERT INTO people.data_keys VALUES (%(person_id)s, %(wrapped)s, %(wrapped_by)s, %(made_at)s)",
+        "INSERT INTO people.data_keys VALUES (%(person_id)s, %(wrapped)s, %(wrapped_by)s, "
+        "%(made_at)s)",
         backup["data_keys"],
     )
     listed = erasures.export_erasures(town)
@@ -368,8 +374,10 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
     put(town, ring, "r-2")
     town.execute("UPDATE residents SET valid_to = '2025-01-01' WHERE code = 'r-1'")
     town.execute(
-        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at, result, result_at) "
-        "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - interval '200 days' WHERE false"
+        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, "
+        "unless, subject, body, made_at, due_at, result, result_at) "
+        "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - "
+        "interval '200 days' WHERE false"
     )
     town.execute(
         "INSERT INTO sign_in_attempts VALUES ('s', 'n', 'v', 'b', now() - interval '1 day')"

@@ -1,4 +1,4 @@
-"""Chores are done when they are due, each at its own pace; what they do is held in `tests/privacy`."""
+"""Tasks run when they are due; what they do is tested in `test_people.py`."""
 
 from __future__ import annotations
 

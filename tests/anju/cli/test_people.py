@@ -24,7 +24,8 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with connect(dsn) as connection:
         register(connection)
         connection.execute(
-            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 3) i"
+            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, "
+            "'2020-01-01' FROM households, generate_series(1, 3) i"
         )
     monkeypatch.setenv("ANJU_DSN", dsn)
     monkeypatch.setenv("ANJU_KEYS_FILE", str(tmp_path / "keys.toml"))

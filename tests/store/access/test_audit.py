@@ -1,4 +1,6 @@
-"""The record of deeds: one writer at a time, no holes, and no change of it that a check does not find."""
+"""The record of deeds: one writer at a time, no holes, and no change of it that a check does not
+find.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,8 @@ def test_nobody_changes_it_by_sql(connection: Connection) -> None:
             connection.execute(query)
 
 
-#: What somebody with the whole database in hand might do, and the entry that the check names at the latest.
+#: What somebody with the whole database in hand might do, and the entry that the check names at the
+#: latest.
 FORGERIES = {
     "a word": "UPDATE audit_log SET entry = jsonb_set(entry, '{actor}', '\"other\"') WHERE seq = 5",
     "the time": "UPDATE audit_log SET at = at - interval '1 day' WHERE seq = 5",
@@ -82,22 +85,30 @@ FORGERIES = {
     "a link": "UPDATE audit_log SET prev = sha256('x') WHERE seq = 5",
     "gone": "DELETE FROM audit_log WHERE seq = 5",
     "the first gone": "DELETE FROM audit_log WHERE seq = 1",
-    "two swapped": "UPDATE audit_log a SET entry = b.entry FROM audit_log b WHERE (a.seq, b.seq) IN ((5, 6), (6, 5))",
-    "one made up": "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (13, now(), '{\"actor\": \"x\"}', sha256('a'), sha256('b'))",
+    "two swapped": "UPDATE audit_log a SET entry = b.entry FROM audit_log b WHERE (a.seq, b.seq) "
+    "IN ((5, 6), (6, 5))",
+    "one made up": "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (13, now(), "
+    "'{\"actor\": \"x\"}', sha256('a'), sha256('b'))",
     "the tail cut off": "DELETE FROM audit_log WHERE seq > 9",
     "rewritten from there on": """
         DO $$ DECLARE r record; p bytea; BEGIN
             SELECT hash INTO p FROM audit_log WHERE seq = 4;
             UPDATE audit_log SET entry = jsonb_set(entry, '{actor}', '"other"') WHERE seq = 5;
             FOR r IN SELECT * FROM audit_log WHERE seq >= 5 ORDER BY seq LOOP
-                UPDATE audit_log SET prev = p, hash = audit_hash(p, r.seq, r.estate_id, r.entry) WHERE seq = r.seq RETURNING hash INTO p;
+                UPDATE audit_log
+                SET prev = p, hash = audit_hash(p, r.seq, r.estate_id, r.entry)
+                WHERE seq = r.seq
+                RETURNING hash INTO p;
             END LOOP; END $$""",
 }
 
 
 @pytest.mark.parametrize("what", list(FORGERIES))
 def test_every_forgery_is_found(connection: Connection, what: str) -> None:
-    """By whoever may switch the triggers off: an owner, a superuser. What was whole is found whole first."""
+    """By whoever may switch the triggers off: an owner, a superuser.
+
+    What was whole is found whole first.
+    """
     fill(connection)
     verdict = audit.check_chain(connection)
     assert verdict.broken_at is None
@@ -112,7 +123,9 @@ def test_every_forgery_is_found(connection: Connection, what: str) -> None:
 
 
 def test_an_export_is_checked_without_us(connection: Connection, tmp_path: Path) -> None:
-    """Any one bit of any line, any line left out, doubled or moved: found, with nothing but SHA-256."""
+    """Any one bit of any line, any line left out, doubled or moved: found, with nothing but
+    SHA-256.
+    """
     fill(connection)
     lines = [
         json.dumps(asdict(entry), ensure_ascii=False) for entry in audit.read_chain(connection)

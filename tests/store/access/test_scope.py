@@ -1,4 +1,6 @@
-"""What row-level security knows of a transaction's reader: set for one transaction, and for a block while somebody signs in."""
+"""What row-level security knows of a transaction's reader: set for one transaction, and for a block
+while somebody signs in.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users: grants that begin and end, locks, credentials, and lists within an administrator's grants."""
+"""Users: grants that begin and end, locks, credentials, lists within an administrator's grants."""
 
 from __future__ import annotations
 

@@ -37,17 +37,21 @@ def prepare(c: Connection) -> None:
     """One estate with a door at an entrance behind a gateway, and three residents."""
     register(c)
     c.execute(
-        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 3) i"
+        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, "
+        "'2020-01-01' FROM households, generate_series(1, 3) i"
     )
     c.execute(
-        "INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE code = 'es'"
+        "INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE "
+        "code = 'es'"
     )
     c.execute(
-        "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM buildings"
+        "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM "
+        "buildings"
     )
     c.execute("UPDATE units SET entrance_id = (SELECT id FROM entrances) WHERE code = 'u-1'")
     c.execute(
-        "INSERT INTO mounts (code, device_id, entrance_id, valid_from) SELECT 'm-door', d.id, n.id, '2020-01-01' FROM devices d, entrances n WHERE d.code = 'door-1'"
+        "INSERT INTO mounts (code, device_id, entrance_id, valid_from) SELECT 'm-door', d.id, "
+        "n.id, '2020-01-01' FROM devices d, entrances n WHERE d.code = 'door-1'"
     )
     assessment = NewAssessment(
         code="PIA-2026-001",
@@ -121,7 +125,8 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
 
     def order() -> str:
         row = site.execute(
-            "SELECT c.code FROM people.face_lists f JOIN commands c ON c.id = f.command_id WHERE f.device_id = %s",
+            "SELECT c.code FROM people.face_lists f JOIN commands c ON c.id = f.command_id WHERE "
+            "f.device_id = %s",
             [door],
         ).fetchone()
         assert row is not None
@@ -150,16 +155,19 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
     gateways = face_consents.list_proofs(site, consent.id)
     assert law.state_of(consent, gateways, TODAY) == "deleted" and gateways[0].command == order()
     assert face_filings.count_subjects(site) == 0
-    # A restored database has the consent again: the gateway refuses it, and the operator's list ends it as well.
+    # A restored database has the consent again: the gateway refuses it, and the operator's list
+    # ends it as well.
     site.execute(
-        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why = NULL WHERE code = %s",
+        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why "
+        "= NULL WHERE code = %s",
         [first],
     )
     renew_face_lists(site, NOW)
     answer([], [first], NOW + timedelta(seconds=9))
     assert first not in face_consents.list_standing_codes(site)
     site.execute(
-        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why = NULL WHERE code = %s",
+        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why "
+        "= NULL WHERE code = %s",
         [first],
     )
     assert law.withdraw_again(site, ring) == 1 and was_erased(site, ring.index("consent", first))
@@ -171,7 +179,8 @@ def test_a_list_is_told_again_when_it_must_be(site: Connection) -> None:
     doors = face_lists.read_lists(site, TODAY)
     door = next(door for door, rows in doors.items() if rows)
     row = site.execute(
-        "SELECT c.code, d.gateway_id FROM people.face_lists f JOIN commands c ON c.id = f.command_id JOIN devices d ON d.id = f.device_id WHERE f.device_id = %s",
+        "SELECT c.code, d.gateway_id FROM people.face_lists f JOIN commands c ON c.id = "
+        "f.command_id JOIN devices d ON d.id = f.device_id WHERE f.device_id = %s",
         [door],
     ).fetchone()
     assert row is not None

@@ -18,7 +18,8 @@ def test_a_resident_without_a_home_is_nobody_here(connection: Connection) -> Non
     register(connection)
     connection.execute("INSERT INTO households (code) VALUES ('h-9')")
     connection.execute(
-        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-9', id, '2020-01-01' FROM households WHERE code = 'h-9'"
+        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-9', id, '2020-01-01' "
+        "FROM households WHERE code = 'h-9'"
     )
     nothing: dict[str, bytes | None] = dict.fromkeys(("name", "id_number", "phone"))
     assert not persons.save_person(
