@@ -14,9 +14,10 @@ from analytics.detectors import DETECTORS
 from analytics.fusion import BASE_RATE
 from analytics.history import last_whole_day
 from analytics.nightly import night_clock
-from analytics.policy import LANGUAGES, Policy
+from analytics.policy import Policy
 from analytics.remedies import remedy_of
 from analytics.visit_list import VisitList, make_visit_list
+from analytics.wording import LANGUAGES
 from store.analytics import findings
 from store.casework import visits
 from store.database.connection import Connection

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from analytics import transitions
-from analytics.policy import DisplayRule, Limit, Policy
+from analytics.display_rules import DisplayRule, Limit
+from analytics.policy import Policy
 from analytics.transitions import ConditionTransition
 from analytics.watch import WatchedSubject, observed_alert
 from domain.alerting import AlertKey, DetectorFamily, DetectorName, SubjectKind
@@ -65,7 +66,7 @@ class WaterFlows:
         Returns how many alerts changed.
         """
         known = _known_keys(connection, [_BURST_PIPE])
-        longest = timedelta(seconds=policy.number(_BURST_PIPE, "step_s"))
+        longest = timedelta(seconds=policy.burst_pipe.step_s)
         found = []
         for gauge in watch.list_latest_gauges(connection, ["water_m3"], now - FRESH):
             earlier = self.last.get(gauge.point_id)
@@ -136,14 +137,14 @@ def _measure_flow(earlier: LatestGauge, later: LatestGauge, policy: Policy) -> _
     """Compute the flow in litres an hour between two registers in cubic metres."""
     seconds = (later.at - earlier.at).total_seconds()
     litres_an_hour = (later.value - earlier.value) * _LITRES_PER_HOUR / seconds
-    above = policy.number(_BURST_PIPE, "above_l_h")
+    above = policy.burst_pipe.above_l_h
     return _Measurement(
         gauge=later,
         detector=_BURST_PIPE,
         reason=_BURST_PIPE,
         rule=policy.for_watch(_BURST_PIPE),
         is_over=litres_an_hour > above,
-        is_well_under=litres_an_hour < policy.number(_BURST_PIPE, "below_l_h"),
+        is_well_under=litres_an_hour < policy.burst_pipe.below_l_h,
         since_at=earlier.at,
         evidence={"value": round(litres_an_hour), "limit": above},
     )

@@ -36,6 +36,12 @@ DayCount = Annotated[int, Bounds(low=1, high=3_660)]
 """Whole days."""
 HourCount = Annotated[float, Bounds(low=0.0, high=8_784.0)]
 """Hours; a year at most."""
+Minutes = Annotated[float, Bounds(low=0.0, high=10_080.0)]
+"""Minutes; a week at most."""
+Seconds = Annotated[float, Bounds(low=0.0, high=604_800.0)]
+"""Seconds; a week at most."""
+WholeCount = Annotated[int, Bounds(low=1, high=10_000)]
+"""A whole number of things."""
 Litres = Annotated[float, Bounds(low=0.0, high=100_000.0)]
 """Litres of water."""
 KilowattHours = Annotated[float, Bounds(low=0.0, high=10_000.0)]

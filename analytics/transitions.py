@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from analytics.policy import DisplayRule
+from analytics.display_rules import DisplayRule
 from domain.alerting import AlertCondition, AlertKey, DetectorFamily, DetectorName, returned
 from store.alerts import alerts, changes
 from store.alerts.alerts import Alert

@@ -16,7 +16,8 @@ from typing import Any
 import structlog
 
 from analytics import transitions
-from analytics.policy import DisplayRule, Policy
+from analytics.display_rules import DisplayRule
+from analytics.policy import Policy
 from analytics.transitions import ACTOR, ConditionTransition
 from domain.alerting import AlertKey, DetectorFamily, DetectorName, SubjectKind
 from domain.wire import HazardState
@@ -166,7 +167,7 @@ def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int
     """
     active = alerts.read_active_severities(connection, GATEWAY_DETECTORS)
     delayed = delay_timers.list_delayed_keys(connection, GATEWAY_DETECTORS)
-    since = now - timedelta(seconds=policy.number("gateway_suspect", "window_s"))
+    since = now - timedelta(seconds=policy.gateway_suspect.window_s)
     refused_by_gateway = watch.count_refused_messages(connection, since)
     found: list[ConditionTransition] = []
     for gateway in watch.list_gateway_conditions(connection):
@@ -204,7 +205,7 @@ def _check_clock(gateway: GatewayCondition, policy: Policy) -> _GatewayCheck:
     """Compare a gateway's clock with ours; one that is offline or unknown says nothing."""
     known_skew_ms = gateway.skew_ms if gateway.online else None
     seconds = round(abs(known_skew_ms or 0) / 1000)
-    limit = policy.number("clock_skew", "limit_s")
+    limit = policy.clock_skew.limit_s
     return _GatewayCheck(
         detector="clock_skew",
         reason="clock_off",
@@ -228,7 +229,7 @@ def _check_credential(
         reason = "two_holders"
     elif revoked_count:
         reason = "revoked_in_use"
-    elif refused_count >= policy.number("gateway_suspect", "refused_limit"):
+    elif refused_count >= policy.gateway_suspect.refused_limit:
         reason = "many_refused"
     return _GatewayCheck(
         detector="gateway_suspect",

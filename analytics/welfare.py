@@ -110,8 +110,8 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
     """Bring the welfare alerts up to date; returns how many changed."""
     active = alerts.read_active_severities(connection, [DETECTOR])
     delays = StageDelays(
-        neighbour=timedelta(minutes=policy.number(DETECTOR, "neighbour_after_min")),
-        visit=timedelta(minutes=policy.number(DETECTOR, "visit_after_min")),
+        neighbour=timedelta(minutes=policy.welfare.neighbour_after_min),
+        visit=timedelta(minutes=policy.welfare.visit_after_min),
     )
     found = []
     for signs in welfare.list_signs(connection, now):

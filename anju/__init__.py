@@ -1,1 +1,3 @@
-"""The composition root: the `anju` command, settings, embedded servers, the demo. Everything is wired here."""
+"""The composition root: the `anju` command, settings, embedded servers, the demo. Everything is
+wired here.
+"""

@@ -1,4 +1,6 @@
-"""`anju simulate devices`: an estate of simulated devices on their own ports, and the configuration of a gateway for it."""
+"""`anju simulate devices`: an estate of simulated devices on their own ports, and the configuration
+of a gateway for it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Pace:
 def make_field(
     folder: Path, pace: Pace, *, meters: int, doors: int, lines: int, seed: int
 ) -> tuple[Field, dict[str, int]]:
-    """Make the devices and the secrets beside the configuration; returns them with the ports that the gateway must use."""
+    """Make the devices and the secrets beside the configuration; returns them with the ports that
+    the gateway must use.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("token.key", "push.token", "door.password"):
         if not (folder / name).exists():
@@ -128,7 +132,8 @@ def configuration(
             'profile = "door-terminal"',
             f'address = "{door.mac}"',
             'readers = { 1 = "in", 2 = "out" }',
-            f'control = {{ url = "http://127.0.0.1:{door.server.port}", password_file = "door.password" }}',
+            f'control = {{ url = "http://127.0.0.1:{door.server.port}", password_file = '
+            '"door.password" }',
         ]
     for other in field.others:
         out += [
@@ -202,7 +207,8 @@ async def run_field(
             print(f"{device}: {fault}", flush=True)
     (folder / "gateway.toml").write_text(configuration(field, ports, pace, broker), "utf-8")
     print(
-        f"{meters} meters on {lines} lines, {doors} doors, a fire host; {folder / 'gateway.toml'} is written",
+        f"{meters} meters on {lines} lines, {doors} doors, a fire host; "
+        f"{folder / 'gateway.toml'} is written",
         flush=True,
     )
     living = asyncio.ensure_future(field.live(2**62))

@@ -1,4 +1,6 @@
-"""Child processes that end with us: each has a log file, is ended by pid in reverse order, and dies if we are killed."""
+"""Child processes that end with us: each has a log file, is ended by pid in reverse order, and dies
+if we are killed.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ class Child:
         """
         if self.process.poll() is not None:
             raise ChildFailed(
-                f"{self.name} ended with code {self.process.returncode}; its log {self.log} ends:\n{self.tail()}"
+                f"{self.name} ended with code {self.process.returncode}; its log "
+                f"{self.log} ends:\n{self.tail()}"
             )
 
 
@@ -130,7 +133,8 @@ def wait_for(ready: Callable[[], bool], child: Child, timeout_s: float = 30.0) -
             return
         time.sleep(0.05)
     raise ChildFailed(
-        f"{child.name} did not answer within {timeout_s:g} s; its log {child.log} ends:\n{child.tail()}"
+        f"{child.name} did not answer within {timeout_s:g} s; its log {child.log} "
+        f"ends:\n{child.tail()}"
     )
 
 

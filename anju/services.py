@@ -1,4 +1,6 @@
-"""The long-running services: each wires its parts from the settings and runs until it is told to stop."""
+"""The long-running services: each wires its parts from the settings and runs until it is told to
+stop.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Settings from the environment, all beginning with ANJU_. A bad one stops the start with one line that names it.
+"""Settings from the environment, all beginning with ANJU_. A bad one stops the start with one line
+that names it.
 
-Secrets come from files (`…_FILE`), never from defaults. What a service needs is checked when it starts, not when it is
-first used.
+Secrets come from files (`…_FILE`), never from defaults. What a service needs is checked when it
+starts, not when it is first used.
 """
 
 from __future__ import annotations
@@ -199,7 +200,9 @@ class Settings(BaseSettings):
         return with_password(self.dsn, self.db_password_file.read_text("utf-8").strip())
 
     def api_db_password(self) -> str | None:
-        """Return the password of the API's own log-in at the database; None where the server asks for none."""
+        """Return the password of the API's own log-in at the database; None where the server asks
+        for none.
+        """
         return (
             self.api_db_password_file.read_text("utf-8").strip()
             if self.api_db_password_file
@@ -245,7 +248,8 @@ def load_settings() -> Settings:
         if name.startswith(PREFIX) and name not in known:
             near = get_close_matches(name, sorted(known), 1)
             raise BadSettings(
-                f"{name}: unknown setting; {'did you mean ' + near[0] + '?' if near else 'remove it'}"
+                f"{name}: unknown setting; "
+                f"{'did you mean ' + near[0] + '?' if near else 'remove it'}"
             )
     try:
         return Settings()
@@ -254,5 +258,6 @@ def load_settings() -> Settings:
         name = PREFIX + str(first["loc"][0]).upper()
         message = str(first["msg"]).removeprefix("Value error, ")
         raise BadSettings(
-            f"{name}={first['input']!r}: {message} ({Settings.model_fields[str(first['loc'][0])].description})"
+            f"{name}={first['input']!r}: {message} "
+            f"({Settings.model_fields[str(first['loc'][0])].description})"
         ) from None

@@ -1,7 +1,7 @@
 """Who lives where, and what is wrong: buildings, homes and their stories, all from one seed.
 
-A story is the truth about a home: lived in, away for a while, left, leaking, with a broken meter. The same seed and
-anchor give the same city, byte for byte, however far it is run.
+A story is the truth about a home: lived in, away for a while, left, leaking, with a broken meter.
+The same seed and anchor give the same city, byte for byte, however far it is run.
 """
 
 from __future__ import annotations

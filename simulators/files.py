@@ -1,4 +1,6 @@
-"""The city's register as the CSV files that any estate would hand in, and the truth, kept apart from them."""
+"""The city's register as the CSV files that any estate would hand in, and the truth, kept apart
+from them.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +185,9 @@ def truth_rows(city: City) -> list[dict[str, Any]]:
 
 
 def write_city(city: City, directory: Path) -> None:
-    """Write the register's files into `directory`, and the truth beside it, where no import will take it."""
+    """Write the register's files into `directory`, and the truth beside it, where no import will
+    take it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for name, rows in register_rows(city).items():
         if not rows:

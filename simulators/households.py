@@ -1,7 +1,8 @@
-"""What a household uses, hour by hour: water in draws, electricity over its standby, doors when people come and go.
+"""What a household uses, hour by hour: water in draws, electricity over its standby, doors when
+people come and go.
 
-An empty home still draws 0.4 to 1.2 kWh a day. Each day is drawn from its own generator, so that a day is the same
-whether the past is made in one go or a day at a time.
+An empty home still draws 0.4 to 1.2 kWh a day. Each day is drawn from its own generator, so that a
+day is the same whether the past is made in one go or a day at a time.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def live_day(city: City, home: Home, day: date) -> Day:
     people = 0 if away else home.people
     tokens = [home.resident(p) for p in range(people)]
     if told and home.story is Story.SUBLET:
-        # Others live there now, who have been given the residents' codes by nobody: their tokens are not registered.
+        # Others live there now, who have been given the residents' codes by nobody: their tokens
+        # are not registered.
         tokens = [f"q-{home.index:05d}-{p}" for p in range(people)]
     weekend = day.weekday() >= 5
     present = np.full(24, float(people))
@@ -134,7 +136,9 @@ def _draw_power(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registers:
-    """A home's meters over whole hours from the anchor: values at the end of each hour, in m³ and kWh."""
+    """A home's meters over whole hours from the anchor: values at the end of each hour, in m³ and
+    kWh.
+    """
 
     water_m3: NDArray[np.float64]
     energy_kwh: NDArray[np.float64]

@@ -1,7 +1,7 @@
 """The city as messages of the wire contract: its past in bulk, its present as it happens.
 
-Meters speak once an hour, doors when someone passes, detectors when they must. Nothing here knows a database: the
-items go to whoever carries them (a gateway's uplink).
+Meters speak once an hour, doors when someone passes, detectors when they must. Nothing here knows a
+database: the items go to whoever carries them (a gateway's uplink).
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class Present:
 
 
 def past_hazards(city: City, gateway: str, until_ms: int) -> list[EventItem]:
-    """Give the hazards of a building's past: now and then a detector goes off and is reset an hour later."""
+    """Give the hazards of a building's past: now and then a detector goes off and is reset an hour
+    later.
+    """
     found = []
     for building, entrance in city.entrances:
         if gateway != f"gw-{building}":

@@ -1,7 +1,8 @@
-"""`anju bench alert-latency`: from the MQTT publish of a smoke event to the alert in an open stream, under load and in a storm.
+"""`anju bench alert-latency`: seconds from the MQTT publish of a smoke event to its alert in a stream.
 
-Real parts throughout: mosquitto, an ingest worker, watch, PostgreSQL, Redis, the API, and a client that holds a stream open. Each event
-comes from a detector of its own, so each is an alert; all times are taken on one clock, in this process.
+Every part is real: mosquitto, an ingest worker, watch, PostgreSQL, Redis, the API, and a client that
+keeps a stream open. Each event comes from a detector of its own, so each is an alert. All times are
+taken on one clock, in this process. It is measured under load and in a storm of alerts.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ TOGETHER = 50
 
 @dataclass(slots=True)
 class AlertTiming:
-    """What was measured: seconds from the publish to the stream by event, and what a storm left on the screen."""
+    """What was measured.
+
+    `spans` are seconds from the publish to the stream, one an event. The counts after it describe
+    what a storm left on the screen.
+    """
 
     spans: list[float] = field(default_factory=list)
     missing: int = 0
@@ -79,13 +84,16 @@ def measure(
             for n in range(events):
                 time.sleep(max(0.0, began + n * every_s - time.monotonic()))
                 _publish_smoke(line, ESTATE, MARKER, n, n + 1, sent)
-            told = _collect(site, sent)
-            told.offered = load.messages / seconds(publisher)
-        return told
+            timing = _collect(site, sent)
+            timing.offered = load.messages / seconds(publisher)
+        return timing
 
 
 def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> AlertTiming:
-    """Let 200 gateways fall silent at once while 50,000 devices report that they are offline, with smoke in the middle of it."""
+    """Send smoke events in the middle of a storm.
+
+    200 gateways fall silent at once, and their 50,000 devices report that they are offline.
+    """
     estates = {
         f"storm-{n:02d}": [(f"gw-{n:02d}-{g:02d}", STORM_DEVICES) for g in range(STORM_GATEWAYS)]
         for n in range(STORM_ESTATES)
@@ -102,33 +110,31 @@ def storm(admin_dsn: str, level: Level, home: Path, *, smokes: int = 5) -> Alert
             _publish_smoke(marker, ESTATE, MARKER, n, n + 1, sent)
             line.sendall(b"".join(share[half:]))
             time.sleep(0.3)
-        told = _collect(site, sent)
-        with connect(site.dsn, autocommit=True) as look:
-            _wait_quiet(look, site)
-            everything = _everything(look)
+        timing = _collect(site, sent)
+        with connect(site.dsn, autocommit=True) as connection:
+            _wait_quiet(connection, site)
+            every_alert = _every_alert(connection)
             fold_from = load_policy().alarms.fold_from
-            folds = lists.list_folds(look, everything, fold_from)
-            singles = lists.list_alerts(look, everything, limit=5_000, fold_from=fold_from)
-            rows = lists.list_alerts(look, everything, limit=60_000)
-        told.gateways = sum(row.detector == "gateway_silent" for row in rows)
-        told.others = sum(row.detector not in ("gateway_silent", "hazard:smoke") for row in rows)
-        told.folds = len(folds)
-        told.rows = len(folds) + sum(row.alert_class != "life_safety" for row in singles)
-        return told
+            folds = lists.list_folds(connection, every_alert, fold_from)
+            singles = lists.list_alerts(connection, every_alert, limit=5_000, fold_from=fold_from)
+            rows = lists.list_alerts(connection, every_alert, limit=60_000)
+        timing.gateways = sum(row.detector == "gateway_silent" for row in rows)
+        timing.others = sum(row.detector not in ("gateway_silent", "hazard:smoke") for row in rows)
+        timing.folds = len(folds)
+        timing.rows = len(folds) + sum(row.alert_class != "life_safety" for row in singles)
+        return timing
 
 
 def _storm(estates: dict[str, list[tuple[str, int]]]) -> Iterator[bytes]:
-    """Make every gateway's last words: its devices are offline, then it is."""
+    """Yield the packets of a storm: each gateway's devices go offline, then the gateway."""
     now = int(time.time() * 1000)
     mid = 0
     for estate, gateways in estates.items():
         for gateway, count in gateways:
             for first in range(0, count, TOGETHER):
                 mid += 1
-                items = ",".join(
-                    f'{{"device":"{_device(gateway, n)}","at":{now},"id":"o{n}","kind":"device","data":{{"condition":"offline","state":"on"}}}}'
-                    for n in range(first, min(first + TOGETHER, count))
-                )
+                numbers = range(first, min(first + TOGETHER, count))
+                items = ",".join(_offline_event(_device(gateway, n), n, now) for n in numbers)
                 yield packet(
                     wire.up_topic(estate, gateway, wire.Up.EVENTS),
                     _message(mid, now, items),
@@ -146,7 +152,10 @@ def _publish_smoke(
     line: socket.socket, estate: str, gateway: str, device: int, seq: int, sent: dict[str, float]
 ) -> None:
     at = int(time.time() * 1000)
-    item = f'{{"device":"{_device(gateway, device)}","at":{at},"id":"s{device}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}'
+    item = (
+        f'{{"device":"{_device(gateway, device)}","at":{at},"id":"s{device}",'
+        '"kind":"hazard","data":{"hazard":"smoke","state":"on"}}'
+    )
     raw = packet(
         wire.up_topic(estate, gateway, wire.Up.EVENTS), _message(seq, at, item), seq % 65_535 + 1
     )
@@ -154,8 +163,16 @@ def _publish_smoke(
     line.sendall(raw)
 
 
+def _offline_event(device: str, number: int, at: int) -> str:
+    return (
+        f'{{"device":"{device}","at":{at},"id":"o{number}",'
+        '"kind":"device","data":{"condition":"offline","state":"on"}}'
+    )
+
+
 def _message(seq: int, at: int, items: str) -> bytes:
-    return f'{{"v":1,"boot":"b-1","seq":{seq},"sent_at":{at},"replayed":false,"items":[{items}]}}'.encode()
+    head = f'{{"v":1,"boot":"b-1","seq":{seq},"sent_at":{at},"replayed":false'
+    return f'{head},"items":[{items}]}}'.encode()
 
 
 def _device(gateway: str, n: int) -> str:
@@ -180,9 +197,11 @@ def _collect(site: BenchSite, sent: dict[str, float]) -> AlertTiming:
     """Wait until every event is in the stream, or nothing more comes."""
     deadline = time.monotonic() + 30
     found: dict[str, int] = {}
-    with connect(site.dsn, autocommit=True) as look:
+    with connect(site.dsn, autocommit=True) as connection:
         while time.monotonic() < deadline:
-            rows = lists.list_alerts(look, _everything(look, "hazard:smoke"), limit=10_000)
+            rows = lists.list_alerts(
+                connection, _every_alert(connection, "hazard:smoke"), limit=10_000
+            )
             found = {str(row.evidence["event"]): row.id for row in rows}
             if set(found) == set(sent) and set(found.values()) <= set(site.seen):
                 break
@@ -194,18 +213,18 @@ def _collect(site: BenchSite, sent: dict[str, float]) -> AlertTiming:
     )
 
 
-def _wait_quiet(look: Connection, site: BenchSite) -> None:
+def _wait_quiet(connection: Connection, site: BenchSite) -> None:
     """Wait until the queue is worked off and every delay has passed."""
     until = time.monotonic() + 75
     while time.monotonic() < until:
         for child in site.children:
             child.check()
         time.sleep(1)
-    look.rollback()
+    connection.rollback()
 
 
-def _everything(look: Connection, detector: str | None = None) -> AlertFilter:
-    estates = tuple(places.estate_ids(look))
+def _every_alert(connection: Connection, detector: str | None = None) -> AlertFilter:
+    estates = tuple(places.estate_ids(connection))
     classes = frozenset({"life_safety", "hazard", "data", "welfare"})
     return AlertFilter(estates=estates, classes=classes, detector=detector)
 

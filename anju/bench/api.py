@@ -1,8 +1,9 @@
-"""`anju bench api`: every list and detail route of the API on a city's data, at a steady rate, with the answer times of each route.
+"""`anju bench api`: the answer times of every list and detail route on a city's data.
 
-The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an audit record. Readers of every role and
-reach ask at fixed instants whatever the answers take (an open loop, so that a slow answer does not spare the next one), and a time counts
-from the instant at which the request was due. Log-in is left out: the sessions are there before.
+The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an
+audit record. Readers of every role and reach ask at fixed instants whatever the answers take (an
+open loop, so that a slow answer does not spare the next one), and a time counts from the instant at
+which the request was due. Log-in is left out: the sessions are there before.
 """
 
 from __future__ import annotations
@@ -54,12 +55,13 @@ from store.series import fact_inputs
 DISTRICTS = 6
 TODAY = date(2026, 3, 1)
 #: Share of requests by readers of one estate, of a district, of the city.
-REACHES = {"estate": 0.5, "district": 0.3, "city": 0.2}
+SCOPES = {"estate": 0.5, "district": 0.3, "city": 0.2}
 PER_ROLE = 4
 #: The live page is opened now and then and goes on by its stream.
 PAGE = "live page"
 PAGES_PER_S = 1.0
-#: What is asked in the first seconds is not counted: the database has just been started and has read nothing yet.
+#: What is asked in the first seconds is not counted: the database has just been started and has
+#: read nothing yet.
 WARM_S = 10.0
 _DETECTORS = {
     AlertClass.LIFE_SAFETY: "hazard:smoke",
@@ -92,7 +94,9 @@ _EVIDENCE: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Times:
-    """What one route took, in seconds from the instant at which each request was due; `failed` are those not answered by 200."""
+    """What one route took, in seconds from the instant at which each request was due; `failed` are
+    those not answered by 200.
+    """
 
     spans: list[float] = field(default_factory=list)
     failed: int = 0
@@ -155,17 +159,17 @@ def _places(connection: Connection, count: int) -> None:
 
 def _users(connection: Connection, count: int) -> None:
     for role in Role:
-        for reach in REACHES:
+        for scope_name in SCOPES:
             for n in range(PER_ROLE):
                 made = users.add_user(
                     connection,
-                    f"{role}-{reach}-{n}",
+                    f"{role}-{scope_name}-{n}",
                     "no password",
                     role,
                     must_change_password=False,
                 )
-                estate = f"bench-{n % count:03d}" if reach == "estate" else None
-                district = f"d{n % min(count, DISTRICTS)}" if reach == "district" else None
+                estate = f"bench-{n % count:03d}" if scope_name == "estate" else None
+                district = f"d{n % min(count, DISTRICTS)}" if scope_name == "district" else None
                 assert users.add_grant(
                     connection, made, by="bench", estate=estate, jurisdiction=district
                 )
@@ -175,20 +179,20 @@ def _users(connection: Connection, count: int) -> None:
 def open_sessions(connection: Connection) -> None:
     """Log every reader in, with a second factor."""
     for role in Role:
-        for reach in REACHES:
+        for scope_name in SCOPES:
             for n in range(PER_ROLE):
-                user = users.find_credentials(connection, f"{role}-{reach}-{n}")
+                user = users.find_credentials(connection, f"{role}-{scope_name}-{n}")
                 assert user is not None
-                sessions.close_session(connection, token(role, reach, n))
+                sessions.close_session(connection, token(role, scope_name, n))
                 sessions.open_session(
-                    connection, user.id, token(role, reach, n), "csrf", second_factor=True
+                    connection, user.id, token(role, scope_name, n), "csrf", second_factor=True
                 )
     connection.commit()
 
 
-def token(role: Role, reach: str, n: int) -> str:
+def token(role: Role, scope_name: str, n: int) -> str:
     """Return a reader's session token."""
-    return f"bench-{role}-{reach}-{n}"
+    return f"bench-{role}-{scope_name}-{n}"
 
 
 def _things(connection: Connection, rng: random.Random, many: int) -> None:
@@ -207,7 +211,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         unit_id, unit = rng.choice(homes[estate_id])
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
-        wanted = NewAlert(
+        new_alert = NewAlert(
             key=AlertKey(
                 detector=_DETECTORS[kind],
                 subject_kind=SubjectKind.UNIT,
@@ -224,7 +228,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             policy_version="1",
             since_at=at - timedelta(days=20),
         )
-        made = raise_alert(connection, wanted, actor="bench", source={}).id
+        made = raise_alert(connection, new_alert, actor="bench", source={}).id
         if rng.random() < 0.8:
             over = AlertState(
                 alert_class=kind,
@@ -360,7 +364,7 @@ def measure(
         wait_for(lambda: answers(port), child)
         rng = random.Random(seed)  # noqa: S311
         return asyncio.run(
-            _ask(f"http://127.0.0.1:{port}", city, rate=rate, seconds=seconds, rng=rng)
+            _measure_requests(f"http://127.0.0.1:{port}", city, rate=rate, seconds=seconds, rng=rng)
         )
     finally:
         child.stop()
@@ -370,7 +374,7 @@ def _city(connection: Connection) -> BenchCity:
     estates = [code for _, code, _ in nights.list_estates(connection)]
     scope = {code: estate_id for estate_id, code, _ in nights.list_estates(connection)}
     leads_only = frozenset({AlertClass.COMPLIANCE})
-    wanted = {
+    filters = {
         code: AlertFilter(estates=(scope[code],), classes=leads_only, open_only=False)
         for code in estates
     }
@@ -384,7 +388,7 @@ def _city(connection: Connection) -> BenchCity:
             for code in estates
         },
         alert_ids={
-            code: [a.id for a in lists.list_alerts(connection, wanted[code], limit=50)]
+            code: [a.id for a in lists.list_alerts(connection, filters[code], limit=50)]
             for code in estates
         },
         commands={
@@ -394,7 +398,7 @@ def _city(connection: Connection) -> BenchCity:
     )
 
 
-async def _ask(
+async def _measure_requests(
     base: str, city: BenchCity, *, rate: float, seconds: float, rng: random.Random
 ) -> dict[str, Times]:
     found: dict[str, Times] = defaultdict(Times)
@@ -431,15 +435,15 @@ async def _ask(
 def _request(city: BenchCity, name: str, rng: random.Random) -> tuple[str, str, dict[str, str]]:
     action, path = ROUTES[name]
     role = rng.choice(sorted(ALLOWED[action]))
-    (reach,) = rng.choices(list(REACHES), weights=list(REACHES.values()))
-    # People are those of the first estate, so their readers are those who reach it.
+    (scope_name,) = rng.choices(list(SCOPES), weights=list(SCOPES.values()))
+    # People are those of the first estate, so their readers are those who scope_name it.
     n = 0 if name == "listPeople" else rng.randrange(PER_ROLE)
     every = [estate for district in city.districts for estate in district]
     mine = {
         "estate": [city.of_reader[n]],
         "district": city.districts[n % len(city.districts)],
         "city": every,
-    }[reach]
+    }[scope_name]
     estate = rng.choice(mine)
     made = path.format(
         estate=estate,
@@ -449,10 +453,10 @@ def _request(city: BenchCity, name: str, rng: random.Random) -> tuple[str, str, 
         command=rng.choice(city.commands[estate]),
         people=city.of_reader[0],
     )
-    who = token(role, reach, n)
+    session_token = token(role, scope_name, n)
     if made.startswith("page:"):
-        return name, made[5:], {"Cookie": f"anju_session={who}"}
-    return name, f"/api/v1{made}", {"Authorization": f"Bearer {who}"}
+        return name, made[5:], {"Cookie": f"anju_session={session_token}"}
+    return name, f"/api/v1{made}", {"Authorization": f"Bearer {session_token}"}
 
 
 def make_keys(path: Path) -> None:

@@ -1,7 +1,9 @@
-"""`anju bench codecs`: frames a second on one core, each codec beside a peer library where there is one.
+"""`anju bench codecs`: frames a second on one core, each codec beside a peer library where there is
+one.
 
-Ours and the peer's take the same bytes in turn, several times in one run, and the figure is the ratio of the medians: these
-machines are shared and noisy, so a speed by itself says little. Both read the frame, check its sum and read the values.
+Ours and the peer's take the same bytes in turn, several times in one run, and the figure is the
+ratio of the medians: these machines are shared and noisy, so a speed by itself says little. Both
+read the frame, check its sum and read the values.
 """
 
 from __future__ import annotations
@@ -132,7 +134,9 @@ def _ours(name: str) -> Callable[[bytes], Any]:
 
 
 def _peer(name: str) -> tuple[str, Callable[[bytes], Any]] | None:
-    """Return the peer library's way to the same value; None where there is none, or it is not installed."""
+    """Return the peer library's way to the same value; None where there is none, or it is not
+    installed.
+    """
     try:
         if name == "dlt645":
             from dlt645.protocol.protocol import DLT645Protocol

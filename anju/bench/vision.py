@@ -1,8 +1,10 @@
-"""`anju bench vision`: what the camera rules find in rendered scenes with truth, and how many pictures a second a core looks at.
+"""`anju bench vision`: what the camera rules find in rendered scenes with truth, and how many
+pictures a second a core looks at.
 
-Scenes are drawn from seeds that nobody looked at while the rules were made (from HELD_OUT on). A scene is a stream of pictures; the
-detectors see nothing else. Recall comes with its 95 % interval (Clopper-Pearson by the beta law, found by bisection), false alarms
-with the exact Poisson one over the time that was watched.
+Scenes are drawn from seeds that nobody looked at while the rules were made (from UNSEEN_SEEDS_FROM on). A
+scene is a stream of pictures; the detectors see nothing else. Recall comes with its 95 % interval
+(Clopper-Pearson by the beta law, found by bisection), false alarms with the exact Poisson one over
+the time that was watched.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ from typing import Any
 
 from anju.memory import kept_memory
 
-HELD_OUT = 220_000
-#: A thing must stand this much longer than the dwell time to count as one that has to be found, and be told this soon after it.
+#: Scenes from this seed on were not seen while the rules were made.
+UNSEEN_SEEDS_FROM = 220_000
+#: A thing counts as one to be found if it stands this much longer than the dwell time (seconds).
 GRACE_S = 20.0
-TOLD_WITHIN_S = 30.0
+#: It is found in time if it is reported this soon after the dwell time (seconds).
+REPORTED_WITHIN_S = 30.0
 DWELL_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What became of one scene; `returned` counts things that left in time and were told as gone within a minute."""
+    """What was found in one scene.
+
+    `returned` counts things that left in time and were reported as gone within a minute.
+    """
 
     seed: int
     true: int
@@ -42,12 +49,14 @@ class Scene:
 
     @property
     def odd(self) -> bool:
-        """Something was missed, or told that was not so."""
+        """Something was missed, or reported that is not true."""
         return self.found < self.true or self.false > 0 or self.returned < self.left
 
 
 def falling_scene(seed: int, seconds: float, crowd: float = 1.0) -> Scene:
-    """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as usual."""
+    """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as
+    usual.
+    """
     from gateway.vision.falling import Falling
     from gateway.vision.rules import FallingRule
     from simulators.scenes.facade import FacadeScene
@@ -96,7 +105,7 @@ def lane_scene(seed: int, seconds: float) -> Scene:
     # Only what is told in time counts as found.
     found = sum(
         any(
-            true.begins_s + DWELL_S - 5 <= t <= true.begins_s + DWELL_S + TOLD_WITHIN_S
+            true.begins_s + DWELL_S - 5 <= t <= true.begins_s + DWELL_S + REPORTED_WITHIN_S
             for t, _ in on
         )
         for true in due
@@ -127,7 +136,8 @@ class Watched(StrEnum):
     LANE = "lane"
 
 
-#: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's day, a camera's week.
+#: How a scene is looked at, and the seconds in which at most one false alarm is allowed: a camera's
+#: day, a camera's week.
 SCENES: dict[Watched, Callable[..., Scene]] = {
     Watched.FALLING: falling_scene,
     Watched.LANE: lane_scene,
@@ -141,15 +151,18 @@ def run(
     seconds: float,
     first: int,
     processes: int,
-    told: Callable[[Scene], None],
+    report: Callable[[Scene], None],
     **more: float,
 ) -> dict[str, Any]:
-    """Look at scenes of so many seconds, from the seed `first` on; each is told as it is done. What is more goes to the scene."""
+    """Judge scenes of `seconds` each, from the seed `first` on.
+
+    `report` is called with each scene as it is done; `more` are arguments of the scene.
+    """
     done: list[Scene] = []
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for one in pool.imap(partial(_scene, rule, seconds, more), range(first, first + scenes)):
             done.append(one)
-            told(one)
+            report(one)
     return summary(done, UNIT_S[rule])
 
 
@@ -225,7 +238,9 @@ def _where(rising: Callable[[float], float]) -> float:
 
 
 def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
-    """Pictures a second that one core decodes and looks at, 720p at 25 a second: medians, the kinds in turn in each round."""
+    """Pictures a second that one core decodes and looks at, 720p at 25 a second: medians, the kinds
+    in turn in each round.
+    """
     from datetime import datetime
 
     from gateway.vision.rules import FallingRule, LaneRule, Rules
@@ -234,7 +249,7 @@ def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
     from simulators.scenes.facade import FacadeScene
 
     _alone()
-    scene = FacadeScene(HELD_OUT, seconds=seconds, throws=2)
+    scene = FacadeScene(UNSEEN_SEEDS_FROM, seconds=seconds, throws=2)
     polygon = [(0.2, 0.95), (0.8, 0.95), (0.6, 0.3), (0.4, 0.3)]
     rules: dict[str, tuple[Rules | None, float]] = {
         "decoding only": (None, 0.25),

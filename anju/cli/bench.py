@@ -23,7 +23,9 @@ bench_app = typer.Typer(
 
 @contextmanager
 def _server(timescale: str | None) -> Iterator[tuple[str, Level, Path]]:
-    """Give the server that is measured on (the one named, or a PostgreSQL of our own), its level, and a folder for the run."""
+    """Give the server that is measured on (the one named, or a PostgreSQL of our own), its level,
+    and a folder for the run.
+    """
     from anju.demo import embedded
 
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +48,9 @@ def codecs(
     ] = 7,
     seed: Annotated[int, typer.Option(help="seed of the frames")] = 1,
 ) -> None:
-    """Frames a second on one core, from bytes to values, beside a peer library where it is installed."""
+    """Frames a second on one core, from bytes to values, beside a peer library where it is
+    installed.
+    """
     from anju.bench.codecs import bench_codecs as run
 
     table = Table("codec", "frames/s", "peer", "peer frames/s", "ratio", "over the rounds")
@@ -78,7 +82,9 @@ def ingest(
         ),
     ] = None,
 ) -> None:
-    """Messages through a real broker and real workers into the unique table, beside the limits of the broker and of COPY."""
+    """Messages through a real broker and real workers into the unique table, beside the limits of
+    the broker and of COPY.
+    """
     from anju.bench import ingest as bench
     from anju.demo import embedded
 
@@ -124,13 +130,16 @@ def latency(
         typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it"),
     ] = None,
 ) -> None:
-    """From the MQTT publish to the row, and from the publish of an event to the live bus, under load."""
+    """From the MQTT publish to the row, and from the publish of an event to the live bus, under
+    load.
+    """
     from anju.bench import latency as bench
 
     with _server(timescale) as (dsn, level, home):
         found = bench.measure(dsn, level, home, rate=rate, seconds_long=seconds, every_s=0.02)
     out.print(
-        f"{found.offered:,.0f} messages a second offered, {found.reached:,.0f} stored; {found.sent} markers"
+        f"{found.offered:,.0f} messages a second offered, {found.reached:,.0f} stored; "
+        f"{found.sent} markers"
     )
     table = Table("from the publish", "p50", "p95", "p99", "most")
     for name, spans in (
@@ -162,7 +171,9 @@ def alert_latency(
         typer.Option(help="DSN of a superuser of a server with TimescaleDB: measure on it"),
     ] = None,
 ) -> None:
-    """From the MQTT publish of a smoke event to the alert in an open stream: under load, and in the middle of a storm."""
+    """From the MQTT publish of a smoke event to the alert in an open stream: under load, and in the
+    middle of a storm.
+    """
     from anju.bench import alerts as bench
     from anju.bench.latency import percentile
 
@@ -170,24 +181,25 @@ def alert_latency(
         "smoke, from the publish to the stream", "events", "missing", "p50", "p95", "p99", "most"
     )
 
-    def show(name: str, told: bench.AlertTiming) -> None:
+    def show(name: str, timing: bench.AlertTiming) -> None:
         parts = (
-            f"{1000 * percentile(told.spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)
+            f"{1000 * percentile(timing.spans, share):.0f} ms" for share in (0.5, 0.95, 0.99, 1.0)
         )
-        table.add_row(name, str(len(told.spans) + told.missing), str(told.missing), *parts)
+        table.add_row(name, str(len(timing.spans) + timing.missing), str(timing.missing), *parts)
 
     with _server(timescale) as (dsn, level, home):
-        told = bench.measure(
+        timing = bench.measure(
             dsn, level, home / "load", rate=rate, events=events, every_s=every_ms / 1000
         )
-        show(f"beside {told.offered:,.0f} readings a second", told)
+        show(f"beside {timing.offered:,.0f} readings a second", timing)
         stormy = bench.storm(dsn, level, home / "storm") if storm else None
     if stormy is not None:
         show("in the storm", stormy)
     out.print(table)
     if stormy is not None:
         out.print(
-            f"the storm left {stormy.gateways} alerts of gateways and {stormy.others} others, in {stormy.rows} rows "
+            f"the storm left {stormy.gateways} alerts of gateways and {stormy.others} "
+            f"others, in {stormy.rows} rows "
             f"({stormy.folds} folded) beside the {len(stormy.spans)} smoke alerts"
         )
 
@@ -199,7 +211,9 @@ def nightly(
     ] = None,
     workers: Annotated[int, typer.Option(help="processes that judge estates", min=1, max=64)] = 1,
 ) -> None:
-    """One night over a year of facts, from the store to the alerts: seconds, memory, the share of reading, and the detectors beside numpy."""
+    """One night over a year of facts, from the store to the alerts: seconds, memory, the share of
+    reading, and the detectors beside numpy.
+    """
     from datetime import date
 
     from anju import services
@@ -216,9 +230,12 @@ def nightly(
         ):
             night = bench.measure(database, count, bounds, date(2026, 3, 1), workers, status.update)
         out.print(
-            f"{count:,} homes, processes {workers}: {night.whole_s:.1f} s ({1e6 * night.whole_s / count / 366:.1f} µs a unit-day); reading "
-            f"frames alone {night.read_s:.1f} s; detectors {night.detect_s:.2f} s = {night.passes:.2f} × one numpy pass "
-            f"({night.pass_s:.2f} s); peak {night.peak_bytes / 2**20:,.0f} MiB; {night.findings:,} findings"
+            f"{count:,} homes, processes {workers}: {night.whole_s:.1f} s "
+            f"({1e6 * night.whole_s / count / 366:.1f} µs a unit-day); reading "
+            f"frames alone {night.read_s:.1f} s; detectors {night.detect_s:.2f} s = "
+            f"{night.passes:.2f} × one numpy pass "
+            f"({night.pass_s:.2f} s); peak {night.peak_bytes / 2**20:,.0f} MiB; "
+            f"{night.findings:,} findings"
         )
 
 
@@ -230,7 +247,9 @@ def api(
     seconds: Annotated[float, typer.Option(min=5)] = 60,
     home: Annotated[Path | None, typer.Option(help="keep the city here, for another run")] = None,
 ) -> None:
-    """Answer times of every list and detail route on a city's data, at a steady rate, by route; the slowest first."""
+    """Answer times of every list and detail route on a city's data, at a steady rate, by route; the
+    slowest first.
+    """
     from anju.bench import api as bench
     from anju.demo import embedded
     from store.database.migration import migrate
@@ -258,7 +277,8 @@ def api(
     out.print(table)
     everything = [span for times in found.values() for span in times.spans]
     out.print(
-        f"all: p50 {bench.p(everything, 0.5):.0f} ms, p95 {bench.p(everything, 0.95):.0f} ms, of {len(everything)} requests"
+        f"all: p50 {bench.p(everything, 0.5):.0f} ms, p95 {bench.p(everything, 0.95):.0f} "
+        f"ms, of {len(everything)} requests"
     )
 
 
@@ -279,7 +299,8 @@ def vision(
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
     only_speed: Annotated[bool, typer.Option("--only-speed")] = False,
 ) -> None:
-    """What camera rules find in rendered scenes with truth, with intervals, and pictures a second on one core.
+    """What camera rules find in rendered scenes with truth, with intervals, and pictures a second
+    on one core.
 
     200 scenes of 432 seconds are a camera's day, of 50.4 minutes a camera's week.
     """
@@ -302,9 +323,9 @@ def vision(
     ):
         if only not in (None, rule):
             continue
-        begin = bench.HELD_OUT if first is None else first
+        begin = bench.UNSEEN_SEEDS_FROM if first is None else first
         more = {"crowd": crowd} if rule is Watched.FALLING else {}
-        one = bench.run(rule, scenes, length, begin, processes, _tell_scene, **more)
+        one = bench.run(rule, scenes, length, begin, processes, _print_scene, **more)
         low, high = one["recall_interval"]
         least, most = one["false_interval"]
         share = (
@@ -325,7 +346,7 @@ def vision(
     out.print(table)
 
 
-def _tell_scene(scene: Scene) -> None:
+def _print_scene(scene: Scene) -> None:
     """Tell of a scene in which something was missed or told wrongly."""
     if scene.odd:
         out.print(

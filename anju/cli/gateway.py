@@ -37,7 +37,9 @@ def check(
     config: Annotated[Path, typer.Argument(help="the gateway's configuration")] = CONFIG,
     only_faults: Annotated[bool, typer.Option("--faults", help="only what is wrong")] = False,
 ) -> None:
-    """Say per device what was heard last, and where it is silent, why. Exit code 1 where anything is wrong."""
+    """Say per device what was heard last, and where it is silent, why. Exit code 1 where anything
+    is wrong.
+    """
     from gateway.check import look
     from gateway.clock import GatewayClock
     from gateway.config import load_config
@@ -77,7 +79,8 @@ def print_report(report: Report, *, only_faults: bool) -> None:
         else f"{report.offset_ms:+d} ms against the server's"
     )
     out.print(
-        f"{len(report.devices)} devices, {wrong} with something wrong; outbox: {report.waiting} items wait, lost: {lost}; clock: {offset}"
+        f"{len(report.devices)} devices, {wrong} with something wrong; outbox: "
+        f"{report.waiting} items wait, lost: {lost}; clock: {offset}"
     )
 
 
@@ -95,13 +98,16 @@ def claim(
 
     answer = run_claim(server, code, folder, ca_file=ca_file)
     out.print(
-        f"certificate of {answer['estate']}/{answer['gateway']} until {answer['valid_to']}; name it in [broker] of gateway.toml"
+        f"certificate of {answer['estate']}/{answer['gateway']} until "
+        f"{answer['valid_to']}; name it in [broker] of gateway.toml"
     )
 
 
 @gateway_app.command(name="token-key")
 def token_key() -> None:
-    """Print a new random secret, for `token_key_file` (one for the whole estate) or a source's `token_file`."""
+    """Print a new random secret, for `token_key_file` (one for the whole estate) or a source's
+    `token_file`.
+    """
     print(secrets.token_hex(16))
 
 
@@ -150,7 +156,9 @@ def invite(
     gateway: Annotated[str, typer.Option(help="the gateway's code, as the register has it")],
     minutes: Annotated[int, typer.Option(help="how long the code works", min=1, max=10_080)] = 60,
 ) -> None:
-    """Print a one-time code by which a gateway claims its certificate. It is shown once and stored as a hash."""
+    """Print a one-time code by which a gateway claims its certificate. It is shown once and stored
+    as a hash.
+    """
     from datetime import UTC, datetime, timedelta
 
     from anju.settings import load_settings
@@ -162,7 +170,8 @@ def invite(
         found = identities.find_gateway(connection, estate, gateway)
         if found is None:
             raise fail(
-                f"gateway {gateway!r} is not registered at estate {estate!r}; put it into gateways.csv first"
+                f"gateway {gateway!r} is not registered at estate {estate!r}; put it into "
+                "gateways.csv first"
             )
         identities.add_claim(
             connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "cli"
@@ -176,7 +185,9 @@ def revoke(
     gateway: Annotated[str, typer.Option(help="the gateway's code")],
     why: Annotated[str, typer.Option(help="kept with the certificate")],
 ) -> None:
-    """Revoke a gateway's certificates and write the broker's revocation list; the broker reads it at SIGHUP."""
+    """Revoke a gateway's certificates and write the broker's revocation list; the broker reads it
+    at SIGHUP.
+    """
     from anju.settings import load_settings
     from api.pki import utc_now, write_revocations
     from store.database.connection import connect

@@ -51,7 +51,8 @@ def leads(
     of them at random.
     """
     from analytics import leads as standing_leads
-    from analytics.policy import LANGUAGES, load_policy
+    from analytics.policy import load_policy
+    from analytics.wording import LANGUAGES
     from store.database.connection import connect
 
     if lang not in LANGUAGES:
@@ -94,7 +95,7 @@ def _print_json(
 
 
 def _visit_list_as_json(week: VisitList) -> dict[str, Any]:
-    from analytics.policy import LANGUAGES
+    from analytics.wording import LANGUAGES
 
     return {
         "expected_hits": week.expected_hits,

@@ -1,4 +1,6 @@
-"""The `anju notices` commands: is the file right, does a channel work, what waits, and sending again."""
+"""The `anju notices` commands: is the file right, does a channel work, what waits, and sending
+again.
+"""
 
 from __future__ import annotations
 

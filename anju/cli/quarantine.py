@@ -1,4 +1,6 @@
-"""The `anju quarantine` commands: what ingest could not take is shown, mended, tried again, or set aside by a person."""
+"""The `anju quarantine` commands: what ingest could not take is shown, mended, tried again, or set
+aside by a person.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def show(number: Annotated[int, typer.Argument(help="a number from `list`")]) ->
 
 @quarantine_app.command()
 def replay(ids: Ids = None, reason: OfReason = None) -> None:
-    """Try again what waits, through the same path as new messages; what still does not fit comes back."""
+    """Try again what waits, through the same path as new messages; what still does not fit comes
+    back.
+    """
     tried, back = _again(_which(ids, reason), "replayed", lambda topic, payload: (topic, payload))
     out.print(f"{tried} tried again, {back} came back")
 
@@ -163,9 +167,11 @@ def _rename(body: bytes, old: str, new: str) -> bytes:
 
 
 def _again(which: QuarantineFilter, resolution: str, mend: Mend) -> tuple[int, int]:
-    """Put what waits through ingest's own writer; returns how many were tried and how many came back.
+    """Put what waits through ingest's own writer; returns how many were tried and how many came
+    back.
 
-    First it is written, then resolved: a kill between the two makes it be tried again, and what is stored is known then.
+    First it is written, then resolved: a kill between the two makes it be tried again, and what is
+    stored is known then.
     """
     tried = back = 0
     writer = Writer(Placement(clock=time.monotonic))

@@ -22,7 +22,9 @@ def import_register(
         bool, typer.Option("--apply", help="write; without it everything is only tried")
     ] = False,
 ) -> None:
-    """Import the register from CSV files. Tried first, all or nothing; see docs/registers.md for the columns."""
+    """Import the register from CSV files. Tried first, all or nothing; see docs/registers.md for
+    the columns.
+    """
     from anju.register_files import read_directory
     from store.database.connection import connect
     from store.register.imports import import_sheets

@@ -53,7 +53,8 @@ def replay(
             raise fail(f"{option} {value!r}: must be 2 to 40 lower-case letters, digits or hyphens")
     if (device_column is None) == (not device):
         raise fail(
-            "--device-column: name the column that holds the meter, or with --device the file's only meter"
+            "--device-column: name the column that holds the meter, or with --device the "
+            "file's only meter"
         )
     if uom not in FACTORS[kind]:
         raise fail(f"--uom {uom!r}: for {kind} use one of {', '.join(FACTORS[kind])}")

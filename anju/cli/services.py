@@ -1,4 +1,6 @@
-"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics, casework, api, contract."""
+"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics,
+casework, api, contract.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def doctor(
         typer.Option(help="messages that the broker must keep for a session that is away", min=100),
     ] = 20_000,
 ) -> None:
-    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of them cannot."""
+    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of
+    them cannot.
+    """
     from anju.doctor import CheckVerdict, examine
 
     table = Table("what", "verdict", "message")
@@ -63,7 +67,9 @@ def analytics() -> None:
 
 
 def casework() -> None:
-    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has seen it."""
+    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has
+    seen it.
+    """
     services.run_casework(load_settings_and_logs())
 
 
@@ -80,7 +86,11 @@ def contract(
         bool, typer.Option(help="also write the database schema, from a PostgreSQL started for it")
     ] = True,
 ) -> None:
-    """Write the wire contract's JSON Schema and AsyncAPI, the register's column list, and the database schema."""
+    """Write the documents that are generated from the code.
+
+    These are the wire contract's JSON Schema and AsyncAPI, the register's column list, and the
+    database schema.
+    """
     from anju.contract import write_contract
 
     for path in write_contract(write):

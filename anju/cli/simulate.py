@@ -78,7 +78,9 @@ def devices(
         bool, typer.Option("--register", help="write the devices into the register, too")
     ] = False,
 ) -> None:
-    """Run simulated meters, doors and a fire host on their own protocols and ports, and write a gateway's configuration."""
+    """Run simulated meters, doors and a fire host on their own protocols and ports, and write a
+    gateway's configuration.
+    """
     import asyncio
 
     from anju.field import Pace, make_field, register_rows, run_field
@@ -114,7 +116,9 @@ def run_field_site(
     seed: Annotated[int, typer.Option()] = 1,
     faults: Annotated[bool, typer.Option(help="give a meter of each kind each fault")] = True,
 ) -> None:
-    """Show the edge at work on embedded parts: devices with faults, one gateway, the server behind it, and what each knows."""
+    """Show the edge at work on embedded parts: devices with faults, one gateway, the server behind
+    it, and what each knows.
+    """
     from anju.demo.field import run_field_demo
 
     raise typer.Exit(

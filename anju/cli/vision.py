@@ -1,4 +1,6 @@
-"""The `anju vision` commands: try rules on a recording, and render a simulated scene with its truth."""
+"""The `anju vision` commands: try rules on a recording, and render a simulated scene with its
+truth.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def try_rules(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON line per thing seen")] = False,
 ) -> None:
-    """Show what would be raised on a recording, with an annotated picture and a clip of each. Nothing is sent anywhere."""
+    """Show what would be raised on a recording, with an annotated picture and a clip of each.
+    Nothing is sent anywhere.
+    """
     import msgspec
 
     from gateway.vision.rules import BadRules, load_rules
@@ -65,7 +69,10 @@ def try_rules(
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     fault = next((line["fault"] for line in lines if "fault" in line), None)
     if fault or done.returncode:
-        ended = f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and {MOST_CPU_S} s of processor time"
+        ended = (
+            f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and "
+            f"{MOST_CPU_S} s of processor time"
+        )
         raise fail(str(fault or f"{video}: {ended}"))
     seen = [line["sighting"] for line in lines if "sighting" in line]
     if as_json:
@@ -87,7 +94,8 @@ def try_rules(
     if seen:
         out.print(table)
     out.print(
-        f"{end['end']} pictures, {end['t']:.0f} s: {sum(one['state'] == 'on' for one in seen)} would be raised"
+        f"{end['end']} pictures, {end['t']:.0f} s: "
+        f"{sum(one['state'] == 'on' for one in seen)} would be raised"
     )
 
 
@@ -101,7 +109,9 @@ def scene(
     ] = None,
     into: Annotated[Path, typer.Option(help="folder for film, rules and truth")] = Path("scene"),
 ) -> None:
-    """Render a simulated scene: `scene.mp4`, its `rules.yaml` as an installer would write them, and `truth.json`."""
+    """Render a simulated scene: `scene.mp4`, its `rules.yaml` as an installer would write them, and
+    `truth.json`.
+    """
     from dataclasses import asdict
 
     import yaml
@@ -131,6 +141,7 @@ def scene(
     (into / "rules.yaml").write_text(yaml.safe_dump(rules), "utf-8")
     (into / "truth.json").write_text(json.dumps([asdict(one) for one in truth], indent=1), "utf-8")
     out.print(
-        f"{into}: scene.mp4 with {count} pictures, rules.yaml, truth.json with {len(truth)} true things"
+        f"{into}: scene.mp4 with {count} pictures, rules.yaml, truth.json with "
+        f"{len(truth)} true things"
     )
     out.print(f"try it: anju vision try {into / 'scene.mp4'} --rule {into / 'rules.yaml'}")

@@ -1,4 +1,6 @@
-"""amqtt as a process of its own, for machines without mosquitto: `python -m anju.demo.amqtt_broker PORT`."""
+"""amqtt as a process of its own, for machines without mosquitto: `python -m anju.demo.amqtt_broker
+PORT`.
+"""
 
 from __future__ import annotations
 

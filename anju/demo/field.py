@@ -1,7 +1,8 @@
 """`make field`: the edge at work on this machine's own parts, for whoever has no meter at hand.
 
-Simulated devices, each on its own protocol and port and some with a fault; one gateway process before them; broker, ingest
-and PostgreSQL behind it. Printed are what `anju gateway check` says, and what the devices gave out against what is stored.
+Simulated devices, each on its own protocol and port and some with a fault; one gateway process
+before them; broker, ingest and PostgreSQL behind it. Printed are what `anju gateway check` says,
+and what the devices gave out against what is stored.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from store.ingest import log
 def run_field_demo(
     home: Path, *, meters: int, doors: int, seconds: int, seed: int, faults: bool, out: Console
 ) -> int:
-    """Run it for some seconds and print what came of it; returns 1 where anything that was given out is not stored."""
+    """Run it for some seconds and print what came of it; returns 1 where anything that was given
+    out is not stored.
+    """
     for place in (home, embedded.root_place(home)):
         shutil.rmtree(place, ignore_errors=True)
     home.mkdir(parents=True)
@@ -38,7 +41,8 @@ def run_field_demo(
     children: list[Child] = []
     try:
         out.print(
-            "[bold]Anju 安居[/bold] at the edge: starting PostgreSQL, a broker, ingest, devices and a gateway"
+            "[bold]Anju 安居[/bold] at the edge: starting PostgreSQL, a broker, ingest, "
+            "devices and a gateway"
         )
         server = embedded.start_postgres(home)
         children.append(server.child)
@@ -109,10 +113,10 @@ async def _live(
     print_report(report, only_faults=False)
     gateway.stop()
     await field.stop()
-    return _hold_against(field, dsn, out)
+    return _compare_with_store(field, dsn, out)
 
 
-def _hold_against(field: Field, dsn: str, out: Console) -> int:
+def _compare_with_store(field: Field, dsn: str, out: Console) -> int:
     """Print what was given out against what is stored."""
     with connect(dsn) as connection:
         tallies = log.read_tallies(connection)
@@ -125,8 +129,10 @@ def _hold_against(field: Field, dsn: str, out: Console) -> int:
     )
     answered = sum(meter.asked for line in field.lines for meter in line.meters)
     out.print(
-        f"devices gave {answered} answers, {passages} passages and other events and {len(field.fire_given)} fire reports; stored are "
-        f"{sums['readings stored']} values and {sums['events stored']} events, {sums['quarantined']} in quarantine"
+        f"devices gave {answered} answers, {passages} passages and other events and "
+        f"{len(field.fire_given)} fire reports; stored are "
+        f"{sums['readings stored']} values and {sums['events stored']} events, "
+        f"{sums['quarantined']} in quarantine"
     )
     return (
         1 if sums["quarantined"] or sums["events stored"] < passages + len(field.fire_given) else 0

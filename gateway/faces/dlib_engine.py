@@ -12,7 +12,8 @@ import numpy as np
 from gateway.faces.engine import THRESHOLDS, EngineMissing, Face, Picture
 from gateway.faces.quality import measure
 
-#: Detections below this score are folds of cloth as often as faces: on our one real photograph hers has 1.5, a fold of the suit 0.1.
+#: Detections below this score are folds of cloth as often as faces: on our one real photograph hers
+#: has 1.5, a fold of the suit 0.1.
 LEAST_SCORE = 0.3
 
 
@@ -37,7 +38,9 @@ class DlibEngine:
         self._detector: Any = dlib.get_frontal_face_detector()
 
     def faces(self, picture: Picture) -> list[Face]:
-        """Return the faces of a picture (RGB), the largest first; a face takes 80 pixels or more, as before a door camera it does."""
+        """Return the faces of a picture (RGB), the largest first; a face takes 80 pixels or more,
+        as before a door camera it does.
+        """
         found_at, _, _ = self._detector.run(picture, 0, LEAST_SCORE)
         rows, columns = picture.shape[:2]
         boxes = [

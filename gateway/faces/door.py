@@ -1,8 +1,10 @@
-"""Door cameras: pictures of one passage come in over HTTP, a passage event with a token goes out, and the pictures are gone.
+"""Door cameras: pictures of one passage come in over HTTP, a passage event with a token goes out,
+and the pictures are gone.
 
-POST /face/<door>/<token>?passage=<id> with a JPEG, PNG or WebP as body; several of one passage are fused. The answer is 202 when it was
-taken and 400 with the reason when the picture is refused. What is said of a passage is an event: its verdict, for what purpose
-it was compared, with how many; a person's token where it is a match.
+POST /face/<door>/<token>?passage=<id> with a JPEG, PNG or WebP as body; several of one passage are
+fused. The answer is 202 when it was taken and 400 with the reason when the picture is refused. What
+is said of a passage is an event: its verdict, for what purpose it was compared, with how many; a
+person's token where it is a match.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ MOST_FRAMES = 12
 MOST_OPEN = 64
 MOST_BODY = 8 * 1024 * 1024
 TICK_S = 0.5
-#: Distances of a subject's last matches; when most of them are near the limit the face has changed, and is enrolled anew.
+#: Distances of a subject's last matches; when most of them are near the limit the face has changed,
+#: and is enrolled anew.
 FADING = 10
 
 
@@ -313,7 +316,9 @@ class FaceServer:
 
 
 def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
-    """The rule for enrolling anew: of the last ten matches more than half lie in the outer fifth below the limit."""
+    """The rule for enrolling anew: of the last ten matches more than half lie in the outer fifth
+    below the limit.
+    """
     near = sum(distance > 0.8 * thresholds.match for distance in distances)
     return len(distances) >= FADING and near > len(distances) / 2
 
@@ -321,8 +326,9 @@ def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
 def take_faces(
     vault: Vault, doors: Container[str], device: str, argument: dict[str, Any], now_ms: int
 ) -> dict[str, Any]:
-    """Settle a list for one of `doors`; returns what goes up: what is held here, what was destroyed, what was ended before. Of any other
-    device nothing is kept, so its list changes nothing.
+    """Settle a list for one of `doors`; returns what goes up: what is held here, what was
+    destroyed, what was ended before. Of any other device nothing is kept, so its list changes
+    nothing.
 
     Raises: ValueError.
     """

@@ -1,7 +1,9 @@
-"""What an engine is: it finds faces and encodes them. Two are here: face-recognition (dlib), and OpenCV with a site's own ONNX files.
+"""What an engine is: it finds faces and encodes them. Two are here: face-recognition (dlib), and
+OpenCV with a site's own ONNX files.
 
-face-recognition's model was trained on few Chinese faces and for small galleries; its maintainers say so. Hence an engine is an
-interface, and thresholds belong to an engine and to the people on whom they were measured (`anju faces roc`).
+face-recognition's model was trained on few Chinese faces and for small galleries; its maintainers
+say so. Hence an engine is an interface, and thresholds belong to an engine and to the people on
+whom they were measured (`anju faces roc`).
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from gateway.faces.matching import Thresholds
 from gateway.faces.quality import FaceQuality
 
 Picture = NDArray[np.uint8]
-#: The distances each kind begins with, before a site has measured its own. face-recognition's own tolerance is 0.6, and its documentation
-#: advises less for fewer false matches; OpenCV's own limit for its SFace model is a cosine of 0.363, a distance of 1.129.
+#: The distances each kind begins with, before a site has measured its own. face-recognition's own
+#: tolerance is 0.6, and its documentation advises less for fewer false matches; OpenCV's own limit
+#: for its SFace model is a cosine of 0.363, a distance of 1.129.
 THRESHOLDS = {
     "dlib": Thresholds(match=0.50, unknown=0.62, margin=0.05),
     "onnx": Thresholds(match=1.05, unknown=1.20, margin=0.05),
@@ -33,7 +36,9 @@ class EngineMissing(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One face: where it is (top, right, bottom, left, pixels), its encoding, what was measured of it."""
+    """One face: where it is (top, right, bottom, left, pixels), its encoding, what was measured of
+    it.
+    """
 
     box: tuple[int, int, int, int]
     encoding: NDArray[np.float32]
@@ -91,5 +96,6 @@ def check_sum(path: Path, told: str) -> None:
         raise EngineMissing(f"{path.name}: cannot be read: {error.strerror}") from None
     if found != told.lower():
         raise EngineMissing(
-            f"{path.name}: its SHA-256 is {found}, not the one of the configuration; put the right file there, or its sum"
+            f"{path.name}: its SHA-256 is {found}, not the one of the configuration; put "
+            "the right file there, or its sum"
         )

@@ -1,8 +1,10 @@
-"""One against few: is this face one of the consenting residents of this entrance, none of them, or can it not be said?
+"""One against few: is this face one of the consenting residents of this entrance, none of them, or
+can it not be said?
 
-Distances are Euclidean between encodings of one engine. Two thresholds and a margin leave room between "match" and "unknown" for
-"undecided", and what is undecided is told as such. The frames of one passage are fused before anything is said: a person has
-one distance, the mean of the better half of the frames', so that a blurred frame does not decide and one lucky one does not either.
+Distances are Euclidean between encodings of one engine. Two thresholds and a margin leave room
+between "match" and "unknown" for "undecided", and what is undecided is told as such. The frames of
+one passage are fused before anything is said: a person has one distance, the mean of the better
+half of the frames', so that a blurred frame does not decide and one lucky one does not either.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class MatchVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Distances of an engine: at most `match` is a match, at least `unknown` is nobody; the next person must be `margin` further away."""
+    """Distances of an engine: at most `match` is a match, at least `unknown` is nobody; the next
+    person must be `margin` further away.
+    """
 
     match: float
     unknown: float
@@ -41,7 +45,9 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A verdict with the consent it fell on (None unless a match) and the best distance (None without anybody to compare)."""
+    """A verdict with the consent it fell on (None unless a match) and the best distance (None
+    without anybody to compare).
+    """
 
     verdict: MatchVerdict
     subject: str | None = None
@@ -52,7 +58,8 @@ class Answer:
 def decide(
     frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds
 ) -> Answer:
-    """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per subject.
+    """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per
+    subject.
 
     Raises: ValueError for a gallery that is not few.
     """
@@ -86,7 +93,9 @@ def decide(
 
 
 def _fused(probe: Encodings, known: Encodings) -> float:
-    """The mean, over the better half of the frames, of each frame's distance to the nearest template."""
+    """The mean, over the better half of the frames, of each frame's distance to the nearest
+    template.
+    """
     apart = np.linalg.norm(probe[:, None, :] - known[None, :, :], axis=2).min(axis=1)
     return float(np.sort(apart)[: (len(apart) + 1) // 2].mean())
 
@@ -96,7 +105,9 @@ def _fused(probe: Encodings, known: Encodings) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One threshold of a ROC: false matches among pairs of different people, false non-matches among pairs of the same one."""
+    """One threshold of a ROC: false matches among pairs of different people, false non-matches
+    among pairs of the same one.
+    """
 
     threshold: float
     false_match: Proportion
@@ -104,7 +115,9 @@ class Point:
 
 
 def roc(people: Mapping[str, Encodings], thresholds: Sequence[float]) -> list[Point]:
-    """Return the errors at each threshold over every pair of pictures; `people` maps a person to encodings (n, d)."""
+    """Return the errors at each threshold over every pair of pictures; `people` maps a person to
+    encodings (n, d).
+    """
     names = sorted(people)
     same = []
     different = []

@@ -1,4 +1,6 @@
-"""OpenCV's FaceDetectorYN and FaceRecognizerSF with a site's own ONNX files. Anju brings none: models have licences and biases of their own."""
+"""OpenCV's FaceDetectorYN and FaceRecognizerSF with a site's own ONNX files. Anju brings none:
+models have licences and biases of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from gateway.faces.quality import measure
 
 
 class OnnxEngine:
-    """A site's engine. Encodings are brought to length 1, so that Euclidean distance follows the cosine: d² = 2 - 2 cos."""
+    """A site's engine. Encodings are brought to length 1, so that Euclidean distance follows the
+    cosine: d² = 2 - 2 cos.
+    """
 
     thresholds = THRESHOLDS["onnx"]
 

@@ -1,4 +1,6 @@
-"""Pictures from outside, decoded within limits: bytes, kind, pixels. Whoever sends more is told what the limit is."""
+"""Pictures from outside, decoded within limits: bytes, kind, pixels. Whoever sends more is told
+what the limit is.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,16 @@ def decode(body: bytes) -> Picture:
     """
     if len(body) > MOST_BYTES:
         raise BadPicture(f"{len(body)} bytes; a picture has at most {MOST_BYTES}")
-    # face-recognition, once imported, lets Pillow fill truncated pictures with grey; here they are refused.
+    # face-recognition, once imported, lets Pillow fill truncated pictures with grey; here they are
+    # refused.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(body), formats=KINDS) as image:
             width, height = image.size
             if width * height > MOST_PIXELS or getattr(image, "n_frames", 1) > 1:
                 raise BadPicture(
-                    f"{width} x {height} pixels; a picture has at most {MOST_PIXELS}, and is one picture"
+                    f"{width} x {height} pixels; a picture has at most {MOST_PIXELS}, and "
+                    "is one picture"
                 )
             if min(width, height) < 32:
                 raise BadPicture(f"{width} x {height} pixels; at least 32 each way are needed")

@@ -1,8 +1,10 @@
-"""The same unregistered person again: pseudonyms at one entrance, with a short life and never a name.
+"""The same unregistered person again: pseudonyms at one entrance, with a short life and never a
+name.
 
-A face that is nobody's becomes a pseudonym (a random token), sealed like a template under a key of its own. Seen again within its
-life it keeps the token, so that evidence can say "the same unregistered person on nine nights" and nothing more; when
-its life is over the key is destroyed and the next sight of the same person is another pseudonym. It is never compared with residents
+A face that is nobody's becomes a pseudonym (a random token), sealed like a template under a key of
+its own. Seen again within its life it keeps the token, so that evidence can say "the same
+unregistered person on nine nights" and nothing more; when its life is over the key is destroyed and
+the next sight of the same person is another pseudonym. It is never compared with residents
 afterwards, never with another entrance's, and never leaves the gateway but as its token.
 """
 
@@ -26,7 +28,9 @@ MOST = 200
 
 @dataclass(slots=True)
 class Regulars:
-    """The pseudonyms of one door. When each began is in the outbox's memory, in clear: a token and an instant."""
+    """The pseudonyms of one door. When each began is in the outbox's memory, in clear: a token and
+    an instant.
+    """
 
     door: str
     vault: Vault
@@ -37,7 +41,9 @@ class Regulars:
     def name(
         self, frames: Sequence[Encodings], thresholds: Thresholds, engine: str, now_ms: int
     ) -> tuple[str | None, OutboxEntry]:
-        """Return the pseudonym of an unknown face and what must be put down with it; None where it cannot be told from another."""
+        """Return the pseudonym of an unknown face and what must be put down with it; None where it
+        cannot be told from another.
+        """
         known = self._known(now_ms)
         gallery = {
             token: held

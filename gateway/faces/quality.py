@@ -1,4 +1,6 @@
-"""Is a picture good enough to enrol, and if not, what to do better: one face, large, sharp, straight, well lit."""
+"""Is a picture good enough to enrol, and if not, what to do better: one face, large, sharp,
+straight, well lit.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
-#: Pixels between the eyes' outer corners; ISO/IEC 19794-5 asks for 90 between the eyes' centres in a passport, 60 is what encoders need.
+#: Pixels between the eyes' outer corners; ISO/IEC 19794-5 asks for 90 between the eyes' centres in
+#: a passport, 60 is what encoders need.
 LEAST_EYES_PX = 60.0
-#: Variance of the Laplacian over the face scaled to 128 pixels; contrast and light of the face, 0 to 255.
+#: Variance of the Laplacian over the face scaled to 128 pixels; contrast and light of the face, 0
+#: to 255.
 LEAST_SHARP = 40.0
 LEAST_CONTRAST = 18.0
 DARK = 50.0
 BRIGHT = 215.0
-#: How far the nose may stand beside the eyes' middle (shares of the distance between the eyes), and the head lean, degrees.
+#: How far the nose may stand beside the eyes' middle (shares of the distance between the eyes), and
+#: the head lean, degrees.
 MOST_TURN = 0.25
 MOST_LEAN = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceQuality:
-    """What was measured of a face: the eyes' distance (pixels), sharpness, contrast, light, turn (share), lean (degrees)."""
+    """What was measured of a face: the eyes' distance (pixels), sharpness, contrast, light, turn
+    (share), lean (degrees).
+    """
 
     eyes_px: float
     sharp: float
@@ -39,7 +46,9 @@ def measure(
     right_eye: tuple[float, float],
     nose: tuple[float, float],
 ) -> FaceQuality:
-    """Measure a face. `face` is cut out and grey; eyes (outer corners or centres) and nose are pixels of the picture."""
+    """Measure a face. `face` is cut out and grey; eyes (outer corners or centres) and nose are
+    pixels of the picture.
+    """
     between = np.array(right_eye) - np.array(left_eye)
     distance = float(np.hypot(*between))
     middle = (np.array(right_eye) + np.array(left_eye)) / 2
@@ -64,10 +73,13 @@ def measure(
 
 
 def advice(faces: Sequence[FaceQuality]) -> list[str]:
-    """Return what to do better, in the words for whoever takes the picture; empty where the picture is good."""
+    """Return what to do better, in the words for whoever takes the picture; empty where the picture
+    is good.
+    """
     if not faces:
         return [
-            "no face is found: take the picture from the front, in good light, without mask or sunglasses"
+            "no face is found: take the picture from the front, in good light, without "
+            "mask or sunglasses"
         ]
     if len(faces) > 1:
         return [f"{len(faces)} faces are in the picture: only the person may be in it"]
@@ -75,7 +87,8 @@ def advice(faces: Sequence[FaceQuality]) -> list[str]:
     wrong = (
         (
             face.eyes_px < LEAST_EYES_PX,
-            f"the face is small ({face.eyes_px:.0f} pixels between the eyes, {LEAST_EYES_PX:.0f} are needed): come nearer",
+            f"the face is small ({face.eyes_px:.0f} pixels between the eyes, "
+            f"{LEAST_EYES_PX:.0f} are needed): come nearer",
         ),
         (
             face.sharp < LEAST_SHARP,

@@ -1,4 +1,6 @@
-"""What the configuration says of faces. Without the table they are off; with it, the law's conditions are the file's."""
+"""What the configuration says of faces. Without the table they are off; with it, the law's
+conditions are the file's.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ FOLDER = "faces"
 
 
 class FaceDoorTable(Table):
-    """A door whose camera gives pictures. `device` is the door; its camera posts to /face/<device>/<token>.
+    """A door whose camera gives pictures. `device` is the door; its camera posts to
+    /face/<device>/<token>.
 
-    `match` and `unknown` are a site's own thresholds, as `anju faces roc` found them; both or neither.
+    `match` and `unknown` are a site's own thresholds, as `anju faces roc` found them; both or
+    neither.
     """
 
     device: str
@@ -86,12 +90,21 @@ class FacesTable(Table):
     def fault(self, folder: Path) -> str | None:
         """What is wrong with it, or None; its files are there."""
         if not self.other_ways:
-            return "faces: other_ways: name at least one other way in (card, code, …); a face may never be the only one (办法 第十条)"
+            return (
+                "faces: other_ways: name at least one other way in (card, code, …); a face "
+                "may never be the only one (办法 第十条)"
+            )
         if len(self.assessment.strip()) < 4:
-            return "faces: assessment: the number of the impact assessment on file is needed before faces are turned on (办法 第九条)"
+            return (
+                "faces: assessment: the number of the impact assessment on file is needed "
+                "before faces are turned on (办法 第九条)"
+            )
         key = (folder / self.key_file).read_text("utf-8").strip()
         if len(key) not in (32, 64) or any(c not in "0123456789abcdef" for c in key):
-            return "faces: key_file: 64 hex digits (AES-256-GCM) or 32 (SM4-GCM); make one with `anju faces key`"
+            return (
+                "faces: key_file: 64 hex digits (AES-256-GCM) or 32 (SM4-GCM); make one with "
+                "`anju faces key`"
+            )
         if (
             not 0.1 <= self.list_days <= 30
             or not 0 <= self.strangers_days <= 30
@@ -100,9 +113,15 @@ class FacesTable(Table):
             return "faces: list_days 0.1 to 30, strangers_days 0 to 30, memory_mb 512 to 16384"
         for door in self.doors:
             if len((folder / door.token_file).read_text("utf-8").strip()) < 16:
-                return f"faces: door {door.device!r}: the token has at least 16 characters; make one with `anju gateway token-key`"
+                return (
+                    f"faces: door {door.device!r}: the token has at least 16 characters; make "
+                    "one with `anju gateway token-key`"
+                )
             if (door.match is None) != (door.unknown is None) or (door.match or 0) > (
                 door.unknown or 0
             ):
-                return f"faces: door {door.device!r}: match and unknown go together, and match is the smaller"
+                return (
+                    f"faces: door {door.device!r}: match and unknown go together, and match "
+                    "is the smaller"
+                )
         return None

@@ -1,11 +1,14 @@
-"""Templates on the estate, each sealed under a key of its own subject; to destroy the key is to delete the person.
+"""Templates on the estate, each sealed under a key of its own subject; to destroy the key is to
+delete the person.
 
-A subject is a consent, not a person: a consent that was withdrawn never comes back, a new one is another subject. What may be held
-follows from the server's list of consents per door and from nothing else: whatever is not in it is destroyed when it arrives, and
-without a fresh list nobody is matched, so that a gateway restored from a backup, or cut off, cannot go on for long.
+A subject is a consent, not a person: a consent that was withdrawn never comes back, a new one is
+another subject. What may be held follows from the server's list of consents per door and from
+nothing else: whatever is not in it is destroyed when it arrives, and without a fresh list nobody is
+matched, so that a gateway restored from a backup, or cut off, cannot go on for long.
 
-Three folders: `keys` (each wrapped under the gateway's own key, and left out of every backup), `templates`, and `gone`, the consents that
-were ended: one of those in a list, as a restored server sends it, is refused and told.
+Three folders: `keys` (each wrapped under the gateway's own key, and left out of every backup),
+`templates`, and `gone`, the consents that were ended: one of those in a list, as a restored server
+sends it, is refused and told.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ _SUBJECT = re.compile(r"[kq]-[a-z0-9]{8,40}")
 
 
 class NotConsented(Exception):
-    """Nobody consented to this here, or the list that says so is too old; the message says what to do."""
+    """Nobody consented to this here, or the list that says so is too old; the message says what to
+    do.
+    """
 
 
 class FaceConsent(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +50,9 @@ class FaceConsent(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What a list led to: subjects that are held now, that were destroyed, and that are refused since they were ended before."""
+    """What a list led to: subjects that are held now, that were destroyed, and that are refused
+    since they were ended before.
+    """
 
     held: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
@@ -68,7 +75,8 @@ class Vault:
     # Consents --------------------------------------------------------------------------------------------------------
 
     def take_list(self, door: str, rows: Any, now_ms: int) -> Settled:
-        """Take a door's list of consents (`rows` as it came), and destroy at once whatever no list allows any more.
+        """Take a door's list of consents (`rows` as it came), and destroy at once whatever no list
+        allows any more.
 
         Raises: msgspec.ValidationError, for a list that cannot be read; then nothing changes.
         """
@@ -84,7 +92,9 @@ class Vault:
         return Settled(held=self.held(), destroyed=destroyed, refused=refused)
 
     def keep_doors(self, doors: Iterable[str]) -> list[str]:
-        """Forget the lists of doors that are no more, and what only they allowed; returns what was destroyed."""
+        """Forget the lists of doors that are no more, and what only they allowed; returns what was
+        destroyed.
+        """
         wanted = set(doors)
         for path in (self._folder / "lists").glob("*.json"):
             if path.stem not in wanted:
@@ -114,7 +124,9 @@ class Vault:
             return 0, []
 
     def consents(self, door: str, now_ms: int, today: str) -> dict[str, str]:
-        """Return who may be matched at a door now, consent to person; nobody where the list is old. `today` is a local day (ISO)."""
+        """Return who may be matched at a door now, consent to person; nobody where the list is old.
+        `today` is a local day (ISO).
+        """
         heard, rows = self._list(door)
         if not heard or not 0 <= now_ms - heard <= self._list_ms:
             return {}
@@ -138,7 +150,8 @@ class Vault:
         """
         if not any(subject in self.consents(door, now_ms, today) for door in doors):
             raise NotConsented(
-                f"{subject}: not in the list of consents that the server sent; record the consent, and wait until this gateway is on line"
+                f"{subject}: not in the list of consents that the server sent; record the "
+                "consent, and wait until this gateway is on line"
             )
         return self.keep(subject, encodings, engine=engine)
 
@@ -170,7 +183,9 @@ class Vault:
         return len(stack)
 
     def templates(self, subject: str, engine: str) -> Encodings | None:
-        """Open a subject's templates (n, d); None where there are none of this engine, or their key is gone."""
+        """Open a subject's templates (n, d); None where there are none of this engine, or their key
+        is gone.
+        """
         key = self._subject_key(subject)
         if key is None:
             return None
@@ -205,7 +220,9 @@ class Vault:
         return [subject for subject in self._subjects() if subject.startswith("q-")]
 
     def destroy(self, subject: str) -> None:
-        """Destroy a subject: the key first, overwritten on disk before its name goes; and remember that it is over."""
+        """Destroy a subject: the key first, overwritten on disk before its name goes; and remember
+        that it is over.
+        """
         self._write(self._folder / "gone" / subject, b"")
         for name in ("keys", "templates"):
             path = self._folder / name / subject
@@ -235,7 +252,9 @@ class _Held(msgspec.Struct):
 
 
 def destroy_all(folder: Path) -> int:
-    """Destroy whatever templates and keys lie in a folder: faces were turned off. Returns how many subjects went."""
+    """Destroy whatever templates and keys lie in a folder: faces were turned off. Returns how many
+    subjects went.
+    """
     if not all((folder / name).is_dir() for name in ("keys", "templates", "gone", "lists")):
         return 0
     vault = Vault(folder, bytes(32))

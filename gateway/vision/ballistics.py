@@ -1,8 +1,9 @@
 """Heights from rows, and the law of a fall with drag.
 
-Height above the ground comes from marks that an installer measures (a picture's row and its metres), so that the law is the
-physical one and not one of pixels: from its apex a thing falls h0 - h(t) = vt²/g ln cosh(g (t - t0) / vt), which is
-g t²/2 at first and the terminal speed vt at last (quadratic drag).
+Height above the ground comes from marks that an installer measures (a picture's row and its
+metres), so that the law is the physical one and not one of pixels: from its apex a thing falls h0 -
+h(t) = vt²/g ln cosh(g (t - t0) / vt), which is g t²/2 at first and the terminal speed vt at last
+(quadratic drag).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRAVITY = 9.81
-#: Terminal speeds begun from, m/s: a stone or a bottle at the upper end, a full bag of rubbish at the lower; what falls more slowly than
-#: the slowest is a leaf. And when a thing may have left its apex, seconds before (negative) or after it is first seen.
+#: Terminal speeds begun from, m/s: a stone or a bottle at the upper end, a full bag of rubbish at
+#: the lower; what falls more slowly than the slowest is a leaf. And when a thing may have left its
+#: apex, seconds before (negative) or after it is first seen.
 TERMINAL_SPEEDS = (13.0, 20.0, 45.0)
 SLOWEST = 12.0
 MOMENT = (-12.0, 0.4)
@@ -22,7 +24,9 @@ MOMENT = (-12.0, 0.4)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Rows to metres: h = (p y + q) / (r y + 1), which a plane under perspective keeps to (two marks: r = 0)."""
+    """Rows to metres: h = (p y + q) / (r y + 1), which a plane under perspective keeps to (two
+    marks: r = 0).
+    """
 
     p: float
     q: float
@@ -52,8 +56,9 @@ class Scale:
     def across(
         self, x: NDArray[np.float64], y: NDArray[np.float64], rows: int, columns: int
     ) -> NDArray[np.float64]:
-        """Metres along the wall from the middle column. A metre along takes fewer pixels the higher it is, as 1 / depth; a metre of height
-        as 1 / depth². Where the camera's axis meets the wall they differ by the cosine of its tilt, taken as 0.75.
+        """Metres along the wall from the middle column. A metre along takes fewer pixels the higher
+        it is, as 1 / depth; a metre of height as 1 / depth². Where the camera's axis meets the wall
+        they differ by the cosine of its tilt, taken as 0.75.
         """
         middle = np.array([rows / 2])
         nearness = (self.r * y + 1) / (self.r * rows / 2 + 1)
@@ -66,8 +71,8 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fall:
-    """What a track says as a fall: terminal speed (m/s), apex, drop and misfit (metres), how long it was seen and how long before that it
-    left its apex (seconds, negative: after).
+    """What a track says as a fall: terminal speed (m/s), apex, drop and misfit (metres), how long
+    it was seen and how long before that it left its apex (seconds, negative: after).
     """
 
     terminal: float
@@ -83,14 +88,16 @@ class Fall:
 
 
 def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) -> Fall | None:
-    """Fit the law of a fall with drag to heights `h` (metres) at `t` (seconds, from 0), by Gauss and Newton from each of some terminal
-    speeds: the best whose apex is not above `highest`; None where none is.
+    """Fit the law of a fall with drag to heights `h` (metres) at `t` (seconds, from 0), by Gauss
+    and Newton from each of some terminal speeds: the best whose apex is not above `highest`; None
+    where none is.
     """
     best: Fall | None = None
     early = max(len(t) // 3, 4)
     begun = min(0.0, slope_of(t[:early], h[:early]) / GRAVITY)
     for speed in TERMINAL_SPEEDS:
-        # Of a terminal speed vt its inverse square is looked for, in which a fall is nearly linear; the apex follows from the rest.
+        # Of a terminal speed vt its inverse square is looked for, in which a fall is nearly linear;
+        # the apex follows from the rest.
         t0 = begun
         drag = speed**-2
         for step in range(12):
@@ -113,7 +120,8 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
             drag = float(np.clip(drag + change[1], SLOWEST**-2 / 100, SLOWEST**-2))
         apex = float(np.mean(h + _fallen(t - t0, drag)))
         if apex > highest:
-            # A short track hardly tells its apex: then it is the highest there can be, and the misfit says whether that will do.
+            # A short track hardly tells its apex: then it is the highest there can be, and the
+            # misfit says whether that will do.
             t0 = _begun_below(highest, t, h, t0, drag)
             apex = float(np.mean(h + _fallen(t - t0, drag)))
         rms = rms_of(apex - _fallen(t - t0, drag) - h)
@@ -132,7 +140,9 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
 def _begun_below(
     highest: float, t: NDArray[np.float64], h: NDArray[np.float64], early: float, drag: float
 ) -> float:
-    """Return the earliest moment, after one that is too early, at which an apex at `highest` can have been left."""
+    """Return the earliest moment, after one that is too early, at which an apex at `highest` can
+    have been left.
+    """
     late = MOMENT[1]
     for _ in range(24):
         middle = (early + late) / 2

@@ -1,8 +1,9 @@
 """Reading the clock that a camera burns into its picture, in whatever font it has.
 
-No font is known beforehand: the clock teaches its own digits. The units of the seconds change once a second through ten shapes in
-a fixed order, and the tens change when the units turn from nine to nought; so after two turns each digit's shape is known,
-and the other cells of the clock can be read with them. Where the cells do not behave like a clock, nothing is told: it cannot be judged.
+No font is known beforehand: the clock teaches its own digits. The units of the seconds change once
+a second through ten shapes in a fixed order, and the tens change when the units turn from nine to
+nought; so after two turns each digit's shape is known, and the other cells of the clock can be read
+with them. Where the cells do not behave like a clock, nothing is told: it cannot be judged.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ SHAPE = (24, 16)
 #: Shapes of neighbouring seconds are less alike than this, shapes of one digit more than that.
 CHANGED = 0.85
 ALIKE = 0.8
-#: Seconds that must be seen in a row to learn; and readings in a row that must agree before anything is told.
+#: Seconds that must be seen in a row to learn; and readings in a row that must agree before
+#: anything is told.
 LEARN = 22
 AGREE = 5
 
@@ -47,7 +49,9 @@ class BurntClock:
     read: datetime | None = None
 
     def see(self, t: float, grey: Grey, now: datetime) -> list[Sighting]:
-        """Look at a picture; `now` is the gateway's clock, naive and local. Returns whether the burnt-in clock turned wrong or right."""
+        """Look at a picture; `now` is the gateway's clock, naive and local. Returns whether the
+        burnt-in clock turned wrong or right.
+        """
         cells = self._cells(grey)
         if cells is None:
             return []
@@ -132,7 +136,9 @@ class BurntClock:
         return []
 
     def _read(self, cells: list[Floats], now: datetime) -> datetime | None:
-        """Read date and time; what the format does not show is taken from `now`. None where a cell is no digit."""
+        """Read date and time; what the format does not show is taken from `now`. None where a cell
+        is no digit.
+        """
         fields: dict[str, str] = {}
         for letter, cell in zip(self.rule.format, cells, strict=True):
             if letter not in "YMDhms":

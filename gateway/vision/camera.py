@@ -1,7 +1,9 @@
-"""A camera as the gateway's process knows it: a worker of its own that is started, listened to, held within limits and started again.
+"""A camera as the gateway's process knows it: a worker of its own that is started, listened to,
+held within limits and started again.
 
-No picture comes into this process: it reads lines of JSON, turns them into events for the outbox, and kills a worker that says nothing
-or grows too large. A camera that is away is asked again, at first soon and then ever more rarely.
+No picture comes into this process: it reads lines of JSON, turns them into events for the outbox,
+and kills a worker that says nothing or grows too large. A camera that is away is asked again, at
+first soon and then ever more rarely.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from gateway.vision.tables import CameraTable
 
 log = structlog.get_logger()
 
-#: A worker that says nothing for so long is killed: the first picture may take longer than the next.
+#: A worker that says nothing for so long is killed: the first picture may take longer than the
+#: next.
 SILENT_S = 20.0
 FIRST_S = 40.0
 #: A camera that has been away so long is told as offline.
@@ -38,7 +41,8 @@ PAUSE_S = 1.0
 MOST_PAUSE_S = 60.0
 #: Characters of one line that a worker may say.
 MOST_LINE = 64 * 1024
-#: A short hazard is told as over after so long, so that it does not stand for ever; its alert stays until somebody has seen it.
+#: A short hazard is told as over after so long, so that it does not stand for ever; its alert stays
+#: until somebody has seen it.
 MOMENT_MS = 1000
 _MOMENTS = {"falling_object"}
 
@@ -164,7 +168,9 @@ class Camera:
         )
 
     async def _take(self, seen: dict[str, Any]) -> None:
-        """Turn what a worker saw into an event; the instant is that of the thing, which may have stood for its dwell time."""
+        """Turn what a worker saw into an event; the instant is that of the thing, which may have
+        stood for its dwell time.
+        """
         at = self.clock.now_ms() - max(0, round(float(seen["ago_s"]) * 1000))
         what = {
             name: seen[name] for name in ("hazard", "condition", "detail", "clip") if seen.get(name)
@@ -193,7 +199,9 @@ class Camera:
         )
 
     def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> OutboxEntry:
-        """An event where a state changes, and nothing where it is told again; what held before a restart is known."""
+        """An event where a state changes, and nothing where it is told again; what held before a
+        restart is known.
+        """
         memory = f"alarm/{self.table.device}/camera:{key}"
         if (self.desk.outbox.recall(memory) or "off") == state:
             return OutboxEntry()

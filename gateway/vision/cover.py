@@ -1,17 +1,21 @@
 """What hides a lane's ground, cell by cell, and for how long.
 
-What is asked of the picture is not whether it changed but whether the ground can still be seen. In logarithms light is added, so
-a shadow, a lamp or a cloud moves the ground's own grain up or down and leaves it where it was; a car hides it. Where the picture's
-slopes are far from the ground's, that is light's own edge, and counts for little when the grain is looked for. Per cell of a few
-pixels three things are known: whether the picture's detail (log, high-passed) departs from the empty ground's, beyond a band that
-forgives a pixel of shaking; whether it is lighter or darker than the picture as a whole has become; and how well the ground's
-grain shows through. A cell is hidden where one of the first two holds and the grain does not show; its age grows while what hides
-it keeps still. Passers-by stop an age, they do not reset it, and it counts what they took where the same is there after them; a free
-ground ends it.
+What is asked of the picture is not whether it changed but whether the ground can still be seen. In
+logarithms light is added, so a shadow, a lamp or a cloud moves the ground's own grain up or down
+and leaves it where it was; a car hides it. Where the picture's slopes are far from the ground's,
+that is light's own edge, and counts for little when the grain is looked for. Per cell of a few
+pixels three things are known: whether the picture's detail (log, high-passed) departs from the
+empty ground's, beyond a band that forgives a pixel of shaking; whether it is lighter or darker than
+the picture as a whole has become; and how well the ground's grain shows through. A cell is hidden
+where one of the first two holds and the grain does not show; its age grows while what hides it
+keeps still. Passers-by stop an age, they do not reset it, and it counts what they took where the
+same is there after them; a free ground ends it.
 
-The ground is learnt anew all the time, but never under what covers it, so that a car which stays for a day does not become ground;
-nor where its grain is lost, be there a reason to be seen or not. What it was like in the last minutes is remembered, since an edge
-of light that creeps leaves its ghost in what is learnt. Another light altogether (infrared at dusk) is another ground; a few are kept.
+The ground is learnt anew all the time, but never under what covers it, so that a car which stays
+for a day does not become ground; nor where its grain is lost, be there a reason to be seen or not.
+What it was like in the last minutes is remembered, since an edge of light that creeps leaves its
+ghost in what is learnt. Another light altogether (infrared at dusk) is another ground; a few are
+kept.
 """
 
 from __future__ import annotations
@@ -47,49 +51,58 @@ LIGHT_S = 15.0
 EDGES = 0.1
 #: How long the ground is learnt before anything is hidden, in looks.
 LEARN_LOOKS = 40
-#: A covered cell that keeps changing this long begins anew; a free ground ends an age after so long.
+#: A covered cell that keeps changing this long begins anew; a free ground ends an age after so
+#: long.
 RESTLESS_S = 30.0
 FREE_S = 3.0
 #: What hid the ground this long and left is remembered.
 STAYED_S = 15.0
 #: In the average of the last seconds a thing hides the ground only so long after it came.
 LAG_S = 5.0
-#: The ground shows through where its grain correlates with the picture's at this share of what it usually does there; and where it
-#: never does (no grain, too much noise), what departs is held to be hidden.
+#: The ground shows through where its grain correlates with the picture's at this share of what it
+#: usually does there; and where it never does (no grain, too much noise), what departs is held to
+#: be hidden.
 SHOWS = 0.5
 BLIND = 0.3
 #: And as it was before it must show clearly, at this share.
 CLEARLY = 0.6
-#: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by something of its own colour.
+#: Where the grain usually shows well and now next to nothing of it does, the ground is hidden by
+#: something of its own colour.
 GONE = 0.2
 #: Lighter or darker by this much, in natural logarithms, beside the picture's own change.
 OTHER_LIGHT = 0.25
-#: How long a change that leaves the ground visible must keep still before it is taken for another light.
+#: How long a change that leaves the ground visible must keep still before it is taken for another
+#: light.
 LIT_S = 20.0
-#: More than this share of all cells departing for so long is another light or another view, not a thing in the lane.
+#: More than this share of all cells departing for so long is another light or another view, not a
+#: thing in the lane.
 OTHER_VIEW = 0.6
 OTHER_VIEW_S = 5.0
 MOST_GROUNDS = 4
-#: What the ground looked like is remembered this often, and so many times; and so often what is hidden is looked for in that.
+#: What the ground looked like is remembered this often, and so many times; and so often what is
+#: hidden is looked for in that.
 REMEMBER_S = 300.0
 MOST_REMEMBERED = 4
 RECALL_S = 10.0
-#: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun on the ground.
+#: Pixels lighter than this are burnt out: no grain shows there, be it a white car's roof or the sun
+#: on the ground.
 BURNT = float(np.log(250 + 6))
-#: Within how much (natural logarithms) of burnt out the ground must be, by what the light around has become, to be expected so; and how
-#: many cells wide around is.
+#: Within how much (natural logarithms) of burnt out the ground must be, by what the light around
+#: has become, to be expected so; and how many cells wide around is.
 EXPECTED = 0.2
 NEAR = 15
-#: By how much (natural logarithms) what surrounds a light that burns the picture out is darker at most.
+#: By how much (natural logarithms) what surrounds a light that burns the picture out is darker at
+#: most.
 FALLS_OFF = 0.15
-#: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be a thing and not a light.
+#: By how much (natural logarithms) ground must have been darker than burnt out for what is so to be
+#: a thing and not a light.
 GLARE = 0.5
 
 
 @dataclass(slots=True)
 class Ground:
-    """The empty ground under one kind of light: its detail for every pixel; for each cell how light (log) it is, and how well its grain
-    usually shows.
+    """The empty ground under one kind of light: its detail for every pixel; for each cell how light
+    (log) it is, and how well its grain usually shows.
     """
 
     detail: Floats
@@ -102,7 +115,9 @@ class Ground:
     remembered_at: float = float("-inf")
 
     def move(self, pace: Floats, weight: Floats, detail: Floats, level: Floats) -> None:
-        """Move towards a picture, by a share per cell that runs smoothly from one to the next, and by a weight per pixel."""
+        """Move towards a picture, by a share per cell that runs smoothly from one to the next, and
+        by a weight per pixel.
+        """
         wide = np.asarray(
             cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32
         )
@@ -112,8 +127,9 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class CoverObservation:
-    """One picture: its detail (pixels), how light it is (cells), how much each pixel counted; which cells are hidden, in which light leaves
-    nothing to be seen of whatever is there, which have changed.
+    """One picture: its detail (pixels), how light it is (cells), how much each pixel counted; which
+    cells are hidden, in which light leaves nothing to be seen of whatever is there, which have
+    changed.
     """
 
     step: float
@@ -126,11 +142,13 @@ class CoverObservation:
 
 
 class Cover:
-    """The ground of one lane and what hides it. Pictures are logarithms of grey, all of one shape, whole cells wide and high.
+    """The ground of one lane and what hides it. Pictures are logarithms of grey, all of one shape,
+    whole cells wide and high.
 
-    `age` says for each cell how long (seconds) something that keeps still has hidden it, `became` when that last became something other, and
-    `left` from when to when what hid it before did;
-    `detail` and `level` are averages of the last seconds, `noise` is what one picture's detail differs from the next one's by.
+    `age` says for each cell how long (seconds) something that keeps still has hidden it, `became`
+    when that last became something other, and `left` from when to when what hid it before did;
+    `detail` and `level` are averages of the last seconds, `noise` is what one picture's detail
+    differs from the next one's by.
     """
 
     def __init__(self, pictures: list[Floats]) -> None:
@@ -140,7 +158,8 @@ class Cover:
         self.age, self._paused, self._restless, self._free, self._lit = (
             np.zeros(cells, np.float32) for _ in range(5)
         )
-        #: What hides each cell, as it was when it last kept still: detail, and how light beside the picture as a whole.
+        #: What hides each cell, as it was when it last kept still: detail, and how light beside the
+        #: picture as a whole.
         self._kept = np.zeros(shape, np.float32)
         self._kept_level = np.zeros(cells, np.float32)
         self._waits = np.zeros(cells, bool)
@@ -186,7 +205,9 @@ class Cover:
         self._learning = None
 
     def look(self, t: float, step: float, log: Floats) -> CoverObservation | None:
-        """Look at a picture taken at `t`, `step` seconds after the one before; None while the light or the view is another one."""
+        """Look at a picture taken at `t`, `step` seconds after the one before; None while the light
+        or the view is another one.
+        """
         if self._learning is not None:
             self._learning.append(log)
             if len(self._learning) >= LEARN_LOOKS:
@@ -217,7 +238,9 @@ class Cover:
         return CoverObservation(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
-        """Change to a ground that fits, or learn one, where nearly everything departs from this one."""
+        """Change to a ground that fits, or learn one, where nearly everything departs from this
+        one.
+        """
         if departs.mean() < OTHER_VIEW:
             self._other_since = None
             return False
@@ -234,14 +257,14 @@ class Cover:
         return True
 
     def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Mask, Floats]:
-        """Cells in which the ground's grain does not show as it usually does; those in which it cannot, for light; and how much each pixel
-        counted in that.
+        """Cells in which the ground's grain does not show as it usually does; those in which it
+        cannot, for light; and how much each pixel counted in that.
         """
         ground = self.ground
         usual = self.ground.usual
         shown, weight, burnt = shows_through(self.detail, ground.detail, _valid(self._log))
-        # What is hidden stays so until the ground is seen again, be the thing as even and as light as the ground; and something of the
-        # ground's own colour may hide it.
+        # What is hidden stays so until the ground is seen again, be the thing as even and as light
+        # as the ground; and something of the ground's own colour may hide it.
         grainy = usual > 2 * BLIND
         unseen = shown < SHOWS * usual
         hidden = (unseen & (changed | (grainy & (self.age > 0)))) | (
@@ -254,7 +277,8 @@ class Cover:
             bare = grain(ground.detail) < per_cell(self.noise)
             blind &= bare
         if burnt.any():
-            # Burning out hides nothing where all the light around has grown so much, nor where light ground is bare.
+            # Burning out hides nothing where all the light around has grown so much, nor where
+            # light ground is bare.
             expected = burnt & (
                 ground.level + _nearby(self.level - ground.level, ~unseen & ~burnt)
                 > BURNT - EXPECTED
@@ -270,8 +294,9 @@ class Cover:
         return 3.0 * self.noise + 0.05
 
     def _glare(self, burnt: Mask, expected: Mask) -> tuple[Mask, Mask]:
-        """Of burnt-out areas those that are a light, which falls off slowly around them, where a white thing ends at an edge; and those that are
-        expected, for the most part: the sun's own area has moved on.
+        """Of burnt-out areas those that are a light, which falls off slowly around them, where a
+        white thing ends at an edge; and those that are expected, for the most part: the sun's own
+        area has moved on.
         """
         glare = np.zeros_like(burnt)
         expected = expected.copy()
@@ -287,8 +312,9 @@ class Cover:
         return glare, expected
 
     def _recall(self, t: float, hidden: Mask) -> Mask:
-        """Of hidden cells those in which the ground shows as it was before: an edge of light that crept over them left its ghost in what was
-        learnt since, and they are free to be learnt anew.
+        """Of hidden cells those in which the ground shows as it was before: an edge of light that
+        crept over them left its ghost in what was learnt since, and they are free to be learnt
+        anew.
         """
         ground = self.ground
         if t - ground.remembered_at >= REMEMBER_S:
@@ -307,8 +333,9 @@ class Cover:
     def _grow(
         self, t: float, step: float, hidden: Mask, glaring: Mask, changed: Mask, still: Mask
     ) -> None:
-        """Let ages grow where something hides the ground and keeps still, and where another light does. Headlights that burn out what
-        stands are as a passer-by before it; and while one passes, the average of the last seconds is a mixture, and shows no ground as free.
+        """Let ages grow where something hides the ground and keeps still, and where another light
+        does. Headlights that burn out what stands are as a passer-by before it; and while one
+        passes, the average of the last seconds is a mixture, and shows no ground as free.
         """
         self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
         self._restless[:] = np.where((hidden & ~still) | glaring, self._restless + step, 0)
@@ -322,8 +349,8 @@ class Cover:
     def _compare(
         self, t: float, step: float, grows: Mask, steady: Mask, detail: Floats, tolerance: Floats
     ) -> None:
-        """Where what hides a cell keeps still again, tell whether it is what it was before. If so its age counts the time for which it stood
-        still.
+        """Where what hides a cell keeps still again, tell whether it is what it was before. If so
+        its age counts the time for which it stood still.
         """
         level = self.level - np.median(self.level - self.ground.level)
         aged = self.age > 0
@@ -341,22 +368,27 @@ class Cover:
         np.copyto(self._kept_level, level, where=steady)
 
     def learn(self, look: CoverObservation, standing: Mask | None) -> None:
-        """Learn on: slowly where nothing changed, faster where another light has lasted, not at all around what hides the ground."""
+        """Learn on: slowly where nothing changed, faster where another light has lasted, not at all
+        around what hides the ground.
+        """
         kept = look.hidden if standing is None else look.hidden | standing
-        # The whole of a thing is kept out, also those of its sides that look like ground: what lies within its outline's hull.
+        # The whole of a thing is kept out, also those of its sides that look like ground: what lies
+        # within its outline's hull.
         whole = closed(kept).astype(np.uint8)
         outlines, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for outline in outlines:
             if len(outline) > 3:
                 cv2.fillConvexPoly(whole, cv2.convexHull(outline), 1)
-        # Beside a small thing the ground still shows to some part, and would be learnt with the thing in it.
+        # Beside a small thing the ground still shows to some part, and would be learnt with the
+        # thing in it.
         kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & look.changed)
         pace = np.where(
             look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S
         )
         ground = self.ground
         before = self.ground.level.copy()
-        # Edges of light are learnt far more slowly: most will move on, and would be left behind in it.
+        # Edges of light are learnt far more slowly: most will move on, and would be left behind in
+        # it.
         weight = np.maximum(look.weight, EDGES)
         ground.move(np.where(kept, 0, pace).astype(np.float32), weight, look.detail, look.level)
         if kept.any():
@@ -386,7 +418,9 @@ def _other_light(level: Floats, before: Floats) -> Mask:
 
 
 def _same(detail: Floats, before: Floats, tolerance: Floats) -> Mask:
-    """Cells whose detail is what it was before, but for what noise and a pixel of shaking make of it."""
+    """Cells whose detail is what it was before, but for what noise and a pixel of shaking make of
+    it.
+    """
     return share(beyond(detail, before, tolerance)) < 0.25
 
 
@@ -396,7 +430,9 @@ def _departs(detail: Floats, ground: Ground, tolerance: Floats) -> Mask:
 
 
 def _nearby(values: Floats, known: Mask) -> Floats:
-    """The mean of what is known around each cell; of the whole picture's where nothing near is known."""
+    """The mean of what is known around each cell; of the whole picture's where nothing near is
+    known.
+    """
     count = known.astype(np.float32)
     near, weight = (
         np.asarray(cv2.blur(one, (NEAR, NEAR)), np.float32) for one in (values * count, count)

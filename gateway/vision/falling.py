@@ -1,9 +1,11 @@
-"""Things that fall past a facade: small fast motion that keeps to a fall's parabola over many frames.
+"""Things that fall past a facade: small fast motion that keeps to a fall's parabola over many
+frames.
 
-The law is the physical one, in metres (`ballistics`): the height follows a fall with drag, x(t) stays nearly straight, and the apex
-lies within the building. Rain and leaves fall at their terminal speed from the first, birds and insects steer, laundry goes
-nowhere. Candidates are tracked before they are believed (several hypotheses at once, each by its own prediction), and pieces of
-one way, seen above and below a window that burns the picture out, are put together.
+The law is the physical one, in metres (`ballistics`): the height follows a fall with drag, x(t)
+stays nearly straight, and the apex lies within the building. Rain and leaves fall at their terminal
+speed from the first, birds and insects steer, laundry goes nowhere. Candidates are tracked before
+they are believed (several hypotheses at once, each by its own prediction), and pieces of one way,
+seen above and below a window that burns the picture out, are put together.
 """
 
 from __future__ import annotations
@@ -29,35 +31,40 @@ GRID = 4
 LEAST_POINTS = 8
 MOST_MISSES = 3
 MOST_POINTS = 150
-#: How far it may be from its parabola: root mean square, in metres, in pixels, as a share of the drop (marks are measured by people, drag
-#: is not quite quadratic), and of its own width (of a large slow thing the leading edge is seen); the largest counts.
+#: How far it may be from its parabola: root mean square, in metres, in pixels, as a share of the
+#: drop (marks are measured by people, drag is not quite quadratic), and of its own width (of a
+#: large slow thing the leading edge is seen); the largest counts.
 FIT_M = 0.055
 FIT_PX = 0.7
 FIT_SHARE = 0.005
 FIT_WIDTH = 0.2
-#: It is seen in at least this share of the pictures of its way: specks of rain that happen to lie on a parabola are not.
+#: It is seen in at least this share of the pictures of its way: specks of rain that happen to lie
+#: on a parabola are not.
 LEAST_SEEN = 0.6
 #: Nobody throws sideways faster than this, m/s.
 SIDEWAYS = 12.0
-#: A fall of less than so many metres is one only where the thing is seen from within so many seconds of its apex to within so many of the
-#: picture's (or the polygon's) bottom, and goes sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops
-#: through the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes on.
-#: And it is no wider than this, m: an insect at the lens is a large soft spot, whose way is now and then a parabola for half a second.
+#: A fall of less than so many metres is one only where the thing is seen from within so many
+#: seconds of its apex to within so many of the picture's (or the polygon's) bottom, and goes
+#: sideways more slowly than a bird flies, m/s: a bird that drops off its ledge or stoops through
+#: the picture keeps to the law of a stone for half a second, but a stone begins at rest and goes
+#: on. And it is no wider than this, m: an insect at the lens is a large soft spot, whose way is now
+#: and then a parabola for half a second.
 LONG_M = 6.0
 BEGINS_S = 0.35
 LANDS_S = 0.3
 SLOWLY = 4.0
 SMALL_M = 0.6
-#: And what is first seen in mid-air must be seen for so long, seconds, and keep closely to its parabola: for a moment any fast speck does,
-#: and an insect at the lens, which is wide, for longer.
+#: And what is first seen in mid-air must be seen for so long, seconds, and keep closely to its
+#: parabola: for a moment any fast speck does, and an insect at the lens, which is wide, for longer.
 MIDAIR_S = 0.8
 #: Pixels that the lens, the blur and the grid add to a small spot's width.
 SOFT_PX = 3.0
 #: Two tracks that end within this of each other are one thing.
 SAME_S = 1.5
-#: What passes before something as light as itself is seen in part or not at all. Of a track's points this share may lie off the way, and
-#: pieces are one fall where the later begins so soon after the earlier (or before its end, seconds), and so near to where that would be by
-#: then (metres or pixels, and as a share of what it falls meanwhile).
+#: What passes before something as light as itself is seen in part or not at all. Of a track's
+#: points this share may lie off the way, and pieces are one fall where the later begins so soon
+#: after the earlier (or before its end, seconds), and so near to where that would be by then
+#: (metres or pixels, and as a share of what it falls meanwhile).
 OFF_SHARE = 0.2
 GAP_S = 0.8
 OVERLAP_S = 0.2
@@ -71,7 +78,9 @@ MOST_PIECES = 40
 
 @dataclass(slots=True)
 class _Track:
-    """One hypothesis: when and where its thing was seen. Velocity and acceleration are pixels a second."""
+    """One hypothesis: when and where its thing was seen. Velocity and acceleration are pixels a
+    second.
+    """
 
     t: list[float]
     x: list[float]
@@ -86,8 +95,8 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A track that keeps to the law: from when on, as what fall, in how many points, how far it would be from an even motion, how fast it goes
-    sideways (m/s) and how wide it is (m).
+    """A track that keeps to the law: from when on, as what fall, in how many points, how far it
+    would be from an even motion, how fast it goes sideways (m/s) and how wide it is (m).
     """
 
     track: _Track
@@ -118,7 +127,9 @@ class Falling:
     _lowest: float = 0.0
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at one picture (rows x columns, uint8), taken at `t` seconds; returns what has fallen."""
+        """Look at one picture (rows x columns, uint8), taken at `t` seconds; returns what has
+        fallen.
+        """
         if self._scale is None or (self._earlier and self._earlier[0].shape != grey.shape):
             self._start(grey)
         if t - self._before > 1.0 or t <= self._before:
@@ -158,7 +169,9 @@ class Falling:
     # Spots -----------------------------------------------------------------------------------------------------------
 
     def _find(self, grey: Grey) -> NDArray[np.float64]:
-        """Return spots that are here now and were not in either picture before: rows of x, y, width (pixels), salience."""
+        """Return spots that are here now and were not in either picture before: rows of x, y, width
+        (pixels), salience.
+        """
         first, second = self._earlier
         moved = np.asarray(cv2.min(cv2.absdiff(grey, first), cv2.absdiff(grey, second)))
         coarse = np.asarray(
@@ -168,7 +181,8 @@ class Falling:
             self._activity = coarse.copy()
         else:
             self._activity += (coarse - self._activity) * np.float32(0.04)
-        # Single pixels of noise may stand out: a spot has two or more. Much that moves at once must not raise the level far.
+        # Single pixels of noise may stand out: a spot has two or more. Much that moves at once must
+        # not raise the level far.
         counts = np.cumsum(np.bincount(moved[::4, ::4].ravel(), minlength=256))
         median, high = np.searchsorted(counts, [0.5 * counts[-1], 0.999 * counts[-1]])
         level = min(max(6.0, float(high)), 6 * float(median) + 12)
@@ -184,7 +198,9 @@ class Falling:
         )
 
     def _spots_of(self, points: NDArray[np.int32], moved: Grey) -> NDArray[np.float64]:
-        """Gather pixels that lie together into spots: components on a coarse grid, measured on the fine one."""
+        """Gather pixels that lie together into spots: components on a coarse grid, measured on the
+        fine one.
+        """
         assert self._activity is not None
         rows, columns = moved.shape
         cells = points // GRID
@@ -209,7 +225,8 @@ class Falling:
         xx = mean(places[:, 0] ** 2) - x**2
         yy = mean(places[:, 1] ** 2) - y**2
         xy = mean(places[:, 0] * places[:, 1]) - x * y
-        # A spot's length and width, were it even: the square roots of twelve times its variance along and across.
+        # A spot's length and width, were it even: the square roots of twelve times its variance
+        # along and across.
         across = np.hypot((xx - yy) / 2, xy)
         length, width = (
             np.sqrt(12 * np.maximum((xx + yy) / 2 + sign * across, 0)) + 1 for sign in (1, -1)
@@ -252,7 +269,9 @@ class Falling:
         ]
 
     def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
-        """Return for every hypothesis the spot nearest to where it predicts its thing; None where none is near enough."""
+        """Return for every hypothesis the spot nearest to where it predicts its thing; None where
+        none is near enough.
+        """
         if not len(spots) or not self._tracks:
             return [None] * len(self._tracks)
         last = np.array(
@@ -273,7 +292,9 @@ class Falling:
         return [int(spot) if fits else None for spot, fits in zip(nearest, near, strict=True)]
 
     def _extend(self, track: _Track, t: float, spot: NDArray[np.float64]) -> None:
-        """Add a point and learn speed, and from five points on the acceleration too, from the last twelve."""
+        """Add a point and learn speed, and from five points on the acceleration too, from the last
+        twelve.
+        """
         track.t.append(t)
         track.x.append(float(spot[0]))
         track.y.append(float(spot[1]))
@@ -293,14 +314,18 @@ class Falling:
         track.velocity = (vx, float(vy))
 
     def _limit(self, track: _Track) -> float:
-        """The largest acceleration that a prediction uses, pixels a second squared: twice gravity there."""
+        """The largest acceleration that a prediction uses, pixels a second squared: twice gravity
+        there.
+        """
         assert self._scale is not None
         return float(2 * GRAVITY * self._scale.pixels_per_metre(np.array(track.y[-1])))
 
     def _begin(
         self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]
     ) -> list[_Track]:
-        """Pair spots that no hypothesis took with those of the picture before, where the way leads down."""
+        """Pair spots that no hypothesis took with those of the picture before, where the way leads
+        down.
+        """
         assert self._scale is not None
         free = np.flatnonzero(~taken)
         if not len(free) or not len(self._spots) or t - self._before > 0.5:
@@ -330,7 +355,9 @@ class Falling:
     # Judgement -------------------------------------------------------------------------------------------------------
 
     def _judge(self, track: _Track) -> Sighting | None:
-        """Tell of a track that ended if it is a fall, by itself or with pieces of before; else keep it for those to come."""
+        """Tell of a track that ended if it is a fall, by itself or with pieces of before; else keep
+        it for those to come.
+        """
         if any(self._goes_on(way, track, way.fall.seconds) for way in self._told):
             return None
         earlier = [
@@ -371,7 +398,9 @@ class Falling:
         )
 
     def _goes_on(self, way: _Way, track: _Track, overlap: float) -> bool:
-        """Tell whether a track begins soon after a way ended, or not long before, and about where that is by then."""
+        """Tell whether a track begins soon after a way ended, or not long before, and about where
+        that is by then.
+        """
         assert self._scale is not None
         before = way.track
         begins = track.t[0]
@@ -389,7 +418,9 @@ class Falling:
         )
 
     def _way(self, track: _Track) -> _Way | None:
-        """How a track keeps to the law of a fall, whether or not that proves one; None where it does not."""
+        """How a track keeps to the law of a fall, whether or not that proves one; None where it
+        does not.
+        """
         assert self._scale is not None
         first = int(np.argmin(track.y))  # What is thrown up begins to fall at its apex.
         t, x, y = (np.array(values[first:]) for values in (track.t, track.x, track.y))
@@ -413,7 +444,8 @@ class Falling:
             found = best_fall(t, h, self.rule.roof + 2.0)
             if found is None or abs(2 * bend[0]) > 0.35 * GRAVITY:
                 return None
-            # What would rather fall still more slowly is a leaf, unless it keeps to the law so well that it is only seen too briefly.
+            # What would rather fall still more slowly is a leaf, unless it keeps to the law so well
+            # that it is only seen too briefly.
             most = allowed / 2 if found.terminal < 1.01 * SLOWEST else allowed
             off = found.height(t) - h
             if found.rms_m <= most and rms_of(aside) <= 2 * most:

@@ -1,4 +1,6 @@
-"""Giving a clip to the person who reviews it: over the estate's own network, for a link that the server signed, and for nothing else."""
+"""Giving a clip to the person who reviews it: over the estate's own network, for a link that the
+server signed, and for nothing else.
+"""
 
 from __future__ import annotations
 

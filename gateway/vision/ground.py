@@ -1,6 +1,8 @@
-"""What a picture of the ground is made of: light that changes slowly, grain, outlines; per pixel and per cell.
+"""What a picture of the ground is made of: light that changes slowly, grain, outlines; per pixel
+and per cell.
 
-Pictures are logarithms of grey, so that light is added; detail is what is finer than some tenths of the picture's height.
+Pictures are logarithms of grey, so that light is added; detail is what is finer than some tenths of
+the picture's height.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
 
 
 def grown(sure: Mask, perhaps: Mask) -> Mask:
-    """Add to the cells that are sure those that may be so too and hang together with a thick part of them."""
+    """Add to the cells that are sure those that may be so too and hang together with a thick part
+    of them.
+    """
     count, parts = cv2.connectedComponents((sure | perhaps).astype(np.uint8))
     with_thick = np.zeros(count, bool)
     with_thick[parts[thick(sure)]] = True
@@ -77,18 +81,24 @@ def closed(cells: Mask) -> Mask:
 
 
 def detail_of(log: Floats) -> Floats:
-    """What is finer than some tenths of the picture's height: light that changes slowly over it falls out."""
+    """What is finer than some tenths of the picture's height: light that changes slowly over it
+    falls out.
+    """
     return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
 
 
 def grain(detail: Floats) -> Floats:
-    """How strong the finest of a picture's detail is around each cell: a surface's own grain, without what edges beside it leave."""
+    """How strong the finest of a picture's detail is around each cell: a surface's own grain,
+    without what edges beside it leave.
+    """
     finest = detail - cv2.blur(detail, (5, 5))
     return np.sqrt(np.maximum(per_cell(_around(finest * finest)), 0))
 
 
 def beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
-    """1 where detail lies outside the band of the ground's neighbouring pixels by more than the tolerance, else 0."""
+    """1 where detail lies outside the band of the ground's neighbouring pixels by more than the
+    tolerance, else 0.
+    """
     square = np.ones((3, 3), np.uint8)
     high = np.asarray(cv2.dilate(ground, square))
     low = np.asarray(cv2.erode(ground, square))
@@ -122,8 +132,9 @@ def _slopes(log: Floats) -> tuple[Floats, Floats]:
 
 
 def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
-    """How steep a picture typically is across a region's outline, wherever within some pixels of it. Half of the outline must be
-    steep for that to be much: a line on the ground that runs in at one side and out at another is no outline.
+    """How steep a picture typically is across a region's outline, wherever within some pixels of
+    it. Half of the outline must be steep for that to be much: a line on the ground that runs in at
+    one side and out at another is no outline.
     """
     inwards = _slopes(
         np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32)
@@ -142,12 +153,14 @@ def _around(values: Floats) -> Floats:
 
 
 def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats, Mask]:
-    """How well the ground shows: for each cell the correlation of the ground's slopes with the picture's around it, over valid pixels, 0
-    where too few are; for each pixel how much it counted; and the cells with too few.
+    """How well the ground shows: for each cell the correlation of the ground's slopes with the
+    picture's around it, over valid pixels, 0 where too few are; for each pixel how much it counted;
+    and the cells with too few.
 
-    Where the picture's slope is far from the ground's there is an edge of light in one of them, and it counts for little. How steep the
-    ground usually is is asked where it is least so nearby, or an edge would hide itself. Where the picture is far flatter than the ground,
-    what is left of the ground in the average of the last seconds does not count as seen.
+    Where the picture's slope is far from the ground's there is an edge of light in one of them, and
+    it counts for little. How steep the ground usually is is asked where it is least so nearby, or
+    an edge would hide itself. Where the picture is far flatter than the ground, what is left of the
+    ground in the average of the last seconds does not count as seen.
     """
     (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
     steep = _around(np.abs(gx) + np.abs(gy))
@@ -159,7 +172,8 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     weight = np.asarray(
         1 / np.square(1 + (ex * ex + ey * ey) / np.square(np.float32(EDGE) * usual)), np.float32
     )
-    # Light that rises evenly lifts all slopes around alike, so each is taken against the mean around it.
+    # Light that rises evenly lifts all slopes around alike, so each is taken against the mean
+    # around it.
     heard = _around(weight) + np.float32(1e-3)
     most = 2 * usual
     least = -most

@@ -1,8 +1,9 @@
 """Whether a camera sees at all: covered, moved, blurred, dark, frozen.
 
-Each is judged against what the same camera usually shows, learnt slowly and never from a picture that is itself in doubt, and
-must last before it is told. Structure (a coarse picture of edges) tells a new view from the old one, sharpness (fine detail
-against coarse contrast) a lens out of focus, and pictures that are equal to the last bit a stream that stands still.
+Each is judged against what the same camera usually shows, learnt slowly and never from a picture
+that is itself in doubt, and must last before it is told. Structure (a coarse picture of edges)
+tells a new view from the old one, sharpness (fine detail against coarse contrast) a lens out of
+focus, and pictures that are equal to the last bit a stream that stands still.
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 EVERY_S = 1.0
 WIDTH = 320
-#: How long a view is learnt at first, how slowly after, and how long a fault must last before it is told and be over before it ends.
+#: How long a view is learnt at first, how slowly after, and how long a fault must last before it is
+#: told and be over before it ends.
 LEARN_S = 30.0
 LEARN_ON_S = 1800.0
 LASTS_S = 20.0
 OVER_S = 10.0
-#: A stream is frozen when its pictures have been the same so long. Even a still scene has noise, but encoders drop some of it.
+#: A stream is frozen when its pictures have been the same so long. Even a still scene has noise,
+#: but encoders drop some of it.
 FROZEN_S = 60.0
 #: A fault that has lasted so long keeps the rules from judging, before it is told.
 DOUBT_S = 3.0
-#: Darker than this (of 255) at its 90th percentile is dark; a picture with less contrast than this is covered or blind.
+#: Darker than this (of 255) at its 90th percentile is dark; a picture with less contrast than this
+#: is covered or blind.
 DARK = 22.0
 FLAT = 6.0
-#: Correlation with the known view under this is another view; sharpness under this share of the usual one is blur.
+#: Correlation with the known view under this is another view; sharpness under this share of the
+#: usual one is blur.
 SAME_VIEW = 0.25
 SHARP = 0.35
 CONDITIONS = {
@@ -59,7 +64,9 @@ class CameraHealth:
     _seen_at: float = float("-inf")
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or off."""
+        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or
+        off.
+        """
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         self._seen_at = t

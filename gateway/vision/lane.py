@@ -1,8 +1,11 @@
-"""A lane or an exit that is to stay free: something stands in it, long enough, and later it is gone.
+"""A lane or an exit that is to stay free: something stands in it, long enough, and later it is
+gone.
 
-What hides the ground and for how long is asked of `cover`; here it is judged what of that is a thing in the lane. A thing is thick
-enough, takes enough of the lane's width, stands on it with its foot, and has an outline. Where the ground that was learnt shows an
-outline and the picture does not, the thing stood there when we began and has left: that is taken into the ground and nobody is told.
+What hides the ground and for how long is asked of `cover`; here it is judged what of that is a
+thing in the lane. A thing is thick enough, takes enough of the lane's width, stands on it with its
+foot, and has an outline. Where the ground that was learnt shows an outline and the picture does
+not, the thing stood there when we began and has left: that is taken into the ground and nobody is
+told.
 """
 
 from __future__ import annotations
@@ -43,26 +46,32 @@ from gateway.vision.sighting import Sighting
 Grey = NDArray[np.uint8]
 #: Logarithms of grey; the darkest are noise, and are drawn together.
 _LOG = np.log(np.arange(256, dtype=np.float32) + 6)
-#: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that at most this wide or high.
+#: Pictures are looked at this often, around the lane with a margin (shares of its extent), and that
+#: at most this wide or high.
 EVERY_S = 0.5
 MARGIN = 0.2
 EXTENT = 320
-#: A thing has an outline: steeper than so many times the noise (both logarithms of grey) to be told, and to be told as gone less so than this.
+#: A thing has an outline: steeper than so many times the noise (both logarithms of grey) to be
+#: told, and to be told as gone less so than this.
 FAINT = 25.0
 FAINTER = 12.0
-#: By how much (natural logarithms) the grain inside must be more unlike the grain around for what is seen to be a thing.
+#: By how much (natural logarithms) the grain inside must be more unlike the grain around for what
+#: is seen to be a thing.
 MORE_APART = 0.2
 #: The share of a thing's cells that come at once.
 MOST = 0.75
 #: The parts of a thing come to stand within this of each other.
 TOGETHER_S = 30.0
-#: At least this share of a thing's outline must not be hidden by what came later, or it says nothing.
+#: At least this share of a thing's outline must not be hidden by what came later, or it says
+#: nothing.
 LEAST_SEEN = 0.25
-#: How far apart, seconds, what hides a thing's parts may begin; after so much more it may leave as another thing.
+#: How far apart, seconds, what hides a thing's parts may begin; after so much more it may leave as
+#: another thing.
 AT_ONCE_S = 10.0
 #: A thing is there while more than this share of its place is hidden.
 THERE = 0.6
-#: More than this share of the ground around a thing being changed or hidden: something else is there.
+#: More than this share of the ground around a thing being changed or hidden: something else is
+#: there.
 CROWDED = 0.1
 #: What has stood for its dwell and so long again without being taken for a thing becomes ground.
 WORN_S = 300.0
@@ -70,13 +79,16 @@ WORN_S = 300.0
 
 @dataclass(slots=True)
 class LaneWatch:
-    """The detector of one rule. `see` takes the pictures of a stream in order, and looks at two a second."""
+    """The detector of one rule. `see` takes the pictures of a stream in order, and looks at two a
+    second.
+    """
 
     rule: LaneRule
     _recent: deque[Grey] = field(default_factory=lambda: deque(maxlen=3))
     _first: list[Floats] = field(default_factory=list)
     _cover: Cover | None = None
-    #: How much of each cell lies in the lane; and where the cut-out lies in the picture: left, top, width, height, in shares.
+    #: How much of each cell lies in the lane; and where the cut-out lies in the picture: left, top,
+    #: width, height, in shares.
     _inside: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     #: What stands in the lane, what it looked like when it was told, and since when it may be gone.
@@ -92,7 +104,9 @@ class LaneWatch:
         return self._standing
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or off."""
+        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or
+        off.
+        """
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         step = min(t - self._seen_at, 4 * EVERY_S) if np.isfinite(self._seen_at) else EVERY_S
@@ -137,7 +151,9 @@ class LaneWatch:
         return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _begin(self) -> None:
-        """Learn the ground; use that of before a restart if it is of this view, and know again what stood on it."""
+        """Learn the ground; use that of before a restart if it is of this view, and know again what
+        stood on it.
+        """
         self._cover = cover = Cover(self._first)
         self._first = []
         rows, columns = cover.age.shape
@@ -177,7 +193,9 @@ class LaneWatch:
         }
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `saved` gave, where it fits; ground that was learnt before is better than what stands there now."""
+        """Take up what `saved` gave, where it fits; ground that was learnt before is better than
+        what stands there now.
+        """
         if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
         detail, level, usual = (
@@ -192,17 +210,19 @@ class LaneWatch:
             return self._still_there(t, cover, look, self._standing)
         worn = cover.age >= self.rule.dwell_s + WORN_S
         if worn.any():
-            # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake of ours in the ground.
+            # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake
+            # of ours in the ground.
             cover.absorb(worn)
         old = cover.age >= self.rule.dwell_s
         if not old.any():
             return []
-        # A thing's parts come of age one after another, but what came much later is another thing that stands before it; and what is
-        # thinner than this is an edge of light, not a thing.
+        # A thing's parts come of age one after another, but what came much later is another thing
+        # that stands before it; and what is thinner than this is an edge of light, not a thing.
         for outline, region in regions(
             cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)
         ):
-            # What stands beside the lane may hang together with what stands in it, and have come before.
+            # What stands beside the lane may hang together with what stands in it, and have come
+            # before.
             mask = self._in_lane(region)
             if old[mask].sum() <= 0.5 * mask.sum():
                 continue
@@ -238,8 +258,8 @@ class LaneWatch:
 
     @staticmethod
     def _alone_since(cover: Cover, mask: Mask, since: float) -> float:
-        """When a thing was first seen: where most of what has hidden the ground since then has left, and what is here became something other
-        then, that stood before it.
+        """When a thing was first seen: where most of what has hidden the ground since then has
+        left, and what is here became something other then, that stood before it.
         """
         begun, ended = cover.left
         gone = (np.abs(begun - since) <= AT_ONCE_S) & (ended - since >= STAYED_S)
@@ -260,7 +280,9 @@ class LaneWatch:
         ]
 
     def _in_lane(self, region: Mask) -> Mask:
-        """Keep the columns of a region whose foot, the lowest cell, lies in the lane: what stands beside it may hide a part of it."""
+        """Keep the columns of a region whose foot, the lowest cell, lies in the lane: what stands
+        beside it may hide a part of it.
+        """
         rows = region.shape[0]
         foot = rows - 1 - np.argmax(region[::-1], axis=0)
         columns = np.arange(region.shape[1])
@@ -268,7 +290,9 @@ class LaneWatch:
         return np.asarray(region & stands)
 
     def _width(self, mask: Mask) -> float:
-        """Return how much of the lane's width, along the picture's rows, a region takes at its foot."""
+        """Return how much of the lane's width, along the picture's rows, a region takes at its
+        foot.
+        """
         columns = np.flatnonzero(mask.any(0))
         if not len(columns):
             return 0.0
@@ -279,8 +303,9 @@ class LaneWatch:
     def _still_there(
         self, t: float, cover: Cover, look: CoverObservation, standing: Mask
     ) -> list[Sighting]:
-        """What stands is gone when little of its place is hidden for a while, or when only its trace is left in the ground. Where light
-        leaves nothing to be seen it cannot be seen to go either.
+        """What stands is gone when little of its place is hidden for a while, or when only its
+        trace is left in the ground. Where light leaves nothing to be seen it cannot be seen to go
+        either.
         """
         for _, region in regions(cover.age >= self.rule.dwell_s):
             if (region & standing).any():
@@ -288,7 +313,8 @@ class LaneWatch:
         self._standing = standing
         part = float((look.hidden | look.glaring)[standing].mean())
         likeness = self._likeness(cover.detail, standing)
-        # Where the ground that we know is worn (a light, a stain), it must still look like what was told.
+        # Where the ground that we know is worn (a light, a stain), it must still look like what was
+        # told.
         there = part > THERE or (part > 0.25 and likeness > 0.3)
         # While others pass or stand before it, its outline is theirs.
         left = (
@@ -311,7 +337,9 @@ class LaneWatch:
         return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
 
     def _likeness(self, detail: Floats, mask: Mask) -> float:
-        """Correlation of a region's detail with what it was when it was told; that follows the light slowly."""
+        """Correlation of a region's detail with what it was when it was told; that follows the
+        light slowly.
+        """
         if self._told is None or self._told.shape != detail.shape:
             self._told = detail.copy()
         wide = pixels(mask)
@@ -327,16 +355,20 @@ class LaneWatch:
     def _has_left(
         self, cover: Cover, mask: Mask, faint: float, others: Mask | None = None
     ) -> bool | None:
-        """Tell whether it is the ground that has the outline here and not the picture: a thing that we took for ground has left. Beside
-        others the outline is theirs; None where they leave too little of it.
+        """Tell whether it is the ground that has the outline here and not the picture: a thing that
+        we took for ground has left. Beside others the outline is theirs; None where they leave too
+        little of it.
         """
-        # Within a thing's own area there is no outline to be found, so the holes and notches of what we see of it are closed.
+        # Within a thing's own area there is no outline to be found, so the holes and notches of
+        # what we see of it are closed.
         hull = cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))
         whole = np.asarray(cv2.fillConvexPoly(mask.astype(np.uint8), hull, 1))
-        # Beside its edge the ground still shows in a cell's surroundings, so the outline runs up to a cell further out.
+        # Beside its edge the ground still shows in a cell's surroundings, so the outline runs up to
+        # a cell further out.
         square = np.ones((CELL + 1, CELL + 1), np.uint8)
         wide = np.asarray(cv2.dilate(pixels(whole > 0).astype(np.uint8), square), np.uint8)
-        # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the lane tells.
+        # What bounds the lane (a kerb, a wall) has edges of its own: only the outline within the
+        # lane tells.
         lane = (
             np.asarray(cv2.resize(self._inside, wide.shape[::-1], interpolation=cv2.INTER_LINEAR))
             >= 0.5
@@ -354,7 +386,8 @@ class LaneWatch:
             return True
         if steepness(cover.ground.detail, wide, outline) <= 1.4 * seen:
             return False
-        # Lines on the ground that lie close together make an outline of anything. But then it is the ground that is inside as it is around.
+        # Lines on the ground that lie close together make an outline of anything. But then it is
+        # the ground that is inside as it is around.
         ring = widened(whole > 0, 3) & (whole == 0) & (self._inside >= 0.5)
         if not ring.any():
             return True
@@ -364,14 +397,16 @@ class LaneWatch:
 
 
 def _crowded(look: CoverObservation, mask: Mask) -> bool:
-    """Tell whether the ground around a region has changed, beyond what the region's own edges change."""
+    """Tell whether the ground around a region has changed, beyond what the region's own edges
+    change.
+    """
     ring = widened(mask, 5) & ~widened(mask, 2)
     return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED
 
 
 def _creeps(cover: Cover, mask: Mask) -> bool:
-    """Tell whether what hides ground that never shows came over it cell by cell: an edge of light does, a thing comes at once. Ground that
-    shows tells light from a thing itself.
+    """Tell whether what hides ground that never shows came over it cell by cell: an edge of light
+    does, a thing comes at once. Ground that shows tells light from a thing itself.
     """
     ages = cover.age[mask]
     at_once = np.abs(ages - np.median(ages)) <= AT_ONCE_S
@@ -379,6 +414,8 @@ def _creeps(cover: Cover, mask: Mask) -> bool:
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
-    """How unlike, in natural logarithms, the strength of a picture's grain is inside a region and around it."""
+    """How unlike, in natural logarithms, the strength of a picture's grain is inside a region and
+    around it.
+    """
     strength = np.log(grain(detail) + 1e-4)
     return abs(float(np.median(strength[inside]) - np.median(strength[around])))

@@ -39,8 +39,9 @@ class _Rule(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field=
 class LaneRule(_Rule, tag="lane"):
     """A fire lane or an exit that is to stay free.
 
-    Something blocks it when it hides the ground for `dwell_s` and its foot takes `least_width` of the lane's width, measured along
-    the picture's rows (take less where the lane runs across the picture).
+    Something blocks it when it hides the ground for `dwell_s` and its foot takes `least_width` of
+    the lane's width, measured along the picture's rows (take less where the lane runs across the
+    picture).
     """
 
     polygon: list[tuple[float, float]]
@@ -51,7 +52,9 @@ class LaneRule(_Rule, tag="lane"):
 
 
 class FallingRule(_Rule, tag="falling"):
-    """A facade past which nothing should fall. `heights` are measured marks, (share of the picture's height, metres above ground)."""
+    """A facade past which nothing should fall. `heights` are measured marks, (share of the
+    picture's height, metres above ground).
+    """
 
     heights: list[tuple[float, float]]
     polygon: list[tuple[float, float]] = []
@@ -66,9 +69,11 @@ class FallingRule(_Rule, tag="falling"):
 
 
 class ClockRule(_Rule, tag="clock"):
-    """The clock that the camera burns into its picture: its box (left, top, width, height), tight, and its characters.
+    """The clock that the camera burns into its picture: its box (left, top, width, height), tight,
+    and its characters.
 
-    Y M D h m s are digits of the date and time; any other character is passed over. Characters are of one width.
+    Y M D h m s are digits of the date and time; any other character is passed over. Characters are
+    of one width.
     """
 
     box: tuple[float, float, float, float]
@@ -132,7 +137,10 @@ def _fault(rule: Rule) -> str | None:
             not all(letters in rule.format for letters in ("hh", "mm", "ss"))
             or len(rule.format) > 40
         ):
-            return "format: write the clock's characters, such as 'YYYY-MM-DD hh:mm:ss' (hh, mm and ss are needed; at most 40)"
+            return (
+                "format: write the clock's characters, such as 'YYYY-MM-DD hh:mm:ss' (hh, mm "
+                "and ss are needed; at most 40)"
+            )
         return None
     places = rule.polygon
     if (isinstance(rule, LaneRule) or places) and not 3 <= len(places) <= 40:
@@ -145,13 +153,22 @@ def _fault(rule: Rule) -> str | None:
             or not 1 <= rule.gone_s <= 3_600
             or not 0.01 <= rule.least_width <= 1
         ):
-            return "dwell_s lies between 5 and 86400, gone_s between 1 and 3600, least_width between 0.01 and 1"
+            return (
+                "dwell_s lies between 5 and 86400, gone_s between 1 and 3600, least_width "
+                "between 0.01 and 1"
+            )
         if _area(places) < 0.002:
-            return "polygon: its area is under 0.2 % of the picture; draw the lane larger, or move the camera nearer"
+            return (
+                "polygon: its area is under 0.2 % of the picture; draw the lane larger, or "
+                "move the camera nearer"
+            )
         return None
     heights = sorted(rule.heights)
     if len(heights) < 2 or any(not 0 <= y <= 1 or not -50 <= h <= 700 for y, h in heights):
-        return "heights: two to ten marks [share of the picture's height from above, metres above ground]; three or more hold a tilted view"
+        return (
+            "heights: two to ten marks [share of the picture's height from above, metres "
+            "above ground]; three or more hold a tilted view"
+        )
     if any(b[0] - a[0] < 0.02 or b[1] >= a[1] for a, b in pairwise(heights)):
         return "heights: the lower in the picture, the fewer metres, and marks stand apart"
     if not 0.5 <= rule.least_drop_m <= 100 or not 0.05 <= rule.most_size_m <= 10:

@@ -8,9 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A hazard or a condition of the camera that turned on or off at `at_s` (the stream's clock, seconds).
+    """A hazard or a condition of the camera that turned on or off at `at_s` (the stream's clock,
+    seconds).
 
-    `polygon` and `path` say where in the picture, in shares of its width and height; they are for people's eyes.
+    `polygon` and `path` say where in the picture, in shares of its width and height; they are for
+    people's eyes.
     """
 
     state: str

@@ -1,6 +1,7 @@
 """Opening a camera's stream or a recording, with every limit explicit, and reading its pictures.
 
-FFmpeg is told which protocols and containers it may use at all, so that a playlist in place of a film opens nothing else.
+FFmpeg is told which protocols and containers it may use at all, so that a playlist in place of a
+film opens nothing else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class VideoFrame:
 
 
 def one_thread() -> None:
-    """Have OpenCV work in one thread: a camera has its own process, and cores are shared by cameras."""
+    """Have OpenCV work in one thread: a camera has its own process, and cores are shared by
+    cameras.
+    """
     cv2.setNumThreads(1)
 
 
@@ -48,7 +51,8 @@ def is_live(url: str) -> bool:
 
 
 def read(url: str, every_s: float = 0.0) -> Iterator[VideoFrame]:
-    """Yield a recording's or a stream's pictures until it ends, not nearer to each other than `every_s`; those between cost decoding only.
+    """Yield a recording's or a stream's pictures until it ends, not nearer to each other than
+    `every_s`; those between cost decoding only.
 
     Raises: NotPlayable, where it cannot be opened or is of a kind that is refused.
     """
@@ -72,7 +76,8 @@ def read(url: str, every_s: float = 0.0) -> Iterator[VideoFrame]:
     try:
         if not capture.isOpened():
             raise NotPlayable(
-                f"{_shown(url)}: cannot be opened; is it a film, or is the camera there and its password right?"
+                f"{_shown(url)}: cannot be opened; is it a film, or is the camera there "
+                "and its password right?"
             )
         yield from _frames(capture, url, every_s)
     finally:
@@ -85,7 +90,8 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Vid
     )
     if width * height > MOST_PIXELS:
         raise NotPlayable(
-            f"{_shown(url)}: pictures of {width:.0f} x {height:.0f}; at most {MOST_PIXELS / 1e6:.0f} megapixels are taken"
+            f"{_shown(url)}: pictures of {width:.0f} x {height:.0f}; at most "
+            f"{MOST_PIXELS / 1e6:.0f} megapixels are taken"
         )
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0.5 <= rate <= 240 else 25.0
@@ -121,7 +127,8 @@ def _shown(url: str) -> str:
 
 
 def write_film(path: Path, pictures: Iterator[tuple[float, Picture]], fps: float) -> int:
-    """Write pictures as a film (MPEG-4 Part 2; `.mp4`, `.avi` or `.ts`), for tests and demonstrations; returns how many.
+    """Write pictures as a film (MPEG-4 Part 2; `.mp4`, `.avi` or `.ts`), for tests and
+    demonstrations; returns how many.
 
     Raises: NotPlayable, where it cannot be written.
     """

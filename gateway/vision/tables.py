@@ -6,24 +6,30 @@ from gateway.tables import Table
 
 
 class CameraTable(Table):
-    """A camera whose pictures are looked at here. `{password}` in `url` stands for what `password_file` holds."""
+    """A camera whose pictures are looked at here. `{password}` in `url` stands for what
+    `password_file` holds.
+    """
 
     device: str
     url: str
     profile: str = "camera"
     password_file: str | None = None
-    #: Its rules (gateway/vision/rules.py); without any it is only watched for being covered, moved, blurred, dark or frozen.
+    #: Its rules (gateway/vision/rules.py); without any it is only watched for being covered, moved,
+    #: blurred, dark or frozen.
     rules: str | None = None
 
 
 class VisionTable(Table):
-    """Where clips lie, how much and how long for each camera, and the memory that looking at one camera may take."""
+    """Where clips lie, how much and how long for each camera, and the memory that looking at one
+    camera may take.
+    """
 
     folder: str = "clips"
     max_mb: int = 512
     keep_days: float = 7.0
     memory_mb: int = 2048
-    #: Where reviewers fetch clips over the estate's network, by links that the server signs; off without a port.
+    #: Where reviewers fetch clips over the estate's network, by links that the server signs; off
+    #: without a port.
     port: int | None = None
     host: str = "127.0.0.1"
     link_key_file: str | None = None
@@ -35,7 +41,13 @@ class VisionTable(Table):
             or not 0 < self.keep_days <= 365
             or not 512 <= self.memory_mb <= 65_536
         ):
-            return "vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb 512 to 65536"
+            return (
+                "vision: max_mb 1 to 1000000, keep_days above 0 and at most 365, memory_mb "
+                "512 to 65536"
+            )
         if self.port is not None and (not 1 <= self.port <= 65_535 or self.link_key_file is None):
-            return "vision: port lies between 1 and 65535 and needs link_key_file: the key that ANJU_CLIPS_FILE has for this estate"
+            return (
+                "vision: port lies between 1 and 65535 and needs link_key_file: the key that "
+                "ANJU_CLIPS_FILE has for this estate"
+            )
         return None

@@ -23,7 +23,9 @@ Picture = NDArray[np.uint8]
 
 @dataclass(slots=True)
 class Watcher:
-    """All detectors of a camera. `see` takes pictures in order; a rule does not judge while the camera cannot see."""
+    """All detectors of a camera. `see` takes pictures in order; a rule does not judge while the
+    camera cannot see.
+    """
 
     rules: Rules
     health: CameraHealth = field(default_factory=CameraHealth)
@@ -40,7 +42,9 @@ class Watcher:
                 self._detectors.append(LaneWatch(rule))
 
     def see(self, t: float, picture: Picture, now: datetime) -> list[Sighting]:
-        """Look at a picture (grey or BGR, uint8) taken at `t` seconds; `now` is local time, for a burnt-in clock."""
+        """Look at a picture (grey or BGR, uint8) taken at `t` seconds; `now` is local time, for a
+        burnt-in clock.
+        """
         grey = (
             picture
             if picture.ndim == 2

@@ -1,7 +1,9 @@
-"""One camera in a process of its own: `python -m gateway.vision.worker`, its orders as JSON on standard input, JSON lines out.
+"""One camera in a process of its own: `python -m gateway.vision.worker`, its orders as JSON on
+standard input, JSON lines out.
 
-A stream from outside is decoded by a large library in C; whatever it does with a bent stream, it does here, within a limit of memory
-and under a watchdog, and nothing else is disturbed. The gateway's process never touches a picture.
+A stream from outside is decoded by a large library in C; whatever it does with a bent stream, it
+does here, within a limit of memory and under a watchdog, and nothing else is disturbed. The
+gateway's process never touches a picture.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ SAVE_S = 300.0
 
 
 class Orders(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What to watch. `url` is a file or an RTSP address; `memory_mb` is the limit of this process's address space."""
+    """What to watch. `url` is a file or an RTSP address; `memory_mb` is the limit of this process's
+    address space.
+    """
 
     url: str
     rules: dict[str, Any]
@@ -43,7 +47,8 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     keep_days: float = 7.0
     #: A recording is watched as fast as it can be read, from this instant on (milliseconds).
     starts_at: int | None = None
-    #: Seconds of processor time after which a recording is given up; 0 for a camera, which goes on for ever.
+    #: Seconds of processor time after which a recording is given up; 0 for a camera, which goes on
+    #: for ever.
     most_cpu_s: int = 0
 
 
@@ -166,7 +171,9 @@ def limit(orders: Orders) -> None:
 
 
 def main() -> None:
-    """Take orders and work; exit code 0 at the end of a recording, 3 where a stream ended or could not be read."""
+    """Take orders and work; exit code 0 at the end of a recording, 3 where a stream ended or could
+    not be read.
+    """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["OPENCV_LOG_LEVEL"] = "ERROR"

@@ -1,4 +1,6 @@
-"""How a simulated meter answers in its protocol: a request's frame in, the answer's frame out, None where it keeps silent."""
+"""How a simulated meter answers in its protocol: a request's frame in, the answer's frame out, None
+where it keeps silent.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A whole estate of simulated devices on their own ports: lines of meters, terminals at doors, a fire host, and one of everything else.
+"""A whole estate of simulated devices on their own ports: lines of meters, terminals at doors, a
+fire host, and one of everything else.
 
-The same seed gives the same estate. Faults are spread over the first line of each protocol, one meter each, so that what a
-gateway makes of each of them can be looked at.
+The same seed gives the same estate. Faults are spread over the first line of each protocol, one
+meter each, so that what a gateway makes of each of them can be looked at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A serial server with a line of simulated meters behind it, and everything that goes wrong on such a line."""
+"""A serial server with a line of simulated meters behind it, and everything that goes wrong on such
+a line.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class Line:
     def break_line(self) -> None:
         """Cut the cable: no meter is heard from now on, and soon the serial server is gone, too.
 
-        An answer that had left its meter has left the line: whatever a meter gave out before the cut arrives.
+        An answer that had left its meter has left the line: whatever a meter gave out before the
+        cut arrives.
         """
         self.cut = True
         asyncio.get_running_loop().call_later(LAST_BYTES_S, self._hang_up)
@@ -89,7 +92,8 @@ class Line:
             if meter.has(Fault.SILENT, now):
                 continue
             if meter.has(Fault.SWAPPED, now) and self.protocol in ("dlt645", "cjt188"):
-                # The new meter has another address; on M-Bus it was given the old one's and is known by its number.
+                # The new meter has another address; on M-Bus it was given the old one's and is
+                # known by its number.
                 continue
             reply = respond(meter, frame, now)
             if reply is None:

@@ -1,4 +1,5 @@
-"""A camera that speaks RTSP (RFC 2326) and sends a film as MPEG transport stream over RTP (RFC 2250), interleaved in its TCP connection.
+"""A camera that speaks RTSP (RFC 2326) and sends a film as MPEG transport stream over RTP (RFC
+2250), interleaved in its TCP connection.
 
 It can be cut off, refuse, stand still, or send rubbish in the middle of its stream.
 """
@@ -18,7 +19,9 @@ PAYLOAD_TYPE = 33
 
 @dataclass
 class RtspCamera:
-    """One camera. `film` is a transport stream that lasts `seconds`; it is sent at its own pace, again and again."""
+    """One camera. `film` is a transport stream that lasts `seconds`; it is sent at its own pace,
+    again and again.
+    """
 
     film: bytes
     seconds: float
@@ -99,7 +102,10 @@ class RtspCamera:
         if method == "OPTIONS":
             head.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER")
         elif method == "DESCRIBE":
-            body = f"v=0\r\no=- 1 1 IN IP4 {self.host}\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP {PAYLOAD_TYPE}\r\na=control:track1\r\n"
+            body = (
+                f"v=0\r\no=- 1 1 IN IP4 {self.host}\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP "
+                f"{PAYLOAD_TYPE}\r\na=control:track1\r\n"
+            )
             head += [
                 f"Content-Base: {url}/",
                 "Content-Type: application/sdp",

@@ -1,4 +1,6 @@
-"""Whatever pushes over HTTP: a terminal, a camera, a platform. It keeps what it has to say until it is taken."""
+"""Whatever pushes over HTTP: a terminal, a camera, a platform. It keeps what it has to say until it
+is taken.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class DeviceSender:
     pause_s: float = 0.3
     taken: int = 0
     waiting: deque[ReceivedMessage] = field(default_factory=deque)
-    #: How often each thing is sent over again although it was taken, as terminals with a lost answer do.
+    #: How often each thing is sent over again although it was taken, as terminals with a lost
+    #: answer do.
     doubles: int = 0
 
     def say(self, heard: ReceivedMessage) -> None:

@@ -1,4 +1,6 @@
-"""A simulated access terminal's own HTTP side (ISAPI, digest log-in): its list of people, and its door."""
+"""A simulated access terminal's own HTTP side (ISAPI, digest log-in): its list of people, and its
+door.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from typing import Any
 
 @dataclass
 class TerminalServer:
-    """One terminal. `people` is its list by employee number; `opened` counts how often its door was opened."""
+    """One terminal. `people` is its list by employee number; `opened` counts how often its door was
+    opened.
+    """
 
     password: str
     host: str = "127.0.0.1"
@@ -46,7 +50,10 @@ class TerminalServer:
                 status, answer, extra = self._answer(method, path, head, body)
                 text = json.dumps(answer).encode()
                 writer.write(
-                    f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n{extra}\r\n".encode()
+                    (
+                        f"HTTP/1.1 {status} X\r\nContent-Type: "
+                        f"application/json\r\nContent-Length: {len(text)}\r\n{extra}\r\n"
+                    ).encode()
                     + text
                 )
                 await writer.drain()

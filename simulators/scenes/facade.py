@@ -1,7 +1,9 @@
-"""A facade as an upward camera sees it: things thrown from its floors, and everything else that moves there.
+"""A facade as an upward camera sees it: things thrown from its floors, and everything else that
+moves there.
 
-Metres of height and metres along the wall go into the picture through a pinhole at the wall's foot, so that a floor is wide
-below and narrow above. What is thrown falls with gravity and drag; birds, leaves, rain, laundry and insects move in their own ways.
+Metres of height and metres along the wall go into the picture through a pinhole at the wall's foot,
+so that a floor is wide below and narrow above. What is thrown falls with gravity and drag; birds,
+leaves, rain, laundry and insects move in their own ways.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ FLOOR_M = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throw:
-    """One thing thrown: seconds into the scene when it leaves its floor and when it is down, and from which height."""
+    """One thing thrown: seconds into the scene when it leaves its floor and when it is down, and
+    from which height.
+    """
 
     begins_s: float
     ends_s: float
@@ -32,7 +36,9 @@ class Throw:
 
 @dataclass(slots=True)
 class _Path:
-    """Something that moves: its place for every frame (metres, or pixels at the lens), radius in metres, brightness added."""
+    """Something that moves: its place for every frame (metres, or pixels at the lens), radius in
+    metres, brightness added.
+    """
 
     first: int
     x: NDArray[np.float64]
@@ -45,7 +51,9 @@ class _Path:
 
 @dataclass
 class FacadeScene:
-    """One scene. `marks` are what an installer would measure: (share of the picture's height, metres above ground)."""
+    """One scene. `marks` are what an installer would measure: (share of the picture's height,
+    metres above ground).
+    """
 
     seed: int
     seconds: float = 60.0
@@ -64,7 +72,8 @@ class FacadeScene:
         self.floors = int(r.integers(6, 34))
         self.roof_m = self.floors * FLOOR_M + 1.5
         self._distance = float(r.uniform(9, 22))
-        # The camera's tilt and zoom are set so that the wall fills the picture from about the second floor to the roof.
+        # The camera's tilt and zoom are set so that the wall fills the picture from about the
+        # second floor to the roof.
         low = np.arctan2(2.0, self._distance)
         high = np.arctan2(self.roof_m, self._distance)
         self._tilt = float((low + high) / 2)
@@ -142,11 +151,14 @@ class FacadeScene:
     # What moves ------------------------------------------------------------------------------------------------------
 
     def _throw(self, begins_s: float) -> None:
-        """Something heavier than air, dropped or thrown, from the second floor up; it falls with drag."""
+        """Something heavier than air, dropped or thrown, from the second floor up; it falls with
+        drag.
+        """
         r = self._random
         floor = int(r.integers(2, self.floors + 1))
         h = (floor - 1) * FLOOR_M + float(r.uniform(1.0, 1.8))
-        # Where the camera sees it for most of its way down: nearer to the ground the picture takes in less of the wall.
+        # Where the camera sees it for most of its way down: nearer to the ground the picture takes
+        # in less of the wall.
         seen = 0.36 * self.size[1] / self._scale(max(2.0, h / 3))
         x = float(r.uniform(-0.7, 0.7)) * min(self._half, seen / 0.7)
         vx = float(r.normal(0, 1.2))
@@ -209,7 +221,9 @@ class FacadeScene:
             self.kinds.append(kind)
 
     def _bird(self) -> None:
-        """A bird crosses, turns, dives off a ledge and swoops away, at a distance of its own from the camera."""
+        """A bird crosses, turns, dives off a ledge and swoops away, at a distance of its own from
+        the camera.
+        """
         r = self._random
         n = int(r.uniform(1.5, 5) * FPS)
         t = np.arange(n) / FPS
@@ -343,7 +357,8 @@ class FacadeScene:
                 path.bright * (0.3 if self.night else 0.5),
             )
             return
-        # What is fast is drawn out along its way, as an exposure of a third of the frame's time does.
+        # What is fast is drawn out along its way, as an exposure of a third of the frame's time
+        # does.
         px, py = self._project(path.x[i], path.y[i])
         qx, qy = self._project(path.x[before], path.y[before])
         radius = max(path.size * self._scale(float(path.y[i])) / 2, 0.55)

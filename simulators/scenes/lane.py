@@ -1,8 +1,10 @@
-"""A fire lane as a camera on a wall or a pole sees it: cars that pass, stop for a minute, or stay; people; weather; day and night.
+"""A fire lane as a camera on a wall or a pole sees it: cars that pass, stop for a minute, or stay;
+people; weather; day and night.
 
-Everything stands on the ground in metres and goes into the picture through a pinhole. Light is the sun's with cast shadows (objects',
-a building's edge that creeps, a tree's that sways), clouds, lamps and headlights; the camera turns to infrared at dusk, follows the
-light with its exposure, and shakes a little in the wind. Pictures come twice a second.
+Everything stands on the ground in metres and goes into the picture through a pinhole. Light is the
+sun's with cast shadows (objects', a building's edge that creeps, a tree's that sways), clouds,
+lamps and headlights; the camera turns to infrared at dusk, follows the light with its exposure, and
+shakes a little in the wind. Pictures come twice a second.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Blocking:
 
 @dataclass(slots=True)
 class _Thing:
-    """A box on the ground: when and where it is. `stops` is a span in which it stands; before and after it moves along `way`."""
+    """A box on the ground: when and where it is. `stops` is a span in which it stands; before and
+    after it moves along `way`.
+    """
 
     what: str
     length: float
@@ -402,7 +406,9 @@ class LaneScene:
     def _shadow(
         self, light: Floats, thing: _Thing, place: tuple[float, float], factor: float
     ) -> None:
-        """The sun's shadow of a box: its ground outline swept along the sun's way, drawn as a convex outline."""
+        """The sun's shadow of a box: its ground outline swept along the sun's way, drawn as a
+        convex outline.
+        """
         x, y = place
         base = self._outline(thing, x, y)
         both = np.vstack([base, base + np.array(self._sun) * thing.height])
@@ -452,7 +458,9 @@ class LaneScene:
 
 
 def _within(corners: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """The part of a polygon that lies in the unit square (Sutherland and Hodgman, 1974): what an installer can draw."""
+    """The part of a polygon that lies in the unit square (Sutherland and Hodgman, 1974): what an
+    installer can draw.
+    """
     for axis in (0, 1):
         for sign, limit in ((1, 0.0), (-1, -1.0)):
             kept: list[NDArray[np.float64]] = []

@@ -1,4 +1,6 @@
-"""Painting grey pictures: polygons, soft spots, texture, rain, and a sensor that has noise and sets its own exposure."""
+"""Painting grey pictures: polygons, soft spots, texture, rain, and a sensor that has noise and sets
+its own exposure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ Floats = NDArray[np.float32]
 def cover(
     shape: tuple[int, int], corners: NDArray[np.float64]
 ) -> tuple[tuple[slice, slice], Floats] | None:
-    """Return where a convex polygon lies and how much of each pixel there it covers (0 to 1, soft over a pixel); None outside."""
+    """Return where a convex polygon lies and how much of each pixel there it covers (0 to 1, soft
+    over a pixel); None outside.
+    """
     low = np.floor(corners.min(0)).astype(int) - 1
     high = np.ceil(corners.max(0)).astype(int) + 2
     x0 = max(low[0], 0)
@@ -97,7 +101,9 @@ def texture(
 
 
 class Sensor:
-    """What turns light (0 to 1) into a grey picture: exposure that follows the scene, noise that grows as light goes."""
+    """What turns light (0 to 1) into a grey picture: exposure that follows the scene, noise that
+    grows as light goes.
+    """
 
     def __init__(
         self,
@@ -111,7 +117,8 @@ class Sensor:
         self._noise = noise
         self._pace = pace
         self._exposure: float | None = None
-        # A stock of noise is begun anywhere: drawing new numbers for every pixel would cost more than all the rest.
+        # A stock of noise is begun anywhere: drawing new numbers for every pixel would cost more
+        # than all the rest.
         self._stock = [
             np.tile(random.normal(0, 1, shape).astype(np.float32).ravel(), 2) for _ in range(5)
         ]

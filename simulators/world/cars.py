@@ -1,7 +1,9 @@
-"""Cars: who has one, when it is driven through the yard's gate, and what the gate's camera makes of it.
+"""Cars: who has one, when it is driven through the yard's gate, and what the gate's camera makes of
+it.
 
-A car goes where its driver goes, most days; it stands in the yard for weeks, is sold, or is replaced by another whose plate nobody tells
-the office. Who sublets takes the car along, as a rule; some go on parking where it is cheap.
+A car goes where its driver goes, most days; it stands in the yard for weeks, is sold, or is
+replaced by another whose plate nobody tells the office. Who sublets takes the car along, as a rule;
+some go on parking where it is cheap.
 """
 
 from __future__ import annotations
@@ -13,14 +15,17 @@ from simulators.world.city import WorldCity
 from simulators.world.people import Car, Household, WorkPattern, spell
 from simulators.world.stories import StoryHome
 
-#: Households with a car, how many of them told the office its plate, and how often a camera reads a plate right.
+#: Households with a car, how many of them told the office its plate, and how often a camera reads a
+#: plate right.
 _OWN = 0.35
 _TOLD = 0.85
 _READ = 0.96
 
 
 def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
-    """Return a home's registered car as its yard's gate saw it; None where there is no gate, no car, or nobody told of it."""
+    """Return a home's registered car as its yard's gate saw it; None where there is no gate, no
+    car, or nobody told of it.
+    """
     rng = city.rng(7, home.index)
     owns = rng.random() < _OWN
     told = rng.random() < _TOLD
@@ -38,7 +43,8 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
     driven = rng.random(days) < rng.beta(4, 2)
     ways = np.where(driven[:, None], driver.ways, np.nan)
     if any(t.kind == "subletting" for t in home.truths) and rng.random() < 0.12:
-        # The yard is cheaper than where the driver lives now: the car is parked here by night as before.
+        # The yard is cheaper than where the driver lives now: the car is parked here by night as
+        # before.
         gone = np.isnan(driver.ways).all(axis=1) & driven
         ways[gone, 0] = rng.normal(7.6, 0.5, int(gone.sum()))
         ways[gone, 1] = rng.normal(18.3, 1.0, int(gone.sum()))
@@ -54,6 +60,8 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
 
 
 def visitors(city: WorldCity, index: int) -> NDArray[np.int64]:
-    """Return how many strangers' cars (parcels, taxis, guests) pass the gate of a home's building on each day; there are always some."""
+    """Return how many strangers' cars (parcels, taxis, guests) pass the gate of a home's building
+    on each day; there are always some.
+    """
     count: NDArray[np.int64] = 1 + city.rng(9, city.block(index)).poisson(4.0, city.days)
     return count

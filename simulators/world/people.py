@@ -1,7 +1,8 @@
 """How people live: who sleeps where, who is at home in which hour, and what doors see of them.
 
-A person is a row of days; everything is drawn from the home's own generator, so a home is the same whoever else is simulated.
-Door logs are what they are in life: people walk in behind others, few doors log the way out, children carry no card.
+A person is a row of days; everything is drawn from the home's own generator, so a home is the same
+whoever else is simulated. Door logs are what they are in life: people walk in behind others, few
+doors log the way out, children carry no card.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class WorkPattern(StrEnum):
 class Person:
     """Someone who is at the home on some nights.
 
-    `here` says of each day whether they sleep there. `token` is what doors send of them, None where they open with a code
-    that is nobody's; `card` is somebody else's token that they use. `known_from` and `known_to` bound the days of their
-    registration (None: never).
+    `here` says of each day whether they sleep there. `token` is what doors send of them, None where
+    they open with a code that is nobody's; `card` is somebody else's token that they use.
+    `known_from` and `known_to` bound the days of their registration (None: never).
     """
 
     token: str | None
@@ -50,7 +51,8 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passages:
-    """One person's way through the door on each day, in hours of shape (days, 4): out, in, out again, in again.
+    """One person's way through the door on each day, in hours of shape (days, 4): out, in, out
+    again, in again.
 
     `ways` are what happened, `hours` what the door logged of it; NaN where there is nothing.
     """
@@ -62,7 +64,9 @@ class Passages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Car:
-    """A registered car, and when the yard's gate read its plate: hours of shape (days, 4), NaN where it did not; out, in, out, in."""
+    """A registered car, and when the yard's gate read its plate: hours of shape (days, 4), NaN
+    where it did not; out, in, out, in.
+    """
 
     token: str
     household: str
@@ -92,7 +96,9 @@ def live(
     logs_out: float,
     logs_in: float,
 ) -> Household:
-    """Let people live for some days. `logs_out` and `logs_in` say how often the door logs somebody who carries a token."""
+    """Let people live for some days. `logs_out` and `logs_in` say how often the door logs somebody
+    who carries a token.
+    """
     home = Household(people=people, at_home=np.zeros((days, 24), dtype=np.float32))
     weekend = weekdays(first, days) >= 5
     hour = np.arange(24) + 0.5
@@ -171,7 +177,9 @@ def _seen(
     logs_out: float,
     logs_in: float,
 ) -> Passages:
-    """Keep what the door logs of it: exits seldom, entries where the person opens the door and does not walk in behind others."""
+    """Keep what the door logs of it: exits seldom, entries where the person opens the door and does
+    not walk in behind others.
+    """
     table = np.stack(hours, axis=1)
     chance = np.array([logs_out, logs_in, logs_out, logs_in]) * person.carries
     if person.caller:
@@ -222,7 +230,9 @@ def festivals(first: date, days: int) -> list[int]:
 
 
 def term_time(first: date, days: int) -> Days:
-    """Return the days on which students are at their university: September to mid January, March to June."""
+    """Return the days on which students are at their university: September to mid January, March to
+    June.
+    """
     months = [(first + timedelta(days=i)) for i in range(days)]
     return np.array(
         [d.month in (9, 10, 11, 12, 3, 4, 5, 6) or (d.month == 1 and d.day < 15) for d in months]

@@ -1,7 +1,9 @@
-"""What befalls homes: ordinary lives with all their oddities, violations of several kinds, and those who hide them.
+"""What befalls homes: ordinary lives with all their oddities, violations of several kinds, and
+those who hide them.
 
-Shares are guesses about the world, each from the sources in the notes where there is one (0.35 % sublets: a campaign of 50,000 visits);
-they are not made to suit anybody's detector. Every story says what is true of the home, from which day to which.
+Shares are guesses about the world, each from the sources in the notes where there is one (0.35 %
+sublets: a campaign of 50,000 visits); they are not made to suit anybody's detector. Every story
+says what is true of the home, from which day to which.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Truth:
 
 @dataclass(slots=True, kw_only=True)
 class StoryHome:
-    """One dwelling with its people, its papers and its devices' fates; days are columns, ends are exclusive, None is open."""
+    """One dwelling with its people, its papers and its devices' fates; days are columns, ends are
+    exclusive, None is open.
+    """
 
     index: int
     days: int
@@ -263,7 +267,9 @@ _ODDITIES = (
 
 
 def empty_spells(home: StoryHome) -> None:
-    """Add to the truth where nobody slept there for thirty days or more while it was let and no absence was declared."""
+    """Add to the truth where nobody slept there for thirty days or more while it was let and no
+    absence was declared.
+    """
     slept = np.zeros(home.days, dtype=bool)
     for person in home.people:
         if not person.caller:
@@ -318,7 +324,9 @@ def _tip(home: StoryHome, start: int) -> None:
 
 
 def _newcomers(home: StoryHome, start: int, end: int, count: int, tag: str) -> list[Person]:
-    """Let others move in: with tokens of their own, with the tenant's card, or with a code that is nobody's."""
+    """Let others move in: with tokens of their own, with the tenant's card, or with a code that is
+    nobody's.
+    """
     rng = home.rng
     way = str(rng.choice(["own", "card", "code"], p=[0.7, 0.17, 0.13]))
     cards = [p.token for p in home.people if p.known_from is not None and p.token]

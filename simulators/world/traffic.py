@@ -1,4 +1,6 @@
-"""The city as an estate would hand it in: the register's files, and the messages of its gateways as a recording's lines."""
+"""The city as an estate would hand it in: the register's files, and the messages of its gateways as
+a recording's lines.
+"""
 
 from __future__ import annotations
 
@@ -242,7 +244,8 @@ def lines(
 ) -> Iterator[dict[str, Any]]:
     """Give the messages of some homes of one building, day by day, as a recording's lines.
 
-    A gateway sends what a day held soon after midnight, doors in the evening too; after an outage it sends the doors' backlog late.
+    A gateway sends what a day held soon after midnight, doors in the evening too; after an outage
+    it sends the doors' backlog late.
     """
     if not homes:
         return

@@ -17,7 +17,8 @@ from analytics.detectors import DETECTORS, unoccupied
 from analytics.facts import DEFAULT_BOUNDS
 from analytics.history import History
 from analytics.nightly import night_clock, run_nights
-from analytics.policy import LANGUAGES, load_policy
+from analytics.policy import load_policy
+from analytics.wording import LANGUAGES
 from domain.calendar import day_of, from_ms
 from domain.measures import Supply
 from domain.people import PersonKind

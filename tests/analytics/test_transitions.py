@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analytics import transitions
-from analytics.policy import DisplayRule
+from analytics.display_rules import DisplayRule
 from analytics.transitions import ConditionTransition
 from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from store.analytics import delay_timers

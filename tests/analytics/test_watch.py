@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from analytics import watch
 from analytics.detectors import unoccupied
-from analytics.policy import BadPolicy, Policy, load_policy
+from analytics.policy import load_policy, read_policy
+from analytics.policy_table import BadPolicy
 from domain.alerting import AlertClass, Severity, Suppression
 from domain.calendar import to_ms
 from domain.wire import State
@@ -344,19 +347,19 @@ def test_a_silent_gateway_is_one_alert_and_ends_when_it_speaks(connection: Conne
 
 
 def test_a_bad_policy_is_named_with_its_fix() -> None:
-    good = POLICY._table
+    good = tomllib.loads(files("analytics").joinpath("policy.toml").read_text("utf-8"))
     for change, named in (
         ({"unoccupied": None}, "unoccupied"),
         ({"unoccupied": {**good["unoccupied"], "params": {"warm_days": 3}}}, "warm_days"),
         (
             {"gateway_silent": {**good["gateway_silent"], "class": "panic"}},
-            "class, severity or delay",
+            r"\[gateway_silent\] class = 'panic'; use one of life_safety",
         ),
     ):
         table = {k: v for k, v in {**good, **change}.items() if v is not None}
         with pytest.raises(BadPolicy, match=named):
-            Policy(table)
-    own = Policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}})
+            read_policy(table)
+    own = read_policy({**good, "unoccupied": {**good["unoccupied"], "params": {"warn_days": 60}}})
     assert own.params(unoccupied.DETECTOR).warn_days == 60
 
 

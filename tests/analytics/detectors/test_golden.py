@@ -20,7 +20,8 @@ from analytics.detectors.contract import Abstention, Finding
 from analytics.frame import OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
 from analytics.leads import ExplainedLead
-from analytics.policy import LANGUAGES, load_policy
+from analytics.policy import load_policy
+from analytics.wording import LANGUAGES
 from domain.calendar import DAY_MS, from_ms
 from store.series.unit_days import INSTANTS, NUMBERS
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from analytics.detectors import DETECTORS
 from analytics.detectors.contract import Detector
-from analytics.policy import LANGUAGES
 from analytics.remedies import REMEDIES
+from analytics.wording import LANGUAGES
 from tests.analytics.detectors import golden_versions, golden_vocabulary
 from tests.analytics.detectors.golden_versions import GOLDEN, GoldenVersion
 from tests.analytics.detectors.golden_vocabulary import BadGoldenFile, check_case

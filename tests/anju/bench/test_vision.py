@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anju.bench.vision import (
-    HELD_OUT,
+    UNSEEN_SEEDS_FROM,
     Scene,
     binomial_interval,
     falling_scene,
@@ -39,8 +39,8 @@ def test_scenes_add_up() -> None:
 
 @pytest.mark.long
 def test_a_few_held_out_scenes() -> None:
-    falls = [falling_scene(HELD_OUT + 500 + n, 40.0) for n in range(6)]
-    lanes = [lane_scene(HELD_OUT + 500 + n, 480.0) for n in range(4)]
+    falls = [falling_scene(UNSEEN_SEEDS_FROM + 500 + n, 40.0) for n in range(6)]
+    lanes = [lane_scene(UNSEEN_SEEDS_FROM + 500 + n, 480.0) for n in range(4)]
     assert (
         sum(one.found for one in falls) >= sum(one.true for one in falls) - 1
         and sum(one.false for one in falls) == 0
