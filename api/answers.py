@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class Answer(BaseModel):
+class ApiAnswer(BaseModel):
     """The model of an answer.
 
     It may be made of any object that has its fields, such as a row of the store.

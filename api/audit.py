@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from api.access import AuditReader
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from api.context import AuditFacts
 from api.problems import Problem
 from store.access import audit, scope
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
-class AuditEntryAnswer(Answer):
+class AuditEntryAnswer(ApiAnswer):
     """An entry.
 
     `seq` and `hash` are absent unless your grants cover every estate, since they count the whole
@@ -53,7 +53,7 @@ class AuditEntryAnswer(Answer):
     hash: str | None = Field(None, description="SHA-256 of the entry and the hash before it, hex")
 
 
-class AuditPage(Answer):
+class AuditPage(ApiAnswer):
     """A page of entries."""
 
     model_config = example({"items": [], "next": None})
@@ -61,7 +61,7 @@ class AuditPage(Answer):
     next: str | None = Field(description="`before` of the following page; null on the last")
 
 
-class AuditCheckAnswer(Answer):
+class AuditCheckAnswer(ApiAnswer):
     """What a check of the chain found."""
 
     model_config = example(
@@ -80,7 +80,7 @@ class AuditCheckAnswer(Answer):
     why: str | None = Field(description="why it does not fit")
 
 
-class AuditIntegrityAnswer(Answer):
+class AuditIntegrityAnswer(ApiAnswer):
     """What the last nightly check found."""
 
     model_config = example({"last_check": None})

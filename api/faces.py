@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.access import ConsentKeeper, ConsentReader, PeopleKeeper
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from api.context import AuditFacts, RequestContext
 from api.estates import Code, find_estate
 from api.idempotency import IdempotentRoute
@@ -22,7 +22,7 @@ from api.problems import Problem
 from privacy import faces
 from privacy.faces import ConsentForm
 from store.people import face_consents, face_filings
-from store.people.face_consents import FaceConsent
+from store.people.face_consents import StoredConsent
 from store.people.face_filings import NewAssessment
 
 router = APIRouter(prefix="/api/v1", tags=["faces"], route_class=IdempotentRoute)
@@ -146,7 +146,7 @@ _CONSENT = {
 }
 
 
-class RecordedConsentAnswer(Answer):
+class RecordedConsentAnswer(ApiAnswer):
     """A consent that was recorded."""
 
     model_config = example(
@@ -159,7 +159,7 @@ class RecordedConsentAnswer(Answer):
     href: str = Field(description="where its state is read")
 
 
-class FaceConsentAnswer(Answer):
+class FaceConsentAnswer(ApiAnswer):
     """A consent as it was recorded."""
 
     model_config = example(_CONSENT)
@@ -185,7 +185,7 @@ class FaceConsentAnswer(Answer):
     held_at: int = Field(description="number of gateways that hold a template")
 
 
-class GatewayProofAnswer(Answer):
+class GatewayProofAnswer(ApiAnswer):
     """What a gateway has reported of a consent."""
 
     model_config = example(
@@ -205,7 +205,7 @@ class FaceConsentStateAnswer(FaceConsentAnswer):
     gateways: list[GatewayProofAnswer] = Field(description="gateways with a door of the entrance")
 
 
-class FaceConsentPage(Answer):
+class FaceConsentPage(ApiAnswer):
     """A page of consents."""
 
     model_config = example({"items": [], "next": None})
@@ -213,21 +213,21 @@ class FaceConsentPage(Answer):
     next: str | None = Field(description="`after` of the following page; null on the last")
 
 
-class WithdrawalAnswer(Answer):
+class WithdrawalAnswer(ApiAnswer):
     """Where the proof of a deletion is read."""
 
     model_config = example({"href": "/api/v1/face-consents/k-0123456789abcdef0123"})
     href: str = Field(description="where the consent's state is read")
 
 
-class AssessmentCodeAnswer(Answer):
+class AssessmentCodeAnswer(ApiAnswer):
     """An assessment that was put on file."""
 
     model_config = example({"code": "PIA-2026-001"})
     code: str = Field(description="code of the assessment")
 
 
-class AssessmentAnswer(Answer):
+class AssessmentAnswer(ApiAnswer):
     """An assessment on file."""
 
     model_config = example(
@@ -252,14 +252,14 @@ class AssessmentAnswer(Answer):
     made_at: datetime = Field(description="when it was put on file")
 
 
-class AssessmentList(Answer):
+class AssessmentList(ApiAnswer):
     """An estate's assessments."""
 
     model_config = example({"items": []})
     items: list[AssessmentAnswer] = Field(description="assessments, newest first")
 
 
-class FilingAnswer(Answer):
+class FilingAnswer(ApiAnswer):
     """The filing with the authority."""
 
     model_config = example(
@@ -278,7 +278,7 @@ class FilingAnswer(Answer):
     filed_by: str | None = Field(description="who has noted it")
 
 
-class FaceCountAnswer(Answer):
+class FaceCountAnswer(ApiAnswer):
     """The count of stored people, and the filing."""
 
     model_config = example(
@@ -385,7 +385,7 @@ def withdraw_consent(
     return WithdrawalAnswer(href=f"/api/v1/face-consents/{consent}")
 
 
-def _find_consent(context: RequestContext, code: str) -> FaceConsent:
+def _find_consent(context: RequestContext, code: str) -> StoredConsent:
     consent = face_consents.find_consent(context.connection, context.principal.estate_ids, code)
     if consent is None:
         raise Problem(404, "unknown_consent", "no such consent within your reach")

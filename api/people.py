@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import LookupApprover, LookupRequester, PeopleKeeper, PeopleReader
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from api.context import AuditFacts, RequestContext
 from api.estates import Code, find_estate
 from api.idempotency import IdempotentRoute
@@ -88,7 +88,7 @@ class ErasureReason(BaseModel):
 # Answers ------------------------------------------------------------------------------------------
 
 
-class PurposeAnswer(Answer):
+class PurposeAnswer(ApiAnswer):
     """A purpose for which one may look at a person."""
 
     model_config = example(
@@ -107,14 +107,14 @@ class PurposeAnswer(Answer):
     second_person: list[str] = Field(description="fields that need a second person's consent")
 
 
-class PurposeList(Answer):
+class PurposeList(ApiAnswer):
     """The purposes of this site."""
 
     model_config = example({"items": []})
     items: list[PurposeAnswer] = Field(description="purposes")
 
 
-class PersonAnswer(Answer):
+class PersonAnswer(ApiAnswer):
     """A person with masked fields."""
 
     model_config = example(
@@ -137,7 +137,7 @@ class PersonAnswer(Answer):
     phone: str | None = Field(description="masked phone number")
 
 
-class PersonPage(Answer):
+class PersonPage(ApiAnswer):
     """A page of persons."""
 
     model_config = example({"items": [], "next": None})
@@ -145,14 +145,14 @@ class PersonPage(Answer):
     next: str | None = Field(description="`after` of the following page; null on the last")
 
 
-class PersonList(Answer):
+class PersonList(ApiAnswer):
     """Persons that were found."""
 
     model_config = example({"items": []})
     items: list[PersonAnswer] = Field(description="persons by code")
 
 
-class AskedLookupAnswer(Answer):
+class AskedLookupAnswer(ApiAnswer):
     """A look-up that was asked for."""
 
     model_config = example({"id": 31, "state": "granted"})
@@ -160,7 +160,7 @@ class AskedLookupAnswer(Answer):
     state: str = Field(description="granted, or asked while it waits for a second person")
 
 
-class LookupAnswer(Answer):
+class LookupAnswer(ApiAnswer):
     """A look-up; it holds no field of the person."""
 
     model_config = example(
@@ -199,7 +199,7 @@ class LookupAnswer(Answer):
     over: bool = Field(description="whether it is over")
 
 
-class LookupPage(Answer):
+class LookupPage(ApiAnswer):
     """A page of look-ups."""
 
     model_config = example({"items": [], "next": None})
@@ -207,14 +207,14 @@ class LookupPage(Answer):
     next: int | None = Field(description="`before` of the following page; null on the last")
 
 
-class ShownPersonAnswer(Answer):
+class ShownPersonAnswer(ApiAnswer):
     """The fields of a look-up."""
 
     model_config = example({"fields": {"name": "王小明", "phone": "13900000000"}})
     fields: dict[str, str | None] = Field(description="the fields; null where one is unknown")
 
 
-class ResidenceAnswer(Answer):
+class ResidenceAnswer(ApiAnswer):
     """A home of a person."""
 
     model_config = example(
@@ -233,7 +233,7 @@ class ResidenceAnswer(Answer):
     to_day: date | None = Field(description="last day, local; null if it has not ended")
 
 
-class ReportedLookupAnswer(Answer):
+class ReportedLookupAnswer(ApiAnswer):
     """A look-up as the person is told of it."""
 
     model_config = example(
@@ -256,7 +256,7 @@ class ReportedLookupAnswer(Answer):
     shown_at: datetime | None = Field(description="when it was used first")
 
 
-class ReportedHoldAnswer(Answer):
+class ReportedHoldAnswer(ApiAnswer):
     """A hold as the person is told of it."""
 
     model_config = example(
@@ -267,7 +267,7 @@ class ReportedHoldAnswer(Answer):
     released_at: datetime | None = Field(description="when it was released")
 
 
-class PersonReportAnswer(Answer):
+class PersonReportAnswer(ApiAnswer):
     """What is stored about a person, for that person."""
 
     model_config = example(
@@ -290,7 +290,7 @@ class PersonReportAnswer(Answer):
     holds: list[ReportedHoldAnswer] = Field(description="holds, oldest first")
 
 
-class HoldAnswer(Answer):
+class HoldAnswer(ApiAnswer):
     """A hold that was made."""
 
     model_config = example({"id": 4})

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import passwords
 from api.access import COOKIE, SessionOwner, bearer_token
-from api.answers import Answer, example
+from api.answers import ApiAnswer, example
 from api.context import Db, RequestContext, client_address, limit_rate
 from api.problems import Problem
 from crypto.sealed_values import NotOpened
@@ -72,7 +72,7 @@ class TotpCode(BaseModel):
     code: str = Field(pattern=r"^[0-9]{6}$")
 
 
-class NewSessionAnswer(Answer):
+class NewSessionAnswer(ApiAnswer):
     """A session that was opened."""
 
     model_config = example(
@@ -84,7 +84,7 @@ class NewSessionAnswer(Answer):
     second_factor: bool = Field(description="whether you have a second factor to show")
 
 
-class SessionAnswer(Answer):
+class SessionAnswer(ApiAnswer):
     """The principal of a session or key."""
 
     model_config = example(
@@ -107,7 +107,7 @@ class SessionAnswer(Answer):
     csrf: str | None = Field(description="value of X-CSRF-Token; null for a key")
 
 
-class SecondFactorAnswer(Answer):
+class SecondFactorAnswer(ApiAnswer):
     """A secret for an authenticator app."""
 
     model_config = example(
@@ -120,7 +120,7 @@ class SecondFactorAnswer(Answer):
     uri: str = Field(description="address that an authenticator app reads")
 
 
-class SessionTokenAnswer(Answer):
+class SessionTokenAnswer(ApiAnswer):
     """The new token of a session; the old one has ended."""
 
     model_config = example({"token": "kq3…"})

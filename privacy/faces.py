@@ -21,7 +21,7 @@ from store.access.audit import AuditEntry
 from store.alerts.raising import NewAlert, raise_alert
 from store.database.connection import Connection
 from store.people import erasures, face_consents, face_filings
-from store.people.face_consents import FaceConsent, GatewayProof, NewFaceConsent
+from store.people.face_consents import GatewayProof, NewFaceConsent, StoredConsent
 from store.people.face_filings import FaceFiling
 
 #: Stored people at which an alert warns, and at which filing is due, within so many working days.
@@ -144,7 +144,7 @@ def withdraw_again(connection: Connection, keyring: Keyring) -> int:
     return withdrawn
 
 
-def state_of(consent: FaceConsent, proofs: Sequence[GatewayProof], today: date) -> str:
+def state_of(consent: StoredConsent, proofs: Sequence[GatewayProof], today: date) -> str:
     """Return a consent's state: holds, over (its time has passed), withdrawn, or deleted, once
     every gateway has confirmed it.
     """

@@ -45,7 +45,7 @@ class NewFaceConsent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaceConsent:
+class StoredConsent:
     """A consent. `person` is the resident's code;
 
     `held_at` counts the gateways that hold a template of it.
@@ -150,21 +150,21 @@ def add_consent(connection: Connection, consent: NewFaceConsent) -> bool:
     return result.rowcount == 1
 
 
-def find_consent(connection: Connection, estates: Sequence[int], code: str) -> FaceConsent | None:
+def find_consent(connection: Connection, estates: Sequence[int], code: str) -> StoredConsent | None:
     """Read a consent of one of the estates."""
-    with connection.cursor(row_factory=class_row(FaceConsent)) as cursor:
+    with connection.cursor(row_factory=class_row(StoredConsent)) as cursor:
         return cursor.execute(_FIND_CONSENT, [code, list(estates)]).fetchone()
 
 
 def list_consents(
     connection: Connection, estate_id: int, *, after: str | None, limit: int
-) -> list[FaceConsent]:
+) -> list[StoredConsent]:
     """List an estate's consents in the order in which they were recorded; `after` is a code."""
     last = connection.execute(
         "SELECT id FROM people.face_consents WHERE code = %s AND estate_id = %s", [after, estate_id]
     ).fetchone()
     parameters = {"estate": estate_id, "last_id": last["id"] if last else 0, "limit": limit}
-    with connection.cursor(row_factory=class_row(FaceConsent)) as cursor:
+    with connection.cursor(row_factory=class_row(StoredConsent)) as cursor:
         return cursor.execute(_LIST_CONSENTS, parameters).fetchall()
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from privacy.faces import FILE_AT, WARN_AT, filing_due_on, state_of
-from store.people.face_consents import FaceConsent, GatewayProof
+from store.people.face_consents import GatewayProof, StoredConsent
 
 TODAY = date(2026, 11, 21)
 AT = datetime(2026, 11, 20, tzinfo=timezone(timedelta(hours=8)))
 
 
-def consent(**changes: Any) -> FaceConsent:
-    standing = FaceConsent(
+def consent(**changes: Any) -> StoredConsent:
+    standing = StoredConsent(
         id=1,
         code="k-0123456789",
         person="r-1",
@@ -65,7 +65,7 @@ def gateway(held: bool = False, proven: bool = False) -> GatewayProof:
     ],
 )
 def test_deleted_is_said_when_every_gateway_has_said_so(
-    row: FaceConsent, gateways: list[GatewayProof], state: str
+    row: StoredConsent, gateways: list[GatewayProof], state: str
 ) -> None:
     assert state_of(row, gateways, TODAY) == state
 
