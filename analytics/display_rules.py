@@ -50,7 +50,7 @@ class FindingRule:
     steps: tuple[SeverityStep, ...]
 
     def for_evidence(self, evidence: Mapping[str, Any]) -> DisplayRule:
-        """Return how a finding with this evidence is shown; a number that is missing counts as 0."""
+        """Return how a finding with this evidence is shown; a missing number counts as 0."""
         value = float(evidence.get(self.step_on) or 0)
         severity = self.steps[0].severity
         for step in self.steps:

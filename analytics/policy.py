@@ -313,7 +313,7 @@ def _limit(key: str, entry: PolicyTable) -> Limit:
 
 
 def _wording(entry: PolicyTable, event: PolicyTable) -> Wording:
-    """Read an entry's words; where it has no sentence or advice of its own, those of events stand."""
+    """Read an entry's words; without a sentence or advice of its own, those of events stand."""
     clauses: dict[str, Texts] = {}
     if "clauses" in entry:
         table = entry.table("clauses")

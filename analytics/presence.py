@@ -38,10 +38,13 @@ _LEAST_USUAL_L = 10.0
 #: Litres that a lived-in day is taken to use in a home of which none is known.
 _ASSUMED_USUAL_L = 100.0
 #: A lived-in day is one above this share of the home's 90th percentile.
-_LIVED_PERCENTILE, _LIVED_SHARE_OF_IT = 0.9, 0.25
+_LIVED_PERCENTILE = 0.9
+_LIVED_SHARE_OF_IT = 0.25
 #: Days of a stretch that is as even as a machine's; pairs of them that must be known; share of the
 #: pairs that must be alike.
-_FORTNIGHT, _KNOWN_PAIRS, _ALIKE_SHARE = 14, 9, 0.6
+_FORTNIGHT = 14
+_KNOWN_PAIRS = 9
+_ALIKE_SHARE = 0.6
 _WEEK = 7
 
 

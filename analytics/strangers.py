@@ -19,12 +19,16 @@ from domain.people import PersonKind
 STAY_NIGHTS = 4
 _FOUR_WEEKS = 28
 #: Days after a night for which a stranger counts as staying, and days after the last night of all.
-_STAYS_UNSEEN_DAYS, _STAYS_AFTER_LAST_DAYS = 10, 4
+_STAYS_UNSEEN_DAYS = 10
+_STAYS_AFTER_LAST_DAYS = 4
 #: Days of four weeks with two strangers or more from which several stay.
 _SEVERAL_DAYS = 14
 #: A short let: nights and days of a guest, days since the last of them, guests in six weeks.
-_GUEST_NIGHTS, _GUEST_DAYS, _GONE_DAYS = (2, 8), 10, 4
-_TURNOVER_DAYS, _TURNOVER_GUESTS = 42, 3
+_GUEST_NIGHTS = (2, 8)
+_GUEST_DAYS = 10
+_GONE_DAYS = 4
+_TURNOVER_DAYS = 42
+_TURNOVER_GUESTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,8 @@ def _count_staying(
     nights: _Nights, shape: tuple[int, int], stay_nights: float
 ) -> NDArray[np.float32]:
     """Count by (unit, day) the strangers who stay."""
-    day, last_row = nights.day, len(nights.day) - 1
+    day = nights.day
+    last_row = len(nights.day) - 1
     # Nights of the same stranger within the four weeks up to each.
     key = nights.stranger.astype(np.int64) * 100_000 + day
     recent = np.arange(len(day)) - np.searchsorted(key, key - (_FOUR_WEEKS - 1)) + 1

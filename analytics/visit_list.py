@@ -18,7 +18,9 @@ from store.casework.visits import LetHome
 
 #: Share of visits that go to random homes, and the least number, where there are so many visits or
 #: more.
-CONTROL_SHARE, LEAST_CONTROLS, LEAST_VISITS_WITH_CONTROLS = 0.1, 1, 10
+CONTROL_SHARE = 0.1
+LEAST_CONTROLS = 1
+LEAST_VISITS_WITH_CONTROLS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,9 +88,14 @@ def list_gateway_devices(
     """List a gateway's devices by code, and when each was heard last, by its own clock; null where it never was."""
     find_estate(context.connection, context.principal, estate)
     items = latest.list_heard(
-        context.connection, context.principal.estate_ids, estate, gateway, after, limit
+        context.connection,
+        context.principal.estate_ids,
+        estate,
+        gateway,
+        after=after,
+        limit=limit,
     )
-    return {"items": items, "next": items[-1]["device"] if len(items) == limit else None}
+    return {"items": items, "next": items[-1].device if len(items) == limit else None}
 
 
 @router.get("/{estate}/units", operation_id="listUnits")

@@ -28,8 +28,13 @@ def rate(hits: int, of: int) -> Proportion:
     """
     if of == 0:
         return Proportion(hits=0, of=0, rate=None, low=0.0, high=1.0)
-    p = hits / of
-    middle = (p + _Z**2 / (2 * of)) / (1 + _Z**2 / of)
-    half = _Z * sqrt(p * (1 - p) / of + _Z**2 / (4 * of * of)) / (1 + _Z**2 / of)
-    low, high = min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))
-    return Proportion(hits=hits, of=of, rate=round(p, 4), low=round(low, 4), high=round(high, 4))
+    share = hits / of
+    scale = 1 + _Z**2 / of
+    middle = (share + _Z**2 / (2 * of)) / scale
+    half_width = _Z * sqrt(share * (1 - share) / of + _Z**2 / (4 * of * of)) / scale
+    # Rounding may not push a bound past the share or out of 0 to 1.
+    low = min(share, max(0.0, middle - half_width))
+    high = max(share, min(1.0, middle + half_width))
+    return Proportion(
+        hits=hits, of=of, rate=round(share, 4), low=round(low, 4), high=round(high, 4)
+    )

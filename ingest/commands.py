@@ -1,14 +1,14 @@
-"""What goes down: commands that people gave, and the lists of who may pass when tenancies change.
+"""Commands that people gave, and the lists of who may pass when tenancies change.
 
-Everything here is a row first; it is sent until its gateway reports or it expires, so that neither a broker that forgets
-nor a restart loses one, and a gateway that hears it twice acts once.
+Everything here is a row first. It is sent until its gateway reports or it expires, so that neither
+a broker that forgets nor a restart loses one. A gateway that receives it twice acts once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,36 +23,41 @@ from store.people import face_lists
 
 log = structlog.get_logger()
 
-#: Faces are looked at more often: whoever withdraws is gone from every gateway that is on line within a minute.
-EVERY_S, LISTS_EVERY_S, FACES_EVERY_S = 1.0, 60.0, 10.0
+#: How often commands that are due are looked for.
+EVERY_S = 1.0
+LISTS_EVERY_S = 60.0
+#: Faces are looked at more often: whoever withdraws is gone from every gateway that is on line
+#: within a minute.
+FACES_EVERY_S = 10.0
 LIST_LIVES = timedelta(hours=6)
 #: Who gave a command that follows from the register.
 REGISTER = "register"
 
+#: Takes a topic and a payload.
 Publish = Callable[[str, bytes], object]
 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Sends what is due. `publish` takes a topic and a payload."""
+    """Sends what is due."""
 
     publish: Publish
-    _looked: float = field(default=float("-inf"))
-    _listed: float = field(default=float("-inf"))
-    _faces: float = field(default=float("-inf"))
+    _commands_at: float = field(default=float("-inf"))
+    _lists_at: float = field(default=float("-inf"))
+    _faces_at: float = field(default=float("-inf"))
 
     def step(self, connection: Connection, monotonic: float) -> None:
-        """Look for what is due; asked often, and does nothing in between."""
-        if monotonic - self._looked < EVERY_S:
+        """Send what is due; called often, and does nothing in between."""
+        if monotonic - self._commands_at < EVERY_S:
             return
-        self._looked = monotonic
+        self._commands_at = monotonic
         now = datetime.now(UTC)
-        if monotonic - self._listed >= LISTS_EVERY_S:
-            self._listed = monotonic
+        if monotonic - self._lists_at >= LISTS_EVERY_S:
+            self._lists_at = monotonic
             with connection.transaction():
                 renew_lists(connection, now)
-        if monotonic - self._faces >= FACES_EVERY_S:
-            self._faces = monotonic
+        if monotonic - self._faces_at >= FACES_EVERY_S:
+            self._faces_at = monotonic
             with connection.transaction():
                 renew_face_lists(connection, now)
         with connection.transaction():
@@ -66,66 +71,75 @@ class Dispatcher:
                 expires_at=to_ms(row["expires_at"]),
                 argument=row["argument"],
             )
-            self.publish(
-                wire.down_topic(row["estate"], row["gateway"], Down.COMMAND),
-                msgspec.json.encode(command),
-            )
+            topic = wire.down_topic(row["estate"], row["gateway"], Down.COMMAND)
+            self.publish(topic, msgspec.json.encode(command))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorLists:
+    """Lists that doors are to be given: the kind of command, and the name of its argument."""
+
+    kind: CommandKind
+    argument: str
+    #: The lists by door's id.
+    lists: dict[int, list[dict[str, str]]]
+    reason: str
+    #: Notes which list is on its way to a door.
+    note: Callable[[Connection, int, list[dict[str, str]], int], None]
 
 
 def renew_lists(connection: Connection, now: datetime) -> int:
-    """Give every door whose people changed its new list; returns how many."""
+    """Give every door whose people changed its new list; return how many."""
     if not commands.hold_lists(connection):
         return 0
-    lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
-    stale = commands.stale_doors(connection, lists, now)
-    why = "who may pass follows from tenancies"
-    return _give(
-        connection, CommandKind.CREDENTIALS, "people", lists, stale, commands.note_list, why, now
+    door_lists = DoorLists(
+        kind=CommandKind.CREDENTIALS,
+        argument="people",
+        lists=commands.door_people(connection, _local_day(now)),
+        reason="who may pass follows from tenancies",
+        note=commands.note_list,
     )
+    stale = commands.stale_doors(connection, door_lists.lists, now)
+    return _give(connection, door_lists, stale, now)
 
 
 def renew_face_lists(connection: Connection, now: datetime) -> int:
-    """Give every door whose consents changed, or whose gateway may hold old ones, the list as it stands; returns how many."""
+    """Give doors their lists of consents again; return how many.
+
+    A door is given its list where a consent changed, or where its gateway may hold an old one.
+    """
     if not commands.hold_lists(connection):
         return 0
-    lists = face_lists.read_lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
-    stale = face_lists.find_stale_doors(connection, lists, now)
-    why = "whose face may be compared follows from consents"
-    return _give(
-        connection,
-        CommandKind.FACES,
-        "consents",
-        lists,
-        stale,
-        face_lists.record_sent_list,
-        why,
-        now,
+    door_lists = DoorLists(
+        kind=CommandKind.FACES,
+        argument="consents",
+        lists=face_lists.read_lists(connection, _local_day(now)),
+        reason="whose face may be compared follows from consents",
+        note=face_lists.record_sent_list,
     )
+    stale = face_lists.find_stale_doors(connection, door_lists.lists, now)
+    return _give(connection, door_lists, stale, now)
 
 
-def _give(
-    connection: Connection,
-    kind: CommandKind,
-    name: str,
-    lists: dict[int, list[dict[str, str]]],
-    doors: list[int],
-    note: Callable[[Connection, int, list[dict[str, str]], int], None],
-    why: str,
-    now: datetime,
-) -> int:
-    """Send doors their lists, as the argument `name` of a command of a kind, and note each; returns how many."""
+def _local_day(now: datetime) -> date:
+    return now.astimezone(ZoneInfo(DEFAULT_ZONE)).date()
+
+
+def _give(connection: Connection, door_lists: DoorLists, doors: list[int], now: datetime) -> int:
+    """Send doors their lists, and note each; return how many."""
     for door in doors:
+        door_list = door_lists.lists[door]
         command_id = commands.issue(
             connection,
             code=commands.new_code(),
             device_id=door,
-            kind=kind,
-            argument={name: lists[door]},
+            kind=door_lists.kind,
+            argument={door_lists.argument: door_list},
             issued_by=REGISTER,
-            reason=why,
+            reason=door_lists.reason,
             expires_at=now + LIST_LIVES,
         )
-        note(connection, door, lists[door], command_id)
+        door_lists.note(connection, door, door_list, command_id)
     if doors:
-        log.info("lists_given", kind=str(kind), doors=len(doors))
+        log.info("lists_given", kind=str(door_lists.kind), doors=len(doors))
     return len(doors)

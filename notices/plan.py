@@ -17,9 +17,7 @@ from domain.access import CLASSES_OF, Role
 from domain.alerting import AlertClass, Severity
 from notices.rules import (
     CALLING,
-    AppriseSettings,
-    BotSettings,
-    EmailSettings,
+    Channel,
     NoticeRule,
     NoticeRules,
     PushSettings,
@@ -190,12 +188,7 @@ def _id(seq: int, rule: str, recipient: str, number: int) -> str:
 
 
 def _words(
-    channel: EmailSettings
-    | BotSettings
-    | TemplateSettings
-    | WebhookSettings
-    | PushSettings
-    | AppriseSettings,
+    channel: Channel,
     change: QueuedChange,
     describe: Describe,
     message_id: str,

@@ -38,7 +38,7 @@ class RetentionTasks:
         raised = 0
         if self._due("looks", _MINUTE):
             with connection.transaction():
-                if retention.alone(connection):
+                if retention.try_lock_maintenance(connection):
                     raised = unusual_lookups.check(connection, self.policy, now)
         if self._due("days", _DAY):
             daily(connection, self.policy, self.keys, now)
@@ -65,7 +65,7 @@ def daily(
     }
     counts: dict[str, int] = {}
     with connection.transaction():
-        if not retention.alone(connection):
+        if not retention.try_lock_maintenance(connection):
             return {}
         counts |= retention.delete_old(connection, now, cutoffs)
         counts["persons"] = _erase_due(connection, policy, keys, now)

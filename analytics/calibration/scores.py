@@ -18,11 +18,14 @@ from analytics.fusion import calibrate
 #: Labelled visits below which no calibration is proposed.
 LEAST_LABELS = 40
 #: The fit is drawn towards no change (shift 0, stretch 1), the stretch more than the shift.
-_PRIOR, _PRIOR_WEIGHT = np.array([0.0, 1.0]), np.array([0.1, 1.0])
+_PRIOR = np.array([0.0, 1.0])
+_PRIOR_WEIGHT = np.array([0.1, 1.0])
 #: Newton's method ends after so many steps, or when a step is so small.
-_MOST_STEPS, _SMALL_STEP = 30, 1e-8
+_MOST_STEPS = 30
+_SMALL_STEP = 1e-8
 #: Scores are kept off 0 and 1, whose log odds are infinite.
-_LEAST_SCORE, _GREATEST_SCORE = 0.001, 0.999
+_LEAST_SCORE = 0.001
+_GREATEST_SCORE = 0.999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,16 +30,21 @@ from analytics.strangers import read_stranger_nights
 
 #: Score of one family alone: a guess, for a shop less than for a dormitory. Each further family
 #: makes it likelier.
-_SHOP_SCORE, _DORMITORY_SCORE, _FURTHER_FAMILY = 0.35, 0.55, 0.25
+_SHOP_SCORE = 0.35
+_DORMITORY_SCORE = 0.55
+_FURTHER_FAMILY = 0.25
 #: Share of an episode's days on which a sign must hold before it is a reason.
-_DRY_NIGHTS, _CALLED_DAYS, _CROWDED_DAYS = 0.7, 0.4, 0.5
+_DRY_NIGHTS = 0.7
+_CALLED_DAYS = 0.4
+_CROWDED_DAYS = 0.5
 #: Litres a night up to which nobody sleeps there.
 _DRY_NIGHT_L = 1.0
 #: Share of a day's electricity within working hours up to which the day speaks against a shop.
 _HOMELY_DAY_SHARE = 0.5
 #: Strangers who stay, under which a night speaks against a dormitory; weight of a crowded night
 #: without much water.
-_FEW_SLEEPERS, _CROWD_WITHOUT_WATER = 2, 0.5
+_FEW_SLEEPERS = 2
+_CROWD_WITHOUT_WATER = 0.5
 #: Days before and after the likeliest first day between which it is thought to have begun.
 _BEGAN_WITHIN = 3
 #: The family of evidence of each reason.

@@ -28,10 +28,14 @@ from domain.calendar import DAY_MS, HOUR_MS
 _KNOWN_HOURS = 20
 #: Score: a start, a part that grows over five days from the second on, and a part that grows up to
 #: ten litres an hour.
-_SCORE, _SCORE_OF_TIME, _SCORE_OF_FLOW = 0.4, 0.4, 0.15
-_SURE_AFTER_MS, _SURE_FLOW_L_H = 5 * DAY_MS, 10.0
+_SCORE = 0.4
+_SCORE_OF_TIME = 0.4
+_SCORE_OF_FLOW = 0.15
+_SURE_AFTER_MS = 5 * DAY_MS
+_SURE_FLOW_L_H = 10.0
 #: Score of what a busy household may have done itself, and the greatest score.
-_DOUBTFUL_SCORE, _GREATEST_SCORE = 0.2, 0.95
+_DOUBTFUL_SCORE = 0.2
+_GREATEST_SCORE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

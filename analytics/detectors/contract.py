@@ -22,7 +22,8 @@ from domain.calendar import DAY_MS
 #: active nor over.
 SILENT_DAYS = 3
 #: A score says neither "impossible" nor "certain".
-LEAST_SCORE, GREATEST_SCORE = 0.01, 0.99
+LEAST_SCORE = 0.01
+GREATEST_SCORE = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +115,17 @@ def finding_over_days(
     `known`, of shape (units, days), says where there are data: a finding that lasts is frozen where
     there are none at the end. None: it does not rest on data and is never frozen.
     """
-    start, last = evidence.start, evidence.last
+    start = evidence.start
+    last = evidence.last
     has_recent_data = known is None or bool(known[evidence.row, -SILENT_DAYS:].any())
     end = frame.days - 1 if last is None else last
     low, high = evidence.began_between or (start, start)
     score = min(max(evidence.score, LEAST_SCORE), GREATEST_SCORE)
+    period = {
+        "days": end - start + 1,
+        "from_day": frame.day(start).isoformat(),
+        "to_day": frame.day(end).isoformat(),
+    }
     return Finding(
         unit=int(frame.units[evidence.row]),
         since_ms=_day_start(frame, start),
@@ -126,12 +133,7 @@ def finding_over_days(
         frozen=last is None and not has_recent_data,
         score=round(float(score), 3),
         reasons=evidence.reasons,
-        evidence={
-            "days": end - start + 1,
-            "from_day": frame.day(start).isoformat(),
-            "to_day": frame.day(end).isoformat(),
-            **evidence.numbers,
-        },
+        evidence={**period, **evidence.numbers},
         since_between=(_day_start(frame, low), _day_start(frame, high + 1)),
     )
 

@@ -28,7 +28,8 @@ SCORE = 0.2
 _MOST_HOURS = 7
 #: A battery is charged on some nights only: so many of four weeks with a plateau, and so many
 #: without.
-_FOUR_WEEKS, _LEAST_NIGHTS = 28, 4
+_FOUR_WEEKS = 28
+_LEAST_NIGHTS = 4
 #: Weight of a night without a plateau.
 _PLAIN_NIGHT = -0.25
 

@@ -18,7 +18,8 @@ from analytics.detectors.contract import Detector, Evidence, Judgement, finding_
 from analytics.frame import UnitDayFrame
 from analytics.parameters import DayCount
 
-REVERSED_SCORE, SWAPPED_SCORE = 0.9, 0.7
+REVERSED_SCORE = 0.9
+SWAPPED_SCORE = 0.7
 _LEGAL_BASIS = "长住建发〔2021〕120号 四（七）1（提高数据质量）"
 _INPUTS = frozenset({"water_cover", "energy_cover"})
 

@@ -35,7 +35,8 @@ _MOVES = -3.0
 #: A still water register: weight of a day with power and without people, and of a day without
 #: either. People tell more than power: a short holiday with the heating on looks lived in to a
 #: meter.
-_POWER_ONLY, _NOBODY = 0.6, -0.5
+_POWER_ONLY = 0.6
+_NOBODY = -0.5
 #: A still electricity register: weight of a day on which the tap was dry, too.
 _DRY = -0.2
 

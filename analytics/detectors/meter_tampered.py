@@ -30,7 +30,8 @@ SCORE = 0.6
 #: Share of a lived-in day's electricity above which a day is full, and speaks against it.
 _FULL_SHARE = 0.6
 #: Weight of a full day, and of a day between full and low.
-_FULL, _BETWEEN = -2.0, -0.3
+_FULL = -2.0
+_BETWEEN = -0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

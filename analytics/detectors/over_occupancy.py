@@ -29,12 +29,14 @@ from analytics.presence import LITRES_PER_MEMBER
 from analytics.strangers import read_stranger_nights
 
 #: Score where the doors alone show it, and where the water agrees.
-SCORE, SCORE_WITH_WATER = 0.4, 0.65
+SCORE = 0.4
+SCORE_WITH_WATER = 0.65
 #: Weight of a crowded night on a day on which no resident was seen: where the tenants are gone it
 #: is another matter.
 _RESIDENTS_UNSEEN = -0.2
 #: The water agrees where it is much on so many of the last days.
-_RECENT_DAYS, _AGREEING_DAYS = 28, 18
+_RECENT_DAYS = 28
+_AGREEING_DAYS = 18
 #: Days before and after the likeliest first day between which it is thought to have begun.
 _BEGAN_WITHIN = 3
 
@@ -84,15 +86,21 @@ def _finding(
     span = episode.span(frame.days)
     agrees = _water_agrees(frame, params, row, span)
     registered = frame.members[row, span.stop - 1]
+    sleepers = float(np.mean(staying[row, span]) + registered)
+    reasons = ["more_sleep_there"]
+    families = ["access"]
+    if agrees:
+        reasons.append("water_agrees")
+        families.append("water")
     evidence = Evidence(
         row=row,
         start=episode.start,
         last=episode.last,
         score=SCORE_WITH_WATER if agrees else SCORE,
-        reasons=("more_sleep_there", "water_agrees") if agrees else ("more_sleep_there",),
+        reasons=tuple(reasons),
         numbers={
-            "families": ["access", "water"] if agrees else ["access"],
-            "sleepers_per_night": round(float(np.mean(staying[row, span]) + registered), 1),
+            "families": families,
+            "sleepers_per_night": round(sleepers, 1),
             "registered": int(registered),
             "l_per_day": mean_of(frame["water_l"][row, span], 1),
         },

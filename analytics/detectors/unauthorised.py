@@ -40,12 +40,17 @@ _HOLIDAY_DAYS = 35
 _FORMER_SHARE = 0.2
 #: Water before the one hour or after the other is somebody's who lives there; workmen come between
 #: them.
-_EARLY_HOUR, _LATE_HOUR = 7.5, 20
+_EARLY_HOUR = 7.5
+_LATE_HOUR = 20
 #: Hours with flow under which water is no life.
 _LEAST_WATER_HOURS = 2
 #: Weights of a day: life by water; water of a daily meter, whose hours are unknown; power alone; a
 #: stranger's night; nobody.
-_LIVED, _USED_SOMETIME, _POWER_ALONE, _NIGHT, _GONE = 1.0, 0.2, 0.7, 0.7, -1.0
+_LIVED = 1.0
+_USED_SOMETIME = 0.2
+_POWER_ALONE = 0.7
+_NIGHT = 0.7
+_GONE = -1.0
 #: Share of a day's electricity within working hours above which power is workmen's.
 _WORKMEN_SHARE = 0.6
 #: Share of the limit of a lived-in day's electricity up to which a day is dark.
@@ -53,7 +58,8 @@ _DARK_SHARE = 0.5
 #: Median kWh a day above which electricity is named as a reason.
 _NAMED_KWH = 1.5
 #: A finding of one family is wrong with this chance; each further one leaves this share of it.
-_DOUBT, _DOUBT_KEPT = 0.08, 0.4
+_DOUBT = 0.08
+_DOUBT_KEPT = 0.4
 #: The family of evidence of each reason.
 _FAMILY_OF = {
     "water_used": "water",

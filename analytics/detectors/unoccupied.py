@@ -45,16 +45,22 @@ _PARKED_SHARE = 0.25
 #: Visits that a run may always have, however short it is.
 _ALWAYS_ALLOWED_VISITS = 2.0
 #: A lock can show absence only if its best two months show use; so many days of them must be known.
-_TWO_MONTHS, _LEAST_LOCK_DAYS = 56, 28
+_TWO_MONTHS = 56
+_LEAST_LOCK_DAYS = 28
 #: Rounding of litres in facts.
 _ROUNDING_L = 1e-3
 #: One family alone is right nine times in ten, a lock less often: who comes with a key is not seen.
-_DOUBT, _DOUBT_OF_LOCK = 0.1, 0.2
+_DOUBT = 0.1
+_DOUBT_OF_LOCK = 0.2
 #: Each further family halves the doubt. A month may still be a stay in hospital, from two months on
 #: that is rarer.
-_FURTHER_FAMILY, _LONG_DAYS, _LONG_RUN = 0.5, 60, 0.6
+_FURTHER_FAMILY = 0.5
+_LONG_DAYS = 60
+_LONG_RUN = 0.6
 #: Doubt by visits on every day, by a parked car, and the greatest doubt.
-_DOUBT_OF_VISITS, _DOUBT_OF_CAR, _GREATEST_DOUBT = 0.3, 0.3, 0.6
+_DOUBT_OF_VISITS = 0.3
+_DOUBT_OF_CAR = 0.3
+_GREATEST_DOUBT = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,7 +428,18 @@ def _finding(frame: UnitDayFrame, signs: _Signs, run: _QuietRun, families: list[
         reasons.append("looked_in")
     if car_parked:
         reasons.append("car_parked")
-    litres = round(float(np.nansum(frame["water_l"][run.row, span])), 1)
+    numbers = {
+        "days": days,
+        "families": families,
+        "visits": run.visits,
+        "days_car_parked": parked if len(cars) else None,
+        "water_l": _total_litres(frame, run) if "water" in families else None,
+        "kwh_per_day": mean_of(frame["energy_kwh"][run.row, span], 2),
+        "entries": entered if len(entries) else None,
+        "coverage": round(float(np.mean(signs.known[run.row, span])), 3),
+        "from_day": frame.day(run.start).isoformat(),
+        "to_day": frame.day(run.end - 1).isoformat(),
+    }
     # It began between the last sign of life and the first day that is quiet as a whole.
     known_to_ms = 0 if "water" in families else DAY_MS
     doubt = _doubt(families, days, run.visits, car_parked=car_parked)
@@ -434,19 +451,12 @@ def _finding(frame: UnitDayFrame, signs: _Signs, run: _QuietRun, families: list[
         frozen=run.frozen,
         score=round(1.0 - min(doubt, _GREATEST_DOUBT), 3),
         reasons=tuple(reasons),
-        evidence={
-            "days": days,
-            "families": families,
-            "visits": run.visits,
-            "days_car_parked": parked if len(cars) else None,
-            "water_l": litres if "water" in families else None,
-            "kwh_per_day": mean_of(frame["energy_kwh"][run.row, span], 2),
-            "entries": entered if len(entries) else None,
-            "coverage": round(float(np.mean(signs.known[run.row, span])), 3),
-            "from_day": frame.day(run.start).isoformat(),
-            "to_day": frame.day(run.end - 1).isoformat(),
-        },
+        evidence=numbers,
     )
+
+
+def _total_litres(frame: UnitDayFrame, run: _QuietRun) -> float:
+    return round(float(np.nansum(frame["water_l"][run.row, run.span])), 1)
 
 
 def _known(values: NDArray[Any]) -> NDArray[Any]:

@@ -249,7 +249,7 @@ def understand(name: str, frame: Any) -> None:
         telegram = mbus.decode_telegram(frame)
         if not isinstance(telegram, Rejected):
             telegram_fields(telegram)
-    else:
+    elif name.startswith("modbus"):
         for table in modbus.TABLES:
             modbus.decode_value(
                 frame, modbus.ModbusRegister(table=table, address=0, type="float32")

@@ -1,4 +1,4 @@
-"""The broker as we ship it, with TLS, log-ins and its ACL: ingest holds all its seats there, and a burst of 60,000 loses nothing."""
+"""The broker as we ship it, with TLS, log-ins and its ACL: ingest holds all its leases there, and a burst of 60,000 loses nothing."""
 
 from __future__ import annotations
 

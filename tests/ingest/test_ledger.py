@@ -13,7 +13,8 @@ from domain.rejection import Reason, Rejected
 from ingest.ledger import LaneLedger
 from store.database.connection import DuplicateKey, connect
 from store.ingest.ledger import PostgresLedger
-from store.ingest.log import IngestTally
+from store.ingest.log import IngestTally, TallyKey
+from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
 from store.series.readings import EventRow, ReadingColumns
 from tests.ingest.conftest import register
@@ -70,11 +71,17 @@ def work(ledger: LaneLedger, dice: random.Random, gateway: int, device: int) -> 
                 said.append(
                     sorted(
                         ledger.note_seen(
-                            {(gateway, "readings", "b1"): sequence.runs([low, low + 1, low + 5])}
+                            {
+                                ProgressKey(gateway, "readings", "b1"): sequence.runs(
+                                    [low, low + 1, low + 5]
+                                )
+                            }
                         ).values()
                     )
                 )
-                ledger.add_tallies({("es/gw", "readings"): IngestTally(received=1, stored=1)})
+                ledger.add_tallies(
+                    {TallyKey("es/gw", "readings"): IngestTally(received=1, stored=1)}
+                )
                 if undone:
                     raise KeyError("undone")
                 ledger.commit()

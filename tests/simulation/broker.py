@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ingest.bulk import Frame
+from ingest.message import ReceivedMessage
 from tests.simulation.world import World
 
 
@@ -104,7 +104,7 @@ class Broker:
 
 
 class SimLink:
-    """A lane's session at the broker; keeps `ingest.lane.Wire`."""
+    """A lane's session at the broker; keeps the shape of `ingest.lane.BrokerSession`."""
 
     clean_start = False
 
@@ -119,7 +119,7 @@ class SimLink:
             kinds,
             shared,
         )
-        self._arrived: list[Frame] = []
+        self._arrived: list[ReceivedMessage] = []
         self._session: Session | None = None
         self._at = 0.0
         self.cut = False
@@ -158,13 +158,14 @@ class SimLink:
 
         def arrive() -> None:
             if self._session is not None and generation == self.generation:
-                self._arrived.append((message[0].encode(), message[1], mid))
+                self._arrived.append(ReceivedMessage(message[0].encode(), message[1], mid))
 
         self._world.after(self._at - self._world.now, arrive)
 
-    def receive(self) -> list[Frame]:
-        frames, self._arrived = self._arrived, []
-        return frames
+    def receive(self) -> list[ReceivedMessage]:
+        received = self._arrived
+        self._arrived = []
+        return received
 
     def acknowledge(self, generation: int, mids: object) -> bool:
         if generation != self.generation or self._session is None:

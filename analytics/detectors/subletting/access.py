@@ -12,10 +12,11 @@ import numpy as np
 from analytics.detectors.subletting.signs import (
     LEAST_PAST_DAYS,
     PAST_DOOR_DAYS,
-    PRIOR_DAYS,
     SightingParams,
     Stretch,
     SublettingSigns,
+    share_of_days,
+    strength_of_share,
 )
 from analytics.frame import UnitDayFrame
 from analytics.fusion import Weight, limit_ratio, unseen_ratio
@@ -25,27 +26,33 @@ from domain.people import PersonKind
 #: Columns of the frame that are read here.
 INPUTS = frozenset({"entries", "lent_passages", "residents_seen"})
 FAMILY = "access"
-#: Days by which a sighting rate is known: a third of the home's own days and what is usual
-#: elsewhere, or only that.
-_MOST_OWN_DAYS, _OWN_SHARE, _UNKNOWN_STRENGTH = 60, 3.0, 8.0
+#: Days by which a sighting rate is known that is not the home's own.
+_UNKNOWN_STRENGTH = 8.0
 #: Log likelihood ratios that are added to the absence of residents: guests by the week, strangers
 #: who stay, several of them.
-_GUESTS, _STRANGERS, _SEVERAL, _SEVERAL_BESIDE_RESIDENTS = 5.0, 3.0, 6.0, 4.0
+_GUESTS = 5.0
+_STRANGERS = 3.0
+_SEVERAL = 6.0
+_SEVERAL_BESIDE_RESIDENTS = 4.0
 #: A dormitory is another matter (`change_of_use`): its log likelihood ratio.
 _CROWD = -2.0
 #: Nights of guests from which they change by the week; share of days from which a stranger stays.
-_TURNOVER_NIGHTS, _STAYING_SHARE = 8, 0.3
+_TURNOVER_NIGHTS = 8
+_STAYING_SHARE = 0.3
 #: Least log ratio of absent residents beside a stranger who stays; least that residents beside
 #: several strangers count.
-_ABSENT, _LEAST_BESIDE_SEVERAL = 1.0, -0.5
+_ABSENT = 1.0
+_LEAST_BESIDE_SEVERAL = -0.5
 #: Share of days on which others come in alone, under which nobody else lives there.
 _OTHERS_SHARE = 0.2
 #: A resident is gone who would have been seen on so many days and was seen on this share of them at
 #: most.
-_REGULAR_DAYS, _GONE_SHARE = 5, 0.2
+_REGULAR_DAYS = 5
+_GONE_SHARE = 0.2
 #: Strangers a night on average from which there are several.
 _MORE_THAN_ONE = 1.5
-_FOUR_WEEKS, _FORTNIGHT = 28, 14
+_FOUR_WEEKS = 28
+_FORTNIGHT = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +117,8 @@ def weigh_access(
     least_days: int,
 ) -> list[Weight]:
     """Weigh what doors saw; nothing where they saw too few days."""
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     judged_days = int((signs.known[row, recent] & ~signs.presence.empty[row, recent]).sum())
     if judged_days < least_days:
         return []
@@ -124,7 +132,8 @@ def weigh_access(
 def _read_doors(
     frame: UnitDayFrame, signs: SublettingSigns, stretch: Stretch, sightings: SightingParams
 ) -> _Doors:
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     past = stretch.before(PAST_DOOR_DAYS)
     judged = signs.known[row] & ~signs.presence.empty[row]
     days = int(judged[recent].sum())
@@ -132,8 +141,8 @@ def _read_doors(
     past_days = int(judged[past].sum())
     past_seen = int((signs.seen[row, past] & judged[past]).sum())
     if past_days >= LEAST_PAST_DAYS:
-        usual = (past_seen + PRIOR_DAYS * sightings.usual_seen) / (past_days + PRIOR_DAYS)
-        strength = min(past_days, _MOST_OWN_DAYS) / _OWN_SHARE + PRIOR_DAYS
+        usual = share_of_days(past_seen, past_days, sightings.usual_seen)
+        strength = strength_of_share(past_days)
     else:
         usual = float(signs.usual_seen[row])
         strength = _UNKNOWN_STRENGTH
@@ -161,7 +170,8 @@ def _count_gone_residents(
     """Count the residents who were seen before, and those of them who were seen regularly and are
     not any more.
     """
-    past, recent = stretch.before(PAST_DOOR_DAYS), stretch.recent
+    past = stretch.before(PAST_DOOR_DAYS)
+    recent = stretch.recent
     seen = frame.tokens.of(stretch.row)
     resident = seen.who == PersonKind.RESIDENT
     tokens, which = np.unique(seen.token[resident], return_inverse=True)
@@ -183,7 +193,8 @@ def _weigh_people(
     weights: AccessWeights,
 ) -> Iterator[Weight]:
     """Weigh who lives there: the strongest explanation alone counts."""
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     staying = signs.staying[row, recent]
     nights_of_guests = float((signs.fleeting[row, recent] > 0).sum())
     stranger_stays = float((staying > 0).sum()) / doors.days > _STAYING_SHARE
@@ -221,9 +232,11 @@ def _ratio_of_several(doors: _Doors, weights: AccessWeights) -> float:
     household makes room.
     """
     if doors.gone or doors.days_seen == 0:
-        strength, limit = _SEVERAL, weights.limit_several
+        strength = _SEVERAL
+        limit = weights.limit_several
     else:
-        strength, limit = _SEVERAL_BESIDE_RESIDENTS, weights.limit_kin
+        strength = _SEVERAL_BESIDE_RESIDENTS
+        limit = weights.limit_kin
     return limit_ratio(strength + max(doors.absent, _LEAST_BESIDE_SEVERAL), limit)
 
 
@@ -248,7 +261,8 @@ def _nobody_else_comes(frame: UnitDayFrame, stretch: Stretch, doors: _Doors) -> 
     """Tell whether the flat's own lock, by which anybody who lives there would come in, saw hardly
     anybody else.
     """
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     if not frame.fitted["lock"][row, recent].any():
         return False
     with np.errstate(invalid="ignore"):

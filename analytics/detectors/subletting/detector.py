@@ -50,12 +50,14 @@ from analytics.parameters import DayCount, DaysOfEvidence, LogOdds, Share
 from analytics.presence import PresenceParams
 
 #: Log likelihood ratio from which a family speaks for it, and from which a reason is named.
-_FAMILY_SPEAKS, _REASON_NAMED = 0.5, 0.3
+_FAMILY_SPEAKS = 0.5
+_REASON_NAMED = 0.3
 #: Families that must speak for it.
 _LEAST_FAMILIES = 2
 #: A sighting so many days before the start bounds when it began; otherwise it is so many days to
 #: either side.
-_LAST_SEEN_WITHIN, _BEGAN_WITHIN = 14, 7
+_LAST_SEEN_WITHIN = 14
+_BEGAN_WITHIN = 7
 #: Share of the last eight weeks that doors and meters must cover to judge by.
 _LEAST_COVER = 0.5
 
@@ -163,7 +165,8 @@ def _weigh_families(
 
 def _counts(frame: UnitDayFrame, days: SublettingSigns, stretch: Stretch) -> dict[str, Any]:
     """Return what a person can check of the last eight weeks."""
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     nights = int(days.staying[row, recent].sum() + days.fleeting[row, recent].sum())
     return {
         "days_known": int(days.known[row, recent].sum()),

@@ -28,30 +28,41 @@ INPUTS = frozenset(
         "water_last_use_at",
     }
 )
-_DOUBT, _DOUBT_OF_SHOP = 0.4, 0.5
+_DOUBT = 0.4
+_DOUBT_OF_SHOP = 0.5
 #: Log likelihood ratios: consumption that fell by half where nobody else is seen, the same of
 #: electricity alone, a shop.
-FELL_BY_HALF, _POWER_FELL, _SHOP = -1.25, -3.0, -7.0
+FELL_BY_HALF = -1.25
+_POWER_FELL = -3.0
+_SHOP = -7.0
 #: Falls of the log of consumption: by half, and of electricity in a home without a water meter.
-_HALF, _LARGE_FALL = -0.7, -0.5
+_HALF = -0.7
+_LARGE_FALL = -0.5
 #: Lived-in days of the present and the past that must be known.
-_LEAST_RECENT_DAYS, _LEAST_PAST_DAYS = 10, 14
+_LEAST_RECENT_DAYS = 10
+_LEAST_PAST_DAYS = 14
 #: Standard deviations of the log of consumption between two times, of the same people and of
 #: others.
-_SAME_PEOPLE, _OTHERS = 0.2, 0.6
+_SAME_PEOPLE = 0.2
+_OTHERS = 0.6
 #: The standard error of a median is wider than a mean's; days in a row are alike, so a third of
 #: them counts.
-_OF_MEDIAN, _DAYS_ALIKE = 1.25, 3
+_OF_MEDIAN = 1.25
+_DAYS_ALIKE = 3
 #: Homes of the frame, at most, by whose use the season is known; of them so many must live on a
 #: day.
-_SEASON_HOMES, _LEAST_SEASON_HOMES = 256, 8
+_SEASON_HOMES = 256
+_LEAST_SEASON_HOMES = 8
 #: kWh or litres a day up to which a day has no logarithm to speak of.
 _LEAST_AMOUNT = 0.05
 #: A home's own evening: water before the one hour or after the other. Hours of a day that must be
 #: known.
-_EARLY_HOUR, _LATE_HOUR, _KNOWN_HOURS = 7.5, 21.5, 18
+_EARLY_HOUR = 7.5
+_LATE_HOUR = 21.5
+_KNOWN_HOURS = 18
 #: Days that must be known before a home is a shop, and share of them that must be.
-_LEAST_SHOP_DAYS, _SHOP_DAYS_SHARE = 21, 0.7
+_LEAST_SHOP_DAYS = 21
+_SHOP_DAYS_SHARE = 0.7
 _FORTNIGHT = 14
 
 
@@ -127,7 +138,8 @@ def _weigh_supply(
     frame: UnitDayFrame, signs: SublettingSigns, stretch: Stretch, supply: _Supply
 ) -> Iterator[Weight]:
     """Weigh that it is used at all, and that it is used differently than before."""
-    days, row = signs.presence, stretch.row
+    days = signs.presence
+    row = stretch.row
     past_span = stretch.before(PAST_METER_DAYS)
     recent = _lived_amounts(supply.amount, days, row, stretch.recent)
     if len(recent) < _LEAST_RECENT_DAYS:
@@ -156,7 +168,8 @@ def _explain_shift(
     ratio: float,
 ) -> float:
     """Return the log ratio of a shift after its innocent explanations."""
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     alone = not signs.staying[row, recent].any()
     if (shift > 0 and _kin_stay(signs, stretch)) or (shift < 0 and alone):
         # Kin who stay use more beside those who live there, and where nobody else is seen a fall is
@@ -173,7 +186,8 @@ def _explain_shift(
 
 def _kin_stay(signs: SublettingSigns, stretch: Stretch) -> bool:
     """Tell whether several strangers stay beside residents who are seen as before."""
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     known = signs.known[row, recent]
     share_seen = float(np.mean(signs.seen[row, recent][known])) if known.any() else 0.0
     several = bool(signs.several[row, recent][-_FORTNIGHT:].any())
@@ -218,7 +232,8 @@ def _mean_known(values: NDArray[np.float64]) -> float:
 
 def _is_used_by_day_only(frame: UnitDayFrame, stretch: Stretch, weights: MeterWeights) -> bool:
     """Tell whether nobody lives there in the mornings and evenings, as in a shop."""
-    row, recent = stretch.row, stretch.recent
+    row = stretch.row
+    recent = stretch.recent
     homely = _homely_days(frame, row, recent)
     if len(homely) >= _LEAST_SHOP_DAYS and homely.mean() < weights.no_evenings:
         return True

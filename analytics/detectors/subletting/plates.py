@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analytics.detectors.subletting.signs import PAST_DOOR_DAYS, PRIOR_DAYS, Stretch
+from analytics.detectors.subletting.signs import (
+    PAST_DOOR_DAYS,
+    Stretch,
+    share_of_days,
+    strength_of_share,
+)
 from analytics.frame import UnitDayFrame
 from analytics.fusion import Weight, limit_ratio, unseen_ratio
 from analytics.parameters import LikelihoodRatio, Share
@@ -17,8 +22,6 @@ from analytics.parameters import LikelihoodRatio, Share
 INPUTS = frozenset({"cars_seen"})
 FAMILY = "plates"
 _DOUBT = 0.5
-#: Days by which the car's rate is known: a third of the days before.
-_MOST_OWN_DAYS, _OWN_SHARE = 60, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +58,12 @@ def weigh_plates(
     if days < least_days or past_days < least_days or not passed[past].any():
         return []
     past_passed = float(passed[past].sum())
-    usual = (past_passed + PRIOR_DAYS * weights.usual_driven) / (past_days + PRIOR_DAYS)
+    usual = share_of_days(past_passed, past_days, weights.usual_driven)
     absent = unseen_ratio(
         np.array(int(passed[stretch.recent].sum())),
         np.array(days),
         np.array(usual),
-        strength=min(past_days, _MOST_OWN_DAYS) / _OWN_SHARE + PRIOR_DAYS,
+        strength=strength_of_share(past_days),
         rate=gone_seen,
     )
     ratio = float(absent)

@@ -15,7 +15,8 @@ from analytics.parameters import LikelihoodRatio
 
 _DOUBT = 0.7
 #: A tip-off belongs to a stretch from so many days before it to so many after it.
-_DAYS_BEFORE, _DAYS_AFTER = 60, 30
+_DAYS_BEFORE = 60
+_DAYS_AFTER = 30
 #: Facts of other offices that say that the household lives elsewhere.
 _FACTS = frozenset({"owns_home", "lives_elsewhere"})
 

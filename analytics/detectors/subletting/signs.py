@@ -17,29 +17,55 @@ from analytics.strangers import STAY_NIGHTS, read_stranger_nights
 INPUTS = presence.INPUTS
 #: Days over which a stretch is compared with what was usual: of the present, and of the past by
 #: doors and by meters.
-RECENT_DAYS, PAST_DOOR_DAYS, PAST_METER_DAYS = 56, 120, 84
+RECENT_DAYS = 56
+PAST_DOOR_DAYS = 120
+PAST_METER_DAYS = 84
 #: Days of the past that must be known before a sighting rate is a home's own.
 LEAST_PAST_DAYS = 21
 #: What is usual elsewhere counts as so many days of the home's own past.
 PRIOR_DAYS = 4.0
 #: Log likelihood ratios of a day: most that a day without a resident says for it, and most that one
 #: with says against.
-_MOST_FOR, _MOST_AGAINST = 0.7, -2.0
+_MOST_FOR = 0.7
+_MOST_AGAINST = -2.0
 #: The same of a resident who is seen where rooms are let one by one: the tenant lives there, too.
 _SEEN_AMONG_SEVERAL = -0.3
 #: Log likelihood ratios of a day with several strangers who stay, with one, with a guest of a short
 #: let, and of an empty home.
-_SEVERAL_STAY, _ONE_STAYS, _GUEST, _EMPTY = 1.4, 0.3, 0.5, -0.15
+_SEVERAL_STAY = 1.4
+_ONE_STAYS = 0.3
+_GUEST = 0.5
+_EMPTY = -0.15
 #: A month's sighting rate: days in it, how far months lie apart, and lived-in days that it must
 #: have.
-_MONTH, _STEP, _LEAST_LIVED_DAYS = 28, 7, 10
+_MONTH = 28
+_STEP = 7
+_LEAST_LIVED_DAYS = 10
 #: The usual rate is the one that this share of a home's months reaches at most.
 _USUAL_PERCENTILE = 0.65
 #: The usual rate elsewhere counts as so many days; a home's own months as so many at most.
-_PRIOR_OF_USUAL_DAYS, _MOST_OWN_DAYS = 6.0, 56.0
+_PRIOR_OF_USUAL_DAYS = 6.0
+_MOST_OWN_DAYS = 56.0
 #: A home with a lower rate was hardly ever seen; then the rate elsewhere counts, but less.
-_HARDLY_EVER, _PRIOR_WHERE_HARDLY_EVER = 0.1, 0.6
-_LEAST_USUAL, _GREATEST_USUAL = 0.08, 0.98
+_HARDLY_EVER = 0.1
+_PRIOR_WHERE_HARDLY_EVER = 0.6
+_LEAST_USUAL = 0.08
+_GREATEST_USUAL = 0.98
+
+
+#: A share is known as well as a third of the days that it was counted over, of so many at most.
+_MOST_COUNTED_DAYS = 60
+_COUNTED_DAYS_PART = 3.0
+
+
+def share_of_days(hits: float, days: int, usual_elsewhere: float) -> float:
+    """Return a share of days, drawn towards what is usual elsewhere as far as few days are known."""
+    return (hits + PRIOR_DAYS * usual_elsewhere) / (days + PRIOR_DAYS)
+
+
+def strength_of_share(days: int) -> float:
+    """Return by how many days such a share is known."""
+    return min(days, _MOST_COUNTED_DAYS) / _COUNTED_DAYS_PART + PRIOR_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

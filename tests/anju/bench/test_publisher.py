@@ -14,29 +14,30 @@ from anju.demo.embedded import Broker
 from domain.wire import Up
 from ingest.bulk import BulkClient
 from ingest.decode import Decoded, decode
+from ingest.message import ReceivedMessage
 from store.database.connection import connect
 
 
-def read(packets: list[bytes]) -> list[tuple[bytes, bytes, int]]:
+def read(packets: list[bytes]) -> list[ReceivedMessage]:
     client = BulkClient(protocol=mqtt.MQTTv311)
     client._sock = object()  # type: ignore[assignment]
-    client._cut(b"".join(packets))
+    client._cut_packets(b"".join(packets))
     client._sock = None
-    return client.frames
+    return client.messages
 
 
 @pytest.mark.parametrize(("items", "values"), [(1, 1), (25, 2)])
 def test_every_message_fits_and_no_reading_comes_twice(items: int, values: int) -> None:
     load = Load(port=0, messages=2 * GATEWAYS * DEVICES // items, items=items, values=values)
-    frames = read(prepare(load))
+    messages = read(prepare(load))
     keys, seqs = set(), set()
     now = int(time.time() * 1000)
-    for topic, payload, _ in frames:
-        found = decode(topic.decode(), payload, now)
+    for message in messages:
+        found = decode(message.topic.decode(), message.payload, now)
         assert isinstance(found, Decoded) and not found.refused and found.topic.up is Up.READINGS
         keys |= set(zip(found.devices, found.at, found.names, strict=True))
         seqs.add((found.topic.gateway, found.seq))
-    assert len(keys) == load.readings and len(seqs) == len(frames) == load.messages
+    assert len(keys) == load.readings and len(seqs) == len(messages) == load.messages
 
 
 def test_packets_of_one_length_for_the_reader_that_counts() -> None:
