@@ -158,7 +158,7 @@ def end_window(context: WindowPlanner, window_id: Id) -> None:
         raise Problem(404, "unknown_window", "no such window within your reach")
 
 
-class WelfareWatch(BaseModel):
+class WelfareWatchRequest(BaseModel):
     """What a resident has asked for: to be looked after when nothing stirs for so many waking hours of theirs."""
 
     model_config = ConfigDict(extra="forbid")
@@ -176,7 +176,7 @@ class WelfareWatch(BaseModel):
     consented_at: AwareDatetime
 
     @model_validator(mode="after")
-    def _hours(self) -> WelfareWatch:
+    def _hours(self) -> WelfareWatchRequest:
         if self.awake_from >= self.awake_to or self.awake_from.tzinfo or self.awake_to.tzinfo:
             raise ValueError("awake_from lies before awake_to, both local times")
         if self.consented_at > datetime.now(UTC):
@@ -196,7 +196,7 @@ def list_welfare(context: WelfareKeeper) -> dict[str, Any]:
 
 
 @router.post("/welfare-watches", operation_id="addWelfareWatch", status_code=201)
-def add_welfare(context: WelfareKeeper, body: WelfareWatch) -> dict[str, Any]:
+def add_welfare(context: WelfareKeeper, body: WelfareWatchRequest) -> dict[str, Any]:
     """Look after a person who lives alone and has asked for it."""
     found = find_unit(context.connection, context.principal, body.estate, body.unit)
     try:

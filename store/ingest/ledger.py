@@ -26,7 +26,7 @@ from store.ingest.log import DirtySpans, IngestTally, TallyKey
 from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
 from store.people import face_consents
-from store.people.face_consents import GatewayReport
+from store.people.face_consents import FaceReport
 from store.register.placement import PlacedDevice, PlacedGateway
 from store.series import readings
 
@@ -180,7 +180,7 @@ class PostgresLedger:
         if result != CommandResult.DONE:
             return
         if isinstance(held, list) and isinstance(refused, list):
-            gateway_report = GatewayReport(
+            gateway_report = FaceReport(
                 command=command,
                 held=[str(code) for code in held],
                 refused=[str(code) for code in refused],

@@ -88,7 +88,7 @@ class GatewayProof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayReport:
+class FaceReport:
     """A gateway's result of a command with a list: the consents that it holds, and those that it
     refuses because they had ended.
     """
@@ -266,7 +266,7 @@ def list_proofs(connection: Connection, consent_id: int) -> list[GatewayProof]:
         return cursor.execute("SELECT * FROM face_gateways(%s)", [consent_id]).fetchall()
 
 
-def save_report(connection: Connection, device_id: int, report: GatewayReport) -> None:
+def save_report(connection: Connection, device_id: int, report: FaceReport) -> None:
     """Store what a gateway reports that it holds.
 
     What it no longer holds is proven deleted. What it refuses had ended before a restore, and ends

@@ -19,7 +19,7 @@ from store.database.connection import Connection
 from store.gateways import commands
 from store.people import face_consents, face_filings, face_lists
 from store.people.erasures import was_erased
-from store.people.face_consents import GatewayReport
+from store.people.face_consents import FaceReport
 from store.people.face_filings import NewAssessment
 from tests.ingest.conftest import register
 
@@ -134,7 +134,7 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
 
     def answer(held: list[str], refused: list[str], at: datetime) -> None:
         commands.note_result(site, door, order(), "done", "", at)
-        report = GatewayReport(command=order(), held=held, refused=refused, at=at)
+        report = FaceReport(command=order(), held=held, refused=refused, at=at)
         face_consents.save_report(site, door, report)
 
     answer([first], [], NOW)
