@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class ApiAnswer(BaseModel):
+class Answer(BaseModel):
     """The model of an answer.
 
     It may be made of any object that has its fields, such as a row of the store.
     """
 
-    model_config = ConfigDict(from_attributes=True, frozen=True)
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True, frozen=True)
 
 
 def example(values: Mapping[str, Any]) -> ConfigDict:

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from api.access import AuditReader
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import AuditFacts
 from api.problems import Problem
 from store.access import audit, scope
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
-class AuditEntryAnswer(ApiAnswer):
+class AuditEntryAnswer(Answer):
     """An entry.
 
     `seq` and `hash` are absent unless your grants cover every estate, since they count the whole
@@ -53,7 +53,7 @@ class AuditEntryAnswer(ApiAnswer):
     hash: str | None = Field(None, description="SHA-256 of the entry and the hash before it, hex")
 
 
-class AuditPage(ApiAnswer):
+class AuditPage(Answer):
     """A page of entries."""
 
     model_config = example({"items": [], "next": None})
@@ -61,7 +61,7 @@ class AuditPage(ApiAnswer):
     next: str | None = Field(description="`before` of the following page; null on the last")
 
 
-class AuditCheckAnswer(ApiAnswer):
+class AuditCheckAnswer(Answer):
     """What a check of the chain found."""
 
     model_config = example(
@@ -80,7 +80,7 @@ class AuditCheckAnswer(ApiAnswer):
     why: str | None = Field(description="why it does not fit")
 
 
-class AuditIntegrityAnswer(ApiAnswer):
+class AuditIntegrityAnswer(Answer):
     """What the last nightly check found."""
 
     model_config = example({"last_check": None})

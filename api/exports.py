@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Exporter
 from api.alerts import AlertQuery
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import AuditFacts, Db, RequestContext, client_address, limit_rate
 from api.estates import find_estate
 from api.idempotency import IdempotentRoute
@@ -84,7 +84,7 @@ class ExportRequest(BaseModel):
     estate: str | None = Field(None, pattern=ID_PATTERN)
 
 
-class ExportAnswer(ApiAnswer):
+class ExportAnswer(Answer):
     """A file that was made."""
 
     model_config = example(

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.access import ConsentKeeper, ConsentReader, PeopleKeeper
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import AuditFacts, RequestContext
 from api.estates import Code, find_estate
 from api.idempotency import IdempotentRoute
@@ -146,7 +146,7 @@ _CONSENT = {
 }
 
 
-class RecordedConsentAnswer(ApiAnswer):
+class RecordedConsentAnswer(Answer):
     """A consent that was recorded."""
 
     model_config = example(
@@ -159,7 +159,7 @@ class RecordedConsentAnswer(ApiAnswer):
     href: str = Field(description="where its state is read")
 
 
-class FaceConsentAnswer(ApiAnswer):
+class FaceConsentAnswer(Answer):
     """A consent as it was recorded."""
 
     model_config = example(_CONSENT)
@@ -185,7 +185,7 @@ class FaceConsentAnswer(ApiAnswer):
     held_at: int = Field(description="number of gateways that hold a template")
 
 
-class GatewayProofAnswer(ApiAnswer):
+class GatewayProofAnswer(Answer):
     """What a gateway has reported of a consent."""
 
     model_config = example(
@@ -205,7 +205,7 @@ class FaceConsentStateAnswer(FaceConsentAnswer):
     gateways: list[GatewayProofAnswer] = Field(description="gateways with a door of the entrance")
 
 
-class FaceConsentPage(ApiAnswer):
+class FaceConsentPage(Answer):
     """A page of consents."""
 
     model_config = example({"items": [], "next": None})
@@ -213,21 +213,21 @@ class FaceConsentPage(ApiAnswer):
     next: str | None = Field(description="`after` of the following page; null on the last")
 
 
-class WithdrawalAnswer(ApiAnswer):
+class WithdrawalAnswer(Answer):
     """Where the proof of a deletion is read."""
 
     model_config = example({"href": "/api/v1/face-consents/k-0123456789abcdef0123"})
     href: str = Field(description="where the consent's state is read")
 
 
-class AssessmentCodeAnswer(ApiAnswer):
+class AssessmentCodeAnswer(Answer):
     """An assessment that was put on file."""
 
     model_config = example({"code": "PIA-2026-001"})
     code: str = Field(description="code of the assessment")
 
 
-class AssessmentAnswer(ApiAnswer):
+class AssessmentAnswer(Answer):
     """An assessment on file."""
 
     model_config = example(
@@ -252,14 +252,14 @@ class AssessmentAnswer(ApiAnswer):
     made_at: datetime = Field(description="when it was put on file")
 
 
-class AssessmentList(ApiAnswer):
+class AssessmentList(Answer):
     """An estate's assessments."""
 
     model_config = example({"items": []})
     items: list[AssessmentAnswer] = Field(description="assessments, newest first")
 
 
-class FilingAnswer(ApiAnswer):
+class FilingAnswer(Answer):
     """The filing with the authority."""
 
     model_config = example(
@@ -278,7 +278,7 @@ class FilingAnswer(ApiAnswer):
     filed_by: str | None = Field(description="who has noted it")
 
 
-class FaceCountAnswer(ApiAnswer):
+class FaceCountAnswer(Answer):
     """The count of stored people, and the filing."""
 
     model_config = example(

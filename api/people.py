@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import LookupApprover, LookupRequester, PeopleKeeper, PeopleReader
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import AuditFacts, RequestContext
 from api.estates import Code, find_estate
 from api.idempotency import IdempotentRoute
@@ -88,7 +88,7 @@ class ErasureReason(BaseModel):
 # Answers ------------------------------------------------------------------------------------------
 
 
-class PurposeAnswer(ApiAnswer):
+class PurposeAnswer(Answer):
     """A purpose for which one may look at a person."""
 
     model_config = example(
@@ -107,14 +107,14 @@ class PurposeAnswer(ApiAnswer):
     second_person: list[str] = Field(description="fields that need a second person's consent")
 
 
-class PurposeList(ApiAnswer):
+class PurposeList(Answer):
     """The purposes of this site."""
 
     model_config = example({"items": []})
     items: list[PurposeAnswer] = Field(description="purposes")
 
 
-class PersonAnswer(ApiAnswer):
+class PersonAnswer(Answer):
     """A person with masked fields."""
 
     model_config = example(
@@ -137,7 +137,7 @@ class PersonAnswer(ApiAnswer):
     phone: str | None = Field(description="masked phone number")
 
 
-class PersonPage(ApiAnswer):
+class PersonPage(Answer):
     """A page of persons."""
 
     model_config = example({"items": [], "next": None})
@@ -145,14 +145,14 @@ class PersonPage(ApiAnswer):
     next: str | None = Field(description="`after` of the following page; null on the last")
 
 
-class PersonList(ApiAnswer):
+class PersonList(Answer):
     """Persons that were found."""
 
     model_config = example({"items": []})
     items: list[PersonAnswer] = Field(description="persons by code")
 
 
-class AskedLookupAnswer(ApiAnswer):
+class AskedLookupAnswer(Answer):
     """A look-up that was asked for."""
 
     model_config = example({"id": 31, "state": "granted"})
@@ -160,7 +160,7 @@ class AskedLookupAnswer(ApiAnswer):
     state: str = Field(description="granted, or asked while it waits for a second person")
 
 
-class LookupAnswer(ApiAnswer):
+class LookupAnswer(Answer):
     """A look-up; it holds no field of the person."""
 
     model_config = example(
@@ -199,7 +199,7 @@ class LookupAnswer(ApiAnswer):
     over: bool = Field(description="whether it is over")
 
 
-class LookupPage(ApiAnswer):
+class LookupPage(Answer):
     """A page of look-ups."""
 
     model_config = example({"items": [], "next": None})
@@ -207,14 +207,14 @@ class LookupPage(ApiAnswer):
     next: int | None = Field(description="`before` of the following page; null on the last")
 
 
-class ShownPersonAnswer(ApiAnswer):
+class ShownPersonAnswer(Answer):
     """The fields of a look-up."""
 
     model_config = example({"fields": {"name": "王小明", "phone": "13900000000"}})
     fields: dict[str, str | None] = Field(description="the fields; null where one is unknown")
 
 
-class ResidenceAnswer(ApiAnswer):
+class ResidenceAnswer(Answer):
     """A home of a person."""
 
     model_config = example(
@@ -233,7 +233,7 @@ class ResidenceAnswer(ApiAnswer):
     to_day: date | None = Field(description="last day, local; null if it has not ended")
 
 
-class ReportedLookupAnswer(ApiAnswer):
+class ReportedLookupAnswer(Answer):
     """A look-up as the person is told of it."""
 
     model_config = example(
@@ -256,7 +256,7 @@ class ReportedLookupAnswer(ApiAnswer):
     shown_at: datetime | None = Field(description="when it was used first")
 
 
-class ReportedHoldAnswer(ApiAnswer):
+class ReportedHoldAnswer(Answer):
     """A hold as the person is told of it."""
 
     model_config = example(
@@ -267,7 +267,7 @@ class ReportedHoldAnswer(ApiAnswer):
     released_at: datetime | None = Field(description="when it was released")
 
 
-class PersonReportAnswer(ApiAnswer):
+class PersonReportAnswer(Answer):
     """What is stored about a person, for that person."""
 
     model_config = example(
@@ -290,7 +290,7 @@ class PersonReportAnswer(ApiAnswer):
     holds: list[ReportedHoldAnswer] = Field(description="holds, oldest first")
 
 
-class HoldAnswer(ApiAnswer):
+class HoldAnswer(Answer):
     """A hold that was made."""
 
     model_config = example({"id": 4})

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import passwords
 from api.access import COOKIE, SessionOwner, bearer_token
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import Db, RequestContext, client_address, limit_rate
 from api.problems import Problem
 from crypto.sealed_values import NotOpened
@@ -72,7 +72,7 @@ class TotpCode(BaseModel):
     code: str = Field(pattern=r"^[0-9]{6}$")
 
 
-class NewSessionAnswer(ApiAnswer):
+class NewSessionAnswer(Answer):
     """A session that was opened."""
 
     model_config = example(
@@ -84,7 +84,7 @@ class NewSessionAnswer(ApiAnswer):
     second_factor: bool = Field(description="whether you have a second factor to show")
 
 
-class SessionAnswer(ApiAnswer):
+class SessionAnswer(Answer):
     """The principal of a session or key."""
 
     model_config = example(
@@ -107,7 +107,7 @@ class SessionAnswer(ApiAnswer):
     csrf: str | None = Field(description="value of X-CSRF-Token; null for a key")
 
 
-class SecondFactorAnswer(ApiAnswer):
+class SecondFactorAnswer(Answer):
     """A secret for an authenticator app."""
 
     model_config = example(
@@ -120,7 +120,7 @@ class SecondFactorAnswer(ApiAnswer):
     uri: str = Field(description="address that an authenticator app reads")
 
 
-class SessionTokenAnswer(ApiAnswer):
+class SessionTokenAnswer(Answer):
     """The new token of a session; the old one has ended."""
 
     model_config = example({"token": "kq3…"})

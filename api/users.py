@@ -15,7 +15,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, 
 
 from api import passwords
 from api.access import KEY_PREFIX, UserManager
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 from api.context import RequestContext
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -97,7 +97,7 @@ _GRANT = {
 }
 
 
-class GrantAnswer(ApiAnswer):
+class GrantAnswer(Answer):
     """A grant. Without jurisdiction and estate it covers every estate."""
 
     model_config = example(_GRANT)
@@ -117,7 +117,7 @@ class GrantAnswer(ApiAnswer):
     granted_by: str = Field(description="who has granted it")
 
 
-class UserAnswer(ApiAnswer):
+class UserAnswer(Answer):
     """A user, with grants."""
 
     model_config = example(
@@ -146,7 +146,7 @@ class UserAnswer(ApiAnswer):
     grants: list[GrantAnswer] = Field(description="grants, also those that have ended")
 
 
-class UserPage(ApiAnswer):
+class UserPage(Answer):
     """A page of users."""
 
     model_config = example({"items": [], "next": None})
@@ -154,7 +154,7 @@ class UserPage(ApiAnswer):
     next: str | None = Field(description="`after` of the following page; null on the last")
 
 
-class UserPasswordAnswer(ApiAnswer):
+class UserPasswordAnswer(Answer):
     """A user, and the password that was made for it."""
 
     model_config = example({"name": "wang", "password": None})
@@ -162,14 +162,14 @@ class UserPasswordAnswer(ApiAnswer):
     password: str | None = Field(description="first password, shown once; null if none was made")
 
 
-class UserNameAnswer(ApiAnswer):
+class UserNameAnswer(Answer):
     """The user whose grants were changed."""
 
     model_config = example({"name": "wang"})
     name: str = Field(description="name of the user")
 
 
-class ApiKeyAnswer(ApiAnswer):
+class ApiKeyAnswer(Answer):
     """A key; its text is never shown again."""
 
     model_config = example(
@@ -198,7 +198,7 @@ class ApiKeyAnswer(ApiAnswer):
     revoked_at: datetime | None = Field(description="when it was revoked; null if it was not")
 
 
-class ApiKeyPage(ApiAnswer):
+class ApiKeyPage(Answer):
     """A page of keys."""
 
     model_config = example({"items": [], "next": None})
@@ -206,7 +206,7 @@ class ApiKeyPage(ApiAnswer):
     next: int | None = Field(description="`before` of the following page; null on the last")
 
 
-class NewApiKeyAnswer(ApiAnswer):
+class NewApiKeyAnswer(Answer):
     """A key that was made."""
 
     model_config = example({"id": 3, "key": "anju_4f2a…"})

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pytest
 from pydantic import Field, ValidationError
 
-from api.answers import ApiAnswer, example
+from api.answers import Answer, example
 
 
-class HoldExample(ApiAnswer):
+class HoldExample(Answer):
     """A hold."""
 
     model_config = example({"id": 4})
