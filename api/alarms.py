@@ -77,7 +77,7 @@ def get_figures(
     estates = (
         context.principal.estate_ids
         if estate is None
-        else (find_estate(context.connection, context.principal, estate)["id"],)
+        else (find_estate(context.connection, context.principal, estate).id,)
     )
     return figures_of(context.request, context.connection, context.principal, estates, hours)
 
@@ -134,7 +134,7 @@ def announce(context: WindowPlanner, body: Window) -> dict[str, Any]:
     made = suppressions.add_window(
         context.connection,
         NewAlarmWindow(
-            estate_id=found["id"],
+            estate_id=found.id,
             kind=body.kind,
             from_at=body.from_at,
             to_at=body.to_at,
@@ -203,7 +203,7 @@ def add_welfare(context: WelfareKeeper, body: WelfareWatchRequest) -> dict[str, 
         made = welfare.add_watch(
             context.connection,
             NewWelfareWatch(
-                unit_id=found["id"],
+                unit_id=found.id,
                 resident=body.resident,
                 quiet_hours=body.quiet_hours,
                 awake_from=body.awake_from,

@@ -16,7 +16,7 @@ class Answer(BaseModel):
     It may be made of any object that has its fields, such as a row of the store.
     """
 
-    model_config = ConfigDict(from_attributes=True, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
 
 
 def example(values: Mapping[str, Any]) -> ConfigDict:

@@ -109,7 +109,7 @@ def make(context: Exporter, body: ExportRequest) -> ExportAnswer:
     estates = context.principal.estate_ids
     estate_id = None
     if body.estate is not None:
-        estate_id = find_estate(context.connection, context.principal, body.estate)["id"]
+        estate_id = find_estate(context.connection, context.principal, body.estate).id
         estates = (estate_id,)
     columns, rows = _read_rows(context, body.kind, estates)
     file = ExportFile(

@@ -298,7 +298,7 @@ def record_consent(
     context: ConsentKeeper, estate: Code, body: ConsentRequest
 ) -> RecordedConsentAnswer:
     """Record a consent. 422 where a condition of the law is not met, with what is missing."""
-    estate_id = find_estate(context.connection, context.principal, estate)["id"]
+    estate_id = find_estate(context.connection, context.principal, estate).id
     form = ConsentForm(**body.model_dump())
     try:
         code = faces.record_consent(
@@ -327,7 +327,7 @@ def list_consents(
 
     The read is entered in the audit record.
     """
-    estate_id = find_estate(context.connection, context.principal, estate)["id"]
+    estate_id = find_estate(context.connection, context.principal, estate).id
     consents = face_consents.list_consents(context.connection, estate_id, after=after, limit=limit)
     context.audit.describe_read(
         AuditFacts(
@@ -400,7 +400,7 @@ def file_assessment(
     context: PeopleKeeper, estate: Code, body: AssessmentRequest
 ) -> AssessmentCodeAnswer:
     """Put an impact assessment on file."""
-    estate_id = find_estate(context.connection, context.principal, estate)["id"]
+    estate_id = find_estate(context.connection, context.principal, estate).id
     if body.review_by <= body.done_on:
         raise Problem(422, "review_by", "the review lies after the day on which it was done")
     assessment = NewAssessment(
@@ -415,7 +415,7 @@ def file_assessment(
 @router.get("/estates/{estate}/assessments", operation_id="listAssessments")
 def list_assessments(context: ConsentReader, estate: Code) -> AssessmentList:
     """List an estate's impact assessments, newest first."""
-    estate_id = find_estate(context.connection, context.principal, estate)["id"]
+    estate_id = find_estate(context.connection, context.principal, estate).id
     found = face_filings.list_assessments(context.connection, estate_id)
     return AssessmentList(items=[AssessmentAnswer.model_validate(row) for row in found])
 

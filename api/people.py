@@ -333,7 +333,7 @@ def list_people(
 
     The read is entered in the audit record.
     """
-    estate_id = find_estate(context.connection, context.principal, estate)["id"]
+    estate_id = find_estate(context.connection, context.principal, estate).id
     keyring = context.keyring()
     found = persons.list_persons(context.connection, estate_id, after=after, limit=limit)
     context.audit.describe_read(

@@ -41,7 +41,7 @@ def record(
     ] = None,
 ) -> None:
     """Record an estate's traffic as gzip lines of {"topic", "payload"}. Needs a broker log-in that may read up/."""
-    from gateway.recording import record as run
+    from gateway.recording import record_traffic as run
 
     if not valid_id(estate):
         raise fail(f"--estate {estate!r}: must be 2 to 40 lower-case letters, digits or hyphens")
@@ -74,13 +74,13 @@ def play(
 ) -> None:
     """Send recordings through the broker, as fast as ingest takes them; done when the server has acknowledged all."""
     from domain import wire
-    from gateway.recording import Player, read_recording, recordings
+    from gateway.recording import Player, list_recordings, read_recording
     from store.analytics import nights
     from store.database.connection import connect
     from store.ingest import log
 
     settings = load_settings()
-    files = recordings(paths)
+    files = list_recordings(paths)
     known: set[str] = set()
     sent, began = 0, time.monotonic()
     columns = (TextColumn("playing {task.completed:.0f} messages"), TimeElapsedColumn())

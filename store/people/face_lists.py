@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from psycopg.rows import class_row
 
 from store.database.connection import Connection
-from store.gateways.commands import list_digest
+from store.gateways.door_lists import list_digest
 
 #: A list is sent again after so long although nothing has changed, so that gateways know it is
 #: fresh.
