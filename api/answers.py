@@ -20,7 +20,5 @@ class Answer(BaseModel):
 
 
 def example(values: Mapping[str, Any]) -> ConfigDict:
-    """Return a model's configuration with an example, which the OpenAPI document shows and a test
-    validates.
-    """
+    """Return a model's configuration with an example, which the OpenAPI document shows."""
     return ConfigDict(json_schema_extra={"examples": [dict(values)]})

@@ -147,7 +147,7 @@ def _read_rows(
     principal = context.principal
     if kind == "alerts":
         query = AlertQuery.model_validate({"open": False, "suppressed": None})
-        criteria = lists.narrow_to(query.wanted(principal), estates)
+        criteria = lists.narrow_to(query.to_filter(principal), estates)
         alerts = lists.list_alerts(connection, criteria, limit=MAX_ROWS)
         return _ALERTS, [{name: getattr(alert, name) for name in _ALERTS} for alert in alerts]
     if not principal.may(Action.SEE_LEADS):
