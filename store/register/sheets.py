@@ -390,7 +390,7 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("units", "unit", "the unit that it measures or opens", "套编号", required=False),
             _ref("entrances", "entrance", "the entrance that it opens", "单元编号", required=False),
             _ref("buildings", "building", "the building", "楼栋编号", required=False),
-            Column(name="place", read=_text, about="words for where it hangs", about_zh="位置说明"),
+            Column(name="place", read=_text, about="where it is mounted, in words", about_zh="位置说明"),
             Column(
                 name="valid_from",
                 read=_instant,
@@ -401,7 +401,7 @@ SHEETS: tuple[Sheet, ...] = (
             Column(
                 name="valid_to",
                 read=_instant,
-                about="until when; empty while it hangs",
+                about="until when; empty while it is mounted",
                 about_zh="拆除时间",
             ),
         ),
@@ -450,7 +450,7 @@ SHEETS: tuple[Sheet, ...] = (
     ),
     Sheet(
         name="outside_facts",
-        about="What other offices told of a household: it warns, and proves nothing.",
+        about="Facts that other offices report on a household. They warn, and prove nothing.",
         about_zh="外部门共享信息（仅作预警）。",
         columns=(
             _token("the fact's code", "信息编号"),
