@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analytics import leads, remedies
 from analytics.calibration.report import report_as_json, report_calibration
-from analytics.history import last_whole_day
-from analytics.nightly import night_clock
+from analytics.nightly.clock import last_whole_day, night_clock
 from api.access import LeadReader, VisitRecorder
 from api.estates import Code, find_estate, find_unit
 from api.idempotency import IdempotentRoute
@@ -105,11 +104,11 @@ def visit_list(
     week = leads.week(
         context.connection,
         context.policy,
-        (found["id"],),
+        (found.id,),
         visits,
         as_of,
         datetime.now(UTC),
-        ZoneInfo(found["timezone"]),
+        ZoneInfo(found.timezone),
     )
     return VisitListAnswer(
         estate=estate,
@@ -170,8 +169,8 @@ def list_abstentions(context: LeadReader, estate: Code) -> AbstentionsAnswer:
     it.
     """
     found = find_estate(context.connection, context.principal, estate)
-    day = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
-    counts = findings.count_abstentions(context.connection, found["id"], day)
+    day = last_whole_day(datetime.now(UTC), ZoneInfo(found.timezone))
+    counts = findings.count_abstentions(context.connection, found.id, day)
     return AbstentionsAnswer(
         estate=estate,
         day=day,
@@ -253,12 +252,12 @@ def record_visit(context: VisitRecorder, body: VisitOutcomeRequest) -> VisitReco
     refused.
     """
     unit = find_unit(context.connection, context.principal, body.estate, body.unit)
-    zone = ZoneInfo(unit["timezone"])
+    zone = ZoneInfo(unit.timezone)
     if body.visited_on > datetime.now(zone).date():
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
     visit = visits.NewVisit(
         code=body.code,
-        unit_id=unit["id"],
+        unit_id=unit.id,
         visited_on=body.visited_on,
         reason=body.reason,
         outcome=body.outcome,
@@ -373,6 +372,6 @@ def get_calibration(
     """Return hit rates, the miss rate of random visits, and calibrations that are proposed."""
     scope = context.principal.estate_ids
     if estate is not None:
-        scope = (find_estate(context.connection, context.principal, estate)["id"],)
+        scope = (find_estate(context.connection, context.principal, estate).id,)
     report = report_calibration(context.connection, scope)
     return CalibrationAnswer.model_validate(report_as_json(report))

@@ -1,8 +1,8 @@
 """Identifiers as the wire contract has them (docs/design.md).
 
 They are 2 to 40 lower-case letters, digits and hyphens. One grammar serves estates, gateways and
-devices, so that an id can stand in a topic, a file name and a URL without escaping. Anything else is
-refused at the edge and never reaches a query.
+devices, so that an id can stand in a topic, a file name and a URL without escaping. Anything else
+is refused at the edge and never reaches a query.
 """
 
 from __future__ import annotations

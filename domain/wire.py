@@ -104,8 +104,8 @@ class Hazard(StrEnum):
     OTHER = "other"
 
 
-#: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a second
-#: (docs/design.md).
+#: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a
+#: second (docs/design.md).
 LIFE_SAFETY = frozenset(
     {
         Hazard.SMOKE,
@@ -209,8 +209,8 @@ class Events:
 class State:
     """A message on `up/state`: the gateway's last known condition, and its last will.
 
-    In a last will `online` is false. `clock_offset_ms` is gateway minus server. `outbox` counts what
-    waits there, `lost` what its disk cap has cost since it was new.
+    In a last will `online` is false. `clock_offset_ms` is gateway minus server. `outbox` counts
+    what waits there, `lost` what its disk cap has cost since it was new.
     """
 
     v: int
@@ -281,8 +281,8 @@ class Time:
 class Command:
     """A message on `down/command`: what a person asked of a device, until it expires.
 
-    `id` is its audit id. It may come more than once. A gateway acts on an id once, and reports with a
-    `command` event of that id.
+    `id` is its audit id. It may come more than once. A gateway acts on an id once, and reports with
+    a `command` event of that id.
     """
 
     v: int

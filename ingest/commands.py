@@ -18,7 +18,7 @@ from domain import wire
 from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
 from store.database.connection import Connection
-from store.gateways import commands
+from store.gateways import commands, door_lists
 from store.people import faces
 
 log = structlog.get_logger()
@@ -65,18 +65,18 @@ class Dispatcher:
         for row in due:
             command = wire.Command(
                 v=wire.VERSION,
-                id=row["code"],
-                device=row["device"],
-                command=row["kind"],
-                expires_at=to_ms(row["expires_at"]),
-                argument=row["argument"],
+                id=row.code,
+                device=row.device,
+                command=row.kind,
+                expires_at=to_ms(row.expires_at),
+                argument=dict(row.argument),
             )
-            topic = wire.down_topic(row["estate"], row["gateway"], Down.COMMAND)
+            topic = wire.down_topic(row.estate, row.gateway, Down.COMMAND)
             self.publish(topic, msgspec.json.encode(command))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoorLists:
+class ListRenewal:
     """Lists that doors are to be given: the kind of command, and the name of its argument."""
 
     kind: CommandKind
@@ -90,17 +90,17 @@ class DoorLists:
 
 def renew_lists(connection: Connection, now: datetime) -> int:
     """Give every door whose people changed its new list; return how many."""
-    if not commands.hold_lists(connection):
+    if not door_lists.lock_lists(connection):
         return 0
-    door_lists = DoorLists(
+    renewal = ListRenewal(
         kind=CommandKind.CREDENTIALS,
         argument="people",
-        lists=commands.door_people(connection, _local_day(now)),
+        lists=door_lists.list_door_people(connection, _local_day(now)),
         reason="who may pass follows from tenancies",
-        note=commands.note_list,
+        note=door_lists.save_given_list,
     )
-    stale = commands.stale_doors(connection, door_lists.lists, now)
-    return _give(connection, door_lists, stale, now)
+    stale = door_lists.list_stale_doors(connection, renewal.lists, now)
+    return _give(connection, renewal, stale, now)
 
 
 def renew_face_lists(connection: Connection, now: datetime) -> int:
@@ -108,38 +108,38 @@ def renew_face_lists(connection: Connection, now: datetime) -> int:
 
     A door is given its list where a consent changed, or where its gateway may hold an old one.
     """
-    if not commands.hold_lists(connection):
+    if not door_lists.lock_lists(connection):
         return 0
-    door_lists = DoorLists(
+    renewal = ListRenewal(
         kind=CommandKind.FACES,
         argument="consents",
         lists=faces.lists(connection, _local_day(now)),
         reason="whose face may be compared follows from consents",
         note=faces.note_list,
     )
-    stale = faces.stale(connection, door_lists.lists, now)
-    return _give(connection, door_lists, stale, now)
+    stale = faces.stale(connection, renewal.lists, now)
+    return _give(connection, renewal, stale, now)
 
 
 def _local_day(now: datetime) -> date:
     return now.astimezone(ZoneInfo(DEFAULT_ZONE)).date()
 
 
-def _give(connection: Connection, door_lists: DoorLists, doors: list[int], now: datetime) -> int:
+def _give(connection: Connection, renewal: ListRenewal, doors: list[int], now: datetime) -> int:
     """Send doors their lists, and note each; return how many."""
     for door in doors:
-        door_list = door_lists.lists[door]
-        command_id = commands.issue(
-            connection,
+        door_list = renewal.lists[door]
+        command = commands.NewCommand(
             code=commands.new_code(),
             device_id=door,
-            kind=door_lists.kind,
-            argument={door_lists.argument: door_list},
+            kind=renewal.kind,
+            argument={renewal.argument: door_list},
             issued_by=REGISTER,
-            reason=door_lists.reason,
+            reason=renewal.reason,
             expires_at=now + LIST_LIVES,
         )
-        door_lists.note(connection, door, door_list, command_id)
+        command_id = commands.give_command(connection, command)
+        renewal.note(connection, door, door_list, command_id)
     if doors:
-        log.info("lists_given", kind=str(door_lists.kind), doors=len(doors))
+        log.info("lists_given", kind=str(renewal.kind), doors=len(doors))
     return len(doors)

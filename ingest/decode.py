@@ -1,4 +1,4 @@
-"""Bytes to values: the wire contract read strictly, and piece by piece where a message does not fit.
+"""Bytes to values: the wire contract read strictly, piece by piece where a message does not fit.
 
 `decode` is pure and never raises. A message that fits is read in one go. One that does not is taken
 apart item by item and value by value. So a bad piece is refused with its reason, and its siblings

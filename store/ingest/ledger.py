@@ -172,8 +172,14 @@ class PostgresLedger:
         command = str(report.get("command", ""))
         at = from_ms(row.at_ms)
         result = str(report["result"])
-        detail = str(report.get("detail", ""))
-        commands.note_result(self._connection, row.device_id, command, result, detail, at)
+        command_report = commands.CommandReport(
+            device_id=row.device_id,
+            code=command,
+            result=result,
+            detail=str(report.get("detail", "")),
+            at=at,
+        )
+        commands.save_report(self._connection, command_report)
         held = report.get("held")
         refused = report.get("refused")
         if result != CommandResult.DONE:

@@ -1,4 +1,6 @@
-"""Acknowledgements that wait are joined: nothing is named that was not stored, and nothing is left out."""
+"""Acknowledgements that wait are joined: nothing is named that was not stored, and nothing is left
+out.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ ADDRESS = GatewayAddress("es", "gw")
 
 
 def make_ack(stored: set[int], numbers: set[int], boot: str = "b1") -> GatewayAck:
-    """Make what store_batch makes: the watermark of all that is stored, and the batch's above it."""
+    """Make the acknowledgement of a batch: the watermark of all, and the batch's above it."""
     upto = sequence.upto(sequence.runs(stored))
     also = sorted(number for number in numbers if number > upto)
     return GatewayAck(ADDRESS, Ack(v=1, kind="readings", boot=boot, upto=upto, also=also))

@@ -1,4 +1,6 @@
-"""When something arrived: by our clock, or, of a recording, when it was sent; and how late that was."""
+"""When something arrived: by our clock, or, of a recording, when it was sent; and how late that
+was.
+"""
 
 from __future__ import annotations
 

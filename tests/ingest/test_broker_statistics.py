@@ -1,4 +1,6 @@
-"""What the broker says of itself is no gateway's message; what it has dropped is counted and logged."""
+"""What the broker says of itself is no gateway's message; what it has dropped is counted and
+logged.
+"""
 
 from __future__ import annotations
 

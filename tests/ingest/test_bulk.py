@@ -1,4 +1,6 @@
-"""The bulk reader against stock paho, frame by frame: the same bytes, cut anywhere, give the same messages and the same answers."""
+"""The bulk reader against stock paho, frame by frame: the same bytes, cut anywhere, give the same
+messages and the same answers.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def joined(
 
 
 def hear(kind: type[StockClient], protocol: int, chunks: list[bytes]) -> tuple[Any, ...]:
-    """Give a client bytes in pieces; returns what it took, what it handed to paho, and what it answered."""
+    """Give a client bytes in pieces; returns what it took, what it handed to paho, and what it
+    answered.
+    """
     with joined(kind, protocol) as (client, far, subscribed):
         for chunk in chunks:
             far.sendall(chunk)

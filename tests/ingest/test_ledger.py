@@ -1,4 +1,6 @@
-"""The simulation's ledger against PostgreSQL's: the same work, in the same order, comes to the same answers."""
+"""The simulation's ledger against PostgreSQL's: the same work, in the same order, comes to the same
+answers.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,8 @@ def test_both_ledgers_say_the_same(dsn: str, seed: int) -> None:
     with connect(dsn) as connection:
         register(connection)
         row = connection.execute(
-            "SELECT g.id AS g, d.id AS d FROM gateways g, devices d WHERE g.code = 'gw' AND d.code = 'smoke-1'"
+            "SELECT g.id AS g, d.id AS d FROM gateways g, devices d WHERE g.code = 'gw' AND "
+            "d.code = 'smoke-1'"
         ).fetchone()
     assert row is not None
     real, simulated = PostgresLedger.open(dsn), SimLedger(Database(World(0), 2, 3))

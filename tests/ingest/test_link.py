@@ -1,4 +1,6 @@
-"""A lane's session on a real broker: what is not acknowledged comes again, and nothing old is ever answered."""
+"""A lane's session on a real broker: what is not acknowledged comes again, and nothing old is ever
+answered.
+"""
 
 from __future__ import annotations
 

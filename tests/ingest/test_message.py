@@ -1,4 +1,6 @@
-"""A message has named fields, and is counted under its gateway or, where it is not ours, under one word."""
+"""A message has named fields, and is counted under its gateway or, where it is not ours, under one
+word.
+"""
 
 from __future__ import annotations
 

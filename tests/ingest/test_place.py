@@ -1,4 +1,6 @@
-"""Messages are placed by the register: known ones the fast way, others the careful way, in one order."""
+"""Messages are placed by the register: known ones the fast way, others the careful way, in one
+order.
+"""
 
 from __future__ import annotations
 

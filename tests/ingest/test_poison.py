@@ -1,4 +1,6 @@
-"""Whose fault is it? One gateway's nonsense stops nobody; the database's refusals, or everybody's at once, stop us."""
+"""Whose fault is it? One gateway's nonsense stops nobody; the database's refusals, or everybody's
+at once, stop us.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Trouble that ends by itself is waited out, and one message that cannot be stored takes no other with it."""
+"""Trouble that ends by itself is waited out, and one message that cannot be stored takes no other
+with it.
+"""
 
 from __future__ import annotations
 

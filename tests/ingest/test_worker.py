@@ -1,4 +1,6 @@
-"""The ingest process against real servers: stored once and acknowledged, bad neighbours or not, whatever is killed."""
+"""The ingest process against real servers: stored once and acknowledged, bad neighbours or not,
+whatever is killed.
+"""
 
 from __future__ import annotations
 
@@ -240,7 +242,9 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(
 def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     registered: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database blocks while messages come: one batch is in memory, the rest stays at the broker, and nothing is lost."""
+    """The database blocks while messages come: one batch is in memory, the rest stays at the
+    broker, and nothing is lost.
+    """
     monkeypatch.setattr("gateway.sender.RESEND_S", 2.0)
     monkeypatch.setattr("ingest.write.BATCH_SECONDS", 2.0)
     now = int(time.time() * 1000)

@@ -1,4 +1,6 @@
-"""One batch in one transaction: everything received is stored, known already, or in quarantine; and a batch is all or nothing."""
+"""One batch in one transaction: everything received is stored, known already, or in quarantine; and
+a batch is all or nothing.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +153,9 @@ def mixture(rng: random.Random) -> Callable[[], ReceivedMessage]:
 def test_the_law_of_conservation_holds_for_any_mixture(
     book: Book, look: Connection, rng: random.Random
 ) -> None:
-    """Whatever comes, however often and in whatever order: received = stored + duplicates + quarantined, and tables agree."""
+    """Whatever comes, however often and in whatever order: received = stored + duplicates +
+    quarantined, and tables agree.
+    """
     make = mixture(rng)
     sent: list[ReceivedMessage] = []
     for _ in range(40):
@@ -175,7 +179,9 @@ def test_the_law_of_conservation_holds_for_any_mixture(
 def test_the_fast_way_and_the_careful_way_come_to_the_same(
     postgres: Postgres, dsn: str, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fast way is only faster: with it and without it the same tables, the same reasons, the same acknowledgements."""
+    """The fast way is only faster: with it and without it the same tables, the same reasons, the
+    same acknowledgements.
+    """
     make = mixture(rng)
     batches = [[make() for _ in range(rng.randrange(1, 12))] for _ in range(60)]
     batches += [rng.sample([frame for batch in batches for frame in batch], 20)]
@@ -208,7 +214,8 @@ def test_the_fast_way_and_the_careful_way_come_to_the_same(
                 (
                     acks,
                     look.execute(
-                        "SELECT at, p.name, value FROM readings r JOIN points p ON p.id = r.point_id ORDER BY 1, 2"
+                        "SELECT at, p.name, value FROM readings r JOIN points p ON p.id = "
+                        "r.point_id ORDER BY 1, 2"
                     ).fetchall(),
                     look.execute(
                         "SELECT topic, reason, detail, payload FROM quarantine ORDER BY digest"
@@ -269,7 +276,8 @@ def test_a_gateway_and_a_device_registered_later_speak_at_once(
 ) -> None:
     assert book.write([message([reading(0, 1.0, "wm-9")])]).reasons == [Reason.UNKNOWN_DEVICE]
     look.execute(
-        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
+        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', "
+        "'x' FROM estates WHERE code = 'es'"
     )
     assert (
         book.write([message([reading(1, 1.0, "wm-9")])]).reasons == []
@@ -282,7 +290,8 @@ def test_a_device_that_moved_to_another_gateway_is_known_at_once(
 ) -> None:
     assert book.write([message([reading(0, 1.0)])]).reasons == []
     look.execute(
-        "UPDATE devices SET gateway_id = (SELECT id FROM gateways WHERE code = 'gw-2') WHERE code = 'wm-1'"
+        "UPDATE devices SET gateway_id = (SELECT id FROM gateways WHERE code = 'gw-2') WHERE "
+        "code = 'wm-1'"
     )
     assert book.write([message([reading(1, 1.0)])]).reasons == [Reason.FOREIGN_DEVICE]
 
@@ -331,7 +340,9 @@ def test_hazards_are_queued_for_watch_in_the_same_transaction(book: Book, look: 
 def test_late_data_for_a_month_that_retention_dropped_are_stored(
     dsn: str, connection: Connection
 ) -> None:
-    """The ledger forgets what partitions it knew when a batch fails, so that the second try makes the month again."""
+    """The ledger forgets what partitions it knew when a batch fails, so that the second try makes
+    the month again.
+    """
     register(connection)
     book = Book(dsn)
     book.write([message([reading(0, 1.0)])])

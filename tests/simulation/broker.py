@@ -1,5 +1,6 @@
-"""A broker with mosquitto's measured manners: it forgets everything when it is killed, drops in silence when a queue is full,
-withholds a dead member's share, sends what is unacknowledged again under the same packet ids, and begins them anew after a crash.
+"""A broker with mosquitto's measured manners: it forgets everything when it is killed, drops in
+silence when a queue is full, withholds a dead member's share, sends what is unacknowledged again
+under the same packet ids, and begins them anew after a crash.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ class Broker:
         self.listeners: dict[str, Callable[[str, bytes], None]] = {}
         self.dropped = 0
         self._turn = 0
-        #: Told of every message that was taken, dropped, and of a crash: what a sender without an outbox may count on.
+        #: Told of every message that was taken, dropped, and of a crash: what a sender without an
+        #: outbox may count on.
         self.on_lost: Callable[[bytes], None] = lambda _payload: None
 
-    # Faults ----------------------------------------------------------------------------------------------------------
+    # Faults --------------------------------------------------------------------------------------
 
     def crash(self) -> None:
         """SIGKILL: all that it held is gone."""
@@ -58,7 +60,7 @@ class Broker:
             if session.link is not None:
                 session.link.lost()
 
-    # Up --------------------------------------------------------------------------------------------------------------
+    # Up ------------------------------------------------------------------------------------------
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Take a message, as far as a PUBACK tells; False where nobody answers."""
@@ -92,7 +94,7 @@ class Broker:
             session.inflight[session.last_mid] = message = session.queue.popleft()
             session.link.bring(message, session.last_mid)
 
-    # Down ------------------------------------------------------------------------------------------------------------
+    # Down ----------------------------------------------------------------------------------------
 
     def send_down(self, topic: str, payload: bytes) -> None:
         """Hand a message to the gateway that it is for."""
@@ -150,7 +152,9 @@ class SimLink:
         self._broker._deliver(session)
 
     def bring(self, message: tuple[str, bytes], mid: int) -> None:
-        """Carry a message over the network, in order, to where it is read, if the connection lives that long."""
+        """Carry a message over the network, in order, to where it is read, if the connection lives
+        that long.
+        """
         generation = self.generation
         self._at = max(
             self._at, self._world.now + self._world.rng.uniform(0.0005, self._broker.latency)

@@ -1,4 +1,6 @@
-"""Bugs that are planted, each where such a bug would stand in the real code: a simulation that does not find them is decoration."""
+"""Bugs that are planted, each where such a bug would stand in the real code: a simulation that does
+not find them is decoration.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_generation_guard(patch: pytest.MonkeyPatch) -> None:
-    """What a former connection brought is held on and answered on the present one, whose packet ids mean other messages."""
+    """What a former connection brought is held on and answered on the present one, whose packet ids
+    mean other messages.
+    """
     real = IngestLane._work
 
     def work(self: IngestLane, ledger: Any) -> float:
@@ -254,7 +258,9 @@ def hazards_are_told_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
-    """A value that comes late replaces a newer one in the lane's memory, under the newer one's time."""
+    """A value that comes late replaces a newer one in the lane's memory, under the newer one's
+    time.
+    """
 
     real = LatestValues.offer
 
@@ -267,7 +273,9 @@ def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
 
 
 def points_of_an_undone_batch(patch: pytest.MonkeyPatch) -> None:
-    """What a transaction made that did not commit is remembered. (This one was not planted: the simulation found it.)"""
+    """What a transaction made that did not commit is remembered. (This one was not planted: the
+    simulation found it.)
+    """
     patch.setattr("store.register.placement.Placement.forget", lambda self: None)
 
 

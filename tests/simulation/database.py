@@ -1,6 +1,8 @@
-"""A database that keeps its word and nothing more: a transaction is all or nothing, and a commit whose answer is lost may have happened.
+"""A database that keeps its word and nothing more: a transaction is all or nothing, and a commit
+whose answer is lost may have happened.
 
-`SimLedger` keeps the shape of `store.ingest.ledger.PostgresLedger`; tests/ingest/test_ledger.py holds both to the same answers.
+`SimLedger` keeps the shape of `store.ingest.ledger.PostgresLedger`; tests/ingest/test_ledger.py
+holds both to the same answers.
 """
 
 from __future__ import annotations
@@ -133,7 +135,8 @@ class SimLedger:
         for key in wanted:
             known = self.db.tables.points.get(key) or self._points.get(key)
             if known is None:
-                # Like a sequence: a number that was given out is not given out again, whatever becomes of the transaction.
+                # Like a sequence: a number that was given out is not given out again, whatever
+                # becomes of the transaction.
                 self.db.last_point += 1
             found[key] = self._points[key] = known or self.db.last_point
         return found

@@ -1,7 +1,9 @@
-"""Estates, workers and misfortune: one seed is one run, and what is promised is checked at every acknowledgement and at the end.
+"""Estates, workers and misfortune: one seed is one run, and what is promised is checked at every
+acknowledgement and at the end.
 
-Real: `gateway.outbox`, `gateway.sender`, all of `ingest` but its link to the broker and its process, `store.register.placement`.
-Simulated: the broker, the database, the network, the clocks, and the leases.
+Real: `gateway.outbox`, `gateway.sender`, all of `ingest` but its link to the broker and its
+process, `store.register.placement`. Simulated: the broker, the database, the network, the clocks,
+and the leases.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from tests.simulation.world import START_MS, World
 
 GATEWAYS, DEVICES, LEASES = 2, 3, ("events", "readings-0", "readings-1")
 TROUBLE_S, CALM_S, LEASE_S = 40.0, 80.0, 3.0
-#: Messages that one lane may hold whatever happens: a batch, and what one reading of the socket brings beyond it.
+#: Messages that one lane may hold whatever happens: a batch, and what one reading of the socket
+#: brings beyond it.
 MOST_HELD = 400
 
 
@@ -69,7 +72,8 @@ class Plan:
     max_queued: int
     latency: float
     linger: float
-    #: The broker dies often, is back before anybody has noticed, and the lines break a moment later.
+    #: The broker dies often, is back before anybody has noticed, and the lines break a moment
+    #: later.
     hasty: bool = False
 
 
@@ -161,7 +165,9 @@ def items_of(kind: Up, payload: bytes) -> list[Any]:
 
 
 class SimGateway:
-    """A gateway with its real outbox and sender, on a network that loses, doubles and turns things round."""
+    """A gateway with its real outbox and sender, on a network that loses, doubles and turns things
+    round.
+    """
 
     def __init__(
         self, world: World, broker: Broker, books: Books, number: int, trouble: Plan
@@ -250,13 +256,16 @@ class SimGateway:
                 for item in items_of(Up(ack.kind), body):
                     if not self.books.accounted(item):
                         raise Broken(
-                            f"acknowledged and not in the database: {ack.kind} {ack.boot}/{seq} {item}"
+                            f"acknowledged and not in the database: {ack.kind} {ack.boot}/{seq} "
+                            f"{item}"
                         )
         self.sender.acknowledged(ack)
 
 
 class Legacy:
-    """A device that speaks MQTT without numbers, once: what the broker took and did not lose is owed."""
+    """A device that speaks MQTT without numbers, once: what the broker took and did not lose is
+    owed.
+    """
 
     def __init__(self, world: World, broker: Broker, books: Books) -> None:
         self.world, self.broker, self.books = world, broker, books
@@ -412,7 +421,7 @@ class Run:
         self.crew[:] = [other for other in self.crew if other.alive] + [worker]
         worker.tick()
 
-    # Misfortune ------------------------------------------------------------------------------------------------------
+    # Misfortune ----------------------------------------------------------------------------------
 
     def misfortune(self) -> None:
         """Throw the dice once a second."""
@@ -423,7 +432,8 @@ class Run:
             how = dice.choice((self.broker.crash, self.broker.crash, self.broker.stop))
             world.note(f"broker {how.__name__}")
             how()
-            # A supervisor may start it again before anybody has noticed; and trouble seldom comes alone.
+            # A supervisor may start it again before anybody has noticed; and trouble seldom comes
+            # alone.
             away = 0.0 if trouble.hasty else dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0)))
             world.after(away, lambda: setattr(self.broker, "up", True))
             if dice.random() < (0.9 if trouble.hasty else 0.4):
@@ -460,7 +470,7 @@ class Run:
             whom.drop()
         self.world.after(seconds, lambda: setattr(whom, "cut", False))
 
-    # The run ---------------------------------------------------------------------------------------------------------
+    # The run -------------------------------------------------------------------------------------
 
     def play(self) -> Run:
         """Trouble, then calm; checks every promise.
@@ -503,7 +513,8 @@ class Run:
         for gateway in self.gateways:
             if gateway.outbox.items:
                 raise Broken(
-                    f"gw-{gateway.number} still holds {gateway.outbox.items} items after {CALM_S:g} s of calm"
+                    f"gw-{gateway.number} still holds {gateway.outbox.items} items after "
+                    f"{CALM_S:g} s of calm"
                 )
         owed = set(map(id, self.legacy.owed.values()))
         rows = set()

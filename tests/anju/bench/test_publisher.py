@@ -9,7 +9,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from anju.bench import copier, publisher
-from anju.bench.publisher import DEVICES, GATEWAYS, Load, count, packet_mid_offset, prepare, publish
+from anju.bench.publisher import DEVICES, GATEWAYS, Load, count, packet_id_offset, prepare, publish
 from anju.demo.embedded import Broker
 from domain.wire import Up
 from ingest.bulk import BulkClient
@@ -43,7 +43,7 @@ def test_every_message_fits_and_no_reading_comes_twice(items: int, values: int) 
 def test_packets_of_one_length_for_the_reader_that_counts() -> None:
     packets = prepare(Load(port=0, messages=300, fixed=True))
     assert len({len(one) for one in packets}) == 1
-    at = packet_mid_offset(len(packets[0]))
+    at = packet_id_offset(len(packets[0]))
     assert [int.from_bytes(one[at : at + 2], "big") for one in packets] == [
         mid for _, _, mid in read(packets)
     ]
@@ -75,7 +75,17 @@ def test_copy_alone_writes_every_row(
     monkeypatch.setattr("sys.stdin.readline", lambda: "", raising=False)
     monkeypatch.setattr(copier, "BATCH", 1000)
     for lane in (0, 1):
-        copier.copy(dsn, 3, lane, 2, 500, int(time.time() * 1000), prepared)
+        copier.copy(
+            copier.CopyJob(
+                dsn=dsn,
+                batches=3,
+                lane=lane,
+                lanes=2,
+                points=500,
+                base_ms=int(time.time() * 1000),
+                prepared=prepared,
+            )
+        )
     with connect(dsn) as connection:
         assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": 6000}
     assert "ready" in capsys.readouterr().out

@@ -1,4 +1,6 @@
-"""Leases: divided fairly, kept while they are renewed, taken over when they are not, and never held by two."""
+"""Leases: divided fairly, kept while they are renewed, taken over when they are not, and never held
+by two.
+"""
 
 from __future__ import annotations
 
