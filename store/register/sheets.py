@@ -390,7 +390,9 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("units", "unit", "the unit that it measures or opens", "套编号", required=False),
             _ref("entrances", "entrance", "the entrance that it opens", "单元编号", required=False),
             _ref("buildings", "building", "the building", "楼栋编号", required=False),
-            Column(name="place", read=_text, about="where it is mounted, in words", about_zh="位置说明"),
+            Column(
+                name="place", read=_text, about="where it is mounted, in words", about_zh="位置说明"
+            ),
             Column(
                 name="valid_from",
                 read=_instant,
