@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
 from analytics.fusion import BASE_RATE
-from analytics.history import last_whole_day
-from analytics.nightly import night_clock
+from analytics.nightly.clock import last_whole_day, night_clock
 from analytics.policy import Policy
 from analytics.remedies import remedy_of
 from analytics.visit_list import VisitList, make_visit_list
 from analytics.wording import LANGUAGES
 from store.analytics import findings
+from store.analytics.findings import StandingFinding
 from store.casework import visits
 from store.database.connection import Connection
 
@@ -61,15 +61,15 @@ def abstained(
     on = last_whole_day(clock, zone)
     return [
         {
-            "unit": row["unit"],
-            "estate": row["estate"],
-            "kind": row["detector"],
-            "reason": row["reason"],
-            "from_day": row["from_day"].isoformat(),
-            "to_day": row["to_day"].isoformat(),
-            "remedy": remedy_of(row["reason"]),
+            "unit": row.unit,
+            "estate": row.estate,
+            "kind": row.detector,
+            "reason": row.reason,
+            "from_day": row.from_day.isoformat(),
+            "to_day": row.to_day.isoformat(),
+            "remedy": remedy_of(row.reason),
         }
-        for row in findings.abstentions_at(connection, estates, clock, on)
+        for row in findings.list_known_abstentions(connection, estates, clock, on)
     ]
 
 
@@ -111,41 +111,42 @@ class ExplainedLead:
     timezone: str
 
 
-def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
+def describe(policy: Policy, finding: StandingFinding) -> dict[str, Any]:
     """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day
     known when it was first told.
     """
-    zone = ZoneInfo(row["timezone"])
+    assert finding.raised_at is not None, "only findings that were shown are leads"
+    zone = ZoneInfo(finding.timezone)
 
     def day(at: datetime | None) -> str | None:
         return None if at is None else at.astimezone(zone).date().isoformat()
 
     explained = ExplainedLead(
-        detector=row["detector"],
-        subject=row["unit"],
-        reasons=row["reasons"],
-        evidence=row["evidence"],
-        since_at=row["since_at"],
-        timezone=row["timezone"],
+        detector=finding.detector,
+        subject=finding.unit,
+        reasons=finding.reasons,
+        evidence=finding.evidence,
+        since_at=finding.since_at,
+        timezone=finding.timezone,
     )
     return {
-        "unit": row["unit"],
-        "unit_id": row["unit_id"],
-        "estate": row["estate"],
-        "kind": row["detector"],
-        "score": round(float(row["score"]), 3),
-        "start_day": day(row["since_at"]),
-        "start_low": day(row["since_low_at"]),
-        "start_high": day(row["since_high_at"] - timedelta(milliseconds=1)),
-        "raised_day": last_whole_day(row["raised_at"], zone).isoformat(),
-        "frozen": row["frozen"],
-        "reasons": list(row["reasons"]),
-        "evidence": row["evidence"],
+        "unit": finding.unit,
+        "unit_id": finding.unit_id,
+        "estate": finding.estate,
+        "kind": finding.detector,
+        "score": round(float(finding.score), 3),
+        "start_day": day(finding.since_at),
+        "start_low": day(finding.since_low_at),
+        "start_high": day(finding.since_high_at - timedelta(milliseconds=1)),
+        "raised_day": last_whole_day(finding.raised_at, zone).isoformat(),
+        "frozen": finding.frozen,
+        "reasons": list(finding.reasons),
+        "evidence": finding.evidence,
         "why": {language: policy.sentence(explained, language) for language in LANGUAGES},
         "severity": policy.for_finding(
-            row["detector"], {**row["evidence"], "score": row["score"]}
+            finding.detector, {**finding.evidence, "score": finding.score}
         ).severity,
-        "version": row["version"],
-        "params_digest": row["params_digest"],
-        "window": [row["window_from"].isoformat(), row["window_to"].isoformat()],
+        "version": finding.version,
+        "params_digest": finding.params_digest,
+        "window": [finding.window_from.isoformat(), finding.window_to.isoformat()],
     }

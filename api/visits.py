@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analytics import leads, remedies
 from analytics.calibration.report import report_as_json, report_calibration
-from analytics.history import last_whole_day
-from analytics.nightly import night_clock
+from analytics.nightly.clock import last_whole_day, night_clock
 from api.access import LeadReader, VisitRecorder
 from api.estates import Code, find_estate, find_unit
 from api.idempotency import IdempotentRoute

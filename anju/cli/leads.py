@@ -33,7 +33,7 @@ def find_scope(connection: Connection, estate: str | None) -> tuple[tuple[int, .
     rows = nights.list_estates(connection, estate)
     if estate is not None and not rows:
         raise fail(f"--estate {estate!r}: no such estate in the register, or one without units")
-    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else DEFAULT_ZONE)
+    return tuple(row.id for row in rows), ZoneInfo(rows[0].timezone if rows else DEFAULT_ZONE)
 
 
 def leads(

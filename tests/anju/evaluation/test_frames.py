@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analytics.facts import update_facts
+from analytics.facts.update import FactRules, update_facts
 from analytics.frame import UnitDayFrame
 from analytics.history import History
-from anju.evaluation.chain import block_frame
+from anju.evaluation.frames import SimulatedHome, block_frame, make_homes
 from anju.register_files import import_rows
 from anju.services import meter_bounds
 from domain.calendar import from_ms
 from simulators.world.city import PER_BUILDING, ZONE, WorldCity
-from simulators.world.traffic import lines, made, register_rows
+from simulators.world.traffic import lines, register_rows
 from store.database.connection import Connection
 from store.database.partitions import Partitions
 from store.ingest.ledger import PostgresLedger
@@ -27,17 +27,18 @@ pytestmark = pytest.mark.real
 CITY = WorldCity(seed=31, units=3 * PER_BUILDING, first=date(2024, 9, 1), days=50)
 
 
-def store_all(dsn: str, connection: Connection, homes: list[Any]) -> None:
+def store_all(dsn: str, connection: Connection, homes: list[SimulatedHome]) -> None:
     """Store a city's register and every message of its gateways, as ingest would."""
     assert not import_rows(
-        connection, register_rows(CITY, [(home, seen) for home, _, seen in homes])
+        connection, register_rows(CITY, [(home.home, home.metered) for home in homes])
     ).errors
     connection.commit()
     device = {row["code"]: row["id"] for row in connection.execute("SELECT code, id FROM devices")}
     values: list[tuple[int, str, int, float]] = []
     events: list[readings.EventRow] = []
     for begin in range(0, CITY.units, PER_BUILDING):
-        for line in lines(CITY, homes[begin : begin + PER_BUILDING]):
+        block = [(h.home, h.household, h.metered) for h in homes[begin : begin + PER_BUILDING]]
+        for line in lines(CITY, block):
             sent = line["payload"]["sent_at"]
             for item in line["payload"]["items"]:
                 if "kind" in item:
@@ -79,10 +80,11 @@ def from_store(connection: Connection, names: list[str]) -> UnitDayFrame:
     known_at = datetime.combine(last + timedelta(days=60), datetime.min.time(), ZONE)
     # The last hour is read soon after the last midnight.
     span = CITY.first, last + timedelta(days=1)
-    update_facts(connection, dict.fromkeys(units, span), ZONE, meter_bounds(None), known_at)
+    rules = FactRules(zone=ZONE, meter_bounds=meter_bounds(None), known_at=known_at)
+    update_facts(connection, dict.fromkeys(units, span), rules)
     history = History(units=units, zone=ZONE)
     history.first = CITY.first
-    history.refresh(connection, last, None)
+    history.refresh(connection, last)
     return history.frame(connection)
 
 
@@ -92,7 +94,7 @@ def test_the_frame_in_memory_is_the_one_from_the_store(
     fittings = [CITY.fitting(i) for i in range(0, CITY.units, PER_BUILDING)]
     assert {f.lock for f in fittings} == {True, False} == {f.terminal for f in fittings}
     assert sum(CITY.gated(i) for i in range(0, CITY.units, PER_BUILDING)) >= 2
-    homes = [made(CITY, i) for i in range(CITY.units)]
+    homes = make_homes(CITY, 0, CITY.units)
     store_all(any_dsn, any_connection, homes)
     stored = from_store(any_connection, [CITY.unit(i) for i in range(CITY.units)])
     mine = block_frame(CITY, homes, meter_bounds(None))
@@ -115,7 +117,7 @@ def test_the_frame_in_memory_is_the_one_from_the_store(
 def test_who_was_seen_is_the_same_in_memory_and_in_the_store(
     any_connection: Connection, any_dsn: str
 ) -> None:
-    homes = [made(CITY, i) for i in range(CITY.units)]
+    homes = make_homes(CITY, 0, CITY.units)
     store_all(any_dsn, any_connection, homes)
     stored = from_store(any_connection, [CITY.unit(i) for i in range(CITY.units)]).tokens
     mine = block_frame(CITY, homes, meter_bounds(None)).tokens
@@ -123,10 +125,12 @@ def test_who_was_seen_is_the_same_in_memory_and_in_the_store(
     def people(tokens: Any) -> list[Any]:
         """By unit: what each token is over its days. The hashes differ, what they say does not."""
         found: dict[tuple[int, int], list[tuple[int, int, bool]]] = {}
-        for unit, day, token, who, night in zip(
+        for unit, day, token, person_kind, night in zip(
             tokens.unit, tokens.day, tokens.token, tokens.who, tokens.night, strict=True
         ):
-            found.setdefault((int(unit), int(token)), []).append((int(day), int(who), bool(night)))
+            found.setdefault((int(unit), int(token)), []).append(
+                (int(day), int(person_kind), bool(night))
+            )
         return sorted((unit, sorted(days)) for (unit, _), days in found.items())
 
     assert len(mine.unit) > 2000 and people(mine) == people(stored)

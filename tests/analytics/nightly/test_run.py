@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from psycopg.types.json import Jsonb
 
-from analytics import nightly
+from analytics.nightly.estate import NightRules, RunReport
+from analytics.nightly.run import run_all
 from analytics.policy import load_policy
 from anju.register_files import import_rows
 from domain.calendar import from_ms
@@ -19,7 +20,7 @@ from store.database.connection import Connection
 from store.database.partitions import Partitions
 from store.ingest import log
 from store.ingest.log import DirtySpans
-from store.series import fact_inputs, readings
+from store.series import dirty_spans, readings
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -79,8 +80,9 @@ def dirty(connection: Connection, device_id: int, low: int, high: int) -> None:
     )
 
 
-def run(connection: Connection, now: datetime = NOW) -> nightly.RunReport:
-    return nightly.run_all(connection, load_policy(), {}, now)
+def run(connection: Connection, now: datetime = NOW) -> RunReport:
+    rules = NightRules(policy=load_policy(), meter_bounds={})
+    return run_all(connection, rules, now)
 
 
 def all_facts(connection: Connection) -> list[tuple[object, ...]]:
@@ -267,7 +269,7 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
         and abs(total["l"] - ((rows[-1][1] - rows[0][1]) + 0.71) * 1000) < 0.5
         and total["most"] < 500
     )
-    assert fact_inputs.settled(connection)
+    assert dirty_spans.is_settled(connection)
     assert SHANGHAI.key == "Asia/Shanghai"
 
 
@@ -293,7 +295,7 @@ def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Registered today, they reach to today: a night of the past leaves their rest, and must not ask for it for ever."""
-    monkeypatch.setattr(fact_inputs, "SPANS_AT_ONCE", 1)
+    monkeypatch.setattr(dirty_spans, "SPANS_PER_LOOK", 1)
     register(connection)
     put(connection, away(20, 0))
     for _ in range(3):

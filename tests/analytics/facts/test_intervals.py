@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from analytics.facts.columns import DoorDays, FactSources, combine, to_rows
+from analytics.facts.intervals import REACH, Intervals, Quality, RegisterLimits, to_intervals
+from analytics.facts.supply_days import Samples, SeriesRules, SupplyDays, share_over_days
 from analytics.frame import runs
-from analytics.intervals import REACH, Bounds, Intervals, Quality, to_intervals
-from analytics.supply_days import People, dense, supply_days, to_unit_days
+from store.series.passages import CarDays, TokenDays
 
 HOUR = 3_600_000.0
 
@@ -18,7 +21,7 @@ def differenced(
     values: list[float], hours: list[float] | None = None, rollover: float = np.inf
 ) -> Intervals:
     at = np.array(hours if hours is not None else range(len(values)), dtype=float) * HOUR
-    bounds = Bounds(
+    bounds = RegisterLimits(
         max_rate=np.array([5.0]), resolution=np.array([0.001]), rollover=np.array([rollover])
     )
     return to_intervals(
@@ -121,43 +124,55 @@ def test_the_law_is_local(steps: list[tuple[float, float]], low: int, length: in
     assert within(whole) == within(part)
 
 
+def ints(*values: int) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
+
+
+def shared(
+    intervals: Intervals, at: list[float], starts: NDArray[np.float64], *, trickle: float
+) -> SupplyDays:
+    """Share the intervals of one register over days."""
+    rules = SeriesRules(
+        unit=ints(0), trickle=np.array([trickle]), observed_ms=np.array([3.0 * HOUR])
+    )
+    samples = Samples(unit=np.zeros(len(at), dtype=np.int64), at=np.array(at) * HOUR)
+    return share_over_days(intervals, rules, samples, 1, starts)
+
+
+NOBODY = TokenDays(
+    unit=ints(),
+    day=ints(),
+    person_kind=ints(),
+    token=ints(),
+    entries=ints(),
+    exits=ints(),
+    night=ints(),
+    lent=ints(),
+)
+NO_DOORS = DoorDays(unit=ints(), day=ints())
+NO_CARS = CarDays(unit=ints(), day=ints(), seen=ints(), nights=ints())
+
+
 @given(series)
 def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]) -> None:
     hours, values = as_series(steps)
     found = differenced(values, hours)
     starts = np.arange(0, 24 * 110, 24) * HOUR
-    one = np.zeros(1, dtype=np.int64)
-    days = supply_days(
-        one,
-        found,
-        np.zeros(len(values), dtype=np.int64),
-        np.array(hours) * HOUR,
-        1,
-        starts,
-        trickle=np.array([0.002]),
-        observed_h=np.array([3.0]),
-    )
+    days = shared(found, hours, starts, trickle=0.002)
     assert abs(np.nansum(days.amount) - np.nansum(found.delta)) < 1e-6
     assert (
         (days.cover <= 1.0).all() and (days.cover >= 0).all() and days.samples.sum() == len(values)
     )
     used = days.first_use[~np.isnan(days.first_use)]
     assert (used < days.last_use[~np.isnan(days.last_use)]).all()
-    none = np.empty(0, dtype=np.int64)
-    nobody = People(
-        unit=none, day=none, who=none, token=none, entries=none, exits=none, night=none, lent=none
+    sources = FactSources(
+        water=days,
+        energy=days,
+        people=NOBODY,
+        doors=NO_DOORS,
+        cars=CarDays(unit=ints(0), day=ints(0), seen=ints(1), nights=ints(1)),
     )
-    rows = to_unit_days(
-        np.array([7], dtype=np.int32),
-        100,
-        dense(
-            days,
-            days,
-            nobody,
-            doors=np.empty((0, 2), dtype=np.int64),
-            cars=np.array([[0, 0, 1, 1]]),
-        ),
-    )
+    rows = to_rows(np.array([7], dtype=np.int32), 100, combine(sources))
     assert (
         not (rows.columns["water_l"] < 0).any()
         and set(rows.unit.tolist()) <= {7}
@@ -175,34 +190,20 @@ def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]
 def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
     """Two residents and a stranger who slept there, one passage without a token; nobody on the second day, an unknown third."""
     starts = 24 * HOUR * np.arange(4.0)
-    empty = differenced([])
-    supply = supply_days(
-        np.array([0]),
-        empty,
-        np.array([], dtype=np.int64),
-        np.array([]),
-        1,
-        starts,
-        trickle=np.array([0.0]),
-        observed_h=np.array([3.0]),
+    supply = shared(differenced([]), [], starts, trickle=0.0)
+    people = TokenDays(
+        unit=ints(0, 0, 0, 0),
+        day=ints(0, 0, 0, 0),
+        person_kind=ints(0, 3, 1, 1),
+        token=ints(800, 1600, -2400, 0),
+        entries=ints(1, 2, 1, 1),
+        exits=ints(0, 1, 1, 0),
+        night=ints(1, 0, 1, 0),
+        lent=ints(0, 0, 2, 0),
     )
-    column = lambda *values: np.array(values, dtype=np.int64)  # noqa: E731
-    people = People(
-        unit=column(0, 0, 0, 0),
-        day=column(0, 0, 0, 0),
-        who=column(0, 3, 1, 1),
-        token=column(800, 1600, -2400, 0),
-        entries=column(1, 2, 1, 1),
-        exits=column(0, 1, 1, 0),
-        night=column(1, 0, 1, 0),
-        lent=column(0, 0, 2, 0),
-    )
-    found = dense(
-        supply,
-        supply,
-        people,
-        doors=np.array([[0, 0], [0, 1]]),
-        cars=np.empty((0, 4), dtype=np.int64),
+    doors = DoorDays(unit=ints(0, 0), day=ints(0, 1))
+    found = combine(
+        FactSources(water=supply, energy=supply, people=people, doors=doors, cars=NO_CARS)
     )
     seen = {
         name: found.columns[name][0].tolist()
@@ -226,7 +227,7 @@ def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
         "lent_passages": [2, 0],
     }
     assert all(np.isnan(row[2]) for row in seen.values())
-    assert [(t & ~7, t >> 1 & 3, t & 1) for t in found.tokens.tolist()] == [
+    assert [(t & ~7, t >> 1 & 3, t & 1) for t in found.token.tolist()] == [
         (800, 0, 1),
         (1600, 3, 0),
         (-2400, 1, 1),
