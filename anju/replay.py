@@ -79,7 +79,9 @@ def run_replay(
 
 def _read_tally(connection: Connection, source_name: str) -> log.IngestTally:
     """Read how many readings of one gateway were received and what became of them."""
-    return log.read_tallies(connection).get((source_name, "readings"), log.IngestTally())
+    return log.read_tallies(connection).get(
+        log.TallyKey(source_name, "readings"), log.IngestTally()
+    )
 
 
 def _register(

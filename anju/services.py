@@ -30,7 +30,7 @@ from devices.profiles import load_profiles
 from domain.ids import slug
 from ingest.bulk import StockClient, new_client
 from ingest.worker import Worker
-from notices.plan import PlannedNotice, plan_all
+from notices.plan import AlertWording, plan_all
 from notices.rules import load_notices
 from notices.send import NoticeSender
 from privacy.keyring import KeyFile
@@ -196,11 +196,11 @@ def run_casework(settings: Settings) -> None:
     stopping = threading.Event()
     on_stop(stopping.set)
 
-    def describe(alert: Alert, language: str) -> PlannedNotice:
-        return PlannedNotice(
-            policy.title(alert.detector, language),
-            policy.sentence(alert, language),
-            policy.advice(alert.detector, language),
+    def describe(alert: Alert, language: str) -> AlertWording:
+        return AlertWording(
+            title=policy.title(alert.detector, language),
+            sentence=policy.sentence(alert, language),
+            advice=policy.advice(alert.detector, language),
         )
 
     sender = NoticeSender(notices)

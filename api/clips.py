@@ -1,4 +1,7 @@
-"""A clip of an alert, for whoever reviews it: a link to the estate's own gateway, signed for some minutes, and on record. No picture passes here."""
+"""The clip of a camera's alert, for who reviews it: a signed link to the estate's own gateway.
+
+The link holds for some minutes, and who asked for it is on record. No picture passes here.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from api.access import AlertOperator
 from api.alerts import AlertId, find
+from api.answers import Answer
 from api.context import AuditFacts
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
@@ -29,14 +33,43 @@ class BadClipPlaces(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipPlace:
-    """Where an estate's gateway gives clips, and the key that it knows."""
+    """Where an estate's gateway serves clips, and the key that it shares with us."""
 
     url: str
     key: str
 
+    def link(self, estate: str, device: str, file_name: str, until: int) -> str:
+        """Return the link to a file of a camera, signed until a time (seconds since 1970)."""
+        signature = sign(self.key.encode(), f"{estate}/{device}/{file_name}", until)
+        place = f"{self.url.rstrip('/')}/clips/{device}/{file_name}"
+        return f"{place}?until={until}&sig={signature}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertClip:
+    """A clip that an alert's evidence names, by its camera's code and its own name."""
+
+    device: str
+    name: str
+
+
+class ClipLinks(Answer):
+    """Links to the still and the clip of an alert, on the estate's gateway."""
+
+    still: str = Field(
+        description="a JPEG", examples=["https://gw.example/clips/cam-1/a1b2.jpg?until=…&sig=…"]
+    )
+    clip: str = Field(
+        description="an animated WebP",
+        examples=["https://gw.example/clips/cam-1/a1b2.webp?until=…&sig=…"],
+    )
+    expires_at: datetime = Field(
+        description="the links hold until then", examples=["2026-11-18T08:17:00Z"]
+    )
+
 
 def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
-    """Read the file: a table per estate with `url` and `key`; None gives none.
+    """Read the file, which has a table with `url` and `key` for each estate; None gives none.
 
     Raises: BadClipPlaces.
     """
@@ -52,55 +85,50 @@ def load_clip_places(path: Path | None) -> dict[str, ClipPlace]:
     for estate, place in places.items():
         if not place.url.startswith(("http://", "https://")) or len(place.key) < 16:
             raise BadClipPlaces(
-                f"{path.name}: {estate}: url begins with http:// or https://, key has 16 characters or more"
+                f"{path.name}: {estate}: url begins with http:// or https://, "
+                "key has 16 characters or more"
             )
     return places
 
 
-def clip_of(alert: Alert) -> tuple[str, str] | None:
-    """Return the camera and the clip that an alert's evidence names; None where it has none."""
+def clip_of(alert: Alert) -> AlertClip | None:
+    """Return the clip that an alert's evidence names; None where it names none."""
     data = alert.evidence.get("data")
     device = alert.evidence.get("device")
-    clip = data.get("clip") if isinstance(data, dict) else None
-    return (
-        (device, clip)
-        if isinstance(device, str) and isinstance(clip, str) and CLIP.fullmatch(clip)
-        else None
-    )
+    name = data.get("clip") if isinstance(data, dict) else None
+    if not isinstance(device, str) or not isinstance(name, str) or not CLIP.fullmatch(name):
+        return None
+    return AlertClip(device=device, name=name)
 
 
 @router.post("/alerts/{alert_id}/clip", operation_id="askClip")
-def ask_clip(context: AlertOperator, alert_id: AlertId) -> dict[str, Any]:
-    """Ask for the still and the clip of a camera's alert: links to the estate's gateway that hold for five minutes. Who asked is on record."""
+def ask_clip(context: AlertOperator, alert_id: AlertId) -> ClipLinks:
+    """Ask for the still and the clip of a camera's alert.
+
+    The links lead to the estate's gateway and hold for five minutes. Who asked is on record.
+    """
     alert = find(context.connection, context.principal, alert_id)
-    found = clip_of(alert)
-    if found is None:
+    clip = clip_of(alert)
+    if clip is None:
         raise Problem(404, "no_clip", "this alert has no clip")
-    device, clip = found
     place: ClipPlace | None = context.request.app.state.clips.get(alert.estate)
     if place is None:
         raise Problem(
             409,
             "no_place",
-            f"where the clips of {alert.estate!r} are is not set up: ANJU_CLIPS_FILE (docs/vision.md)",
+            f"where the clips of {alert.estate!r} are is not set up: "
+            "ANJU_CLIPS_FILE (docs/vision.md)",
         )
-    until = int(time.time()) + LIFE_S
     context.audit.describe(
         AuditFacts(
-            subject=f"clip:{alert.estate}/{device}/{clip}",
+            subject=f"clip:{alert.estate}/{clip.device}/{clip.name}",
             estate_id=alert.estate_id,
             reference=f"alert {alert_id}",
         )
     )
-
-    def link(ending: str) -> str:
-        signature = sign(place.key.encode(), f"{alert.estate}/{device}/{clip}.{ending}", until)
-        return (
-            f"{place.url.rstrip('/')}/clips/{device}/{clip}.{ending}?until={until}&sig={signature}"
-        )
-
-    return {
-        "still": link("jpg"),
-        "clip": link("webp"),
-        "expires_at": datetime.fromtimestamp(until, UTC),
-    }
+    until = int(time.time()) + LIFE_S
+    return ClipLinks(
+        still=place.link(alert.estate, clip.device, f"{clip.name}.jpg", until),
+        clip=place.link(alert.estate, clip.device, f"{clip.name}.webp", until),
+        expires_at=datetime.fromtimestamp(until, UTC),
+    )

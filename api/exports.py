@@ -84,7 +84,7 @@ def make(context: Exporter, body: ExportRequest) -> dict[str, Any]:
         context.request,
         context.principal,
         body.kind,
-        (found["id"],) if found else context.principal.estate_ids,
+        (found.id,) if found else context.principal.estate_ids,
     )
     name = f"anju-{body.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.csv"
     secret = secrets.token_bytes(32)
@@ -99,7 +99,7 @@ def make(context: Exporter, body: ExportRequest) -> dict[str, Any]:
     )
     context.audit.describe(
         AuditFacts(
-            estate_id=found["id"] if found else None,
+            estate_id=found.id if found else None,
             detail={"kind": body.kind, "rows": len(rows), "export": made},
         )
     )
@@ -121,7 +121,7 @@ def _rows(
     estates: tuple[int, ...],
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     if kind == "alerts":
-        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).wanted(principal)
+        wanted = AlertQuery.model_validate({"open": False, "suppressed": None}).to_filter(principal)
         chosen = lists.narrow_to(wanted, estates)
         found = lists.list_alerts(connection, chosen, limit=MOST_ROWS)
         return _ALERTS, [{name: getattr(alert, name) for name in _ALERTS} for alert in found]

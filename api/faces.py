@@ -68,7 +68,7 @@ def record(context: ConsentKeeper, estate: Code, body: ConsentRequest) -> dict[s
     try:
         code = law.record(
             context.connection,
-            found["id"],
+            found.id,
             body.model_dump(),
             actor=context.principal.name,
             now=now,
@@ -77,7 +77,7 @@ def record(context: ConsentKeeper, estate: Code, body: ConsentRequest) -> dict[s
     except law.FaceRequestRefused as error:
         raise Problem(422, "consent", str(error)) from None
     context.audit.describe(
-        AuditFacts(subject=f"consent:{code}", estate_id=found["id"], purpose="entrance")
+        AuditFacts(subject=f"consent:{code}", estate_id=found.id, purpose="entrance")
     )
     return {"code": code, "href": f"/api/v1/face-consents/{code}"}
 
@@ -91,11 +91,11 @@ def list_consents(
 ) -> dict[str, Any]:
     """List an estate's consents as they were recorded, with people's codes; that somebody looked is on record."""
     found = find_estate(context.connection, context.principal, estate)
-    rows = faces.list_consents(context.connection, found["id"], after, limit)
+    rows = faces.list_consents(context.connection, found.id, after, limit)
     context.audit.describe_read(
         AuditFacts(
             subject=f"face-consents:{estate}",
-            estate_id=found["id"],
+            estate_id=found.id,
             detail={"after": after, "shown": len(rows)},
         )
     )
@@ -191,10 +191,10 @@ def file_assessment(context: PeopleKeeper, estate: Code, body: Assessment) -> di
         raise Problem(422, "review_by", "the review lies after the day on which it was done")
     if not faces.add_assessment(
         context.connection,
-        {**body.model_dump(), "estate_id": found["id"], "made_by": context.principal.name},
+        {**body.model_dump(), "estate_id": found.id, "made_by": context.principal.name},
     ):
         raise Problem(409, "taken", f"an assessment {body.code!r} is on file already")
-    context.audit.describe(AuditFacts(subject=f"assessment:{body.code}", estate_id=found["id"]))
+    context.audit.describe(AuditFacts(subject=f"assessment:{body.code}", estate_id=found.id))
     return {"code": body.code}
 
 
@@ -203,7 +203,7 @@ def list_assessments(context: ConsentReader, estate: Code) -> dict[str, Any]:
     """List an estate's impact assessments, the newest first."""
     return {
         "items": faces.list_assessments(
-            context.connection, find_estate(context.connection, context.principal, estate)["id"]
+            context.connection, find_estate(context.connection, context.principal, estate).id
         )
     }
 

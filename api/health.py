@@ -1,29 +1,44 @@
-"""Health: alive (the process answers) and ready (what it needs answers too), and figures for Prometheus."""
+"""Health: alive (the process answers), ready (what it needs answers), figures for Prometheus."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field
 
+from api.answers import Answer
 from api.context import Db
 from store.database import health
 
 router = APIRouter(tags=["health"])
+#: What it means that Redis does not answer.
+_WITHOUT_REDIS = "away: live wake-ups fall back to one second, rates are counted by each process"
+
+
+class AliveAnswer(Answer):
+    """The process lives."""
+
+    status: str = Field(description="always ok", examples=["ok"])
+
+
+class ReadyAnswer(Answer):
+    """The database answers. Nothing is said of any estate."""
+
+    status: str = Field(description="always ok", examples=["ok"])
+    redis: str = Field(description="up, or what its absence means", examples=["up"])
 
 
 @router.get("/healthz", operation_id="alive")
-def alive() -> dict[str, str]:
+def alive() -> AliveAnswer:
     """Answer as long as the process lives."""
-    return {"status": "ok"}
+    return AliveAnswer(status="ok")
 
 
 @router.get("/readyz", operation_id="ready")
-def ready(request: Request, connection: Db) -> JSONResponse:
-    """Answer 200 when the database does, and say what else is away and what that means; no figure of anybody's estate."""
+def ready(request: Request, connection: Db) -> ReadyAnswer:
+    """Answer 200 when the database does, and say whether Redis does."""
     health.ping(connection)
-    away = "away: live wake-ups fall back to one second, rates are counted by each process"
-    return JSONResponse({"status": "ok", "redis": "up" if request.app.state.bus.up else away})
+    return ReadyAnswer(status="ok", redis="up" if request.app.state.bus.up else _WITHOUT_REDIS)
 
 
 @router.get("/metrics", include_in_schema=False)

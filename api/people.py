@@ -65,11 +65,11 @@ def list_people(
 ) -> dict[str, Any]:
     """List an estate's persons by code, masked; `next` is the `after` of the following page. That somebody looked is on record."""
     found, ring = find_estate(context.connection, context.principal, estate), context.keyring()
-    rows = people.list_persons(context.connection, found["id"], after, limit)
+    rows = people.list_persons(context.connection, found.id, after, limit)
     context.audit.describe_read(
         AuditFacts(
             subject=f"people:{estate}",
-            estate_id=found["id"],
+            estate_id=found.id,
             detail={"after": after, "shown": len(rows)},
         )
     )

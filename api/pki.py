@@ -1,11 +1,13 @@
-"""The authority that signs gateways' certificates: an estate's own, or the site's where an estate has none.
+"""The authorities that sign gateways' certificates: an estate's own, or else the site's.
 
-A folder holds `<estate>.crt` and `<estate>.key`, or `ca.crt` and `ca.key` for every other; the broker trusts them all.
+A folder holds `<estate>.crt` and `<estate>.key`, or `ca.crt` and `ca.key` for every other estate.
+The broker trusts them all.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,10 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from domain.errors import UserError
+from store.gateways.identities import RevokedCertificate
 
+#: The authority of the site, for estates without one of their own.
+SITE_AUTHORITY = "ca"
 #: How long a certificate holds; its gateway renews it after two thirds.
 LIFE = timedelta(days=365)
-#: A list is made anew at every revocation and read by the broker at a signal; one that ran out would shut every gateway out.
+#: A list is made anew at every revocation, and the broker reads it at a signal. One that ran out
+#: would shut every gateway out.
 LIST_LIFE = timedelta(days=3650)
 
 
@@ -60,23 +66,9 @@ class CertificateAuthority:
 
         Raises: BadCertificateRequest.
         """
-        try:
-            request = x509.load_pem_x509_csr(request_pem.encode("ascii"))
-            sound = request.is_signature_valid
-        except (ValueError, UnicodeEncodeError) as error:
-            raise BadCertificateRequest(
-                f"the certificate request cannot be read: {error}"
-            ) from None
-        key = request.public_key()
-        if (
-            not sound
-            or not isinstance(key, ec.EllipticCurvePublicKey)
-            or not isinstance(key.curve, ec.SECP256R1)
-        ):
-            raise BadCertificateRequest(
-                "the certificate request must be signed by a P-256 key of its own"
-            )
-        serial, valid_to = secrets.randbits(127) | 1, now + LIFE
+        key = _verified_key(request_pem)
+        serial = secrets.randbits(127) | 1
+        valid_to = now + LIFE
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
@@ -99,16 +91,16 @@ class CertificateAuthority:
             certificate=pem, authority=self.pem, serial=f"{serial:x}", valid_to=valid_to
         )
 
-    def revocations(self, serials: Sequence[tuple[str, datetime]], now: datetime) -> str:
-        """Make the list of revoked certificates, PEM."""
+    def revocation_list(self, revoked: Sequence[RevokedCertificate], now: datetime) -> str:
+        """Make the list of revoked certificates (RFC 5280 section 5), PEM."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
         builder = builder.add_extension(_signed_by(self.certificate), critical=False)
         builder = builder.last_update(now - timedelta(minutes=5)).next_update(now + LIST_LIFE)
-        for serial, at in serials:
+        for certificate in revoked:
             entry = (
                 x509.RevokedCertificateBuilder()
-                .serial_number(int(serial, 16))
-                .revocation_date(at)
+                .serial_number(int(certificate.serial, 16))
+                .revocation_date(certificate.revoked_at)
                 .build()
             )
             builder = builder.add_revoked_certificate(entry)
@@ -117,6 +109,26 @@ class CertificateAuthority:
             .public_bytes(serialization.Encoding.PEM)
             .decode("ascii")
         )
+
+
+def _verified_key(request_pem: str) -> ec.EllipticCurvePublicKey:
+    """Return the key of a certificate request that is signed by that key.
+
+    Raises: BadCertificateRequest.
+    """
+    try:
+        request = x509.load_pem_x509_csr(request_pem.encode("ascii"))
+        is_signed = request.is_signature_valid
+    except (ValueError, UnicodeEncodeError) as error:
+        raise BadCertificateRequest(f"the certificate request cannot be read: {error}") from None
+    key = request.public_key()
+    is_p256 = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    if not is_signed or not is_p256:
+        raise BadCertificateRequest(
+            "the certificate request must be signed by a P-256 key of its own"
+        )
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key
 
 
 def _signed_by(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -135,7 +147,7 @@ def load_authority(folder: Path | None, estate: str) -> CertificateAuthority:
         raise CertificateAuthorityMissing(
             "ANJU_AUTHORITY_DIR is not set: it names the folder with ca.crt and ca.key"
         )
-    name = estate if (folder / f"{estate}.key").is_file() else "ca"
+    name = estate if (folder / f"{estate}.key").is_file() else SITE_AUTHORITY
     try:
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
         key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
@@ -151,8 +163,12 @@ def load_authority(folder: Path | None, estate: str) -> CertificateAuthority:
 
 
 def make_authority(folder: Path, name: str, now: datetime) -> Path:
-    """Make an authority for a site or an estate; returns its certificate's file. What exists is left as it is."""
-    cert_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
+    """Make an authority for a site or an estate, and return its certificate's file.
+
+    An authority that exists is left as it is.
+    """
+    cert_path = folder / f"{name}.crt"
+    key_path = folder / f"{name}.key"
     if key_path.exists():
         return cert_path
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,14 +207,18 @@ def make_authority(folder: Path, name: str, now: datetime) -> Path:
     return cert_path
 
 
-def proven(
+def verify_renewal(
     certificate_pem: str,
     request_pem: str,
     proof: bytes,
+    *,
     authority: CertificateAuthority,
     now: datetime,
 ) -> x509.Certificate:
-    """Check that a renewal comes from the holder of a certificate that this authority signed and that still holds.
+    """Verify that a renewal comes from the holder of a certificate, and return the certificate.
+
+    The authority has signed it, it has not run out, and `proof` is its key's signature (ECDSA with
+    SHA-256) of the new request.
 
     Raises: BadCertificateRequest.
     """
@@ -219,28 +239,42 @@ def proven(
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """Return the name a certificate was issued to."""
+    """Return the name that a certificate was issued to."""
     return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
+def read_common_name(certificate_pem: str) -> str:
+    """Read the name in a certificate, which is not verified.
+
+    Raises: ValueError for what is no certificate with a name.
+    """
+    try:
+        return common_name(x509.load_pem_x509_certificate(certificate_pem.encode("ascii")))
+    except (UnicodeEncodeError, IndexError) as error:
+        raise ValueError(str(error)) from None
+
+
 def write_revocations(
-    folder: Path, path: Path, rows: Sequence[dict[str, object]], now: datetime
+    folder: Path, path: Path, revoked: Sequence[RevokedCertificate], now: datetime
 ) -> None:
-    """Write the revocation lists of every authority of a folder, one after the other, for the broker.
+    """Write the revocation lists of all authorities of a folder into one file, for the broker.
 
     Raises: CertificateAuthorityMissing.
     """
-    out = []
-    own = {key.stem for key in folder.glob("*.key")} - {"ca"}
-    for name in sorted({*own, "ca"} if (folder / "ca.key").is_file() else own):
-        serials = [
-            (str(row["serial"]), row["revoked_at"])
-            for row in rows
-            if row["estate"] == name or (name == "ca" and row["estate"] not in own)
-        ]
-        out.append(load_authority(folder, name).revocations(serials, now))  # type: ignore[arg-type]
+    estates_with_own = {key.stem for key in folder.glob("*.key")} - {SITE_AUTHORITY}
+    names = set(estates_with_own)
+    if (folder / f"{SITE_AUTHORITY}.key").is_file():
+        names.add(SITE_AUTHORITY)
+    revoked_by = defaultdict(list)
+    for certificate in revoked:
+        has_own = certificate.estate in estates_with_own
+        revoked_by[certificate.estate if has_own else SITE_AUTHORITY].append(certificate)
+    lists = [
+        load_authority(folder, name).revocation_list(revoked_by[name], now)
+        for name in sorted(names)
+    ]
     part = path.with_name(path.name + ".new")
-    part.write_text("".join(out), "ascii")
+    part.write_text("".join(lists), "ascii")
     part.replace(path)
 
 

@@ -1,7 +1,7 @@
-"""How a gateway comes by its certificate: a claim code once, the old certificate's key from then on.
+"""How a gateway gets its certificate: with a claim code once, with the old certificate's key after.
 
-Neither route has a log-in: the secret of the code, or the proof by the key, is it. Failures are alike, so that nothing can be
-learned by trying, and a code has 160 bits.
+Neither route has a log-in: the secret of the code, or the proof by the key, is it. All failures
+look alike, so that nothing can be learned by trying, and a code has 160 bits.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from api.answers import Answer
 from api.context import Db, client_address, limit_rate
 from api.pki import (
     BadCertificateRequest,
     CertificateAuthorityMissing,
     common_name,
     load_authority,
-    proven,
+    read_common_name,
     utc_now,
+    verify_renewal,
 )
 from api.problems import Problem
 from api.session import TRIES_PER_MINUTE, entry
 from store.access import scope
+from store.database.connection import Connection
 from store.gateways import identities
+from store.gateways.identities import GatewayCertificate, GatewayIdentity
 
 router = APIRouter(prefix="/api/v1/provision", tags=["provision"])
 
@@ -34,126 +37,149 @@ router = APIRouter(prefix="/api/v1/provision", tags=["provision"])
 class Claim(BaseModel):
     """A claim code and the gateway's certificate request."""
 
-    code: str = Field(min_length=8, max_length=200)
-    request: str = Field(min_length=100, max_length=8000)
+    code: str = Field(
+        min_length=8,
+        max_length=200,
+        description="from `anju gateway invite`",
+        examples=["qingnian.gw-3.6tXv…"],
+    )
+    request: str = Field(
+        min_length=100,
+        max_length=8000,
+        description="PKCS #10 request with a P-256 key, PEM",
+        examples=["-----BEGIN CERTIFICATE REQUEST-----…"],
+    )
 
 
 class Renew(BaseModel):
-    """The old certificate, a request with a new key, and the old key's signature over the request."""
+    """The old certificate, a request with a new key, and the old key's signature of the request."""
 
-    certificate: str = Field(min_length=100, max_length=8000)
-    request: str = Field(min_length=100, max_length=8000)
-    proof: str = Field(min_length=8, max_length=1000)
+    certificate: str = Field(
+        min_length=100,
+        max_length=8000,
+        description="the certificate that is to be replaced, PEM",
+        examples=["-----BEGIN CERTIFICATE-----…"],
+    )
+    request: str = Field(
+        min_length=100,
+        max_length=8000,
+        description="PKCS #10 request with a new P-256 key, PEM",
+        examples=["-----BEGIN CERTIFICATE REQUEST-----…"],
+    )
+    proof: str = Field(
+        min_length=8,
+        max_length=1000,
+        description="ECDSA signature of `request` by the old key, base64",
+        examples=["MEUCIQD…"],
+    )
 
 
-def _folder(request: Request) -> Path | None:
-    return getattr(request.app.state, "authority_dir", None)
+class CertificateAnswer(Answer):
+    """A certificate for a gateway."""
+
+    estate: str = Field(description="the estate's code", examples=["qingnian"])
+    gateway: str = Field(description="the gateway's code", examples=["gw-3"])
+    certificate: str = Field(
+        description="the certificate, PEM", examples=["-----BEGIN CERTIFICATE-----…"]
+    )
+    authority: str = Field(
+        description="its authority's certificate, PEM", examples=["-----BEGIN CERTIFICATE-----…"]
+    )
+    serial: str = Field(description="its serial number, hex", examples=["5f0c2a9be1d47c03"])
+    valid_to: str = Field(
+        description="when it runs out, ISO 8601", examples=["2027-11-18T08:12:00+00:00"]
+    )
 
 
 @router.post("/claim", operation_id="claimGateway")
-def claim(body: Claim, request: Request, connection: Db) -> dict[str, Any]:
-    """Turn a claim code into a certificate; the code is used up only if that works."""
+def claim(body: Claim, request: Request, connection: Db) -> CertificateAnswer:
+    """Turn a claim code into a certificate. The code is used up only if that works."""
     limit_rate(request, f"claim:{client_address(request)}", TRIES_PER_MINUTE)
     with scope.at_door(connection):
-        found = identities.use_claim(connection, body.code)
-    if found is None:
+        gateway = identities.use_claim(connection, body.code)
+    if gateway is None:
         raise Problem(
             403,
             "claim",
             "this code is unknown, used or expired; make a new one with `anju gateway invite`",
         )
-    return _issue(
-        request, connection, found["id"], found["estate"], found["gateway"], body.request, None
-    )
+    return _issue(request, connection, gateway, body.request, renewed=None)
 
 
 @router.post("/renew", operation_id="renewGateway")
-def renew(body: Renew, request: Request, connection: Db) -> dict[str, Any]:
-    """Give a new certificate for one that still holds and was not revoked."""
+def renew(body: Renew, request: Request, connection: Db) -> CertificateAnswer:
+    """Give a new certificate for one that has not run out and was not revoked."""
     limit_rate(request, f"claim:{client_address(request)}", TRIES_PER_MINUTE)
-    refused = Problem(
-        403,
-        "renewal",
-        "this certificate cannot be renewed; make a claim code with `anju gateway invite`",
-    )
+    old = _find_renewable(body, request, connection)
+    if old is None:
+        raise Problem(
+            403,
+            "renewal",
+            "this certificate cannot be renewed; make a claim code with `anju gateway invite`",
+        )
+    return _issue(request, connection, old.holder, body.request, renewed=old.serial)
+
+
+def _find_renewable(
+    body: Renew, request: Request, connection: Connection
+) -> GatewayCertificate | None:
+    """Return the old certificate where its own key asks for the renewal and it is good; else None.
+
+    Raises: Problem 503 without an authority.
+    """
     try:
-        estate = common_name_of(body.certificate).partition("/")[0]
-        authority = load_authority(_folder(request), estate)
-        old = proven(
-            body.certificate,
-            body.request,
-            base64.b64decode(body.proof, validate=True),
-            authority,
-            utc_now(),
+        estate = read_common_name(body.certificate).partition("/")[0]
+        authority = load_authority(_authority_folder(request), estate)
+        proof = base64.b64decode(body.proof, validate=True)
+        old = verify_renewal(
+            body.certificate, body.request, proof, authority=authority, now=utc_now()
         )
     except CertificateAuthorityMissing as error:
         raise Problem(503, "authority", str(error)) from None
     except (BadCertificateRequest, binascii.Error, ValueError):
-        raise refused from None
-    serial = f"{old.serial_number:x}"
+        return None
     with scope.at_door(connection):
-        held = identities.find_certificate(connection, serial)
-    if (
-        held is None
-        or held["revoked_at"] is not None
-        or common_name(old) != f"{held['estate']}/{held['gateway']}"
-    ):
-        raise refused
-    return _issue(
-        request,
-        connection,
-        held["gateway_id"],
-        held["estate"],
-        held["gateway"],
-        body.request,
-        serial,
-    )
-
-
-def common_name_of(pem: str) -> str:
-    """Read the name in a certificate without trusting it.
-
-    Raises: ValueError.
-    """
-    from cryptography import x509
-
-    try:
-        return common_name(x509.load_pem_x509_certificate(pem.encode("ascii")))
-    except (UnicodeEncodeError, IndexError) as error:
-        raise ValueError(str(error)) from None
+        issued = identities.find_certificate(connection, f"{old.serial_number:x}")
+    if issued is None or issued.revoked_at is not None:
+        return None
+    return issued if common_name(old) == issued.holder.common_name else None
 
 
 def _issue(
     request: Request,
-    connection: Db,
-    gateway_id: int,
-    estate: str,
-    gateway: str,
-    csr: str,
+    connection: Connection,
+    gateway: GatewayIdentity,
+    certificate_request: str,
+    *,
     renewed: str | None,
-) -> dict[str, Any]:
+) -> CertificateAnswer:
+    """Sign a gateway's request and enter that in the audit record.
+
+    Raises: Problem 503 without an authority, 422 for a request that cannot be signed.
+    """
     try:
-        issued = load_authority(_folder(request), estate).sign(
-            csr, f"{estate}/{gateway}", utc_now()
-        )
+        authority = load_authority(_authority_folder(request), gateway.estate)
+        issued = authority.sign(certificate_request, gateway.common_name, utc_now())
     except CertificateAuthorityMissing as error:
         raise Problem(503, "authority", str(error)) from None
     except BadCertificateRequest as error:
         raise Problem(422, "request", str(error)) from None
     with scope.at_door(connection):
-        identities.add_certificate(connection, gateway_id, issued.serial, issued.valid_to, renewed)
-    entry(
-        request,
-        connection,
-        f"gateway:{estate}/{gateway}",
-        "renewGateway" if renewed else "claimGateway",
-        "done",
+        identities.add_certificate(
+            connection, gateway.id, issued.serial, valid_to=issued.valid_to, renewed=renewed
+        )
+    operation = "renewGateway" if renewed else "claimGateway"
+    entry(request, connection, f"gateway:{gateway.common_name}", operation, "done")
+    return CertificateAnswer(
+        estate=gateway.estate,
+        gateway=gateway.gateway,
+        certificate=issued.certificate,
+        authority=issued.authority,
+        serial=issued.serial,
+        valid_to=issued.valid_to.isoformat(),
     )
-    return {
-        "estate": estate,
-        "gateway": gateway,
-        "certificate": issued.certificate,
-        "authority": issued.authority,
-        "serial": issued.serial,
-        "valid_to": issued.valid_to.isoformat(),
-    }
+
+
+def _authority_folder(request: Request) -> Path | None:
+    folder: Path | None = getattr(request.app.state, "authority_dir", None)
+    return folder

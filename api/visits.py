@@ -102,8 +102,8 @@ def visit_list(
 ) -> VisitListAnswer:
     """Return the homes to visit this week, likeliest first, some of them at random."""
     found = find_estate(context.connection, context.principal, estate)
-    time = leads.LeadTime(now=datetime.now(UTC), zone=ZoneInfo(found["timezone"]), as_of=as_of)
-    week = plan_week(context.connection, context.policy, (found["id"],), time, visits_wanted=visits)
+    time = leads.LeadTime(now=datetime.now(UTC), zone=ZoneInfo(found.timezone), as_of=as_of)
+    week = plan_week(context.connection, context.policy, (found.id,), time, visits_wanted=visits)
     return VisitListAnswer(
         estate=estate,
         expected_hits=week.expected_hits,
@@ -163,8 +163,8 @@ def list_abstentions(context: LeadReader, estate: Code) -> AbstentionsAnswer:
     it.
     """
     found = find_estate(context.connection, context.principal, estate)
-    day = last_whole_day(datetime.now(UTC), ZoneInfo(found["timezone"]))
-    counts = findings.count_abstentions(context.connection, found["id"], day)
+    day = last_whole_day(datetime.now(UTC), ZoneInfo(found.timezone))
+    counts = findings.count_abstentions(context.connection, found.id, day)
     return AbstentionsAnswer(
         estate=estate,
         day=day,
@@ -246,12 +246,12 @@ def record_visit(context: VisitRecorder, body: VisitOutcomeRequest) -> VisitReco
     refused.
     """
     unit = find_unit(context.connection, context.principal, body.estate, body.unit)
-    zone = ZoneInfo(unit["timezone"])
+    zone = ZoneInfo(unit.timezone)
     if body.visited_on > datetime.now(zone).date():
         raise Problem(422, "future", f"visited_on {body.visited_on} is still to come")
     visit = visits.NewVisit(
         code=body.code,
-        unit_id=unit["id"],
+        unit_id=unit.id,
         visited_on=body.visited_on,
         reason=body.reason,
         outcome=body.outcome,
@@ -366,6 +366,6 @@ def get_calibration(
     """Return hit rates, the miss rate of random visits, and calibrations that are proposed."""
     scope = context.principal.estate_ids
     if estate is not None:
-        scope = (find_estate(context.connection, context.principal, estate)["id"],)
+        scope = (find_estate(context.connection, context.principal, estate).id,)
     report = report_calibration(context.connection, scope)
     return CalibrationAnswer.model_validate(report_as_json(report))

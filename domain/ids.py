@@ -1,7 +1,8 @@
-"""Identifiers as the wire contract has them (docs/design.md): lower-case letters, digits and hyphens, 2 to 40 of them.
+"""Identifiers as the wire contract has them (docs/design.md).
 
-One grammar serves estates, gateways and devices, so that an id can stand in a topic, a file name and a URL
-without escaping. Anything else is refused at the edge and never reaches a query.
+They are 2 to 40 lower-case letters, digits and hyphens. One grammar serves estates, gateways and
+devices, so that an id can stand in a topic, a file name and a URL without escaping. Anything else
+is refused at the edge and never reaches a query.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _EVENT_ID = re.compile(r"[!-~]{1,80}")
 
 
 def valid_id(text: str) -> bool:
-    """Tell whether `text` may stand in a topic or a register."""
+    """Whether `text` may stand in a topic or a register."""
     return _ID.fullmatch(text) is not None
 
 
 def valid_point(text: str) -> bool:
-    """Tell whether `text` may name a value of a reading."""
+    """Whether `text` may name a value of a reading."""
     return _POINT.fullmatch(text) is not None
 
 
 def valid_event_id(text: str) -> bool:
-    """Tell whether `text` may identify an event of a device."""
+    """Whether `text` may identify an event of a device."""
     return _EVENT_ID.fullmatch(text) is not None
 
 

@@ -1,7 +1,8 @@
-"""What a point can measure: the vocabulary of readings, with uom, kind and the range that physics allows.
+"""What a point can measure: unit of measure, kind, and the range that physics allows.
 
-A *register* only grows and is differenced into intervals; a *gauge* is a value at an instant. A point that is not
-in the table is stored all the same (vendors have more points than we know) but no analytics reads it.
+A *register* only grows and is differenced into intervals. A *gauge* is a value at an instant. A
+point that is not in the table is stored all the same, since vendors have more points than we know;
+but no analytics reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Supply(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One measurable: its uom, its kind and the range outside which a value cannot be true."""
+    """One measurable: its unit, its kind, and the range outside which a value cannot be true."""
 
     name: str
     uom: str

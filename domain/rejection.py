@@ -1,6 +1,7 @@
-"""Wrong input is data: a refusal carries a reason from a closed list, and the list is also the metric's labels.
+"""Wrong input is data: a refusal carries a reason from a closed list.
 
-Adding a reason here is all it takes for it to be counted, stored and shown; free text goes into `detail`.
+The list is also the metric's labels. Adding a reason here is all it takes for it to be counted,
+stored and shown; free text goes into `detail`.
 """
 
 from __future__ import annotations

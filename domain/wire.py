@@ -1,8 +1,8 @@
-"""The wire contract, version 1 (docs/design.md), as types: what goes up from a gateway and what comes down to it.
+"""The wire contract, version 1 (docs/design.md), as types: what goes up and down.
 
-These dataclasses are the one source: ingest decodes into them, gateways and simulators encode from them, and
-`docs/wire/` (JSON Schema, AsyncAPI) is generated from them. Unknown fields are kept aside by the decoder, never refused.
-Times are integer milliseconds, UTC.
+These dataclasses are the one source. Ingest decodes into them, gateways and simulators encode from
+them, and `docs/wire/` (JSON Schema, AsyncAPI) is generated from them. The decoder keeps unknown
+fields aside and never refuses them. Times are integer milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 VERSION = 1
 ROOT = "anju/v1"
 
-#: 2001-09-09 in milliseconds. A time below it reads as seconds (or as a clock that was never set) and is refused.
+#: 2001-09-09 in milliseconds. A time below it reads as seconds, or as a clock that was never set,
+#: and is refused.
 EARLIEST_MS = 1_000_000_000_000
 #: How far a device's clock may run ahead of the server before its time is held to be wrong.
 AHEAD_MS = 5 * 60 * 1000
@@ -84,7 +85,10 @@ class Direction(StrEnum):
 
 
 class Hazard(StrEnum):
-    """Dangers that a detector or a camera reports; `other` carries a vendor's own word in `detail`."""
+    """Dangers that a detector or a camera reports.
+
+    `other` carries a vendor's own word in `detail`.
+    """
 
     SMOKE = "smoke"
     FIRE = "fire"
@@ -100,7 +104,8 @@ class Hazard(StrEnum):
     OTHER = "other"
 
 
-#: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a second (docs/design.md).
+#: Hazards that endanger a life now: latched, never shelved by an operator, on screen within a
+#: second (docs/design.md).
 LIFE_SAFETY = frozenset(
     {
         Hazard.SMOKE,
@@ -202,9 +207,10 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A message on `up/state`: the gateway's last known condition, also its last will (`online` false).
+    """A message on `up/state`: the gateway's last known condition, and its last will.
 
-    `clock_offset_ms` is gateway minus server, `outbox` what waits there, `lost` what its disk cap has cost since it was new.
+    In a last will `online` is false. `clock_offset_ms` is gateway minus server. `outbox` counts
+    what waits there, `lost` what its disk cap has cost since it was new.
     """
 
     v: int
@@ -218,7 +224,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BornDevice:
-    """One device in a birth message. Where it is mounted is the register's to say, not the gateway's."""
+    """One device in a birth message. The register says where it is mounted, not the gateway."""
 
     device: str
     profile: str
@@ -237,7 +243,10 @@ class Birth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """A message on `down/ack`, sent after the commit: all up to `upto` is stored or quarantined, and so is `also`."""
+    """A message on `down/ack`, sent after the commit.
+
+    All numbers up to `upto` are stored or quarantined, and so are those in `also`.
+    """
 
     v: int
     kind: str
@@ -258,7 +267,10 @@ class Backfill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """A message on `down/time`, the answer to a `state`: the server's clock, and the `at` of the state it answers."""
+    """A message on `down/time`, the answer to a `state`.
+
+    It holds the server's clock, and the `at` of the state that it answers.
+    """
 
     v: int
     at: int
@@ -267,9 +279,10 @@ class Time:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A message on `down/command`: something that a person asked of a device, under an audit id, until it expires.
+    """A message on `down/command`: what a person asked of a device, until it expires.
 
-    It may come more than once; a gateway acts on an id once, and reports with a `command` event of that id.
+    `id` is its audit id. It may come more than once. A gateway acts on an id once, and reports with
+    a `command` event of that id.
     """
 
     v: int

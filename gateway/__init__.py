@@ -1,1 +1,4 @@
-"""The gateway: the edge process between the devices of an estate and the broker. It loses nothing."""
+"""The gateway: the edge process between the devices of an estate and the broker.
+
+It loses nothing.
+"""

@@ -1,35 +1,40 @@
-"""`anju gateway check`: per device what it said last and when, and where it is silent, why. Reads the outbox beside the process."""
+"""`anju gateway check`: per device its last report and its age, and the fault where it is silent.
+
+It reads the outbox beside the gateway's process.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from gateway.config import Config
-from gateway.outbox import look_into
+from gateway.config import Config, DevicePlace
+from gateway.outbox_file import LastContact, read_snapshot
+
+#: Seconds that a device may be late beyond twice its interval.
+GRACE_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceLine:
-    """One device. `quiet_s` is None where it was never heard; `fault` is what is wrong now, None where all is well."""
+class DeviceStatus:
+    """One device. `quiet_s` is None without any contact; `fault` is None where all is well."""
 
     device: str
     profile: str
     place: str
     quiet_s: int | None
-    said: str
+    summary: str
     drift_ms: int | None
     fault: str | None
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
-    """The gateway as it stands."""
+class GatewayReport:
+    """The gateway's state."""
 
-    devices: list[DeviceLine] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    devices: list[DeviceStatus] = field(default_factory=list)
+    unknown_devices: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     connected: bool | None = None
     offset_ms: int | None = None
@@ -39,55 +44,64 @@ class Report:
     @property
     def healthy(self) -> bool:
         """Tell whether nothing is wrong."""
-        return (
-            not self.faults and not self.lost and all(line.fault is None for line in self.devices)
-        )
+        has_device_fault = any(device.fault is not None for device in self.devices)
+        return not self.faults and not self.lost and not has_device_fault
 
 
-def look(config: Config, now_ms: int) -> Report:
-    """Read what the gateway's process has put down; one that never ran has a report without times."""
-    report = Report()
-    path = config.outbox_path
-    heard: dict[str, dict[str, Any]] = {}
-    if path.is_file():
-        heard = _read(path, report)
+def inspect_gateway(config: Config, now_ms: int) -> GatewayReport:
+    """Report what the gateway's process has stored.
+
+    One that never ran has a report without times.
+    """
+    report = GatewayReport()
+    contacts: dict[str, LastContact] = {}
+    if config.outbox_path.is_file():
+        contacts = _read_outbox(config.outbox_path, report)
     else:
         report.faults["process"] = (
             "it has never run: there is no outbox yet; start it with `anju gateway run`"
         )
-    for device, (profile, place) in sorted(config.devices().items()):
-        note = heard.get(device, {})
-        heard_at, drift, failures = (
-            note.get("heard_at"),
-            note.get("drift_ms"),
-            note.get("failures", 0),
-        )
-        quiet = None if heard_at is None else max(0, (now_ms - heard_at) // 1000)
-        expected = config.profiles[profile].expected_interval_s
-        why: str | None = None
-        if failures:
-            ago = max(0, (now_ms - note["fault_at"]) // 1000)
-            why = f"{note['fault']} ({failures} times in a row, last {ago} s ago)"
-        elif place.startswith("part "):
-            why = None  # A part of a fire system speaks when it burns; its host is the one to be missed.
-        elif quiet is None:
-            why = "never heard"
-        elif quiet > 2 * expected + 60:
-            why = f"silent for {quiet} s; it speaks every {expected} s"
-        elif drift is not None and abs(drift) > config.table.clock.max_drift_s * 1000:
-            why = f"its clock is {time_span(drift)} off"
-        report.devices.append(
-            DeviceLine(
-                device=device,
-                profile=profile,
-                place=place,
-                quiet_s=quiet,
-                said=note.get("said") or "",
-                drift_ms=drift,
-                fault=why,
-            )
-        )
+    for device, place in sorted(config.devices().items()):
+        contact = contacts.get(device, LastContact(device=device))
+        report.devices.append(_inspect_device(config, place, contact, now_ms))
     return report
+
+
+def _inspect_device(
+    config: Config, place: DevicePlace, contact: LastContact, now_ms: int
+) -> DeviceStatus:
+    quiet_s = None
+    if contact.contact_at is not None:
+        quiet_s = max(0, (now_ms - contact.contact_at) // 1000)
+    return DeviceStatus(
+        device=contact.device,
+        profile=place.profile,
+        place=place.place,
+        quiet_s=quiet_s,
+        summary=contact.summary or "",
+        drift_ms=contact.drift_ms,
+        fault=_find_fault(config, place, contact, quiet_s, now_ms),
+    )
+
+
+def _find_fault(
+    config: Config, place: DevicePlace, contact: LastContact, quiet_s: int | None, now_ms: int
+) -> str | None:
+    if contact.failures:
+        ago = max(0, (now_ms - (contact.fault_at or now_ms)) // 1000)
+        return f"{contact.fault} ({contact.failures} times in a row, last {ago} s ago)"
+    if place.is_part:
+        # A part of a fire system reports only a fire; its host is the one to be missed.
+        return None
+    if quiet_s is None:
+        return "never heard"
+    expected_s = config.profiles[place.profile].expected_interval_s
+    if quiet_s > 2 * expected_s + GRACE_S:
+        return f"silent for {quiet_s} s; it speaks every {expected_s} s"
+    drift_ms = contact.drift_ms or 0
+    if abs(drift_ms) > config.table.clock.max_drift_s * 1000:
+        return f"its clock is {time_span(drift_ms)} off"
+    return None
 
 
 def time_span(ms: int) -> str:
@@ -95,17 +109,25 @@ def time_span(ms: int) -> str:
     seconds = ms / 1000
     if abs(seconds) < 7200:
         return f"{seconds:+.0f} s"
-    return f"{seconds / 3600:+.0f} h" if abs(seconds) < 172_800 else f"{seconds / 86_400:+.0f} d"
+    if abs(seconds) < 172_800:
+        return f"{seconds / 3600:+.0f} h"
+    return f"{seconds / 86_400:+.0f} d"
 
 
-def _read(path: Path, report: Report) -> dict[str, dict[str, Any]]:
-    kept = look_into(path)
-    status = json.loads(kept.memory.get("status", "{}"))
-    report.connected, report.offset_ms = status.get("connected"), status.get("offset_ms")
-    report.waiting, report.lost = kept.waiting, kept.losses
+def _read_outbox(path: Path, report: GatewayReport) -> dict[str, LastContact]:
+    """Read the outbox into the report; return the last contact with each device.
+
+    Raises: OutboxUnusable.
+    """
+    snapshot = read_snapshot(path)
+    status = json.loads(snapshot.memory.get("status", "{}"))
+    report.connected = status.get("connected")
+    report.offset_ms = status.get("offset_ms")
+    report.waiting = snapshot.waiting
+    report.lost = snapshot.losses
     report.faults.update(status.get("faults", {}))
     if report.connected is False:
         report.faults["uplink"] = "not connected to the broker"
-    strangers = json.loads(kept.memory.get("strangers", "[]"))
-    report.strangers = [f"{text} ({entry['count']} times)" for text, entry in strangers]
-    return kept.heard
+    notes = json.loads(snapshot.memory.get("unknown_devices", "[]"))
+    report.unknown_devices = [f"{text} ({note['count']} times)" for text, note in notes]
+    return snapshot.contacts

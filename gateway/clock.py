@@ -1,8 +1,9 @@
 """The gateway's clock, and how far it is from the server's.
 
-Three clocks are kept apart: the device's (its drift is noted per device), the gateway's (every time that goes up is its,
-or the device's where the device told one) and the server's (the offset is measured and reported, and nothing is corrected
-by it in silence). For testers the gateway's clock can be told to start somewhere and to run faster.
+Three clocks are kept apart: the device's (its drift is noted per device), the gateway's (every time
+that goes up is its, or the device's where the device told one) and the server's (the offset is
+measured and reported, and nothing is corrected by it in silence). For testers the gateway's clock
+can be told to start somewhere and to run faster.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayClock:
-    """The gateway's time. With `speed` 1 it is the machine's; else `start_ms` plus what has passed since `real_ms`, times speed."""
+    """The gateway's time.
+
+    With `speed` 1 it is the machine's; else `start_ms` plus what has passed since `real_ms`, times
+    speed.
+    """
 
     speed: float = 1.0
     start_ms: int = 0
@@ -37,10 +42,12 @@ SAMPLES = 8
 
 
 @dataclass(slots=True)
-class Offset:
-    """How far the gateway's clock is ahead of the server's, from question and answer (RFC 5905's on-wire exchange).
+class ClockOffset:
+    """How far the gateway's clock is ahead of the server's, from question and answer (RFC 5905's
+    on-wire exchange).
 
-    Of the last answers the one that took the shortest way is believed; half its way is the uncertainty.
+    Of the last answers the one that took the shortest way is believed; half its way is the
+    uncertainty.
     """
 
     _samples: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))

@@ -28,7 +28,7 @@ from gateway.config import Config
 log = structlog.get_logger()
 
 #: Looked at this often; a renewal that fails is tried again at the next look.
-LOOK_S = 3600.0
+CHECK_INTERVAL_S = 3600.0
 KEY_FILE, CERT_FILE, CA_FILE = "gateway.key", "gateway.crt", "ca.crt"
 
 
@@ -99,7 +99,7 @@ def _next(key_path: Path) -> Path:
     return key_path.with_name(key_path.name + ".next")
 
 
-def mend(config: Config) -> None:
+def finish_renewal(config: Config) -> None:
     """Put the key that belongs to the certificate in place, where a renewal was cut off between the two."""
     table = config.table.broker
     if table.cert_file is None or table.key_file is None:
@@ -123,7 +123,7 @@ def renew_after(certificate: x509.Certificate) -> datetime:
     return begin + (end - begin) * 2 / 3
 
 
-class Renewal:
+class CertificateRenewal:
     """The task that renews the certificate in time."""
 
     def __init__(self, config: Config, renewed: Callable[[], None]) -> None:
@@ -140,7 +140,7 @@ class Renewal:
             except (EnrolmentFailed, OSError, ValueError) as error:
                 self.fault = f"certificate not renewed: {error}"
                 log.error("certificate_not_renewed", error=str(error))
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
     def step(self, now: datetime) -> bool:
         """Renew where it is time; True where a new certificate is in place.
@@ -171,10 +171,10 @@ class Renewal:
         }
         ca = self._config.folder / table.server.ca_file if table.server.ca_file else None
         answer = _post(f"{table.server.url.rstrip('/')}/api/v1/provision/renew", body, ca)
-        # Two files cannot change at once: the key waits under another name, and `mend` ends what a kill left half done.
+        # Two files cannot change at once: the key waits under another name, and `finish_renewal` ends what a kill left half done.
         write_private(_next(key_path), key)
         write_private(cert_path, str(answer["certificate"]).encode())
-        mend(self._config)
+        finish_renewal(self._config)
         log.info(
             "certificate_renewed",
             until=x509.load_pem_x509_certificate(

@@ -1,7 +1,8 @@
 """Where drivers hand over what they heard: many at once, one synced transaction for all of them.
 
-A driver awaits `put` and answers its device only after that, so that what a device is told is taken is on disk. While one
-transaction is being written the next hand-overs gather, so a slow disk makes larger transactions and not a queue.
+A driver awaits `put` and answers its device only after that, so that what a device is told is taken
+is on disk. While one transaction is being written the next hand-overs gather, so a slow disk makes
+larger transactions and not a queue.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from gateway.outbox import Outbox, OutboxEntry
 log = structlog.get_logger()
 
 #: Entries in one transaction.
-MOST = 500
+MAX_ENTRIES = 500
 
 
 class WriteRefused(Exception):
-    """The disk did not take it. The device must not be told that it did; it is asked or will send again."""
+    """The disk did not take it.
+
+    The device must not be told that it did; it is asked or will send again.
+    """
 
 
 class GroupCommitWriter:
@@ -48,7 +52,7 @@ class GroupCommitWriter:
         """Write what is handed over, until cancelled."""
         while True:
             await self._arrived.wait()
-            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            taken, self._waiting = self._waiting[:MAX_ENTRIES], self._waiting[MAX_ENTRIES:]
             if not self._waiting:
                 self._arrived.clear()
             try:

@@ -1,7 +1,8 @@
-"""The gateway process: one configuration, one outbox, one uplink, and a task for every line, port and source.
+"""The gateway process: one configuration, one outbox, one uplink, and a task for every part.
 
-The configuration file is read again when it changes or on SIGHUP. A faulty one is told and left aside; with a good one only
-what changed is stopped and started, after the question that is under way, and the outbox and the uplink go on.
+The configuration file is read again when it changes or on SIGHUP. A faulty one is reported and
+changes nothing. With a good one only the changed parts are stopped and started, after the query
+that is under way; the outbox and the uplink continue.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import secrets
 import signal
 import sqlite3
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -22,38 +22,42 @@ import structlog
 from domain.wire import BornDevice, Command
 from gateway.bus import SerialBus
 from gateway.clock import GatewayClock
-from gateway.commands import Commander
-from gateway.config import BadConfig, Config, MqttTable, SourceTable, load_config, named
-from gateway.enrolment import Renewal, mend
-from gateway.faces.door import FaceServer, take_faces
+from gateway.commands import CommandExecutor
+from gateway.config import Config, load_config
+from gateway.config_tables import BadConfig, ConfigTable
+from gateway.enrolment import finish_renewal
+from gateway.faces.door import take_faces
 from gateway.faces.tables import FOLDER
 from gateway.faces.template_store import Vault, destroy_all
-from gateway.fire import FirePort
 from gateway.group_commit import GroupCommitWriter
 from gateway.intake import Intake
-from gateway.outbox import Outbox, OutboxUnusable
-from gateway.pushes import PushServer, Receiver
-from gateway.sources import MqttSource
+from gateway.outbox import Outbox
+from gateway.outbox_file import OutboxUnusable
+from gateway.parts import Part, PartServices, plan_parts
 from gateway.unknown_devices import UnknownDevices
 from gateway.uplink import Uplink
-from gateway.vision.camera import Camera
-from gateway.vision.fetch import ClipServer
 
 log = structlog.get_logger()
 
-#: After this long a driver that ended is tried again, seconds.
-AGAIN_S = 5.0
+#: A part that ended is started again after this, seconds.
+RESTART_S = 5.0
 #: How often the configuration's file is looked at, seconds.
-LOOK_S = 1.0
+CHECK_INTERVAL_S = 1.0
+#: Tables of the configuration that cannot change while the gateway runs.
+_FIXED_TABLES = ("estate", "gateway", "outbox")
 
 
-class Driver:
-    """A task of the process. One that ends (its port is taken, a bug of ours) is told and tried again after a while."""
+class PartTask:
+    """The task of one part.
 
-    def __init__(self, part: Any, name: str) -> None:
-        self.part, self._name = part, name
+    A part that ends (its port is taken, a bug of ours) is started again.
+    """
+
+    def __init__(self, part: Part, name: str) -> None:
+        self.part = part
+        self.name = name
         self._crash: str | None = None
-        self.task = asyncio.ensure_future(self._serve())
+        self._task = asyncio.ensure_future(self._serve())
 
     async def _serve(self) -> None:
         while True:
@@ -61,35 +65,39 @@ class Driver:
                 await self.part.run()
             except Exception as error:
                 self._crash = f"stopped by {error!r}"
-                log.exception("driver_failed", driver=self._name)
-            await asyncio.sleep(AGAIN_S)
+                log.exception("part_failed", part=self.name)
+            await asyncio.sleep(RESTART_S)
             self._crash = None
 
     @property
+    def done(self) -> bool:
+        """Tell whether the task itself has ended."""
+        return self._task.done()
+
+    @property
     def fault(self) -> str | None:
-        """Why it does not serve now, or None."""
+        """Why the part does not serve now, or None."""
         return self._crash or getattr(self.part, "fault", None)
 
     async def stop(self) -> None:
-        """Stop it and wait until it has let go of its line."""
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        """Stop the part and wait until it has closed its line."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
-def _hold(folder: Path) -> IO[str]:
-    """Hold the outbox's folder for this process; the hold ends with it, however it ends.
+def _lock_folder(folder: Path) -> IO[str]:
+    """Lock the outbox's folder for this process; the lock ends with the process.
 
-    Raises: OutboxUnusable where another process holds it.
+    Raises: OutboxUnusable where another process has it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = (folder / "held").open("a")
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = (folder / "lock").open("a")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise OutboxUnusable(
-            f"outbox {folder}: another gateway process holds it, or it cannot be written: {error}"
-        ) from None
-    return held
+        problem = "another gateway process holds it, or it cannot be written"
+        raise OutboxUnusable(f"outbox {folder}: {problem}: {error}") from None
+    return lock
 
 
 class Gateway:
@@ -100,28 +108,28 @@ class Gateway:
 
         Raises: BadConfig, OutboxUnusable.
         """
-        self.path, self.config = path, load_config(path)
+        self.path = path
+        self.config = load_config(path)
         self.boot = f"b{secrets.token_hex(5)}"
         table = self.config.table
-        clock = table.clock
-        self.clock = GatewayClock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms)
-        self._lock = _hold(self.config.outbox_path.parent)
-        self.outbox = Outbox(
-            self.config.outbox_path, self.boot, cap_bytes=table.outbox.max_mb * 1024 * 1024
+        self.clock = GatewayClock(
+            speed=table.clock.speed, start_ms=table.clock.start_ms, real_ms=table.clock.real_ms
         )
-        self.desk = GroupCommitWriter(self.outbox)
-        self.strangers = UnknownDevices(self.outbox)
-        self._known: set[str] = set()
-        self.intake = Intake(self.config, self.clock, self.outbox, self._known)
-        self.commander = Commander(self.desk, self.clock, self._know_people)
-        mend(self.config)
+        self._folder_lock = _lock_folder(self.config.outbox_path.parent)
+        cap_bytes = table.outbox.max_mb * 1024 * 1024
+        self.outbox = Outbox(self.config.outbox_path, self.boot, cap_bytes=cap_bytes)
+        self.outbox_writer = GroupCommitWriter(self.outbox)
+        self.unknown_devices = UnknownDevices(self.outbox)
+        self._own_people: set[str] = set()
+        self._executor = CommandExecutor(self.outbox_writer, self.clock, self._recall_own_people)
+        finish_renewal(self.config)
         self.uplink = self._make_uplink()
-        self._drivers: dict[str, Driver] = {}
+        self._tasks: dict[str, PartTask] = {}
         self._stop = asyncio.Event()
-        self._look = asyncio.Event()
-        self._new_certificate = False
+        self._woken = asyncio.Event()
+        self._has_new_certificate = False
         self._status: dict[str, Any] = {}
-        self._tried = self._mtime()
+        self._loaded_mtime = self._read_mtime()
 
     def _make_uplink(self) -> Uplink:
         table = self.config.table
@@ -134,29 +142,32 @@ class Gateway:
             clock=self.clock,
         )
 
-    def _mtime(self) -> int:
+    def _read_mtime(self) -> int:
         try:
             return self.path.stat().st_mtime_ns
         except OSError:
             return 0
 
-    def _know_people(self) -> None:
-        """People that Anju put into a terminal come back from it under the same token."""
+    def _recall_own_people(self) -> None:
+        """Recall the people whom Anju put into a terminal.
+
+        It reports them under the same tokens.
+        """
         lists = self.outbox.recall_all("people/").values()
-        self._known.clear()
-        self._known.update(token for text in lists for token in json.loads(text))
+        self._own_people.clear()
+        self._own_people.update(token for text in lists for token in json.loads(text))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._look.set)
-        writer = asyncio.ensure_future(self.desk.run())
-        self._know_people()
-        self._listen_to_commands(loop)
+        loop.add_signal_handler(signal.SIGHUP, self._woken.set)
+        writer_task = asyncio.ensure_future(self.outbox_writer.run())
+        self._recall_own_people()
+        self._receive_commands(loop)
         await asyncio.to_thread(self.uplink.__enter__)
-        await self.commander.recover()
+        await self._executor.recover()
         await self._apply(self.config)
         log.info(
             "gateway_up",
@@ -168,203 +179,166 @@ class Gateway:
         )
         try:
             while not self._stop.is_set():
-                await self._housekeeping()
+                await self._maintain()
         finally:
-            for driver in list(self._drivers.values()):
-                await driver.stop()
+            for task in list(self._tasks.values()):
+                await task.stop()
             await asyncio.to_thread(self.uplink.__exit__, None, None, None)
-            writer.cancel()
+            writer_task.cancel()
             self.outbox.close()
-            self._lock.close()
+            self._folder_lock.close()
 
     def stop(self) -> None:
         """Ask `run` to return."""
         self._stop.set()
-        self._look.set()
+        self._woken.set()
 
-    def _renewed(self) -> None:
-        """Connect again with the new certificate."""
-        self._new_certificate = True
-        self._look.set()
+    def _note_renewal(self) -> None:
+        """Connect again with the new certificate at the next round."""
+        self._has_new_certificate = True
+        self._woken.set()
 
-    def _listen_to_commands(self, loop: asyncio.AbstractEventLoop) -> None:
-        def received(command: Command) -> None:
-            loop.call_soon_threadsafe(self.commander.receive, command)
+    def _receive_commands(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand the uplink's commands over to the executor, from its thread to ours."""
 
-        self.uplink.on_command = received
+        def receive(command: Command) -> None:
+            loop.call_soon_threadsafe(self._executor.receive, command)
 
-    async def _housekeeping(self) -> None:
+        self.uplink.on_command = receive
+
+    async def _maintain(self) -> None:
+        """Wait a while; then store the status, and read the configuration where it changed."""
+        was_woken = True
         try:
-            async with asyncio.timeout(LOOK_S):
-                await self._look.wait()
-            asked = True
+            async with asyncio.timeout(CHECK_INTERVAL_S):
+                await self._woken.wait()
         except TimeoutError:
-            asked = False
-        self._look.clear()
+            was_woken = False
+        self._woken.clear()
         if self._stop.is_set():
             return
         try:
-            await asyncio.to_thread(self.strangers.save)
-            status = {
-                "connected": self.uplink.connected,
-                "offset_ms": self.uplink.offset.ms,
-                "faults": self._faults(),
-            }
-            if status != self._status:
-                self._status = status
-                await asyncio.to_thread(self.outbox.remember, "status", json.dumps(status))
+            await self._store_status()
         except sqlite3.Error as error:
             log.error("outbox_refused", error=str(error), hint="free the disk under the outbox")
-        if asked or self._mtime() != self._tried:
+        if was_woken or self._read_mtime() != self._loaded_mtime:
             await self.reload()
 
-    def _faults(self) -> dict[str, str]:
-        return {
-            key.partition(" ")[0]: driver.fault
-            for key, driver in self._drivers.items()
-            if driver.fault
+    async def _store_status(self) -> None:
+        """Store what `anju gateway check` shows of the process.
+
+        Raises: sqlite3.Error.
+        """
+        await asyncio.to_thread(self.unknown_devices.save)
+        tasks = self._tasks.values()
+        status = {
+            "connected": self.uplink.connected,
+            "offset_ms": self.uplink.offset.ms,
+            "faults": {task.name: task.fault for task in tasks if task.fault},
         }
+        if status != self._status:
+            self._status = status
+            await asyncio.to_thread(self.outbox.remember, "status", json.dumps(status))
 
     # Configuration --------------------------------------------------------------------------------
 
     async def reload(self) -> None:
         """Read the configuration again; a faulty one changes nothing."""
-        self._tried = self._mtime()
+        self._loaded_mtime = self._read_mtime()
         try:
             config = load_config(self.path)
         except BadConfig as error:
             log.error("config_refused", error=str(error), hint="the last good one stays in use")
             return
-        before, after = self.config.table, config.table
-        fixed = ("estate", "gateway", "outbox")
-        changed = [name for name in fixed if getattr(before, name) != getattr(after, name)]
-        if changed or before.clock.speed != after.clock.speed:
+        changed = _changed_fixed_tables(self.config.table, config.table)
+        if changed:
             log.error(
                 "config_refused",
-                error=f"{', '.join(changed) or 'clock.speed'} cannot change while the gateway runs",
+                error=f"{', '.join(changed)} cannot change while the gateway runs",
                 hint="restart it; the outbox keeps everything",
             )
             return
         self.config = config
-        if config.broker() != self.uplink.broker or self._new_certificate:
-            self._new_certificate = False
-            log.info("uplink_changed", host=after.broker.host)
-            await asyncio.to_thread(self.uplink.__exit__, None, None, None)
-            self.outbox.requeue()
-            self.uplink = self._make_uplink()
-            self._listen_to_commands(asyncio.get_running_loop())
-            await asyncio.to_thread(self.uplink.__enter__)
+        if config.broker() != self.uplink.broker or self._has_new_certificate:
+            await self._reconnect()
         await self._apply(config)
-        log.info("config_taken", devices=len(config.devices()))
+        log.info("config_applied", devices=len(config.devices()))
+
+    async def _reconnect(self) -> None:
+        """Replace the uplink by one with the present broker and certificate."""
+        self._has_new_certificate = False
+        log.info("uplink_changed", host=self.config.table.broker.host)
+        await asyncio.to_thread(self.uplink.__exit__, None, None, None)
+        self.outbox.requeue()
+        self.uplink = self._make_uplink()
+        self._receive_commands(asyncio.get_running_loop())
+        await asyncio.to_thread(self.uplink.__enter__)
 
     async def _apply(self, config: Config) -> None:
-        """Stop what is no more or changed, start what is new."""
-        self.intake = Intake(config, self.clock, self.outbox, self._known)
-        vault = self._vault(config)
-        wanted = self._parts(config, vault)
-        for key in [
-            key for key in self._drivers if key not in wanted or self._drivers[key].task.done()
-        ]:
-            await self._drivers.pop(key).stop()
-        for key, make in wanted.items():
-            if key not in self._drivers:
-                part = make()
-                self._drivers[key] = Driver(part, key.partition(" ")[0])
-        faces = config.table.faces
-        self.commander.faces = None
-        if faces is not None and vault is not None:
-            self.commander.faces = partial(
-                take_faces, vault, frozenset(door.device for door in faces.doors)
-            )
-        buses = [
-            driver.part for driver in self._drivers.values() if isinstance(driver.part, SerialBus)
-        ]
-        self.commander.use(config, buses)
-        born = [
-            BornDevice(
-                device=device, profile=profile, points=sorted(config.profiles[profile].points)
-            )
-            for device, (profile, _) in sorted(config.devices().items())
-        ]
-        self.uplink.birth(born, self.clock.now_ms())
-
-    @staticmethod
-    def _vault(config: Config) -> Vault | None:
-        """The templates of this gateway; where faces are off, whatever an earlier configuration left is destroyed."""
-        faces = config.table.faces
-        if faces is not None:
-            return Vault(config.folder / FOLDER, config.face_key(), list_days=faces.list_days)
-        if (config.folder / FOLDER).is_dir():
-            destroy_all(config.folder / FOLDER)
-        return None
-
-    def _parts(self, config: Config, vault: Vault | None) -> dict[str, Callable[[], Any]]:
-        """Return what the configuration asks for, by a key that changes when anything of it does."""
-        table = config.table
-        # A profile, the zone or the key of tokens change every part; whatever else changes only its own.
-        shared = named(
-            [
-                table.timezone,
-                table.clock,
-                [repr(p) for p in config.profiles.values()],
-                config.token_key.hex(),
-            ]
+        """Stop the parts that are gone or changed, start the new ones."""
+        vault = _open_vault(config)
+        services = PartServices(
+            outbox_writer=self.outbox_writer,
+            intake=Intake(config, self.clock, self.outbox, self._own_people),
+            clock=self.clock,
+            unknown_devices=self.unknown_devices,
+            certificate_renewed=self._note_renewal,
         )
-        tail = f" {hash(shared)} "
-        wanted: dict[str, Callable[[], Any]] = {}
-        for bus in table.bus:
-            wanted[f"bus:{bus.name}{tail}{named(bus)}"] = partial(
-                SerialBus,
-                table=bus,
-                config=config,
-                desk=self.desk,
-                intake=self.intake,
-                clock=self.clock,
-            )
-        for fire in table.fire:
-            wanted[f"fire:{fire.port}{tail}{named(fire)}"] = partial(
-                FirePort,
-                table=fire,
-                config=config,
-                desk=self.desk,
-                intake=self.intake,
-                clock=self.clock,
-                strangers=self.strangers,
-            )
-        if table.push is not None:
-            tokens = named(sorted(config.tokens_of.items()))
-            receivers = {source.name: self._receiver(source) for source in table.push.sources}
-            wanted[f"push:{table.push.port}{tail}{named(table.push)}{tokens}"] = partial(
-                PushServer, config, receivers
-            )
-        for source in table.mqtt:
-            wanted[f"mqtt:{source.name}{tail}{named(source)}"] = partial(
-                MqttSource, source, config, self._receiver(source)
-            )
-        for camera in table.camera:
-            rules = named([camera, table.vision, config.rules[camera.device]])
-            wanted[f"camera:{camera.device}{tail}{rules}"] = partial(
-                Camera, table=camera, config=config, desk=self.desk, clock=self.clock
-            )
-        if table.camera and table.vision.port is not None:
-            key = hash(config.secret(table.vision.link_key_file))
-            names = named([table.vision, [camera.device for camera in table.camera]])
-            wanted[f"clips:{table.vision.port}{tail}{names}{key}"] = partial(ClipServer, config)
-        if table.faces is not None and vault is not None:
-            secret = hash(
-                (config.face_key(), *(config.secret(door.token_file) for door in table.faces.doors))
-            )
-            wanted[f"faces:{table.faces.port}{tail}{named(table.faces)}{secret}"] = partial(
-                FaceServer, config, self.desk, self.clock, vault
-            )
-        if table.server is not None and table.broker.cert_file is not None:
-            wanted[f"renewal{tail}{named([table.server, table.broker])}"] = lambda: Renewal(
-                config, self._renewed
-            )
-        return wanted
+        planned = plan_parts(config, services, vault)
+        for key, task in list(self._tasks.items()):
+            if key not in planned or task.done:
+                del self._tasks[key]
+                await task.stop()
+        for key, make in planned.items():
+            if key not in self._tasks:
+                name = key.partition(" ")[0]
+                self._tasks[key] = PartTask(make(), name)
+        self._prepare_executor(config, vault)
+        self.uplink.birth(_born_devices(config), self.clock.now_ms())
 
-    def _receiver(self, source: SourceTable | MqttTable) -> Receiver:
-        return Receiver(source, self.desk, self.intake, self.strangers)
+    def _prepare_executor(self, config: Config, vault: Vault | None) -> None:
+        """Give the executor the lines, the terminals and the doors of a configuration."""
+        faces = config.table.faces
+        self._executor.faces = None
+        if faces is not None and vault is not None:
+            doors = frozenset(door.device for door in faces.doors)
+            self._executor.faces = partial(take_faces, vault, doors)
+        parts = [task.part for task in self._tasks.values()]
+        buses = [part for part in parts if isinstance(part, SerialBus)]
+        self._executor.apply_config(config, buses)
+
+
+def _changed_fixed_tables(before: ConfigTable, after: ConfigTable) -> list[str]:
+    changed = [name for name in _FIXED_TABLES if getattr(before, name) != getattr(after, name)]
+    if before.clock.speed != after.clock.speed:
+        changed.append("clock.speed")
+    return changed
+
+
+def _born_devices(config: Config) -> list[BornDevice]:
+    """List the devices of a configuration for the birth message."""
+    return [
+        BornDevice(
+            device=device,
+            profile=place.profile,
+            points=sorted(config.profiles[place.profile].points),
+        )
+        for device, place in sorted(config.devices().items())
+    ]
+
+
+def _open_vault(config: Config) -> Vault | None:
+    """Open this gateway's templates.
+
+    Where faces are off, destroy what an earlier configuration left.
+    """
+    folder = config.folder / FOLDER
+    faces = config.table.faces
+    if faces is not None:
+        return Vault(folder, config.face_key(), list_days=faces.list_days)
+    if folder.is_dir():
+        destroy_all(folder)
+    return None
 
 
 def run_gateway(path: Path) -> None:

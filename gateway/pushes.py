@@ -1,7 +1,9 @@
-"""The HTTP server for what terminals, cameras and platforms push, and the door to GA/T 1400 (`/VIID`).
+"""The HTTP server for what terminals, cameras and platforms push, and the door to GA/T 1400
+(`/VIID`).
 
-A sender is known by the secret in its address (`/push/<source>/<token>`), a GA/T 1400 device by digest log-in (its source's
-name and token). The answer that ends a sender's retries goes out when what it sent is on disk, and not before.
+A sender is known by the secret in its address (`/push/<source>/<token>`), a GA/T 1400 device by
+digest log-in (its source's name and token). The answer that ends a sender's retries goes out when
+what it sent is on disk, and not before.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -22,83 +25,98 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from devices.messages import ReceivedMessage
 from devices.pushes import PUSHES
-from devices.pushes.body import MAX_BODY, PushFormat
+from devices.pushes.body import MAX_BODY
 from domain.rejection import Reason, Rejected
-from gateway.config import Config, DeviceTable, MqttTable, SourceTable
+from gateway.config import Config
+from gateway.config_tables import DeviceTable, MqttTable, SourceTable
 from gateway.group_commit import GroupCommitWriter, WriteRefused
-from gateway.intake import Intake, UnknownDevice, table_of
+from gateway.intake import Intake, UnknownDevice, find_device
 from gateway.outbox import OutboxEntry
 from gateway.unknown_devices import UnknownDevices
 
 log = structlog.get_logger()
 
 
+#: Reasons for which a body is answered with 400: sending it again would not help.
+_UNREADABLE = (Reason.UNREADABLE, Reason.TOO_LARGE)
+#: Nonces of the digest log-in that are remembered.
+MAX_NONCES = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """What became of a push: `kept` where all of it is on disk; `unknown` names a device that is not configured."""
+class PushOutcome:
+    """What became of a push.
 
-    kept: bool
+    `stored` says that all of it is on disk, `unknown` names a device that is not configured, and
+    `rejected` says why it could not be read.
+    """
+
+    stored: bool
     unknown: str | None = None
-    refused: Rejected | None = None
+    rejected: Rejected | None = None
 
 
-class Receiver:
-    """Takes the bodies of one source, whichever way they come."""
+class PushReceiver:
+    """Receives the bodies of one source, over HTTP or MQTT."""
 
     def __init__(
         self,
         source: SourceTable | MqttTable,
-        desk: GroupCommitWriter,
+        outbox_writer: GroupCommitWriter,
         intake: Intake,
-        strangers: UnknownDevices,
+        unknown_devices: UnknownDevices,
     ) -> None:
-        self.source, self.push = source, PUSHES[source.kind]
+        self.source = source
+        self.format = PUSHES[source.kind]
         self.devices: dict[str, DeviceTable] = {
             table.address.lower(): table for table in source.devices
         }
-        self._desk, self._intake, self._strangers = desk, intake, strangers
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._outbox_writer = outbox_writer
+        self._intake = intake
+        self._unknown_devices = unknown_devices
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def take(self, content_type: str, body: bytes) -> Taken:
-        """Take one body."""
-        found = self.push.parse(content_type, body, self._intake.token)
-        if isinstance(found, Rejected):
-            self._strangers.refused(self.source.name, found)
-            return Taken(kept=False, refused=found)
-        # One device at a time: whether an alarm begins or ends is told by what was put down before.
-        known = sorted(
-            {
-                table.device
-                for message in found
-                if (table := table_of(self.devices, message.native)) is not None
-            }
-        )
-        async with AsyncExitStack() as held:
-            for device in known:
-                await held.enter_async_context(self._locks.setdefault(device, asyncio.Lock()))
-            return await self._keep(self._intake.pushed(self.devices, found))
+    async def receive(self, content_type: str, body: bytes) -> PushOutcome:
+        """Parse one body and store its messages."""
+        messages = self.format.parse(content_type, body, self._intake.token)
+        if isinstance(messages, Rejected):
+            self._unknown_devices.note_rejection(self.source.name, messages)
+            return PushOutcome(stored=False, rejected=messages)
+        # One push of a device at a time: the entries before say whether an alarm begins or ends.
+        async with AsyncExitStack() as locks:
+            for device in self._known_devices(messages):
+                await locks.enter_async_context(self._locks[device])
+            return await self._store(self._intake.convert_messages(self.devices, messages))
 
-    async def _keep(self, taken: list[OutboxEntry | UnknownDevice]) -> Taken:
-        unknown = next((entry.native for entry in taken if isinstance(entry, UnknownDevice)), None)
-        for entry in taken:
-            if isinstance(entry, UnknownDevice):
-                self._strangers.spoke(self.source.name, entry.native, self.push.title)
+    def _known_devices(self, messages: Sequence[ReceivedMessage]) -> list[str]:
+        """Return the configured devices of messages, each once, in an order that is always the
+        same.
+        """
+        tables = (find_device(self.devices, message.native) for message in messages)
+        return sorted({table.device for table in tables if table is not None})
+
+    async def _store(self, converted: Sequence[OutboxEntry | UnknownDevice]) -> PushOutcome:
+        entries = [entry for entry in converted if isinstance(entry, OutboxEntry)]
+        unknown = [device.native for device in converted if isinstance(device, UnknownDevice)]
+        for native in unknown:
+            self._unknown_devices.note_device(self.source.name, native, self.format.title)
         try:
-            await self._desk.put(*(entry for entry in taken if isinstance(entry, OutboxEntry)))
+            await self._outbox_writer.put(*entries)
         except WriteRefused:
-            return Taken(kept=False)
-        return Taken(kept=True, unknown=unknown)
+            return PushOutcome(stored=False)
+        return PushOutcome(stored=True, unknown=unknown[0] if unknown else None)
 
 
-async def body_of(request: Request, most: int) -> bytes | Response:
-    """Read a body within a limit; the answer to give where there is none that can be taken."""
+async def read_request_body(request: Request, limit: int) -> bytes | Response:
+    """Read a body of at most `limit` bytes; the response to give where it cannot be read."""
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > most:
-                return PlainTextResponse(f"a body has at most {most} bytes\n", 413)
+            if len(body) > limit:
+                return PlainTextResponse(f"a body has at most {limit} bytes\n", 413)
     except ClientDisconnect:
         return Response(status_code=400)
     return bytes(body)
@@ -116,11 +134,13 @@ class QuietServer(uvicorn.Server):
 class PushServer:
     """The server. `run` serves until it is cancelled."""
 
-    def __init__(self, config: Config, receivers: dict[str, Receiver]) -> None:
+    def __init__(self, config: Config, receivers: dict[str, PushReceiver]) -> None:
         assert config.table.push is not None
-        self._table, self._tokens, self._receivers = config.table.push, config.tokens_of, receivers
-        self.fault: str | None = None
+        self._table = config.table.push
+        self._tokens = config.tokens_of
+        self._receivers = receivers
         self._nonces: dict[str, None] = {}
+        self.fault: str | None = None
         routes = [
             Route("/push/{source}/{token}", self._push, methods=["POST", "PUT"]),
             Route("/VIID/{rest:path}", self._viid, methods=["POST", "PUT", "DELETE", "GET"]),
@@ -153,69 +173,80 @@ class PushServer:
             server.should_exit = True
 
     async def _push(self, request: Request) -> Response:
-        name, token = request.path_params["source"], request.path_params["token"]
+        name = request.path_params["source"]
+        token = request.path_params["token"]
         receiver = self._receivers.get(name)
-        if receiver is None or not hmac.compare_digest(
-            token.encode(), self._tokens.get(name, secrets.token_hex(16)).encode()
-        ):
+        # A random token stands for a source that is not there, so that both take the same time.
+        expected = self._tokens.get(name, secrets.token_hex(16))
+        is_right = hmac.compare_digest(token.encode(), expected.encode())
+        if receiver is None or not is_right:
             return PlainTextResponse("no such source, or a wrong token in the address\n", 404)
-        return await self._take(receiver, request)
+        return await self._receive(receiver, request)
 
-    async def _take(self, receiver: Receiver, request: Request) -> Response:
-        body = await body_of(request, MAX_BODY)
+    async def _receive(self, receiver: PushReceiver, request: Request) -> Response:
+        body = await read_request_body(request, MAX_BODY)
         if isinstance(body, Response):
             return body
-        taken = await receiver.take(request.headers.get("content-type", ""), body)
-        push: PushFormat = receiver.push
-        if taken.refused is not None and taken.refused.reason in (
-            Reason.UNREADABLE,
-            Reason.TOO_LARGE,
-        ):
-            return PlainTextResponse(taken.refused.detail + "\n", 400)
-        if taken.unknown is not None and not getattr(receiver.source, "platform", True):
-            # The terminal keeps its event and sends it again once the configuration knows it.
-            return PlainTextResponse(
-                f"device {taken.unknown!r} is not configured at this gateway\n", 503
-            )
-        if not taken.kept and taken.refused is None:
-            return PlainTextResponse("the outbox cannot take it now; send it again\n", 503)
-        return Response(push.answer, media_type=push.answer_type)
+        outcome = await receiver.receive(request.headers.get("content-type", ""), body)
+        return _respond(receiver, outcome)
 
     # GA/T 1400 ------------------------------------------------------------------------------------
 
     async def _viid(self, request: Request) -> Response:
-        receiver = self._logged_in(request)
+        receiver = self._authenticate(request)
         if receiver is None:
-            nonce = secrets.token_hex(16)
-            self._nonces[nonce] = None
-            while len(self._nonces) > 1000:
-                self._nonces.pop(next(iter(self._nonces)))
-            challenge = f'Digest realm="viid", qop="auth", algorithm=MD5, nonce="{nonce}"'
-            return Response(status_code=401, headers={"WWW-Authenticate": challenge})
+            return self._challenge()
         if request.method == "GET" or request.path_params["rest"].startswith("System/"):
-            return Response(receiver.push.answer, media_type=receiver.push.answer_type)
-        return await self._take(receiver, request)
+            return _answer(receiver)
+        return await self._receive(receiver, request)
 
-    def _logged_in(self, request: Request) -> Receiver | None:
-        """Check a digest log-in (RFC 7616, MD5 as GA/T 1400.4 has it)."""
-        given = dict(
-            re.findall(r'(\w+)="?([^",]*)"?', request.headers.get("authorization", "")[:2000])
-        )
-        name, nonce = given.get("username", ""), given.get("nonce", "")
+    def _challenge(self) -> Response:
+        """Ask for a digest log-in with a new nonce."""
+        nonce = secrets.token_hex(16)
+        self._nonces[nonce] = None
+        while len(self._nonces) > MAX_NONCES:
+            oldest = next(iter(self._nonces))
+            del self._nonces[oldest]
+        challenge = f'Digest realm="viid", qop="auth", algorithm=MD5, nonce="{nonce}"'
+        return Response(status_code=401, headers={"WWW-Authenticate": challenge})
+
+    def _authenticate(self, request: Request) -> PushReceiver | None:
+        """Check a digest log-in (RFC 7616, MD5 as GA/T 1400.4 has it); None where it is wrong."""
+        header = request.headers.get("authorization", "")[:2000]
+        given = defaultdict(str, re.findall(r'(\w+)="?([^",]*)"?', header))
+        name = given["username"]
+        nonce = given["nonce"]
         receiver = self._receivers.get(name)
         if receiver is None or receiver.source.kind != "gat1400" or nonce not in self._nonces:
             return None
-        first = _md5(f"{name}:viid:{self._tokens.get(name, '')}")
-        second = _md5(f"{request.method}:{given.get('uri', '')}")
-        want = _md5(
-            f"{first}:{nonce}:{given.get('nc', '')}:{given.get('cnonce', '')}:{given.get('qop', '')}:{second}"
-        )
-        uri_matches = given.get("uri", "").split("?")[0] == request.url.path
-        return (
-            receiver
-            if uri_matches and hmac.compare_digest(want, given.get("response", ""))
-            else None
-        )
+        user = _md5(f"{name}:viid:{self._tokens.get(name, '')}")
+        resource = _md5(f"{request.method}:{given['uri']}")
+        parts = (user, nonce, given["nc"], given["cnonce"], given["qop"], resource)
+        expected = _md5(":".join(parts))
+        if given["uri"].split("?")[0] != request.url.path:
+            return None
+        return receiver if hmac.compare_digest(expected, given["response"]) else None
+
+
+def _respond(receiver: PushReceiver, outcome: PushOutcome) -> Response:
+    """Answer a push; a sender tries again after 503."""
+    if outcome.rejected is not None:
+        if outcome.rejected.reason in _UNREADABLE:
+            return PlainTextResponse(outcome.rejected.detail + "\n", 400)
+        return _answer(receiver)
+    source = receiver.source
+    is_platform = source.platform if isinstance(source, SourceTable) else True
+    if outcome.unknown is not None and not is_platform:
+        # The terminal keeps its event and sends it again when the configuration knows it.
+        problem = f"device {outcome.unknown!r} is not configured at this gateway\n"
+        return PlainTextResponse(problem, 503)
+    if not outcome.stored:
+        return PlainTextResponse("the outbox cannot take it now; send it again\n", 503)
+    return _answer(receiver)
+
+
+def _answer(receiver: PushReceiver) -> Response:
+    return Response(receiver.format.answer, media_type=receiver.format.answer_type)
 
 
 def _md5(text: str) -> str:

@@ -95,7 +95,7 @@ def _payload(line: _Line) -> bytes:
     return msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
 
 
-def write_line(topic: str, payload: bytes) -> bytes:
+def encode_line(topic: str, payload: bytes) -> bytes:
     """Make a recording's line of a message."""
     try:
         if b"\n" not in payload and payload[:1] != b'"':
@@ -117,7 +117,7 @@ def write_line(topic: str, payload: bytes) -> bytes:
         )
 
 
-def record(
+def record_traffic(
     broker: BrokerAddress,
     estate: str,
     path: Path,
@@ -136,7 +136,7 @@ def record(
         def on_message(_client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
             nonlocal written
             with lock:
-                out.write(write_line(message.topic, bytes(message.payload)))
+                out.write(encode_line(message.topic, bytes(message.payload)))
                 written += 1
 
         def on_connect(
@@ -314,7 +314,7 @@ def _numbers(payload: bytes) -> tuple[str, int] | None:
     return (found.boot, found.seq) if found.boot is not None and found.seq is not None else None
 
 
-def recordings(paths: Sequence[Path]) -> list[Path]:
+def list_recordings(paths: Sequence[Path]) -> list[Path]:
     """List the files of a play: a directory gives its files in the order of their names.
 
     Raises: BadFile.

@@ -1,7 +1,8 @@
-"""What of the outbox is sent now: a window of messages on their way, each sent again until the server names it.
+"""What of the outbox is sent now: a window of messages on their way, each sent again until the
+server names it.
 
-Pure but for the outbox: no socket, no thread, no clock of its own, so that the simulation runs the very same code. Events go
-before readings, and readings wait a moment for company.
+Pure but for the outbox: no socket, no thread, no clock of its own, so that the simulation runs the
+very same code. Events go before readings, and readings wait a moment for company.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from domain.wire import Up
 from gateway.outbox import Outbox, SealedMessage
 
 #: Messages that may be on their way at a time; a few places of them are for events only.
-WINDOW, FOR_EVENTS = 64, 8
+WINDOW, RESERVED_FOR_EVENTS = 64, 8
 #: After this long without an acknowledgement a message is sent again.
 RESEND_S = 15.0
 #: How long a reading may wait for company, and what company is enough.
-LINGER_S, COMPANY = 0.5, 100
+LINGER_S, ENOUGH_READINGS = 0.5, 100
 
 
 class OutboxSender:
@@ -42,7 +43,7 @@ class OutboxSender:
                     self._sent[number] = (kind, now)
         while len(self._sent) < self._window:
             message = self.outbox.next(Up.EVENTS, self._now_ms())
-            if message is None and len(self._sent) < max(1, self._window - FOR_EVENTS):
+            if message is None and len(self._sent) < max(1, self._window - RESERVED_FOR_EVENTS):
                 message = self._next_readings(now)
             if message is None:
                 break
@@ -52,7 +53,7 @@ class OutboxSender:
 
     def _next_readings(self, now: float) -> SealedMessage | None:
         """Take readings when enough have come together, or when the first has waited long enough."""
-        least = 1 if now - self._sealed_readings > LINGER_S else COMPANY
+        least = 1 if now - self._sealed_readings > LINGER_S else ENOUGH_READINGS
         message = self.outbox.next(Up.READINGS, self._now_ms(), least=least)
         if message is not None:
             self._sealed_readings = now
@@ -65,7 +66,7 @@ class OutboxSender:
 
     def asked_again(self, ask: wire.Backfill, now: float) -> list[SealedMessage]:
         """Return what the server misses and we still hold, and count it as on its way."""
-        found = self.outbox.again(Up(ask.kind), ask.boot, ask.missing)
+        found = self.outbox.find_messages(Up(ask.kind), ask.boot, ask.missing)
         for message in found:
             self._sent[message.id] = (message.kind, now)
         return found

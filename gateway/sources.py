@@ -1,4 +1,5 @@
-"""A broker on the estate as a source: a LoRaWAN server's uplinks, cameras that publish their plates.
+"""A broker on the estate as a source: a LoRaWAN server's uplinks, cameras that publish their
+plates.
 
 A message is acknowledged to that broker when what it said is on disk.
 """
@@ -7,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 
-from gateway.config import Config, MqttTable
-from gateway.pushes import Receiver
+from gateway.config import Config
+from gateway.config_tables import MqttTable
+from gateway.pushes import PushOutcome, PushReceiver
 
 log = structlog.get_logger()
 
@@ -22,8 +25,9 @@ log = structlog.get_logger()
 class MqttSource:
     """One subscription. `run` serves until cancelled."""
 
-    def __init__(self, table: MqttTable, config: Config, receiver: Receiver) -> None:
-        self._table, self._receiver = table, receiver
+    def __init__(self, table: MqttTable, config: Config, receiver: PushReceiver) -> None:
+        self._table = table
+        self._receiver = receiver
         self.fault: str | None = "not connected yet"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = threading.Event()
@@ -36,11 +40,9 @@ class MqttSource:
         if table.username:
             client.username_pw_set(table.username, config.secret(table.password_file))
         client.reconnect_delay_set(1, 30)
-        client.on_connect, client.on_disconnect, client.on_message = (
-            self._on_connect,
-            self._on_disconnect,
-            self._on_message,
-        )
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
         self._client = client
 
     async def run(self) -> None:
@@ -74,15 +76,17 @@ class MqttSource:
             client.ack(message.mid, message.qos)
             return
         future = asyncio.run_coroutine_threadsafe(
-            self._receiver.take("application/json", bytes(message.payload)), self._loop
+            self._receiver.receive("application/json", bytes(message.payload)), self._loop
         )
-        mid, qos = message.mid, message.qos
+        mid = message.mid
+        qos = message.qos
 
-        def done(_future: Any) -> None:
-            # What was read and not understood is acknowledged too: it is counted, and would come for ever.
-            if not _future.cancelled() and _future.exception() is None:
-                taken = _future.result()
-                if taken.kept or taken.refused is not None:
-                    client.ack(mid, qos)
+        def acknowledge(done: Future[PushOutcome]) -> None:
+            if done.cancelled() or done.exception() is not None:
+                return
+            outcome = done.result()
+            # A rejected message is counted and acknowledged: otherwise it would be sent for ever.
+            if outcome.stored or outcome.rejected is not None:
+                client.ack(mid, qos)
 
-        future.add_done_callback(done)
+        future.add_done_callback(acknowledge)

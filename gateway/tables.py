@@ -1,4 +1,6 @@
-"""What every table of the configuration is: typed, and refused where it holds a field that is not known."""
+"""What every table of the configuration is: typed, and refused where it holds a field that is not
+known.
+"""
 
 from __future__ import annotations
 

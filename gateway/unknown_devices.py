@@ -1,4 +1,5 @@
-"""Who spoke that the configuration does not know, and what was refused: counted, the newest kept for `anju gateway check`.
+"""Devices that are not configured, and messages that were rejected: counted, for `anju gateway
+check`.
 
 Only names and reasons are kept, never a body: it may hold a person.
 """
@@ -9,48 +10,63 @@ import json
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import asdict, dataclass
 
 from domain.rejection import Rejected
 from gateway.outbox import Outbox, OutboxEntry
 
-MOST = 100
-#: How often the list is put down.
-EVERY_S = 2.0
+#: Notes that are kept, the newest ones.
+MAX_NOTES = 100
+#: How often the notes are stored.
+SAVE_INTERVAL_S = 2.0
+
+
+@dataclass(slots=True)
+class _Note:
+    """How often something was noted, and when last (ms)."""
+
+    count: int = 0
+    last_at: int = 0
 
 
 class UnknownDevices:
-    """The list. Thread-safe."""
+    """The notes. Thread-safe."""
 
     def __init__(self, outbox: Outbox) -> None:
-        self._outbox, self._lock = outbox, threading.Lock()
-        self._list: OrderedDict[str, dict[str, object]] = OrderedDict()
-        self._saved = 0.0
-        self._dirty = False
+        self._outbox = outbox
+        self._lock = threading.Lock()
+        self._notes: OrderedDict[str, _Note] = OrderedDict()
+        self._saved_at = 0.0
+        self._changed = False
 
-    def spoke(self, source: str, native: str, what: str) -> None:
+    def note_device(self, source: str, native: str, what: str) -> None:
         """Note a device that is not configured."""
         self._note(f"{source}: {what} {native!r} is not configured")
 
-    def refused(self, source: str, why: Rejected) -> None:
+    def note_rejection(self, source: str, rejected: Rejected) -> None:
         """Note something that could not be read."""
-        self._note(f"{source}: {why.reason}: {why.detail[:200]}")
+        self._note(f"{source}: {rejected.reason}: {rejected.detail[:200]}")
 
     def _note(self, text: str) -> None:
         with self._lock:
-            entry = self._list.pop(text, {"count": 0})
-            self._list[text] = {
-                "count": int(str(entry["count"])) + 1,
-                "last_at": int(time.time() * 1000),
-            }
-            while len(self._list) > MOST:
-                self._list.popitem(last=False)
-            self._dirty = True
+            note = self._notes.pop(text, _Note())
+            note.count += 1
+            note.last_at = int(time.time() * 1000)
+            self._notes[text] = note
+            while len(self._notes) > MAX_NOTES:
+                self._notes.popitem(last=False)
+            self._changed = True
 
     def save(self) -> None:
-        """Put the list down where it changed."""
+        """Store the notes where they changed, at most every `SAVE_INTERVAL_S`.
+
+        Raises: sqlite3.Error.
+        """
         with self._lock:
-            if not self._dirty or time.monotonic() - self._saved < EVERY_S:
+            now = time.monotonic()
+            if not self._changed or now - self._saved_at < SAVE_INTERVAL_S:
                 return
-            self._dirty, self._saved = False, time.monotonic()
-            text = json.dumps(list(self._list.items()))
-        self._outbox.put([OutboxEntry(memory={"strangers": text})])
+            self._changed = False
+            self._saved_at = now
+            notes = [[text, asdict(note)] for text, note in self._notes.items()]
+        self._outbox.put([OutboxEntry(memory={"unknown_devices": json.dumps(notes)})])

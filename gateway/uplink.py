@@ -25,7 +25,7 @@ from domain import wire
 from domain.broker import BrokerAddress
 from domain.errors import UserError
 from domain.wire import BornDevice, Down, EventItem, ReadingItem, Up
-from gateway.clock import SAMPLES, GatewayClock, Offset
+from gateway.clock import SAMPLES, ClockOffset, GatewayClock
 from gateway.outbox import Outbox
 from gateway.sender import WINDOW, OutboxSender
 
@@ -55,7 +55,7 @@ class Uplink:
     ) -> None:
         self._estate, self._gateway, self._boot, self._window = estate, gateway, boot, window
         self.outbox = outbox or Outbox(None, boot)
-        self._clock, self.offset = clock or GatewayClock(), Offset()
+        self._clock, self.offset = clock or GatewayClock(), ClockOffset()
         self.on_command: Callable[[wire.Command], None] = lambda _command: None
         self._changed = threading.Condition()
         self.outbox.changed = self._wake

@@ -1,14 +1,14 @@
-"""What goes down: commands that people gave, and the lists of who may pass when tenancies change.
+"""Commands that people gave, and the lists of who may pass when tenancies change.
 
-Everything here is a row first; it is sent until its gateway reports or it expires, so that neither a broker that forgets
-nor a restart loses one, and a gateway that hears it twice acts once.
+Everything here is a row first. It is sent until its gateway reports or it expires, so that neither
+a broker that forgets nor a restart loses one. A gateway that receives it twice acts once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,41 +18,46 @@ from domain import wire
 from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
 from store.database.connection import Connection
-from store.gateways import commands
+from store.gateways import commands, door_lists
 from store.people import faces
 
 log = structlog.get_logger()
 
-#: Faces are looked at more often: whoever withdraws is gone from every gateway that is on line within a minute.
-EVERY_S, LISTS_EVERY_S, FACES_EVERY_S = 1.0, 60.0, 10.0
+#: How often commands that are due are looked for.
+EVERY_S = 1.0
+LISTS_EVERY_S = 60.0
+#: Faces are looked at more often: whoever withdraws is gone from every gateway that is on line
+#: within a minute.
+FACES_EVERY_S = 10.0
 LIST_LIVES = timedelta(hours=6)
 #: Who gave a command that follows from the register.
 REGISTER = "register"
 
+#: Takes a topic and a payload.
 Publish = Callable[[str, bytes], object]
 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Sends what is due. `publish` takes a topic and a payload."""
+    """Sends what is due."""
 
     publish: Publish
-    _looked: float = field(default=float("-inf"))
-    _listed: float = field(default=float("-inf"))
-    _faces: float = field(default=float("-inf"))
+    _commands_at: float = field(default=float("-inf"))
+    _lists_at: float = field(default=float("-inf"))
+    _faces_at: float = field(default=float("-inf"))
 
     def step(self, connection: Connection, monotonic: float) -> None:
-        """Look for what is due; asked often, and does nothing in between."""
-        if monotonic - self._looked < EVERY_S:
+        """Send what is due; called often, and does nothing in between."""
+        if monotonic - self._commands_at < EVERY_S:
             return
-        self._looked = monotonic
+        self._commands_at = monotonic
         now = datetime.now(UTC)
-        if monotonic - self._listed >= LISTS_EVERY_S:
-            self._listed = monotonic
+        if monotonic - self._lists_at >= LISTS_EVERY_S:
+            self._lists_at = monotonic
             with connection.transaction():
                 renew_lists(connection, now)
-        if monotonic - self._faces >= FACES_EVERY_S:
-            self._faces = monotonic
+        if monotonic - self._faces_at >= FACES_EVERY_S:
+            self._faces_at = monotonic
             with connection.transaction():
                 renew_face_lists(connection, now)
         with connection.transaction():
@@ -60,63 +65,81 @@ class Dispatcher:
         for row in due:
             command = wire.Command(
                 v=wire.VERSION,
-                id=row["code"],
-                device=row["device"],
-                command=row["kind"],
-                expires_at=to_ms(row["expires_at"]),
-                argument=row["argument"],
+                id=row.code,
+                device=row.device,
+                command=row.kind,
+                expires_at=to_ms(row.expires_at),
+                argument=dict(row.argument),
             )
-            self.publish(
-                wire.down_topic(row["estate"], row["gateway"], Down.COMMAND),
-                msgspec.json.encode(command),
-            )
+            topic = wire.down_topic(row.estate, row.gateway, Down.COMMAND)
+            self.publish(topic, msgspec.json.encode(command))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRenewal:
+    """Lists that doors are to be given: the kind of command, and the name of its argument."""
+
+    kind: CommandKind
+    argument: str
+    #: The lists by door's id.
+    lists: dict[int, list[dict[str, str]]]
+    reason: str
+    #: Notes which list is on its way to a door.
+    note: Callable[[Connection, int, list[dict[str, str]], int], None]
 
 
 def renew_lists(connection: Connection, now: datetime) -> int:
-    """Give every door whose people changed its new list; returns how many."""
-    if not commands.hold_lists(connection):
+    """Give every door whose people changed its new list; return how many."""
+    if not door_lists.lock_lists(connection):
         return 0
-    lists = commands.door_people(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
-    stale = commands.stale_doors(connection, lists, now)
-    why = "who may pass follows from tenancies"
-    return _give(
-        connection, CommandKind.CREDENTIALS, "people", lists, stale, commands.note_list, why, now
+    renewal = ListRenewal(
+        kind=CommandKind.CREDENTIALS,
+        argument="people",
+        lists=door_lists.list_door_people(connection, _local_day(now)),
+        reason="who may pass follows from tenancies",
+        note=door_lists.save_given_list,
     )
+    stale = door_lists.list_stale_doors(connection, renewal.lists, now)
+    return _give(connection, renewal, stale, now)
 
 
 def renew_face_lists(connection: Connection, now: datetime) -> int:
-    """Give every door whose consents changed, or whose gateway may hold old ones, the list as it stands; returns how many."""
-    if not commands.hold_lists(connection):
+    """Give doors their lists of consents again; return how many.
+
+    A door is given its list where a consent changed, or where its gateway may hold an old one.
+    """
+    if not door_lists.lock_lists(connection):
         return 0
-    lists = faces.lists(connection, now.astimezone(ZoneInfo(DEFAULT_ZONE)).date())
-    stale = faces.stale(connection, lists, now)
-    why = "whose face may be compared follows from consents"
-    return _give(connection, CommandKind.FACES, "consents", lists, stale, faces.note_list, why, now)
+    renewal = ListRenewal(
+        kind=CommandKind.FACES,
+        argument="consents",
+        lists=faces.lists(connection, _local_day(now)),
+        reason="whose face may be compared follows from consents",
+        note=faces.note_list,
+    )
+    stale = faces.stale(connection, renewal.lists, now)
+    return _give(connection, renewal, stale, now)
 
 
-def _give(
-    connection: Connection,
-    kind: CommandKind,
-    name: str,
-    lists: dict[int, list[dict[str, str]]],
-    doors: list[int],
-    note: Callable[[Connection, int, list[dict[str, str]], int], None],
-    why: str,
-    now: datetime,
-) -> int:
-    """Send doors their lists, as the argument `name` of a command of a kind, and note each; returns how many."""
+def _local_day(now: datetime) -> date:
+    return now.astimezone(ZoneInfo(DEFAULT_ZONE)).date()
+
+
+def _give(connection: Connection, renewal: ListRenewal, doors: list[int], now: datetime) -> int:
+    """Send doors their lists, and note each; return how many."""
     for door in doors:
-        command_id = commands.issue(
-            connection,
+        door_list = renewal.lists[door]
+        command = commands.NewCommand(
             code=commands.new_code(),
             device_id=door,
-            kind=kind,
-            argument={name: lists[door]},
+            kind=renewal.kind,
+            argument={renewal.argument: door_list},
             issued_by=REGISTER,
-            reason=why,
+            reason=renewal.reason,
             expires_at=now + LIST_LIVES,
         )
-        note(connection, door, lists[door], command_id)
+        command_id = commands.give_command(connection, command)
+        renewal.note(connection, door, door_list, command_id)
     if doors:
-        log.info("lists_given", kind=str(kind), doors=len(doors))
+        log.info("lists_given", kind=str(renewal.kind), doors=len(doors))
     return len(doors)

@@ -1,8 +1,9 @@
-"""Bytes to values: the wire contract read strictly and fast, and piece by piece where a message does not fit.
+"""Bytes to values: the wire contract read strictly, piece by piece where a message does not fit.
 
-`decode` is pure and never raises. A message that fits is read in one go; one that does not is taken apart item by
-item and value by value, so that a bad piece is refused with its reason and its siblings are kept. A refused piece
-carries bytes that can be sent through `decode` again (a whole message with that piece alone), and so be replayed.
+`decode` is pure and never raises. A message that fits is read in one go. One that does not is taken
+apart item by item and value by value. So a bad piece is refused with its reason, and its siblings
+are kept. A refused piece carries bytes that `decode` reads again, a whole message with that piece
+alone; so it can be replayed.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ class RefusedPiece:
 
 @dataclass(slots=True, kw_only=True)
 class Decoded:
-    """What a message held. Readings stand as columns of one length; `received` counts every value and event."""
+    """What a message held.
+
+    `devices`, `at`, `names` and `values` are readings as columns of one length; `at` is ms UTC.
+    `received` counts every value and event, also those that are refused.
+    """
 
     topic: Topic
     boot: str | None = None
@@ -86,7 +91,8 @@ _ANY = msgspec.json.Decoder()
 _EVENT_ITEM = msgspec.json.Decoder(EventItem)
 _FAILS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
 
-#: Fields of an event that would hold a person, not a token. They are dropped before anything is stored.
+#: Fields of an event that would hold a person, not a token. They are dropped before anything is
+#: stored.
 PERSONAL = frozenset(
     {
         "name",
@@ -174,8 +180,8 @@ def _add_reading(found: Decoded, item: ReadingItem, now_ms: int) -> None:
     for name, value in item.values.items():
         fault = _value_fault(item.device, name, value)
         if fault:
-            piece = {"device": item.device, "at": item.at, "values": {name: value}}
-            found.refused.append(RefusedPiece(payload=as_message(piece), why=fault))
+            piece = reading_as_message(item.device, item.at, name, value)
+            found.refused.append(RefusedPiece(payload=piece, why=fault))
             continue
         found.devices.append(item.device)
         found.at.append(item.at)
@@ -314,6 +320,11 @@ def as_message(item: object) -> bytes:
     return msgspec.json.encode({"v": wire.VERSION, "items": [item]}, order="deterministic")
 
 
+def reading_as_message(device: str, at: int, name: str, value: Any) -> bytes:
+    """Wrap one value as a message of its own, to be kept and replayed."""
+    return as_message({"device": device, "at": at, "values": {name: value}})
+
+
 def _envelope_fault(v: Any, boot: str | None, seq: int | None, items: int) -> Rejected | None:
     if type(v) is not int or v != wire.VERSION:
         return Rejected(
@@ -345,16 +356,18 @@ def _id_and_time_fault(device: str, at: int, now_ms: int) -> Rejected | None:
     return _time_fault(f"device {device}", at, now_ms)
 
 
-def _time_fault(who: str, at: int, now_ms: int) -> Rejected | None:
+def _time_fault(subject: str, at: int, now_ms: int) -> Rejected | None:
     if at < wire.EARLIEST_MS:
         return Rejected(
             reason=Reason.BAD_TIME,
-            detail=f"{who}: at {at} lies before 2001 or reads as seconds; send milliseconds, UTC",
+            detail=f"{subject}: at {at} lies before 2001 or reads as seconds; "
+            "send milliseconds, UTC",
         )
     if at > now_ms + wire.AHEAD_MS:
         return Rejected(
             reason=Reason.CLOCK_AHEAD,
-            detail=f"{who}: at {at} is {(at - now_ms) // 1000} s ahead of the server; set its clock",
+            detail=f"{subject}: at {at} is {(at - now_ms) // 1000} s ahead of the server; "
+            "set its clock",
         )
     return None
 
@@ -374,7 +387,8 @@ def _value_fault(device: str, name: str, value: Any) -> Rejected | None:
     if measure is not None and not measure.low <= value <= measure.high:
         return Rejected(
             reason=Reason.BAD_VALUE,
-            detail=f"device {device}: {name} {value} lies outside {measure.low:g} to {measure.high:g} {measure.uom}",
+            detail=f"device {device}: {name} {value} lies outside "
+            f"{measure.low:g} to {measure.high:g} {measure.uom}",
         )
     return None
 
@@ -394,7 +408,7 @@ def _without_personal(data: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in data.items() if k not in dropped}, "dropped": dropped}
 
 
-_WORDS: dict[str, dict[str, tuple[type, bool]]] = {
+_VOCABULARIES: dict[str, dict[str, tuple[type, bool]]] = {
     EventKind.PASSAGE: {
         "method": (Method, True),
         "outcome": (Outcome, True),
@@ -408,11 +422,12 @@ _WORDS: dict[str, dict[str, tuple[type, bool]]] = {
 
 
 def _event_fault(item: EventItem) -> Rejected | None:
-    words = _WORDS.get(item.kind)
+    words = _VOCABULARIES.get(item.kind)
     if words is None:
         return Rejected(
             reason=Reason.BAD_EVENT,
-            detail=f"device {item.device}: unknown kind {item.kind[:60]!r}; use {', '.join(_WORDS)}",
+            detail=f"device {item.device}: unknown kind {item.kind[:60]!r}; "
+            f"use {', '.join(_VOCABULARIES)}",
         )
     if not valid_event_id(item.id):
         return Rejected(
@@ -427,12 +442,14 @@ def _event_fault(item: EventItem) -> Rejected | None:
         if word not in allowed:
             return Rejected(
                 reason=Reason.BAD_EVENT,
-                detail=f"device {item.device}: {item.kind} {name} is {str(word)[:60]!r}; use {', '.join(allowed)}",
+                detail=f"device {item.device}: {item.kind} {name} is {str(word)[:60]!r}; "
+                f"use {', '.join(allowed)}",
             )
     if not _storable(item.data, 0):
         return Rejected(
             reason=Reason.BAD_EVENT,
-            detail=f"device {item.device}: data holds a NUL, a text over {_MAX_TEXT} characters or is nested too deep",
+            detail=f"device {item.device}: data holds a NUL, "
+            f"a text over {_MAX_TEXT} characters or is nested too deep",
         )
     return None
 

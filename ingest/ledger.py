@@ -1,6 +1,7 @@
-"""The shape of what ingest writes through: one connection, one transaction a batch. `store.ingest.ledger.Ledger` is the real one.
+"""The shape of what ingest writes through: one connection, one transaction a batch.
 
-It stands here as a protocol, so that the writer can be run against another: the simulation's, which fails as it is told to.
+`store.ingest.ledger.PostgresLedger` is the real one. It stands here as a protocol, so that the
+writer can be run against the simulation's, which fails as it is told to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from domain.sequence import Run
 from domain.wire import Birth, State
-from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.ledger import PointName
+from store.ingest.log import DirtySpans, IngestTally, TallyKey
 from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
 from store.register.placement import RegisterSnapshot
@@ -22,7 +24,7 @@ from store.series.readings import EventRow, ReadingColumns, Written
 
 
 class BatchLedger(RegisterSnapshot, Protocol):
-    """What a batch is written through: `store.ingest.ledger.Ledger`, or the simulation's."""
+    """What a batch is written through."""
 
     def batch(self, seconds: float) -> AbstractContextManager[None]:
         """Hold the work to a deadline, and undo it where it fails."""
@@ -30,16 +32,16 @@ class BatchLedger(RegisterSnapshot, Protocol):
     def commit(self) -> None:
         """End the transaction."""
 
-    def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:
-        """Return the codes of points: their device's, and their own name."""
+    def point_names(self, points: Iterable[int]) -> dict[int, PointName]:
+        """Return the names of points by id."""
 
     def cover(self, low_ms: int, high_ms: int) -> None:
         """Make sure that there are tables for a span of time."""
 
-    def write_readings(self, batch: ReadingColumns, *, merge: bool) -> Written:
+    def write_readings(self, columns: ReadingColumns, *, merge: bool) -> Written:
         """Store readings."""
 
-    def write_events(self, batch: list[EventRow]) -> Written:
+    def write_events(self, rows: list[EventRow]) -> Written:
         """Store events."""
 
     def queue_for_watch(self, rows: list[EventRow]) -> None:
@@ -49,15 +51,15 @@ class BatchLedger(RegisterSnapshot, Protocol):
         """Note what a gateway reports of a command."""
 
     def keep_refused(self, refused: list[QuarantinedMessage]) -> list[bool]:
-        """Put refusals into quarantine; returns which are new."""
+        """Put refusals into quarantine; return for each whether it is new."""
 
     def note_seen(self, seen: dict[ProgressKey, list[Run]]) -> dict[ProgressKey, list[Run]]:
-        """Add numbers to the progress; returns all that are known to be stored."""
+        """Add numbers to the progress; return all that are known to be stored."""
 
     def mark_dirty(self, spans: DirtySpans) -> None:
         """Note which series changed."""
 
-    def add_tallies(self, tallies: dict[tuple[str, str], IngestTally]) -> None:
+    def add_tallies(self, tallies: dict[TallyKey, IngestTally]) -> None:
         """Add to the counts."""
 
     def save_state(self, gateway_id: int, state: State) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ingest.account import BatchOutcome
+
 ITEMS = Counter(
     "ingest_items_total", "Values and events by what became of them", ["kind", "outcome"]
 )
@@ -24,18 +26,20 @@ LAG = Gauge(
     "Age of the newest message when it was committed, by the gateway's clock",
     ["lane"],
 )
-WAITING = Gauge(
+UNACKNOWLEDGED = Gauge(
     "ingest_unacknowledged_messages",
     "Messages taken from the broker and not yet acknowledged to it",
     ["lane"],
 )
-SEATS = Gauge("ingest_seats", "Seats that this worker holds")
+LEASES = Gauge("ingest_leases", "Leases of lanes that this worker holds")
 GAPS = Gauge("ingest_open_gaps", "Ranges of numbers that gateways used and never sent")
 RETRIES = Counter(
-    "ingest_retries_total", "Batches that were undone and tried again, by reason", ["why"]
+    "ingest_retries_total", "Batches that were undone and tried again, by reason", ["reason"]
 )
-AWAY = Counter("ingest_away_total", "Times that a neighbour was away", ["who"])
-DROPPED = Gauge(
+UNAVAILABLE = Counter(
+    "ingest_unavailable_total", "Times that the database or the broker was away", ["service"]
+)
+BROKER_DROPPED = Gauge(
     "ingest_broker_dropped_messages",
     "Messages that the broker says it has dropped ($SYS, mosquitto)",
 )
@@ -54,3 +58,16 @@ def stage(lane: str, name: str) -> Iterator[None]:
         yield
     finally:
         STAGE.labels(lane, name).inc(time.thread_time() - began)
+
+
+def count_outcome(lane: str, outcome: BatchOutcome) -> None:
+    """Count what became of a batch."""
+    for skew in outcome.skews.values():
+        LAG.labels(lane).set(max(0.0, -skew / 1000))
+    for key, tally in outcome.tallies.items():
+        ITEMS.labels(key.kind, "received").inc(tally.received)
+        ITEMS.labels(key.kind, "stored").inc(tally.stored)
+        ITEMS.labels(key.kind, "duplicates").inc(tally.duplicates)
+        ITEMS.labels(key.kind, "quarantined").inc(tally.quarantined)
+    for reason in outcome.reasons:
+        REFUSED.labels(reason).inc()

@@ -1,10 +1,12 @@
-"""The ingest process: it holds seats at the broker by lease, and runs a lane for each.
+"""The ingest process: it holds leases, and runs a lane for each.
 
-There is one seat for events, states and births, so that an alarm never queues behind a back-fill, and one or more for readings,
-which share them by a shared subscription where the broker speaks MQTT 5. Any number of workers may run; they divide the
-seats among themselves. A worker that stops hands its seats over at once; one that is killed, frozen or cut off loses them
-when the lease runs out, and what the broker kept for the session is read on by another. While the database is away no lease
-can be renewed, so nobody reads; then everything stays where it is safe, at the broker and in the gateways' outboxes.
+A lease gives the right to read one session at the broker. There is one for events, states and
+births, so that an alarm never queues behind a back-fill. There are one or more for readings, which
+share them by a shared subscription where the broker speaks MQTT 5. Any number of workers may run;
+they divide the leases among themselves. A worker that stops releases its leases at once. One that
+is killed, frozen or cut off loses them when they run out, and another worker reads on what the
+broker kept for the session. While the database is away no lease can be renewed, so nobody reads.
+Then everything stays at the broker and in the gateways' outboxes.
 """
 
 from __future__ import annotations
@@ -14,8 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -23,10 +24,12 @@ import structlog
 from domain import wire
 from domain.broker import BrokerAddress
 from ingest import metrics
+from ingest.broker_statistics import DROPPED_TOPIC
 from ingest.bulk import StockClient, new_client
-from ingest.commands import Dispatcher
-from ingest.gaps import ask_for_gaps
-from ingest.lane import BROKER_DROPPED, EVENTS, READINGS, IngestLane, LaneLimits
+from ingest.downlink import Downlink
+from ingest.gaps import GapLimits
+from ingest.lane import EVENTS, READINGS, IngestLane, LaneLimits
+from ingest.leased_lane import LeasedLane
 from ingest.link import Link
 from ingest.poison import Poison
 from ingest.write import Writer
@@ -38,12 +41,15 @@ from store.register.placement import Placement
 
 log = structlog.get_logger()
 
-EVENTS_SEAT = "events"
-#: A thread that reads in bulk holds the interpreter for as long as it may; an alarm's thread must not wait five milliseconds.
-SWITCH_S = 0.0005
-#: Python's collector stops everything to look at all that the placement remembers; what we throw away has no cycles in it, so
-#: the young are looked at seldom and the old hardly ever.
-COLLECT = (100_000, 50, 1_000)
+EVENTS_LEASE = "events"
+#: How long a thread may hold the interpreter while others wait, seconds. Python's own five
+#: milliseconds are too long for an alarm that waits behind a thread that reads in bulk.
+SWITCH_INTERVAL_S = 0.0005
+#: Thresholds of Python's collector. It stops everything to look at all that the placement
+#: remembers, and what ingest throws away has no cycles. So it looks seldom.
+COLLECTOR_THRESHOLDS = (100_000, 50, 1_000)
+#: How long renewing the leases may take before the connection is cut.
+RENEW_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +63,8 @@ class Limits:
     events_window: int = 2_000
     lease_s: float = 3.0
     tick_s: float = 0.5
-    gap_after_s: float = 10.0
-    ask_again_s: float = 60.0
-    #: A gap that is older is not asked for any more; it stays on record.
-    gap_give_up_s: float = 24 * 3600.0
+    gaps: GapLimits = field(default_factory=GapLimits)
+    #: See `Poison`.
     unstorable_in_a_row: int = 50
 
 
@@ -76,215 +80,180 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-def seat_names(readings: int, *, shared: bool) -> list[str]:
-    """Name the seats: events, and as many for readings as can share them."""
-    return [EVENTS_SEAT, *(f"readings-{i}" for i in range(readings if shared else 1))]
+def lease_names(readings: int, *, shared: bool) -> list[str]:
+    """Name the leases: events, and as many for readings as can share them."""
+    count = readings if shared else 1
+    return [EVENTS_LEASE, *(f"readings-{number}" for number in range(count))]
 
 
-def filters(seat: str, group: str, *, shared: bool) -> list[str]:
-    """Return what a seat subscribes to."""
-    if seat == EVENTS_SEAT:
-        return [
-            *(f"{wire.ROOT}/+/+/up/{up}" for up in (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)),
-            BROKER_DROPPED,
-        ]
+def topic_filters(lease: str, group: str, *, shared: bool) -> list[str]:
+    """Return what the session of a lease subscribes to."""
+    if lease == EVENTS_LEASE:
+        kinds = (wire.Up.EVENTS, wire.Up.STATE, wire.Up.BIRTH)
+        return [*(f"{wire.ROOT}/+/+/up/{kind}" for kind in kinds), DROPPED_TOPIC]
     topic = f"{wire.ROOT}/+/+/up/{wire.Up.READINGS}"
     return [f"$share/{group}/{topic}" if shared else topic]
 
 
-class LeasedLane:
-    """A seat that this worker holds: its lane, driven by a thread of its own."""
-
-    def __init__(self, name: str, lane: IngestLane, link: Link) -> None:
-        self.name, self.lane, self.link = name, lane, link
-        self.valid_until = 0.0
-        self.failed: BaseException | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lane-{name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                if time.monotonic() > self.valid_until:
-                    # Somebody else may hold the seat by now; two that read one session throw each other out.
-                    self.link.drop()
-                    self._stopping.wait(0.05)
-                    continue
-                self.link.wait(self.lane.step())
-            self.lane.close()
-        except BaseException as error:
-            log.exception("lane_failed", seat=self.name)
-            self.failed = error
-        finally:
-            self.link.close()
-
-    def stop(self, timeout_s: float = 30.0) -> None:
-        """Write what is held, acknowledge it, and let go of the broker."""
-        self._stopping.set()
-        self.link.wake()
-        self._thread.join(timeout_s)
-
-
+@dataclass(slots=True, kw_only=True)
 class Worker:
     """One ingest process. `run` returns after `stop`, or raises what it cannot recover from."""
 
-    def __init__(
-        self,
-        *,
-        dsn: str,
-        broker: BrokerAddress,
-        bus: LiveBus,
-        name: str,
-        readings: int = 1,
-        group: str = "anju",
-        limits: Limits | None = None,
-        make_client: Callable[..., StockClient] = new_client,
-    ) -> None:
-        self._dsn, self._broker, self.name, self._group = dsn, broker, name, group
-        self._limits, self._make_client = limits or Limits(), make_client
-        self._shared = readings > 1 and broker.protocol == 5
-        self._wanted = seat_names(readings, shared=self._shared)
-        self._clock = SystemClock()
-        self._herald = BackgroundPublisher(bus)
-        self._poison = Poison(unstorable_in_a_row=self._limits.unstorable_in_a_row)
-        self._stopping = threading.Event()
-        self.seats: dict[str, LeasedLane] = {}
-        self._dispatcher = Dispatcher(self._publish)
+    dsn: str
+    broker: BrokerAddress
+    bus: LiveBus
+    name: str
+    #: Lanes for readings, of all workers together.
+    readings: int = 1
+    #: Name of the group of workers, in client ids and shared subscriptions.
+    group: str = "anju"
+    limits: Limits = field(default_factory=Limits)
+    make_client: Callable[..., StockClient] = new_client
+    #: The lanes that this worker holds, by lease.
+    lanes: dict[str, LeasedLane] = field(init=False, default_factory=dict)
+    _publisher: BackgroundPublisher = field(init=False)
+    _poison: Poison = field(init=False)
+    _stopping: threading.Event = field(init=False, default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._publisher = BackgroundPublisher(self.bus)
+        self._poison = Poison(unstorable_in_a_row=self.limits.unstorable_in_a_row)
+
+    def run(self) -> None:
+        """Hold leases and read until `stop`.
+
+        Raises: Poisoned, or whatever else ended a lane.
+        """
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._start_downlink()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._hold_leases()
+                except Unavailable as error:
+                    log.warning("database_away", error=str(error).strip()[:200])
+                    self._raise_failure()
+                    self._stopping.wait(self.limits.tick_s)
+        finally:
+            for lane in self.lanes.values():
+                lane.stop()
 
     def stop(self) -> None:
         """Ask `run` to return."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Hold seats and read until `stop`.
+    # Leases ----------------------------------------------------------------------------------
 
-        Raises: Poisoned, or whatever ended a lane.
+    def _hold_leases(self) -> None:
+        """Renew leases over one connection until `stop`, then release them.
+
+        Raises: Unavailable; whatever ended a lane.
         """
-        gc.set_threshold(*COLLECT)
-        sys.setswitchinterval(SWITCH_S)
-        threading.Thread(target=self._keep_house, name="house", daemon=True).start()
-        try:
+        with connect(self.dsn, statement_s=60) as connection:
             while not self._stopping.is_set():
-                try:
-                    with connect(self._dsn, statement_s=60) as connection:
-                        while not self._stopping.is_set():
-                            with Deadline(connection, 20.0):
-                                self._tick(connection)
-                            self._stopping.wait(self._limits.tick_s)
-                        self._leave(connection)
-                except Unavailable as error:
-                    log.warning("database_away", error=str(error).strip()[:200])
-                    self._check()
-                    self._stopping.wait(self._limits.tick_s)
-        finally:
-            for seat in self.seats.values():
-                seat.stop()
+                with Deadline(connection, RENEW_SECONDS):
+                    self._renew(connection)
+                self._stopping.wait(self.limits.tick_s)
+            self._release(connection, list(self.lanes))
+            with connection.transaction():
+                leases.leave(connection, self.name)
 
-    def _tick(self, connection: Connection) -> None:
-        self._check()
-        asked = time.monotonic()
+    def _renew(self, connection: Connection) -> None:
+        """Renew the leases once; start and stop lanes accordingly."""
+        self._raise_failure()
+        desired = lease_names(self.readings, shared=self._is_shared)
+        lease_time = timedelta(seconds=self.limits.lease_s)
+        asked_at = time.monotonic()
         with connection.transaction():
-            held = leases.renew(
-                connection, self.name, self._wanted, timedelta(seconds=self._limits.lease_s)
-            )
-        for name in held.seats - self.seats.keys():
-            self._take(name)
-        for name, seat in self.seats.items():
-            if name in held.seats:
-                seat.valid_until = asked + self._limits.lease_s
-        gone = [name for name in self.seats if name not in held.seats or name in held.spare]
-        if gone:
-            self._give_up(connection, gone)
-        metrics.SEATS.set(len(self.seats))
-        for name in sorted(self.seats.keys() - set(self._wanted)):
-            self._end(connection, name)
+            held = leases.renew(connection, self.name, desired, lease_time)
+        for name in held.names - self.lanes.keys():
+            self._start_lane(name, is_desired=name in desired)
+        for name in held.names:
+            self.lanes[name].valid_until = asked_at + self.limits.lease_s
+        given_up = [name for name in self.lanes if name not in held.names or name in held.surplus]
+        if given_up:
+            self._release(connection, given_up)
+        metrics.LEASES.set(len(self.lanes))
+        for name in sorted(self.lanes.keys() - set(desired)):
+            self._end_session(connection, name)
 
-    def _check(self) -> None:
-        for seat in self.seats.values():
-            if seat.failed is not None:
-                raise seat.failed
+    def _release(self, connection: Connection, names: list[str]) -> None:
+        """Stop lanes, and release their leases."""
+        for name in names:
+            self.lanes.pop(name).stop()
+        with connection.transaction():
+            leases.release(connection, self.name, names)
+        log.info("leases_released", leases=names, worker=self.name)
 
-    def _take(self, name: str) -> None:
-        events = name == EVENTS_SEAT
-        limits = self._limits
+    def _end_session(self, connection: Connection, name: str) -> None:
+        """End the session of a lease that is not desired any more, once nothing comes of it."""
+        lane = self.lanes[name]
+        if lane.link.quiet_s < self.limits.lease_s:
+            return
+        lane.link.emptied = True
+        self.lanes.pop(name).stop()
+        with connection.transaction():
+            leases.remove(connection, name)
+        log.info("lease_removed", lease=name)
+
+    def _raise_failure(self) -> None:
+        """Raise what ended a lane, if anything did."""
+        for lane in self.lanes.values():
+            if lane.failure is not None:
+                raise lane.failure
+
+    # Lanes -----------------------------------------------------------------------------------
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether several lanes share the readings (MQTT 5, 4.8.2)."""
+        return self.readings > 1 and self.broker.protocol == 5
+
+    def _start_lane(self, name: str, *, is_desired: bool) -> None:
+        """Start the lane of a lease. One that is not desired reads only what its session holds."""
+        is_events = name == EVENTS_LEASE
+        limits = self.limits
         link = Link(
-            self._broker,
-            f"{self._group}-ingest-{name}",
-            filters(name, self._group, shared=self._shared),
-            window=limits.events_window if events else limits.readings_window,
+            self.broker,
+            f"{self.group}-ingest-{name}",
+            topic_filters(name, self.group, shared=self._is_shared),
+            window=limits.events_window if is_events else limits.readings_window,
             clock=time.monotonic,
-            make_client=self._make_client,
+            make_client=self.make_client,
         )
+        if not is_desired:
+            link.end()
         lane = IngestLane(
             name=name,
             link=link,
-            open_ledger=lambda: PostgresLedger.open(self._dsn),
+            open_ledger=lambda: PostgresLedger.open(self.dsn),
             writer=Writer(Placement(clock=time.monotonic), lane=name),
-            clock=self._clock,
-            bus=self._herald,
+            clock=SystemClock(),
+            bus=self._publisher,
             poison=self._poison,
-            limits=limits.events if events else limits.readings,
+            limits=limits.events if is_events else limits.readings,
             channel=EVENTS_CHANNEL,
         )
-        if name not in self._wanted:
-            link.end()
-        seat = self.seats[name] = LeasedLane(name, lane, link)
-        seat.valid_until = time.monotonic() + limits.lease_s
-        log.info("seat_taken", seat=name, worker=self.name)
-        seat.start()
+        leased = LeasedLane(name, lane, link)
+        leased.valid_until = time.monotonic() + limits.lease_s
+        self.lanes[name] = leased
+        log.info("lease_taken", lease=name, worker=self.name)
+        leased.start()
 
-    def _give_up(self, connection: Connection, names: list[str]) -> None:
-        """Stop lanes, and hand over their seats."""
-        for name in names:
-            self.seats.pop(name).stop()
-        with connection.transaction():
-            leases.release(connection, self.name, names)
-        log.info("seats_given_up", seats=names, worker=self.name)
+    # What goes down --------------------------------------------------------------------------
 
-    def _end(self, connection: Connection, name: str) -> None:
-        """Read what is left in the session of a seat that is not wanted any more, and end it."""
-        if self.seats[name].link.quiet_s < self._limits.lease_s:
-            return
-        self.seats[name].link.emptied = True
-        self.seats.pop(name).stop()
-        with connection.transaction():
-            leases.remove(connection, name)
-        log.info("seat_ended", seat=name)
-
-    def _keep_house(self) -> None:
-        """Do what one worker does for all: commands that are due, gaps that must be asked for.
-
-        A thread of its own, since a city's door lists take longer than a lease lasts.
-        """
-        limits = self._limits
-        while not self._stopping.wait(limits.tick_s):
-            if EVENTS_SEAT not in self.seats:
-                continue
-            with suppress(*Unavailable), connect(self._dsn, statement_s=60) as connection:
-                while EVENTS_SEAT in self.seats and not self._stopping.wait(
-                    min(limits.tick_s, limits.gap_after_s)
-                ):
-                    with Deadline(connection, 90.0):
-                        self._dispatcher.step(connection, time.monotonic())
-                        ask_for_gaps(
-                            connection,
-                            self._publish,
-                            after_s=limits.gap_after_s,
-                            again_s=limits.ask_again_s,
-                            give_up_s=limits.gap_give_up_s,
-                        )
+    def _start_downlink(self) -> None:
+        Downlink(
+            dsn=self.dsn,
+            publish=self._publish,
+            is_ours=lambda: EVENTS_LEASE in self.lanes,
+            gaps=self.limits.gaps,
+            every_s=self.limits.tick_s,
+            stopping=self._stopping,
+        ).start()
 
     def _publish(self, topic: str, payload: bytes) -> None:
-        seat = self.seats.get(EVENTS_SEAT)
-        if seat is not None:
-            seat.link.publish(topic, payload)
-
-    def _leave(self, connection: Connection) -> None:
-        """Hand everything over to the others."""
-        self._give_up(connection, list(self.seats))
-        with connection.transaction():
-            leases.leave(connection, self.name)
+        lane = self.lanes.get(EVENTS_LEASE)
+        if lane is not None:
+            lane.link.publish(topic, payload)

@@ -35,7 +35,7 @@ class RetentionTasks:
         raised = 0
         if self._due("looks", _MINUTE):
             with connection.transaction():
-                if retention.alone(connection):
+                if retention.try_lock_maintenance(connection):
                     raised = unusual_lookups.check(connection, self.policy, now)
         if self._due("days", _DAY):
             daily(connection, self.policy, self.keys, now)
@@ -59,7 +59,7 @@ def daily(
     }
     done: dict[str, int] = {}
     with connection.transaction():
-        if not retention.alone(connection):
+        if not retention.try_lock_maintenance(connection):
             return {}
         done |= retention.delete_old(connection, now, cutoffs)
         done["persons"] = _erase_due(connection, policy, keys, now)

@@ -248,16 +248,16 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         if n % 50 == 0:
             device = commands.find_device(connection, (estate.id,), estate.code, f"lock-{unit}")
             assert device is not None
-            commands.issue(
-                connection,
+            command = commands.NewCommand(
                 code=commands.new_code(),
-                device_id=device["id"],
+                device_id=device.id,
                 kind="door",
                 argument={},
                 issued_by="bench",
                 reason="bench",
                 expires_at=at,
             )
+            commands.give_command(connection, command)
         if n % 5 == 0:
             audit.append(
                 connection,
@@ -275,9 +275,9 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
 def _people(connection: Connection, keys: Path) -> None:
     """Two thousand residents of the first estate."""
     estate = "bench-000"
-    units = places.list_units(connection, places.estate_ids(connection), estate, None, 2_000)
+    units = places.list_units(connection, places.estate_ids(connection), estate, limit=2_000)
     rows = [
-        {"code": f"r-{u['code']}", "household": f"{estate}-{u['code']}", "valid_from": "2024-01-01"}
+        {"code": f"r-{u.code}", "household": f"{estate}-{u.code}", "valid_from": "2024-01-01"}
         for u in units
     ]
     report = import_rows(connection, {"residents": rows})
@@ -381,9 +381,7 @@ def _city(connection: Connection) -> BenchCity:
         districts=[found for d in range(DISTRICTS) if (found := estates[d::DISTRICTS])],
         of_reader=[estates[n % len(estates)] for n in range(PER_ROLE)],
         units={
-            code: [
-                u["code"] for u in places.list_units(connection, (scope[code],), code, None, 300)
-            ]
+            code: [u.code for u in places.list_units(connection, (scope[code],), code, limit=300)]
             for code in estates
         },
         alert_ids={
@@ -391,7 +389,7 @@ def _city(connection: Connection) -> BenchCity:
             for code in estates
         },
         commands={
-            code: [c["code"] for c in commands.list_commands(connection, (scope[code],), 50, None)]
+            code: [c.code for c in commands.list_commands(connection, (scope[code],), limit=50)]
             for code in estates
         },
     )

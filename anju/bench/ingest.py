@@ -1,8 +1,10 @@
-"""`anju bench ingest`: messages from a publisher through a real broker and real workers into the unique table, beside the limits.
+"""`anju bench ingest`: from a publisher through a real broker and real workers into the table.
 
-In every round, in turn and on the same machine: what the broker alone delivers, what COPY alone writes, and the whole, one
-reading a message and fifty; beside them the same whole on stock paho, and Node-RED where it is given. Each figure is a median
-over the rounds and each share is taken within a round, since a speed by itself says little on a shared machine.
+In every round, in turn and on the same machine, it measures the limits and the whole. The limits
+are what the broker alone delivers, and what COPY alone writes. The whole has one reading a message,
+and fifty. Beside them stand the same whole on stock paho, and Node-RED where it is given. Each
+figure is a median over the rounds. Each share is taken within a round, since a speed by itself says little on
+a shared machine.
 """
 
 from __future__ import annotations
@@ -140,7 +142,10 @@ def broker_alone(home: Path, messages: int) -> float:
 
 
 def copy_alone(dsn: str, batches: int, lanes: int, base_ms: int, *, prepared: bool = True) -> float:
-    """Batches into the table of readings by one writer or more, from bytes laid out before or from Python's rows: rows a second."""
+    """Write batches into the table of readings by one writer or more; return rows a second.
+
+    `prepared` batches are bytes laid out before; the others are rows of Python values.
+    """
     with ExitStack() as stack:
         parts = [
             stack.enter_context(
@@ -179,7 +184,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def server_cpu_seconds(look: Connection) -> float:
-    """Return the processor time of the backends of the database that is looked at, but the looker's own."""
+    """Return the processor time of the database's backends, but the connection's own."""
     return sum(
         cpu_seconds(pid) for pid in health.backend_pids(look) if Path(f"/proc/{pid}").exists()
     )
@@ -220,7 +225,7 @@ def start_workers(
     reader: str,
     more: dict[str, str] | None = None,
 ) -> tuple[list[Child], list[int]]:
-    """Start workers, and wait until they hold all seats and have spoken to the broker."""
+    """Start workers, and wait until they hold all leases and have spoken to the broker."""
     ports = [free_port() for _ in range(number)]
     settings = {
         "ANJU_DSN": dsn,
@@ -245,7 +250,7 @@ def start_workers(
         for child in children:
             child.check()
         if time.monotonic() > deadline:
-            raise BenchFailed(f"the workers did not take their seats; see {logs[0]}")
+            raise BenchFailed(f"the workers did not take their leases; see {logs[0]}")
         time.sleep(0.05)
     time.sleep(1.5)
     return children, ports
@@ -254,7 +259,10 @@ def start_workers(
 def whole(
     dsn: str, home: Path, load: dict[str, Any], *, workers: int = 1, reader: str = "auto"
 ) -> tuple[float, dict[str, float]]:
-    """Publisher → broker → workers → the table, acknowledged after the commit: readings a second, and CPU by stage."""
+    """Publisher → broker → workers → the table, acknowledged after the commit.
+
+    Returns readings a second, and µs of processor time per reading by stage.
+    """
     broker = embedded.start_broker(home / "broker")
     children: list[Child] = []
     look = connect(dsn, autocommit=True)
@@ -262,7 +270,7 @@ def whole(
         for log in home.glob("ingest-*.log"):
             log.unlink()
         children, ports = start_workers(dsn, broker, home, workers, reader)
-        # What an estate has told for months is known to a worker that has run for a minute: every device once, not measured.
+        # A worker that has run for a minute knows every device. So each speaks once, unmeasured.
         port, once = broker.address.port, GATEWAYS * DEVICES // load.get("items", 1)
         warm = replace(
             Load(port=port, messages=once, boot="warm", base_ms=warm_ms()),
@@ -411,7 +419,8 @@ def run(
 def fresh(admin_dsn: str, level: Level) -> Iterator[str]:
     """Make a database with the publisher's register, and drop it afterwards.
 
-    On the plain level it is a copy of the first; TimescaleDB's own workers sit in a database from its first moment, so there each is made anew.
+    On the plain level it is a copy of the first. TimescaleDB's own workers sit in a database from
+    its first moment, so there each is made anew.
     """
     template = "bench_template"
     if level is Level.PLAIN and not exists(admin_dsn, template):
@@ -439,7 +448,10 @@ def median(rounds: list[Figures], name: str) -> float:
 
 
 def shares(rounds: list[Figures]) -> dict[str, list[float]]:
-    """Return what is asked of ingest, round by round: its share of the limit that binds, and how much faster than the peers."""
+    """Return what is asked of ingest, round by round.
+
+    That is its share of the limit that binds, and how much faster it is than the peers.
+    """
     found: dict[str, list[float]] = {}
     for one in rounds:
         rates = one.rates

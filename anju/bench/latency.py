@@ -1,7 +1,8 @@
-"""`anju bench latency`: from the MQTT publish to the row, and from the publish of an event to the live bus, under load.
+"""`anju bench latency`: from the MQTT publish to the row, and to the live bus, under load.
 
-Beside the load one gateway sends a reading and a hazard every few milliseconds, each numbered; another connection asks the
-database for the highest number that is committed, and a subscriber listens to the bus. All of it stands on one clock.
+Beside the load one gateway sends a reading and a hazard every few milliseconds, each numbered.
+Another connection asks the database for the highest number that is committed, and a subscriber
+listens to the bus. All of it stands on one clock.
 """
 
 from __future__ import annotations
@@ -99,69 +100,90 @@ def _register_marker(dsn: str) -> None:
         raise BenchFailed(str(report.errors[0]))
 
 
-def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> LatencySpans:
-    """Send markers, and note when each is seen."""
-    spans, sent_at = LatencySpans(), dict[int, float]()
-    seen_row, seen_bus, over = dict[int, float](), dict[int, float](), threading.Event()
+@dataclass(slots=True)
+class _Sightings:
+    """When each marker was sent and seen, by its number, monotonic seconds."""
 
-    def watch_rows() -> None:
+    sent_at: dict[int, float] = field(default_factory=dict)
+    in_table_at: dict[int, float] = field(default_factory=dict)
+    on_bus_at: dict[int, float] = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every marker was seen in the table and on the bus."""
+        return min(len(self.in_table_at), len(self.on_bus_at)) >= len(self.sent_at)
+
+    def watch_table(self, dsn: str) -> None:
+        """Note when markers are committed, until it is over."""
         known = 0
         with connect(dsn, autocommit=True) as connection:
-            while not over.is_set():
-                upto, now = (
-                    progress.highest_stored(connection, MARKER, "readings"),
-                    time.monotonic(),
-                )
-                for number in range(known + 1, upto + 1):
-                    seen_row[number] = now
-                known = max(known, upto)
+            while not self.over.is_set():
+                highest = progress.highest_stored(connection, MARKER, "readings")
+                now = time.monotonic()
+                for number in range(known + 1, highest + 1):
+                    self.in_table_at[number] = now
+                known = max(known, highest)
                 time.sleep(0.002)
 
-    def watch_bus() -> None:
+    def watch_bus(self, bus: LiveBus) -> None:
+        """Note when markers reach the bus, until it is over."""
         for message in bus.messages(EVENTS_CHANNEL):
             now = time.monotonic()
             for _, event_id in json.loads(message) if message else []:
-                seen_bus[int(event_id)] = now
-            if over.is_set():
+                self.on_bus_at[int(event_id)] = now
+            if self.over.is_set():
                 return
 
-    watchers = [threading.Thread(target=watch, daemon=True) for watch in (watch_rows, watch_bus)]
-    for watcher in watchers:
-        watcher.start()
+
+def _mark(dsn: str, port: int, bus: LiveBus, seconds_long: int, every_s: float) -> LatencySpans:
+    """Send markers, and note when each is seen.
+
+    Raises: BenchFailed where one is not seen.
+    """
+    seen = _Sightings()
+    threading.Thread(target=seen.watch_table, args=(dsn,), daemon=True).start()
+    threading.Thread(target=seen.watch_bus, args=(bus,), daemon=True).start()
     time.sleep(0.5)
     line = join(port, "marker")
     threading.Thread(target=_swallow, args=(line,), daemon=True).start()
     until = time.monotonic() + seconds_long - 1.5
-    topics = [wire.up_topic(ESTATE, MARKER, up) for up in (wire.Up.READINGS, wire.Up.EVENTS)]
     for number in itertools.count(1):
         if time.monotonic() > until:
             break
-        at = int(time.time() * 1000)
-        head = f'{{"v":1,"boot":"marker-1","seq":{number},"sent_at":{at},"replayed":false,"items":['
-        reading = (
-            f'{head}{{"device":"{METER}","at":{at},"values":{{"odd_{number % 7}":{number}}}}}]}}'
-        )
-        event = f'{head}{{"device":"{SMOKE}","at":{at},"id":"{number}","kind":"hazard","data":{{"hazard":"smoke","state":"on"}}}}]}}'
-        sent_at[number] = time.monotonic()
-        line.sendall(
-            packet(topics[0], reading.encode(), number * 2 % 65535 + 1)
-            + packet(topics[1], event.encode(), number * 2 % 65535 + 2)
-        )
+        packets = _marker_packets(number, int(time.time() * 1000))
+        seen.sent_at[number] = time.monotonic()
+        line.sendall(packets)
         time.sleep(every_s)
     deadline = time.monotonic() + 20
-    while (
-        len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at)
-    ) and time.monotonic() < deadline:
+    while not seen.complete and time.monotonic() < deadline:
         time.sleep(0.02)
-    over.set()
-    if len(seen_row) < len(sent_at) or len(seen_bus) < len(sent_at):
+    seen.over.set()
+    if not seen.complete:
         raise BenchFailed(
-            f"of {len(sent_at)} markers {len(seen_row)} reached the table and {len(seen_bus)} the bus"
+            f"of {len(seen.sent_at)} markers {len(seen.in_table_at)} reached the table "
+            f"and {len(seen.on_bus_at)} the bus"
         )
-    spans.sent = len(sent_at)
-    spans.to_row = [seen_row[n] - at for n, at in sent_at.items()]
-    spans.to_bus = [seen_bus[n] - at for n, at in sent_at.items()]
-    return spans
+    return LatencySpans(
+        to_row=[seen.in_table_at[number] - at for number, at in seen.sent_at.items()],
+        to_bus=[seen.on_bus_at[number] - at for number, at in seen.sent_at.items()],
+        sent=len(seen.sent_at),
+    )
+
+
+def _marker_packets(number: int, at: int) -> bytes:
+    """Make the packets of one marker: a reading, and a hazard."""
+    head = f'{{"v":1,"boot":"marker-1","seq":{number},"sent_at":{at},"replayed":false,"items":['
+    reading = f'{head}{{"device":"{METER}","at":{at},"values":{{"odd_{number % 7}":{number}}}}}]}}'
+    event = (
+        f'{head}{{"device":"{SMOKE}","at":{at},"id":"{number}","kind":"hazard",'
+        '"data":{"hazard":"smoke","state":"on"}}]}'
+    )
+    readings_topic = wire.up_topic(ESTATE, MARKER, wire.Up.READINGS)
+    events_topic = wire.up_topic(ESTATE, MARKER, wire.Up.EVENTS)
+    return packet(readings_topic, reading.encode(), number * 2 % 65535 + 1) + packet(
+        events_topic, event.encode(), number * 2 % 65535 + 2
+    )
 
 
 def _swallow(line: object) -> None:

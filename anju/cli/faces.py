@@ -39,7 +39,8 @@ def key(
 
 
 def _faces_config(path: Path) -> Config:
-    from gateway.config import BadConfig, load_config
+    from gateway.config import load_config
+    from gateway.config_tables import BadConfig
 
     try:
         config = load_config(path)
@@ -153,7 +154,7 @@ def check(config: Configured = CONFIG) -> None:
     from gateway.faces.tables import FOLDER
     from gateway.faces.template_store import Vault
     from gateway.intake import local_time
-    from gateway.outbox import look_into
+    from gateway.outbox_file import read_snapshot
 
     loaded = _faces_config(config)
     table = loaded.table.faces
@@ -161,7 +162,7 @@ def check(config: Configured = CONFIG) -> None:
     vault = Vault(loaded.folder / FOLDER, loaded.face_key(), list_days=table.list_days)
     now = GatewayClock().now_ms()
     today = local_time(now, loaded.zone).date().isoformat()
-    memory = look_into(loaded.outbox_path).memory if loaded.outbox_path.is_file() else {}
+    memory = read_snapshot(loaded.outbox_path).memory if loaded.outbox_path.is_file() else {}
     held = vault.held()
     out.print(
         f"{len(held)} consents have templates here, {len(vault.strangers())} pseudonyms live; other ways in: {', '.join(table.other_ways)}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from anju.cli.terminal import fail, out
 
 if TYPE_CHECKING:
-    from gateway.check import Report
+    from gateway.check import GatewayReport
 
 gateway_app = typer.Typer(
     no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity."
@@ -37,16 +37,14 @@ def check(
     config: Annotated[Path, typer.Argument(help="the gateway's configuration")] = CONFIG,
     only_faults: Annotated[bool, typer.Option("--faults", help="only what is wrong")] = False,
 ) -> None:
-    """Say per device what was heard last, and where it is silent, why. Exit code 1 where anything
-    is wrong.
-    """
-    from gateway.check import look
+    """Show each device's last report, and why it is silent. Exit code 1 where anything is wrong."""
+    from gateway.check import inspect_gateway
     from gateway.clock import GatewayClock
     from gateway.config import load_config
 
     loaded = load_config(config)
     clock = loaded.table.clock
-    report = look(
+    report = inspect_gateway(
         loaded,
         GatewayClock(speed=clock.speed, start_ms=clock.start_ms, real_ms=clock.real_ms).now_ms(),
     )
@@ -54,23 +52,25 @@ def check(
     raise typer.Exit(0 if report.healthy else 1)
 
 
-def print_report(report: Report, *, only_faults: bool) -> None:
+def print_report(report: GatewayReport, *, only_faults: bool) -> None:
     """Print what a gateway knows of its devices and of itself."""
     from gateway.check import time_span
 
     table = Table("device", "profile", "heard", "said", "clock", "wrong")
     # What is wrong stands last, where the eye ends.
-    for line in sorted(report.devices, key=lambda one: (one.fault is not None, one.device)):
+    for line in sorted(
+        report.devices, key=lambda status: (status.fault is not None, status.device)
+    ):
         if line.fault is None and only_faults:
             continue
         quiet = "never" if line.quiet_s is None else f"{line.quiet_s} s ago"
         drift = "" if line.drift_ms is None else time_span(line.drift_ms)
-        table.add_row(line.device, line.profile, quiet, line.said, drift, line.fault or "")
+        table.add_row(line.device, line.profile, quiet, line.summary, drift, line.fault or "")
     out.print(table)
     for name, fault in sorted(report.faults.items()):
         out.print(f"[bold]{name}[/bold]: {fault}")
-    for stranger in report.strangers:
-        out.print(f"heard and not taken: {stranger}")
+    for note in report.unknown_devices:
+        out.print(f"heard and not taken: {note}")
     wrong = sum(line.fault is not None for line in report.devices)
     lost = ", ".join(f"{count} {kind}" for kind, count in report.lost.items()) or "nothing"
     offset = (
@@ -174,7 +174,11 @@ def invite(
                 "gateways.csv first"
             )
         identities.add_claim(
-            connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "cli"
+            connection,
+            found.id,
+            code,
+            expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
+            made_by="cli",
         )
     print(code)
 
@@ -202,7 +206,7 @@ def revoke(
         found = identities.find_gateway(connection, estate, gateway)
         if found is None:
             raise fail(f"gateway {gateway!r} is not registered at estate {estate!r}")
-        count = identities.revoke(connection, found["id"], why)
+        count = identities.revoke(connection, found.id, why)
         write_revocations(
             settings.authority_dir,
             settings.crl_file,

@@ -46,7 +46,7 @@ def record(
     ] = None,
 ) -> None:
     """Record an estate's traffic as gzip lines of {"topic", "payload"}. Needs a broker log-in that may read up/."""
-    from gateway.recording import record as run
+    from gateway.recording import record_traffic as run
 
     if not valid_id(estate):
         raise fail(f"--estate {estate!r}: must be 2 to 40 lower-case letters, digits or hyphens")
@@ -78,11 +78,11 @@ def play(
     ] = False,
 ) -> None:
     """Send recordings through the broker, as fast as ingest takes them; ends when the server has acknowledged all."""
-    from gateway.recording import Player, recordings
+    from gateway.recording import Player, list_recordings
     from store.database.connection import connect
 
     settings = load_settings()
-    files = recordings(paths)
+    files = list_recordings(paths)
     began = time.monotonic()
     columns = (TextColumn("playing {task.completed:.0f} messages"), TimeElapsedColumn())
     with (

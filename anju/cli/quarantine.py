@@ -19,6 +19,7 @@ from anju.settings import load_settings
 from domain.ids import valid_id
 from domain.rejection import Reason, Rejected
 from ingest.decode import Decoded, decode
+from ingest.message import ReceivedMessage
 from ingest.write import Writer
 from store.database.connection import connect
 from store.ingest import quarantine
@@ -53,11 +54,11 @@ def list_command(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> N
     table = Table("id", "received", "topic", "reason", "detail")
     for row in rows:
         table.add_row(
-            str(row["id"]),
-            f"{row['received_at']:%Y-%m-%d %H:%M:%S}",
-            row["topic"],
-            row["reason"],
-            row["detail"],
+            str(row.id),
+            f"{row.received_at:%Y-%m-%d %H:%M:%S}",
+            row.topic,
+            row.reason,
+            row.detail,
         )
     out.print(table)
     out.print(
@@ -72,13 +73,13 @@ def show(number: Annotated[int, typer.Argument(help="a number from `list`")]) ->
         row = quarantine.get(connection, number)
     if row is None:
         raise fail(f"{number}: no such refusal; see `anju quarantine list`")
-    payload = bytes(row["payload"])
-    out.print(f"{row['topic']}, received {row['received_at']:%Y-%m-%d %H:%M:%S}: {row['reason']}")
-    out.print(row["detail"], markup=False)
-    if row["resolution"]:
-        out.print(f"{row['resolution']} {row['resolved_at']:%Y-%m-%d %H:%M:%S}")
-    if len(payload) < row["bytes"]:
-        out.print(f"{row['bytes']} bytes, of which {len(payload)} are kept")
+    payload = row.payload
+    out.print(f"{row.topic}, received {row.received_at:%Y-%m-%d %H:%M:%S}: {row.reason}")
+    out.print(row.detail, markup=False)
+    if row.resolution:
+        out.print(f"{row.resolution} {row.resolved_at:%Y-%m-%d %H:%M:%S}")
+    if len(payload) < row.total_bytes:
+        out.print(f"{row.total_bytes} bytes, of which {len(payload)} are kept")
     try:
         out.print(json.dumps(json.loads(payload), ensure_ascii=False, indent=2), markup=False)
     except (ValueError, RecursionError):
@@ -134,7 +135,7 @@ def repair(
     if payload is not None:
         with connect(load_settings().conninfo()) as connection:
             row = quarantine.get(connection, (ids or [0])[0])
-        found = decode(row["topic"], mended, int(time.time() * 1000)) if row else None
+        found = decode(row.topic, mended, int(time.time() * 1000)) if row else None
         if isinstance(found, Rejected) or (isinstance(found, Decoded) and found.refused):
             why = found if isinstance(found, Rejected) else found.refused[0].why
             raise fail(f"--payload {payload}: still does not fit: {why.detail}")
@@ -180,20 +181,17 @@ def _again(which: QuarantineFilter, resolution: str, mend: Mend) -> tuple[int, i
     try:
         with connect(dsn) as connection:
             after = 0
-            while rows := quarantine.waiting(connection, which, after, AT_ONCE):
+            while rows := quarantine.list_whole(connection, which, after=after, limit=AT_ONCE):
                 connection.commit()
-                after = rows[-1]["id"]
+                after = rows[-1].id
                 for row in rows:
-                    topic, body = mend(row["topic"], bytes(row["payload"]))
-                    outcome = writer.write(
-                        ledger, [(topic.encode(), body, 0)], int(time.time() * 1000)
-                    )
-                    tried = tried + 1
-                    back = back + bool(outcome.refused)
-                    if bytes(row["digest"]) not in outcome.refused:
-                        quarantine.resolve(
-                            connection, QuarantineFilter(ids=(row["id"],)), resolution
-                        )
+                    topic, body = mend(row.topic, row.payload)
+                    message = ReceivedMessage(topic.encode(), body, 0)
+                    outcome = writer.write(ledger, [message], int(time.time() * 1000))
+                    tried += 1
+                    back += bool(outcome.refused)
+                    if row.digest not in outcome.refused:
+                        quarantine.resolve(connection, QuarantineFilter(ids=(row.id,)), resolution)
                 connection.commit()
     finally:
         ledger.close()

@@ -114,7 +114,7 @@ def _record_row(
     began = row.get("began_on")
     visit = NewVisit(
         code=row.get("code") or f"{row['estate']}/{row['unit']}/{day}",
-        unit_id=unit["id"],
+        unit_id=unit.id,
         visited_on=day,
         reason=reason,
         outcome=outcome,
@@ -122,7 +122,7 @@ def _record_row(
         began_on=parse_day(f"{place}began_on", began) if began else None,
         note=row.get("note") or None,
     )
-    clock = night_clock(day, ZoneInfo(unit["timezone"]))
+    clock = night_clock(day, ZoneInfo(unit.timezone))
     record_visit(connection, visit, actor="cli", known_at=clock, kinds=KINDS)
 
 

@@ -20,7 +20,7 @@ from anju.demo import embedded
 from anju.field import Pace, configuration, make_field, register_rows
 from anju.processes import Child, start_anju
 from anju.register_files import import_rows
-from gateway.check import look
+from gateway.check import inspect_gateway
 from gateway.config import load_config
 from simulators.field.estate import Field
 from store.database.connection import connect
@@ -105,9 +105,9 @@ async def _live(
     living.cancel()
     await asyncio.gather(living, return_exceptions=True)
     field.mute()
-    report = look(load_config(path), pace.now())
+    report = inspect_gateway(load_config(path), pace.now())
     for _ in range(100):
-        if field.told_everything and look(load_config(path), pace.now()).waiting == 0:
+        if field.told_everything and inspect_gateway(load_config(path), pace.now()).waiting == 0:
             break
         await asyncio.sleep(0.1)
     print_report(report, only_faults=False)

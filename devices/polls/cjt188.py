@@ -46,7 +46,7 @@ def _options(profile: Profile) -> _Options:
 
 
 def _address(text: str) -> str:
-    return decimal_address(text, 14, "CJ/T 188")
+    return decimal_address(text, 14, "a CJ/T 188 address has up to fourteen digits")
 
 
 def _check(profile: Profile) -> None:

@@ -31,7 +31,7 @@ _PARTS = (wire.DATE, wire.TIME, wire.FREEZE_TIME)
 
 
 def _address(text: str) -> str:
-    address = decimal_address(text, 12, "DL/T 645")
+    address = decimal_address(text, 12, "a DL/T 645 address has up to twelve digits")
     if address == wire.BROADCAST:
         raise ValueError(f"address {text!r}: is the broadcast address, which no meter answers")
     return address

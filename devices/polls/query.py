@@ -75,14 +75,14 @@ class PolledProtocol:
     combine: Callable[[Profile, dict[str, Any]], dict[str, Any]] = _keep_fields
 
 
-def decimal_address(text: str, digits: int, standard: str) -> str:
-    """Return an address of decimal digits with its leading zeros.
+def decimal_address(text: str, digits: int, rule: str) -> str:
+    """Return an address of decimal digits with its leading zeros; `rule` says what one is.
 
     Raises: ValueError for an address that has other characters or too many digits.
     """
     padded = text.strip().zfill(digits)
     if not padded.isdecimal() or len(padded) != digits:
-        raise ValueError(f"address {text!r}: a {standard} address has up to {digits} digits")
+        raise ValueError(f"address {text!r}: {rule}")
     return padded
 
 

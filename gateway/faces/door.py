@@ -38,7 +38,7 @@ from gateway.faces.template_store import Vault
 from gateway.group_commit import GroupCommitWriter, WriteRefused
 from gateway.intake import local_time
 from gateway.outbox import DeviceContact, OutboxEntry
-from gateway.pushes import QuietServer, body_of
+from gateway.pushes import QuietServer, read_request_body
 
 log = structlog.get_logger()
 
@@ -144,11 +144,11 @@ class FaceServer:
     """Every door of a gateway. `run` serves until cancelled."""
 
     def __init__(
-        self, config: Config, desk: GroupCommitWriter, clock: GatewayClock, vault: Vault
+        self, config: Config, outbox_writer: GroupCommitWriter, clock: GatewayClock, vault: Vault
     ) -> None:
         assert config.table.faces is not None
         self._config = config
-        self._desk = desk
+        self._outbox_writer = outbox_writer
         self._clock = clock
         self._vault = vault
         self._table: FacesTable = config.table.faces
@@ -159,7 +159,7 @@ class FaceServer:
         self._open: dict[tuple[str, str], _Passage] = {}
         self.encoder = Encoder(self._table.orders(config.folder))
         self._regulars = {
-            name: Regulars(name, vault, desk.outbox, self._table.strangers_days)
+            name: Regulars(name, vault, outbox_writer.outbox, self._table.strangers_days)
             for name in self._doors
             if self._table.strangers_days > 0
         }
@@ -218,7 +218,7 @@ class FaceServer:
         door = self._doors.get(name)
         if door is None or not hmac.compare_digest(token.encode(), self._tokens[name].encode()):
             return PlainTextResponse("no such door, or a wrong token in the address\n", 404)
-        body = await body_of(request, MOST_BODY)
+        body = await read_request_body(request, MOST_BODY)
         if isinstance(body, Response):
             return body
         try:
@@ -300,17 +300,17 @@ class FaceServer:
         return OutboxEntry(
             items=[item],
             memory=memory,
-            heard=[DeviceContact(device=door.device, at=now, said=f"face {answer.verdict}")],
+            contacts=[DeviceContact(device=door.device, at=now, summary=f"face {answer.verdict}")],
         )
 
     def _fading(self, subject: str, distance: float) -> dict[str, str]:
         key = f"face/{subject}"
-        last = [*json.loads(self._desk.outbox.recall(key) or "[]"), distance][-FADING:]
+        last = [*json.loads(self._outbox_writer.outbox.recall(key) or "[]"), distance][-FADING:]
         return {key: json.dumps(last)}
 
     async def _put(self, entry: OutboxEntry) -> None:
         try:
-            await self._desk.put(entry)
+            await self._outbox_writer.put(entry)
         except WriteRefused:
             log.error("passage_not_kept", hint="free the disk under the outbox")
 

@@ -53,7 +53,7 @@ class Camera:
 
     table: CameraTable
     config: Config
-    desk: GroupCommitWriter
+    outbox_writer: GroupCommitWriter
     clock: GatewayClock
     fault: str | None = "not connected yet"
     _lost_since: float | None = None
@@ -153,7 +153,9 @@ class Camera:
         now = self.clock.now_ms()
         width, height = line["size"]
         heard = [
-            DeviceContact(device=self.table.device, at=now, said=f"pictures of {width} x {height}")
+            DeviceContact(
+                device=self.table.device, at=now, summary=f"pictures of {width} x {height}"
+            )
         ]
         await self._put(
             self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
@@ -193,7 +195,9 @@ class Camera:
             entry,
             [
                 DeviceContact(
-                    device=self.table.device, at=self.clock.now_ms(), said=f"{key} {seen['state']}"
+                    device=self.table.device,
+                    at=self.clock.now_ms(),
+                    summary=f"{key} {seen['state']}",
                 )
             ],
         )
@@ -203,7 +207,7 @@ class Camera:
         restart is known.
         """
         memory = f"alarm/{self.table.device}/camera:{key}"
-        if (self.desk.outbox.recall(memory) or "off") == state:
+        if (self.outbox_writer.outbox.recall(memory) or "off") == state:
             return OutboxEntry()
         return OutboxEntry(items=[self._event(key, data, kind, state, at)], memory={memory: state})
 
@@ -216,11 +220,11 @@ class Camera:
             data={**data, "state": state},
         )
 
-    async def _put(self, entry: OutboxEntry, heard: list[DeviceContact]) -> None:
+    async def _put(self, entry: OutboxEntry, contacts: list[DeviceContact]) -> None:
         while True:
             try:
-                await self.desk.put(
-                    OutboxEntry(items=entry.items, memory=entry.memory, heard=heard)
+                await self.outbox_writer.put(
+                    OutboxEntry(items=entry.items, memory=entry.memory, contacts=contacts)
                 )
                 return
             except WriteRefused:

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, with every limit explicit: no call waits for ever.
 
-Raises of the driver are translated at one place, so that callers know two words: `Unavailable` (try again later, the
-batch is whole) and the driver's own data errors (this batch holds something that cannot be stored).
+The driver's errors are named at one place, so that callers need to know few words. `Unavailable`
+means to try again later, `Unstorable` that a batch holds something that cannot be stored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from psycopg_pool import PoolTimeout as PoolTimeout
 Connection = psycopg.Connection[Any]
 Pool = ConnectionPool[psycopg.Connection[DictRow]]
 
-#: Raised by the driver when the server is away, restarting or out of room: the same work may succeed later.
+#: Raised when the server is away, restarting or out of room: the same work may succeed later.
 Unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-#: Raised when two transactions were in each other's way: the same work succeeds when it is done again.
+#: Raised when two transactions met: the same work succeeds when it is done again.
 SerializationConflict = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
@@ -35,7 +35,7 @@ SerializationConflict = (
 DuplicateKey = psycopg.errors.UniqueViolation
 #: Raised when the database has no tables yet.
 UndefinedTable = psycopg.errors.UndefinedTable
-#: Raised when row-level security, or a right that is missing, refuses what the API asked for.
+#: Raised when row-level security, or a privilege that is missing, refuses what the API asked for.
 InsufficientPrivilege = psycopg.errors.InsufficientPrivilege
 #: Raised for anything that the server refuses.
 DatabaseError = psycopg.DatabaseError
@@ -49,16 +49,20 @@ STATEMENT_SECONDS = 120
 def connect(
     dsn: str, *, autocommit: bool = False, statement_s: int = STATEMENT_SECONDS, alone: bool = False
 ) -> Connection:
-    """Open one connection whose statements are bounded in time; where several stand side by side each works `alone`, one process a query.
+    """Open one connection whose statements are bounded in time.
 
-    Raises: psycopg.OperationalError where the server cannot be reached.
+    With `alone` each query runs in one process: for workers that stand side by side.
+
+    Raises: Unavailable where the server cannot be reached.
     """
+    options = f"-c statement_timeout={statement_s}s -c timezone=UTC"
+    if alone:
+        options += " -c max_parallel_workers_per_gather=0"
     return psycopg.connect(
         dsn,
         autocommit=autocommit,
         connect_timeout=CONNECT_SECONDS,
-        options=f"-c statement_timeout={statement_s}s -c timezone=UTC"
-        + (" -c max_parallel_workers_per_gather=0" if alone else ""),
+        options=options,
         row_factory=dict_row,
         prepare_threshold=5,
     )
@@ -69,9 +73,10 @@ API_ROLE = "anju_api"
 
 
 def open_pool(dsn: str, *, size: int = 8, password: str | None = None) -> Pool:
-    """Open a pool for the API, as `API_ROLE`; each statement is bounded to 15 seconds and each wait for a connection to 5.
+    """Open a pool of connections for the API, as `API_ROLE`.
 
-    `dsn` names the server and the database; its own log-in and password are not used.
+    Each statement is bounded to 15 seconds and each wait for a connection to 5. `dsn` names the
+    server and the database; its own log-in and password are not used.
     """
     return ConnectionPool(
         make_conninfo(dsn, user=API_ROLE, password=password),
@@ -97,19 +102,22 @@ def dsn_fault(dsn: str) -> str | None:
 
 
 def environment(dsn: str) -> dict[str, str]:
-    """Return a connection string as the variables that every client of libpq's kind reads (PostgreSQL manual, 34.15)."""
-    names = {
-        "host": "PGHOST",
-        "port": "PGPORT",
-        "user": "PGUSER",
-        "dbname": "PGDATABASE",
-        "password": "PGPASSWORD",
-    }
+    """Return a connection string as environment variables of libpq (PostgreSQL manual, 34.15)."""
+    parameters = conninfo_to_dict(dsn)
     return {
-        names[key]: str(value)
-        for key, value in conninfo_to_dict(dsn).items()
-        if key in names and value is not None
+        variable: str(parameters[name])
+        for name, variable in _LIBPQ_VARIABLES.items()
+        if parameters.get(name) is not None
     }
+
+
+_LIBPQ_VARIABLES = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "dbname": "PGDATABASE",
+    "password": "PGPASSWORD",
+}
 
 
 def with_password(dsn: str, password: str) -> str:
@@ -118,7 +126,7 @@ def with_password(dsn: str, password: str) -> str:
 
 
 def accepts(dsn: str) -> bool:
-    """Tell whether a server takes connections."""
+    """Whether a server takes connections."""
     try:
         psycopg.connect(dsn, connect_timeout=2).close()
     except psycopg.OperationalError:
@@ -127,7 +135,10 @@ def accepts(dsn: str) -> bool:
 
 
 def set_api_password(connection: Connection, password: str) -> None:
-    """Give the API's log-in its password; only its SCRAM verifier is ever sent (PostgreSQL manual, 53.3)."""
+    """Give the API's log-in its password.
+
+    Only its SCRAM verifier is ever sent (PostgreSQL manual, 53.3).
+    """
     verifier = connection.pgconn.encrypt_password(
         password.encode(), API_ROLE.encode(), b"scram-sha-256"
     )
@@ -145,21 +156,20 @@ def with_database(dsn: str, name: str) -> str:
 
 def make_database(admin_dsn: str, name: str, *, template: str = "template1") -> None:
     """Make a database if it is not there, as a copy of another."""
+    if exists(admin_dsn, name):
+        return
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
-        if not exists(admin_dsn, name):
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
-                )
-            )
+        connection.execute(statement)
 
 
 def exists(admin_dsn: str, name: str) -> bool:
-    """Tell whether a database is there."""
+    """Whether a database is there."""
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
-        return bool(
-            connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-        )
+        row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+        return row is not None
 
 
 def drop_database(admin_dsn: str, name: str) -> None:
@@ -173,8 +183,9 @@ def drop_database(admin_dsn: str, name: str) -> None:
 class Deadline:
     """Cut a connection that does not answer in time.
 
-    A server that is stopped (or a network that swallows) answers neither a statement nor its timeout: `statement_timeout` is kept by
-    the very process that hangs. So a thread of our own shuts the socket down, and whoever waits gets OperationalError.
+    A server that is stopped, or a network that swallows, answers neither a statement nor its
+    timeout: `statement_timeout` is kept by the very process that hangs. So a thread of our own
+    shuts the socket down, and whoever waits gets Unavailable.
     """
 
     def __init__(self, connection: Connection, seconds: float) -> None:
@@ -199,15 +210,18 @@ def _cut(connection: Connection) -> None:
 
 @contextmanager
 def advisory_lock(connection: Connection, key: LiteralString, number: int = 0) -> Iterator[None]:
-    """Hold a named lock of the database for the length of the block (`number`: one of several of that name); another holder makes us wait.
-    It is the session's: what is under way is committed before, and after unless the block fails.
+    """Hold a named lock of the database for the length of the block.
+
+    `number` chooses one of several locks of that name. Where another session holds it, we wait.
+    The lock is the session's: the open transaction is committed before the block, and after it
+    unless the block fails.
     """
     connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", [key, number])
     connection.commit()
     try:
         yield
     except BaseException:
-        # What went wrong is told by its own exception, and not by the next statement's.
+        # The caller sees what went wrong first, and not the next statement's error.
         if not connection.broken:
             connection.rollback()
         raise

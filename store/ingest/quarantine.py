@@ -1,24 +1,30 @@
 """What did not fit, kept for a person with its reason and its bytes, to be replayed or discarded.
 
-A resend of the same bytes is recognised by its digest and is a duplicate, so that quarantine cannot be filled by repetition.
+A resend of the same bytes is recognised by its digest and counts as a duplicate. So quarantine
+cannot be filled by repetition.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+
+from psycopg.rows import class_row, scalar_row
 
 from domain.rejection import Rejected
 from store.database.connection import Connection
 
-#: Bytes kept of one refusal, and open refusals of one topic whose bytes are kept.
-MAX_BYTES, MAX_OPEN = 64 * 1024, 10_000
+#: Bytes kept of one refusal.
+MAX_BYTES = 64 * 1024
+#: Open refusals of one topic whose bytes are kept.
+MAX_OPEN = 10_000
+_MAX_TEXT = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedMessage:
-    """One thing refused: where it came from, its bytes (an item's, or the whole message's) and why."""
+    """One refusal: its topic, its bytes (an item's, or the whole message's) and why."""
 
     topic: str
     payload: bytes
@@ -31,98 +37,219 @@ class QuarantinedMessage:
 
 
 def quarantine(connection: Connection, refused: list[QuarantinedMessage]) -> list[bool]:
-    """Keep refusals; returns for each whether it is new (False: it was there already, a duplicate).
+    """Keep refusals; return for each whether it is new, not a duplicate.
 
-    Of a topic that has MAX_OPEN open ones already only the fact is kept, not the bytes, so that nobody fills the disk.
+    Of a topic that has MAX_OPEN open ones only the fact is kept, not the bytes, so that nobody
+    fills the disk.
     """
     if not refused:
         return []
-    full = {
-        row["topic"]
-        for row in connection.execute(
-            "SELECT topic FROM unnest(%s::text[]) AS w (topic) WHERE (SELECT count(*) FROM (SELECT FROM quarantine q "
-            "WHERE q.topic = w.topic AND q.resolution IS NULL LIMIT %s) waiting) >= %s",
-            [sorted({_clean(item.topic) for item in refused}), MAX_OPEN, MAX_OPEN],
-        )
-    }
+    topics = [_storable(item.topic) for item in refused]
     digests = [item.digest for item in refused]
-    topics = [_clean(item.topic) for item in refused]
-    rows = connection.execute(
-        "INSERT INTO quarantine (topic, reason, detail, payload, bytes, digest) "
-        "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::integer[], %s::bytea[]) "
-        "ON CONFLICT (digest) DO NOTHING RETURNING digest",
-        [
-            topics,
-            [item.why.reason for item in refused],
-            [_clean(item.why.detail) for item in refused],
-            [
-                b"" if topic in full else item.payload[:MAX_BYTES]
-                for topic, item in zip(topics, refused, strict=True)
-            ],
-            [len(item.payload) for item in refused],
-            digests,
-        ],
-    )
-    fresh = {bytes(row["digest"]) for row in rows}
-    new = []
+    full_topics = _find_full_topics(connection, topics)
+    payloads = [
+        b"" if topic in full_topics else item.payload[:MAX_BYTES]
+        for topic, item in zip(topics, refused, strict=True)
+    ]
+    values = [
+        topics,
+        [item.why.reason for item in refused],
+        [_storable(item.why.detail) for item in refused],
+        payloads,
+        [len(item.payload) for item in refused],
+        digests,
+    ]
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        inserted = {bytes(digest) for digest in cursor.execute(_QUARANTINE, values)}
+    are_new: list[bool] = []
     for digest in digests:
-        new.append(digest in fresh)
-        fresh.discard(digest)
-    return new
+        are_new.append(digest in inserted)
+        # The same refusal twice in one batch is new once.
+        inserted.discard(digest)
+    return are_new
 
 
-def _clean(text: str) -> str:
+_QUARANTINE = """
+    INSERT INTO quarantine (topic, reason, detail, payload, bytes, digest)
+    SELECT *
+    FROM unnest(
+        %s::text[], %s::text[], %s::text[], %s::bytea[], %s::integer[], %s::bytea[]
+    )
+    ON CONFLICT (digest) DO NOTHING
+    RETURNING digest
+"""
+
+
+def _find_full_topics(connection: Connection, topics: list[str]) -> set[str]:
+    """Return which topics have MAX_OPEN open refusals."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return set(cursor.execute(_FULL_TOPICS, [sorted(set(topics)), MAX_OPEN, MAX_OPEN]))
+
+
+_FULL_TOPICS = """
+    SELECT topic
+    FROM unnest(%s::text[]) AS w (topic)
+    WHERE (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM quarantine q
+            WHERE q.topic = w.topic
+              AND q.resolution IS NULL
+            LIMIT %s
+        ) open_refusals
+    ) >= %s
+"""
+
+
+def _storable(text: str) -> str:
     """Make text storable: PostgreSQL has no NUL and no lone surrogates."""
-    return text.replace("\x00", "\\0").encode("utf-8", "replace").decode("utf-8")[:2000]
+    printable = text.replace("\x00", "\\0").encode("utf-8", "replace").decode("utf-8")
+    return printable[:_MAX_TEXT]
 
 
-def list_open(connection: Connection, limit: int = 100) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One row of `quarantine`. `total_bytes` counts what came; of it `payload` is kept."""
+
+    id: int
+    received_at: datetime
+    topic: str
+    reason: str
+    detail: str
+    payload: bytes
+    total_bytes: int
+    digest: bytes
+    resolution: str | None
+    resolved_at: datetime | None
+
+
+def list_open(connection: Connection, limit: int = 100) -> list[Refusal]:
     """List what waits for a person, newest first."""
-    return connection.execute(
-        "SELECT id, received_at, topic, reason, detail, payload FROM quarantine WHERE resolution IS NULL "
-        "ORDER BY id DESC LIMIT %s",
-        [limit],
-    ).fetchall()
+    with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+        return cursor.execute(_LIST_OPEN, [limit]).fetchall()
 
 
-def get(connection: Connection, number: int) -> dict[str, Any] | None:
+_LIST_OPEN = """
+    SELECT
+        id,
+        received_at,
+        topic,
+        reason,
+        detail,
+        payload,
+        bytes AS total_bytes,
+        digest,
+        resolution,
+        resolved_at
+    FROM quarantine
+    WHERE resolution IS NULL
+    ORDER BY id DESC
+    LIMIT %s
+"""
+
+
+def get(connection: Connection, refusal_id: int) -> Refusal | None:
     """Return one refusal, whatever became of it; None where there is none."""
-    return connection.execute("SELECT * FROM quarantine WHERE id = %s", [number]).fetchone()
+    with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+        return cursor.execute(_GET, [refusal_id]).fetchone()
+
+
+_GET = """
+    SELECT
+        id,
+        received_at,
+        topic,
+        reason,
+        detail,
+        payload,
+        bytes AS total_bytes,
+        digest,
+        resolution,
+        resolved_at
+    FROM quarantine
+    WHERE id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReasonCount:
+    reason: str
+    count: int
 
 
 def count_open(connection: Connection) -> dict[str, int]:
     """Count what waits for a person, by reason."""
-    rows = connection.execute(
-        "SELECT reason, count(*) AS n FROM quarantine WHERE resolution IS NULL GROUP BY reason"
-    )
-    return {row["reason"]: row["n"] for row in rows}
+    with connection.cursor(row_factory=class_row(_ReasonCount)) as cursor:
+        return {row.reason: row.count for row in cursor.execute(_COUNT_OPEN)}
+
+
+_COUNT_OPEN = """
+    SELECT reason, count(*) AS count
+    FROM quarantine
+    WHERE resolution IS NULL
+    GROUP BY reason
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineFilter:
-    """Which refusals are meant; an empty one means all that are open."""
+    """Which open refusals are meant; an empty filter means all."""
 
     ids: tuple[int, ...] = ()
     reason: str | None = None
 
 
-def waiting(
-    connection: Connection, which: QuarantineFilter, after: int, limit: int = 500
-) -> list[dict[str, Any]]:
-    """List what waits and still has its bytes, oldest first, from after a number: id, topic, payload, digest."""
-    return connection.execute(
-        "SELECT id, topic, payload, digest FROM quarantine WHERE resolution IS NULL AND length(payload) = bytes AND id > %s "
-        "AND (%s::bigint[] = '{}' OR id = ANY(%s)) AND (%s::text IS NULL OR reason = %s) ORDER BY id LIMIT %s",
-        [after, list(which.ids), list(which.ids), which.reason, which.reason, limit],
-    ).fetchall()
+def list_whole(
+    connection: Connection, chosen: QuarantineFilter, *, after: int, limit: int = 500
+) -> list[Refusal]:
+    """List open refusals of which all bytes are kept, oldest first, from behind an id."""
+    values = {"after": after, "limit": limit, "ids": list(chosen.ids), "reason": chosen.reason}
+    with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+        return cursor.execute(_LIST_WHOLE, values).fetchall()
 
 
-def resolve(connection: Connection, which: QuarantineFilter, resolution: str) -> int:
-    """Say what became of what waits. What was `replayed` or `repaired` may come again; what was `discarded` is a duplicate then."""
-    done = connection.execute(
-        "UPDATE quarantine SET resolution = %(resolution)s, resolved_at = now(), digest = CASE WHEN %(resolution)s = 'discarded' "
-        "THEN digest ELSE sha256(digest || convert_to(%(resolution)s || id, 'UTF8')) END WHERE resolution IS NULL "
-        "AND (%(ids)s::bigint[] = '{}' OR id = ANY(%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)",
-        {"resolution": resolution, "ids": list(which.ids), "reason": which.reason},
-    )
-    return done.rowcount
+_LIST_WHOLE = """
+    SELECT
+        id,
+        received_at,
+        topic,
+        reason,
+        detail,
+        payload,
+        bytes AS total_bytes,
+        digest,
+        resolution,
+        resolved_at
+    FROM quarantine
+    WHERE resolution IS NULL
+      AND length(payload) = bytes
+      AND id > %(after)s
+      AND (%(ids)s::bigint[] = '{}' OR id = ANY(%(ids)s))
+      AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+    ORDER BY id
+    LIMIT %(limit)s
+"""
+
+
+def resolve(connection: Connection, chosen: QuarantineFilter, resolution: str) -> int:
+    """Note what became of open refusals; return how many there were.
+
+    What was `replayed` or `repaired` may come again. What was `discarded` is a duplicate then.
+    """
+    values = {"resolution": resolution, "ids": list(chosen.ids), "reason": chosen.reason}
+    return connection.execute(_RESOLVE, values).rowcount
+
+
+_RESOLVE = """
+    UPDATE quarantine
+    SET resolution = %(resolution)s,
+        resolved_at = now(),
+        digest = CASE
+            WHEN %(resolution)s = 'discarded' THEN digest
+            ELSE sha256(digest || convert_to(%(resolution)s || id, 'UTF8'))
+        END
+    WHERE resolution IS NULL
+      AND (%(ids)s::bigint[] = '{}' OR id = ANY(%(ids)s))
+      AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+"""

@@ -1,7 +1,7 @@
-"""The live bus on Redis: wake-ups and latest values. Everything here can be rebuilt from PostgreSQL.
+"""The live bus on Redis: wake-ups. Everything here can be rebuilt from PostgreSQL.
 
-A publisher that fails says so once in the log and goes on; a listener without Redis falls back to asking PostgreSQL
-a few times a second. Losing Redis loses nothing.
+A publisher that fails says so once in the log and goes on. A listener without Redis asks PostgreSQL
+a few times a second instead. Losing Redis loses nothing.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import redis
 import structlog
+from redis.client import PubSub
 
 log = structlog.get_logger()
 
 EVENTS_CHANNEL = "anju:events"
 ALERTS_CHANNEL = "anju:alerts"
+#: How long Redis is left alone after it did not answer.
 RETRY_SECONDS = 5.0
+#: How often a listener is woken while Redis is away.
 BLIND_SECONDS = 0.25
 
 
@@ -26,57 +30,45 @@ class LiveBus:
     """A bus that may be away. `url` None means that the site runs without Redis."""
 
     def __init__(self, url: str | None) -> None:
-        self._client = (
-            redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) if url else None
-        )
+        self._client: redis.Redis | None = None
+        if url:
+            self._client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
         self._away_until = 0.0
 
     @property
     def up(self) -> bool:
-        """Tell whether Redis answers now."""
-        if self._client is None or time.monotonic() < self._away_until:
+        """Whether Redis answers now."""
+        client = self._reachable()
+        if client is None:
             return False
         try:
-            return bool(self._client.ping())
+            return bool(client.ping())
         except redis.RedisError:
-            self._lost()
+            self._note_away()
             return False
 
     def publish(self, channel: str, message: str) -> None:
         """Wake whoever listens; does nothing while Redis is away."""
-        if self._client is None or time.monotonic() < self._away_until:
+        client = self._reachable()
+        if client is None:
             return
         try:
-            self._client.publish(channel, message)
+            client.publish(channel, message)
         except redis.RedisError:
-            self._lost()
+            self._note_away()
 
     def wakes(self, channel: str, every_s: float = 1.0) -> Iterator[None]:
-        """Yield whenever something was published, and at least every `every_s` seconds; every BLIND_SECONDS while Redis is away."""
+        """Yield whenever something was published, and at least every `every_s` seconds.
+
+        While Redis is away it yields every BLIND_SECONDS.
+        """
         while True:
-            pubsub = None
-            if self._client is not None and time.monotonic() >= self._away_until:
+            client = self._reachable()
+            if client is not None:
                 try:
-                    pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-                    pubsub.subscribe(channel)
-                    yield None
-                    while True:
-                        deadline = time.monotonic() + every_s
-                        while (
-                            time.monotonic() < deadline
-                            and pubsub.get_message(timeout=max(0.0, deadline - time.monotonic()))
-                            is None
-                        ):
-                            pass
-                        # Several wake-ups in one go are one wake-up.
-                        while pubsub.get_message(timeout=0) is not None:
-                            pass
-                        yield None
+                    yield from _wakes_of(client, channel, every_s)
                 except redis.RedisError:
-                    self._lost()
-                finally:
-                    if pubsub is not None:
-                        pubsub.close()
+                    self._note_away()
             time.sleep(min(every_s, BLIND_SECONDS))
             yield None
 
@@ -86,37 +78,78 @@ class LiveBus:
         Raises: redis.RedisError where Redis is away.
         """
         assert self._client is not None
-        with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
-            pubsub.subscribe(channel)
+        with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+            subscription.subscribe(channel)
             while True:
-                message = pubsub.get_message(timeout=poll_s)
+                message = subscription.get_message(timeout=poll_s)
                 yield message["data"].decode() if message else None
 
-    def _lost(self) -> None:
+    def _reachable(self) -> redis.Redis | None:
+        """Return the client; None without Redis, and for a while after it did not answer."""
+        return None if time.monotonic() < self._away_until else self._client
+
+    def _note_away(self) -> None:
         log.warning(
             "redis_away", hint="live wake-ups fall back to asking PostgreSQL four times a second"
         )
         self._away_until = time.monotonic() + RETRY_SECONDS
 
 
-class BackgroundPublisher:
-    """Publishes from a thread of its own, so that a Redis that hangs keeps nobody waiting; beyond MOST the oldest is dropped."""
+def _wakes_of(client: redis.Redis, channel: str, every_s: float) -> Iterator[None]:
+    """Yield once at the start, then as `LiveBus.wakes` does.
 
-    MOST = 10_000
+    Raises: redis.RedisError where Redis is away.
+    """
+    with client.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(channel)
+        yield None
+        while True:
+            _wait_for_message(subscription, every_s)
+            # Several wake-ups in one go are one wake-up.
+            while subscription.get_message(timeout=0) is not None:
+                pass
+            yield None
+
+
+def _wait_for_message(subscription: PubSub, seconds: float) -> None:
+    """Wait until something is published, at most for a time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        remaining = max(0.0, deadline - time.monotonic())
+        if subscription.get_message(timeout=remaining) is not None:
+            return
+
+
+class Notification(NamedTuple):
+    """A message that waits to be published."""
+
+    channel: str
+    message: str
+
+
+class BackgroundPublisher:
+    """Publishes from a thread of its own, so that a Redis that hangs keeps nobody waiting.
+
+    Of MAX_WAITING messages that wait the oldest is dropped.
+    """
+
+    MAX_WAITING = 10_000
 
     def __init__(self, bus: LiveBus) -> None:
-        self._bus, self._waiting = bus, deque[tuple[str, str]](maxlen=self.MOST)
-        self._something = threading.Event()
-        threading.Thread(target=self._run, name="herald", daemon=True).start()
+        self._bus = bus
+        self._waiting: deque[Notification] = deque(maxlen=self.MAX_WAITING)
+        self._has_work = threading.Event()
+        threading.Thread(target=self._run, name="background-publisher", daemon=True).start()
 
     def publish(self, channel: str, message: str) -> None:
         """Hand a message over."""
-        self._waiting.append((channel, message))
-        self._something.set()
+        self._waiting.append(Notification(channel, message))
+        self._has_work.set()
 
     def _run(self) -> None:
         while True:
-            self._something.wait()
-            self._something.clear()
+            self._has_work.wait()
+            self._has_work.clear()
             while self._waiting:
-                self._bus.publish(*self._waiting.popleft())
+                notification = self._waiting.popleft()
+                self._bus.publish(notification.channel, notification.message)

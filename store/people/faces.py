@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from store.database.connection import Connection
-from store.gateways.commands import list_digest
+from store.gateways.door_lists import list_digest
 
 #: A list is told again so often although nothing changed, so that gateways know it is fresh; one that failed is tried again after so long.
 AGAIN, RETRY = timedelta(hours=24), timedelta(minutes=1)

@@ -141,10 +141,10 @@ class Day:
         self.field.mute()
 
     def waiting(self) -> int:
-        from gateway.check import look
+        from gateway.check import inspect_gateway
         from gateway.config import load_config
 
-        return look(load_config(self.folder / "gateway.toml"), self.pace.now()).waiting
+        return inspect_gateway(load_config(self.folder / "gateway.toml"), self.pace.now()).waiting
 
     async def settle(self) -> None:
         deadline = time.monotonic() + 90

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from api import pki
 from gateway.enrolment import make_request
+from store.gateways.identities import RevokedCertificate
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -46,8 +47,8 @@ def test_an_estate_may_have_its_own(folder: Path) -> None:
     assert (folder / "es.key").stat().st_mode & 0o077 == 0
     path = folder / "revoked.pem"
     rows = [
-        {"serial": "a1", "revoked_at": NOW, "estate": "es"},
-        {"serial": "b2", "revoked_at": NOW, "estate": "other"},
+        RevokedCertificate(serial="a1", revoked_at=NOW, estate="es"),
+        RevokedCertificate(serial="b2", revoked_at=NOW, estate="other"),
     ]
     pki.write_revocations(folder, path, rows, NOW)
     lists = [
@@ -69,13 +70,15 @@ def test_a_renewal_needs_a_certificate_of_ours_that_holds_and_its_key(folder: Pa
     _, request = make_request("es/gw")
     issued = ours.sign(request.decode(), "es/gw", NOW)
     with pytest.raises(pki.BadCertificateRequest, match="not proven"):
-        pki.proven(issued.certificate, request.decode(), b"no signature", ours, NOW)
+        pki.verify_renewal(
+            issued.certificate, request.decode(), b"no signature", authority=ours, now=NOW
+        )
     pki.make_authority(folder, "es", NOW)
     with pytest.raises(pki.BadCertificateRequest, match="not proven"):
-        pki.proven(
+        pki.verify_renewal(
             issued.certificate,
             request.decode(),
             b"",
-            pki.load_authority(folder, "es"),
-            NOW + timedelta(days=1),
+            authority=pki.load_authority(folder, "es"),
+            now=NOW + timedelta(days=1),
         )

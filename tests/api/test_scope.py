@@ -369,7 +369,7 @@ def _stream(world: World, role: Role, reach: str) -> list[str]:
             return True
 
     async def read() -> list[str]:
-        return [text async for text in api.stream._changes(Request(), session.principal, 0)]  # type: ignore[arg-type]
+        return [text async for text in api.stream._stream_events(Request(), session.principal, 0)]  # type: ignore[arg-type]
 
     told = asyncio.run(read())
     for text in told:

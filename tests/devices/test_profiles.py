@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.polls import check
@@ -64,6 +64,7 @@ def test_a_bad_profile_is_named_with_its_fix(text: str, named: str) -> None:
         parse_profile("broken", text)
 
 
+@settings(deadline=None)
 @given(
     key=st.sampled_from(KEYS),
     name=st.sampled_from(
@@ -118,12 +119,14 @@ def test_a_protocol_that_is_not_known_is_named_with_those_that_are() -> None:
         check(profile_of("morse"))
 
 
+@settings(deadline=None)
 @given(value=st.integers(0, 2**32 - 1), bit=st.integers(0, 31))
 def test_an_alarm_of_a_bit_reads_that_bit(value: int, bit: int) -> None:
     rule = AlarmRule(item="i", kind="device", word="fault", bit=bit)
     assert rule.holds(value) is (format(value, "032b")[31 - bit] == "1")
 
 
+@settings(deadline=None)
 @given(value=st.floats(allow_nan=False), limit=st.floats(allow_nan=False, allow_infinity=False))
 def test_above_and_below_never_hold_together(value: float, limit: float) -> None:
     above = AlarmRule(item="i", kind="device", word="fault", above=limit).holds(value)

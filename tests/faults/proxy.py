@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Listens on a port of its own and passes everything on to another, until it is told otherwise."""
+    """Listens on a port of its own and passes all on to another, until it is told otherwise."""
 
     def __init__(self, target: int) -> None:
         self.target = target

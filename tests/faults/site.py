@@ -1,4 +1,6 @@
-"""A whole site whose every part can be killed, stopped, cut off or starved, and the books that are kept of what it was given."""
+"""A whole site whose every part can be killed, stopped, cut off or starved, and the books that are
+kept of what it was given.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ DISK_MB = 420
 
 
 class Site:
-    """Two gateways, a broker, two ingest workers, PostgreSQL and Redis, with proxies between them."""
+    """Two gateways, a broker, two ingest workers, PostgreSQL and Redis, with proxies between."""
 
     def __init__(self, home: Path, seed: int, *, small_disk: bool = False) -> None:
         self.home, self.rng, self.small_disk = home, random.Random(seed), small_disk
@@ -61,7 +63,8 @@ class Site:
         with connect(self.dsn) as connection:
             register(connection)
             connection.execute(
-                "INSERT INTO devices (estate_id, gateway_id, code, kind, profile) SELECT g.estate_id, g.id, 'smoke-2', 'detector', 'smoke-detector' "
+                "INSERT INTO devices (estate_id, gateway_id, code, kind, profile) SELECT "
+                "g.estate_id, g.id, 'smoke-2', 'detector', 'smoke-detector' "
                 "FROM gateways g WHERE g.code = 'gw-2'"
             )
         self.to_broker = [Proxy(self.broker.address.port) for _ in TALKERS]
@@ -70,10 +73,10 @@ class Site:
         self.workers: list[Child] = [self.start_worker(n) for n in range(WORKERS)]
         self.talkers: list[Child] = [self.start_talker(n) for n in range(len(TALKERS))]
 
-    # Parts -----------------------------------------------------------------------------------------------------------
+    # Parts ---------------------------------------------------------------------------------------
 
     def start_postgres(self, port: int | None = None) -> Postgres:
-        """Start PostgreSQL; a server that was just killed may still hold its memory for a moment."""
+        """Start PostgreSQL; one that was just killed may still hold its memory for a moment."""
         options = (
             {"max_wal_size": "96MB", "min_wal_size": "64MB", "shared_buffers": "64MB"}
             if self.small_disk
@@ -121,7 +124,7 @@ class Site:
             cwd=ROOT,
         )
 
-    # Faults ----------------------------------------------------------------------------------------------------------
+    # Faults --------------------------------------------------------------------------------------
 
     def kill_worker(self) -> None:
         n = self.rng.randrange(WORKERS)
@@ -220,7 +223,9 @@ class Site:
         ]
 
     def suffer(self, kills: int) -> int:
-        """Let faults happen until so many processes were killed; returns how many faults there were."""
+        """Let faults happen until so many processes were killed; returns how many faults there
+        were.
+        """
         killed = 0
         while killed < kills:
             time.sleep(self.rng.uniform(0.1, 0.7))
@@ -232,7 +237,7 @@ class Site:
                 self.postgres = self.start_postgres(self.postgres.port)
         return len(self.done)
 
-    # The reckoning ---------------------------------------------------------------------------------------------------
+    # The reckoning -------------------------------------------------------------------------------
 
     def settle(self, seconds: float = 120.0) -> None:
         """Stop talking, and wait until every outbox is empty."""
@@ -244,12 +249,15 @@ class Site:
             time.sleep(0.1)
 
     def check(self) -> dict[str, int]:
-        """Hold the database against the journals: everything that an outbox took is there, once, and nothing else."""
+        """Hold the database against the journals: everything that an outbox took is there, once,
+        and nothing else.
+        """
         with connect(self.dsn) as connection:
             readings = {
                 (row["code"], row["at"]): row["value"]
                 for row in connection.execute(
-                    "SELECT d.code, (extract(epoch FROM r.at) * 1000)::bigint AS at, r.value FROM readings r "
+                    "SELECT d.code, (extract(epoch FROM r.at) * 1000)::bigint AS at, r.value "
+                    "FROM readings r "
                     "JOIN points p ON p.id = r.point_id JOIN devices d ON d.id = p.device_id"
                 )
             }
@@ -285,7 +293,8 @@ class Site:
                         (row["device"], row["id"] or row["at"])
                     )
                     continue
-                # What stands before this line was taken by the outbox; a kill leaves intents without one, which may be there.
+                # What stands before this line was taken by the outbox; a kill leaves intents
+                # without one, which may be there.
                 for one in (one for one in waiting if one["n"] > row["taken"] - 10):
                     must += 1
                     if one["id"]:

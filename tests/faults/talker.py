@@ -1,7 +1,9 @@
-"""A gateway for the fault tests, as a process that can be killed: the real outbox on disk, the real uplink, and devices that talk.
+"""A gateway for the fault tests, as a process that can be killed: the real outbox on disk, the real
+uplink, and devices that talk.
 
-Everything is written into a journal: an intent before it is handed to the outbox, its number after the outbox has taken it.
-So after any kill it is known what must be in the database, and what may be.
+Everything is written into a journal: an intent before it is handed to the outbox, its number after
+the outbox has taken it. So after any kill it is known what must be in the database, and what may
+be.
 """
 
 from __future__ import annotations

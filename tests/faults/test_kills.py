@@ -1,4 +1,5 @@
-"""Exactly once through everything: parts of a real site are killed, stopped, cut off and starved, and nothing is lost or doubled.
+"""Exactly once through everything: parts of a real site are killed, stopped, cut off and starved,
+and nothing is lost or doubled.
 
 `make faults` plays all seeds; CI plays the first. What each seed did is printed.
 """
@@ -29,7 +30,8 @@ def play(home: Path, seed: int, kills: int, *, small_disk: bool) -> None:
         counts = site.check()
         took = time.monotonic() - began
         print(
-            f"seed {seed}: {faults} faults, {kills} kills in {took:.0f} s, nothing lost or doubled: {counts}; {' '.join(site.done)}"
+            f"seed {seed}: {faults} faults, {kills} kills in {took:.0f} s, nothing lost or "
+            f"doubled: {counts}; {' '.join(site.done)}"
         )
     finally:
         site.stop()

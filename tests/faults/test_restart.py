@@ -1,4 +1,6 @@
-"""A rolling restart: workers are replaced one after the other while alarms come, and none waits longer than two seconds."""
+"""A rolling restart: workers are replaced one after the other while alarms come, and none waits
+longer than two seconds.
+"""
 
 from __future__ import annotations
 
@@ -121,6 +123,7 @@ def test_workers_are_replaced(
     took = crew.play(getattr(crew, how))
     assert len(took) == crew.sent > 200
     print(
-        f"{how}: {len(took)} events, the longest {max(took):.2f} s, median {sorted(took)[len(took) // 2]:.3f} s"
+        f"{how}: {len(took)} events, the longest {max(took):.2f} s, median "
+        f"{sorted(took)[len(took) // 2]:.3f} s"
     )
     assert max(took) < most_s

@@ -1,7 +1,8 @@
-"""Ten thousand hazards while watchers, Redis, ingest and PostgreSQL are killed: ten thousand alerts, none twice.
+"""Ten thousand hazards while watchers, Redis, ingest and PostgreSQL are killed: ten thousand
+alerts, none twice.
 
-Every part is real and killed with SIGKILL in the middle; every event comes from a detector of its own, so each is one alert with one
-occurrence, and one line on its record.
+Every part is real and killed with SIGKILL in the middle; every event comes from a detector of its
+own, so each is one alert with one occurrence, and one line on its record.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Crew:
         with connect(self.dsn) as connection:
             register(connection)
             connection.execute(
-                "INSERT INTO devices (estate_id, gateway_id, code, kind, profile) SELECT g.estate_id, g.id, 's-' || n, 'detector', "
+                "INSERT INTO devices (estate_id, gateway_id, code, kind, profile) SELECT "
+                "g.estate_id, g.id, 's-' || n, 'detector', "
                 "'smoke-detector' FROM gateways g, generate_series(1, %s) n WHERE g.code = 'gw'",
                 [HAZARDS],
             )
@@ -176,11 +178,14 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
         )
         with connect(crew.dsn) as connection:
             row = connection.execute(
-                "WITH a AS (SELECT * FROM alerts WHERE detector = 'hazard:smoke') SELECT count(*) AS alerts, "
+                "WITH a AS (SELECT * FROM alerts WHERE detector = 'hazard:smoke') SELECT "
+                "count(*) AS alerts, "
                 "count(DISTINCT subject_id) AS subjects, sum(occurrences)::integer AS times, "
                 "(SELECT count(*) FROM alert_occurrences o JOIN a ON a.id = o.alert_id) AS kept, "
-                "(SELECT count(*) FROM alert_changes c JOIN a ON a.id = c.alert_id WHERE c.step = 'raised') AS raised, "
-                "(SELECT count(*) FROM watch_queue) AS waiting, (SELECT count(*) FROM events) AS events FROM a"
+                "(SELECT count(*) FROM alert_changes c JOIN a ON a.id = c.alert_id WHERE c.step "
+                "= 'raised') AS raised, "
+                "(SELECT count(*) FROM watch_queue) AS waiting, (SELECT count(*) FROM events) AS "
+                "events FROM a"
             ).fetchone()
         assert row == {
             "alerts": HAZARDS,

@@ -27,9 +27,9 @@ class Bench:
         self.config: Config = parse_config(HEAD + text, folder, "gateway.toml")
         self.clock = GatewayClock()
         self.outbox = Outbox(self.config.outbox_path, "boot-1")
-        self.desk = GroupCommitWriter(self.outbox)
+        self.outbox_writer = GroupCommitWriter(self.outbox)
         self.intake = Intake(self.config, self.clock, self.outbox)
-        self.strangers = UnknownDevices(self.outbox)
+        self.unknown_devices = UnknownDevices(self.outbox)
 
     def items(self) -> list[dict[str, Any]]:
         """Everything that waits, decoded, oldest first."""
@@ -39,10 +39,10 @@ class Bench:
         return [msgspec.json.decode(body) for (body,) in rows]
 
     def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run something beside the desk."""
+        """Run something beside the outbox_writer."""
 
         async def main() -> None:
-            writer = asyncio.ensure_future(self.desk.run())
+            writer = asyncio.ensure_future(self.outbox_writer.run())
             try:
                 await asyncio.wait_for(work(), 30)
             finally:

@@ -12,7 +12,7 @@ import pytest
 
 from domain.wire import Command, CommandResult
 from gateway.bus import SerialBus
-from gateway.check import look
+from gateway.check import inspect_gateway
 from simulators.field.line import Line
 from simulators.field.meters import Fault, SimulatedMeter
 from tests.gateway.conftest import Bench, until
@@ -71,11 +71,11 @@ async def serving(
     bus = SerialBus(
         table=bench.config.table.bus[0],
         config=bench.config,
-        desk=bench.desk,
+        outbox_writer=bench.outbox_writer,
         intake=bench.intake,
         clock=bench.clock,
     )
-    tasks = [asyncio.ensure_future(bench.desk.run()), asyncio.ensure_future(bus.run())]
+    tasks = [asyncio.ensure_future(bench.outbox_writer.run()), asyncio.ensure_future(bus.run())]
     try:
         yield bench, bus
     finally:
@@ -117,7 +117,7 @@ def test_every_protocol_is_read(bench: Callable[[str], Bench], protocol: str) ->
     meters = [meter(protocol, n) for n in range(1, 6)]
     found = read(bench, meters, lambda b: len(values(b)) == 5)
     assert values(found) == {m.device: {m.point: m.shown(now())} for m in meters}
-    report = look(found.config, now())
+    report = inspect_gateway(found.config, now())
     assert all(line.fault is None and line.quiet_s is not None for line in report.devices)
 
 
@@ -158,9 +158,9 @@ def test_a_silent_meter_is_named_and_the_others_are_read(bench: Callable[[str], 
     meters = [meter("mbus", n) for n in range(1, 6)]
     meters[0].faults[Fault.SILENT] = (0, FOREVER)
     began = time.monotonic()
-    found = read(bench, meters, lambda b: len(values(b)) == 4 and "m-1" in b.outbox.heard())
+    found = read(bench, meters, lambda b: len(values(b)) == 4 and "m-1" in b.outbox.contacts())
     assert time.monotonic() - began < 3
-    (line,) = [one for one in look(found.config, now()).devices if one.device == "m-1"]
+    (line,) = [one for one in inspect_gateway(found.config, now()).devices if one.device == "m-1"]
     assert line.fault is not None and "no answer to user data within 150 ms" in line.fault
 
 
@@ -183,17 +183,17 @@ def test_three_silent_polls_are_an_event_and_its_end_another(
 
 def test_two_meters_with_one_address_give_no_reading(bench: Callable[[str], Bench]) -> None:
     twins = [meter("dlt645", 7), meter("dlt645", 7, device="twin", register=555.0)]
-    found = read(bench, twins, lambda b: "m-7" in b.outbox.heard(), configured=twins[:1])
+    found = read(bench, twins, lambda b: "m-7" in b.outbox.contacts(), configured=twins[:1])
     assert values(found) == {}
-    fault = str(found.outbox.heard()["m-7"]["fault"])
+    fault = str(found.outbox.contacts()["m-7"].fault)
     assert "same address" in fault
 
 
 def test_another_meter_in_its_place_is_noticed_by_its_number(bench: Callable[[str], Bench]) -> None:
     swapped = meter("mbus", 3, faults={Fault.SWAPPED: (0, FOREVER)})
-    found = read(bench, [swapped], lambda b: "m-3" in b.outbox.heard())
+    found = read(bench, [swapped], lambda b: "m-3" in b.outbox.contacts())
     assert values(found) == {} and "another meter answers" in str(
-        found.outbox.heard()["m-3"]["fault"]
+        found.outbox.contacts()["m-3"].fault
     )
 
 
@@ -231,7 +231,7 @@ def test_a_line_that_is_cut_is_told_and_comes_back(bench: Callable[[str], Bench]
         line.break_line()
         async with serving(bench, line, meters) as (made, bus):
             await until(lambda: bus.fault is not None)
-            assert values(made) == {} and "line line" in str(made.outbox.heard()["m-1"]["fault"])
+            assert values(made) == {} and "line line" in str(made.outbox.contacts()["m-1"].fault)
             line.mend()
             await until(lambda: len(values(made)) == 3)
             assert bus.fault is None
@@ -249,7 +249,7 @@ def test_what_a_meter_does_not_have_costs_no_reading(bench: Callable[[str], Benc
         timeout_ms=60,
     )
     assert values(found) == {"m-1": {"energy_kwh": 101.0}}
-    assert "nothing for B611" in str(found.outbox.heard()["m-1"]["said"])
+    assert "nothing for B611" in str(found.outbox.contacts()["m-1"].summary)
 
 
 def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(
@@ -277,8 +277,8 @@ def test_a_line_that_never_falls_silent_ends_a_question_all_the_same(
             protocol="dlt645", meters=[one], now=now, port=server.sockets[0].getsockname()[1]
         )
         async with serving(bench, line, [one]) as (made, _):
-            await until(lambda: "m-1" in made.outbox.heard())
-            fault = str(made.outbox.heard()["m-1"]["fault"])
+            await until(lambda: "m-1" in made.outbox.contacts())
+            fault = str(made.outbox.contacts()["m-1"].fault)
         over.set()
         server.close()
         await ended.wait()
@@ -302,14 +302,14 @@ def test_a_valve_is_closed_once_and_its_meter_says_so(bench: Callable[[str], Ben
     async def go() -> None:
         line = Line(protocol="cjt188", meters=[one], now=now)
         async with serving(bench, line, [one]) as (_, bus):
-            bus.ask(command("close"), report)
+            bus.enqueue(command("close"), report)
             await until(lambda: len(reports) == 1)
             assert not one.valve_open
-            bus.ask(command("half"), report)
-            bus.ask(command("open", expires=1), report)
+            bus.enqueue(command("half"), report)
+            bus.enqueue(command("open", expires=1), report)
             await until(lambda: len(reports) == 3)
             one.faults[Fault.SILENT] = (0, FOREVER)
-            bus.ask(command("open"), report)
+            bus.enqueue(command("open"), report)
             await until(lambda: len(reports) == 4)
 
     asyncio.run(go())

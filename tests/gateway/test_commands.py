@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from domain.wire import Command
-from gateway.commands import Commander
+from gateway.commands import CommandExecutor
 from gateway.outbox import OutboxEntry
 from gateway.terminals import Terminal, TerminalFailed
 from simulators.field.terminal import TerminalServer
@@ -52,7 +52,7 @@ def results(made: Bench) -> dict[str, tuple[str, str]]:
 
 
 def work(
-    make: Callable[[str], Bench], script: Callable[[Bench, TerminalServer, Commander], Any]
+    make: Callable[[str], Bench], script: Callable[[Bench, TerminalServer, CommandExecutor], Any]
 ) -> Bench:
     made: list[Bench] = []
 
@@ -61,9 +61,9 @@ def work(
         await terminal.start()
         bench = make(text(terminal.port))
         made.append(bench)
-        writer = asyncio.ensure_future(bench.desk.run())
-        commander = Commander(bench.desk, bench.clock, lambda: None)
-        commander.use(bench.config, [])
+        writer = asyncio.ensure_future(bench.outbox_writer.run())
+        commander = CommandExecutor(bench.outbox_writer, bench.clock, lambda: None)
+        commander.apply_config(bench.config, [])
         try:
             await asyncio.wait_for(script(bench, terminal, commander), 30)
         finally:
@@ -75,7 +75,7 @@ def work(
 
 
 def test_a_door_is_opened_once_however_often_it_is_asked(bench: Callable[[str], Bench]) -> None:
-    async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
+    async def script(made: Bench, terminal: TerminalServer, commander: CommandExecutor) -> None:
         for _ in range(5):
             commander.receive(command("c-1", "door"))
             await asyncio.sleep(0.05)
@@ -90,7 +90,7 @@ def test_a_door_is_opened_once_however_often_it_is_asked(bench: Callable[[str], 
 def test_expired_unknown_and_impossible_commands_are_reported(
     bench: Callable[[str], Bench],
 ) -> None:
-    async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
+    async def script(made: Bench, terminal: TerminalServer, commander: CommandExecutor) -> None:
         commander.receive(command("late", "door", expires_in=-1))
         commander.receive(command("nobody", "door", "door-9"))
         commander.receive(command("no-control", "door", "door-2"))
@@ -113,8 +113,8 @@ def test_expired_unknown_and_impossible_commands_are_reported(
 def test_what_was_begun_and_never_ended_is_reported_as_unknown_and_not_done_again(
     bench: Callable[[str], Bench],
 ) -> None:
-    async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
-        await made.desk.put(
+    async def script(made: Bench, terminal: TerminalServer, commander: CommandExecutor) -> None:
+        await made.outbox_writer.put(
             OutboxEntry(memory={"command/c-9": f"started {int(time.time() * 1000)} door-1"})
         )
         await commander.recover()
@@ -127,7 +127,7 @@ def test_what_was_begun_and_never_ended_is_reported_as_unknown_and_not_done_agai
 
 
 def test_who_may_pass(bench: Callable[[str], Bench]) -> None:
-    async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
+    async def script(made: Bench, terminal: TerminalServer, commander: CommandExecutor) -> None:
         terminal.people["STAFF-1"] = {
             "employeeNo": "STAFF-1",
             "Valid": {"beginTime": "x", "endTime": "y"},
@@ -152,7 +152,7 @@ def test_who_may_pass(bench: Callable[[str], Bench]) -> None:
 
 
 def test_a_list_that_was_half_done_is_mended_by_the_next(bench: Callable[[str], Bench]) -> None:
-    async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
+    async def script(made: Bench, terminal: TerminalServer, commander: CommandExecutor) -> None:
         commander.receive(command("c-1", "credentials", people=PEOPLE[:20]))
         await until(lambda: len(terminal.people) > 5)
         terminal.refuse = True
@@ -169,7 +169,7 @@ def test_a_list_that_was_half_done_is_mended_by_the_next(bench: Callable[[str], 
 def test_a_terminal_that_cannot_be_reached_or_does_not_know_us(
     bench: Callable[[str], Bench],
 ) -> None:
-    async def script(made: Bench, terminal: TerminalServer, commander: Commander) -> None:
+    async def script(made: Bench, terminal: TerminalServer, commander: CommandExecutor) -> None:
         table = made.config.table.push.sources[0].devices[0].control  # type: ignore[union-attr]
         terminal.password = "another"
         with pytest.raises(TerminalFailed, match="401"):

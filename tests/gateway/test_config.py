@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import BadConfig, load_config, parse_config
+from gateway.config import DevicePlace, load_config, parse_config
+from gateway.config_tables import BadConfig
 from gateway.tables import Table
 
 GOOD = """
@@ -49,9 +50,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_good_one(folder: Path) -> None:
     config = parse_config(GOOD, folder, "gateway.toml")
     assert list(config.devices()) == ["em-0101", "em-0102", "fire-1", "smoke-1", "door-1", "wm-9"]
-    assert config.devices()["em-0101"] == (
-        "dlt645-2007",
-        "bus riser-1 at 10.0.0.5:4001, address 101",
+    assert config.devices()["em-0101"] == DevicePlace(
+        profile="dlt645-2007", place="bus riser-1 at 10.0.0.5:4001, address 101"
     )
     assert config.tokens_of == {"doors": "a-token-of-sixteen-characters"}
 

@@ -29,7 +29,7 @@ from api import pki
 from api.app import SiteSettings, create_app
 from gateway import enrolment
 from gateway.config import Config, parse_config
-from gateway.enrolment import EnrolmentFailed, Renewal, claim, renew_after
+from gateway.enrolment import CertificateRenewal, EnrolmentFailed, claim, renew_after
 from gateway.uplink import NotAcknowledged, Uplink
 from store.database.connection import connect, open_pool
 from store.gateways import identities
@@ -74,7 +74,11 @@ def invite(dsn: str, code: str, gateway: str = "gw", minutes: int = 5) -> str:
         found = identities.find_gateway(connection, "es", gateway)
         assert found is not None
         identities.add_claim(
-            connection, found["id"], code, datetime.now(UTC) + timedelta(minutes=minutes), "test"
+            connection,
+            found.id,
+            code,
+            expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
+            made_by="test",
         )
     return code
 
@@ -143,7 +147,7 @@ def test_renewal_is_proven_by_the_old_key_and_refused_after_revocation(
 ) -> None:
     edge = tmp_path / "edge"
     claim(api, invite(dsn, "es.gw.a-long-secret-of-the-test"), edge)
-    renewal = Renewal(config(edge, api), lambda: None)
+    renewal = CertificateRenewal(config(edge, api), lambda: None)
     first = x509.load_pem_x509_certificate((edge / enrolment.CERT_FILE).read_bytes())
     assert not renewal.step(datetime.now(UTC))
     assert renewal.step(renew_after(first) + timedelta(seconds=1))
@@ -166,7 +170,7 @@ def test_renewal_is_proven_by_the_old_key_and_refused_after_revocation(
     (edge / enrolment.KEY_FILE).write_bytes(own)
     with connect(dsn) as connection:
         gateway = identities.find_gateway(connection, "es", "gw")
-        assert gateway is not None and identities.revoke(connection, gateway["id"], "stolen") == 2
+        assert gateway is not None and identities.revoke(connection, gateway.id, "stolen") == 2
     with pytest.raises(EnrolmentFailed, match="cannot be renewed"):
         renewal.step(renew_after(second) + timedelta(seconds=1))
 
@@ -188,16 +192,18 @@ def test_a_renewal_that_was_killed_half_way_is_ended_or_undone(
 
     # Killed after the certificate was written and before its key was put in place.
     with monkeypatch.context() as killed:
-        killed.setattr(enrolment, "mend", lambda _config: None)
-        assert Renewal(made, lambda: None).step(renew_after(first) + timedelta(seconds=1))
+        killed.setattr(enrolment, "finish_renewal", lambda _config: None)
+        assert CertificateRenewal(made, lambda: None).step(
+            renew_after(first) + timedelta(seconds=1)
+        )
     assert not fits()
-    enrolment.mend(made)
+    enrolment.finish_renewal(made)
     assert fits()
     # Killed before the certificate was written.
     enrolment.write_private(
         key_path.with_name(key_path.name + ".next"), enrolment.make_request("es/gw")[0]
     )
-    enrolment.mend(made)
+    enrolment.finish_renewal(made)
     assert fits() and not key_path.with_name(key_path.name + ".next").exists()
 
 
@@ -332,7 +338,7 @@ def test_a_broker_lets_a_certificate_speak_for_its_own_gateway_only_and_not_afte
         with connect(dsn) as connection:
             gateway = identities.find_gateway(connection, "es", "gw")
             assert gateway is not None
-            identities.revoke(connection, gateway["id"], "stolen")
+            identities.revoke(connection, gateway.id, "stolen")
             pki.write_revocations(
                 authorities,
                 authorities / "revoked.pem",

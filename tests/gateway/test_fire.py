@@ -40,13 +40,16 @@ def serve(
         fire = FirePort(
             table=bench.config.table.fire[0],
             config=bench.config,
-            desk=bench.desk,
+            outbox_writer=bench.outbox_writer,
             intake=bench.intake,
             clock=bench.clock,
-            strangers=bench.strangers,
+            unknown_devices=bench.unknown_devices,
         )
         host = FireHost(source=SOURCE, port=port, now=now, again_s=0.2)
-        tasks = [asyncio.ensure_future(work) for work in (bench.desk.run(), fire.run(), host.run())]
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (bench.outbox_writer.run(), fire.run(), host.run())
+        ]
         try:
             await asyncio.wait_for(script(bench, host), 20)
         finally:
@@ -102,14 +105,14 @@ def test_nothing_is_confirmed_while_the_disk_refuses(
     bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(made: Bench, host: FireHost) -> None:
-        put, refusing = made.desk.put, [True]
+        put, refusing = made.outbox_writer.put, [True]
 
         async def maybe(*entries: Any) -> None:
             if refusing:
                 raise WriteRefused("database or disk is full")
             await put(*entries)
 
-        monkeypatch.setattr(made.desk, "put", maybe)
+        monkeypatch.setattr(made.outbox_writer, "put", maybe)
         host.part("00000001", 0b11, "烟感")
         await asyncio.sleep(0.8)
         assert host.confirmed == 0 and made.items() == []
@@ -124,11 +127,11 @@ def test_a_device_that_is_not_configured_is_named_and_kept_waiting(
 ) -> None:
     async def script(made: Bench, host: FireHost) -> None:
         host.part("00000001", 0b11, "烟感")
-        await until(lambda: bool(made.strangers._list))
+        await until(lambda: bool(made.unknown_devices._notes))
         assert host.confirmed == 0
 
     made = serve(bench, script, source="0000000000ff")
-    assert f"{SOURCE!r} is not configured" in next(iter(made.strangers._list))
+    assert f"{SOURCE!r} is not configured" in next(iter(made.unknown_devices._notes))
 
 
 def test_one_part_that_is_over_does_not_end_what_another_still_reports(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.mapping import AlarmState, MappedValues, apply_profile, finite_number, scale_decimal
@@ -15,12 +15,13 @@ from domain.rejection import Reason, Rejected
 from domain.wire import AHEAD_MS, EARLIEST_MS
 from gateway.intake import AHEAD_OF_GATEWAY_MS, make_token
 from gateway.outbox import OutboxEntry
-from gateway.unknown_devices import MOST
+from gateway.unknown_devices import MAX_NOTES
 from tests.gateway.conftest import Bench
 
 KEY = b"a key of sixteen bytes"
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["person", "card", "plate"]),
     st.text(min_size=1, max_size=60),
@@ -41,10 +42,11 @@ def test_a_token_of_ours_passes_and_whom_we_put_into_a_terminal_too(
     made = bench("")
     assert made.intake.token("person", "p-7f3a") == "p-7f3a"
     assert made.intake.token("person", "resident 12") != "resident 12"
-    made.intake.known.add("resident 12")
+    made.intake.own_people.add("resident 12")
     assert made.intake.token("person", "resident 12") == "resident 12"
 
 
+@settings(deadline=None)
 @given(st.one_of(st.none(), st.integers(-(2**60), 2**60), st.datetimes()))
 def test_an_instant_is_always_one_that_the_server_takes(told: int | datetime | None) -> None:
     from pathlib import Path
@@ -53,7 +55,7 @@ def test_an_instant_is_always_one_that_the_server_takes(told: int | datetime | N
     with TemporaryDirectory() as folder:
         made = Bench(Path(folder), "")
         now = 1_790_000_000_000
-        at, _, _ = made.intake.instant(told, now)
+        at = made.intake.resolve_time(told, now).at
         made.outbox.close()
     assert EARLIEST_MS <= at <= now + AHEAD_OF_GATEWAY_MS <= now + AHEAD_MS
 
@@ -63,7 +65,7 @@ def test_an_alarm_is_told_when_it_begins_and_when_it_ends(bench: Callable[[str],
 
     def say(on: bool, key: str = "a:1:gas") -> list[str]:
         alarm = AlarmState(key=key, kind="hazard", word="gas", on=on, value=1)
-        entry = made.intake.said("g-1", MappedValues(alarms=(alarm,)), at=now)
+        entry = made.intake.convert_values("g-1", MappedValues(alarms=(alarm,)), at=now)
         made.outbox.put([entry])
         return [f"{i.kind} {i.data['state']}" for i in entry.items]  # type: ignore[union-attr]
 
@@ -117,14 +119,14 @@ def test_an_alarm_of_a_field_with_a_chinese_name_has_an_id_that_the_server_takes
     assert len(names) == 4 and all(valid_event_id(name) for name in names)
 
 
-def test_strangers_are_counted_and_bounded(bench: Callable[[str], Bench]) -> None:
+def test_unknown_devices_are_counted_and_bounded(bench: Callable[[str], Bench]) -> None:
     made = bench("")
-    for n in range(3 * MOST):
-        made.strangers.spoke("doors", f"mac-{n}", "terminal")
-    made.strangers.refused("doors", Rejected(reason=Reason.UNREADABLE, detail="x"))
-    made.strangers.refused("doors", Rejected(reason=Reason.UNREADABLE, detail="x"))
-    made.strangers.save()
-    text = made.outbox.recall("strangers") or ""
-    assert len(made.strangers._list) == MOST and '"count": 2' in text
+    for n in range(3 * MAX_NOTES):
+        made.unknown_devices.note_device("doors", f"mac-{n}", "terminal")
+    made.unknown_devices.note_rejection("doors", Rejected(reason=Reason.UNREADABLE, detail="x"))
+    made.unknown_devices.note_rejection("doors", Rejected(reason=Reason.UNREADABLE, detail="x"))
+    made.unknown_devices.save()
+    text = made.outbox.recall("unknown_devices") or ""
+    assert len(made.unknown_devices._notes) == MAX_NOTES and '"count": 2' in text
     made.outbox.put([OutboxEntry(memory={"a": "b"})])
     assert made.outbox.recall_all("a") == {"a": "b"}

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.wire import EventItem, ReadingItem, Up
-from gateway.outbox import Outbox, OutboxEntry, OutboxUnusable
+from gateway.outbox import Outbox, OutboxEntry
+from gateway.outbox_file import OutboxUnusable
 
 T0 = 1_790_000_000_000
 
@@ -89,8 +90,8 @@ def test_what_the_server_asks_for_again_is_byte_for_byte_the_first() -> None:
     box.put([OutboxEntry(items=[reading(1)])])
     first = box.next(Up.READINGS, T0)
     assert first is not None
-    assert [m.payload for m in box.again(Up.READINGS, "b1", [1, 2, 7])] == [first.payload]
-    assert box.again(Up.READINGS, "other", [1]) == []
+    assert [m.payload for m in box.find_messages(Up.READINGS, "b1", [1, 2, 7])] == [first.payload]
+    assert box.find_messages(Up.READINGS, "other", [1]) == []
 
 
 def test_an_event_that_comes_twice_is_put_down_once(tmp_path: Path) -> None:
@@ -198,10 +199,10 @@ def test_an_outbox_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None
 def test_memory_and_item_are_written_together(tmp_path: Path) -> None:
     """A process killed with SIGKILL at any instant has both of an entry or none."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom gateway.outbox import Entry, Outbox\nfrom domain.wire import ReadingItem\n"
+        "import sys\nfrom pathlib import Path\nfrom gateway.outbox import OutboxEntry, Outbox\nfrom domain.wire import ReadingItem\n"
         "box = Outbox(Path(sys.argv[1]), 'b1')\nn = 0\n"
         "while True:\n    n += 1\n    item = ReadingItem(device='wm-1', at=1790000000000 + n, values={'water_m3': float(n)})\n"
-        "    box.put([Entry(items=[item], memory={'poll/wm-1': str(n)})])\n    print(n, flush=True)\n"
+        "    box.put([OutboxEntry(items=[item], memory={'poll/wm-1': str(n)})])\n    print(n, flush=True)\n"
     )
     path = tmp_path / "o.sqlite"
     process = subprocess.Popen(

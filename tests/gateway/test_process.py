@@ -15,7 +15,7 @@ import pytest
 from anju.demo.embedded import Broker
 from anju.field import Pace, configuration, make_field
 from anju.processes import Child, start_anju
-from gateway.check import look
+from gateway.check import inspect_gateway
 from gateway.config import load_config
 from simulators.field.estate import Field
 from tests.conftest import SEED
@@ -51,7 +51,7 @@ class Running:
         """How many devices were heard."""
         return sum(
             line.quiet_s is not None
-            for line in look(load_config(self.path), self.pace.now()).devices
+            for line in inspect_gateway(load_config(self.path), self.pace.now()).devices
         )
 
     async def until(self, check: Callable[[], bool], seconds: float = 20) -> None:
@@ -86,7 +86,7 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(
     async def script(running: Running, field: Field) -> None:
         await running.until(lambda: running.read() >= 16)
         good = running.path.read_text("utf-8")
-        waiting = look(load_config(running.path), running.pace.now()).waiting
+        waiting = inspect_gateway(load_config(running.path), running.pace.now()).waiting
         running.path.write_text(good.replace("timeout_ms = 500", "timeout_ms = 0", 1), "utf-8")
         await running.until(lambda: "config_refused" in running.log())
         # One meter more, one door less, another time-out for one line.
@@ -96,14 +96,14 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(
             1,
         )
         running.path.write_text(changed, "utf-8")
-        await running.until(lambda: "config_taken" in running.log())
+        await running.until(lambda: "config_applied" in running.log())
         await running.until(
             lambda: any(
                 line.device == "em-new" and "cannot be reached" in (line.fault or "")
-                for line in look(load_config(running.path), running.pace.now()).devices
+                for line in inspect_gateway(load_config(running.path), running.pace.now()).devices
             )
         )
-        assert look(load_config(running.path), running.pace.now()).waiting >= waiting
+        assert inspect_gateway(load_config(running.path), running.pace.now()).waiting >= waiting
         field.doors[0].pass_through("p-00001", running.pace.now())
         await running.until(lambda: field.doors[0].sender.taken == 1)
 
@@ -135,9 +135,11 @@ def test_a_port_that_is_taken_is_told_and_tried_again(tmp_path: Path, broker: Br
     import socket
 
     async def script(running: Running, field: Field) -> None:
-        await running.until(lambda: "fire:" in str(look(load_config(running.path), 0).faults))
+        await running.until(
+            lambda: "fire:" in str(inspect_gateway(load_config(running.path), 0).faults)
+        )
         taken.close()
-        await running.until(lambda: not look(load_config(running.path), 0).faults)
+        await running.until(lambda: not inspect_gateway(load_config(running.path), 0).faults)
 
     taken = socket.socket()
     taken.bind(("127.0.0.1", 0))
@@ -221,6 +223,6 @@ def test_a_configuration_that_is_wrong_stops_the_start_with_one_line(tmp_path: P
 
 def test_a_gateway_that_never_ran_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text('estate = "es"\ngateway = "gw"\n')
-    report = look(load_config(tmp_path / "gateway.toml"), 0)
+    report = inspect_gateway(load_config(tmp_path / "gateway.toml"), 0)
     assert not report.healthy and "it has never run" in report.faults["process"]
     assert json.dumps(report.faults)

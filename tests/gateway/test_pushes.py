@@ -16,7 +16,7 @@ from devices.messages import ReceivedEvent
 from devices.pushes import hikvision
 from devices.pushes.body import MAX_BODY
 from gateway.group_commit import WriteRefused
-from gateway.pushes import PushServer, Receiver
+from gateway.pushes import PushReceiver, PushServer
 from simulators.field.senders import DeviceSender
 from tests.gateway.conftest import Bench, until
 
@@ -54,11 +54,14 @@ def serve(
 
     async def go() -> None:
         receivers = {
-            s.name: Receiver(s, bench.desk, bench.intake, bench.strangers)
+            s.name: PushReceiver(s, bench.outbox_writer, bench.intake, bench.unknown_devices)
             for s in bench.config.sources()
         }
         server = PushServer(bench.config, receivers)
-        tasks = [asyncio.ensure_future(bench.desk.run()), asyncio.ensure_future(server.run())]
+        tasks = [
+            asyncio.ensure_future(bench.outbox_writer.run()),
+            asyncio.ensure_future(server.run()),
+        ]
         url = f"http://127.0.0.1:{port}"
         try:
             async with httpx2.AsyncClient(timeout=10) as client:
@@ -145,7 +148,7 @@ def test_a_terminal_that_is_not_configured_keeps_its_event(bench: Callable[[str]
         assert answer.status_code == 503 and "02:00:00:00:00:ff" in answer.text
 
     made = serve(bench, script)
-    assert "is not configured" in next(iter(made.strangers._list))
+    assert "is not configured" in next(iter(made.unknown_devices._notes))
 
 
 def test_a_platform_is_not_refused_for_one_device_of_many(bench: Callable[[str], Bench]) -> None:
@@ -159,7 +162,7 @@ def test_a_platform_is_not_refused_for_one_device_of_many(bench: Callable[[str],
         assert (await client.post(f"{url}/push/nb/{TOKEN}", json=body)).status_code == 200
 
     made = serve(bench, script)
-    assert made.items() == [] and len(made.strangers._list) == 1
+    assert made.items() == [] and len(made.unknown_devices._notes) == 1
 
 
 def test_an_alarm_map_tells_beginning_and_end_once(bench: Callable[[str], Bench]) -> None:
@@ -200,7 +203,7 @@ def test_nonsense_is_refused_and_what_is_not_understood_is_not_sent_for_ever(
         assert (await client.post(address, content=passage(3))).status_code == 200
 
     made = serve(bench, script)
-    assert len(made.items()) == 1 and len(made.strangers._list) == 2
+    assert len(made.items()) == 1 and len(made.unknown_devices._notes) == 2
 
 
 def test_a_full_disk_is_not_answered_as_taken(
@@ -210,7 +213,7 @@ def test_a_full_disk_is_not_answered_as_taken(
         async def full(*_: Any) -> None:
             raise WriteRefused("database or disk is full")
 
-        monkeypatch.setattr(made.desk, "put", full)
+        monkeypatch.setattr(made.outbox_writer, "put", full)
         assert (
             await client.post(f"{url}/push/doors/{TOKEN}", content=passage(1))
         ).status_code == 503

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.broker import BrokerAddress
-from gateway.recording import Player, read_recording, recordings, write_line
+from gateway.recording import Player, encode_line, list_recordings, read_recording
 from gateway.replay import BadFile
 
 TOPIC = "anju/v1/es/gw-1/up/readings"
@@ -26,7 +26,7 @@ def test_whatever_was_sent_comes_back(
     tmp_path_factory: pytest.TempPathFactory, payload: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("r") / "r.jsonl.gz"
-    line = write_line(TOPIC, payload)
+    line = encode_line(TOPIC, payload)
     assert line.count(b"\n") == 1
     with gzip.open(path, "wb") as out:
         out.write(line)
@@ -61,7 +61,7 @@ def test_a_bad_line_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
     path = tmp_path / "r.gz"
-    path.write_bytes(gzip.compress(write_line(TOPIC, b"{}") * 5000)[:-20])
+    path.write_bytes(gzip.compress(encode_line(TOPIC, b"{}") * 5000)[:-20])
     with pytest.raises(BadFile, match="cut off"):
         list(read_recording(path))
     with pytest.raises(BadFile, match="cannot be opened"):
@@ -71,11 +71,11 @@ def test_a_file_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
 def test_directories_give_their_files_in_order(tmp_path: Path) -> None:
     for name in ("b.gz", "a.gz", ".hidden"):
         (tmp_path / name).touch()
-    assert [p.name for p in recordings([tmp_path])] == ["a.gz", "b.gz"]
+    assert [p.name for p in list_recordings([tmp_path])] == ["a.gz", "b.gz"]
     with pytest.raises(BadFile, match="no such file"):
-        recordings([tmp_path / "c"])
+        list_recordings([tmp_path / "c"])
     with pytest.raises(BadFile, match="no recording"):
-        recordings([])
+        list_recordings([])
 
 
 def test_only_what_a_gateway_says_is_played() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.wire import Ack, Backfill, EventItem, ReadingItem, Up
 from gateway.outbox import Outbox, OutboxEntry
-from gateway.sender import COMPANY, FOR_EVENTS, LINGER_S, RESEND_S, OutboxSender
+from gateway.sender import ENOUGH_READINGS, LINGER_S, RESEND_S, RESERVED_FOR_EVENTS, OutboxSender
 
 
 def reading(n: int) -> ReadingItem:
@@ -32,18 +32,18 @@ def test_events_go_first_and_readings_wait_for_company() -> None:
     assert [message.kind for message in sender.due(100.0)] == [Up.EVENTS, Up.READINGS]
     outbox.put([OutboxEntry(items=[reading(2)])])
     assert sender.due(100.0 + LINGER_S / 2) == []
-    outbox.put([OutboxEntry(items=[reading(n) for n in range(3, 3 + COMPANY)])])
+    outbox.put([OutboxEntry(items=[reading(n) for n in range(3, 3 + ENOUGH_READINGS)])])
     assert [message.kind for message in sender.due(100.0 + LINGER_S / 2)] == [Up.READINGS]
 
 
 def test_a_few_places_are_kept_for_events() -> None:
-    outbox, sender = make(window=FOR_EVENTS + 2)
+    outbox, sender = make(window=RESERVED_FOR_EVENTS + 2)
     for n in range(10):
         outbox.seal(Up.READINGS, [reading(n)], sent_at=None, replayed=True)
     assert len(sender.due(100.0)) == 2
     for n in range(20):
         outbox.seal(Up.EVENTS, [event(n)], sent_at=None, replayed=True)
-    assert [message.kind for message in sender.due(101.0)] == [Up.EVENTS] * FOR_EVENTS
+    assert [message.kind for message in sender.due(101.0)] == [Up.EVENTS] * RESERVED_FOR_EVENTS
 
 
 def test_what_is_not_acknowledged_goes_again_byte_for_byte() -> None:

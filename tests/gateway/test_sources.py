@@ -12,7 +12,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from anju.demo.embedded import Broker
-from gateway.pushes import Receiver
+from gateway.pushes import PushReceiver
 from gateway.sources import MqttSource
 from tests.gateway.conftest import Bench, until
 
@@ -43,7 +43,9 @@ def test_lorawan_uplinks(bench: Callable[[str], Bench], broker: Broker) -> None:
     async def work() -> None:
         table = made.config.table.mqtt[0]
         source = MqttSource(
-            table, made.config, Receiver(table, made.desk, made.intake, made.strangers)
+            table,
+            made.config,
+            PushReceiver(table, made.outbox_writer, made.intake, made.unknown_devices),
         )
         task = asyncio.ensure_future(source.run())
         await until(lambda: source.fault is None)
@@ -52,7 +54,7 @@ def test_lorawan_uplinks(bench: Callable[[str], Bench], broker: Broker) -> None:
             publisher.publish("application/a/device/0101010101010101/event/up", uplink(n), qos=1)
         publisher.publish("application/a/device/0101010101010101/event/up", b"\x00 nonsense", qos=1)
         await until(lambda: len(made.items()) == 6)
-        await until(lambda: len(made.strangers._list) == 1)
+        await until(lambda: len(made.unknown_devices._notes) == 1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

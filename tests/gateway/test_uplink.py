@@ -10,7 +10,7 @@ import pytest
 
 from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, Up
-from gateway.clock import GatewayClock, Offset
+from gateway.clock import ClockOffset, GatewayClock
 from gateway.outbox import Outbox, OutboxEntry
 from gateway.uplink import Uplink
 from ingest.worker import Worker
@@ -20,7 +20,7 @@ from tests.ingest.conftest import register
 
 
 def test_of_several_answers_the_shortest_way_is_believed() -> None:
-    offset = Offset()
+    offset = ClockOffset()
     assert offset.ms is None
     offset.answered(1000, 500, 2000)
     assert offset.ms == 1000

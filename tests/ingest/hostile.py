@@ -1,7 +1,9 @@
-"""A million payloads that no honest gateway sends: `python -m tests.ingest.hostile --inputs 1000000`, part of `make fuzz`.
+"""A million payloads that no honest gateway sends: `python -m tests.ingest.hostile --inputs
+1000000`, part of `make fuzz`.
 
-They come through a real broker to a real worker process, mixed with good ones, and at the end: the worker is alive and no
-larger, every one is stored or in quarantine with its reason, and every good one is stored.
+They come through a real broker to a real worker process, mixed with good ones, and at the end: the
+worker is alive and no larger, every one is stored or in quarantine with its reason, and every good
+one is stored.
 """
 
 from __future__ import annotations
@@ -147,10 +149,9 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
         ),
     )
     if dice.random() < 0.05:
-        return (
-            f"anju/v1/other/{dice.choice(('gw', 'x' * 60, 'GW', 'far', f'gw-{n % 300}'))}/up/{dice.choice(('readings', 'events'))}",
-            b'{"v":1,"n":%d,"items":[]}' % n,
-        )
+        gateway = dice.choice(("gw", "x" * 60, "GW", "far", f"gw-{n % 300}"))
+        kind = dice.choice(("readings", "events"))
+        return f"anju/v1/other/{gateway}/up/{kind}", b'{"v":1,"n":%d,"items":[]}' % n
     return topic, dice.choice(kinds)()
 
 
@@ -162,7 +163,7 @@ def rss_mb(pid: int) -> float:
 
 
 class Sender:
-    """Sends QoS 1 packets, and comes back where the broker throws us out for one that is too large."""
+    """Sends QoS 1 packets, and comes back where the broker throws us out for a large one."""
 
     def __init__(self, port: int) -> None:
         self.port, self.mid, self.thrown_out = port, 0, 0
@@ -170,7 +171,9 @@ class Sender:
         self.open = 0
 
     def send(self, topic: str, payload: bytes) -> bool:
-        """Send and, now and then, wait for answers; False where the broker refused it by closing the connection."""
+        """Send and, now and then, wait for answers; False where the broker refused it by closing
+        the connection.
+        """
         self.mid = self.mid % 65535 + 1
         try:
             self.line.sendall(packet(topic, payload, self.mid))
@@ -190,7 +193,7 @@ class Sender:
 
 
 def play(inputs: int, seed: int) -> dict[str, object]:
-    """Send everything, wait until it is accounted for, and hold the tables against what was sent."""
+    """Send everything, wait until it is accounted for, and compare the tables with it."""
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -234,7 +237,8 @@ def play(inputs: int, seed: int) -> dict[str, object]:
                         break
                     time.sleep(0.3)
                 stored = connection.execute(
-                    "SELECT count(*) AS n FROM readings r JOIN points p ON p.id = r.point_id JOIN devices d ON d.id = p.device_id WHERE d.code = 'wm-2'"
+                    "SELECT count(*) AS n FROM readings r JOIN points p ON p.id = r.point_id "
+                    "JOIN devices d ON d.id = p.device_id WHERE d.code = 'wm-2'"
                 ).fetchone()
                 reasons = {
                     row["reason"]: row["n"]

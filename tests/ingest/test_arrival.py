@@ -1,10 +1,12 @@
-"""When something arrived: by our clock, or, of a recording, when it was sent; and how late that was."""
+"""When something arrived: by our clock, or, of a recording, when it was sent; and how late that
+was.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ingest.arrival import AT_ONCE_S, Arrivals, changed, late_seconds
+from ingest.arrival import AT_ONCE_S, Arrivals, changed_spans, late_seconds
 from store.register.placement import Placement
 from store.series.readings import ReadingColumns
 
@@ -17,7 +19,7 @@ def test_only_a_recordings_message_counts_from_when_it_was_sent() -> None:
     arrivals.note(2, NOW - 5000, as_sent=False)
     arrivals.note(3, None, as_sent=True)
     arrivals.note(4, NOW + 5000, as_sent=True)
-    assert [arrivals.of(n) for n in (1, 2, 3, 4)] == [NOW - 5000, NOW, NOW, NOW]
+    assert [arrivals.at(n) for n in (1, 2, 3, 4)] == [NOW - 5000, NOW, NOW, NOW]
 
 
 def test_what_comes_at_once_is_not_late() -> None:
@@ -35,7 +37,7 @@ def test_changes_are_told_by_device_and_hour_of_arrival() -> None:
     batch = ReadingColumns(
         at=np.array([5, 3, 9, 4]), point=np.array([1, 1, 1, 2], dtype=np.int32), value=np.zeros(4)
     )
-    spans = changed(placement, batch, np.array([hour, hour + 5, 3 * hour, hour]))
+    spans = changed_spans(placement, batch, np.array([hour, hour + 5, 3 * hour, hour]))
     rows = sorted(
         zip(
             spans.device.tolist(),

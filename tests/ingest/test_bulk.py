@@ -1,4 +1,6 @@
-"""The bulk reader against stock paho, frame by frame: the same bytes, cut anywhere, give the same messages and the same answers."""
+"""The bulk reader against stock paho, frame by frame: the same bytes, cut anywhere, give the same
+messages and the same answers.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from paho.mqtt.properties import Properties
 
 from ingest import bulk
 from ingest.bulk import BulkClient, StockClient, bulk_works, new_client
+from ingest.message import ReceivedMessage
 
 PROTOCOLS = (mqtt.MQTTv5, mqtt.MQTTv311)
 
@@ -74,18 +77,20 @@ def joined(
 
 
 def hear(kind: type[StockClient], protocol: int, chunks: list[bytes]) -> tuple[Any, ...]:
-    """Give a client bytes in pieces; returns what it took, what it handed to paho, and what it answered."""
+    """Give a client bytes in pieces; returns what it took, what it handed to paho, and what it
+    answered.
+    """
     with joined(kind, protocol) as (client, far, subscribed):
         for chunk in chunks:
             far.sendall(chunk)
             for _ in range(400):
-                before = (len(client.frames), len(subscribed))
+                before = (len(client.messages), len(subscribed))
                 client.loop_read()
-                if kind is BulkClient or (len(client.frames), len(subscribed)) == before:
+                if kind is BulkClient or (len(client.messages), len(subscribed)) == before:
                     break
         for _ in range(50):
             client.loop_read()
-        client.acknowledge([mid for _, _, mid in client.frames if mid])
+        client.acknowledge([message.packet_id for message in client.messages if message.packet_id])
         client.loop_write()
         far.setblocking(False)
         try:
@@ -93,7 +98,7 @@ def hear(kind: type[StockClient], protocol: int, chunks: list[bytes]) -> tuple[A
         except BlockingIOError:
             answers = b""
         return (
-            client.frames,
+            client.messages,
             subscribed,
             sorted(answers[i : i + 4] for i in range(0, len(answers), 4)),
         )
@@ -142,10 +147,13 @@ def test_a_long_message_comes_in_many_pieces() -> None:
     whole = publish(True, b"a/b", payload, 9, 1, False, 0) + publish(
         True, b"a/c", b"after", 10, 1, False, 0
     )
-    frames, _, answers = hear(
+    messages, _, answers = hear(
         BulkClient, mqtt.MQTTv5, [whole[at : at + 60_000] for at in range(0, len(whole), 60_000)]
     )
-    assert frames == [(b"a/b", payload, 9), (b"a/c", b"after", 10)] and answers == [
+    assert messages == [
+        ReceivedMessage(b"a/b", payload, 9),
+        ReceivedMessage(b"a/c", b"after", 10),
+    ] and answers == [
         b"\x40\x02\x00\x09",
         b"\x40\x02\x00\x0a",
     ]
@@ -170,5 +178,5 @@ def test_where_the_bulk_reader_does_not_work_stock_paho_reads(
     monkeypatch.delattr(mqtt.Client, "_packet_read")
     assert not bulk_works() and type(new_client(protocol=mqtt.MQTTv5)) is StockClient
     monkeypatch.undo()
-    monkeypatch.setattr(bulk.BulkClient, "_cut", lambda self, data: mqtt.MQTT_ERR_SUCCESS)
+    monkeypatch.setattr(bulk.BulkClient, "_cut_packets", lambda self, data: mqtt.MQTT_ERR_SUCCESS)
     assert type(new_client(protocol=mqtt.MQTTv5)) is StockClient

@@ -1,4 +1,6 @@
-"""The broker as we ship it, with TLS, log-ins and its ACL: ingest holds all its seats there, and a burst of 60,000 loses nothing."""
+"""The broker as we ship it, with TLS, log-ins and its ACL: ingest holds all its leases there, and a
+burst of 60,000 loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ BURST = 60_000
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Iterator[tuple[BrokerAddress, int]]:
-    """The shipped broker: ingest's own address, and a plain port beside it for a burst without TLS."""
+    """The shipped broker: ingest's own address, and a plain port for a burst without TLS."""
     plain = free_port()
     broker = Shipped(
         tmp_path,
@@ -74,7 +76,9 @@ def test_a_burst_of_sixty_thousand_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without an outbox behind it: every message is sent once, by a device that would not send it again."""
+    """Without an outbox behind it: every message is sent once, by a device that would not send it
+    again.
+    """
     address, plain = shipped
     register(dsn)
     monkeypatch.setattr("anju.bench.publisher._tell", lambda _what: None)
@@ -82,7 +86,12 @@ def test_a_burst_of_sixty_thousand_loses_nothing(
     with running(worker):
         took = publish(Load(port=plain, messages=BURST, window=BURST))
         with connect(dsn, autocommit=True) as connection:
-            row = "SELECT coalesce(sum(received), 0)::bigint AS n, coalesce(sum(stored), 0)::bigint AS s FROM ingest_tallies"
+            row = """
+                SELECT
+                    coalesce(sum(received), 0)::bigint AS n,
+                    coalesce(sum(stored), 0)::bigint AS s
+                FROM ingest_tallies
+            """
             until(lambda: connection.execute(row).fetchone() == {"n": BURST, "s": BURST}, 90)
             assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {
                 "n": BURST

@@ -1,4 +1,6 @@
-"""Down and up again: a command given in the database reaches its device behind a gateway and its report comes back, once."""
+"""Down and up again: a command given in the database reaches its device behind a gateway and its
+report comes back, once.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,17 @@ def test_the_dispatcher_sends_what_is_due_and_not_all_the_time(connection: Conne
     device = connection.execute("SELECT id FROM devices WHERE code = 'wm-1'").fetchone()
     assert device is not None
     code = commands.new_code()
-    commands.issue(
+    commands.give_command(
         connection,
-        code=code,
-        device_id=device["id"],
-        kind="valve",
-        argument={"to": "close"},
-        issued_by="x",
-        reason="leak",
-        expires_at=datetime.now(UTC) + timedelta(minutes=1),
+        commands.NewCommand(
+            code=code,
+            device_id=device["id"],
+            kind="valve",
+            argument={"to": "close"},
+            issued_by="x",
+            reason="leak",
+            expires_at=datetime.now(UTC) + timedelta(minutes=1),
+        ),
     )
     connection.commit()
     sent: list[tuple[str, dict[str, Any]]] = []
@@ -146,15 +150,17 @@ async def script(dsn: str, field: Field) -> None:
             (opened, "door-02", "door", {"door": 1}),
             (wrong, "em-1-01", "valve", {"to": "close"}),
         ):
-            commands.issue(
+            commands.give_command(
                 connection,
-                code=code,
-                device_id=ids[device],
-                kind=kind,
-                argument=argument,
-                issued_by="manager",
-                reason="a test",
-                expires_at=datetime.now(UTC) + timedelta(minutes=5),
+                commands.NewCommand(
+                    code=code,
+                    device_id=ids[device],
+                    kind=kind,
+                    argument=argument,
+                    issued_by="manager",
+                    reason="a test",
+                    expires_at=datetime.now(UTC) + timedelta(minutes=5),
+                ),
             )
     results: dict[str, str] = {}
 
@@ -186,7 +192,8 @@ async def script(dsn: str, field: Field) -> None:
     assert row is not None and row["data"]["person"] == "p-00001"
     with connect(dsn) as connection:
         state = connection.execute(
-            "SELECT s.clock_offset_ms FROM gateway_state s JOIN gateways g ON g.id = s.gateway_id WHERE g.code = %s",
+            "SELECT s.clock_offset_ms FROM gateway_state s JOIN gateways g ON g.id = "
+            "s.gateway_id WHERE g.code = %s",
             [GATEWAY],
         ).fetchone()
     assert state is not None

@@ -1,4 +1,6 @@
-"""Decoding: any bytes are values or a reason, nothing is ever raised, and what is refused can be replayed."""
+"""Decoding: any bytes are values or a reason, nothing is ever raised, and what is refused can be
+replayed.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +181,10 @@ def test_siblings_of_a_bad_item_and_of_a_bad_value_are_kept() -> None:
 
 
 def test_a_number_too_large_for_a_float_does_not_take_its_siblings_along() -> None:
-    payload = b'{"v":1,"items":[{"device":"em-1","at":1795220200000,"values":{"power_w":1e999}},{"device":"em-2","at":1795220200000,"values":{"power_w":1}}]}'
+    payload = (
+        b'{"v":1,"items":[{"device":"em-1","at":1795220200000,"values":{"power_w":1e999}},'
+        b'{"device":"em-2","at":1795220200000,"values":{"power_w":1}}]}'
+    )
     found = decode(READINGS, payload, NOW)
     assert isinstance(found, Decoded) and found.devices == ["em-2"] and len(found.refused) == 1
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.latest import Latest
+from ingest.latest import LatestValues
 from store.series.readings import ReadingColumns
 
 
@@ -21,7 +21,7 @@ from store.series.readings import ReadingColumns
     )
 )
 def test_the_newest_counts(batches: list[list[tuple[int, int, float]]]) -> None:
-    latest, model = Latest(), dict[int, tuple[int, float]]()
+    latest, model = LatestValues(), dict[int, tuple[int, float]]()
     told: dict[int, tuple[int, float]] = {}
     for batch in batches:
         point, at, value = (np.array(column) for column in zip(*batch, strict=True))

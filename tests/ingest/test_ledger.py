@@ -1,4 +1,6 @@
-"""The simulation's ledger against PostgreSQL's: the same work, in the same order, comes to the same answers."""
+"""The simulation's ledger against PostgreSQL's: the same work, in the same order, comes to the same
+answers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from domain.rejection import Reason, Rejected
 from ingest.ledger import LaneLedger
 from store.database.connection import DuplicateKey, connect
 from store.ingest.ledger import PostgresLedger
-from store.ingest.log import IngestTally
+from store.ingest.log import IngestTally, TallyKey
+from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
 from store.series.readings import EventRow, ReadingColumns
 from tests.ingest.conftest import register
@@ -70,11 +73,17 @@ def work(ledger: LaneLedger, dice: random.Random, gateway: int, device: int) -> 
                 said.append(
                     sorted(
                         ledger.note_seen(
-                            {(gateway, "readings", "b1"): sequence.runs([low, low + 1, low + 5])}
+                            {
+                                ProgressKey(gateway, "readings", "b1"): sequence.runs(
+                                    [low, low + 1, low + 5]
+                                )
+                            }
                         ).values()
                     )
                 )
-                ledger.add_tallies({("es/gw", "readings"): IngestTally(received=1, stored=1)})
+                ledger.add_tallies(
+                    {TallyKey("es/gw", "readings"): IngestTally(received=1, stored=1)}
+                )
                 if undone:
                     raise KeyError("undone")
                 ledger.commit()
@@ -90,7 +99,8 @@ def test_both_ledgers_say_the_same(dsn: str, seed: int) -> None:
     with connect(dsn) as connection:
         register(connection)
         row = connection.execute(
-            "SELECT g.id AS g, d.id AS d FROM gateways g, devices d WHERE g.code = 'gw' AND d.code = 'smoke-1'"
+            "SELECT g.id AS g, d.id AS d FROM gateways g, devices d WHERE g.code = 'gw' AND "
+            "d.code = 'smoke-1'"
         ).fetchone()
     assert row is not None
     real, simulated = PostgresLedger.open(dsn), SimLedger(Database(World(0), 2, 3))

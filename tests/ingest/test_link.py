@@ -1,4 +1,6 @@
-"""A lane's session on a real broker: what is not acknowledged comes again, and nothing old is ever answered."""
+"""A lane's session on a real broker: what is not acknowledged comes again, and nothing old is ever
+answered.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from anju.demo.embedded import Broker
-from ingest.bulk import BulkClient, Frame, StockClient
+from ingest.bulk import BulkClient, StockClient
 from ingest.link import Link
+from ingest.message import ReceivedMessage
 
 pytestmark = pytest.mark.real
 
@@ -37,8 +40,8 @@ def topic(link: Link) -> str:
     return link._filters[0].replace("+", "x")
 
 
-def take(link: Link, number: int, seconds: float = 5.0) -> list[Frame]:
-    found: list[Frame] = []
+def take(link: Link, number: int, seconds: float = 5.0) -> list[ReceivedMessage]:
+    found: list[ReceivedMessage] = []
     deadline = time.monotonic() + seconds
     while len(found) < number and time.monotonic() < deadline:
         found += link.receive()
@@ -46,7 +49,7 @@ def take(link: Link, number: int, seconds: float = 5.0) -> list[Frame]:
     return found
 
 
-def come_up(link: Link) -> list[Frame]:
+def come_up(link: Link) -> list[ReceivedMessage]:
     """Wait until it is subscribed; what a session held comes before that."""
     deadline, found = time.monotonic() + 5, []
     while not link.up:
@@ -66,14 +69,14 @@ def test_what_is_not_acknowledged_comes_again(
     for n in range(6):
         publisher.publish(topic(link), b"%d" % n, qos=1).wait_for_publish(5)
     first = take(link, 6)
-    assert [payload for _, payload, _ in first] == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    assert link.acknowledge(link.generation, [mid for _, _, mid in first[:4]])
+    assert [message.payload for message in first] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert link.acknowledge(link.generation, [message.packet_id for message in first[:4]])
     link.receive()
     link.drop()
     publisher.publish(topic(link), b"6", qos=1).wait_for_publish(5)
     link.connect()
     held = come_up(link)
-    assert sorted(payload for _, payload, _ in held + take(link, 3 - len(held))) == [
+    assert sorted(message.payload for message in held + take(link, 3 - len(held))) == [
         b"4",
         b"5",
         b"6",

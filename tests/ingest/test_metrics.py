@@ -22,10 +22,10 @@ def test_every_measure_is_there_and_a_stage_counts_time() -> None:
         "commit_seconds",
         "lag_seconds",
         "unacknowledged_messages",
-        "seats",
+        "leases",
         "open_gaps",
         "retries",
-        "away",
+        "unavailable",
         "broker_dropped_messages",
     ):
         assert f"# TYPE ingest_{name}" in text, name

@@ -1,12 +1,14 @@
-"""Whose fault is it? One gateway's nonsense stops nobody; the database's refusals, or everybody's at once, stop us."""
+"""Whose fault is it? One gateway's nonsense stops nobody; the database's refusals, or everybody's
+at once, stop us.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+from ingest.account import BatchOutcome
 from ingest.poison import Poison, Poisoned
-from ingest.write import BatchOutcome
-from store.ingest.log import IngestTally
+from store.ingest.log import IngestTally, TallyKey
 
 
 def outcome(**refused: tuple[int, int]) -> BatchOutcome:
@@ -14,7 +16,9 @@ def outcome(**refused: tuple[int, int]) -> BatchOutcome:
     return BatchOutcome(
         registered=set(refused),
         tallies={
-            (source, "readings"): IngestTally(received=sent, stored=sent - bad, quarantined=bad)
+            TallyKey(source, "readings"): IngestTally(
+                received=sent, stored=sent - bad, quarantined=bad
+            )
             for source, (sent, bad) in refused.items()
         },
     )

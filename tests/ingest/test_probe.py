@@ -1,4 +1,6 @@
-"""What a broker keeps is found by trying: ours keeps all, mosquitto's default a thousand, and a stranger is told why it cannot be tried."""
+"""What a broker keeps is found by trying: ours keeps all, mosquitto's default a thousand, and a
+stranger is told why it cannot be tried.
+"""
 
 from __future__ import annotations
 

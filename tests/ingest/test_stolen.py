@@ -1,8 +1,9 @@
 """A gateway's credential in other hands: what it can still do, for how long, and who is told.
 
-That it can neither publish as another nor read another's is held against a real mosquitto with certificates in
-`tests/gateway/test_enrolment.py`. Here: replays change nothing, a forged double is refused, a back-dated event is marked and never shown
-as now, two holders are told apart from a restart, and a revocation shuts the thief out of ingest although its session stays open.
+That it can neither publish as another nor read another's is held against a real mosquitto with
+certificates in `tests/gateway/test_enrolment.py`. Here: replays change nothing, a forged double is
+refused, a back-dated event is marked and never shown as now, two holders are told apart from a
+restart, and a revocation shuts the thief out of ingest although its session stays open.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ pytestmark = pytest.mark.real
 def alerts(dsn: str, detector: str) -> list[dict[str, Any]]:
     with connect(dsn) as connection:
         return connection.execute(
-            "SELECT condition, reasons, ended_at, evidence FROM alerts WHERE detector = %s ORDER BY id",
+            "SELECT condition, reasons, ended_at, evidence FROM alerts WHERE detector = %s ORDER "
+            "BY id",
             [detector],
         ).fetchall()
 
@@ -96,7 +98,8 @@ def test_replayed_forged_and_back_dated(registered: str, broker: Broker) -> None
             thief.event("1", now)
         # The same identity with another content: refused and kept for a person.
         thief.event("1", now, state="off")
-        # An event of three days ago, told as if it had waited: kept with when it came, and nobody is called.
+        # An event of three days ago, told as if it had waited: kept with when it came, and nobody
+        # is called.
         thief.event("2", now - 3 * 86_400_000)
         thief.event("3", now + 3_600_000)
         thief.event("4", now, device="wm-2")
@@ -147,7 +150,8 @@ def say(
     connection: Connection, boot: str, at: int, *, birth: bool = True, online: bool = True
 ) -> None:
     row = connection.execute(
-        "SELECT g.id FROM gateways g JOIN estates e ON e.id = g.estate_id WHERE g.code = 'gw' AND e.code = 'es'"
+        "SELECT g.id FROM gateways g JOIN estates e ON e.id = g.estate_id WHERE g.code = 'gw' "
+        "AND e.code = 'es'"
     ).fetchone()
     assert row is not None
     if birth:
@@ -186,7 +190,7 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         found = identities.find_gateway(connection, "es", "gw")
         assert found is not None
         identities.add_certificate(
-            connection, found["id"], "aa01", datetime.now(UTC) + timedelta(days=300), None
+            connection, found.id, "aa01", valid_to=datetime.now(UTC) + timedelta(days=300)
         )
         say(connection, "b001", now)
     with running(
@@ -196,7 +200,7 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         thief.event("before", now)
         until(lambda: count(registered, "SELECT count(*) AS n FROM events") == 1)
         with connect(registered) as connection:
-            assert identities.revoke(connection, found["id"], "stolen") == 1
+            assert identities.revoke(connection, found.id, "stolen") == 1
         revoked = time.monotonic()
         n = 0
         while (
@@ -230,5 +234,5 @@ def test_a_revoked_credential_is_shut_out_within_seconds_and_told(
         assert alerts(registered, "gateway_suspect")[0]["reasons"] == ["revoked_in_use"]
         # A new certificate lets the gateway in again, without anybody's restart.
         identities.add_certificate(
-            connection, found["id"], "aa02", datetime.now(UTC) + timedelta(days=300), None
+            connection, found.id, "aa02", valid_to=datetime.now(UTC) + timedelta(days=300)
         )

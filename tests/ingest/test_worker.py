@@ -1,4 +1,6 @@
-"""The ingest process against real servers: stored once and acknowledged, bad neighbours or not, whatever is killed."""
+"""The ingest process against real servers: stored once and acknowledged, bad neighbours or not,
+whatever is killed.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, State
 from gateway.uplink import NotAcknowledged, Uplink
+from ingest.gaps import GapLimits
 from ingest.lane import READINGS
 from ingest.poison import Poisoned
 from ingest.worker import Limits, Worker
@@ -34,7 +37,7 @@ def running(worker: Worker, *, late: bool = False) -> Iterator[threading.Thread]
         if not late:
             # What a client without an outbox says before that, nobody hears.
             until(
-                lambda: bool(worker.seats) and all(seat.link.up for seat in worker.seats.values())
+                lambda: bool(worker.lanes) and all(lane.link.up for lane in worker.lanes.values())
             )
         yield thread
     finally:
@@ -157,7 +160,7 @@ def test_a_gap_is_asked_for_and_goes_on_record(registered: str, broker: Broker) 
         bus=LiveBus(None),
         name="w-d",
         group="g-d",
-        limits=Limits(gap_after_s=0.3),
+        limits=Limits(gaps=GapLimits(after_s=0.3)),
     )
     with running(worker):
         send(1)
@@ -202,7 +205,10 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(
         bus=LiveBus(None),
         name="w-f",
         group="g-f",
-        limits=Limits(unstorable_in_a_row=3, readings=replace(READINGS, messages=1)),
+        limits=Limits(
+            unstorable_in_a_row=3,
+            readings=replace(READINGS, buffer=replace(READINGS.buffer, max_messages=1)),
+        ),
     )
     failure: list[BaseException] = []
 
@@ -236,7 +242,9 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(
 def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     registered: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database blocks while messages come: one batch is in memory, the rest stays at the broker, and nothing is lost."""
+    """The database blocks while messages come: one batch is in memory, the rest stays at the
+    broker, and nothing is lost.
+    """
     monkeypatch.setattr("gateway.sender.RESEND_S", 2.0)
     monkeypatch.setattr("ingest.write.BATCH_SECONDS", 2.0)
     now = int(time.time() * 1000)
@@ -246,7 +254,11 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
         bus=LiveBus(None),
         name="w-g",
         group="g-g",
-        limits=Limits(readings=replace(READINGS, messages=20, retry_s=0.2)),
+        limits=Limits(
+            readings=replace(
+                READINGS, buffer=replace(READINGS.buffer, max_messages=20), retry_s=0.2
+            )
+        ),
     )
     most = 0
     with (
@@ -260,9 +272,9 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
         blocker.execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")
         for i in range(1, 500):
             uplink.send_readings([ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})])
-        lane, deadline, away = worker.seats["readings-0"].lane, time.monotonic() + 8, False
+        lane, deadline, away = worker.lanes["readings-0"].lane, time.monotonic() + 8, False
         while time.monotonic() < deadline:
-            most, away = max(most, lane.held[0]), away or lane._failures > 0
+            most, away = max(most, lane.buffered), away or lane.failures > 0
             time.sleep(0.01)
         assert away, "the deadline did not cut the connection"
         blocker.rollback()
@@ -270,7 +282,7 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     assert most < 500 and len(stored(registered)) == 500
 
 
-def test_workers_share_the_seats_and_take_over_from_one_that_stops(
+def test_workers_share_the_leases_and_take_over_from_one_that_stops(
     registered: str, broker: Broker
 ) -> None:
     now = int(time.time() * 1000)
@@ -289,10 +301,10 @@ def test_workers_share_the_seats_and_take_over_from_one_that_stops(
     with Uplink(broker.address, "es", "gw", "boot-8", window=400) as uplink:
         uplink.wait_connected()
         with running(made[0]):
-            until(lambda: len(made[0].seats) == 4)
+            until(lambda: len(made[0].lanes) == 4)
             with running(made[1], late=True):
-                until(lambda: sorted(len(worker.seats) for worker in made) == [2, 2])
-                held = [set(worker.seats) for worker in made]
+                until(lambda: sorted(len(worker.lanes) for worker in made) == [2, 2])
+                held = [set(worker.lanes) for worker in made]
                 assert not held[0] & held[1] and held[0] | held[1] == {
                     "events",
                     "readings-0",
@@ -305,7 +317,7 @@ def test_workers_share_the_seats_and_take_over_from_one_that_stops(
                     )
                 uplink.drain(20)
                 made[0].stop()
-                until(lambda: len(made[1].seats) == 4)
+                until(lambda: len(made[1].lanes) == 4)
                 for i in range(300, 400):
                     uplink.send_readings(
                         [ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})]
@@ -318,7 +330,7 @@ def test_workers_share_the_seats_and_take_over_from_one_that_stops(
     assert {row["holder"] for row in rows} == {None}
 
 
-def test_seats_that_are_not_wanted_any_more_are_emptied_and_ended(
+def test_leases_that_are_not_wanted_any_more_are_emptied_and_ended(
     registered: str, broker: Broker
 ) -> None:
     now, limits = int(time.time() * 1000), Limits(lease_s=1.0, tick_s=0.1)
@@ -351,7 +363,7 @@ def test_seats_that_are_not_wanted_any_more_are_emptied_and_ended(
         )
         with running(fewer):
             uplink.drain(20)
-            until(lambda: sorted(fewer.seats) == ["events", "readings-0", "readings-1"])
+            until(lambda: sorted(fewer.lanes) == ["events", "readings-0", "readings-1"])
             for i in range(61, 91):
                 uplink.send_readings(
                     [ReadingItem(device="wm-1", at=now - i, values={"water_m3": 1.0})]

@@ -1,4 +1,6 @@
-"""One batch in one transaction: everything received is stored, known already, or in quarantine; and a batch is all or nothing."""
+"""One batch in one transaction: everything received is stored, known already, or in quarantine; and
+a batch is all or nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ import pytest
 
 from anju.demo.embedded import Postgres, make_database
 from domain.rejection import Reason
-from ingest.bulk import Frame
+from ingest.account import AccountingError, BatchOutcome
 from ingest.columns import Columns
-from ingest.write import AccountingError, BatchOutcome, Writer
+from ingest.message import ReceivedMessage
+from ingest.write import Writer
 from store.database.connection import Connection, Unstorable, connect
 from store.database.migration import Level, migrate
 from store.database.retention import drop_before
@@ -26,6 +29,7 @@ from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
 NOW = 1_795_220_200_000
+READINGS = b"anju/v1/es/gw/up/readings"
 
 
 def message(
@@ -35,9 +39,10 @@ def message(
     gateway: str = "gw",
     estate: str = "es",
     seq: int | None = None,
-) -> Frame:
+) -> ReceivedMessage:
     body = {"v": 1, "items": items} | ({"boot": "b1", "seq": seq} if seq else {})
-    return f"anju/v1/{estate}/{gateway}/up/{up}".encode(), json.dumps(body).encode(), 0
+    topic = f"anju/v1/{estate}/{gateway}/up/{up}"
+    return ReceivedMessage(topic.encode(), json.dumps(body).encode(), 0)
 
 
 def reading(at: int, value: Any, device: str = "wm-1") -> dict[str, Any]:
@@ -61,8 +66,8 @@ class Book:
         self.ledger = PostgresLedger.open(dsn)
         self.writer = Writer(Placement(clock=time.monotonic, absent_s=0.0, look_s=0.0))
 
-    def write(self, frames: list[Frame], now_ms: int = NOW) -> BatchOutcome:
-        return self.writer.write(self.ledger, frames, now_ms)
+    def write(self, messages: list[ReceivedMessage], now_ms: int = NOW) -> BatchOutcome:
+        return self.writer.write(self.ledger, messages, now_ms)
 
 
 @pytest.fixture
@@ -95,7 +100,7 @@ def count(look: Connection, table: str) -> int:
     return int(row["n"])
 
 
-def mixture(rng: random.Random) -> Callable[[], Frame]:
+def mixture(rng: random.Random) -> Callable[[], ReceivedMessage]:
     """Make messages of every sort: right, doubtful and wrong."""
     kinds = [
         lambda: message(
@@ -124,23 +129,23 @@ def mixture(rng: random.Random) -> Callable[[], Frame]:
         lambda: message([smoke(rng.randrange(20)), smoke(rng.randrange(20), "off")], up="events"),
         lambda: message([reading(3, 1.0)], gateway="nobody"),
         lambda: message([reading(3, 1.0)], estate="other"),
-        lambda: (b"anju/v1/es/gw/up/readings", rng.randbytes(20), 0),
-        lambda: (b"anju/v1/es/gw/up/readings", b'{"v":1,"boot":"B!","seq":1,"items":[]}', 0),
-        lambda: (b"anju/v1/es/gw/up/readings", b'{"v":1,"seq":1,"items":[]}', 0),
-        lambda: (
-            b"anju/v1/es/gw/up/readings",
+        lambda: ReceivedMessage(READINGS, rng.randbytes(20), 0),
+        lambda: ReceivedMessage(READINGS, b'{"v":1,"boot":"B!","seq":1,"items":[]}', 0),
+        lambda: ReceivedMessage(READINGS, b'{"v":1,"seq":1,"items":[]}', 0),
+        lambda: ReceivedMessage(
+            READINGS,
             b'{"v":1,"boot":"B!","items":[{"device":"wm-1","at":%d,"values":{"water_m3":1}}]}'
             % (NOW - 9),
             0,
         ),
-        lambda: (
-            b"anju/v1/es/gw/up/readings",
+        lambda: ReceivedMessage(
+            READINGS,
             b'{"v":1,"sent_at":0,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":1}}]}'
             % (NOW - 8),
             0,
         ),
-        lambda: (b"else/where", b"{}", 0),
-        lambda: (b"\xff/x", b"{}", 0),
+        lambda: ReceivedMessage(b"else/where", b"{}", 0),
+        lambda: ReceivedMessage(b"\xff/x", b"{}", 0),
     ]
     return lambda: rng.choice(kinds)()
 
@@ -148,9 +153,11 @@ def mixture(rng: random.Random) -> Callable[[], Frame]:
 def test_the_law_of_conservation_holds_for_any_mixture(
     book: Book, look: Connection, rng: random.Random
 ) -> None:
-    """Whatever comes, however often and in whatever order: received = stored + duplicates + quarantined, and tables agree."""
+    """Whatever comes, however often and in whatever order: received = stored + duplicates +
+    quarantined, and tables agree.
+    """
     make = mixture(rng)
-    sent: list[Frame] = []
+    sent: list[ReceivedMessage] = []
     for _ in range(40):
         batch = [make() for _ in range(rng.randrange(1, 8))]
         if sent and rng.random() < 0.4:
@@ -172,7 +179,9 @@ def test_the_law_of_conservation_holds_for_any_mixture(
 def test_the_fast_way_and_the_careful_way_come_to_the_same(
     postgres: Postgres, dsn: str, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fast way is only faster: with it and without it the same tables, the same reasons, the same acknowledgements."""
+    """The fast way is only faster: with it and without it the same tables, the same reasons, the
+    same acknowledgements.
+    """
     make = mixture(rng)
     batches = [[make() for _ in range(rng.randrange(1, 12))] for _ in range(60)]
     batches += [rng.sample([frame for batch in batches for frame in batch], 20)]
@@ -183,16 +192,21 @@ def test_the_fast_way_and_the_careful_way_come_to_the_same(
         with connect(name) as connection:
             register(connection)
         if not fast:
-            monkeypatch.setattr(Columns, "take", lambda _self, frames, _routes: list(frames))
+            monkeypatch.setattr(
+                Columns, "take", lambda _self, _messages, positions, _routes: list(positions)
+            )
         book = Book(name)
         acks = []
         taken = 0
         for batch in batches:
             outcome = book.write(batch)
             acks.append(
-                sorted((a, b, c.kind, c.boot, c.upto, tuple(c.also)) for a, b, c in outcome.acks)
+                sorted(
+                    (address, ack.kind, ack.boot, ack.upto, tuple(ack.also))
+                    for address, ack in outcome.acks
+                )
             )
-            taken += len(book.writer.touched)
+            taken += len(book.writer.routes.used)
         book.ledger.close()
         assert (taken > 50) is fast
         with connect(name) as look:
@@ -200,7 +214,8 @@ def test_the_fast_way_and_the_careful_way_come_to_the_same(
                 (
                     acks,
                     look.execute(
-                        "SELECT at, p.name, value FROM readings r JOIN points p ON p.id = r.point_id ORDER BY 1, 2"
+                        "SELECT at, p.name, value FROM readings r JOIN points p ON p.id = "
+                        "r.point_id ORDER BY 1, 2"
                     ).fetchall(),
                     look.execute(
                         "SELECT topic, reason, detail, payload FROM quarantine ORDER BY digest"
@@ -223,18 +238,18 @@ def test_the_fast_way_and_the_careful_way_come_to_the_same(
         (message([reading(0, 1.0)], estate="other"), Reason.UNKNOWN_GATEWAY),
         (message([reading(0, 1.0, "wm-9")]), Reason.UNKNOWN_DEVICE),
         (message([reading(0, 1.0, "wm-2")]), Reason.FOREIGN_DEVICE),
-        ((b"anju/v1/es/gw/up/readings", b"not json", 0), Reason.UNREADABLE),
+        (ReceivedMessage(READINGS, b"not json", 0), Reason.UNREADABLE),
         (message([reading(-400, 1.0)]), Reason.CLOCK_AHEAD),
         (message([reading(0, -1.0)]), Reason.BAD_VALUE),
     ],
 )
 def test_what_is_not_ours_is_kept_with_its_reason(
-    book: Book, look: Connection, given: Frame, reason: Reason
+    book: Book, look: Connection, given: ReceivedMessage, reason: Reason
 ) -> None:
     outcome = book.write([given])
     assert outcome.reasons == [reason]
     row = quarantine.list_open(look)[0]
-    assert row["reason"] == reason and row["topic"] == given[0].decode()
+    assert row.reason == reason and row.topic == given.topic.decode()
     assert count(look, "readings") == 0
 
 
@@ -250,7 +265,7 @@ def test_another_value_for_the_same_instant_is_a_conflict_not_a_loss(
         ]
     )
     assert outcome.reasons == [Reason.CONFLICT, Reason.CONFLICT]
-    kept = sorted(bytes(row["payload"]) for row in quarantine.list_open(look))
+    kept = sorted(row.payload for row in quarantine.list_open(look))
     assert b'"water_m3":4.0' in kept[0] and b'"water_m3":7.0' in kept[1]
     (tally,) = log.read_tallies(look).values()
     assert (tally.stored, tally.duplicates, tally.quarantined) == (2, 1, 2)
@@ -261,7 +276,8 @@ def test_a_gateway_and_a_device_registered_later_speak_at_once(
 ) -> None:
     assert book.write([message([reading(0, 1.0, "wm-9")])]).reasons == [Reason.UNKNOWN_DEVICE]
     look.execute(
-        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
+        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', "
+        "'x' FROM estates WHERE code = 'es'"
     )
     assert (
         book.write([message([reading(1, 1.0, "wm-9")])]).reasons == []
@@ -274,13 +290,14 @@ def test_a_device_that_moved_to_another_gateway_is_known_at_once(
 ) -> None:
     assert book.write([message([reading(0, 1.0)])]).reasons == []
     look.execute(
-        "UPDATE devices SET gateway_id = (SELECT id FROM gateways WHERE code = 'gw-2') WHERE code = 'wm-1'"
+        "UPDATE devices SET gateway_id = (SELECT id FROM gateways WHERE code = 'gw-2') WHERE "
+        "code = 'wm-1'"
     )
     assert book.write([message([reading(1, 1.0)])]).reasons == [Reason.FOREIGN_DEVICE]
 
 
 def acked(outcome: BatchOutcome) -> tuple[int, list[int]]:
-    return outcome.acks[0][2].upto, outcome.acks[0][2].also
+    return outcome.acks[0].ack.upto, outcome.acks[0].ack.also
 
 
 def test_acknowledgements_follow_the_numbers_and_gaps_are_filled(
@@ -310,7 +327,9 @@ def test_a_batch_that_does_not_add_up_is_rolled_back(
 
 def test_hazards_are_queued_for_watch_in_the_same_transaction(book: Book, look: Connection) -> None:
     outcome = book.write([message([smoke(1)], up="events")])
-    assert [name for _, name in outcome.to_watch] == ["1"] and count(look, "watch_queue") == 1
+    assert [event.event_id for event in outcome.to_watch] == ["1"] and count(
+        look, "watch_queue"
+    ) == 1
     book.write([message([smoke(1)], up="events")])
     assert count(look, "watch_queue") == 1
     # A resend that comes in one batch with something new is still not acted on twice.
@@ -321,7 +340,9 @@ def test_hazards_are_queued_for_watch_in_the_same_transaction(book: Book, look: 
 def test_late_data_for_a_month_that_retention_dropped_are_stored(
     dsn: str, connection: Connection
 ) -> None:
-    """The ledger forgets what partitions it knew when a batch fails, so that the second try makes the month again."""
+    """The ledger forgets what partitions it knew when a batch fails, so that the second try makes
+    the month again.
+    """
     register(connection)
     book = Book(dsn)
     book.write([message([reading(0, 1.0)])])

@@ -24,6 +24,6 @@ def test_each_at_its_own_pace(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None
             assert chores.run(connection, datetime.now(UTC)) == 2
         assert done.count("looks") == 49 and done.count("days") == 2
         # Another process is at it.
-        assert retention.retention.alone(other)
+        assert retention.retention.try_lock_maintenance(other)
         now[0] += 61
         assert chores.run(connection, datetime.now(UTC)) == 0

@@ -1,5 +1,6 @@
-"""A broker with mosquitto's measured manners: it forgets everything when it is killed, drops in silence when a queue is full,
-withholds a dead member's share, sends what is unacknowledged again under the same packet ids, and begins them anew after a crash.
+"""A broker with mosquitto's measured manners: it forgets everything when it is killed, drops in
+silence when a queue is full, withholds a dead member's share, sends what is unacknowledged again
+under the same packet ids, and begins them anew after a crash.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ingest.bulk import Frame
+from ingest.message import ReceivedMessage
 from tests.simulation.world import World
 
 
@@ -34,10 +35,11 @@ class Broker:
         self.listeners: dict[str, Callable[[str, bytes], None]] = {}
         self.dropped = 0
         self._turn = 0
-        #: Told of every message that was taken, dropped, and of a crash: what a sender without an outbox may count on.
+        #: Told of every message that was taken, dropped, and of a crash: what a sender without an
+        #: outbox may count on.
         self.on_lost: Callable[[bytes], None] = lambda _payload: None
 
-    # Faults ----------------------------------------------------------------------------------------------------------
+    # Faults --------------------------------------------------------------------------------------
 
     def crash(self) -> None:
         """SIGKILL: all that it held is gone."""
@@ -58,7 +60,7 @@ class Broker:
             if session.link is not None:
                 session.link.lost()
 
-    # Up --------------------------------------------------------------------------------------------------------------
+    # Up ------------------------------------------------------------------------------------------
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Take a message, as far as a PUBACK tells; False where nobody answers."""
@@ -92,7 +94,7 @@ class Broker:
             session.inflight[session.last_mid] = message = session.queue.popleft()
             session.link.bring(message, session.last_mid)
 
-    # Down ------------------------------------------------------------------------------------------------------------
+    # Down ----------------------------------------------------------------------------------------
 
     def send_down(self, topic: str, payload: bytes) -> None:
         """Hand a message to the gateway that it is for."""
@@ -104,7 +106,7 @@ class Broker:
 
 
 class SimLink:
-    """A lane's session at the broker; keeps `ingest.lane.Wire`."""
+    """A lane's session at the broker; keeps the shape of `ingest.lane.BrokerSession`."""
 
     clean_start = False
 
@@ -119,7 +121,7 @@ class SimLink:
             kinds,
             shared,
         )
-        self._arrived: list[Frame] = []
+        self._arrived: list[ReceivedMessage] = []
         self._session: Session | None = None
         self._at = 0.0
         self.cut = False
@@ -150,7 +152,9 @@ class SimLink:
         self._broker._deliver(session)
 
     def bring(self, message: tuple[str, bytes], mid: int) -> None:
-        """Carry a message over the network, in order, to where it is read, if the connection lives that long."""
+        """Carry a message over the network, in order, to where it is read, if the connection lives
+        that long.
+        """
         generation = self.generation
         self._at = max(
             self._at, self._world.now + self._world.rng.uniform(0.0005, self._broker.latency)
@@ -158,13 +162,14 @@ class SimLink:
 
         def arrive() -> None:
             if self._session is not None and generation == self.generation:
-                self._arrived.append((message[0].encode(), message[1], mid))
+                self._arrived.append(ReceivedMessage(message[0].encode(), message[1], mid))
 
         self._world.after(self._at - self._world.now, arrive)
 
-    def receive(self) -> list[Frame]:
-        frames, self._arrived = self._arrived, []
-        return frames
+    def receive(self) -> list[ReceivedMessage]:
+        received = self._arrived
+        self._arrived = []
+        return received
 
     def acknowledge(self, generation: int, mids: object) -> bool:
         if generation != self.generation or self._session is None:

@@ -1,9 +1,11 @@
-"""Bugs that are planted, each where such a bug would stand in the real code: a simulation that does not find them is decoration."""
+"""Bugs that are planted, each where such a bug would stand in the real code: a simulation that does
+not find them is decoration.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +14,14 @@ from domain import sequence, wire
 from domain.wire import Ack, Up
 from gateway.outbox import Outbox, SealedMessage
 from gateway.sender import OutboxSender
+from ingest import store_batch, write
+from ingest.account import BatchAccount, BatchOutcome, GatewayAck, GatewayAddress
+from ingest.careful import CarefulReader
 from ingest.lane import IngestLane
-from ingest.latest import Latest
-from ingest.write import BatchOutcome, Writer, _Batch
+from ingest.latest import LatestValues
+from ingest.message import ReceivedMessage
+from ingest.place import PlacedBatch
+from ingest.retry import CommittedMessages, RetryingWriter
 from store.series.readings import ReadingColumns
 from tests.simulation import estate
 from tests.simulation.broker import SimLink
@@ -25,19 +32,20 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
     """The gateway is told before the transaction has ended."""
-    real = IngestLane._write_part
+    real = IngestLane._write
 
-    def early(self: IngestLane, ledger: Any, frames: list[Any]) -> None:
-        for topic, payload, _ in frames:
-            parsed, seen = wire.parse_up_topic(topic.decode()), json.loads(payload)
-            if parsed is not None and seen.get("seq"):
-                ack = Ack(v=1, kind=parsed.up, boot=seen["boot"], upto=0, also=[seen["seq"]])
-                self._acks[parsed.estate, parsed.gateway, ack.kind, ack.boot] = ack
-                self._acks_due = 0.0
-        self._settle()
-        real(self, ledger, frames)
+    def write_early(self: IngestLane, ledger: Any) -> None:
+        for message in [*self._buffer._urgent, *self._buffer._others]:
+            parsed = wire.parse_up_topic(message.topic.decode())
+            body = json.loads(message.payload)
+            if parsed is not None and body.get("seq"):
+                ack = Ack(v=1, kind=parsed.up, boot=body["boot"], upto=0, also=[body["seq"]])
+                address = GatewayAddress(parsed.estate, parsed.gateway)
+                self._acks.add([GatewayAck(address, ack)], 0.0)
+        self._acks.send(self.link.publish)
+        real(self, ledger)
 
-    patch.setattr(IngestLane, "_write_part", early)
+    patch.setattr(IngestLane, "_write", write_early)
 
 
 def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
@@ -45,20 +53,22 @@ def puback_on_receipt(patch: pytest.MonkeyPatch) -> None:
     real = SimLink.receive
 
     def receive(self: SimLink) -> list[Any]:
-        frames = real(self)
-        self.acknowledge(self.generation, [frame[2] for frame in frames])
-        return frames
+        messages = real(self)
+        self.acknowledge(self.generation, [message.packet_id for message in messages])
+        return messages
 
     patch.setattr(SimLink, "receive", receive)
 
 
 def no_generation_guard(patch: pytest.MonkeyPatch) -> None:
-    """What a former connection brought is held on and answered on the present one, whose packet ids mean other messages."""
+    """What a former connection brought is held on and answered on the present one, whose packet ids
+    mean other messages.
+    """
     real = IngestLane._work
 
-    def work(self: IngestLane, ledger: Any, now: float) -> float:
+    def work(self: IngestLane, ledger: Any) -> float:
         self._generation = self.link.generation
-        return real(self, ledger, now)
+        return real(self, ledger)
 
     patch.setattr(IngestLane, "_work", work)
 
@@ -106,29 +116,33 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
         self._ledger = None
 
     def write(self: IngestLane, ledger: Any) -> None:
-        frames = [*self._urgent, *self._frames]
-        if frames:
+        buffer = self._buffer
+        messages = [*buffer._urgent, *buffer._others]
+        if messages:
             try:
-                self._write_part(ledger, frames)
+                for committed in self._retrying.write(ledger, messages):
+                    self._after_commit(committed)
             except Exception:
                 self._ledger = None
                 return
-            self._frames, self._urgent, self._bytes = [], [], 0
+            buffer.clear()
 
     def step(self: IngestLane) -> float:
         if self._ledger is None:
             try:
                 self._ledger = self.open_ledger()
             except Exception:
-                self._frames += self.link.receive()
-                self.link.acknowledge(self.link.generation, [frame[2] for frame in self._frames])
+                self._buffer.add(self.link.receive(), self.clock.monotonic())
+                held = [*self._buffer._urgent, *self._buffer._others]
+                packet_ids = [message.packet_id for message in held]
+                self.link.acknowledge(self.link.generation, packet_ids)
                 return 0.05
         if not self.link.connecting:
             try:
                 self.link.connect()
             except OSError:
                 return 0.5
-        return self._work(self._ledger, self.clock.monotonic())
+        return self._work(self._ledger)
 
     patch.setattr(IngestLane, "_let_go", let_go)
     patch.setattr(IngestLane, "_write", write)
@@ -139,10 +153,12 @@ def unbounded_queue(patch: pytest.MonkeyPatch) -> None:
 def no_bisect(patch: pytest.MonkeyPatch) -> None:
     """One message that cannot be stored takes the whole batch with it."""
 
-    def split(self: IngestLane, ledger: Any, frames: list[Any], error: BaseException) -> None:
-        self._after_commit(BatchOutcome(), frames)
+    def split(
+        self: RetryingWriter, ledger: Any, messages: list[ReceivedMessage], error: BaseException
+    ) -> Iterator[CommittedMessages]:
+        yield CommittedMessages(messages=messages, outcome=BatchOutcome())
 
-    patch.setattr(IngestLane, "_split", split)
+    patch.setattr(RetryingWriter, "_split", split)
 
 
 def clean_start(patch: pytest.MonkeyPatch) -> None:
@@ -158,16 +174,16 @@ def watermark_off_by_one(patch: pytest.MonkeyPatch) -> None:
 
 def quarantined_is_not_acknowledged(patch: pytest.MonkeyPatch) -> None:
     """What was refused is not acknowledged, and its gateway sends it for ever."""
-    real = _Batch._read_carefully
+    real = CarefulReader.read
 
-    def read(self: _Batch, frame: Any, whole: Any) -> None:
-        before = {key: list(seqs) for key, seqs in self.seen.items()}
-        refused = len(self.refused)
-        real(self, frame, whole)
-        if len(self.refused) > refused:
-            self.seen = before
+    def read(self: CarefulReader, *arguments: Any, **options: Any) -> None:
+        before = {key: list(numbers) for key, numbers in self.account.numbers.items()}
+        refused = len(self.account.refused)
+        real(self, *arguments, **options)
+        if len(self.account.refused) > refused:
+            self.account.numbers = before
 
-    patch.setattr(_Batch, "_read_carefully", read)
+    patch.setattr(CarefulReader, "read", read)
 
 
 def never_sent_again(patch: pytest.MonkeyPatch) -> None:
@@ -175,36 +191,37 @@ def never_sent_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("gateway.sender.RESEND_S", float("inf"))
 
 
-def dead_worker_keeps_its_seats(patch: pytest.MonkeyPatch) -> None:
+def dead_worker_keeps_its_leases(patch: pytest.MonkeyPatch) -> None:
     """A lease never runs out."""
     patch.setattr(estate, "LEASE_S", 10_000.0)
 
 
 def duplicates_count_as_stored(patch: pytest.MonkeyPatch) -> None:
     """A resend is counted as new."""
-    real = _Batch._store_readings
+    real = store_batch.store_readings
 
-    def store(self: _Batch, *, merge: bool) -> None:
-        real(self, merge=merge)
-        for tally in self.out.tallies.values():
-            tally.stored, tally.duplicates = tally.stored + tally.duplicates, 0
+    def store(ledger: Any, placement: Any, batch: PlacedBatch, *, merge: bool) -> Any:
+        stored = real(ledger, placement, batch, merge=merge)
+        for tally in batch.account.tallies.values():
+            tally.stored += tally.duplicates
+            tally.duplicates = 0
+        return stored
 
-    patch.setattr(_Batch, "_store_readings", store)
+    patch.setattr(store_batch, "store_readings", store)
 
 
 def progress_before_the_data(patch: pytest.MonkeyPatch) -> None:
     """The numbers are committed in a transaction of their own, before what they stand for."""
-    real = _Batch.store
+    real = store_batch.store_batch
 
-    def store(self: _Batch, *, merge: bool) -> BatchOutcome:
-        seen = {key: sequence.runs(seqs) for key, seqs in self.seen.items()}
-        stored = self.ledger.note_seen(seen) if seen else {}
-        self.ledger.commit()
-        for key, runs in stored.items():
-            self.ledger.told = getattr(self.ledger, "told", {}) | {key: runs}  # type: ignore[attr-defined]
-        return real(self, merge=merge)
+    def store(ledger: Any, placement: Any, batch: PlacedBatch, *, merge: bool) -> BatchOutcome:
+        numbers = batch.account.numbers
+        if numbers:
+            ledger.note_seen({key: sequence.runs(numbers[key]) for key in numbers})
+        ledger.commit()
+        return real(ledger, placement, batch, merge=merge)
 
-    patch.setattr(_Batch, "store", store)
+    patch.setattr(write, "store_batch", store)
 
 
 def progress_of_another_is_overwritten(patch: pytest.MonkeyPatch) -> None:
@@ -228,34 +245,37 @@ def progress_of_another_is_overwritten(patch: pytest.MonkeyPatch) -> None:
 
 def hazards_are_told_again(patch: pytest.MonkeyPatch) -> None:
     """A resend of a hazard is queued for watch once more."""
-    real = _Batch._store_events
+    real = store_batch.store_events
 
-    def store(self: _Batch) -> None:
-        real(self)
-        self.ledger.queue_for_watch(
-            [row for row in self.events if row.kind == "hazard"][:1]
-            if not self.out.to_watch
-            else []
-        )
+    def store(ledger: Any, batch: PlacedBatch) -> Any:
+        to_watch = real(ledger, batch)
+        hazards = [event.row for event in batch.events if event.row.kind == "hazard"]
+        if not to_watch:
+            ledger.queue_for_watch(hazards[:1])
+        return to_watch
 
-    patch.setattr(_Batch, "_store_events", store)
+    patch.setattr(store_batch, "store_events", store)
 
 
 def latest_is_what_came_last(patch: pytest.MonkeyPatch) -> None:
-    """A value that comes late replaces a newer one in the lane's memory, under the newer one's time."""
+    """A value that comes late replaces a newer one in the lane's memory, under the newer one's
+    time.
+    """
 
-    real = Latest.offer
+    real = LatestValues.offer
 
-    def offer(self: Latest, readings: ReadingColumns) -> None:
+    def offer(self: LatestValues, readings: ReadingColumns) -> None:
         real(self, readings)
         for point, value in zip(readings.point, readings.value, strict=True):
             self._value[point], self._changed[point] = value, True
 
-    patch.setattr(Latest, "offer", offer)
+    patch.setattr(LatestValues, "offer", offer)
 
 
 def points_of_an_undone_batch(patch: pytest.MonkeyPatch) -> None:
-    """What a transaction made that did not commit is remembered. (This one was not planted: the simulation found it.)"""
+    """What a transaction made that did not commit is remembered. (This one was not planted: the
+    simulation found it.)
+    """
     patch.setattr("store.register.placement.Placement.forget", lambda self: None)
 
 
@@ -277,13 +297,7 @@ def cap_forgets_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
 
 def writer_swallows_what_it_cannot_place(patch: pytest.MonkeyPatch) -> None:
     """A device that is not registered is skipped without a word."""
-    real = Writer._attempt
-
-    def attempt(self: Writer, *arguments: Any, **options: Any) -> BatchOutcome:
-        return real(self, *arguments, **options)
-
-    patch.setattr(Writer, "_attempt", attempt)
-    patch.setattr(_Batch, "_refuse", lambda self, topic, payload, why: None)
+    patch.setattr(BatchAccount, "refuse", lambda self, topic, payload, why: None)
 
 
 #: All of them.
@@ -301,7 +315,7 @@ BUGS: dict[str, Plant] = {
         watermark_off_by_one,
         quarantined_is_not_acknowledged,
         never_sent_again,
-        dead_worker_keeps_its_seats,
+        dead_worker_keeps_its_leases,
         duplicates_count_as_stored,
         progress_before_the_data,
         progress_of_another_is_overwritten,

@@ -1,6 +1,8 @@
-"""A database that keeps its word and nothing more: a transaction is all or nothing, and a commit whose answer is lost may have happened.
+"""A database that keeps its word and nothing more: a transaction is all or nothing, and a commit
+whose answer is lost may have happened.
 
-`SimLedger` keeps the shape of `store.ingest.ledger.Ledger`; tests/ingest/test_ledger.py holds both to the same answers.
+`SimLedger` keeps the shape of `store.ingest.ledger.PostgresLedger`; tests/ingest/test_ledger.py
+holds both to the same answers.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from domain import sequence
 from domain.sequence import Run
 from domain.wire import Birth, State
 from store.database.connection import DuplicateKey
-from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.ledger import PointName
+from store.ingest.log import DirtySpans, IngestTally, TallyKey
 from store.ingest.progress import MAX_RUNS, ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
 from store.register.placement import PlacedDevice, PlacedGateway
@@ -33,7 +36,7 @@ class Tables:
     events: dict[tuple[int, str], tuple[int, str, dict[str, Any]]] = field(default_factory=dict)
     quarantine: dict[bytes, QuarantinedMessage] = field(default_factory=dict)
     progress: dict[ProgressKey, list[Run]] = field(default_factory=dict)
-    tallies: dict[tuple[str, str], IngestTally] = field(default_factory=dict)
+    tallies: dict[TallyKey, IngestTally] = field(default_factory=dict)
     watch: list[tuple[int, str]] = field(default_factory=list)
     latest: dict[int, tuple[int, float]] = field(default_factory=dict)
     points: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -132,15 +135,17 @@ class SimLedger:
         for key in wanted:
             known = self.db.tables.points.get(key) or self._points.get(key)
             if known is None:
-                # Like a sequence: a number that was given out is not given out again, whatever becomes of the transaction.
+                # Like a sequence: a number that was given out is not given out again, whatever
+                # becomes of the transaction.
                 self.db.last_point += 1
             found[key] = self._points[key] = known or self.db.last_point
         return found
 
-    def point_names(self, points: Iterable[int]) -> dict[int, tuple[str, str]]:
+    def point_names(self, points: Iterable[int]) -> dict[int, PointName]:
         codes = {number: code for (_, code), (number, _) in self.db.devices.items()}
         return {
-            point: (codes[device], name) for (device, name), point in self.db.tables.points.items()
+            point: PointName(codes[device], name)
+            for (device, name), point in self.db.tables.points.items()
         }
 
     # What a batch changes
@@ -148,13 +153,13 @@ class SimLedger:
     def cover(self, low_ms: int, high_ms: int) -> None:
         self.db.break_sometimes("cover")
 
-    def write_readings(self, batch: ReadingColumns, *, merge: bool) -> Written:
+    def write_readings(self, columns: ReadingColumns, *, merge: bool) -> Written:
         self.db.break_sometimes("readings")
         held = self.db.tables.readings
         rows = list(
             zip(
-                zip(batch.at.tolist(), batch.point.tolist(), strict=True),
-                batch.value.tolist(),
+                zip(columns.at.tolist(), columns.point.tolist(), strict=True),
+                columns.value.tolist(),
                 strict=True,
             )
         )
@@ -180,11 +185,11 @@ class SimLedger:
         self._pending.append(apply)
         return Written(fresh=fresh, conflicts=clash)
 
-    def write_events(self, batch: list[EventRow]) -> Written:
+    def write_events(self, rows: list[EventRow]) -> Written:
         self.db.break_sometimes("events")
         held, new = self.db.tables.events, {}
-        fresh, clash = np.zeros(len(batch), dtype=bool), []
-        for i, row in enumerate(batch):
+        fresh, clash = np.zeros(len(rows), dtype=bool), []
+        for i, row in enumerate(rows):
             told, key = (row.at_ms, row.kind, row.data), (row.device_id, row.event_id)
             there = held.get(key, new.get(key))
             if there is None:
@@ -231,7 +236,7 @@ class SimLedger:
     def mark_dirty(self, spans: DirtySpans) -> None:
         self.db.break_sometimes("dirty")
 
-    def add_tallies(self, tallies: dict[tuple[str, str], IngestTally]) -> None:
+    def add_tallies(self, tallies: dict[TallyKey, IngestTally]) -> None:
         self.db.break_sometimes("tallies")
 
         def apply() -> None:

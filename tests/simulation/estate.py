@@ -1,7 +1,9 @@
-"""Estates, workers and misfortune: one seed is one run, and what is promised is checked at every acknowledgement and at the end.
+"""Estates, workers and misfortune: one seed is one run, and what is promised is checked at every
+acknowledgement and at the end.
 
-Real: `gateway.outbox`, `gateway.sender`, `ingest.lane`, `ingest.write`, `ingest.columns`, `ingest.decode`, `ingest.latest`, `ingest.poison`, `store.register.placement`.
-Simulated: the broker, the database, the network, the clocks, and the leases.
+Real: `gateway.outbox`, `gateway.sender`, all of `ingest` but its link to the broker and its
+process, `store.register.placement`. Simulated: the broker, the database, the network, the clocks,
+and the leases.
 """
 
 from __future__ import annotations
@@ -19,17 +21,19 @@ from domain import wire
 from domain.wire import EventItem, ReadingItem, Up
 from gateway.outbox import Outbox, OutboxEntry
 from gateway.sender import OutboxSender
+from ingest.account import AccountingError
 from ingest.lane import EVENTS, READINGS, IngestLane
 from ingest.poison import Poison
-from ingest.write import AccountingError, Writer
+from ingest.write import Writer
 from store.register.placement import Placement
 from tests.simulation.broker import Broker, SimLink
 from tests.simulation.database import Database, SimLedger
 from tests.simulation.world import START_MS, World
 
-GATEWAYS, DEVICES, SEATS = 2, 3, ("events", "readings-0", "readings-1")
+GATEWAYS, DEVICES, LEASES = 2, 3, ("events", "readings-0", "readings-1")
 TROUBLE_S, CALM_S, LEASE_S = 40.0, 80.0, 3.0
-#: Messages that one lane may hold whatever happens: a batch, and what one reading of the socket brings beyond it.
+#: Messages that one lane may hold whatever happens: a batch, and what one reading of the socket
+#: brings beyond it.
 MOST_HELD = 400
 
 
@@ -68,7 +72,8 @@ class Plan:
     max_queued: int
     latency: float
     linger: float
-    #: The broker dies often, is back before anybody has noticed, and the lines break a moment later.
+    #: The broker dies often, is back before anybody has noticed, and the lines break a moment
+    #: later.
     hasty: bool = False
 
 
@@ -160,7 +165,9 @@ def items_of(kind: Up, payload: bytes) -> list[Any]:
 
 
 class SimGateway:
-    """A gateway with its real outbox and sender, on a network that loses, doubles and turns things round."""
+    """A gateway with its real outbox and sender, on a network that loses, doubles and turns things
+    round.
+    """
 
     def __init__(
         self, world: World, broker: Broker, books: Books, number: int, trouble: Plan
@@ -249,13 +256,16 @@ class SimGateway:
                 for item in items_of(Up(ack.kind), body):
                     if not self.books.accounted(item):
                         raise Broken(
-                            f"acknowledged and not in the database: {ack.kind} {ack.boot}/{seq} {item}"
+                            f"acknowledged and not in the database: {ack.kind} {ack.boot}/{seq} "
+                            f"{item}"
                         )
         self.sender.acknowledged(ack)
 
 
 class Legacy:
-    """A device that speaks MQTT without numbers, once: what the broker took and did not lose is owed."""
+    """A device that speaks MQTT without numbers, once: what the broker took and did not lose is
+    owed.
+    """
 
     def __init__(self, world: World, broker: Broker, books: Books) -> None:
         self.world, self.broker, self.books = world, broker, books
@@ -305,37 +315,40 @@ class SimWorker:
             return
         now = self.world.now
         if now >= self.frozen_until and self.database.up:
-            mine = [seat for seat, (holder, _) in self.leases.items() if holder == self.name]
-            fair = -(-len(SEATS) // max(1, sum(other.alive for other in self.crew)))
-            for seat in SEATS:
-                holder, until = self.leases.get(seat, ("", -1.0))
+            mine = [lease for lease, (holder, _) in self.leases.items() if holder == self.name]
+            fair = -(-len(LEASES) // max(1, sum(other.alive for other in self.crew)))
+            for lease in LEASES:
+                holder, until = self.leases.get(lease, ("", -1.0))
                 if len(mine) < fair and holder != self.name and until < now:
-                    mine.append(seat)
-            for seat in mine[fair:]:
-                self.leases[seat] = ("", -1.0)
-            for seat in mine[:fair]:
-                self.leases[seat] = (self.name, now + LEASE_S)
-                self.valid[seat] = now + LEASE_S
-                if seat not in self.lanes:
-                    self.lanes[seat] = self.make_lane(seat)
-                    self.world.after(0.0, lambda seat=seat: self.step(seat))  # type: ignore[misc]
-            for seat in [seat for seat in self.lanes if seat not in mine[:fair]]:
-                self.lanes.pop(seat).close()
+                    mine.append(lease)
+            for lease in mine[fair:]:
+                self.leases[lease] = ("", -1.0)
+            for lease in mine[:fair]:
+                self.leases[lease] = (self.name, now + LEASE_S)
+                self.valid[lease] = now + LEASE_S
+                if lease not in self.lanes:
+                    self.lanes[lease] = self.make_lane(lease)
+                    self.world.after(0.0, lambda lease=lease: self.step(lease))  # type: ignore[misc]
+            for lease in [lease for lease in self.lanes if lease not in mine[:fair]]:
+                self.lanes.pop(lease).close()
         self.world.after(0.5, self.tick)
 
-    def make_lane(self, seat: str) -> IngestLane:
-        events = seat == "events"
+    def make_lane(self, lease: str) -> IngestLane:
+        events = lease == "events"
         kinds = frozenset({"events", "state", "birth"} if events else {"readings"})
         limits = (
-            replace(EVENTS, messages=20)
+            replace(EVENTS, buffer=replace(EVENTS.buffer, max_messages=20))
             if events
-            else replace(READINGS, messages=20, linger_s=self.linger)
+            else replace(
+                READINGS,
+                buffer=replace(READINGS.buffer, max_messages=20, linger_s=self.linger),
+            )
         )
         return IngestLane(
-            name=seat,
-            link=SimLink(self.world, self.broker, seat, kinds, shared=not events),
+            name=lease,
+            link=SimLink(self.world, self.broker, lease, kinds, shared=not events),
             open_ledger=lambda: SimLedger(self.database),
-            writer=Writer(Placement(clock=self.world.monotonic), lane=seat),
+            writer=Writer(Placement(clock=self.world.monotonic), lane=lease),
             clock=self.world,
             bus=self,
             poison=Poison(),
@@ -347,21 +360,21 @@ class SimWorker:
     def publish(self, channel: str, message: str) -> None:
         """Stand for the live bus."""
 
-    def step(self, seat: str) -> None:
-        lane = self.lanes.get(seat)
+    def step(self, lease: str) -> None:
+        lane = self.lanes.get(lease)
         if not self.alive or lane is None:
             return
         if self.world.now < self.frozen_until:
-            self.world.after(self.frozen_until - self.world.now, lambda: self.step(seat))
+            self.world.after(self.frozen_until - self.world.now, lambda: self.step(lease))
             return
-        if self.world.now > self.valid.get(seat, 0.0):
+        if self.world.now > self.valid.get(lease, 0.0):
             lane.link.drop()
-            self.world.after(0.05, lambda: self.step(seat))
+            self.world.after(0.05, lambda: self.step(lease))
             return
         wait = lane.step()
-        self.most_held = max(self.most_held, lane.held[0])
+        self.most_held = max(self.most_held, lane.buffered)
         # A lane that waits is woken by what arrives; here it looks often.
-        self.world.after(min(max(wait, 0.002), 0.05), lambda: self.step(seat))
+        self.world.after(min(max(wait, 0.002), 0.05), lambda: self.step(lease))
 
     def kill(self) -> None:
         """SIGKILL: what it held is gone; the broker notices that the connection is."""
@@ -408,7 +421,7 @@ class Run:
         self.crew[:] = [other for other in self.crew if other.alive] + [worker]
         worker.tick()
 
-    # Misfortune ------------------------------------------------------------------------------------------------------
+    # Misfortune ----------------------------------------------------------------------------------
 
     def misfortune(self) -> None:
         """Throw the dice once a second."""
@@ -419,7 +432,8 @@ class Run:
             how = dice.choice((self.broker.crash, self.broker.crash, self.broker.stop))
             world.note(f"broker {how.__name__}")
             how()
-            # A supervisor may start it again before anybody has noticed; and trouble seldom comes alone.
+            # A supervisor may start it again before anybody has noticed; and trouble seldom comes
+            # alone.
             away = 0.0 if trouble.hasty else dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0)))
             world.after(away, lambda: setattr(self.broker, "up", True))
             if dice.random() < (0.9 if trouble.hasty else 0.4):
@@ -456,7 +470,7 @@ class Run:
             whom.drop()
         self.world.after(seconds, lambda: setattr(whom, "cut", False))
 
-    # The run ---------------------------------------------------------------------------------------------------------
+    # The run -------------------------------------------------------------------------------------
 
     def play(self) -> Run:
         """Trouble, then calm; checks every promise.
@@ -499,7 +513,8 @@ class Run:
         for gateway in self.gateways:
             if gateway.outbox.items:
                 raise Broken(
-                    f"gw-{gateway.number} still holds {gateway.outbox.items} items after {CALM_S:g} s of calm"
+                    f"gw-{gateway.number} still holds {gateway.outbox.items} items after "
+                    f"{CALM_S:g} s of calm"
                 )
         owed = set(map(id, self.legacy.owed.values()))
         rows = set()

@@ -1,4 +1,6 @@
-"""Thousands of runs, each from a seed: nothing is lost, doubled or miscounted, and everything comes to rest. And twenty bugs that must be found."""
+"""Thousands of runs, each from a seed: nothing is lost, doubled or miscounted, and everything comes
+to rest. And twenty bugs that must be found.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def test_a_seed_is_one_run() -> None:
 
 
 def test_trouble_really_happens() -> None:
-    """A simulation without misfortune proves nothing: the kinds of trouble, and what they lead to, are there."""
+    """A simulation without misfortune proves nothing: the kinds of trouble, and what they lead to,
+    are there.
+    """
     plans: list[Plan] = []
     words: set[str] = set()
     dropped = quarantined = duplicates = 0

@@ -1,7 +1,7 @@
 """A world in one thread: a virtual clock, a seeded dice, and what happens when.
 
-Nothing in it sleeps and nothing in it is real but the code under test: the gateway's outbox and sender, ingest's lanes and writer.
-One seed is one run, the same every time.
+Nothing in it sleeps and nothing in it is real but the code under test: the gateway's outbox and
+sender, ingest's lanes and writer. One seed is one run, the same every time.
 """
 
 from __future__ import annotations

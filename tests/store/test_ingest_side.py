@@ -14,7 +14,8 @@ from domain.rejection import Reason, Rejected
 from store.analytics import nights
 from store.database.connection import Connection
 from store.ingest import latest, log, progress, quarantine
-from store.ingest.log import DirtySpans, IngestTally
+from store.ingest.log import DirtySpans, IngestTally, TallyKey
+from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantineFilter
 from store.series import dirty_spans, unit_days
 from tests.ingest.conftest import register
@@ -23,7 +24,11 @@ pytestmark = pytest.mark.real
 
 
 def test_tallies_add_up_and_know_when_they_do_not(connection: Connection) -> None:
-    one = {("es/gw", "readings"): IngestTally(received=5, stored=3, duplicates=1, quarantined=1)}
+    one = {
+        TallyKey("es/gw", "readings"): IngestTally(
+            received=5, stored=3, duplicates=1, quarantined=1
+        )
+    }
     log.add_tallies(connection, one)
     log.add_tallies(connection, one)
     (tally,) = log.read_tallies(connection).values()
@@ -43,7 +48,7 @@ def test_progress_is_the_union_of_what_all_workers_saw(
     """100 random arrivals at two workers against a plain set: what may be acknowledged, and what is missing."""
     register(connection)
     model: set[int] = set()
-    key = (gateway_id(connection), "readings", "b1")
+    key = ProgressKey(gateway_id(connection), "readings", "b1")
     for _ in range(100):
         low = rng.randrange(1, 300)
         numbers = [n for n in range(low, low + 20) if rng.random() < 0.8] or [low]
@@ -67,7 +72,7 @@ def test_a_gateway_that_leaves_too_many_gaps_is_told_nothing_of_what_lies_above(
     connection: Connection,
 ) -> None:
     register(connection)
-    key = (gateway_id(connection), "readings", "b1")
+    key = ProgressKey(gateway_id(connection), "readings", "b1")
     progress.note_seen(connection, {key: [(n, n + 1) for n in range(1, 20, 2)]}, max_runs=10)
     assert len(progress.note_seen(connection, {key: [(31, 32)]}, max_runs=10)[key]) == 10
     assert progress.note_seen(connection, {key: [(2, 3)]}, max_runs=10)[key][0] == (1, 4)
@@ -76,7 +81,8 @@ def test_a_gateway_that_leaves_too_many_gaps_is_told_nothing_of_what_lies_above(
 
 def test_a_gap_is_due_once_and_again_after_a_while(connection: Connection) -> None:
     register(connection)
-    key, no, day = (gateway_id(connection), "events", "b1"), timedelta(0), timedelta(days=1)
+    key = ProgressKey(gateway_id(connection), "events", "b1")
+    no, day = timedelta(0), timedelta(days=1)
     progress.note_seen(connection, {key: [(1, 3), (5, 6), (9, 10)]})
     connection.commit()
     (gap,) = progress.take_gaps(connection, after=no, again=day, give_up=day)
@@ -102,12 +108,14 @@ def test_quarantine_knows_a_resend_and_frees_what_is_replayed(connection: Connec
     assert quarantine.quarantine(connection, [item, item]) == [True, False]
     assert quarantine.count_open(connection) == {"unknown_device": 1}
     (row,) = quarantine.list_open(connection)
-    assert bytes(row["payload"]) == item.payload and "\x00" not in row["detail"]
+    assert row.payload == item.payload and "\x00" not in row.detail
     assert [
-        r["id"]
-        for r in quarantine.waiting(connection, QuarantineFilter(reason="unknown_device"), 0)
-    ] == [row["id"]]
-    assert quarantine.resolve(connection, QuarantineFilter(ids=(row["id"],)), "replayed") == 1
+        refusal.id
+        for refusal in quarantine.list_whole(
+            connection, QuarantineFilter(reason="unknown_device"), after=0
+        )
+    ] == [row.id]
+    assert quarantine.resolve(connection, QuarantineFilter(ids=(row.id,)), "replayed") == 1
     assert quarantine.count_open(connection) == {} and quarantine.quarantine(
         connection, [item]
     ) == [True]
@@ -129,7 +137,7 @@ def test_nobody_fills_the_quarantine(
         len(r["payload"]) for r in connection.execute("SELECT payload FROM quarantine ORDER BY id")
     ]
     assert kept == [quarantine.MAX_BYTES] * 3 + [0, 0]
-    assert quarantine.waiting(connection, QuarantineFilter(), 0) == [], (
+    assert quarantine.list_whole(connection, QuarantineFilter(), after=0) == [], (
         "what is not whole cannot be tried again"
     )
 
@@ -178,9 +186,11 @@ def test_a_units_latest_values_and_when_its_devices_were_heard(connection: Conne
         np.array([5.5]),
     )
     (found,) = latest.list_of_unit(connection, unit["id"])
-    assert (found["device"], found["point"], found["value"]) == ("wm-1", "water_m3", 5.5)
-    heard = {r["device"]: r["heard_at"] for r in latest.list_heard(connection, (1,), "es", "gw")}
-    assert heard["wm-1"] == found["at"] and heard["door-1"] is None
+    assert (found.device, found.point, found.value) == ("wm-1", "water_m3", 5.5)
+    heard = {
+        device.device: device.heard_at for device in latest.list_heard(connection, (1,), "es", "gw")
+    }
+    assert heard["wm-1"] == found.at and heard["door-1"] is None
     assert latest.list_heard(connection, (), "es", "gw") == []
 
 

@@ -16,7 +16,7 @@ STATEMENT = re.compile(
     re.S,
 )
 #: The edge cannot reach the server's store; its files are SQLite, and all of their SQL stands here.
-EDGE_FILES = {"gateway/outbox.py", "gateway/faces/template_store.py"}
+EDGE_FILES = {"gateway/outbox.py", "gateway/outbox_file.py", "gateway/faces/template_store.py"}
 
 
 def sql_texts(source: Source) -> Iterator[ast.expr]:

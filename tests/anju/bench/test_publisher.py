@@ -9,40 +9,41 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from anju.bench import copier, publisher
-from anju.bench.publisher import DEVICES, GATEWAYS, Load, count, packet_mid_offset, prepare, publish
+from anju.bench.publisher import DEVICES, GATEWAYS, Load, count, packet_id_offset, prepare, publish
 from anju.demo.embedded import Broker
 from domain.wire import Up
 from ingest.bulk import BulkClient
 from ingest.decode import Decoded, decode
+from ingest.message import ReceivedMessage
 from store.database.connection import connect
 
 
-def read(packets: list[bytes]) -> list[tuple[bytes, bytes, int]]:
+def read(packets: list[bytes]) -> list[ReceivedMessage]:
     client = BulkClient(protocol=mqtt.MQTTv311)
     client._sock = object()  # type: ignore[assignment]
-    client._cut(b"".join(packets))
+    client._cut_packets(b"".join(packets))
     client._sock = None
-    return client.frames
+    return client.messages
 
 
 @pytest.mark.parametrize(("items", "values"), [(1, 1), (25, 2)])
 def test_every_message_fits_and_no_reading_comes_twice(items: int, values: int) -> None:
     load = Load(port=0, messages=2 * GATEWAYS * DEVICES // items, items=items, values=values)
-    frames = read(prepare(load))
+    messages = read(prepare(load))
     keys, seqs = set(), set()
     now = int(time.time() * 1000)
-    for topic, payload, _ in frames:
-        found = decode(topic.decode(), payload, now)
+    for message in messages:
+        found = decode(message.topic.decode(), message.payload, now)
         assert isinstance(found, Decoded) and not found.refused and found.topic.up is Up.READINGS
         keys |= set(zip(found.devices, found.at, found.names, strict=True))
         seqs.add((found.topic.gateway, found.seq))
-    assert len(keys) == load.readings and len(seqs) == len(frames) == load.messages
+    assert len(keys) == load.readings and len(seqs) == len(messages) == load.messages
 
 
 def test_packets_of_one_length_for_the_reader_that_counts() -> None:
     packets = prepare(Load(port=0, messages=300, fixed=True))
     assert len({len(one) for one in packets}) == 1
-    at = packet_mid_offset(len(packets[0]))
+    at = packet_id_offset(len(packets[0]))
     assert [int.from_bytes(one[at : at + 2], "big") for one in packets] == [
         mid for _, _, mid in read(packets)
     ]
@@ -74,7 +75,17 @@ def test_copy_alone_writes_every_row(
     monkeypatch.setattr("sys.stdin.readline", lambda: "", raising=False)
     monkeypatch.setattr(copier, "BATCH", 1000)
     for lane in (0, 1):
-        copier.copy(dsn, 3, lane, 2, 500, int(time.time() * 1000), prepared)
+        copier.copy(
+            copier.CopyJob(
+                dsn=dsn,
+                batches=3,
+                lane=lane,
+                lanes=2,
+                points=500,
+                base_ms=int(time.time() * 1000),
+                prepared=prepared,
+            )
+        )
     with connect(dsn) as connection:
         assert connection.execute("SELECT count(*) AS n FROM readings").fetchone() == {"n": 6000}
     assert "ready" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from anju.cli.app import app
+from ingest.message import ReceivedMessage
 from store.database.connection import Connection, connect
 from store.ingest import quarantine
 from tests.ingest.conftest import register
@@ -40,7 +41,7 @@ def look(dsn: str) -> Connection:
     book.write(
         [
             message([reading(0, 1.0, "wm-9"), reading(0, 1.0, "wm-10")]),
-            (b"anju/v1/es/gw/up/readings", b"\xff{", 0),
+            ReceivedMessage(b"anju/v1/es/gw/up/readings", b"\xff{", 0),
         ]
     )
     book.ledger.close()
@@ -48,7 +49,7 @@ def look(dsn: str) -> Connection:
 
 
 def ids(look: Connection) -> dict[str, int]:
-    return {bytes(row["payload"]).decode("latin1"): row["id"] for row in quarantine.list_open(look)}
+    return {row.payload.decode("latin1"): row.id for row in quarantine.list_open(look)}
 
 
 def test_a_device_registered_later_is_served(anju: Anju, look: Connection) -> None:
@@ -111,7 +112,7 @@ def test_what_is_not_wanted_is_set_aside_and_known(anju: Anju, look: Connection,
     assert "not discarded by accident" in anju("discard", code=2)
     assert "1 set aside" in anju("discard", str(ids(look)["\xff{"]))
     book = Book(dsn)
-    assert book.write([(b"anju/v1/es/gw/up/readings", b"\xff{", 0)]).reasons == []
+    assert book.write([ReceivedMessage(b"anju/v1/es/gw/up/readings", b"\xff{", 0)]).reasons == []
     book.ledger.close()
     assert "2 unknown_device" in anju("list")
 

@@ -24,7 +24,7 @@ import gateway.faces.dlib_engine as dlib_engine
 import gateway.faces.onnx_engine as onnx_engine
 import gateway.faces.worker as worker
 from domain.wire import Command
-from gateway.commands import Commander
+from gateway.commands import CommandExecutor
 from gateway.faces.door import Encoder, FaceServer, PictureRefused, fades, take_faces
 from gateway.faces.engine import EngineMissing, check_sum, make
 from gateway.faces.matching import MatchVerdict, Thresholds, decide, roc
@@ -72,7 +72,7 @@ def made(bench: Callable[[str], Bench], tmp_path: Path) -> tuple[Bench, Vault, F
     (tmp_path / "face.key").write_text("ab" * 32)
     one = bench(TEXT)
     vault = Vault(tmp_path / FOLDER, one.config.face_key())
-    return one, vault, FaceServer(one.config, one.desk, one.clock, vault)
+    return one, vault, FaceServer(one.config, one.outbox_writer, one.clock, vault)
 
 
 def test_what_a_passage_says(bench: Callable[[str], Bench], tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_list_comes_as_a_command_and_is_answered_with_what_is_held(
     bench: Callable[[str], Bench], tmp_path: Path
 ) -> None:
     one, vault, _ = made(bench, tmp_path)
-    commander = Commander(one.desk, one.clock, lambda: None)
-    commander.use(one.config, [])
+    commander = CommandExecutor(one.outbox_writer, one.clock, lambda: None)
+    commander.apply_config(one.config, [])
 
     def order(number: int, rows: Any) -> Command:
         expires = one.clock.now_ms() + 60_000
@@ -280,7 +280,7 @@ def test_over_http_and_no_picture_stays(bench: Callable[[str], Bench], tmp_path:
     (tmp_path / "face.key").write_text("ab" * 32)
     one = bench(TEXT.replace("port = 8910", f"port = {port}"))
     vault = Vault(tmp_path / FOLDER, one.config.face_key())
-    server = FaceServer(one.config, one.desk, one.clock, vault)
+    server = FaceServer(one.config, one.outbox_writer, one.clock, vault)
     body, now = jpeg(astronaut()), one.clock.now_ms()
     vault.take_list("door-1", [{"consent": A, "person": "r-7", "to": "2099-01-01"}], now)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gateway.vision.camera as driver
-from gateway.config import BadConfig
+from gateway.config_tables import BadConfig
 from gateway.vision.camera import Camera
 from gateway.vision.stream import write_film
 from simulators.field.rtsp import RtspCamera
@@ -44,8 +44,8 @@ def test_lost_and_back(
         await source.start()
         made.append(bench(TEXT.format(port=source.port)))
         one = made[0]
-        writer = asyncio.ensure_future(one.desk.run())
-        camera = Camera(one.config.table.camera[0], one.config, one.desk, one.clock)
+        writer = asyncio.ensure_future(one.outbox_writer.run())
+        camera = Camera(one.config.table.camera[0], one.config, one.outbox_writer, one.clock)
         camera._pause = 0.3
         task = asyncio.ensure_future(camera.run())
         said = lambda: [(i["data"].get("condition"), i["data"]["state"]) for i in one.items()]  # noqa: E731
@@ -82,8 +82,8 @@ def test_a_stream_of_rubbish_and_one_that_stands_still(
         source = RtspCamera(film, 10.0)
         await source.start()
         one = bench(TEXT.format(port=source.port))
-        writer = asyncio.ensure_future(one.desk.run())
-        camera = Camera(one.config.table.camera[0], one.config, one.desk, one.clock)
+        writer = asyncio.ensure_future(one.outbox_writer.run())
+        camera = Camera(one.config.table.camera[0], one.config, one.outbox_writer, one.clock)
         task = asyncio.ensure_future(camera.run())
         try:
             await until(lambda: camera.fault is None, 60)
@@ -106,7 +106,7 @@ def test_a_stream_of_rubbish_and_one_that_stands_still(
 
 def test_what_a_worker_sees_becomes_events(bench: Callable[[str], Bench]) -> None:
     one = bench(TEXT.format(port=9))
-    camera = Camera(one.config.table.camera[0], one.config, one.desk, one.clock)
+    camera = Camera(one.config.table.camera[0], one.config, one.outbox_writer, one.clock)
 
     def line(state: str, **what: Any) -> dict[str, Any]:
         return {
@@ -178,8 +178,8 @@ def test_a_password_is_put_in_and_not_shown(bench: Callable[[str], Bench]) -> No
         .replace('stream"', 'stream"\npassword_file = "password"')
     )
     one = bench(text)
-    camera = Camera(one.config.table.camera[0], one.config, one.desk, one.clock)
+    camera = Camera(one.config.table.camera[0], one.config, one.outbox_writer, one.clock)
     assert (
         camera.url() == "rtsp://user:" + "field" + "@127.0.0.1:9/stream"
-        and "field" not in one.config.devices()["cam-1"][1]
+        and "field" not in one.config.devices()["cam-1"].place
     )

@@ -1,4 +1,4 @@
-"""A lock of the database is held for a block, let go of in any case, and nothing half done is kept."""
+"""A lock is held for a block, let go of in any case, and nothing half done is kept."""
 
 from __future__ import annotations
 

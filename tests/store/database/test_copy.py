@@ -46,8 +46,12 @@ def test_there_and_back(connection: Connection, made: list[tuple[int, int, float
 
 def test_arrays(connection: Connection) -> None:
     connection.execute("CREATE TEMP TABLE arrays (n int4, a int4[], b int8[])")
-    row = [7, ("int4", np.array([1, -2, 3])), ("int8", np.array([2**40, 0]))]
-    copy.copy_arrays_in(connection, "COPY arrays FROM STDIN (FORMAT binary)", [row, row])  # type: ignore[list-item]
+    row = [
+        7,
+        copy.ArrayField("int4", np.array([1, -2, 3])),
+        copy.ArrayField("int8", np.array([2**40, 0])),
+    ]
+    copy.copy_arrays_in(connection, "COPY arrays FROM STDIN (FORMAT binary)", [row, row])
     assert (
         connection.execute("SELECT * FROM arrays").fetchall()
         == [{"n": 7, "a": [1, -2, 3], "b": [2**40, 0]}] * 2

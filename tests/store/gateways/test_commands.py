@@ -8,7 +8,7 @@ import pytest
 
 from anju.register_files import as_input
 from store.database.connection import Connection
-from store.gateways import commands
+from store.gateways import commands, door_lists
 from store.register.imports import import_sheets
 from tests.ingest.conftest import SHEETS, register
 
@@ -25,17 +25,26 @@ def issue(
     connection: Connection, device: int, *, expires: datetime = NOW + timedelta(minutes=1)
 ) -> str:
     code = commands.new_code()
-    commands.issue(
+    commands.give_command(
         connection,
-        code=code,
-        device_id=device,
-        kind="valve",
-        argument={"to": "close"},
-        issued_by="guard",
-        reason="a leak",
-        expires_at=expires,
+        commands.NewCommand(
+            code=code,
+            device_id=device,
+            kind="valve",
+            argument={"to": "close"},
+            issued_by="guard",
+            reason="a leak",
+            expires_at=expires,
+        ),
     )
     return code
+
+
+def report(connection: Connection, device: int, code: str, result: str, detail: str) -> None:
+    commands.save_report(
+        connection,
+        commands.CommandReport(device_id=device, code=code, result=result, detail=detail, at=NOW),
+    )
 
 
 def state(connection: Connection, code: str) -> tuple[str | None, str | None]:
@@ -49,20 +58,20 @@ def state(connection: Connection, code: str) -> tuple[str | None, str | None]:
 def test_sent_until_it_is_answered(connection: Connection, site: dict[str, int]) -> None:
     code = issue(connection, site["wm-1"])
     (first,) = commands.take_due(connection, NOW)
-    assert (first["estate"], first["gateway"], first["device"], first["argument"]) == (
+    assert (first.estate, first.gateway, first.device, first.argument) == (
         "es",
         "gw",
         "wm-1",
         {"to": "close"},
     )
     assert commands.take_due(connection, NOW + timedelta(seconds=5)) == []
-    assert [row["code"] for row in commands.take_due(connection, NOW + timedelta(seconds=11))] == [
+    assert [row.code for row in commands.take_due(connection, NOW + timedelta(seconds=11))] == [
         code
     ]
-    commands.note_result(connection, site["wm-2"], code, "done", "of another device", NOW)
+    report(connection, site["wm-2"], code, "done", "of another device")
     assert state(connection, code) == (None, None)
-    commands.note_result(connection, site["wm-1"], code, "done", "confirmed", NOW)
-    commands.note_result(connection, site["wm-1"], code, "failed", "a second report", NOW)
+    report(connection, site["wm-1"], code, "done", "confirmed")
+    report(connection, site["wm-1"], code, "failed", "a second report")
     assert state(connection, code) == ("done", "confirmed")
     assert commands.take_due(connection, NOW + timedelta(seconds=30)) == []
 
@@ -76,7 +85,7 @@ def test_what_nobody_answers_expires_and_a_late_report_stands_before_that_guess(
     assert state(connection, code)[0] is None
     commands.take_due(connection, NOW + timedelta(minutes=4))
     assert state(connection, code) == ("expired", "the gateway did not report in time")
-    commands.note_result(connection, site["wm-1"], code, "done", "confirmed", NOW)
+    report(connection, site["wm-1"], code, "done", "confirmed")
     assert state(connection, code) == ("done", "confirmed")
 
 
@@ -94,7 +103,7 @@ def test_a_scope_is_kept(connection: Connection, site: dict[str, int]) -> None:
     code = issue(connection, site["wm-1"])
     assert commands.get_command(connection, (estates["es"],), code) is not None
     assert commands.get_command(connection, (estates["other"],), code) is None
-    assert commands.list_commands(connection, (estates["other"],), 10, None) == []
+    assert commands.list_commands(connection, (estates["other"],), limit=10) == []
     assert commands.find_device(connection, (estates["other"],), "es", "wm-1") is None
 
 
@@ -200,7 +209,8 @@ def test_who_may_pass_follows_from_tenancies(connection: Connection) -> None:
 
     def lists(day: date) -> dict[str, list[dict[str, str]]]:
         return {
-            doors[door]: people for door, people in commands.door_people(connection, day).items()
+            doors[door]: people
+            for door, people in door_lists.list_door_people(connection, day).items()
         }
 
     now = lists(date(2026, 11, 21))
@@ -218,26 +228,28 @@ def test_who_may_pass_follows_from_tenancies(connection: Connection) -> None:
     }
     assert [row["person"] for row in lists(date(2026, 12, 2))["gate"]] == ["p-2", "p-3"]
 
-    people = commands.door_people(connection, date(2026, 11, 21))
-    stale = commands.stale_doors(connection, people, NOW)
+    people = door_lists.list_door_people(connection, date(2026, 11, 21))
+    stale = door_lists.list_stale_doors(connection, people, NOW)
     assert len(stale) == 2
     for door in stale:
-        number = commands.issue(
+        number = commands.give_command(
             connection,
-            code=commands.new_code(),
-            device_id=door,
-            kind="credentials",
-            argument={"people": people[door]},
-            issued_by="register",
-            reason="tenancies",
-            expires_at=NOW + timedelta(hours=1),
+            commands.NewCommand(
+                code=commands.new_code(),
+                device_id=door,
+                kind="credentials",
+                argument={"people": people[door]},
+                issued_by="register",
+                reason="tenancies",
+                expires_at=NOW + timedelta(hours=1),
+            ),
         )
-        commands.note_list(connection, door, people[door], number)
-    assert commands.stale_doors(connection, people, NOW) == []
-    later = commands.door_people(connection, date(2026, 12, 2))
-    assert len(commands.stale_doors(connection, later, NOW)) == 2
+        door_lists.save_given_list(connection, door, people[door], number)
+    assert door_lists.list_stale_doors(connection, people, NOW) == []
+    later = door_lists.list_door_people(connection, date(2026, 12, 2))
+    assert len(door_lists.list_stale_doors(connection, later, NOW)) == 2
     connection.execute("UPDATE commands SET result = 'failed', result_at = %s", [NOW])
-    assert commands.stale_doors(connection, people, NOW + timedelta(minutes=5)) == []
-    assert len(commands.stale_doors(connection, people, NOW + timedelta(minutes=11))) == 2
+    assert door_lists.list_stale_doors(connection, people, NOW + timedelta(minutes=5)) == []
+    assert len(door_lists.list_stale_doors(connection, people, NOW + timedelta(minutes=11))) == 2
     connection.execute("UPDATE commands SET result = 'refused', result_at = %s", [NOW])
-    assert commands.stale_doors(connection, people, NOW + timedelta(days=1)) == []
+    assert door_lists.list_stale_doors(connection, people, NOW + timedelta(days=1)) == []

@@ -14,7 +14,9 @@ def test_a_claim_is_stored_as_a_hash_and_a_retired_gateway_has_none(connection: 
     found = identities.find_gateway(connection, "es", "gw")
     assert found is not None and identities.find_gateway(connection, "es", "nobody") is None
     later = datetime.now(UTC) + timedelta(hours=1)
-    identities.add_claim(connection, found["id"], "es.gw.secret-of-all", later, "test")
+    identities.add_claim(
+        connection, found.id, "es.gw.secret-of-all", expires_at=later, made_by="test"
+    )
     assert (
         b"secret"
         not in connection.execute("SELECT code_hash FROM gateway_claims").fetchone()["code_hash"]
@@ -31,10 +33,12 @@ def test_revocation_takes_every_certificate_that_holds(connection: Connection) -
     found = identities.find_gateway(connection, "es", "gw")
     assert found is not None
     now = datetime.now(UTC)
-    identities.add_certificate(connection, found["id"], "aa", now + timedelta(days=1))
-    identities.add_certificate(connection, found["id"], "bb", now + timedelta(days=300), "aa")
-    identities.add_certificate(connection, found["id"], "cc", now - timedelta(days=1))
-    assert identities.revoke(connection, found["id"], "stolen") == 2
-    assert [row["serial"] for row in identities.list_revoked(connection)] == ["aa", "bb"]
+    identities.add_certificate(connection, found.id, "aa", valid_to=now + timedelta(days=1))
+    identities.add_certificate(
+        connection, found.id, "bb", valid_to=now + timedelta(days=300), renewed="aa"
+    )
+    identities.add_certificate(connection, found.id, "cc", valid_to=now - timedelta(days=1))
+    assert identities.revoke(connection, found.id, "stolen") == 2
+    assert [row.serial for row in identities.list_revoked(connection)] == ["aa", "bb"]
     held = identities.find_certificate(connection, "bb")
-    assert held is not None and held["revoked_why"] == "stolen" and held["gateway"] == "gw"
+    assert held is not None and held.revoked_why == "stolen" and held.gateway == "gw"

@@ -1,4 +1,6 @@
-"""Counting how often: shared by Redis, by each process alone while Redis is away, and never more than it can hold."""
+"""Counting how often: shared by Redis, by each process alone while Redis is away, and never more
+than it can hold.
+"""
 
 from __future__ import annotations
 

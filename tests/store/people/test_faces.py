@@ -128,7 +128,10 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
         return str(row["code"])
 
     def answer(held: list[str], refused: list[str], at: datetime) -> None:
-        commands.note_result(site, door, order(), "done", "", at)
+        commands.save_report(
+            site,
+            commands.CommandReport(device_id=door, code=order(), result="done", detail="", at=at),
+        )
         faces.note_report(site, door, order(), held, refused, at)
 
     answer([first], [], NOW)
@@ -174,7 +177,10 @@ def test_a_list_is_told_again_when_it_must_be(site: Connection) -> None:
         [door],
     ).fetchone()
     assert row is not None
-    commands.note_result(site, door, row["code"], "done", "", NOW)
+    commands.save_report(
+        site,
+        commands.CommandReport(device_id=door, code=row["code"], result="done", detail="", at=NOW),
+    )
     assert door not in faces.stale(site, doors, NOW)
     assert door in faces.stale(site, doors, NOW + timedelta(hours=25)), (
         "a day later, so that it stays fresh"

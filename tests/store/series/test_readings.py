@@ -1,4 +1,6 @@
-"""Series: whatever comes, however often and in whatever order, is in the table once; other content is a conflict."""
+"""Series: whatever comes, however often and in whatever order, is in the table once; other content
+is a conflict.
+"""
 
 from __future__ import annotations
 
