@@ -1,40 +1,30 @@
-"""What the register's CSV files hold: one sheet per table, one line per column, and how a cell is read.
+"""What the register's CSV files hold: one sheet for each table, one column for each line.
 
-This table is the one source for `anju register import`, for its documentation (`docs/registers.md` is generated from
-it) and for the simulator's own files. It is pure: rows in, values or row errors out.
+This table is the one source for `anju register import`, for its documentation (`docs/registers.md`
+is generated from it), and for the simulator's own files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
-from domain.calendar import DEFAULT_ZONE
-from domain.ids import valid_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowError:
-    """What is wrong with one cell: where it stands, what it holds and how to mend it."""
-
-    file: str
-    line: int
-    column: str
-    value: str
-    problem: str
-
-    def __str__(self) -> str:
-        shown = f" {self.value!r}" if self.value else ""
-        return f"{self.file}:{self.line}: {self.column}{shown}: {self.problem}"
+from domain.register_cells import (
+    one_of,
+    read_date,
+    read_id,
+    read_instant,
+    read_integer,
+    read_number,
+    read_text,
+    read_time_zone,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of a sheet. `ref` names the sheet whose code the cell holds; `target` the database column."""
+    """One column of a sheet. `ref` names the sheet whose code the cell holds, if it holds one."""
 
     name: str
     read: Callable[[str], Any]
@@ -45,8 +35,19 @@ class Column:
 
     @property
     def target(self) -> str:
-        """The column in the database."""
+        """The column of the table."""
         return f"{self.name}_id" if self.ref else self.name
+
+    def read_cell(self, cell: str) -> Any:
+        """Return the value of a cell without blanks around it; None for an empty one.
+
+        Raises: ValueError, which says how to mend the cell.
+        """
+        if cell:
+            return self.read(cell)
+        if self.required:
+            raise ValueError("must not be empty")
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,110 +65,53 @@ class Sheet:
         """Tell whether codes of this sheet are unique within an estate only."""
         return "estate" in self.key
 
+    @property
+    def refers_to_itself(self) -> bool:
+        """Tell whether rows of this sheet refer to others of the same sheet."""
+        return any(column.ref == self.name for column in self.columns)
+
     def column(self, name: str) -> Column | None:
         """Find a column by its name."""
-        return next((c for c in self.columns if c.name == name), None)
-
-
-def _id(cell: str) -> str:
-    if not valid_id(cell):
-        raise ValueError("must be 2 to 40 lower-case letters, digits or hyphens")
-    return cell
-
-
-def _text(cell: str) -> str:
-    if len(cell) > 200 or any(ord(c) < 32 for c in cell):
-        raise ValueError("must be at most 200 characters without control characters")
-    return cell
-
-
-def _date(cell: str) -> date:
-    try:
-        return date.fromisoformat(cell.replace("/", "-"))
-    except ValueError:
-        raise ValueError("must be a date like 2026-03-31") from None
-
-
-def _instant(cell: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(cell.replace("/", "-"))
-    except ValueError:
-        raise ValueError("must be a date or an instant like 2026-03-31T08:00:00+08:00") from None
-    return at if at.tzinfo else at.replace(tzinfo=ZoneInfo(DEFAULT_ZONE)).astimezone(UTC)
-
-
-def _whole(cell: str) -> int:
-    try:
-        number = int(cell)
-    except ValueError:
-        raise ValueError("must be a whole number") from None
-    if not -1000 <= number <= 1_000_000:
-        raise ValueError("must lie between -1000 and 1000000")
-    return number
-
-
-def _number(cell: str) -> float:
-    try:
-        number = float(cell)
-    except ValueError:
-        raise ValueError("must be a number") from None
-    if not 0 <= number <= 1e6:
-        raise ValueError("must lie between 0 and 1000000")
-    return number
-
-
-def _zone(cell: str) -> str:
-    if cell not in available_timezones():
-        raise ValueError("must be a time zone like Asia/Shanghai")
-    return cell
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(cell: str) -> str:
-        if cell not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return cell
-
-    return read
+        return next((column for column in self.columns if column.name == name), None)
 
 
 def _code(about: str, about_zh: str) -> Column:
-    return Column(name="code", read=_id, about=about, about_zh=about_zh, required=True)
+    return Column(name="code", read=read_id, about=about, about_zh=about_zh, required=True)
 
 
 def _token(about: str, about_zh: str) -> Column:
-    return Column(name="code", read=_text, about=about, about_zh=about_zh, required=True)
+    return Column(name="code", read=read_text, about=about, about_zh=about_zh, required=True)
 
 
 def _ref(sheet: str, name: str, about: str, about_zh: str, *, required: bool = True) -> Column:
     return Column(
-        name=name, read=_text, about=about, about_zh=about_zh, required=required, ref=sheet
+        name=name, read=read_text, about=about, about_zh=about_zh, required=required, ref=sheet
     )
 
 
 _ESTATE = _ref("estates", "estate", "the estate's code", "小区编号")
 _UNIT = _ref("units", "unit", "the unit's code within the estate", "套(房屋)编号")
 _FROM = Column(
-    name="valid_from", read=_date, about="first day it holds", about_zh="生效日", required=True
+    name="valid_from", read=read_date, about="first day it holds", about_zh="生效日", required=True
 )
 _TO = Column(
     name="valid_to",
-    read=_date,
+    read=read_date,
     about="last day it holds; empty while it lasts",
     about_zh="截止日，仍有效则留空",
 )
 _KNOWN = Column(
     name="recorded_on",
-    read=_date,
+    read=read_date,
     about="day the office learned of it; from its first day on if empty",
     about_zh="登记日；空则自生效日起视为已知",
 )
 _NAME = Column(
-    name="name", read=_text, about="name shown to people", about_zh="显示名称", required=True
+    name="name", read=read_text, about="name shown to people", about_zh="显示名称", required=True
 )
 _NOTE = Column(
     name="note",
-    read=_text,
+    read=read_text,
     about="free text without names or numbers of people",
     about_zh="备注，不含个人信息",
 )
@@ -177,14 +121,15 @@ _KEYED_IN_ESTATE = ("estate", "code")
 SHEETS: tuple[Sheet, ...] = (
     Sheet(
         name="jurisdictions",
-        about="City, districts, streets and communities; a parent stands above its children in the file.",
+        about="City, districts, streets and communities; "
+        "a parent stands above its children in the file.",
         about_zh="市、区、街道、社区；上级须排在下级之前。",
         columns=(
             _code("the jurisdiction's code", "辖区编号"),
             _NAME,
             Column(
                 name="level",
-                read=_one_of("city", "district", "street", "community"),
+                read=one_of("city", "district", "street", "community"),
                 about="city, district, street or community",
                 about_zh="级别",
                 required=True,
@@ -210,13 +155,13 @@ SHEETS: tuple[Sheet, ...] = (
             ),
             Column(
                 name="programme",
-                read=_one_of("public_rental", "affordable_rental"),
+                read=one_of("public_rental", "affordable_rental"),
                 about="public_rental or affordable_rental",
                 about_zh="公租房或保租房",
             ),
             Column(
                 name="timezone",
-                read=_zone,
+                read=read_time_zone,
                 about="its time zone; Asia/Shanghai if empty",
                 about_zh="时区",
             ),
@@ -249,9 +194,12 @@ SHEETS: tuple[Sheet, ...] = (
             _ESTATE,
             _ref("entrances", "entrance", "the entrance's code", "单元编号", required=False),
             _code("the unit's code", "套编号"),
-            Column(name="floor", read=_whole, about="floor", about_zh="楼层"),
+            Column(name="floor", read=read_integer, about="floor", about_zh="楼层"),
             Column(
-                name="area_m2", read=_number, about="floor space in m²", about_zh="面积（平方米）"
+                name="area_m2",
+                read=read_number,
+                about="floor space in m²",
+                about_zh="面积（平方米）",
             ),
         ),
     ),
@@ -261,7 +209,9 @@ SHEETS: tuple[Sheet, ...] = (
         about_zh="家庭。",
         columns=(
             _token("an opaque token, no name", "不透明标识，不得为姓名"),
-            Column(name="members", read=_whole, about="registered members", about_zh="登记人数"),
+            Column(
+                name="members", read=read_integer, about="registered members", about_zh="登记人数"
+            ),
         ),
     ),
     Sheet(
@@ -287,7 +237,7 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("households", "household", "the household's token", "家庭标识"),
             Column(
                 name="role",
-                read=_one_of("tenant", "member", "guest", "carer"),
+                read=one_of("tenant", "member", "guest", "carer"),
                 about="tenant, member, guest or carer",
                 about_zh="角色",
             ),
@@ -310,7 +260,11 @@ SHEETS: tuple[Sheet, ...] = (
                 required=False,
             ),
             Column(
-                name="method", read=_text, about="card, phone, …", about_zh="方式", required=True
+                name="method",
+                read=read_text,
+                about="card, phone, …",
+                about_zh="方式",
+                required=True,
             ),
             _FROM,
             _TO,
@@ -339,7 +293,9 @@ SHEETS: tuple[Sheet, ...] = (
         columns=(
             _ESTATE,
             _code("the gateway's code, as it stands in topics", "网关编号，用于主题"),
-            Column(name="retired_on", read=_date, about="day it was taken down", about_zh="停用日"),
+            Column(
+                name="retired_on", read=read_date, about="day it was taken down", about_zh="停用日"
+            ),
         ),
     ),
     Sheet(
@@ -355,7 +311,7 @@ SHEETS: tuple[Sheet, ...] = (
             _code("the device's code, as its gateway sends it", "设备编号，与上报一致"),
             Column(
                 name="kind",
-                read=_one_of(
+                read=one_of(
                     "water_meter",
                     "electricity_meter",
                     "door",
@@ -364,19 +320,22 @@ SHEETS: tuple[Sheet, ...] = (
                     "detector",
                     "other",
                 ),
-                about="what it is: water_meter, electricity_meter, door, gate (a number-plate camera), camera, detector or other",
+                about="what it is: water_meter, electricity_meter, door, "
+                "gate (a number-plate camera), camera, detector or other",
                 about_zh="类别（gate 为车牌识别道闸）",
                 required=True,
             ),
             Column(
                 name="profile",
-                read=_text,
+                read=read_text,
                 about="its profile (devices/profiles)",
                 about_zh="设备型号档案",
                 required=True,
             ),
-            Column(name="serial", read=_text, about="serial number", about_zh="出厂编号"),
-            Column(name="retired_on", read=_date, about="day it was taken down", about_zh="停用日"),
+            Column(name="serial", read=read_text, about="serial number", about_zh="出厂编号"),
+            Column(
+                name="retired_on", read=read_date, about="day it was taken down", about_zh="停用日"
+            ),
         ),
     ),
     Sheet(
@@ -390,17 +349,19 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("units", "unit", "the unit that it measures or opens", "套编号", required=False),
             _ref("entrances", "entrance", "the entrance that it opens", "单元编号", required=False),
             _ref("buildings", "building", "the building", "楼栋编号", required=False),
-            Column(name="place", read=_text, about="words for where it hangs", about_zh="位置说明"),
+            Column(
+                name="place", read=read_text, about="words for where it hangs", about_zh="位置说明"
+            ),
             Column(
                 name="valid_from",
-                read=_instant,
+                read=read_instant,
                 about="since when",
                 about_zh="安装时间",
                 required=True,
             ),
             Column(
                 name="valid_to",
-                read=_instant,
+                read=read_instant,
                 about="until when; empty while it hangs",
                 about_zh="拆除时间",
             ),
@@ -416,7 +377,7 @@ SHEETS: tuple[Sheet, ...] = (
             _UNIT,
             Column(
                 name="kind",
-                read=_one_of("absence", "guest", "carer", "repair", "objection"),
+                read=one_of("absence", "guest", "carer", "repair", "objection"),
                 about="what is declared",
                 about_zh="类别",
                 required=True,
@@ -437,13 +398,17 @@ SHEETS: tuple[Sheet, ...] = (
             _UNIT,
             Column(
                 name="received_on",
-                read=_date,
+                read=read_date,
                 about="day it came",
                 about_zh="收到日期",
                 required=True,
             ),
             Column(
-                name="kind", read=_text, about="what is reported", about_zh="类别", required=True
+                name="kind",
+                read=read_text,
+                about="what is reported",
+                about_zh="类别",
+                required=True,
             ),
             _NOTE,
         ),
@@ -457,7 +422,7 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("households", "household", "the household's token", "家庭标识"),
             Column(
                 name="kind",
-                read=_one_of(
+                read=one_of(
                     "owns_home",
                     "income_over_limit",
                     "disqualified",
@@ -465,19 +430,23 @@ SHEETS: tuple[Sheet, ...] = (
                     "deceased",
                     "arrears",
                 ),
-                about="owns_home, income_over_limit, disqualified, lives_elsewhere, deceased or arrears",
+                about="owns_home, income_over_limit, disqualified, lives_elsewhere, "
+                "deceased or arrears",
                 about_zh="类别",
                 required=True,
             ),
             Column(
                 name="received_on",
-                read=_date,
+                read=read_date,
                 about="day it came",
                 about_zh="收到日期",
                 required=True,
             ),
             Column(
-                name="withdrawn_on", read=_date, about="day it was taken back", about_zh="撤回日期"
+                name="withdrawn_on",
+                read=read_date,
+                about="day it was taken back",
+                about_zh="撤回日期",
             ),
             _NOTE,
         ),
@@ -485,74 +454,3 @@ SHEETS: tuple[Sheet, ...] = (
 )
 
 SHEET_OF: dict[str, Sheet] = {sheet.name: sheet for sheet in SHEETS}
-
-
-def check_headings(sheet: Sheet, headings: list[str], file: str) -> list[RowError]:
-    """Compare a file's headings with its sheet: a missing or an unknown column, with the nearest name as the fix."""
-    errors = []
-    names = [c.name for c in sheet.columns]
-    for column in sheet.columns:
-        if (column.required or column.name in sheet.key) and column.name not in headings:
-            errors.append(
-                RowError(
-                    file=file,
-                    line=1,
-                    column=column.name,
-                    value="",
-                    problem="this column is missing; add it, or name its heading in the mapping file",
-                )
-            )
-    for heading in headings:
-        if heading not in names:
-            near = get_close_matches(heading, names, 1)
-            fix = f"did you mean {near[0]!r}?" if near else f"known columns are {', '.join(names)}"
-            errors.append(
-                RowError(
-                    file=file, line=1, column=heading, value="", problem=f"unknown column; {fix}"
-                )
-            )
-    return errors
-
-
-def read_row(
-    sheet: Sheet, row: dict[str, str], file: str, line: int
-) -> tuple[dict[str, Any], list[RowError]]:
-    """Read one row's cells; returns the values by column name (None for an empty cell) and what is wrong."""
-    values: dict[str, Any] = {}
-    errors = []
-    for name, raw in row.items():
-        column = sheet.column(name)
-        if column is None:
-            continue
-        cell = (raw or "").strip()
-        if not cell:
-            values[name] = None
-            if column.required:
-                errors.append(
-                    RowError(
-                        file=file, line=line, column=name, value="", problem="must not be empty"
-                    )
-                )
-            continue
-        try:
-            values[name] = column.read(cell)
-        except ValueError as error:
-            errors.append(
-                RowError(file=file, line=line, column=name, value=cell[:60], problem=str(error))
-            )
-    if (
-        not errors
-        and values.get("valid_to")
-        and values.get("valid_from")
-        and values["valid_to"] < values["valid_from"]
-    ):
-        errors.append(
-            RowError(
-                file=file,
-                line=line,
-                column="valid_to",
-                value=str(values["valid_to"]),
-                problem="must not lie before valid_from",
-            )
-        )
-    return values, errors
