@@ -20,13 +20,14 @@ from api.alert_answers import AlertAnswer, AlertFoldAnswer, describe_alert, desc
 from api.alerts import evidence_days, find
 from api.charts import EvidenceChart, make_evidence_chart
 from api.clips import clip_of
-from api.context import Db
+from api.context import Db, limit_rate
 from api.hub import Hub
 from api.problems import Problem
-from api.session import change_password, log_in, set_cookie
+from api.session import TRIES_PER_MINUTE, OpenedSession, change_password, log_in, set_cookie
 from domain.access import Principal
 from domain.alerting import AlertClass
-from store.access import scope, sessions, users
+from store.access import scope, sessions
+from store.access.users import UserCredentials
 from store.alerts import lists, suppressions
 from store.alerts.alerts import Alert
 from store.alerts.figures import FigureScope
@@ -280,9 +281,9 @@ def login(
     if origin is not None and origin.split("://", 1)[-1] != request.headers.get("host"):
         raise Problem(403, "origin", "this form was sent from another site")
     try:
-        token, _, row = log_in(request, connection, name, password)
-        if row["must_change_password"]:
-            token = _with_new_password(request, connection, name, password, new_password)
+        session = log_in(request, connection, name, password)
+        if session.user.must_change_password:
+            session = _with_new_password(request, connection, session.user, password, new_password)
     except Problem as error:
         # A session that was opened with a first password must not outlive this answer; refusals are
         # on record already.
@@ -292,30 +293,29 @@ def login(
         html = pages.render("login.html", language, wrong=error.code, said=said, must_change=change)
         return HTMLResponse(html, status_code=error.status_code)
     response = RedirectResponse("/", 303)
-    set_cookie(response, token, secure=request.app.state.cookie_secure)
+    set_cookie(response, session.token, secure=request.app.state.cookie_secure)
     return response
 
 
 def _with_new_password(
-    request: Request, connection: Db, name: str, old: str, new: str | None
-) -> str:
-    """Change a first password and log in with the new one; returns the new session's token.
+    request: Request, connection: Db, user: UserCredentials, old: str, new: str | None
+) -> OpenedSession:
+    """Change a first password and log in with the new one; returns the new session.
 
     Raises: Problem; then the session that was opened with the old one is gone with the transaction.
     """
     if not new:
         raise Problem(403, "change_password", "change your first password")
-    with scope.at_door(connection):
-        principal = users.find_principal(connection, name)
-        assert principal is not None
-        change_password(request, connection, principal, old, new)
-    return log_in(request, connection, name, new)[0]
+    limit_rate(request, f"code:{user.id}", TRIES_PER_MINUTE)
+    with scope.signing_in(connection):
+        change_password(connection, user, old, new)
+    return log_in(request, connection, user.name, new)
 
 
 @router.get("/logout")
 def logout(request: Request, connection: Db) -> Response:
     """Log out."""
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         sessions.close_session(connection, request.cookies.get(COOKIE, ""))
     response = RedirectResponse("/login", 303)
     response.delete_cookie(COOKIE)

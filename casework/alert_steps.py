@@ -202,7 +202,7 @@ def _require_assignable(connection: Connection, alert: Alert, assignee: str) -> 
 
     Raises: NotAllowed.
     """
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         person = users.find_principal(connection, assignee)
     sees_alert = (
         person is not None

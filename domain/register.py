@@ -350,7 +350,10 @@ SHEETS: tuple[Sheet, ...] = (
             _ref("entrances", "entrance", "the entrance that it opens", "单元编号", required=False),
             _ref("buildings", "building", "the building", "楼栋编号", required=False),
             Column(
-                name="place", read=read_text, about="words for where it hangs", about_zh="位置说明"
+                name="place",
+                read=read_text,
+                about="where it is mounted, in words",
+                about_zh="位置说明",
             ),
             Column(
                 name="valid_from",
@@ -362,7 +365,7 @@ SHEETS: tuple[Sheet, ...] = (
             Column(
                 name="valid_to",
                 read=read_instant,
-                about="until when; empty while it hangs",
+                about="until when; empty while it is mounted",
                 about_zh="拆除时间",
             ),
         ),
@@ -415,7 +418,7 @@ SHEETS: tuple[Sheet, ...] = (
     ),
     Sheet(
         name="outside_facts",
-        about="What other offices told of a household: it warns, and proves nothing.",
+        about="Facts that other offices report on a household. They warn, and prove nothing.",
         about_zh="外部门共享信息（仅作预警）。",
         columns=(
             _token("the fact's code", "信息编号"),

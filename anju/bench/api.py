@@ -39,6 +39,7 @@ from domain.alerting import (
 from privacy import person_vault
 from privacy.keyring import load_keyring, save_keyring, with_new_key
 from store.access import audit, sessions, users
+from store.access.audit import AuditEntry
 from store.alerts import lists
 from store.alerts.changes import AlertStep, set_state
 from store.alerts.lists import AlertFilter
@@ -168,7 +169,7 @@ def _users(connection: Connection, count: int) -> None:
                 )
                 estate = f"bench-{n % count:03d}" if scope_name == "estate" else None
                 district = f"d{n % min(count, DISTRICTS)}" if scope_name == "district" else None
-                assert users.grant(
+                assert users.add_grant(
                     connection, made, by="bench", estate=estate, jurisdiction=district
                 )
     connection.commit()
@@ -179,11 +180,11 @@ def open_sessions(connection: Connection) -> None:
     for role in Role:
         for scope_name in SCOPES:
             for n in range(PER_ROLE):
-                row = users.find_user(connection, f"{role}-{scope_name}-{n}")
-                assert row is not None
+                user = users.find_credentials(connection, f"{role}-{scope_name}-{n}")
+                assert user is not None
                 sessions.close_session(connection, token(role, scope_name, n))
                 sessions.open_session(
-                    connection, row["id"], token(role, scope_name, n), "csrf", second_factor=True
+                    connection, user.id, token(role, scope_name, n), "csrf", second_factor=True
                 )
     connection.commit()
 
@@ -261,10 +262,12 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         if n % 5 == 0:
             audit.append(
                 connection,
-                actor="bench",
-                action="listUnitDays",
-                object="x",
-                subject=f"unit:{estate.code}/{unit}",
+                AuditEntry(
+                    actor="bench",
+                    action="listUnitDays",
+                    object="x",
+                    subject=f"unit:{estate.code}/{unit}",
+                ),
                 estate_id=estate.id,
             )
         if n % 2000 == 0:
@@ -284,7 +287,7 @@ def _people(connection: Connection, keys: Path) -> None:
     assert not report.errors, report.errors
     ring = load_keyring(keys)
     for n, row in enumerate(rows):
-        person_vault.put(
+        person_vault.save_person(
             connection,
             ring,
             row["code"],

@@ -5,21 +5,24 @@ backtests on a real database.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
-from analytics import leads, remedies
+from analytics import remedies
 from analytics.backtest import BacktestWindow, backtest_detector
 from analytics.calibration.report import report_calibration
 from analytics.detectors import DETECTORS, unoccupied
 from analytics.facts.meters import DEFAULT_BOUNDS
 from analytics.history import History
+from analytics.leads import LeadTime, list_leads
 from analytics.nightly.clock import night_clock
 from analytics.nightly.estate import NightRules, RunReport
 from analytics.nightly.past import NightSpan, run_nights
 from analytics.policy import load_policy
+from analytics.visit_list import plan_week
 from analytics.wording import LANGUAGES
 from domain.calendar import day_of, from_ms
 from domain.measures import Supply
@@ -63,24 +66,18 @@ def test_nights_say_what_was_known_and_only_once(connection: Connection) -> None
     assert report.nights == 71 and report.raised == 0
     report = run_to(connection, last)
     assert report.nights == 23
-    (lead,) = leads.standing(connection, policy, scope, last, night_clock(last, zone), zone)
-    assert (
-        lead["kind"] == "unoccupied"
-        and lead["start_day"] == (FIRST + timedelta(days=50)).isoformat()
-    )
-    raised = date.fromisoformat(lead["raised_day"])
+    time = LeadTime(now=night_clock(last, zone), zone=zone, as_of=last)
+    (lead,) = list_leads(connection, policy, scope, time)
+    assert lead.kind == "unoccupied" and lead.start_day == FIRST + timedelta(days=50)
+    raised = lead.raised_day
     assert timedelta(days=79) <= raised - FIRST <= timedelta(days=81)
-    assert (
-        leads.standing(
-            connection, policy, scope, raised - timedelta(days=1), night_clock(last, zone), zone
-        )
-        == []
-    )
-    assert set(lead["why"]) == set(LANGUAGES) and lead["window"][1] == last.isoformat()
+    before_it = replace(time, as_of=raised - timedelta(days=1))
+    assert list_leads(connection, policy, scope, before_it) == []
+    assert set(lead.why) == set(LANGUAGES) and lead.window[1] == last
     before = all_facts(connection)
     assert run_to(connection, last).nights == 0 and all_facts(connection) == before
-    week = leads.week(connection, policy, scope, 5, last, night_clock(last, zone), zone)
-    assert week.visits[0].unit == lead["unit"] and not week.visits[0].control
+    week = plan_week(connection, policy, scope, time, visits_wanted=5)
+    assert week.visits[0].unit == lead.unit and not week.visits[0].control
     assert report_calibration(connection, scope).hit_rates == ()
     window = BacktestWindow(first=FIRST, last=last, every_days=1)
     backtest = backtest_detector(

@@ -286,7 +286,7 @@ def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(
 ) -> None:
     config = notices({"channel": "browsers"})
     estate_id = estate(connection)
-    users.grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
+    users.add_grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
     connection.execute(
         "INSERT INTO push_subscriptions (endpoint, user_id, keys) SELECT 'https://p.example/1', id, '{}' FROM users"
     )

@@ -25,7 +25,7 @@ def test_nothing_that_is_deleted_takes_an_alert_with_it(connection: Connection) 
     register(connection)
     row = connection.execute("SELECT id, estate_id FROM devices WHERE code = 'smoke-1'").fetchone()
     assert row is not None
-    users.grant(connection, users.add_user(connection, "wang", "x", Role.GUARD), by="test")
+    users.add_grant(connection, users.add_user(connection, "wang", "x", Role.GUARD), by="test")
     alert_id = raise_alert(
         connection, wanted(row["estate_id"], subject_id=row["id"]), actor="watch", source={}
     ).id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from crypto.sealed_values import Scheme
 from ingest.commands import renew_face_lists
 from privacy import faces as law
 from privacy import person_vault
+from privacy.faces import ConsentForm
 from privacy.keyring import Keyring, with_new_key
 from store.database.connection import Connection
 from store.gateways import commands
-from store.people import faces
-from store.people.people import was_erased
+from store.people import face_consents, face_filings, face_lists
+from store.people.erasures import was_erased
+from store.people.face_consents import FaceReport
+from store.people.face_filings import NewAssessment
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -33,31 +37,33 @@ def prepare(c: Connection) -> None:
     """One estate with a door at an entrance behind a gateway, and three residents."""
     register(c)
     c.execute(
-        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 3) i"
+        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, "
+        "'2020-01-01' FROM households, generate_series(1, 3) i"
     )
     c.execute(
-        "INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE code = 'es'"
+        "INSERT INTO buildings (estate_id, code, name) SELECT id, '1', '1' FROM estates WHERE "
+        "code = 'es'"
     )
     c.execute(
-        "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM buildings"
+        "INSERT INTO entrances (estate_id, building_id, code) SELECT estate_id, id, '1-1' FROM "
+        "buildings"
     )
     c.execute("UPDATE units SET entrance_id = (SELECT id FROM entrances) WHERE code = 'u-1'")
     c.execute(
-        "INSERT INTO mounts (code, device_id, entrance_id, valid_from) SELECT 'm-door', d.id, n.id, '2020-01-01' FROM devices d, entrances n WHERE d.code = 'door-1'"
+        "INSERT INTO mounts (code, device_id, entrance_id, valid_from) SELECT 'm-door', d.id, "
+        "n.id, '2020-01-01' FROM devices d, entrances n WHERE d.code = 'door-1'"
     )
-    faces.add_assessment(
-        c,
-        {
-            "code": "PIA-2026-001",
-            "estate_id": estate(c),
-            "title": "faces",
-            "done_on": TODAY - timedelta(days=9),
-            "review_by": TODAY + timedelta(days=300),
-            "approved_by": "somebody",
-            "document_sha256": "0" * 64,
-            "made_by": "x",
-        },
+    assessment = NewAssessment(
+        code="PIA-2026-001",
+        estate_id=estate(c),
+        title="faces",
+        done_on=TODAY - timedelta(days=9),
+        review_by=TODAY + timedelta(days=300),
+        approved_by="somebody",
+        document_sha256="0" * 64,
+        made_by="x",
     )
+    assert face_filings.add_assessment(c, assessment)
 
 
 @pytest.fixture
@@ -72,24 +78,22 @@ def estate(c: Connection) -> int:
     return int(row["id"])
 
 
-def asked(**more: Any) -> dict[str, Any]:
-    return {
-        "person": "r-1",
-        "text_version": "1",
-        "text_sha256": "0" * 64,
-        "assessment": "PIA-2026-001",
-        "other_way": "card",
-        "under_14": False,
-        "guardian": None,
-        "kept_at": "gateway",
-        "given_at": NOW,
-        "holds_to": TODAY + timedelta(days=100),
-        **more,
-    }
+FORM = ConsentForm(
+    person="r-1",
+    text_version="1",
+    text_sha256="0" * 64,
+    assessment="PIA-2026-001",
+    other_way="card",
+    under_14=False,
+    guardian=None,
+    kept_at="gateway",
+    given_at=NOW,
+    holds_to=TODAY + timedelta(days=100),
+)
 
 
-def record(c: Connection, **more: Any) -> str:
-    return law.record(c, estate(c), asked(**more), actor="desk", now=NOW, today=TODAY)
+def record(c: Connection, **changes: Any) -> str:
+    return law.record_consent(c, estate(c), replace(FORM, **changes), actor="desk", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +118,15 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
     with pytest.raises(law.FaceRequestRefused, match="on record already"):
         record(site)
     assert renew_face_lists(site, NOW) >= 1 and renew_face_lists(site, NOW) == 0
-    doors = faces.lists(site, TODAY)
+    doors = face_lists.read_lists(site, TODAY)
     assert all({"consent", "person", "to"} == set(row) for rows in doors.values() for row in rows)
     door = next(door for door, rows in doors.items() if rows)
     assert first in {row["consent"] for row in doors[door]}
 
     def order() -> str:
         row = site.execute(
-            "SELECT c.code FROM people.face_lists f JOIN commands c ON c.id = f.command_id WHERE f.device_id = %s",
+            "SELECT c.code FROM people.face_lists f JOIN commands c ON c.id = f.command_id WHERE "
+            "f.device_id = %s",
             [door],
         ).fetchone()
         assert row is not None
@@ -132,36 +137,40 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
             site,
             commands.CommandReport(device_id=door, code=order(), result="done", detail="", at=at),
         )
-        faces.note_report(site, door, order(), held, refused, at)
+        report = FaceReport(command=order(), held=held, refused=refused, at=at)
+        face_consents.save_report(site, door, report)
 
     answer([first], [], NOW)
-    assert faces.count_subjects(site) == 1
-    assert law.withdraw(
+    assert face_filings.count_subjects(site) == 1
+    assert law.withdraw_consent(
         site, ring, first, actor="desk", why="the person asks"
-    ) and not law.withdraw(site, ring, first, actor="desk", why="x")
-    consent = faces.find_consent(site, [estate(site)], first)
+    ) and not law.withdraw_consent(site, ring, first, actor="desk", why="x")
+    consent = face_consents.find_consent(site, [estate(site)], first)
     assert (
         consent is not None
-        and law.state_of(consent, faces.proofs(site, consent["id"]), TODAY) == "withdrawn"
+        and law.state_of(consent, face_consents.list_proofs(site, consent.id), TODAY) == "withdrawn"
     )
     assert renew_face_lists(site, NOW) >= 1, "the shorter list goes at once"
-    assert first not in {row["consent"] for row in faces.lists(site, TODAY)[door]}
+    assert first not in {row["consent"] for row in face_lists.read_lists(site, TODAY)[door]}
     answer([], [], NOW + timedelta(seconds=5))
-    consent = faces.find_consent(site, [estate(site)], first)
+    consent = face_consents.find_consent(site, [estate(site)], first)
     assert consent is not None
-    gateways = faces.proofs(site, consent["id"])
-    assert law.state_of(consent, gateways, TODAY) == "deleted" and gateways[0]["command"] == order()
-    assert faces.count_subjects(site) == 0
-    # A restored database has the consent again: the gateway refuses it, and the operator's list ends it as well.
+    gateways = face_consents.list_proofs(site, consent.id)
+    assert law.state_of(consent, gateways, TODAY) == "deleted" and gateways[0].command == order()
+    assert face_filings.count_subjects(site) == 0
+    # A restored database has the consent again: the gateway refuses it, and the operator's list
+    # ends it as well.
     site.execute(
-        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why = NULL WHERE code = %s",
+        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why "
+        "= NULL WHERE code = %s",
         [first],
     )
     renew_face_lists(site, NOW)
     answer([], [first], NOW + timedelta(seconds=9))
-    assert first not in faces.standing_codes(site)
+    assert first not in face_consents.list_standing_codes(site)
     site.execute(
-        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why = NULL WHERE code = %s",
+        "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why "
+        "= NULL WHERE code = %s",
         [first],
     )
     assert law.withdraw_again(site, ring) == 1 and was_erased(site, ring.index("consent", first))
@@ -170,10 +179,11 @@ def test_from_consent_to_proof(site: Connection, ring: Keyring) -> None:
 def test_a_list_is_told_again_when_it_must_be(site: Connection) -> None:
     record(site)
     renew_face_lists(site, NOW)
-    doors = faces.lists(site, TODAY)
+    doors = face_lists.read_lists(site, TODAY)
     door = next(door for door, rows in doors.items() if rows)
     row = site.execute(
-        "SELECT c.code, d.gateway_id FROM people.face_lists f JOIN commands c ON c.id = f.command_id JOIN devices d ON d.id = f.device_id WHERE f.device_id = %s",
+        "SELECT c.code, d.gateway_id FROM people.face_lists f JOIN commands c ON c.id = "
+        "f.command_id JOIN devices d ON d.id = f.device_id WHERE f.device_id = %s",
         [door],
     ).fetchone()
     assert row is not None
@@ -181,42 +191,44 @@ def test_a_list_is_told_again_when_it_must_be(site: Connection) -> None:
         site,
         commands.CommandReport(device_id=door, code=row["code"], result="done", detail="", at=NOW),
     )
-    assert door not in faces.stale(site, doors, NOW)
-    assert door in faces.stale(site, doors, NOW + timedelta(hours=25)), (
+    assert door not in face_lists.find_stale_doors(site, doors, NOW)
+    assert door in face_lists.find_stale_doors(site, doors, NOW + timedelta(hours=25)), (
         "a day later, so that it stays fresh"
     )
     site.execute(
         "INSERT INTO gateway_births (gateway_id, boot, at, devices) VALUES (%s, 'b2', %s, '[]')",
         [row["gateway_id"], NOW + timedelta(seconds=1)],
     )
-    assert door in faces.stale(site, doors, NOW), (
+    assert door in face_lists.find_stale_doors(site, doors, NOW), (
         "its gateway started since: it may hold what a backup held"
     )
     site.execute(
         "UPDATE commands SET result = 'expired', result_at = %s WHERE code = %s", [NOW, row["code"]]
     )
-    assert door in faces.stale(site, doors, NOW), "it was off line for long"
+    assert door in face_lists.find_stale_doors(site, doors, NOW), "it was off line for long"
     site.execute(
         "UPDATE commands SET result = 'failed', result_at = %s WHERE code = %s", [NOW, row["code"]]
     )
-    assert door not in faces.stale(site, doors, NOW) and door in faces.stale(
-        site, doors, NOW + timedelta(minutes=2)
-    )
+    assert door not in face_lists.find_stale_doors(
+        site, doors, NOW
+    ) and door in face_lists.find_stale_doors(site, doors, NOW + timedelta(minutes=2))
 
 
 def test_moving_out_and_being_erased_end_it(site: Connection, ring: Keyring) -> None:
     code = record(site)
-    assert any(rows for rows in faces.lists(site, TODAY).values())
-    assert not any(rows for rows in faces.lists(site, TODAY + timedelta(days=101)).values()), (
-        "its day is over"
+    assert any(rows for rows in face_lists.read_lists(site, TODAY).values())
+    assert not any(
+        rows for rows in face_lists.read_lists(site, TODAY + timedelta(days=101)).values()
+    ), "its day is over"
+    person_vault.save_person(site, ring, "r-1", {"name": "张三"}, collected_for="tenancy")
+    person_vault.erase_person(site, ring, "r-1", actor="x", reason="asked for it")
+    assert code not in face_consents.list_standing_codes(site) and was_erased(
+        site, ring.index("consent", code)
     )
-    person_vault.put(site, ring, "r-1", {"name": "张三"}, collected_for="tenancy")
-    person_vault.erase(site, ring, "r-1", actor="x", reason="asked for it")
-    assert code not in faces.standing_codes(site) and was_erased(site, ring.index("consent", code))
 
 
 def test_the_count_and_the_filing(site: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert law.due_on(date(2026, 9, 21)) == date(2026, 11, 9), (
+    assert law.filing_due_on(date(2026, 9, 21)) == date(2026, 11, 9), (
         "thirty working days over the national holiday, by the published calendar"
     )
     record(site, kept_at="terminal")
@@ -225,9 +237,9 @@ def test_the_count_and_the_filing(site: Connection, monkeypatch: pytest.MonkeyPa
     assert law.count_day(site, NOW, TODAY) == 1 and law.count_day(site, NOW, TODAY) == 0
     monkeypatch.setattr(law, "FILE_AT", 1)
     assert law.count_day(site, NOW, TODAY) == 1
-    filing = faces.open_filing(site)
-    assert filing is not None and filing["due_on"] == law.due_on(TODAY)
-    assert faces.note_filed(site, TODAY, "2026-0042", actor="officer") and not faces.note_filed(
-        site, TODAY, "again", actor="officer"
-    )
+    filing = face_filings.find_filing(site)
+    assert filing is not None and filing.due_on == law.filing_due_on(TODAY)
+    assert face_filings.complete_filing(
+        site, TODAY, "2026-0042", actor="officer"
+    ) and not face_filings.complete_filing(site, TODAY, "again", actor="officer")
     assert law.count_day(site, NOW, TODAY) == 0
