@@ -165,7 +165,9 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
             with pytest.raises(urllib.error.HTTPError):
                 other.ask("POST", "/people/search", bad)
         # Keys change three times, once to SM4, while somebody reads all the time.
-        stop, read, failed = threading.Event(), [], []
+        stop = threading.Event()
+        read: list[Any] = []
+        failed: list[Any] = []
 
         def reading() -> None:
             while not stop.is_set():

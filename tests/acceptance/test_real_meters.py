@@ -106,7 +106,7 @@ def alerts(dsn: str) -> list[dict[str, Any]]:
 def snapshot(dsn: str) -> list[Any]:
     with connect(dsn) as connection:
         return [
-            connection.execute(query).fetchall()  # type: ignore[call-overload]
+            connection.execute(query).fetchall()
             for query in (
                 "SELECT count(*) AS n, sum(value)::numeric(20, 3) AS s FROM readings",
                 "SELECT unit_id, day, water_l, energy_kwh, water_cover, faults FROM unit_days ORDER BY 1, 2",

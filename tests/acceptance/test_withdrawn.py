@@ -99,7 +99,7 @@ def test_withdrawn_is_gone_everywhere(
         shutil.copytree(home / FOLDER, tmp_path / "backup")
 
         gateway.stop()
-        law.withdraw(connection, ring, code, actor="desk", why="the person asks")
+        law.withdraw_consent(connection, ring, code, actor="desk", why="the person asks")
         connection.commit()
         assert vault.held() == sorted([code, other]) and state(connection, code) == "withdrawn", (
             "off line nothing can be proven"

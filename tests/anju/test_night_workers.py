@@ -47,7 +47,7 @@ def filled(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def said(connection: Connection) -> list[Any]:
     """What stands after a night, without the numbers that rows happen to have."""
     return [
-        connection.execute(query).fetchall()  # type: ignore[call-overload]
+        connection.execute(query).fetchall()
         for query in (
             "SELECT detector, version, params_digest, unit_id, since_at, until_at, score, reasons, "
             "evidence, found_at, raised_at FROM findings "

@@ -10,9 +10,8 @@ from fastapi.testclient import TestClient
 
 from analytics.policy import load_policy
 from analytics.watch import WatchedSubject, observed_alert
-from api import alarms, alerts, stream
+from api import alerts
 from domain.alerting import AlertKey, Severity, SubjectKind
-from store.alerts import figures, lists
 from store.alerts.raising import raise_alert
 from store.database.connection import connect
 from tests.api.conftest import bearer
@@ -220,7 +219,6 @@ def test_figures_say_how_alarms_are_managed(client: TestClient, site: dict[str, 
     is_problem(
         client.get("/api/v1/alarms/figures?estate=other", headers=guard), 404, "unknown_estate"
     )
-    assert figures.count_seats and lists.NEVER_FOLD and stream.MAX_STREAMS and alarms.LONGEST_WINDOW
 
 
 def test_windows_are_announced_by_those_who_plan(client: TestClient, site: dict[str, Any]) -> None:

@@ -14,13 +14,9 @@ from api import (
     app,
     charts,
     estates,
-    health,
-    hub,
     pages,
     passwords,
     problems,
-    serve,
-    session,
 )
 from domain.access import ALLOWED, Action, Role
 from store.alerts.evidence import EvidenceDay
@@ -47,7 +43,6 @@ def test_health(client: TestClient) -> None:
         "no figure of anybody's estate without a log-in"
     )
     assert b"python_info" in client.get("/metrics").content
-    assert health.router and hub.Hub and serve.serve and app.MAX_BODY
 
 
 def test_a_wrong_log_in_tells_nothing(client: TestClient, site: dict[str, Any]) -> None:
@@ -120,7 +115,7 @@ def test_every_route_asks_who_it_is(client: TestClient, site: dict[str, Any]) ->
             answer = client.request(method, path, json={"text": "x"} if method == "post" else None)
             assert answer.status_code in (401, 422), f"{method} {path}: {answer.status_code}"
             checked += 1
-    assert checked >= 12 and session.COOKIE
+    assert checked >= 12
 
 
 @pytest.mark.parametrize(

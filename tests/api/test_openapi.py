@@ -63,7 +63,7 @@ def answers_json(route: APIRoute) -> bool:
     """Tell whether a route has a body of JSON: not a 204, a stream, a file, a page or a
     redirection.
     """
-    response_class = getattr(route.response_class, "value", route.response_class)
+    response_class: Any = getattr(route.response_class, "value", route.response_class)
     return route.status_code != 204 and issubclass(response_class, JSONResponse)
 
 

@@ -25,6 +25,7 @@ from fastapi.testclient import TestClient
 
 import api.access
 import api.stream
+import store.access.scope
 from analytics.policy import load_policy
 from api.app import SiteSettings, create_app
 from api.schema import api_routes, guards_of
@@ -481,7 +482,7 @@ def test_row_level_security_alone_holds_it(
     with connect(world.dsn) as connection:
         every = tuple(row["id"] for row in connection.execute("SELECT id FROM estates"))
     truth = {"told": False}
-    real_may, real_classes, real_enter = Principal.may, Principal.classes, api.access.scope.enter
+    real_may, real_classes, real_enter = Principal.may, Principal.classes, store.access.scope.enter
     monkeypatch.setattr(
         Principal, "may", lambda self, action: real_may(self, action) if truth["told"] else True
     )
@@ -503,7 +504,7 @@ def test_row_level_security_alone_holds_it(
         object.__setattr__(who, "estate_ids", every)
         object.__setattr__(who, "everywhere", True)
 
-    monkeypatch.setattr(api.access.scope, "enter", enter)
+    monkeypatch.setattr(store.access.scope, "enter", enter)
     monkeypatch.setattr(api.access, "NEEDS_SECOND_FACTOR", frozenset())
     count = len(run(world, role, reach, world.things))
     print(f"{role} at {reach}: {count} answers held by row-level security alone")

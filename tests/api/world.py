@@ -46,7 +46,7 @@ class Things:
     unit: str
     gateway: str
     device: str
-    alerts: dict[str, int]
+    alerts: dict[AlertClass, int]
     command: str
     window: int
     watch: int
@@ -108,7 +108,7 @@ def _ids_from(connection: Connection, base: int) -> None:
 
 
 def _one(connection: Connection, query: str, values: Any) -> int:
-    row = connection.execute(query, values).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(query, values).fetchone()
     assert row is not None
     return int(row["id"])
 
@@ -322,7 +322,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     run(
         "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at) "
         "VALUES (%s, %s, %s, %s, 1, false, 'never', %s, %s, now(), now())",
-        [c, c, c, raised["hazard"], c, c],
+        [c, c, c, raised[AlertClass.HAZARD], c, c],
     )
     assert person_vault.save_person(
         connection,

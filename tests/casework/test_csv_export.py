@@ -60,7 +60,7 @@ def test_no_cell_can_be_worked_out() -> None:
     """Over random tables: each count shown rests on enough homes on both sides, and a group's total leaves no blank alone."""
     rng = random.Random(SEED)
     for _ in range(400):
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "estate": f"e{e}",
                 "building": f"b{b}",

@@ -63,7 +63,7 @@ def page(site: dict[str, Any], redis: Redis) -> Iterator[Any]:
         time.sleep(0.02)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        opened = browser.new_page(locale="zh-CN")
+        opened: Any = browser.new_page(locale="zh-CN")
         opened.faults, opened.app = [], app
         opened.on(
             "console",

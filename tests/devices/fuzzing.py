@@ -105,58 +105,58 @@ def gb26875_unit(rng: random.Random) -> gb26875.Gb26875Unit:
     byte = lambda: rng.randrange(256)  # noqa: E731
     part = rng.randbytes(4).hex()
     text = "".join(rng.choice("一号楼二层走廊烟感ABC123") for _ in range(rng.randint(0, 14)))
-    kind, make = rng.choice(
-        [
-            (
-                gb26875.SYSTEM_STATE,
-                lambda: gb26875.SystemState(
-                    system_type=byte(), system=byte(), state=rng.randrange(65536), stamp=stamp
-                ),
+    makers: list[tuple[int, Callable[[], Any]]] = [
+        (
+            gb26875.SYSTEM_STATE,
+            lambda: gb26875.SystemState(
+                system_type=byte(), system=byte(), state=rng.randrange(65536), stamp=stamp
             ),
-            (
-                gb26875.PART_STATE,
-                lambda: gb26875.PartState(
-                    system_type=1,
-                    system=byte(),
-                    part_type=byte(),
-                    part=part,
-                    state=byte(),
-                    text=text,
-                    stamp=stamp,
-                ),
+        ),
+        (
+            gb26875.PART_STATE,
+            lambda: gb26875.PartState(
+                system_type=1,
+                system=byte(),
+                part_type=byte(),
+                part=part,
+                state=byte(),
+                text=text,
+                stamp=stamp,
             ),
-            (
-                gb26875.ANALOG,
-                lambda: gb26875.AnalogValue(
-                    system_type=1,
-                    system=byte(),
-                    part_type=byte(),
-                    part=part,
-                    quantity=rng.randrange(12),
-                    value=rng.randrange(-32768, 32768),
-                    stamp=stamp,
-                ),
+        ),
+        (
+            gb26875.ANALOG,
+            lambda: gb26875.AnalogValue(
+                system_type=1,
+                system=byte(),
+                part_type=byte(),
+                part=part,
+                quantity=rng.randrange(12),
+                value=rng.randrange(-32768, 32768),
+                stamp=stamp,
             ),
-            (
-                gb26875.OPERATION,
-                lambda: gb26875.OperatorAction(
-                    system_type=1, system=byte(), flags=byte(), operator=byte(), stamp=stamp
-                ),
+        ),
+        (
+            gb26875.OPERATION,
+            lambda: gb26875.OperatorAction(
+                system_type=1, system=byte(), flags=byte(), operator=byte(), stamp=stamp
             ),
-            (
-                gb26875.TRANSMITTER_STATE,
-                lambda: gb26875.TransmitterState(state=byte(), stamp=stamp),
-            ),
-            (
-                gb26875.TRANSMITTER_OPERATION,
-                lambda: gb26875.OperatorAction(flags=byte(), operator=byte(), stamp=stamp),
-            ),
-            (gb26875.SET_CLOCK, lambda: gb26875.Gb26875Clock(stamp=stamp)),
-            (gb26875.INSPECT_POST, lambda: gb26875.RawObject(data=bytes((byte(),)))),
-        ]
-    )
+        ),
+        (
+            gb26875.TRANSMITTER_STATE,
+            lambda: gb26875.TransmitterState(state=byte(), stamp=stamp),
+        ),
+        (
+            gb26875.TRANSMITTER_OPERATION,
+            lambda: gb26875.OperatorAction(flags=byte(), operator=byte(), stamp=stamp),
+        ),
+        (gb26875.SET_CLOCK, lambda: gb26875.Gb26875Clock(stamp=stamp)),
+        (gb26875.INSPECT_POST, lambda: gb26875.RawObject(data=bytes((byte(),)))),
+    ]
+    kind, make = rng.choice(makers)
     count = 1 if kind == gb26875.INSPECT_POST else rng.randint(1, 4)
-    return gb26875.Gb26875Unit(kind=kind, objects=tuple(make() for _ in range(count)))  # type: ignore[operator]
+    objects: Any = tuple(make() for _ in range(count))
+    return gb26875.Gb26875Unit(kind=kind, objects=objects)
 
 
 def gb26875_frame(rng: random.Random) -> gb26875.Gb26875Frame:
@@ -280,7 +280,7 @@ def heard(rng: random.Random, name: str) -> ReceivedMessage:
             ]
         )
         time = "2026-09-08T07:42:18+08:00"
-        data = {
+        data: dict[str, Any] = {
             "method": method,
             "outcome": outcome,
             "direction": "unknown",

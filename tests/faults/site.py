@@ -283,7 +283,8 @@ class Site:
         ahead = {(item["device"], item["at"]) for item in kept if "values" in item}
         ahead_events = {(item["device"], item["id"]) for item in kept if "id" in item}
         known_events, must = set(events), 0
-        may_readings, may_events = set(), set()
+        may_readings: set[Any] = set()
+        may_events: set[Any] = set()
         for gateway, _, _ in TALKERS:
             waiting: list[Any] = []
             for row in read(self.home / gateway / "journal"):

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from anju.demo import embedded
-from anju.processes import Child, start_anju
+from anju.processes import Child, ChildFailed, start_anju
 from domain.wire import EventItem
 from gateway.uplink import Uplink
 from store.database import connection as store_connect
@@ -93,7 +93,7 @@ class Crew:
             try:
                 self.postgres = embedded.start_postgres(self.home / "pg", port=self.postgres.port)
                 return
-            except embedded.ChildFailed:
+            except ChildFailed:
                 assert time.monotonic() < deadline
                 time.sleep(0.3)
 

@@ -109,7 +109,8 @@ def read(
         line = Line(protocol=meters[0].protocol, meters=meters, now=now)
         async with serving(make, line, options.pop("configured", meters), **options) as (bench, _):
             await until(lambda: done(bench))
-            return bench
+            finished: Bench = bench
+            return finished
 
     return asyncio.run(go())
 

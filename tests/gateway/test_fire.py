@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,6 +137,11 @@ def test_a_device_that_is_not_configured_is_named_and_kept_waiting(
     assert f"{SOURCE!r} is not configured" in next(iter(made.unknown_devices._notes))
 
 
+def is_confirmed(host: FireHost, count: int) -> bool:
+    """Tell whether the host has had as many confirmations."""
+    return host.confirmed == count
+
+
 def test_one_part_that_is_over_does_not_end_what_another_still_reports(
     bench: Callable[[str], Bench],
 ) -> None:
@@ -144,7 +150,7 @@ def test_one_part_that_is_over_does_not_end_what_another_still_reports(
             [("000000aa", 3), ("000000bb", 3), ("000000aa", 1), ("000000bb", 1)], 1
         ):
             host.part(part, state, "手报", part_type=23)
-            await until(lambda n=n: host.confirmed == n)
+            await until(partial(is_confirmed, host, n))
 
     assert events(serve(bench, script)) == [
         ("fire-1", "hazard", "fire", "on"),

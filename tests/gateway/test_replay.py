@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from domain.measures import Supply
+from gateway.recording import WINDOW
 from gateway.replay import BadFile, Layout, ReplayFile
-from gateway.uplink import WINDOW
 
 MADRID = ZoneInfo("Europe/Madrid")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from anju.bench.ingest import start_workers
 from anju.bench.publisher import join, packet
 from anju.demo import embedded
+from anju.processes import Child
 from store.database.connection import connect
 from store.database.migration import Level, migrate
 from store.ingest import log
@@ -201,7 +202,7 @@ def play(inputs: int, seed: int) -> dict[str, object]:
             embedded.start_postgres(home / "pg", options={"fsync": "off"}),
             embedded.start_broker(home / "mq"),
         )
-        children = []
+        children: list[Child] = []
         try:
             dsn = embedded.make_database(postgres, "hostile")
             migrate(dsn, level=Level.PLAIN)

@@ -129,7 +129,7 @@ def test_the_doctor_finds_the_shipped_broker_fit(
 ) -> None:
     address, _ = shipped
     monkeypatch.setattr(Settings, "broker", lambda _self: address)
-    settings = Settings(dsn=dsn, ingest_readings=2)  # type: ignore[call-arg]
+    settings = Settings(dsn=dsn, ingest_readings=2)
     found = {check.what: check for check in examine(settings, 20_000)}
     assert found["broker"].verdict is CheckVerdict.FIT, found["broker"].message
 

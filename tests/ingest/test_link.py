@@ -109,7 +109,7 @@ def test_what_is_posted_while_nobody_has_us_goes_out_later(
     broker: Broker, publisher: mqtt.Client
 ) -> None:
     heard: list[bytes] = []
-    publisher.on_message = lambda _c, _u, m: heard.append(m.payload)
+    publisher.on_message = lambda _c, _u, m: heard.append(bytes(m.payload))
     link = make(broker)
     publisher.subscribe("down/x", qos=1)
     time.sleep(0.2)

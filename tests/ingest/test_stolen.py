@@ -42,7 +42,7 @@ def alerts(dsn: str, detector: str) -> list[dict[str, Any]]:
 
 def count(dsn: str, what: str) -> int:
     with connect(dsn) as connection:
-        row = connection.execute(what).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(what).fetchone()
     assert row is not None
     return int(row["n"])
 

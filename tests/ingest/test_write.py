@@ -88,14 +88,15 @@ def look(any_dsn: str) -> Iterator[Connection]:
 def totals(look: Connection) -> tuple[int, int, int, int]:
     tallies = log.read_tallies(look).values()
     assert all(t.balanced for t in tallies)
-    return tuple(
-        sum(getattr(t, n) for t in tallies)
-        for n in ("received", "stored", "duplicates", "quarantined")
-    )  # type: ignore[return-value]
+    received = sum(tally.received for tally in tallies)
+    stored = sum(tally.stored for tally in tallies)
+    duplicates = sum(tally.duplicates for tally in tallies)
+    quarantined = sum(tally.quarantined for tally in tallies)
+    return received, stored, duplicates, quarantined
 
 
 def count(look: Connection, table: str) -> int:
-    row = look.execute(f"SELECT count(*) AS n FROM {table}").fetchone()  # type: ignore[arg-type]
+    row = look.execute(f"SELECT count(*) AS n FROM {table}").fetchone()
     assert row is not None
     return int(row["n"])
 

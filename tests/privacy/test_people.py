@@ -319,10 +319,10 @@ def test_erasing_waits_for_holds_and_outlives_a_restore(town: Connection, ring: 
     erasures.import_erasures(town, listed)
     erasures.import_erasures(town, listed)
     assert person_vault.erase_again(town, ring) == 1 and person_vault.erase_again(town, ring) == 0
-    assert (
-        persons.find_person(town, _all(town), "r-1").wrapped is None
-        and persons.find_person(town, _all(town), "r-2").wrapped
-    )  # type: ignore[union-attr]
+    erased = persons.find_person(town, _all(town), "r-1")
+    other = persons.find_person(town, _all(town), "r-2")
+    assert erased is not None and erased.wrapped is None
+    assert other is not None and other.wrapped
 
 
 @pytest.mark.real
@@ -362,8 +362,10 @@ def test_a_rotation_that_is_killed_goes_on(dsn: str, town: Connection, ring: Key
         )
         every = [persons.find_person(worker, _all(worker), f"r-{i}") for i in range(1, 31)]
         assert all(person_vault.open_fields(alone, row)["name"] == "王小明" for row in every if row)
+        first = every[0]
+        assert first is not None
         with pytest.raises(NotOpened):
-            person_vault.open_fields(ring, every[0])
+            person_vault.open_fields(ring, first)
 
 
 @pytest.mark.real

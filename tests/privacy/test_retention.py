@@ -6,16 +6,26 @@ from datetime import UTC, datetime
 
 import pytest
 
-from privacy import retention
+from privacy import retention, unusual_lookups
 from privacy.purposes import PeoplePolicy
+from store.database import retention as store_retention
 from store.database.connection import connect
 
 
 @pytest.mark.real
 def test_each_at_its_own_pace(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(retention.unusual_lookups, "check", lambda *_: done.append("looks") or 2)
-    monkeypatch.setattr(retention, "daily", lambda *_: done.append("days") or {})
+
+    def check_lookups(*_: object) -> int:
+        done.append("looks")
+        return 2
+
+    def run_daily(*_: object) -> dict[str, int]:
+        done.append("days")
+        return {}
+
+    monkeypatch.setattr(unusual_lookups, "check", check_lookups)
+    monkeypatch.setattr(retention, "daily", run_daily)
     now = [0.0]
     chores = retention.RetentionTasks(PeoplePolicy(), None, clock=lambda: now[0])
     with connect(dsn, autocommit=True) as connection, connect(dsn) as other:
@@ -24,6 +34,6 @@ def test_each_at_its_own_pace(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None
             assert chores.run(connection, datetime.now(UTC)) == 2
         assert done.count("looks") == 49 and done.count("days") == 2
         # Another process is at it.
-        assert retention.retention.try_lock_maintenance(other)
+        assert store_retention.try_lock_maintenance(other)
         now[0] += 61
         assert chores.run(connection, datetime.now(UTC)) == 0

@@ -37,7 +37,7 @@ class Broker:
         self._turn = 0
         #: Told of every message that was taken, dropped, and of a crash: what a sender without an
         #: outbox may count on.
-        self.on_lost: Callable[[bytes], None] = lambda _payload: None
+        self.on_lost: Callable[[bytes], object] = lambda _payload: None
 
     # Faults --------------------------------------------------------------------------------------
 

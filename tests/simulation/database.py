@@ -187,7 +187,8 @@ class SimLedger:
 
     def write_events(self, rows: list[EventRow]) -> Written:
         self.db.break_sometimes("events")
-        held, new = self.db.tables.events, {}
+        held = self.db.tables.events
+        new: dict[Any, Any] = {}
         fresh, clash = np.zeros(len(rows), dtype=bool), []
         for i, row in enumerate(rows):
             told, key = (row.at_ms, row.kind, row.data), (row.device_id, row.event_id)

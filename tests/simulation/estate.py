@@ -50,7 +50,7 @@ class KeptOutbox(Outbox):
         self.disk = disk
         super().__init__(None, boot)
 
-    def _open(self, path: object) -> sqlite3.Connection:  # type: ignore[override]
+    def _open(self, path: object) -> sqlite3.Connection:
         return self.disk
 
 
@@ -160,8 +160,9 @@ class Books:
 
 def items_of(kind: Up, payload: bytes) -> list[Any]:
     """Read a message's items."""
-    of = wire.Readings if kind is Up.READINGS else wire.Events
-    return list(msgspec.json.decode(payload, type=of).items)
+    if kind is Up.READINGS:
+        return list(msgspec.json.decode(payload, type=wire.Readings).items)
+    return list(msgspec.json.decode(payload, type=wire.Events).items)
 
 
 class SimGateway:
@@ -180,7 +181,7 @@ class SimGateway:
             trouble,
         )
         self.disk = sqlite3.connect(":memory:", isolation_level=None)
-        from gateway.outbox import _TABLES
+        from gateway.outbox_file import _TABLES
 
         self.disk.executescript(_TABLES)
         self.boots, self.cut, self.talks = 0, False, True
@@ -204,7 +205,8 @@ class SimGateway:
 
     def hear_devices(self) -> list[ReadingItem | EventItem]:
         """Make what devices say now; now and then what no server can take."""
-        dice, found = self.world.rng, []
+        dice = self.world.rng
+        found: list[EventItem | ReadingItem] = []
         for _ in range(dice.randrange(1, 4)):
             self.told += 1
             device = f"d-{self.number}-{dice.randrange(DEVICES)}"
@@ -232,7 +234,7 @@ class SimGateway:
                 )
             found.append(ReadingItem(device=device, at=at, values={"water_m3": value}))
         self.books.given += [(f"gw-{self.number}", item) for item in found]
-        return found  # type: ignore[return-value]
+        return found
 
     def send(self, kind: Up, payload: bytes) -> None:
         dice, topic = self.world.rng, wire.up_topic("es", f"gw-{self.number}", kind)
@@ -437,9 +439,7 @@ class Run:
             away = 0.0 if trouble.hasty else dice.choice((0.0, 0.01, dice.uniform(0.1, 3.0)))
             world.after(away, lambda: setattr(self.broker, "up", True))
             if dice.random() < (0.9 if trouble.hasty else 0.4):
-                world.after(
-                    dice.uniform(0.02, 0.5), lambda: [self.cut(link, 0.5) for link in self.links()]
-                )
+                world.after(dice.uniform(0.02, 0.5), self.cut_all)
         if dice.random() < trouble.worker_kill and self.crew:
             victim = dice.choice(self.crew)
             world.note(f"{victim.name} killed")
@@ -470,6 +470,11 @@ class Run:
             whom.drop()
         self.world.after(seconds, lambda: setattr(whom, "cut", False))
 
+    def cut_all(self) -> None:
+        """Cut every link off for half a second."""
+        for link in self.links():
+            self.cut(link, 0.5)
+
     # The run -------------------------------------------------------------------------------------
 
     def play(self) -> Run:
@@ -486,8 +491,9 @@ class Run:
                 self.check_always()
             self.database.fail = self.database.unknown = 0.0
             self.trouble.loss = self.trouble.double = 0.0
-            for one in (*self.gateways, self.legacy):
-                one.talks = False
+            for gateway in self.gateways:
+                gateway.talks = False
+            self.legacy.talks = False
             while world.now < TROUBLE_S + CALM_S:
                 world.run(world.now + 5.0)
                 self.check_always()

@@ -22,7 +22,7 @@ class World:
     now: float = 0.0
     rng: random.Random = field(init=False)
     trace: list[str] = field(default_factory=list)
-    _agenda: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _agenda: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
     _count: int = 0
     steps: int = 0
 
@@ -35,7 +35,7 @@ class World:
     def now_ms(self) -> int:
         return START_MS + int(self.now * 1000)
 
-    def after(self, seconds: float, what: Callable[[], None]) -> None:
+    def after(self, seconds: float, what: Callable[[], object]) -> None:
         self._count += 1
         heapq.heappush(self._agenda, (self.now + seconds, self._count, what))
 

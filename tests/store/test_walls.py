@@ -152,7 +152,7 @@ def test_nothing_said_is_nothing_seen_and_nothing_stays_on_the_connection(dsn: s
                 "CREATE TABLE public.x ()",
             ):
                 with pytest.raises(psycopg.Error) as refused, connection.transaction():
-                    connection.execute(forbidden)  # type: ignore[call-overload]
+                    connection.execute(forbidden)
                 assert refused.value.sqlstate in ("42501", "0A000"), forbidden
 
 

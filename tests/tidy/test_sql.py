@@ -27,7 +27,7 @@ def sql_texts(source: Source) -> Iterator[ast.expr]:
             if STATEMENT.search(node.value):
                 yield node
         elif isinstance(node, ast.JoinedStr):
-            text = "".join(p.value if isinstance(p, ast.Constant) else "x" for p in node.values)
+            text = "".join(str(getattr(part, "value", "x")) for part in node.values)
             if STATEMENT.search(text):
                 yield node
 

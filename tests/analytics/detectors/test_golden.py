@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from analytics.detectors import DETECTORS, continuous_flow, unoccupied
-from analytics.detectors.contract import Abstention, Finding
+from analytics.detectors.contract import Abstention, Detector, Finding
 from analytics.frame import OutsideReport, Tokens, UnitDayFrame, in_order
 from analytics.history import COLUMNS
 from analytics.leads import ExplainedLead
@@ -192,7 +192,8 @@ def test_a_unit_is_judged_alike_among_others_and_twice(path: Path) -> None:
 
 def test_nothing_known_finds_nothing() -> None:
     frame = frame_of({"spans": [{"days": 120}]})
-    for detector in (unoccupied.DETECTOR, continuous_flow.DETECTOR):
+    detectors: tuple[Detector[Any], ...] = (unoccupied.DETECTOR, continuous_flow.DETECTOR)
+    for detector in detectors:
         found, _ = detector.detect(frame, detector.params_type())
         assert found == []
 

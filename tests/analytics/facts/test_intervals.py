@@ -162,7 +162,7 @@ NO_CARS = CarDays(unit=ints(), day=ints(), seen=ints(), nights=ints())
 def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]) -> None:
     hours, values = as_series(steps)
     found = differenced(values, hours)
-    starts = np.arange(0, 24 * 110, 24) * HOUR
+    starts = np.arange(0, 24 * 110, 24, dtype=np.float64) * HOUR
     days = shared(found, hours, starts, trickle=0.002)
     assert abs(np.nansum(days.amount) - np.nansum(found.delta)) < 1e-6
     assert (

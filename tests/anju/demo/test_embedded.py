@@ -49,7 +49,7 @@ def test_amqtt_and_fakeredis_carry_the_product_where_nothing_is_installed(
                 )
             uplink.drain(60)
         with connect(dsn) as connection:
-            assert log.read_tallies(connection)["es/gw", "readings"].stored == 30
+            assert log.read_tallies(connection)[log.TallyKey("es/gw", "readings")].stored == 30
     finally:
         broker.child.stop()
         redis.child.stop()

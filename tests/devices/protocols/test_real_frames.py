@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devices.explain import CODECS
+from devices.messages import ReceivedEvent
 from devices.protocols import cjt188, dlt645, gb26875, mbus, mbus_records
 from devices.pushes import PUSHES
 from domain.rejection import Reason, Rejected
@@ -105,7 +106,10 @@ def test_pushed_events() -> None:
         for line in (CHINA / "hikvision_access_events.jsonl").read_text("utf-8").splitlines()
     ]
     for row, number in zip(rows, ("1199", "123"), strict=True):
-        (heard,) = PUSHES["hikvision"].parse("application/json", json.dumps(row).encode(), token)  # type: ignore[misc]
+        parsed = PUSHES["hikvision"].parse("application/json", json.dumps(row).encode(), token)
+        assert isinstance(parsed, list)
+        (heard,) = parsed
+        assert isinstance(heard, ReceivedEvent)
         assert (
             heard.kind == "passage"
             and heard.data["method"] == "face"

@@ -63,9 +63,9 @@ def test_a_roc_falls_and_rises(spread: float, seed: int) -> None:
         for n in range(5)
     }
     points = roc(people, [0.0, 0.3, 0.6, 1.0, 3.0, 99.0])
-    assert [p.false_match.rate for p in points] == sorted(p.false_match.rate for p in points)
-    assert [p.false_non_match.rate for p in points] == sorted(
-        (p.false_non_match.rate for p in points), reverse=True
-    )
+    false_match = [point.false_match.rate or 0.0 for point in points]
+    false_non_match = [point.false_non_match.rate or 0.0 for point in points]
+    assert false_match == sorted(false_match)
+    assert false_non_match == sorted(false_non_match, reverse=True)
     assert points[0].false_non_match.of == 5 * 6 and points[0].false_match.of == 10 * 16
     assert points[-1].false_match.rate == 1 and points[-1].false_non_match.rate == 0

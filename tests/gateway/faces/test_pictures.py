@@ -22,7 +22,7 @@ def packed(kind: str, size: tuple[int, int] = (200, 150), **more: object) -> byt
     body = io.BytesIO()
     Image.fromarray(
         np.random.default_rng(1).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
-    ).save(body, kind, **more)  # type: ignore[arg-type]
+    ).save(body, kind, **more)
     return body.getvalue()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from domain.calendar import DAY_MS
 from gateway.faces.door import take_faces
@@ -58,9 +59,9 @@ def test_from_a_list_to_nothing(tmp_path: Path, key: bytes) -> None:
     )
     vault.enrol(B, [encoding()], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY)
     assert vault.held() == [A, B] and vault.consents("door-1", NOW, TODAY) == {A: "r-1", B: "r-2"}
-    assert (
-        vault.templates(A, "e").shape == (8, 128) and vault.templates(A, "another engine") is None
-    )
+    stored = vault.templates(A, "e")
+    assert stored is not None and stored.shape == (8, 128)
+    assert vault.templates(A, "another engine") is None
     assert not traces(tmp_path, mine.tobytes()[:32]), "sealed"
     wrapped = (tmp_path / "keys" / A).read_bytes()
     settled = vault.take_list("door-1", [row(B, "r-2")], NOW + 1)
@@ -146,8 +147,8 @@ def test_the_same_stranger_keeps_a_pseudonym_for_a_while(tmp_path: Path) -> None
     )
     face, other = encoding(), encoding()
 
-    def seen(who: np.ndarray, at: int) -> str | None:
-        token, entry = regulars.name([who, who + 0.001], limits, "e", at)
+    def seen(who: NDArray[np.float32], at: int) -> str | None:
+        token, entry = regulars.name([who, who + np.float32(0.001)], limits, "e", at)
         outbox.put([entry])
         return token
 

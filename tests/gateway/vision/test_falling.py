@@ -36,7 +36,7 @@ def look(pictures: list[np.ndarray]) -> list[Sighting]:
 def rows_of(heights: np.ndarray) -> np.ndarray:
     scale = Scale.through(MARKS, ROWS)
     y = np.linspace(0, ROWS, 4000)
-    return np.interp(-heights, -scale.metres(y), y)
+    return np.asarray(np.interp(-heights, -scale.metres(y), y))
 
 
 def quiet(frames: int = 6) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -9,22 +11,24 @@ import pytest
 from gateway.vision.health import CONDITIONS, CameraHealth
 
 random = np.random.default_rng(2)
-SCENE = cv2.GaussianBlur(
-    np.kron(random.integers(20, 235, (18, 32)), np.ones((20, 20))).astype(np.float32), (0, 0), 1
-)
+_BLOCKS = np.asarray(np.kron(random.integers(20, 235, (18, 32)), np.ones((20, 20))))
+SCENE = np.asarray(cv2.GaussianBlur(_BLOCKS.astype(np.float32), (0, 0), 1))
 SCENE += random.normal(0, 8, SCENE.shape).astype(np.float32)
 
 
 def shot(scene: np.ndarray = SCENE, light: float = 1.0) -> np.ndarray:
-    return np.clip(scene * light + random.normal(0, 1.5, scene.shape), 0, 255).astype(np.uint8)
+    noisy: np.ndarray = scene * light + random.normal(0, 1.5, scene.shape)
+    return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
 
 
-def run(health: CameraHealth, make: object, start: int, seconds: int) -> list[tuple[str, str]]:
+def run(
+    health: CameraHealth, make: Callable[[], np.ndarray], start: int, seconds: int
+) -> list[tuple[str, str]]:
     return [
         (str(s.detail), s.state)
         for t in range(start, start + seconds)
         for s in health.see(float(t), make())
-    ]  # type: ignore[operator]
+    ]
 
 
 WRONG = {

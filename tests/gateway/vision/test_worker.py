@@ -52,9 +52,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FacadeScene]:
 
 
 def falling(made: FacadeScene) -> dict[str, Any]:
-    return msgspec.to_builtins(
-        Rules(rules=[FallingRule(heights=sorted(made.marks), roof_m=made.roof_m)])
-    )  # type: ignore[no-any-return]
+    rules = Rules(rules=[FallingRule(heights=sorted(made.marks), roof_m=made.roof_m)])
+    built: dict[str, Any] = msgspec.to_builtins(rules)
+    return built
 
 
 def test_a_film_is_watched_and_its_clip_lies_there(
@@ -98,10 +98,10 @@ def test_bent_films_are_refused_within_their_limits(
         "sdp": b"v=0\nm=video 9999 RTP/AVP 96\nc=IN IP4 127.0.0.1\n",
     }
     for n in range(6):
-        body = bytearray(whole)
+        flipped = bytearray(whole)
         for _ in range(200):
-            body[dice.randrange(len(body))] = dice.randrange(256)
-        bent[f"flipped {n}"] = bytes(body)
+            flipped[dice.randrange(len(flipped))] = dice.randrange(256)
+        bent[f"flipped {n}"] = bytes(flipped)
     for name, body in bent.items():
         path = tmp_path / f"{name.replace(' ', '-')}.mp4"
         path.write_bytes(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,7 +35,7 @@ def test_every_line_fits_the_wire_contract() -> None:
     for n, line in enumerate(traffic.lines(CITY, homes)):
         topic = wire.parse_up_topic(line["topic"])
         assert topic is not None and valid_id(topic.estate) and valid_id(topic.gateway)
-        kind = wire.Readings if topic.up is wire.Up.READINGS else wire.Events
+        kind: Any = wire.Readings if topic.up is wire.Up.READINGS else wire.Events
         message = msgspec.json.decode(msgspec.json.encode(line["payload"]), type=kind)
         assert {item.device for item in message.items} <= codes and len(
             message.items

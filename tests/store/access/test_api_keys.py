@@ -42,12 +42,12 @@ def test_a_key_acts_for_its_user_with_its_actions(connection: Connection) -> Non
     key = add_key(connection, guard.user_id, "anju_0123456789")
     found = api_keys.find_api_key(connection, "anju_0123456789")
     assert found is not None and found.key_id == key and found.estate_ids == guard.estate_ids
-    assert found.key_actions == {Action.SEE_PLACES, Action.SEE_ALERTS}
+    assert found.key_actions == frozenset({Action.SEE_PLACES, Action.SEE_ALERTS})
     assert not found.must_change_password and not found.second_factor
     assert api_keys.find_api_key(connection, "anju_other") is None
     connection.execute("UPDATE api_keys SET actions = '{see_places,no_such_action}'")
     found = api_keys.find_api_key(connection, "anju_0123456789")
-    assert found is not None and found.key_actions == {Action.SEE_PLACES}
+    assert found is not None and found.key_actions == frozenset({Action.SEE_PLACES})
 
 
 @pytest.mark.parametrize("end", ["expired", "revoked", "user disabled"])

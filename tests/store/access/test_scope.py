@@ -4,6 +4,8 @@ while somebody signs in.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from domain.access import Principal, Role
@@ -28,7 +30,7 @@ def reader(connection: Connection) -> dict[str, object]:
     return dict(row)
 
 
-NOBODY = {
+NOBODY: dict[str, Any] = {
     "estates": [],
     "permissions": [],
     "user_id": None,

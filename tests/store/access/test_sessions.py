@@ -52,7 +52,7 @@ def test_a_second_factor_ends_the_old_token_at_once(connection: Connection, user
     ],
 )
 def test_a_session_ends_by_itself(connection: Connection, user: int, change: str) -> None:
-    connection.execute(f"UPDATE sessions SET {change}")  # type: ignore[call-overload]
+    connection.execute(f"UPDATE sessions SET {change}")
     assert sessions.find_session(connection, "first") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -176,13 +177,19 @@ def test_a_wrong_password_locks_for_a_while(connection: Connection) -> None:
     assert sessions.find_session(connection, "token") is None
 
 
+def close_iterator(wakes: Iterator[None]) -> None:
+    """End a generator, as its reader would."""
+    assert isinstance(wakes, Generator)
+    wakes.close()
+
+
 def test_a_bus_without_redis_still_wakes(dsn: str) -> None:
     bus = LiveBus("redis://127.0.0.1:1/0")
     bus.publish("x", "y")
     assert not bus.up and not LiveBus(None).up
     wakes = bus.wakes("x", every_s=0.05)
     assert next(wakes) is None and next(wakes) is None
-    wakes.close()
+    close_iterator(wakes)
     with connect(dsn) as connection:
         assert watch.take_events(connection, urgent=True) == []
         assert findings.list_abstentions(connection, 1) == []
@@ -197,4 +204,4 @@ def test_a_listener_wakes_when_something_is_published(redis: object) -> None:
         waiting = pool.submit(next, wakes)
         bus.publish("anju:test", "1")
         waiting.result(5)
-    wakes.close()
+    close_iterator(wakes)

@@ -46,7 +46,7 @@ def test_there_and_back(connection: Connection, made: list[tuple[int, int, float
 
 def test_arrays(connection: Connection) -> None:
     connection.execute("CREATE TEMP TABLE arrays (n int4, a int4[], b int8[])")
-    row = [
+    row: list[int | copy.ArrayField | copy.InstantField] = [
         7,
         copy.ArrayField("int4", np.array([1, -2, 3])),
         copy.ArrayField("int8", np.array([2**40, 0])),

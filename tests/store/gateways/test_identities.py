@@ -17,10 +17,8 @@ def test_a_claim_is_stored_as_a_hash_and_a_retired_gateway_has_none(connection: 
     identities.add_claim(
         connection, found.id, "es.gw.secret-of-all", expires_at=later, made_by="test"
     )
-    assert (
-        b"secret"
-        not in connection.execute("SELECT code_hash FROM gateway_claims").fetchone()["code_hash"]
-    )  # type: ignore[index]
+    stored = connection.execute("SELECT code_hash FROM gateway_claims").fetchone()
+    assert stored is not None and b"secret" not in stored["code_hash"]
     connection.execute("UPDATE gateways SET retired_on = '2026-01-01' WHERE code = 'gw'")
     assert identities.use_claim(connection, "es.gw.secret-of-all") is None
     connection.execute("UPDATE gateways SET retired_on = NULL WHERE code = 'gw'")

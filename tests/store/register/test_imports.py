@@ -104,7 +104,7 @@ def changed(sheet: str, row: int, **cells: str) -> dict[str, Rows]:
 
 def counts(connection: Connection) -> dict[str, Any]:
     return {
-        sheet.name: connection.execute(f"SELECT count(*) AS n FROM {sheet.name}").fetchone()["n"]  # type: ignore[index,arg-type]
+        sheet.name: connection.execute(f"SELECT count(*) AS n FROM {sheet.name}").fetchone()["n"]  # type: ignore[index]
         for sheet in register_table.SHEETS
     }
 
