@@ -17,19 +17,19 @@ from zoneinfo import ZoneInfo
 
 from analytics.detectors.contract import Detector, Finding
 from analytics.frame import UnitDayFrame
-from analytics.history import WHOLE, History, until
-from analytics.nightly import blocks
+from analytics.history import FIRST_WINDOW, History
+from analytics.nightly.estate import divide_into_blocks
 from analytics.parameters import P, build_params, numbers_of
 from analytics.policy import Policy
+from analytics.unit_frames import cut_after
 from domain.calendar import DAY_MS, day_of, from_ms
 from domain.proportions import Proportion, rate
 from store.analytics import nights
-from store.analytics.findings import Source
+from store.analytics.findings import DetectorRun
 from store.casework import visits
 from store.casework.visits import VisitOutcome
 from store.database.connection import Connection
 from store.register import places
-from store.series import fact_inputs
 
 #: Findings of one unit that begin within so many ms of each other are one lead.
 _SAME_LEAD_MS = 14 * DAY_MS
@@ -114,14 +114,14 @@ def backtest_detector(
     params = build_params(detector.params_type, numbers)
     leads: list[BacktestLead] = []
     units_seen = 0
-    for estate_id, estate, zone_key in nights.list_estates(connection):
-        if estate_id not in estates:
+    for estate in nights.list_estates(connection):
+        if estate.id not in estates:
             continue
-        zone = ZoneInfo(zone_key)
-        units = fact_inputs.units_of(connection, estate_id)
+        zone = ZoneInfo(estate.timezone)
+        units = nights.list_units(connection, estate.id)
         units_seen += len(units)
-        for block in blocks(units):
-            history = History(units=block, zone=zone, window=WHOLE)
+        for block in divide_into_blocks(units):
+            history = History(units=block, zone=zone, window=FIRST_WINDOW)
             if not history.read(connection, window.last):
                 continue
             codes = places.unit_codes(connection, block)
@@ -130,7 +130,7 @@ def backtest_detector(
                 BacktestLead(
                     unit_id=finding.unit,
                     unit=codes[finding.unit],
-                    estate=estate,
+                    estate=estate.code,
                     raised_day=day,
                     score=finding.score,
                     start_day=day_of(from_ms(finding.since_ms), zone),
@@ -138,7 +138,7 @@ def backtest_detector(
                 )
                 for day, finding in raised
             ]
-    run = Source(
+    run = DetectorRun(
         detector=detector.key,
         version=detector.version,
         params=numbers_of(params),
@@ -148,7 +148,7 @@ def backtest_detector(
     return BacktestReport(
         detector=detector.key,
         version=detector.version,
-        params_digest=run.digest,
+        params_digest=run.params_digest,
         params=run.params,
         window=window,
         units=units_seen,
@@ -200,7 +200,7 @@ def _raise_leads(
     """Return each lead of a frame's units with the day that raised it, unit by unit."""
     raised: defaultdict[int, list[tuple[date, Finding]]] = defaultdict(list)
     for day in window:
-        known = until(frame, day)
+        known = cut_after(frame, day)
         if known is None:
             continue
         for finding in detector.detect(known, params).findings:

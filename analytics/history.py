@@ -1,14 +1,14 @@
-"""The frame of some units, read from the store and kept while nights are run one after the other.
+"""The facts of some units, read from the store and kept while nights are run one after the other.
 
-A frame reaches back `WINDOW` days from the last whole day. Between two nights only the days that were computed anew are read
-again; what the register says is asked for anew each time, since it is small and may say something else tonight.
+Between two nights only the days that were computed anew are read again. What the register knows is
+read each time, since it is small and may have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,236 +16,139 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.detectors import INPUTS
-from analytics.frame import OutsideReport, Tokens, UnitDayFrame, unpack
-from domain.calendar import HOUR_MS, day_start, day_starts_ms
+from analytics.frame import UnitDayFrame, unpack
+from analytics.unit_frames import UnitFacts, make_frame
 from store.database.connection import Connection
 from store.register import homes
-from store.register.homes import Homes
 from store.series import unit_days
 
-#: Days that a frame shows at most: a year, and the month before it that tells what was usual. The first time that an estate is
-#: judged it shows all that there is.
-WINDOW, WHOLE = 400, 3_660
-#: Facts of a frame: those that a detector reads, since reading is a third of a night.
-COLUMNS = tuple(name for name in (*unit_days.NUMBERS, *unit_days.INSTANTS) if name in INPUTS)
-#: Days after the last fact for which a frame by day shows that nothing came.
+#: Days that a frame reaches back: a year, and the month before it that tells what was usual.
+WINDOW = 400
+#: Days that a frame reaches back when an estate is judged for the first time.
+FIRST_WINDOW = 3_660
+#: Facts that detectors read; reading is a third of a night.
+COLUMNS = tuple(name for name in unit_days.COLUMNS if name in INPUTS)
+#: Days after the last fact that a frame still shows, so that silence is seen.
 SILENCE_SHOWN = 60
-#: So much of a day must be known before it says anything while it lasts.
-_HOURS_MS = 4.0 * HOUR_MS
-_FAMILIES = ("water", "energy", "door", "lock")
+#: Days by which a history may outgrow its window before the oldest days are dropped.
+_SLACK = 30
+#: Columns by which arrays grow at least, so that they do not grow every night.
+_GROWTH = 60
 
 
 @dataclass(slots=True)
 class History:
-    """Facts of units as growing arrays; `refresh` brings them up to a night, `frame` shows them."""
+    """Facts of units as growing arrays of shape (units, days).
 
-    units: list[int]
+    `read` reads the whole window once. `refresh` brings it up to a later night.
+    """
+
+    units: Sequence[int]
     zone: ZoneInfo
     window: int = WINDOW
     first: date | None = None
+    """The local day of column 0; None before anything was read."""
+    _days: int = 0
     _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     _tokens: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    _faults: dict[tuple[int, int], list[str]] = field(default_factory=dict)
-    _days: int = 0
+    _faults: dict[tuple[int, int], Sequence[str]] = field(default_factory=dict)
 
     def read(self, connection: Connection, last: date) -> bool:
-        """Read all days up to `last`, or up to SILENCE_SHOWN days after the last fact; False where there are no facts."""
-        span = unit_days.span_of(connection, self.units)
+        """Read all days up to `last`, and at most SILENCE_SHOWN days after the last fact.
+
+        Returns False where there are no facts up to `last`.
+        """
+        span = unit_days.read_day_span(connection, self.units)
         if span is None or span[0] > last:
             return False
         last = min(last, span[1] + timedelta(days=SILENCE_SHOWN))
-        self._begin(span, last)
-        self.refresh(connection, last, None)
+        self._begin(span[0], last)
+        self.refresh(connection, last)
         return True
 
-    def _begin(self, span: tuple[date, date] | None, last: date) -> None:
-        first = min(span[0], last) if span else last
-        self.first = max(first, last - timedelta(days=self.window - 1))
-
-    def refresh(self, connection: Connection, last: date, changed: date | None) -> None:
-        """Read the days up to `last`: all the first time, then those from `changed` on, and those that are new."""
+    def refresh(
+        self, connection: Connection, last: date, *, changed_from: date | None = None
+    ) -> None:
+        """Read the days up to `last` that are new, and those from `changed_from` on again."""
         if self.first is None:
-            self._begin(unit_days.span_of(connection, self.units), last)
+            span = unit_days.read_day_span(connection, self.units)
+            self._begin(min(span[0], last) if span else last, last)
         assert self.first is not None
         days = (last - self.first).days + 1
-        begin = (
-            self._days if changed is None else max(0, min(self._days, (changed - self.first).days))
-        )
+        stale = self._days
+        if changed_from is not None:
+            stale = max(0, min(stale, (changed_from - self.first).days))
         self._grow(days)
-        if begin < days:
-            self._read(connection, begin, days)
+        if stale < days:
+            self._read_days(connection, stale, days)
         self._days = days
-        if days > self.window + 30:
-            self._forget(days - self.window)
+        if days > self.window + _SLACK:
+            self._drop_oldest(days - self.window)
+
+    def frame(self, connection: Connection, known_on: date | None = None) -> UnitDayFrame:
+        """Make the frame of what was read, with what the register knew on a day.
+
+        Without a day that is the last day that was read.
+        """
+        assert self.first is not None
+        register_day = known_on or self.first + timedelta(days=self._days - 1)
+        facts = UnitFacts(
+            units=self.units,
+            first=self.first,
+            columns={name: column[:, : self._days] for name, column in self._columns.items()},
+            tokens=unpack(**self._tokens),
+            faults=self._faults,
+        )
+        known = homes.read_homes(connection, self.units, register_day)
+        return make_frame(facts, known, self.zone)
+
+    def _begin(self, first: date, last: date) -> None:
+        self.first = max(first, last - timedelta(days=self.window - 1))
 
     def _grow(self, days: int) -> None:
-        have = next(iter(self._columns.values())).shape[1] if self._columns else 0
-        if days <= have:
+        width = next(iter(self._columns.values())).shape[1] if self._columns else 0
+        if days <= width:
             return
-        size = max(days, have + 60)
+        shape = (len(self.units), max(days, width + _GROWTH))
         for name in COLUMNS:
-            kind = np.float64 if name in unit_days.INSTANTS else np.float32
-            column = np.full((len(self.units), size), np.nan, dtype=kind)
-            if have:
-                column[:, :have] = self._columns[name]
+            dtype = np.float64 if name in unit_days.INSTANTS else np.float32
+            column = np.full(shape, np.nan, dtype=dtype)
+            if width:
+                column[:, :width] = self._columns[name]
             self._columns[name] = column
 
-    def _read(self, connection: Connection, begin: int, end: int) -> None:
+    def _read_days(self, connection: Connection, begin: int, end: int) -> None:
         assert self.first is not None
         since = self.first + timedelta(days=begin)
-        for name, column in unit_days.load_columns(
-            connection, self.units, since, end - begin, COLUMNS
-        ).items():
+        columns = unit_days.load_columns(connection, self.units, since, end - begin, COLUMNS)
+        for name, column in columns.items():
             self._columns[name][:, begin:end] = column
         row, day, token = unit_days.load_tokens(connection, self.units, since, end - begin)
-        held = self._tokens or {"unit": row[:0], "day": day[:0], "token": token[:0]}
-        keep = held["day"] < begin
-        self._tokens = {
-            "unit": np.append(held["unit"][keep], row),
-            "day": np.append(held["day"][keep], day + begin),
-            "token": np.append(held["token"][keep], token),
-        }
-        self._faults = {key: words for key, words in self._faults.items() if key[1] < begin}
-        for u, d, words in unit_days.load_faults(connection, self.units, since, end - begin):
-            self._faults[u, d + begin] = words
+        self._replace_tokens(begin, {"unit": row, "day": day + begin, "token": token})
+        self._faults = {cell: words for cell, words in self._faults.items() if cell[1] < begin}
+        for row_number, day_number, words in unit_days.load_faults(
+            connection, self.units, since, end - begin
+        ):
+            self._faults[row_number, day_number + begin] = words
 
-    def _forget(self, days: int) -> None:
-        """Let go of the oldest days."""
+    def _replace_tokens(self, begin: int, tokens: Mapping[str, NDArray[np.int64]]) -> None:
+        """Replace the tokens of the days from `begin` on."""
+        if not self._tokens:
+            self._tokens = dict(tokens)
+            return
+        kept = self._tokens["day"] < begin
+        self._tokens = {
+            name: np.append(self._tokens[name][kept], column) for name, column in tokens.items()
+        }
+
+    def _drop_oldest(self, days: int) -> None:
         assert self.first is not None
         self.first += timedelta(days=days)
         self._days -= days
         self._columns = {name: column[:, days:].copy() for name, column in self._columns.items()}
-        keep = self._tokens["day"] >= days
-        self._tokens = {name: column[keep] for name, column in self._tokens.items()}
+        kept = self._tokens["day"] >= days
+        self._tokens = {name: column[kept] for name, column in self._tokens.items()}
         self._tokens["day"] = self._tokens["day"] - days
-        self._faults = {(u, d - days): words for (u, d), words in self._faults.items() if d >= days}
-
-    def frame(self, connection: Connection, known: date | None = None) -> UnitDayFrame:
-        """Make the frame of what was read last, with what the register knew on its last day, or on another."""
-        assert self.first is not None
-        days = self._days
-        told = homes.read_homes(
-            connection, self.units, known or self.first + timedelta(days=days - 1)
-        )
-        return make_frame(
-            self.units,
-            self.first,
-            self.zone,
-            {name: c[:, :days] for name, c in self._columns.items()},
-            told,
-            tokens=unpack(**self._tokens),
-            faults=self._faults,
-        )
-
-
-def make_frame(
-    units: Sequence[int],
-    first: date,
-    zone: ZoneInfo,
-    columns: dict[str, NDArray[Any]],
-    known: Homes,
-    *,
-    tokens: Tokens,
-    faults: dict[tuple[int, int], list[str]],
-) -> UnitDayFrame:
-    """Lay what the register knows over the days of facts."""
-    shape = next(iter(columns.values())).shape
-    days = shape[1]
-    row_of = {unit: i for i, unit in enumerate(units)}
-
-    def span(since: date, until: date | None) -> slice:
-        a, b = (since - first).days, days if until is None else (until - first).days + 1
-        return slice(min(max(a, 0), days), min(max(b, 0), days))
-
-    masks = {
-        name: np.zeros(shape, dtype=bool) for name in ("let", "declared", "spoken_for", *_FAMILIES)
-    }
-    let_since = np.full(shape, np.nan, dtype=np.float32)
-    ended = np.full(shape, np.nan, dtype=np.float32)
-    members = np.zeros(shape, dtype=np.float32)
-    for unit, since, until in known.tenancies:
-        u = row_of[unit]
-        masks["let"][u, span(since, until)] = True
-        let_since[u, span(since, until)] = (since - first).days
-        if until is not None:
-            ended[u, min(max((until - first).days + 1, 0), days) :] = (until - first).days
-    for unit, kind, since, until in known.declarations:
-        name = (
-            "declared"
-            if kind in ("absence", "repair")
-            else "spoken_for"
-            if kind in ("guest", "carer")
-            else None
-        )
-        if name:
-            masks[name][row_of[unit], span(since, until)] = True
-    for unit, since, until in known.residents:
-        if until is None or until >= since:
-            members[row_of[unit], span(since, until)] += 1
-    begin = day_start(first, zone)
-    for unit, family, low, high in known.devices:
-        a = max(0, (low - begin).days)
-        b = days if high is None else max(0, (high - begin).days + 1)
-        masks[family][row_of[unit], a:b] = True
-        if family == "lock":
-            masks["door"][row_of[unit], a:b] = True
-    told = [
-        OutsideReport(unit=row_of[u], day=(day - first).days, source=source, kind=kind)
-        for u, source, kind, day in known.told
-    ]
-    told += [
-        OutsideReport(unit=u, day=d, source="meter", kind=word)
-        for (u, d), words in sorted(faults.items())
-        for word in words
-    ]
-    return UnitDayFrame(
-        units=np.array(units, dtype=np.int32),
-        first=first,
-        day_starts=np.array(day_starts_ms(first, days, zone), dtype=np.float64),
-        columns=columns,
-        let=masks["let"],
-        declared=masks["declared"],
-        spoken_for=masks["spoken_for"],
-        let_since=let_since,
-        ended=ended,
-        members=members,
-        fitted={name: masks[name] for name in _FAMILIES},
-        tokens=tokens,
-        told=tuple(told),
-    )
-
-
-def until(frame: UnitDayFrame, day: date) -> UnitDayFrame | None:
-    """Cut a frame off after a day; None where it begins later."""
-    days = (day - frame.first).days + 1
-    return frame.until(min(days, frame.days)) if days >= 1 else None
-
-
-def running(frame: UnitDayFrame, clock: datetime) -> UnitDayFrame:
-    """Return the frame whose last day is the clock's own, as far as anything is known of it; without it before that is hours.
-
-    What is known of a day that is not over ends with the latest reading of anybody, and a unit's cover is its share of that.
-    """
-    last = frame.days - 1
-    start, length = (
-        float(frame.day_starts[last]),
-        float(frame.day_starts[last + 1] - frame.day_starts[last]),
-    )
-    if not start <= clock.timestamp() * 1000 < start + length:
-        return frame
-    cover = {name: frame[name][:, last] for name in ("water_cover", "energy_cover")}
-    share = max(float(np.nanmax(c, initial=0.0)) for c in cover.values())
-    if share * length < _HOURS_MS:
-        return frame.until(last)
-    columns = dict(frame.columns)
-    for name, part in cover.items():
-        columns[name] = columns[name].copy()
-        columns[name][:, last] = np.minimum(part / share, 1.0)
-    ends = frame.day_starts.copy()
-    ends[-1] = start + share * length
-    return replace(frame, columns=columns, day_starts=ends, partial=True, derived={})
-
-
-def last_whole_day(clock: datetime, zone: ZoneInfo) -> date:
-    """Return the last local day that was over at an instant: a day that is not over proves nothing yet."""
-    return clock.astimezone(zone).date() - timedelta(days=1)
+        self._faults = {
+            (row, day - days): words for (row, day), words in self._faults.items() if day >= days
+        }

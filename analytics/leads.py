@@ -11,15 +11,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics.detectors import DETECTORS
-from analytics.fusion import BASE_RATE
-from analytics.history import last_whole_day
-from analytics.nightly import night_clock
+from analytics.nightly.clock import last_whole_day, night_clock
 from analytics.policy import Policy
 from analytics.remedies import remedy_of
-from analytics.visit_list import VisitList, make_visit_list
-from analytics.wording import LANGUAGES
+from analytics.wording import LANGUAGES, Texts
+from domain.alerting import Severity
+from domain.calendar import day_of
 from store.analytics import findings
-from store.casework import visits
+from store.analytics.findings import StandingFinding
 from store.database.connection import Connection
 
 #: What a visit can confirm: the kinds of compliance. Those of them that the register itself tells
@@ -34,69 +33,93 @@ def check_kind(outcome: str, kind: str | None) -> None:
         raise ValueError(f"a confirmed visit, and no other, names one of {', '.join(KINDS)}")
 
 
-def standing(
-    connection: Connection,
-    policy: Policy,
-    estates: Sequence[int],
-    as_of: date | None,
-    now: datetime,
-    zone: ZoneInfo,
-) -> list[dict[str, Any]]:
-    """List the leads that stood after the night of a day, or stand now, the likeliest first."""
-    clock = now if as_of is None else night_clock(as_of, zone)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadTime:
+    """The instant for which leads are asked: after the night of the day `as_of`, or now where it is
+    None.
+    """
+
+    now: datetime
+    zone: ZoneInfo
+    as_of: date | None = None
+
+    @property
+    def instant(self) -> datetime:
+        """What was known by then counts."""
+        return self.now if self.as_of is None else night_clock(self.as_of, self.zone)
+
+    @property
+    def last_day(self) -> date:
+        """The last whole day by then."""
+        return last_whole_day(self.instant, self.zone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """A finding of compliance as people and programs read it: a reason to ask, never a verdict.
+
+    Days are the estate's own; it began between `start_low` and `start_high` (nine in ten).
+    `raised_day` is the last whole day known when it was first reported, `window` the first and the
+    last day that the detector saw.
+    """
+
+    unit: str
+    unit_id: int
+    estate: str
+    kind: str
+    score: float
+    start_day: date
+    start_low: date
+    start_high: date
+    raised_day: date
+    frozen: bool
+    reasons: tuple[str, ...]
+    evidence: Mapping[str, Any]
+    why: Texts
+    severity: Severity
+    version: str
+    params_digest: str
+    window: tuple[date, date]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemediableAbstention:
+    """Days of a unit that could not be judged, and what would remedy it."""
+
+    unit: str
+    estate: str
+    kind: str
+    reason: str
+    from_day: date
+    to_day: date
+    remedy: Texts
+
+
+def list_leads(
+    connection: Connection, policy: Policy, estates: Sequence[int], time: LeadTime
+) -> list[Lead]:
+    """List the leads that stood at a time, the likeliest first."""
+    standing = findings.list_standing(connection, estates, KINDS, time.instant)
+    return [describe_lead(policy, finding) for finding in standing]
+
+
+def list_abstentions(
+    connection: Connection, estates: Sequence[int], time: LeadTime
+) -> list[RemediableAbstention]:
+    """List what could not be judged on the last whole day, each with what would remedy it."""
+    known = findings.list_known_abstentions(connection, estates, time.instant, time.last_day)
     return [
-        describe(policy, row) for row in findings.list_standing(connection, estates, KINDS, clock)
+        RemediableAbstention(
+            unit=abstention.unit,
+            estate=abstention.estate,
+            kind=abstention.detector,
+            reason=abstention.reason,
+            from_day=abstention.from_day,
+            to_day=abstention.to_day,
+            remedy=remedy_of(abstention.reason),
+        )
+        for abstention in known
     ]
-
-
-def abstained(
-    connection: Connection,
-    estates: Sequence[int],
-    as_of: date | None,
-    now: datetime,
-    zone: ZoneInfo,
-) -> list[dict[str, Any]]:
-    """List what could not be judged on a day, each with what would remedy it."""
-    clock = now if as_of is None else night_clock(as_of, zone)
-    on = last_whole_day(clock, zone)
-    return [
-        {
-            "unit": row["unit"],
-            "estate": row["estate"],
-            "kind": row["detector"],
-            "reason": row["reason"],
-            "from_day": row["from_day"].isoformat(),
-            "to_day": row["to_day"].isoformat(),
-            "remedy": remedy_of(row["reason"]),
-        }
-        for row in findings.abstentions_at(connection, estates, clock, on)
-    ]
-
-
-def week(
-    connection: Connection,
-    policy: Policy,
-    estates: Sequence[int],
-    count: int,
-    as_of: date | None,
-    now: datetime,
-    zone: ZoneInfo,
-) -> VisitList:
-    """Choose the homes to visit; the same week draws the same random controls."""
-    on = as_of or last_whole_day(now, zone)
-    leads = [
-        row
-        for row in standing(connection, policy, estates, as_of, now, zone)
-        if row["kind"] not in FROM_THE_DESK
-    ]
-    seed = on.isocalendar().year * 100 + on.isocalendar().week
-    return make_visit_list(
-        leads,
-        visits.list_let_homes(connection, estates, on),
-        visits=count,
-        base_rate=BASE_RATE,
-        seed=seed,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,41 +134,37 @@ class ExplainedLead:
     timezone: str
 
 
-def describe(policy: Policy, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a finding's row into a lead: days are the estate's own, `raised_day` the last whole day
-    known when it was first told.
-    """
-    zone = ZoneInfo(row["timezone"])
-
-    def day(at: datetime | None) -> str | None:
-        return None if at is None else at.astimezone(zone).date().isoformat()
-
+def describe_lead(policy: Policy, finding: StandingFinding) -> Lead:
+    """Turn a finding that was shown into a lead."""
+    assert finding.raised_at is not None, "only findings that were shown are leads"
+    zone = ZoneInfo(finding.timezone)
     explained = ExplainedLead(
-        detector=row["detector"],
-        subject=row["unit"],
-        reasons=row["reasons"],
-        evidence=row["evidence"],
-        since_at=row["since_at"],
-        timezone=row["timezone"],
+        detector=finding.detector,
+        subject=finding.unit,
+        reasons=finding.reasons,
+        evidence=finding.evidence,
+        since_at=finding.since_at,
+        timezone=finding.timezone,
     )
-    return {
-        "unit": row["unit"],
-        "unit_id": row["unit_id"],
-        "estate": row["estate"],
-        "kind": row["detector"],
-        "score": round(float(row["score"]), 3),
-        "start_day": day(row["since_at"]),
-        "start_low": day(row["since_low_at"]),
-        "start_high": day(row["since_high_at"] - timedelta(milliseconds=1)),
-        "raised_day": last_whole_day(row["raised_at"], zone).isoformat(),
-        "frozen": row["frozen"],
-        "reasons": list(row["reasons"]),
-        "evidence": row["evidence"],
-        "why": {language: policy.sentence(explained, language) for language in LANGUAGES},
-        "severity": policy.for_finding(
-            row["detector"], {**row["evidence"], "score": row["score"]}
-        ).severity,
-        "version": row["version"],
-        "params_digest": row["params_digest"],
-        "window": [row["window_from"].isoformat(), row["window_to"].isoformat()],
-    }
+    stepped = {**finding.evidence, "score": finding.score}
+    # The bound is the instant at which the last possible day ends.
+    latest_start = finding.since_high_at - timedelta(milliseconds=1)
+    return Lead(
+        unit=finding.unit,
+        unit_id=finding.unit_id,
+        estate=finding.estate,
+        kind=finding.detector,
+        score=round(float(finding.score), 3),
+        start_day=day_of(finding.since_at, zone),
+        start_low=day_of(finding.since_low_at, zone),
+        start_high=day_of(latest_start, zone),
+        raised_day=last_whole_day(finding.raised_at, zone),
+        frozen=finding.frozen,
+        reasons=tuple(finding.reasons),
+        evidence=finding.evidence,
+        why={language: policy.sentence(explained, language) for language in LANGUAGES},
+        severity=policy.for_finding(finding.detector, stepped).severity,
+        version=finding.version,
+        params_digest=finding.params_digest,
+        window=(finding.window_from, finding.window_to),
+    )

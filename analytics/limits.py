@@ -1,8 +1,8 @@
 """Limits on what meters and detectors measure, watched within seconds.
 
-They cover residual current, temperature, and water that runs away. Only the last value of a point is
-looked at: a value over a limit that is back below it at the next look is not reported. A value older
-than a day says nothing about now, so it neither raises nor ends an alert.
+They cover residual current, temperature, and water that runs away. Only the last value of a point
+is looked at: a value over a limit that is back below it at the next look is not reported. A value
+older than a day says nothing about now, so it neither raises nor ends an alert.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def _transition(
 ) -> ConditionTransition | None:
     """Make the transition that a measurement means; None where it changes nothing.
 
-    An active alert ends well under its limit; an on-delay stops as soon as the value is not over it.
+    An active alert ends well under its limit; an on-delay stops as soon as the value is not over
+    it.
     """
     gauge = measured.gauge
     key = AlertKey(

@@ -21,40 +21,40 @@ class BadParameter(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class ParameterBounds:
     """The least and the greatest value of a parameter, both allowed."""
 
     low: float
     high: float
 
 
-Share = Annotated[float, Bounds(low=0.0, high=1.0)]
+Share = Annotated[float, ParameterBounds(low=0.0, high=1.0)]
 """A part of a whole, 0 to 1."""
-Multiple = Annotated[float, Bounds(low=0.0, high=100.0)]
+Multiple = Annotated[float, ParameterBounds(low=0.0, high=100.0)]
 """So many times something else."""
-DayCount = Annotated[int, Bounds(low=1, high=3_660)]
+DayCount = Annotated[int, ParameterBounds(low=1, high=3_660)]
 """Whole days."""
-HourCount = Annotated[float, Bounds(low=0.0, high=8_784.0)]
+HourCount = Annotated[float, ParameterBounds(low=0.0, high=8_784.0)]
 """Hours; a year at most."""
-Minutes = Annotated[float, Bounds(low=0.0, high=10_080.0)]
+Minutes = Annotated[float, ParameterBounds(low=0.0, high=10_080.0)]
 """Minutes; a week at most."""
-Seconds = Annotated[float, Bounds(low=0.0, high=604_800.0)]
+Seconds = Annotated[float, ParameterBounds(low=0.0, high=604_800.0)]
 """Seconds; a week at most."""
-WholeCount = Annotated[int, Bounds(low=1, high=10_000)]
+WholeCount = Annotated[int, ParameterBounds(low=1, high=10_000)]
 """A whole number of things."""
-Litres = Annotated[float, Bounds(low=0.0, high=100_000.0)]
+Litres = Annotated[float, ParameterBounds(low=0.0, high=100_000.0)]
 """Litres of water."""
-KilowattHours = Annotated[float, Bounds(low=0.0, high=10_000.0)]
+KilowattHours = Annotated[float, ParameterBounds(low=0.0, high=10_000.0)]
 """Electricity in kWh."""
-Watts = Annotated[float, Bounds(low=0.0, high=100_000.0)]
+Watts = Annotated[float, ParameterBounds(low=0.0, high=100_000.0)]
 """Electric power in W."""
-Count = Annotated[float, Bounds(low=0.0, high=1_000.0)]
+Count = Annotated[float, ParameterBounds(low=0.0, high=1_000.0)]
 """A number of people, nights or passages; a mean may be a fraction."""
-DaysOfEvidence = Annotated[float, Bounds(low=0.01, high=3_660.0)]
+DaysOfEvidence = Annotated[float, ParameterBounds(low=0.01, high=3_660.0)]
 """Evidence added up by `analytics.episodes`; a day that speaks for something counts about 1."""
-LikelihoodRatio = Annotated[float, Bounds(low=1.0, high=1e6)]
+LikelihoodRatio = Annotated[float, ParameterBounds(low=1.0, high=1e6)]
 """How much rarer one explanation is than another."""
-LogOdds = Annotated[float, Bounds(low=-10.0, high=10.0)]
+LogOdds = Annotated[float, ParameterBounds(low=-10.0, high=10.0)]
 """A term or a factor of log odds."""
 
 
@@ -62,7 +62,7 @@ LogOdds = Annotated[float, Bounds(low=-10.0, high=10.0)]
 class _Field:
     name: str
     whole_number: bool
-    bounds: Bounds
+    bounds: ParameterBounds
 
     def read(self, value: object) -> float:
         """Return a value as the field's type. Raises: BadParameter."""

@@ -1,9 +1,9 @@
 """Condition transitions, in the words of ISA-18.2: on-delay, off-delay, latch and return to normal.
 
-A transition says that a condition of one subject became active or returned to normal. With an on-delay
-the condition must last before its alert is raised; with an off-delay it must stay normal for a while
-before its alert returns. Delays count by the times of the transitions, so a backlog is judged as it
-happened.
+A transition says that a condition of one subject became active or returned to normal. With an
+on-delay the condition must last before its alert is raised; with an off-delay it must stay normal
+for a while before its alert returns. Delays count by the times of the transitions, so a backlog is
+judged as it happened.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class ConditionTransition:
 
 
 def apply(connection: Connection, transitions: Iterable[ConditionTransition], now: datetime) -> int:
-    """Act on transitions in their order, inside one transaction; returns how many alerts changed."""
+    """Act on transitions in their order, inside one transaction.
+
+    Returns how many alerts changed.
+    """
     pending = list(transitions)
     if not pending:
         return 0
@@ -230,6 +233,7 @@ def _return_to_normal(
     changes.note_occurrence(connection, alert.id, at, "off", source)
     state = returned(alert.state)
     if now - at > TOO_LATE_TO_ACT:
-        # A gateway's backlog: the danger passed before anyone could act, so the alert does not latch.
+        # A gateway's backlog: the danger passed before anyone could act, so the alert does not
+        # latch.
         state = replace(state, ended=True)
     changes.set_state(connection, alert.id, state, AlertStep(actor=ACTOR, name="returned"))

@@ -12,9 +12,13 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from analytics.fusion import BASE_RATE
+from analytics.leads import FROM_THE_DESK, Lead, LeadTime, list_leads
+from analytics.policy import Policy
+from store.casework import visits as visit_store
 from store.casework.visits import LetHome
+from store.database.connection import Connection
 
 #: Share of visits that go to random homes, and the least number, where there are so many visits or
 #: more.
@@ -34,7 +38,7 @@ class PlannedVisit:
     estate: str
     chance: float
     control: bool
-    leads: tuple[dict[str, Any], ...] = ()
+    leads: tuple[Lead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +60,32 @@ def controls_of(visits: int) -> int:
     return max(LEAST_CONTROLS, round(CONTROL_SHARE * visits))
 
 
+def plan_week(
+    connection: Connection,
+    policy: Policy,
+    estates: Sequence[int],
+    time: LeadTime,
+    *,
+    visits_wanted: int,
+) -> VisitList:
+    """Choose the homes to visit; the same week draws the same random controls."""
+    leads = [
+        lead
+        for lead in list_leads(connection, policy, estates, time)
+        if lead.kind not in FROM_THE_DESK
+    ]
+    week = time.last_day.isocalendar()
+    return make_visit_list(
+        leads,
+        visit_store.list_let_homes(connection, estates, time.last_day),
+        visits=visits_wanted,
+        base_rate=BASE_RATE,
+        seed=week.year * 100 + week.week,
+    )
+
+
 def make_visit_list(
-    leads: Sequence[dict[str, Any]],
+    leads: Sequence[Lead],
     let_homes: Sequence[LetHome],
     *,
     visits: int,
@@ -68,9 +96,9 @@ def make_visit_list(
 
     Visits that leads leave over go to random homes too. The same seed draws the same homes.
     """
-    leads_of: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    leads_of: defaultdict[int, list[Lead]] = defaultdict(list)
     for lead in leads:
-        leads_of[lead["unit_id"]].append(lead)
+        leads_of[lead.unit_id].append(lead)
     planned = [_visit_to_leads(unit_leads) for unit_leads in leads_of.values()]
     planned.sort(key=lambda visit: (-visit.chance, visit.estate, visit.unit))
     without_lead = sorted(home for home in let_homes if home.unit_id not in leads_of)
@@ -87,17 +115,17 @@ def make_visit_list(
     )
 
 
-def _visit_to_leads(leads: Sequence[dict[str, Any]]) -> PlannedVisit:
+def _visit_to_leads(leads: Sequence[Lead]) -> PlannedVisit:
     """Plan the visit to one home; its leads are about one life, so the likeliest counts and the
     others explain.
     """
-    likeliest_first = sorted(leads, key=lambda lead: -lead["score"])
+    likeliest_first = sorted(leads, key=lambda lead: -lead.score)
     likeliest = likeliest_first[0]
     return PlannedVisit(
-        unit_id=likeliest["unit_id"],
-        unit=likeliest["unit"],
-        estate=likeliest["estate"],
-        chance=float(likeliest["score"]),
+        unit_id=likeliest.unit_id,
+        unit=likeliest.unit,
+        estate=likeliest.estate,
+        chance=likeliest.score,
         control=False,
         leads=tuple(likeliest_first),
     )

@@ -1,9 +1,9 @@
-"""The fast loop: events that cannot wait become alerts within a second of the commit that stored them.
+"""The fast loop: events become alerts within a second of the commit that stored them.
 
-The live bus wakes it, and PostgreSQL's queue is the truth: an event leaves the queue in the transaction
-that raises its alert, so a kill between the two loses nothing and doubles nothing. Several watchers may
-run: the queue has lanes by device, hazards have lanes of their own, and one watcher at a time does the
-periodic checks.
+The live bus wakes it, and PostgreSQL's queue is the truth: an event leaves the queue in the
+transaction that raises its alert, so a kill between the two loses nothing and doubles nothing.
+Several watchers may run: the queue has lanes by device, hazards have lanes of their own, and one
+watcher at a time does the periodic checks.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _event_alert(event: QueuedEvent, key: AlertKey, rule: DisplayRule, policy: P
     return observed_alert(policy, rule, subject, event.at, reasons=(event.word,), evidence=evidence)
 
 
-# Gateways ------------------------------------------------------------------------------------------------------------
+# Gateways -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +162,8 @@ class _GatewayCheck:
 def check_gateways(connection: Connection, policy: Policy, now: datetime) -> int:
     """Raise and end the alerts about gateways themselves; returns how many changed.
 
-    A silent gateway is one alert, and none for the devices behind it. A clock that is far off is one,
-    and so is a credential that somebody else seems to hold.
+    A silent gateway is one alert, and none for the devices behind it. A clock that is far off is
+    one, and so is a credential that somebody else seems to hold.
     """
     active = alerts.read_active_severities(connection, GATEWAY_DETECTORS)
     delayed = delay_timers.list_delayed_keys(connection, GATEWAY_DETECTORS)

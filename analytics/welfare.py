@@ -1,8 +1,8 @@
-"""No sign of life where a person lives alone and asked to be looked after: by their own hours, in stages.
+"""No sign of life where a person lives alone and asked to be looked after, in stages.
 
-Quiet time counts only while the person is usually awake, and nobody is called at night. It pauses while
-the person is out. A home whose sensors do not report is not a quiet home: it cannot be judged, and the
-alert says so.
+Quiet time counts only while the person is usually awake, and nobody is called at night. It pauses
+while the person is out. A home whose sensors do not report is not a quiet home: it cannot be
+judged, and the alert says so.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def check(connection: Connection, policy: Policy, now: datetime) -> int:
 def read_home(signs: SignsOfLife) -> WatchedHome:
     """Make what is known of a home from its last signs.
 
-    A person is out who was last seen leaving and has drawn no water since, or whose absence is declared.
+    A person is out who was last seen leaving and has drawn no water since, or whose absence is
+    declared.
     """
     last_signs = [signs.water_at, signs.passed_at, signs.visited_at, signs.consented_at]
     sensors = [signs.sensor_at, signs.passed_at]

@@ -15,6 +15,7 @@ import msgspec
 
 from domain import wire
 from domain.ids import EVENT_ID_PATTERN, ID_PATTERN, POINT_PATTERN
+from domain.register import SHEETS
 from domain.wire import (
     CommandResult,
     DeviceCondition,
@@ -25,7 +26,6 @@ from domain.wire import (
     Method,
     Outcome,
 )
-from store.register.sheets import SHEETS
 
 _MESSAGES: dict[str, tuple[type, str]] = {
     "readings": (wire.Readings, "Values of devices at instants; registers are cumulative."),

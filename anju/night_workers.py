@@ -1,7 +1,8 @@
-"""Who does the nights of many estates: this process, several of this machine, or the workers of a dask cluster.
+"""Who runs the nights of many estates: this process, several of this machine, or a dask cluster.
 
-A job is the night of one estate or of a few, and nothing is shared but the database. A worker that dies takes nothing with it: its
-job is begun anew elsewhere, and an estate whose night was over is found to be over. The code is the same wherever it runs, and so are the findings.
+A job is the night of one estate or of a few, and nothing is shared but the database. A job whose
+worker dies is begun anew elsewhere, and an estate whose night was run is not judged again. The code
+is the same wherever it runs, and so are the findings.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from domain.errors import UserError
 from store.database.connection import connect
 
 if TYPE_CHECKING:
-    from analytics.nightly import Job, RunReport, Spread
+    from analytics.nightly.estate import RunReport
+    from analytics.nightly.run import Job, Spread
 
 #: Seconds that a statement of a night may take.
 STATEMENT_S = 3600
+#: Seconds to wait for a cluster's scheduler.
+_CLUSTER_TIMEOUT_S = 15
 
 
 class NightEngine(StrEnum):
@@ -34,29 +38,33 @@ class NightEngine(StrEnum):
 
 
 class NightEngineError(UserError):
-    """A crew that cannot be had, and how to mend it."""
+    """Nights cannot be run on an engine; the message says how to mend that."""
 
 
 @contextmanager
 def crew(
     engine: NightEngine, conninfo: str, *, workers: int = 2, cluster: str | None = None
 ) -> Iterator[Spread | None]:
-    """Open a way to have jobs done; None: here.
+    """Open an engine and yield the function that does jobs on it; None: they are done here.
 
-    Processes of this machine are told the database's address by `conninfo`. Workers of a cluster know it from their own ANJU_ settings,
-    so that no password goes over the network; `cluster` is their scheduler's address, such as tcp://10.1.2.3:8786.
+    Processes of this machine get the database's address from `conninfo`. Workers of a cluster read
+    it from their own ANJU_ settings, so that no password goes over the network. `cluster` is the
+    address of their scheduler, such as tcp://10.1.2.3:8786.
+
+    Raises: NightEngineError.
     """
     if engine is NightEngine.HERE:
         with kept_memory():
             yield None
     elif engine is NightEngine.PROCESSES:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        spawning = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=spawning) as pool:
             yield partial(_spread, pool, conninfo)
     else:
-        yield from _dask(cluster)
+        yield from _open_cluster(cluster)
 
 
-def _dask(cluster: str | None) -> Iterator[Spread]:
+def _open_cluster(cluster: str | None) -> Iterator[Spread]:
     try:
         from distributed import Client
     except ImportError:
@@ -65,25 +73,29 @@ def _dask(cluster: str | None) -> Iterator[Spread]:
         ) from None
     if not cluster:
         raise NightEngineError(
-            "--engine dask: name the scheduler with --cluster, such as --cluster tcp://127.0.0.1:8786"
+            "--engine dask: name the scheduler with --cluster, "
+            "such as --cluster tcp://127.0.0.1:8786"
         )
     try:
-        client = Client(cluster, timeout=15)
+        client = Client(cluster, timeout=_CLUSTER_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise NightEngineError(
-            f"--cluster {cluster}: no scheduler answers there ({error}); start one with `dask scheduler`"
+            f"--cluster {cluster}: no scheduler answers there ({error}); "
+            "start one with `dask scheduler`"
         ) from None
     with client:
         if not client.scheduler_info()["workers"]:
             raise NightEngineError(
-                f"--cluster {cluster}: has no workers; start some with `dask worker {cluster}`, with ANJU_DSN set"
+                f"--cluster {cluster}: has no workers; "
+                f"start some with `dask worker {cluster}`, with ANJU_DSN set"
             )
-        # A job is never taken for another that looks the same: each is to be done.
+        # Jobs that look the same are not the same: each has to be done.
         yield partial(_spread, client.get_executor(pure=False), None)
 
 
 def _spread(pool: Executor, conninfo: str | None, jobs: Sequence[Job]) -> Iterator[RunReport]:
-    futures = [pool.submit(_work, job, conninfo) for job in jobs]
+    """Hand jobs to a pool and yield each report as it comes; what is left at the end is cancelled."""
+    futures = [pool.submit(_do_job, job, conninfo) for job in jobs]
     try:
         for future in as_completed(futures):
             yield future.result()
@@ -92,12 +104,12 @@ def _spread(pool: Executor, conninfo: str | None, jobs: Sequence[Job]) -> Iterat
             future.cancel()
 
 
-def _work(job: Job, conninfo: str | None) -> RunReport:
+def _do_job(job: Job, conninfo: str | None) -> RunReport:
     """Do a job in a worker, with a connection of its own."""
     if conninfo is None:
         from anju.settings import load_settings
 
         conninfo = load_settings().conninfo()
-    # What a second process read would go through the first one row by row, and the machine's processors have workers already.
+    # `alone`: the processors of the machine have workers already, so no query is run in parallel.
     with kept_memory(), connect(conninfo, statement_s=STATEMENT_S, alone=True) as connection:
         return job(connection)

@@ -19,8 +19,10 @@ from pathlib import Path
 import structlog
 from prometheus_client import start_http_server
 
-from analytics import limits, nightly, watch, welfare
-from analytics.facts import BoundsOf, MeterBounds
+from analytics import limits, watch, welfare
+from analytics.facts.meters import MeterBounds, MeterBoundsTable
+from analytics.nightly.estate import NightRules
+from analytics.nightly.run import run_all
 from analytics.policy import Policy, load_policy
 from anju.memory import kept_memory
 from anju.settings import Settings
@@ -28,7 +30,7 @@ from devices.profiles import load_profiles
 from domain.ids import slug
 from ingest.bulk import StockClient, new_client
 from ingest.worker import Worker
-from notices.plan import PlannedNotice, plan_all
+from notices.plan import AlertWording, plan_all
 from notices.rules import load_notices
 from notices.send import NoticeSender
 from privacy.keyring import KeyFile
@@ -60,7 +62,7 @@ def set_up_logs(*, as_json: bool) -> None:
     )
 
 
-def meter_bounds(profiles_dir: Path | None = None) -> BoundsOf:
+def meter_bounds(profiles_dir: Path | None = None) -> MeterBoundsTable:
     """Return the bounds of every register of every profile, a site's own among them."""
     return {
         (profile.key, point.name): MeterBounds(
@@ -194,11 +196,11 @@ def run_casework(settings: Settings) -> None:
     stopping = threading.Event()
     on_stop(stopping.set)
 
-    def describe(alert: Alert, language: str) -> PlannedNotice:
-        return PlannedNotice(
-            policy.title(alert.detector, language),
-            policy.sentence(alert, language),
-            policy.advice(alert.detector, language),
+    def describe(alert: Alert, language: str) -> AlertWording:
+        return AlertWording(
+            title=policy.title(alert.detector, language),
+            sentence=policy.sentence(alert, language),
+            advice=policy.advice(alert.detector, language),
         )
 
     sender = NoticeSender(notices)
@@ -282,14 +284,14 @@ def _drop_old_series(connection: Connection, settings: Settings) -> None:
 
 def _run_facts_loop(settings: Settings, policy: Policy, stopping: threading.Event) -> None:
     bus = LiveBus(settings.redis_url)
-    bounds = meter_bounds(settings.profiles_dir)
+    rules = NightRules(policy=policy, meter_bounds=meter_bounds(settings.profiles_dir))
     while not stopping.is_set():
         try:
             with connect(settings.conninfo(), statement_s=600) as connection:
                 while not stopping.is_set():
                     _drop_old_series(connection, settings)
                     with kept_memory():
-                        report = nightly.run_all(connection, policy, bounds, datetime.now(UTC))
+                        report = run_all(connection, rules, datetime.now(UTC))
                     if report.units:
                         bus.publish(ALERTS_CHANNEL, str(report.raised))
                     stopping.wait(settings.facts_every_s)

@@ -1,8 +1,10 @@
-"""Authentication and authorization: which principal sends a request, and whether its role permits the action.
+"""Authentication and authorization: which principal sends a request, and whether its role permits
+the action.
 
-A route declares its action by the type of its context, one of the aliases at the end; a test refuses a route without one. The
-principal's grants are set on the transaction, where row-level security applies them. The request counts towards the principal's rate
-limit. A change is entered in the audit record in the same transaction, so that no change is without its entry.
+A route declares its action by the type of its context, one of the aliases at the end; a test
+refuses a route without one. The principal's grants are set on the transaction, where row-level
+security applies them. The request counts towards the principal's rate limit. A change is entered in
+the audit record in the same transaction, so that no change is without its entry.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from fastapi import Depends, Request
 from api.context import Db, RequestAudit, RequestContext, client_address, limit_rate
 from api.problems import Problem
 from domain.access import NEEDS_SECOND_FACTOR, Action, Principal
-from store.access import scope, sessions
+from store.access import api_keys, scope, sessions
 from store.database.connection import Connection
 
 COOKIE = "anju_session"
@@ -43,9 +45,12 @@ def bearer_token(request: Request) -> str | None:
 def authenticate(
     request: Request, connection: Connection, *, rotate: bool = True
 ) -> Principal | None:
-    """Find the principal of a request and set its grants on the transaction; None where nobody is logged in.
+    """Find the principal of a request and set its grants on the transaction;
 
-    `rotate` is False once an answer has begun: a browser could not receive a new session token any more.
+    None where nobody is logged in.
+
+    `rotate` is False once an answer has begun: a browser could not receive a new session token any
+    more.
 
     Raises: Problem 403 for a change by cookie without its CSRF token, 429 for too many requests.
     """
@@ -54,9 +59,9 @@ def authenticate(
     if not token or "\x00" in token:
         limit_rate(request, f"address:{client_address(request)}", ANONYMOUS_REQUESTS_PER_MINUTE)
         return None
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         if bearer is not None and bearer.startswith(KEY_PREFIX):
-            principal = sessions.find_key(connection, bearer)
+            principal = api_keys.find_api_key(connection, bearer)
         else:
             principal = _find_session_principal(
                 request, connection, token, is_browser=bearer is None, rotate=rotate
@@ -82,7 +87,7 @@ def _find_session_principal(
         _check_csrf_token(request, session.csrf)
     if is_browser and session.stale and rotate:
         new_token = secrets.token_urlsafe(32)
-        if sessions.rotate(connection, token, new_token):
+        if sessions.rotate_token(connection, token, new_token):
             request.state.new_token = new_token
     return session.principal
 
@@ -100,7 +105,8 @@ class RequireAction:
     action: Action
 
     def __call__(self, request: Request, connection: Db) -> Iterator[RequestContext]:
-        """Yield the context of an authorized request; write its audit entry when the route has ended.
+        """Yield the context of an authorized request; write its audit entry when the route has
+        ended.
 
         Raises: Problem 401 where nobody is logged in, 403 where the action is not permitted.
         """
@@ -116,7 +122,8 @@ class RequireAction:
         )
         yield context
         if context.audit.is_due:
-            # Last of all: the record has one writer at a time, and nobody else should wait for our queries.
+            # Last of all: the record has one writer at a time, and nobody else should wait for our
+            # queries.
             context.write_audit_entry()
 
     def _authorize(self, principal: Principal, path: str) -> None:

@@ -1,121 +1,82 @@
-"""Alerts and leads with their evidence, folded where there are many, and a person's steps on them."""
+"""Alerts and leads with their evidence, folds of many, and a person's steps on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import AlertOperator, AlertReader, LeadReader
-from api.context import AuditFacts, Language
+from api.alert_answers import (
+    AlertDetailAnswer,
+    AlertFoldList,
+    AlertPage,
+    AlertReferenceAnswer,
+    AlertVersionAnswer,
+    BulkStepAnswer,
+    LeadList,
+    RefusedStep,
+    describe_alert,
+    describe_alert_in_detail,
+    describe_fold,
+)
+from api.context import AuditFacts, Language, RequestContext
 from api.idempotency import IdempotentRoute
 from api.problems import Problem
 from casework import alert_steps
-from casework.alert_steps import UnknownAlert
+from casework.alert_steps import StepTarget, UnknownAlert
 from domain.access import Action, Principal
-from domain.alerting import AlertClass, NotAllowed, Severity
+from domain.alerting import AlertClass, NotAllowed, Severity, SubjectKind
 from domain.ids import ID_PATTERN
 from store.alerts import lists
 from store.alerts.alerts import Alert, find_alert
 from store.alerts.changes import StaleVersion, list_changes
+from store.alerts.evidence import EvidenceDay, list_evidence_days
 from store.alerts.lists import AlertFilter
-from store.series import unit_days
+from store.database.connection import Connection
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"], route_class=IdempotentRoute)
 #: Days before a lead's start that its evidence shows, so that the change can be seen.
-BEFORE_DAYS = 30
+EVIDENCE_DAYS_BEFORE = 30
+#: Days after an alert's end that its evidence shows.
+EVIDENCE_DAYS_AFTER = 7
 #: Alerts that one bulk step touches at most.
 MAX_BULK = 500
-EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN)]
-AlertId = Annotated[int, Path(ge=1, le=2**62)]
+#: How long an alert is shelved where the request does not say.
+DEFAULT_SHELF_HOURS = 8
+EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN, description="code of an estate")]
+AlertId = Annotated[int, Path(ge=1, le=2**62, description="number of the alert")]
 
 
-class StepName(StrEnum):
-    """What a person can do about an alert."""
-
-    ACKNOWLEDGE = "acknowledge"
-    CONFIRM = "confirm"
-    DISMISS = "dismiss"
-    SHELVE = "shelve"
-    OUT_OF_SERVICE = "out-of-service"
-    RESTORE = "restore"
-    ASSIGN = "assign"
-
-
-_PLAIN: dict[StepName, Callable[..., int]] = {
-    StepName.ACKNOWLEDGE: alert_steps.acknowledge,
-    StepName.CONFIRM: alert_steps.confirm,
-    StepName.DISMISS: alert_steps.dismiss,
-    StepName.OUT_OF_SERVICE: alert_steps.take_out_of_service,
-    StepName.RESTORE: alert_steps.restore,
-}
-
-_SHOWN = (
-    "id",
-    "estate",
-    "detector",
-    "subject_kind",
-    "subject",
-    "alert_class",
-    "severity",
-    "score",
-    "condition",
-    "acknowledgement",
-    "acknowledged_at",
-    "acknowledged_by",
-    "suppression",
-    "suppressed_because",
-    "assignee",
-    "latched",
-    "review",
-    "drill",
-    "reasons",
-    "evidence",
-    "policy_version",
-    "since_at",
-    "until_at",
-    "occurrences",
-    "raised_at",
-    "last_seen_at",
-    "ended_at",
-    "version",
-)
-
-
-def describe(request: Request, row: Alert, language: str) -> dict[str, Any]:
-    """Make an alert's answer: its columns, and its title, sentence and advice in words."""
-    policy = request.app.state.policy
-    return {
-        **{name: getattr(row, name) for name in _SHOWN},
-        "title": policy.title(row.detector, language),
-        "sentence": policy.sentence(row, language),
-        "advice": policy.advice(row.detector, language),
-    }
+# Lists --------------------------------------------------------------------------------------------
 
 
 class AlertQuery(BaseModel):
-    """Which alerts are meant."""
+    """Filter for lists of alerts."""
 
     model_config = ConfigDict(extra="forbid")
-    open: bool = True
+    open: bool = Field(True, description="only alerts that have not ended")
     suppressed: bool | None = Field(
         False, description="true for those held back only, false for those shown only"
     )
-    alert_class: AlertClass | None = None
-    severity: Severity | None = None
-    estate: str | None = Field(None, pattern=ID_PATTERN)
-    detector: str | None = Field(None, max_length=60, pattern=r"^[a-z_:]+$")
-    assignee: str | None = Field(None, max_length=60, pattern=r"^[^\x00]*$")
-    unacknowledged: bool = False
+    alert_class: AlertClass | None = Field(None, description="only this kind of duty")
+    severity: Severity | None = Field(None, description="only this severity")
+    estate: str | None = Field(None, pattern=ID_PATTERN, description="code of an estate")
+    detector: str | None = Field(
+        None, max_length=60, pattern=r"^[a-z_:]+$", description="only what this detector found"
+    )
+    assignee: str | None = Field(
+        None, max_length=60, pattern=r"^[^\x00]*$", description="only what this person looks after"
+    )
+    unacknowledged: bool = Field(False, description="only what nobody has acknowledged")
 
-    def wanted(self, principal: Principal, before: int | None = None) -> AlertFilter:
-        """Make it a question to the store, within a principal's reach."""
+    def to_filter(self, principal: Principal, before: int | None = None) -> AlertFilter:
+        """Make the store's filter within a principal's scope."""
         return AlertFilter(
             estates=principal.estate_ids,
             classes=principal.classes,
@@ -132,119 +93,120 @@ class AlertQuery(BaseModel):
 
 
 class AlertLanguageQuery(AlertQuery):
-    """Which alerts are meant, and in which language."""
+    """Filter for lists of alerts, and the language of their words."""
 
-    lang: str = Field("zh", pattern="^(zh|en)$")
+    lang: str = Field("zh", pattern="^(zh|en)$", description="language of titles and sentences")
 
 
 class AlertPageQuery(AlertLanguageQuery):
-    """Which alerts to list, and how many."""
+    """Filter for lists of alerts, and which page of them."""
 
-    before: int | None = Field(None, ge=1, le=2**62)
-    limit: int = Field(50, ge=1, le=200)
+    before: int | None = Field(None, ge=1, le=2**62, description="only lower numbers than this")
+    limit: int = Field(50, ge=1, le=200, description="alerts of a page at most")
     fold: bool = Field(False, description="leave out those that /alerts/folds shows as one row")
 
 
 @router.get("/alerts", operation_id="listAlerts")
-def list_alerts(context: AlertReader, page: Annotated[AlertPageQuery, Query()]) -> dict[str, Any]:
-    """List alerts within your reach, newest first; `next` is the `before` of the following page."""
+def list_alerts(context: AlertReader, page: Annotated[AlertPageQuery, Query()]) -> AlertPage:
+    """List alerts within your reach, newest first."""
     fold_from = context.policy.alarms.fold_from if page.fold else None
-    rows = lists.list_alerts(
-        context.connection,
-        page.wanted(context.principal, page.before),
-        limit=page.limit,
-        fold_from=fold_from,
+    wanted = page.to_filter(context.principal, page.before)
+    alerts = lists.list_alerts(context.connection, wanted, limit=page.limit, fold_from=fold_from)
+    is_full = len(alerts) == page.limit
+    return AlertPage(
+        items=[describe_alert(alert, context.policy, page.lang) for alert in alerts],
+        next=alerts[-1].id if is_full else None,
     )
-    return {
-        "items": [describe(context.request, row, page.lang) for row in rows],
-        "next": rows[-1].id if len(rows) == page.limit else None,
-    }
 
 
 @router.get("/alerts/folds", operation_id="listFolds")
 def list_folds(
-    context: AlertReader, asked: Annotated[AlertLanguageQuery, Query()]
-) -> dict[str, Any]:
-    """List where many alerts of one detector stand at one estate: one row each. Life safety and leads never fold."""
-    rows = lists.list_folds(
-        context.connection, asked.wanted(context.principal), context.policy.alarms.fold_from
-    )
-    return {
-        "items": [
-            {**asdict(row), "title": context.policy.title(row.detector, asked.lang)} for row in rows
-        ]
-    }
+    context: AlertReader, query: Annotated[AlertLanguageQuery, Query()]
+) -> AlertFoldList:
+    """List where one detector has many alerts at one estate. Life safety and leads never fold."""
+    wanted = query.to_filter(context.principal)
+    folds = lists.list_folds(context.connection, wanted, context.policy.alarms.fold_from)
+    return AlertFoldList(items=[describe_fold(fold, context.policy, query.lang) for fold in folds])
 
 
 @router.get("/leads", operation_id="listLeads")
 def list_leads(
     context: LeadReader,
     estate: EstateFilter = None,
-    visits: Annotated[int, Query(ge=1, le=500)] = 20,
+    visits: Annotated[int, Query(ge=1, le=500, description="visits that can be made")] = 20,
     lang: Language = "zh",
-) -> dict[str, Any]:
+) -> LeadList:
     """List the compliance leads that stand, likeliest first, as many as visits can be made."""
-    return {
-        "items": [
-            describe(context.request, row, lang)
-            for row in lists.list_leads(
-                context.connection, context.principal.estate_ids, estate, visits
-            )
-        ]
-    }
+    leads = lists.list_leads(context.connection, context.principal.estate_ids, estate, visits)
+    return LeadList(items=[describe_alert(lead, context.policy, lang) for lead in leads])
 
 
-def find(connection: Any, principal: Principal, alert_id: int) -> Alert:
-    """Read an alert within reach.
-
-    Raises: Unknown.
-    """
-    row = find_alert(connection, alert_id, principal.estate_ids, principal.classes)
-    if row is None:
-        raise UnknownAlert(f"alert {alert_id}")
-    return row
-
-
-def evidence_days(connection: Any, principal: Principal, row: Alert) -> list[dict[str, Any]]:
-    """Read the unit-day facts behind an alert about a unit, with the weeks before it, where the role may see them."""
-    if row.subject_kind != "unit" or not principal.may(Action.SEE_UNITS):
-        return []
-    zone = ZoneInfo(row.timezone)
-    first = row.since_at.astimezone(zone).date()
-    last = (row.until_at or row.last_seen_at).astimezone(zone).date() + timedelta(days=7)
-    return unit_days.list_unit_days(
-        connection, row.subject_id, first - timedelta(days=BEFORE_DAYS), last
-    )
+# One alert ----------------------------------------------------------------------------------------
 
 
 @router.get("/alerts/{alert_id:int}", operation_id="getAlert")
 def get_alert(
-    context: AlertReader,
-    alert_id: AlertId,
-    response: Response,
-    lang: Language = "zh",
-) -> dict[str, Any]:
+    context: AlertReader, alert_id: AlertId, response: Response, lang: Language = "zh"
+) -> AlertDetailAnswer:
     """Read an alert with its record and the facts behind it. The ETag is for If-Match."""
-    row = find(context.connection, context.principal, alert_id)
-    if row.subject_kind == "unit":
-        context.audit.describe_read(
-            AuditFacts(subject=f"unit:{row.estate}/{row.subject}", estate_id=row.estate_id)
-        )
-    response.headers["ETag"] = f'"{row.version}"'
-    days = [
-        {
-            k: v
-            for k, v in day.items()
-            if k
-            in ("day", "water_l", "water_cover", "energy_kwh", "energy_cover", "entries", "faults")
-        }
-        for day in evidence_days(context.connection, context.principal, row)
-    ]
-    return {
-        **describe(context.request, row, lang),
-        "days": days,
-        "history": [asdict(change) for change in list_changes(context.connection, alert_id)],
-    }
+    alert = find(context.connection, context.principal, alert_id)
+    if alert.subject_kind is SubjectKind.UNIT:
+        subject = f"unit:{alert.estate}/{alert.subject}"
+        context.audit.describe_read(AuditFacts(subject=subject, estate_id=alert.estate_id))
+    response.headers["ETag"] = f'"{alert.version}"'
+    return describe_alert_in_detail(
+        alert,
+        context.policy,
+        lang,
+        days=evidence_days(context.connection, context.principal, alert),
+        history=list_changes(context.connection, alert_id),
+    )
+
+
+def find(connection: Connection, principal: Principal, alert_id: int) -> Alert:
+    """Read an alert within a principal's scope.
+
+    Raises: UnknownAlert.
+    """
+    alert = find_alert(connection, alert_id, principal.estate_ids, principal.classes)
+    if alert is None:
+        raise UnknownAlert(f"alert {alert_id}")
+    return alert
+
+
+def evidence_days(connection: Connection, principal: Principal, alert: Alert) -> list[EvidenceDay]:
+    """List the days behind an alert about a unit; none where the principal may not see them."""
+    if alert.subject_kind is not SubjectKind.UNIT or not principal.may(Action.SEE_UNITS):
+        return []
+    zone = ZoneInfo(alert.timezone)
+    end_at = alert.until_at or alert.last_seen_at
+    first = alert.since_at.astimezone(zone).date() - timedelta(days=EVIDENCE_DAYS_BEFORE)
+    last = end_at.astimezone(zone).date() + timedelta(days=EVIDENCE_DAYS_AFTER)
+    return list_evidence_days(connection, alert.subject_id, first, last)
+
+
+# Steps --------------------------------------------------------------------------------------------
+
+
+class StepName(StrEnum):
+    """What a person can do about an alert."""
+
+    ACKNOWLEDGE = "acknowledge"
+    CONFIRM = "confirm"
+    DISMISS = "dismiss"
+    SHELVE = "shelve"
+    OUT_OF_SERVICE = "out-of-service"
+    RESTORE = "restore"
+    ASSIGN = "assign"
+
+
+_STEPS_WITH_NOTE: dict[StepName, Callable[..., int]] = {
+    StepName.ACKNOWLEDGE: alert_steps.acknowledge,
+    StepName.CONFIRM: alert_steps.confirm,
+    StepName.DISMISS: alert_steps.dismiss,
+    StepName.OUT_OF_SERVICE: alert_steps.take_out_of_service,
+    StepName.RESTORE: alert_steps.restore,
+}
 
 
 class AlertStepRequest(BaseModel):
@@ -252,9 +214,15 @@ class AlertStepRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     note: str | None = Field(
-        None, max_length=500, pattern=r"^[^\x00]*$", examples=["called the tenant: in hospital"]
+        None,
+        max_length=500,
+        pattern=r"^[^\x00]*$",
+        description="the reason; some steps require it",
+        examples=["called the tenant: in hospital"],
     )
-    hours: float | None = Field(None, gt=0, le=24 * 7, description="how long an alert is shelved")
+    hours: float | None = Field(
+        None, gt=0, le=24 * 7, description="how long an alert is shelved, in hours"
+    )
     assignee: str | None = Field(
         None,
         max_length=60,
@@ -264,16 +232,16 @@ class AlertStepRequest(BaseModel):
 
 
 class BulkStepRequest(AlertStepRequest):
-    """One step on many alerts: by their ids, or all that a filter means."""
+    """One step on many alerts: by their numbers, or all that a filter means."""
 
-    step: StepName
+    step: StepName = Field(description="the step to take")
     ids: list[Annotated[int, Field(strict=True, ge=1, le=2**62)]] | None = Field(
-        None, max_length=MAX_BULK
+        None, max_length=MAX_BULK, description="numbers of the alerts"
     )
-    where: AlertQuery | None = None
+    where: AlertQuery | None = Field(None, description="the alerts that this filter means")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> BulkStepRequest:
+    def _require_ids_or_filter(self) -> BulkStepRequest:
         if (self.ids is None) == (self.where is None):
             raise ValueError("give either `ids` or `where`")
         return self
@@ -283,104 +251,111 @@ class CommentRequest(BaseModel):
     """A remark."""
 
     model_config = ConfigDict(extra="forbid")
-    text: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")
+    text: str = Field(
+        min_length=1,
+        max_length=500,
+        pattern=r"^[^\x00]*$",
+        description="the remark",
+        examples=["the lock is ordered"],
+    )
 
 
-def take_step(
-    connection: Any,
-    principal: Principal,
-    name: StepName,
-    alert_id: int,
-    body: AlertStepRequest,
-    version: int | None,
-) -> int:
-    """Take a person's step on an alert; returns its new version.
-
-    Raises: Unknown, NotAllowed, Stale.
-    """
-    if name is StepName.SHELVE:
-        now = datetime.now(UTC)
-        until = now + timedelta(hours=body.hours or 8)
-        return alert_steps.shelve(
-            connection,
-            principal,
-            alert_id,
-            until_at=until,
-            now=now,
-            note=body.note,
-            version=version,
-        )
-    if name is StepName.ASSIGN:
-        return alert_steps.assign(
-            connection, principal, alert_id, assignee=body.assignee, version=version
-        )
-    return _PLAIN[name](connection, principal, alert_id, version=version, note=body.note)
+def look_for_updates(request: Request, tasks: BackgroundTasks) -> None:
+    """Have the open streams look for updates as soon as the answer has been sent."""
+    tasks.add_task(request.app.state.hub.look)
 
 
-@router.post("/alerts/bulk", operation_id="stepOnManyAlerts")
-def bulk(
-    context: AlertOperator,
-    body: BulkStepRequest,
-    after: BackgroundTasks,
-) -> dict[str, Any]:
-    """Take one step on many alerts. Each stands for itself: what could not be done is told with its reason, the rest is done."""
-    ids = body.ids
-    if ids is None:
-        assert body.where is not None
-        rows = lists.list_alerts(
-            context.connection, body.where.wanted(context.principal), limit=MAX_BULK
-        )
-        ids = [row.id for row in rows]
-    done, refused = [], []
-    for alert_id in dict.fromkeys(ids):
+UpdateStreams = Depends(look_for_updates)
+
+
+@router.post("/alerts/bulk", operation_id="stepOnManyAlerts", dependencies=[UpdateStreams])
+def step_on_many_alerts(context: AlertOperator, body: BulkStepRequest) -> BulkStepAnswer:
+    """Take one step on many alerts. Each is tried by itself; the refused ones are listed."""
+    alert_ids = _bulk_ids(context, body)
+    done = []
+    refused = []
+    for alert_id in alert_ids:
         try:
-            done.append(
-                {
-                    "id": alert_id,
-                    "version": take_step(
-                        context.connection, context.principal, body.step, alert_id, body, None
-                    ),
-                }
-            )
+            version = take_step(context, body.step, alert_id, body)
         except UnknownAlert:
-            refused.append(
-                {"id": alert_id, "code": "unknown", "problem": "no such alert within your reach"}
-            )
+            problem = "no such alert within your reach"
+            refused.append(RefusedStep(id=alert_id, code="unknown", problem=problem))
         except NotAllowed as error:
-            refused.append({"id": alert_id, "code": "not_allowed", "problem": str(error)})
+            refused.append(RefusedStep(id=alert_id, code="not_allowed", problem=str(error)))
         except StaleVersion as error:
-            refused.append({"id": alert_id, "code": "stale", "problem": str(error)})
-    after.add_task(context.hub.look)
-    return {"done": done, "refused": refused, "more": body.ids is None and len(ids) == MAX_BULK}
+            refused.append(RefusedStep(id=alert_id, code="stale", problem=str(error)))
+        else:
+            done.append(AlertVersionAnswer(id=alert_id, version=version))
+    may_be_cut = body.ids is None and len(alert_ids) == MAX_BULK
+    return BulkStepAnswer(done=done, refused=refused, more=may_be_cut)
+
+
+def _bulk_ids(context: RequestContext, body: BulkStepRequest) -> list[int]:
+    """List the alerts that a request means, each once."""
+    if body.where is None:
+        return list(dict.fromkeys(body.ids or ()))
+    wanted = body.where.to_filter(context.principal)
+    return [alert.id for alert in lists.list_alerts(context.connection, wanted, limit=MAX_BULK)]
 
 
 @router.post("/alerts/{alert_id}/comments", operation_id="commentAlert", status_code=201)
 def comment_alert(
     context: AlertOperator, alert_id: AlertId, body: CommentRequest
-) -> dict[str, Any]:
+) -> AlertReferenceAnswer:
     """Add a remark to an alert's record."""
     alert_steps.comment(context.connection, context.principal, alert_id, body.text)
-    return {"id": alert_id}
+    return AlertReferenceAnswer(id=alert_id)
 
 
-@router.post("/alerts/{alert_id}/{step}", operation_id="stepOnAlert")
+@router.post("/alerts/{alert_id}/{step}", operation_id="stepOnAlert", dependencies=[UpdateStreams])
 def step_on_alert(
     context: AlertOperator,
     alert_id: AlertId,
     step: StepName,
     body: AlertStepRequest,
     response: Response,
-    after: BackgroundTasks,
     if_match: Annotated[str | None, Header(description="the ETag that you read")] = None,
-) -> dict[str, Any]:
-    """Take a step on an alert. 409 where its state or your role does not allow it, 412 where it changed since you read it."""
-    new = take_step(context.connection, context.principal, step, alert_id, body, _version(if_match))
-    response.headers["ETag"] = f'"{new}"'
-    after.add_task(context.hub.look)
-    return {"id": alert_id, "version": new}
+) -> AlertVersionAnswer:
+    """Take a step on an alert.
+
+    409 where its state or your role does not allow it, 412 where it changed since you read it.
+    """
+    version = take_step(context, step, alert_id, body, expected_version=_read_version(if_match))
+    response.headers["ETag"] = f'"{version}"'
+    return AlertVersionAnswer(id=alert_id, version=version)
 
 
-def _version(if_match: str | None) -> int | None:
+def take_step(
+    context: RequestContext,
+    name: StepName,
+    alert_id: int,
+    body: AlertStepRequest,
+    *,
+    expected_version: int | None = None,
+) -> int:
+    """Take a person's step on an alert; returns its new version.
+
+    Raises: UnknownAlert, NotAllowed, StaleVersion.
+    """
+    connection = context.connection
+    principal = context.principal
+    target = StepTarget(alert_id=alert_id, version=expected_version)
+    if name is StepName.SHELVE:
+        now = datetime.now(UTC)
+        until_at = now + timedelta(hours=body.hours or DEFAULT_SHELF_HOURS)
+        return alert_steps.shelve(
+            connection, principal, target, until_at=until_at, now=now, note=body.note
+        )
+    if name is StepName.ASSIGN:
+        return alert_steps.assign(connection, principal, target, assignee=body.assignee)
+    return _STEPS_WITH_NOTE[name](connection, principal, target, note=body.note)
+
+
+def _read_version(if_match: str | None) -> int | None:
+    """Read the version in an If-Match header.
+
+    Raises: Problem 412 where it is no version.
+    """
     if if_match is None:
         return None
     text = if_match.strip().removeprefix("W/").strip('"')

@@ -48,7 +48,8 @@ from store.live.rate_limits import Rates
 MAX_BODY = 1024 * 1024
 #: Nothing is loaded from anywhere but us, no script stands in a page, nobody frames us.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -118,8 +119,10 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
-        description="Estates, units, readings, facts, alerts, leads, people and the audit record. Errors are RFC 9457 problems. "
-        "Lists are paged by key: `next` is the cursor of the following page. A POST may carry an Idempotency-Key.",
+        description="Estates, units, readings, facts, alerts, leads, people and the audit "
+        "record. Errors are RFC 9457 problems. "
+        "Lists are paged by key: `next` is the cursor of the following page. A POST may carry an "
+        "Idempotency-Key.",
     )
     state = app.state
     state.pool, state.bus, state.hub, state.policy = pool, bus, hub, policy
@@ -166,7 +169,9 @@ def create_app(
 
 
 def _unfit(request: Request) -> Response | None:
-    """Refuse what no route has to see: a NUL, which no text of ours holds, and a body that is too large or does not say how large it is."""
+    """Refuse what no route has to see: a NUL, which no text of ours holds, and a body that is too
+    large or does not say how large it is.
+    """
     if "\x00" in request.url.path or "%00" in request.url.query:
         return problems.problem(
             422, "invalid_input", "there is a NUL in the path or the query", request

@@ -1,9 +1,12 @@
-"""What every route works with: the principal, a database connection, the site's settings, and the audit entry of the request."""
+"""What every route works with: the principal, a database connection, the site's settings, and the
+audit entry of the request.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -16,6 +19,7 @@ from domain.access import Principal
 from privacy.keyring import BadKeyring, Keyring
 from privacy.purposes import PeoplePolicy
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import Connection
 
 Language = Annotated[
@@ -27,8 +31,9 @@ Language = Annotated[
 async def database(request: Request) -> AsyncIterator[Connection]:
     """Lend a connection from the pool for one request.
 
-    A request waits on the event loop and not in a thread. If threads waited for connections, a request that
-    has one would find no thread to go on in, and a burst would stop everything until the pool's timeout.
+    A request waits on the event loop and not in a thread. If threads waited for connections, a
+    request that has one would find no thread to go on in, and a burst would stop everything until
+    the pool's timeout.
     """
     async with (
         request.app.state.room,
@@ -64,7 +69,10 @@ def limit_rate(request: Request, name: str, limit: int, *, period_s: int = 60) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFacts:
-    """What an audit entry says beside actor, action and path. `subject` names whose data it is about, by code."""
+    """What an audit entry says beside actor, action and path.
+
+    `subject` names whose data it is about, by code.
+    """
 
     subject: str | None = None
     purpose: str | None = None
@@ -77,8 +85,8 @@ class AuditFacts:
 class RequestAudit:
     """The audit entry of one request, which is written when the route has ended.
 
-    A request that changes something is always entered. A request that only reads is entered if it reads
-    personal data, which the route says with `describe_read`.
+    A request that changes something is always entered. A request that only reads is entered if it
+    reads personal data, which the route says with `describe_read`.
     """
 
     is_due: bool
@@ -102,8 +110,8 @@ class RequestAudit:
 class RequestContext:
     """An authorized request.
 
-    `connection` is in the request's transaction, which shows only what the principal may see. It goes back to
-    the pool before the answer is sent, so a stream needs a connection of its own.
+    `connection` is in the request's transaction, which shows only what the principal may see. It
+    goes back to the pool before the answer is sent, so a stream needs a connection of its own.
     """
 
     request: Request
@@ -133,6 +141,11 @@ class RequestContext:
     def source(self) -> str:
         """The network address that the request comes from."""
         return client_address(self.request)
+
+    @property
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        return datetime.now(UTC)
 
     def keyring(self) -> Keyring:
         """Return the site's keys.
@@ -169,14 +182,16 @@ class RequestContext:
             detail = {"key": principal.key_id}
         audit.append(
             self.connection,
-            actor=principal.name,
-            role=str(principal.role),
-            action=getattr(route, "operation_id", None) or self.request.method.lower(),
-            object=self.request.url.path,
-            source=self.source,
-            subject=facts.subject,
-            purpose=facts.purpose,
-            reference=facts.reference,
+            AuditEntry(
+                actor=principal.name,
+                role=str(principal.role),
+                action=getattr(route, "operation_id", None) or self.request.method.lower(),
+                object=self.request.url.path,
+                source=self.source,
+                subject=facts.subject,
+                purpose=facts.purpose,
+                reference=facts.reference,
+                detail=None if detail is None else dict(detail),
+            ),
             estate_id=facts.estate_id,
-            detail=None if detail is None else dict(detail),
         )

@@ -1,7 +1,8 @@
 """A place in the stream of changes as its readers are told it: a word that only we can read.
 
-The place is a number that counts the changes of all estates; told as it is, it would tell every reader how much happens elsewhere. It is
-enciphered as one AES block with eight zero bytes, so that what was not made here is recognised.
+The place is a number that counts the changes of all estates; told as it is, it would tell every
+reader how much happens elsewhere. It is enciphered as one AES block with eight zero bytes, so that
+what was not made here is recognised.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class UnitAnswer(Answer):
     abstentions: list[UnitAbstentionItem] = Field(description="what could not be judged")
 
 
-class ReadingItem(Answer):
+class ReadingValueItem(Answer):
     """A value at an instant."""
 
     at: datetime = Field(
@@ -156,7 +156,7 @@ class ReadingPage(Answer):
 
     point: str = Field(description="the point's name", examples=["water_m3"])
     uom: str | None = Field(description="its unit of measure", examples=["m3"])
-    items: list[ReadingItem] = Field(description="values")
+    items: list[ReadingValueItem] = Field(description="values")
     next_since: datetime | None = Field(
         description="`since` of the following page; null on the last",
         examples=["2026-11-18T08:00:00.001Z"],

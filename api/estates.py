@@ -20,8 +20,8 @@ from api.estate_answers import (
     GatewayListAnswer,
     LatestValueItem,
     LatestValuesAnswer,
-    ReadingItem,
     ReadingPage,
+    ReadingValueItem,
     UnitAbstentionItem,
     UnitAnswer,
     UnitDayItem,
@@ -193,7 +193,7 @@ def list_readings(
     return ReadingPage(
         point=query.point,
         uom=measure.uom if measure else None,
-        items=[ReadingItem.model_validate(reading) for reading in readings],
+        items=[ReadingValueItem.model_validate(reading) for reading in readings],
         next_since=readings[-1].at + timedelta(milliseconds=1) if is_full else None,
     )
 

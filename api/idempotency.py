@@ -1,7 +1,8 @@
 """Idempotency keys: a request that is sent twice with one Idempotency-Key is carried out once.
 
-The answer is stored in the transaction of the change. The same key with the same request gets the stored answer for a day; with another
-request it is refused. Two requests at the same moment wait for each other at the key's row (draft-ietf-httpapi-idempotency-key-header-07).
+The answer is stored in the transaction of the change. The same key with the same request gets the
+stored answer for a day; with another request it is refused. Two requests at the same moment wait
+for each other at the key's row (draft-ietf-httpapi-idempotency-key-header-07).
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class IdempotentRoute(APIRoute):
 
 
 def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
-    """Wrap an endpoint so that a repeated request gets the stored answer. FastAPI reads the signature of the endpoint."""
+    """Wrap an endpoint so that a repeated request gets the stored answer.
+
+    FastAPI reads the signature of the endpoint.
+    """
 
     @wraps(endpoint)
     def run(**arguments: Any) -> Any:
@@ -51,7 +55,7 @@ def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
             raise Problem(422, "bad_key", "Idempotency-Key: 8 to 200 visible ASCII characters")
         user_id = context.principal.user_id
         digest = _request_digest(context.request, arguments)
-        stored = idempotency.claim(context.connection, user_id, key, digest)
+        stored = idempotency.claim_key(context.connection, user_id, key, digest)
         if stored is None:
             raise Problem(
                 422,
@@ -64,7 +68,7 @@ def _run_once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
             replayed = {"Idempotent-Replayed": "true"}
             return JSONResponse(stored.answer, stored.status, headers=replayed)
         answer = endpoint(**arguments)
-        idempotency.keep(context.connection, user_id, key, status, jsonable_encoder(answer))
+        idempotency.save_answer(context.connection, user_id, key, status, jsonable_encoder(answer))
         return answer
 
     return run

@@ -1,37 +1,46 @@
-"""The live page: alerts and leads as they come, each with its evidence; plain HTML that works without a script."""
+"""The live page: alerts and leads as they come; plain HTML that works without a script."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from analytics.policy import Policy
 from api.access import COOKIE, authenticate
-from api.alarms import figures_of
-from api.alerts import describe, evidence_days, find
-from api.charts import evidence_chart
+from api.alarms import AlarmFiguresAnswer, judge_figures
+from api.alert_answers import AlertAnswer, AlertFoldAnswer, describe_alert, describe_fold
+from api.alerts import evidence_days, find
+from api.charts import EvidenceChart, make_evidence_chart
 from api.clips import clip_of
-from api.context import Db
+from api.context import Db, limit_rate
+from api.hub import Hub
 from api.problems import Problem
-from api.session import change_password, log_in, set_cookie
+from api.session import TRIES_PER_MINUTE, OpenedSession, change_password, log_in, set_cookie
 from domain.access import Principal
 from domain.alerting import AlertClass
-from store.access import scope, sessions, users
+from store.access import scope, sessions
+from store.access.users import UserCredentials
 from store.alerts import lists, suppressions
 from store.alerts.alerts import Alert
+from store.alerts.figures import FigureScope
 from store.alerts.lists import AlertFilter
+from store.database.connection import Connection
 from store.register import places
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "anju_lang"
 #: Cards of one group: a page is for what is next, the API for all of it.
 CARDS = 24
-#: Cards of a group whose days are drawn; the others draw theirs when they are put in place anew, one by one.
+#: Cards of a group whose days are drawn; the others draw theirs when they are put in place anew,
+#: one by one.
 CHARTS = 8
 
 
@@ -63,28 +72,53 @@ def language_of(request: Request) -> str:
     chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
     if chosen in ("zh", "en"):
         return chosen
-    return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "zh"
+    prefers_english = request.headers.get("accept-language", "").lower().startswith("en")
+    return "en" if prefers_english else "zh"
 
 
-def card(
-    request: Request,
-    connection: Any,
-    principal: Principal,
-    row: Alert,
-    language: str,
-    *,
-    drawn: bool = True,
-) -> dict[str, Any]:
-    """Gather what one alert's card shows, with its days drawn or without."""
-    pages: Pages = request.app.state.pages
-    days = evidence_days(connection, principal, row) if drawn else []
-    chart = evidence_chart(row, days, pages.words[language]["chart"])
-    return {
-        "row": row,
-        "said": describe(request, row, language),
-        "chart": chart,
-        "clip": clip_of(row) is not None,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageReader:
+    """Who reads a page, in which language, and what the page is made from."""
+
+    request: Request
+    connection: Connection
+    principal: Principal
+    language: str
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that words alerts."""
+        policy: Policy = self.request.app.state.policy
+        return policy
+
+    @property
+    def pages(self) -> Pages:
+        """The templates and words of the console."""
+        pages: Pages = self.request.app.state.pages
+        return pages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertCard:
+    """What the card of one alert shows."""
+
+    alert: AlertAnswer
+    chart: EvidenceChart | None
+    has_clip: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertGroup:
+    """What one group of the live page shows: its folds, and a card for each other alert."""
+
+    name: str
+    classes: str
+    """The classes that it shows, with spaces between them."""
+    cards: Sequence[AlertCard]
+    folds: Sequence[AlertFoldAnswer]
+    count: int
+    more: bool
+    """Whether there are more alerts than cards."""
 
 
 #: The live page's groups, and the classes that each shows.
@@ -97,33 +131,59 @@ GROUPS: dict[str, frozenset[str]] = {
 }
 
 
-def group(
-    request: Request, connection: Any, principal: Principal, name: str, language: str
-) -> dict[str, Any]:
-    """Gather what one group shows: its folds, and a card for each alert that stands for itself."""
-    policy, shown = request.app.state.policy, GROUPS[name] & principal.classes
-    wanted, fold_from = (
-        AlertFilter(estates=principal.estate_ids, classes=shown),
-        policy.alarms.fold_from,
+def make_card(reader: PageReader, alert: Alert, *, with_chart: bool = True) -> AlertCard:
+    """Gather what one alert's card shows, with its days drawn or without."""
+    chart = None
+    if with_chart:
+        days = evidence_days(reader.connection, reader.principal, alert)
+        names = reader.pages.words[reader.language]["chart"]
+        chart = make_evidence_chart(alert, days, names)
+    return AlertCard(
+        alert=describe_alert(alert, reader.policy, reader.language),
+        chart=chart,
+        has_clip=clip_of(alert) is not None,
     )
+
+
+def make_group(reader: PageReader, name: str) -> AlertGroup:
+    """Gather what one group shows."""
+    classes = GROUPS[name] & reader.principal.classes
+    estates = reader.principal.estate_ids
     if name == "leads":
-        rows, folds = lists.list_leads(connection, principal.estate_ids, None, CARDS), []
+        alerts = lists.list_leads(reader.connection, estates, None, CARDS)
+        folds = []
     else:
-        rows = lists.list_alerts(connection, wanted, limit=CARDS, fold_from=fold_from)
-        folds = lists.list_folds(connection, wanted, fold_from)
-    return {
-        "name": name,
-        "classes": " ".join(sorted(shown)),
-        "cards": [
-            card(request, connection, principal, row, language, drawn=n < CHARTS)
-            for n, row in enumerate(rows)
-        ],
-        "folds": [
-            {**asdict(fold), "title": policy.title(fold.detector, language)} for fold in folds
-        ],
-        "count": len(rows) + sum(fold.alerts for fold in folds),
-        "more": len(rows) == CARDS,
-    }
+        wanted = AlertFilter(estates=estates, classes=classes)
+        fold_from = reader.policy.alarms.fold_from
+        alerts = lists.list_alerts(reader.connection, wanted, limit=CARDS, fold_from=fold_from)
+        folds = lists.list_folds(reader.connection, wanted, fold_from)
+    return AlertGroup(
+        name=name,
+        classes=" ".join(sorted(classes)),
+        cards=[make_card(reader, alert, with_chart=n < CHARTS) for n, alert in enumerate(alerts)],
+        folds=[describe_fold(fold, reader.policy, reader.language) for fold in folds],
+        count=len(alerts) + sum(fold.alerts for fold in folds),
+        more=len(alerts) == CARDS,
+    )
+
+
+def require_reader(request: Request, connection: Db) -> PageReader:
+    """Find who reads a part of a page.
+
+    Raises: Problem 401 where nobody is logged in.
+    """
+    principal = authenticate(request, connection)
+    if principal is None:
+        raise Problem(401, "log_in", "log in first")
+    return PageReader(
+        request=request,
+        connection=connection,
+        principal=principal,
+        language=language_of(request),
+    )
+
+
+Reader = Annotated[PageReader, Depends(require_reader, scope="function")]
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -133,22 +193,24 @@ def live(request: Request, connection: Db) -> Response:
     principal = authenticate(request, connection)
     if principal is None or principal.must_change_password:
         return RedirectResponse("/login", 303)
-    pages: Pages = request.app.state.pages
-    hub = request.app.state.hub
-    # Taken before anything is read: what changes meanwhile is told by the stream.
+    reader = PageReader(
+        request=request, connection=connection, principal=principal, language=language
+    )
+    hub: Hub = request.app.state.hub
+    # Taken before anything is read: the stream brings what changes meanwhile.
     hub.place()
     place = hub.word(hub.safe)
-    html = pages.render(
+    html = reader.pages.render(
         "live.html",
         language,
         place=place,
         groups=[
-            group(request, connection, principal, name, language)
+            make_group(reader, name)
             for name, classes in GROUPS.items()
             if classes & principal.classes
         ],
-        who=principal,
-        figures=figures_of(request, connection, principal, principal.estate_ids, 24),
+        principal=principal,
+        figures=_read_figures(reader),
         windows=suppressions.list_windows(connection, principal.estate_ids),
         csrf=request.state.csrf,
         estates=places.list_estates(connection, principal.estate_ids),
@@ -159,45 +221,40 @@ def live(request: Request, connection: Db) -> Response:
     return response
 
 
+def _read_figures(reader: PageReader) -> AlarmFiguresAnswer:
+    """Read the alarm figures of the last day."""
+    now = datetime.now(UTC)
+    scope = FigureScope(
+        estates=reader.principal.estate_ids,
+        classes=reader.principal.classes,
+        since=now - timedelta(days=1),
+        now=now,
+    )
+    return judge_figures(reader.connection, scope, reader.policy.alarms)
+
+
 @router.get("/live/{name}", response_class=HTMLResponse)
 def live_group(
-    name: Literal["safety", "hazards", "leads", "data", "privacy"], request: Request, connection: Db
+    name: Literal["safety", "hazards", "leads", "data", "privacy"], reader: Reader
 ) -> HTMLResponse:
     """Show one group anew, for the live page to put in place when much has changed."""
-    principal = authenticate(request, connection)
-    if principal is None:
-        raise Problem(401, "log_in", "log in first")
-    language = language_of(request)
-    pages: Pages = request.app.state.pages
-    return HTMLResponse(
-        pages.render(
-            "group.html", language, group=group(request, connection, principal, name, language)
-        )
-    )
+    group = make_group(reader, name)
+    return HTMLResponse(reader.pages.render("group.html", reader.language, group=group))
 
 
 @router.get("/alerts/{alert_id}/card", response_class=HTMLResponse)
-def alert_card(alert_id: int, request: Request, connection: Db) -> HTMLResponse:
+def alert_card(alert_id: int, reader: Reader) -> HTMLResponse:
     """Show one alert's card, for the live page to put in place."""
-    principal = authenticate(request, connection)
-    if principal is None:
-        raise Problem(401, "log_in", "log in first")
-    language = language_of(request)
-    pages: Pages = request.app.state.pages
-    return HTMLResponse(
-        pages.render(
-            "card.html",
-            language,
-            card=card(
-                request, connection, principal, find(connection, principal, alert_id), language
-            ),
-        )
-    )
+    card = make_card(reader, find(reader.connection, reader.principal, alert_id))
+    return HTMLResponse(reader.pages.render("card.html", reader.language, card=card))
 
 
 @router.get("/worker.js")
 def service_worker() -> Response:
-    """Serve the service worker, which shows pushed notices; it stands at the root so that it may act for the whole site."""
+    """Serve the service worker, which shows pushed notices.
+
+    It is served at the root so that it may act for the whole site.
+    """
     script = files("console").joinpath("static", "worker.js").read_text("utf-8")
     return Response(script, media_type="text/javascript")
 
@@ -224,41 +281,41 @@ def login(
     if origin is not None and origin.split("://", 1)[-1] != request.headers.get("host"):
         raise Problem(403, "origin", "this form was sent from another site")
     try:
-        token, _, row = log_in(request, connection, name, password)
-        if row["must_change_password"]:
-            token = _with_new_password(request, connection, name, password, new_password)
+        session = log_in(request, connection, name, password)
+        if session.user.must_change_password:
+            session = _with_new_password(request, connection, session.user, password, new_password)
     except Problem as error:
-        # A session that was opened with a first password must not outlive this answer; refusals are on record already.
+        # A session that was opened with a first password must not outlive this answer; refusals are
+        # on record already.
         connection.rollback()
         change = error.code in ("change_password", "weak_password")
         said = error.detail if error.code == "weak_password" else None
         html = pages.render("login.html", language, wrong=error.code, said=said, must_change=change)
         return HTMLResponse(html, status_code=error.status_code)
     response = RedirectResponse("/", 303)
-    set_cookie(response, token, secure=request.app.state.cookie_secure)
+    set_cookie(response, session.token, secure=request.app.state.cookie_secure)
     return response
 
 
 def _with_new_password(
-    request: Request, connection: Db, name: str, old: str, new: str | None
-) -> str:
-    """Change a first password and log in with the new one; returns the new session's token.
+    request: Request, connection: Db, user: UserCredentials, old: str, new: str | None
+) -> OpenedSession:
+    """Change a first password and log in with the new one; returns the new session.
 
     Raises: Problem; then the session that was opened with the old one is gone with the transaction.
     """
     if not new:
         raise Problem(403, "change_password", "change your first password")
-    with scope.at_door(connection):
-        principal = users.find_principal(connection, name)
-        assert principal is not None
-        change_password(request, connection, principal, old, new)
-    return log_in(request, connection, name, new)[0]
+    limit_rate(request, f"code:{user.id}", TRIES_PER_MINUTE)
+    with scope.signing_in(connection):
+        change_password(connection, user, old, new)
+    return log_in(request, connection, user.name, new)
 
 
 @router.get("/logout")
 def logout(request: Request, connection: Db) -> Response:
     """Log out."""
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         sessions.close_session(connection, request.cookies.get(COOKIE, ""))
     response = RedirectResponse("/login", 303)
     response.delete_cookie(COOKIE)

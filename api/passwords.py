@@ -1,7 +1,10 @@
-"""Passwords and second factors: argon2id, never more than two checked at a time (each takes 64 MiB); TOTP by RFC 6238.
+"""Passwords and second factors: argon2id, and TOTP by RFC 6238.
 
-A new password is long, not the log-in's name, and not one of the patterns that are tried first; it need not hold signs of every kind
-(NIST SP 800-63B, 5.1.1.2). Generated ones are printed once.
+At most two passwords are checked at a time, since each takes 64 MiB.
+
+A new password is long, does not hold the user's name, and is not mostly made of words that are
+tried first. It need not hold characters of every kind (NIST SP 800-63B, 5.1.1.2). A generated
+password is shown once.
 """
 
 from __future__ import annotations
@@ -21,8 +24,12 @@ from store.database.connection import Connection
 
 MIN_LENGTH = 12
 MAX_LENGTH = 200
+#: Different characters that a password has at least.
+MIN_DISTINCT = 6
 #: Steps of thirty seconds that a device's clock may be off.
 DRIFT_STEPS = 1
+#: Who has granted what a command grants.
+GRANTED_BY = "command line"
 _COMMON = (
     "password",
     "123456",
@@ -35,52 +42,61 @@ _COMMON = (
     "anju",
     "安居",
 )
-_AT_ONCE = threading.BoundedSemaphore(2)
+_TWO_AT_A_TIME = threading.BoundedSemaphore(2)
 _HASHER = PasswordHasher()
-#: Checked for a log-in that does not exist, so that its answer takes as long.
-_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$C1mO6Jw9Gm3YXQ9iDk5m1bGkQGcUuEybcQH4p9bEwXc"
+#: The hash that is checked for an unknown user, so that the answer takes as long.
+_UNKNOWN_USER_HASH = (
+    "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA"
+    "$C1mO6Jw9Gm3YXQ9iDk5m1bGkQGcUuEybcQH4p9bEwXc"
+)
 
 
 def hash_password(password: str) -> str:
     """Hash a password."""
-    with _AT_ONCE:
+    with _TWO_AT_A_TIME:
         return _HASHER.hash(password)
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Check a password against a hash; None (no such log-in) takes as long and is False."""
-    with _AT_ONCE:
+    """Check a password against a hash. None, for an unknown user, takes as long and is False."""
+    with _TWO_AT_A_TIME:
         try:
-            right = _HASHER.verify(password_hash or _NOBODY, password)
+            is_right = _HASHER.verify(password_hash or _UNKNOWN_USER_HASH, password)
         except (VerificationError, InvalidHashError):
             return False
-    return bool(right and password_hash is not None)
+    return bool(is_right and password_hash is not None)
 
 
-def weakness(password: str, name: str) -> str | None:
-    """Say why a new password is refused; None where it is good enough."""
-    low = password.lower()
+def find_weakness(password: str, name: str) -> str | None:
+    """Return why a new password is refused; None where it is good enough."""
+    lower = password.lower()
     if len(password) < MIN_LENGTH:
         return f"a password has {MIN_LENGTH} characters at least"
-    if len(set(password)) < 6:
+    if len(set(password)) < MIN_DISTINCT:
         return "use more different characters"
-    if len(name) > 2 and name.lower() in low:
+    if len(name) > 2 and name.lower() in lower:
         return "leave your log-in's name out of it"
-    rest = low
+    remainder = lower
     for word in _COMMON:
-        rest = rest.replace(word, "")
-    if len(rest) < MIN_LENGTH // 2:
+        remainder = remainder.replace(word, "")
+    if len(remainder) < MIN_LENGTH // 2:
         return "it is mostly made of words that are tried first"
     return None
 
 
 def matching_step(secret: str, code: str, now_s: float | None = None) -> int | None:
-    """Return the time step whose TOTP code this is, a step of drift allowed each way; None where it is none."""
-    totp, now = pyotp.TOTP(secret), time.time() if now_s is None else now_s
-    step = int(now // totp.interval)
-    for offset in range(-DRIFT_STEPS, DRIFT_STEPS + 1):
-        if hmac.compare_digest(totp.at((step + offset) * totp.interval).encode(), code.encode()):
-            return step + offset
+    """Return the time step whose TOTP code this is, one step earlier or later allowed;
+
+    None where there is none.
+    """
+    totp = pyotp.TOTP(secret)
+    if now_s is None:
+        now_s = time.time()
+    current_step = int(now_s // totp.interval)
+    for step in range(current_step - DRIFT_STEPS, current_step + DRIFT_STEPS + 1):
+        expected = totp.at(step * totp.interval)
+        if hmac.compare_digest(expected.encode(), code.encode()):
+            return step
     return None
 
 
@@ -98,19 +114,21 @@ def make_user(
     jurisdiction: str | None = None,
     estate: str | None = None,
     must_change_password: bool = True,
-    by: str = "command line",
 ) -> str:
-    """Make a log-in with a generated password and return that password. Without jurisdiction and estate it reaches everything.
+    """Add a user with a generated password, and return that password.
 
-    Raises: ValueError where the jurisdiction or the estate is not known.
+    Without jurisdiction and estate every estate is granted.
+
+    Raises: ValueError where the jurisdiction or the estate is unknown.
     """
     password = secrets.token_urlsafe(12)
-    made = users.add_user(
+    user_id = users.add_user(
         connection, name, hash_password(password), role, must_change_password=must_change_password
     )
-    if not users.grant(connection, made, by=by, jurisdiction=jurisdiction, estate=estate):
-        raise ValueError(
-            f"there is no {'estate' if estate else 'jurisdiction'} {estate or jurisdiction!r} in the register"
-        )
+    if not users.add_grant(
+        connection, user_id, by=GRANTED_BY, jurisdiction=jurisdiction, estate=estate
+    ):
+        place = "estate" if estate else "jurisdiction"
+        raise ValueError(f"there is no {place} {estate or jurisdiction!r} in the register")
     connection.commit()
     return password

@@ -1,4 +1,6 @@
-"""Errors as RFC 9457 problems: what is wrong, where, and how to mend it; never a stack, a query or an inner id."""
+"""Errors as RFC 9457 problems: what is wrong, where, and how to mend it; never a stack, a query or
+an inner id.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ def problem(
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _allowed(app: FastAPI, path: str) -> list[str]:
+def _allowed_methods(app: FastAPI, path: str) -> list[str]:
     """List the methods that a path has, over all of its routes (RFC 9110, 15.5.6)."""
     routes = [
         route
@@ -82,61 +84,70 @@ def _allowed(app: FastAPI, path: str) -> list[str]:
     )
 
 
+def _describe_fault(fault: dict[str, Any]) -> dict[str, str]:
+    """Return where an input does not fit, and why, without the input itself."""
+    return {"where": ".".join(str(part) for part in fault["loc"]), "problem": fault["msg"]}
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
+    app.add_exception_handler(StarletteHTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid_input)
+    app.add_exception_handler(UnknownAlert, _unknown_alert)
+    app.add_exception_handler(NotAllowed, _not_allowed)
+    app.add_exception_handler(StaleVersion, _stale_version)
+    app.add_exception_handler(InsufficientPrivilege, _insufficient_privilege)
+    for error_type in Unavailable:
+        app.add_exception_handler(error_type, _database_away)
+    app.add_exception_handler(Exception, _bug)
 
-    @app.exception_handler(StarletteHTTPException)
-    async def _http(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        code = (
-            error.code
-            if isinstance(error, Problem)
-            else _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
-        )
-        extra = error.extra if isinstance(error, Problem) else {}
-        answer = problem(error.status_code, code, str(error.detail), request, **extra)
-        if error.status_code == 405:
-            answer.headers["Allow"] = ", ".join(_allowed(app, request.url.path))
-        return answer
 
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = [
-            {"where": ".".join(str(part) for part in e["loc"]), "problem": e["msg"]}
-            for e in error.errors()
-        ]
-        named = "; ".join(f"{e['where']}: {e['problem']}" for e in wrong[:3])
-        return problem(422, "invalid_input", named, request, errors=wrong)
+# Starlette types the error of every handler as `Exception`.
 
-    @app.exception_handler(UnknownAlert)
-    async def _unknown(request: Request, error: UnknownAlert) -> JSONResponse:
-        return problem(
-            404, "unknown", f"no such {str(error).split()[0]} within your reach", request
-        )
 
-    @app.exception_handler(NotAllowed)
-    async def _not_allowed(request: Request, error: NotAllowed) -> JSONResponse:
-        return problem(409, "not_allowed", str(error), request)
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    if isinstance(error, Problem):
+        return problem(error.status_code, error.code, str(error.detail), request, **error.extra)
+    code = _TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+    answer = problem(error.status_code, code, str(error.detail), request)
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(_allowed_methods(request.app, request.url.path))
+    return answer
 
-    @app.exception_handler(StaleVersion)
-    async def _stale(request: Request, error: StaleVersion) -> JSONResponse:
-        return problem(412, "stale", f"{error}; read it again and decide again", request)
 
-    @app.exception_handler(InsufficientPrivilege)
-    async def _walled(request: Request, error: Exception) -> JSONResponse:
-        # The API's own filter should have refused it: the second wall did.
-        log.error("walled", path=request.url.path, error=str(error).strip()[:200])
-        return problem(403, "reach", "not within your reach", request)
+async def _invalid_input(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [_describe_fault(fault) for fault in error.errors()]
+    detail = "; ".join(f"{fault['where']}: {fault['problem']}" for fault in faults[:3])
+    return problem(422, "invalid_input", detail, request, errors=faults)
 
-    async def _away(request: Request, error: Exception) -> JSONResponse:
-        log.warning("database_away", error=str(error).strip()[:200])
-        return problem(
-            503, "database_away", "the database does not answer; nothing was changed", request
-        )
 
-    for kind in Unavailable:
-        app.add_exception_handler(kind, _away)
+async def _unknown_alert(request: Request, error: Exception) -> JSONResponse:
+    return problem(404, "unknown", f"no such {str(error).split()[0]} within your reach", request)
 
-    @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("bug", path=request.url.path, error=repr(error)[:300])
-        return problem(500, "bug", "something is wrong with us; it has been logged", request)
+
+async def _not_allowed(request: Request, error: Exception) -> JSONResponse:
+    return problem(409, "not_allowed", str(error), request)
+
+
+async def _stale_version(request: Request, error: Exception) -> JSONResponse:
+    return problem(412, "stale", f"{error}; read it again and decide again", request)
+
+
+async def _insufficient_privilege(request: Request, error: Exception) -> JSONResponse:
+    # The API's own filter should have refused it; row-level security did.
+    log.error("insufficient_privilege", path=request.url.path, error=str(error).strip()[:200])
+    return problem(403, "reach", "not within your reach", request)
+
+
+async def _database_away(request: Request, error: Exception) -> JSONResponse:
+    log.warning("database_away", error=str(error).strip()[:200])
+    return problem(
+        503, "database_away", "the database does not answer; nothing was changed", request
+    )
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("bug", path=request.url.path, error=repr(error)[:300])
+    return problem(500, "bug", "something is wrong with us; it has been logged", request)

@@ -25,7 +25,7 @@ from api.pki import (
     verify_renewal,
 )
 from api.problems import Problem
-from api.session import TRIES_PER_MINUTE, entry
+from api.session import TRIES_PER_MINUTE, write_entry
 from store.access import scope
 from store.database.connection import Connection
 from store.gateways import identities
@@ -95,7 +95,7 @@ class CertificateAnswer(Answer):
 def claim(body: Claim, request: Request, connection: Db) -> CertificateAnswer:
     """Turn a claim code into a certificate. The code is used up only if that works."""
     limit_rate(request, f"claim:{client_address(request)}", TRIES_PER_MINUTE)
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         gateway = identities.use_claim(connection, body.code)
     if gateway is None:
         raise Problem(
@@ -138,7 +138,7 @@ def _find_renewable(
         raise Problem(503, "authority", str(error)) from None
     except (BadCertificateRequest, binascii.Error, ValueError):
         return None
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         issued = identities.find_certificate(connection, f"{old.serial_number:x}")
     if issued is None or issued.revoked_at is not None:
         return None
@@ -164,12 +164,12 @@ def _issue(
         raise Problem(503, "authority", str(error)) from None
     except BadCertificateRequest as error:
         raise Problem(422, "request", str(error)) from None
-    with scope.at_door(connection):
+    with scope.signing_in(connection):
         identities.add_certificate(
             connection, gateway.id, issued.serial, valid_to=issued.valid_to, renewed=renewed
         )
     operation = "renewGateway" if renewed else "claimGateway"
-    entry(request, connection, f"gateway:{gateway.common_name}", operation, "done")
+    write_entry(request, connection, f"gateway:{gateway.common_name}", operation, "done")
     return CertificateAnswer(
         estate=gateway.estate,
         gateway=gateway.gateway,

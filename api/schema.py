@@ -1,4 +1,6 @@
-"""The OpenAPI document beyond what the routes say themselves: who may, how to log in, and what a refusal looks like."""
+"""The OpenAPI document beyond what the routes say themselves: who may, how to log in, and what a
+refusal looks like.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the application with uvicorn, as the database's log-in that row-level security binds."""
+"""Running the application with uvicorn, as the database user that row-level security binds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uvicorn
 from analytics.policy import load_policy
 from api.app import SiteSettings, create_app
 from api.clips import load_clip_places
-from api.oidc import OidcProvider
+from api.oidc import OidcClient, OidcProvider
 from domain.errors import UserError
 from notices.rules import load_notices
 from privacy.keyring import KeyFile
@@ -54,7 +54,7 @@ class ApiSettings(Protocol):
 
 
 class BadDirectory(UserError):
-    """The bureau's directory is set up by halves; the message names what is missing."""
+    """The bureau's directory is set up in part only; the message names what is missing."""
 
 
 def serve(settings: ApiSettings) -> None:
@@ -63,14 +63,14 @@ def serve(settings: ApiSettings) -> None:
     Raises: BadDirectory, BadKeyring, BadPeoplePolicy.
     """
     site = SiteSettings(
-        # Over HTTPS of our own the cookie never goes another way.
+        # A server with a certificate of its own never sends the cookie without HTTPS.
         cookie_secure=settings.cookie_secure or settings.api_cert_file is not None,
         authority_dir=settings.authority_dir,
         notices=load_notices(settings.notices_file),
         keys=KeyFile(settings.keys_file) if settings.keys_file else None,
         people=load_people_policy(settings.people_policy_file),
         clips=load_clip_places(settings.clips_file),
-        directory=_directory(settings),
+        directory=_load_directory(settings),
     )
     if site.keys is not None:
         site.keys.ring()
@@ -92,17 +92,18 @@ def serve(settings: ApiSettings) -> None:
     )
 
 
-def _directory(settings: ApiSettings) -> OidcProvider | None:
+def _load_directory(settings: ApiSettings) -> OidcProvider | None:
     if not settings.oidc_issuer:
         return None
     if not settings.oidc_client_id or not (settings.oidc_redirect or "").endswith("/oidc/callback"):
         raise BadDirectory(
-            "ANJU_OIDC_ISSUER: set ANJU_OIDC_CLIENT_ID and ANJU_OIDC_REDIRECT=https://…/oidc/callback too"
+            "ANJU_OIDC_ISSUER: set ANJU_OIDC_CLIENT_ID and "
+            "ANJU_OIDC_REDIRECT=https://…/oidc/callback too"
         )
-    return OidcProvider(
-        issuer=settings.oidc_issuer,
+    client = OidcClient(
         client_id=settings.oidc_client_id,
         client_secret=settings.oidc_client_secret(),
         redirect_uri=settings.oidc_redirect or "",
         claim=settings.oidc_claim,
     )
+    return OidcProvider(settings.oidc_issuer, client)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from analytics import leads, remedies
 from analytics.calibration.report import report_as_json, report_calibration
-from analytics.history import last_whole_day
-from analytics.nightly import night_clock
+from analytics.nightly.clock import last_whole_day, night_clock
+from analytics.visit_list import plan_week
 from api.access import LeadReader, VisitRecorder
 from api.estates import Code, find_estate, find_unit
 from api.idempotency import IdempotentRoute
@@ -102,15 +102,8 @@ def visit_list(
 ) -> VisitListAnswer:
     """Return the homes to visit this week, likeliest first, some of them at random."""
     found = find_estate(context.connection, context.principal, estate)
-    week = leads.week(
-        context.connection,
-        context.policy,
-        (found.id,),
-        visits,
-        as_of,
-        datetime.now(UTC),
-        ZoneInfo(found.timezone),
-    )
+    time = leads.LeadTime(now=datetime.now(UTC), zone=ZoneInfo(found.timezone), as_of=as_of)
+    week = plan_week(context.connection, context.policy, (found.id,), time, visits_wanted=visits)
     return VisitListAnswer(
         estate=estate,
         expected_hits=week.expected_hits,

@@ -1,1 +1,1 @@
-"""Casework: what people do about alerts. Today: acknowledge and comment; cases come on top of it."""
+"""Casework: what people do about alerts."""

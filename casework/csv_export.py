@@ -1,7 +1,8 @@
-"""Files that go out: CSV that no spreadsheet takes for formulas, and counts in which nobody can be told apart.
+"""Files that go out: CSV without formulas, and counts in which nobody can be recognised.
 
-A cell that a spreadsheet would run is given an apostrophe in front (OWASP, CSV injection), numbers excepted. A table for people outside
-holds no cell of fewer homes than policy says; where a single small cell could be worked out from a total, the next smallest goes too.
+A cell that a spreadsheet would run is given an apostrophe in front (OWASP, CSV injection), numbers
+excepted. A table for people outside holds no cell of fewer homes than policy says; where a single
+small cell could be worked out from a total, the next smallest goes too.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 def suppress(
     rows: Sequence[dict[str, Any]], *, group: str, size: str, counts: Sequence[str], least: int
 ) -> list[dict[str, Any]]:
-    """Blank the counts of rows of fewer than `least` homes, and in each group whatever could be worked out from the rest.
+    """Blank the counts of rows of fewer than `least` homes, and what others would reveal.
 
-    `size` is the number of homes that a row rests on. A count is also blank where it, or its complement, is of fewer homes than `least`
-    and more than none: "all but two are let" tells of two. Where exactly one row of a group is blank in a column, the row with the next
-    smallest count is blank there too, since the group's total may be known from elsewhere.
+    `size` is the number of homes that a row rests on. A count is also blank where it, or its
+    complement, is of fewer homes than `least` and more than none: "all but two are let" tells of
+    two. Where exactly one row of a group is blank in a column, the row with the next smallest count
+    is blank there too, since the group's total may be known from elsewhere.
     """
     out = [dict(row) for row in rows]
     for row in out:

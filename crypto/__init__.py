@@ -1,1 +1,1 @@
-"""Sealed values, for the server and the gateway alike: what a key closes and only that key opens. Knows nothing else of Anju."""
+"""Sealed values, for server and gateway alike: encryption that knows nothing else of Anju."""

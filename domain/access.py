@@ -1,8 +1,9 @@
-"""Who may do what: roles, actions, and the part of the world that somebody reaches.
+"""Roles, the actions that each role may take, and the principal that takes them.
 
-The table at the top of `ALLOWED` is the whole truth: an action that does not name a role is not that role's. A principal is a person's
-log-in or a machine's key; what it reaches is a set of estates, resolved anew at every request. Both are kept twice: by the API, and by
-row-level security in the database, which is told the estates and the sights of `Principal.sees`.
+`ALLOWED` is the whole table: a role may take an action only if the action names the role. A
+principal is a user, or an API key that acts for one. Its grants cover a set of estates, which is
+resolved anew at every request. The API applies both, and so does row-level security in the
+database, to which the API passes the estates and `Principal.permissions`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from domain.wire import CommandKind
 
 
 class Role(StrEnum):
-    """What a principal does for a living."""
+    """The job of a user."""
 
     GUARD = "guard"
     PROPERTY_MANAGER = "property_manager"
@@ -29,7 +30,7 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What can be done, as routes declare it and as a machine's key is given it."""
+    """What a route does, and what an API key may be given."""
 
     SEE_PLACES = "see_places"
     SEE_DEVICES = "see_devices"
@@ -58,8 +59,10 @@ class Action(StrEnum):
 
 
 _R = Role
-#: The truth table. Guards see no leads and no people, device engineers no homes and no people, administrators keep the site and read
-#: no identities, privacy officers keep identities and see no behaviour, auditors look and change nothing, simulators only exist.
+#: The roles that may take each action. Guards see neither leads nor people. Device engineers see
+#: neither homes nor people. Administrators configure the site and read no identities. Privacy
+#: officers handle identities and see no behaviour. Auditors change nothing. Simulators see places
+#: only.
 ALLOWED: dict[Action, frozenset[Role]] = {
     Action.OWN_SESSION: frozenset(Role),
     Action.SEE_PLACES: frozenset(Role),
@@ -108,28 +111,30 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEE_AUDIT: frozenset({_R.AUDITOR, _R.PRIVACY_OFFICER}),
 }
 
-#: Actions that nobody takes on a password alone: the session must have shown a second factor (GB/T 22239-2019, 8.1.4.1 d).
+#: Actions for which the session must have shown a second factor (GB/T 22239-2019, 8.1.4.1 d).
 NEEDS_SECOND_FACTOR = frozenset(
     {Action.UNMASK, Action.APPROVE_UNMASK, Action.KEEP_PEOPLE, Action.MANAGE_USERS}
 )
-#: Actions that a machine's key may be given: none that touches people's names, log-ins or the audit.
-FOR_KEYS = (
+#: Actions that an API key may be given: none that concerns people's names, users or the audit
+#: record.
+KEY_ACTIONS = (
     frozenset(Action)
     - NEEDS_SECOND_FACTOR
     - {Action.SEE_PEOPLE, Action.SEE_AUDIT, Action.SEE_CONSENTS, Action.KEEP_CONSENTS}
 )
 
-_ALL = frozenset(AlertClass) - {AlertClass.PRIVACY}
-#: Alert classes that a role sees. Who looks at people unusually often is told to those who keep watch over that, and to nobody else.
+_ALL_BUT_PRIVACY = frozenset(AlertClass) - {AlertClass.PRIVACY}
+#: Alert classes that a role sees. Unusual look-ups of people are shown to privacy officers and
+#: auditors only.
 CLASSES_OF: dict[Role, frozenset[str]] = {
     Role.GUARD: frozenset({AlertClass.LIFE_SAFETY, AlertClass.HAZARD}),
-    Role.PROPERTY_MANAGER: _ALL - {AlertClass.COMPLIANCE},
-    Role.COMMUNITY_OFFICER: _ALL - {AlertClass.DATA},
-    Role.COMPLIANCE: _ALL,
+    Role.PROPERTY_MANAGER: _ALL_BUT_PRIVACY - {AlertClass.COMPLIANCE},
+    Role.COMMUNITY_OFFICER: _ALL_BUT_PRIVACY - {AlertClass.DATA},
+    Role.COMPLIANCE: _ALL_BUT_PRIVACY,
     Role.DEVICE_ENGINEER: frozenset({AlertClass.DATA}),
     Role.PRIVACY_OFFICER: frozenset({AlertClass.PRIVACY}),
     Role.AUDITOR: frozenset(AlertClass),
-    Role.ADMINISTRATOR: _ALL,
+    Role.ADMINISTRATOR: _ALL_BUT_PRIVACY,
     Role.SIMULATOR: frozenset(),
 }
 
@@ -149,22 +154,27 @@ def actions_of(role: Role) -> frozenset[Action]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A log-in or a key, with its role, what it may do, and the estates that it reaches now."""
+    """A user or an API key, with its role, its actions, and the ids of the estates that its grants
+    cover now.
+    """
 
     user_id: int
     name: str
     role: Role
     estate_ids: tuple[int, ...]
-    #: Whether it reaches every estate there is, and every one to come.
+    #: Whether it has a grant of every estate, also of those to come.
     everywhere: bool = False
-    #: What a key narrows its owner's actions to; None for a person.
+    #: The actions that a key was given; None for a user.
     key_actions: frozenset[Action] | None = None
     key_id: int | None = None
     second_factor: bool = False
     must_change_password: bool = False
 
     def may(self, action: Action) -> bool:
-        """Tell whether an action is allowed, second factor aside."""
+        """Tell whether the role, and the key, may take an action.
+
+        Does not ask for the second factor.
+        """
         return self.role in ALLOWED[action] and (
             self.key_actions is None or action in self.key_actions
         )
@@ -172,23 +182,27 @@ class Principal:
     @property
     def classes(self) -> frozenset[str]:
         """Alert classes that this principal sees."""
-        return (
-            CLASSES_OF[self.role]
-            if self.may(Action.SEE_ALERTS) or self.may(Action.SEE_LEADS)
-            else frozenset()
-        )
+        if self.may(Action.SEE_ALERTS) or self.may(Action.SEE_LEADS):
+            return CLASSES_OF[self.role]
+        return frozenset()
 
     @property
-    def sees(self) -> frozenset[str]:
-        """What the database shows this principal: alert classes, and `units`, `people`, `commands`, `users`, `audit`."""
-        sights = {
-            "units": Action.SEE_UNITS,
-            "people": Action.SEE_PEOPLE,
-            "commands": Action.SEE_COMMANDS,
-            "users": Action.MANAGE_USERS,
-            "audit": Action.SEE_AUDIT,
-            "channels": Action.SEE_CHANNELS,
-            "leads": Action.SEE_LEADS,
-            "welfare": Action.KEEP_WELFARE,
-        }
-        return self.classes | {sight for sight, action in sights.items() if self.may(action)}
+    def permissions(self) -> frozenset[str]:
+        """What row-level security shows this principal: its alert classes, and the names of
+        `_PERMISSIONS`.
+        """
+        return self.classes | {name for name, action in _PERMISSIONS.items() if self.may(action)}
+
+
+#: The action that each permission of row-level security follows from.
+_PERMISSIONS = {
+    "units": Action.SEE_UNITS,
+    "people": Action.SEE_PEOPLE,
+    "approvals": Action.APPROVE_UNMASK,
+    "commands": Action.SEE_COMMANDS,
+    "users": Action.MANAGE_USERS,
+    "audit": Action.SEE_AUDIT,
+    "channels": Action.SEE_CHANNELS,
+    "leads": Action.SEE_LEADS,
+    "welfare": Action.KEEP_WELFARE,
+}

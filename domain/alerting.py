@@ -1,7 +1,8 @@
-"""An alert's three axes, in the words of ISA-18.2 and OPC UA Part 9, and the steps that are allowed between them.
+"""An alert's three axes, in the words of ISA-18.2 and OPC UA Part 9, and the steps between them.
 
-Condition (what the world does), acknowledgement (what people did about it) and suppression (why it is not shown)
-are independent; one enum for all three is how other systems come to states that cannot be cleared.
+Condition (what the world does), acknowledgement (what people did about it) and suppression (why it
+is not shown) are independent; one enum for all three is how other systems come to states that
+cannot be cleared.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Severity(StrEnum):
 
 
 class AlertCondition(StrEnum):
-    """What the world does. What is pending (an on-delay) is no alert yet: it waits among the watch's timers."""
+    """What the world does. A condition whose on-delay runs is no alert yet."""
 
     ACTIVE = "active"
     RETURNED = "returned"
@@ -123,8 +124,8 @@ class NotAllowed(Exception):
 class AlertState:
     """Where an alert stands on its axes. `ended` alerts are history: a recurrence opens a new one.
 
-    One that latches stays on screen until a person has acknowledged it, also when its condition has returned: life safety
-    always, others where policy says so (`latched`).
+    One that latches stays on screen until a person has acknowledged it, also when its condition has
+    returned: life safety always, others where policy says so (`latched`).
     """
 
     alert_class: AlertClass
@@ -171,7 +172,7 @@ def confirmed(state: AlertState) -> AlertState:
 
 
 def dismissed(state: AlertState) -> AlertState:
-    """Note that a person has looked and found nothing: it ends, whatever the device goes on saying of this time.
+    """Note that a person has looked and found nothing: the alert ends.
 
     Raises: NotAllowed where it has ended.
     """
@@ -184,12 +185,14 @@ def suppressed(
 ) -> AlertState:
     """Hold an alert back: shelved until a time, or out of service until it is taken back.
 
-    Raises: NotAllowed where it has ended, or is about a life and whoever asks may not hold that back.
+    Raises: NotAllowed where it has ended, or is about a life and whoever asks may not hold that
+    back.
     """
     _standing(state, "hold back")
     if state.alert_class is AlertClass.LIFE_SAFETY and not may_hold_back_life_safety:
         raise NotAllowed(
-            "a life-safety alert is not shelved or taken out of service by an operator; acknowledge it"
+            "a life-safety alert is not shelved or taken out of service by an operator; "
+            "acknowledge it"
         )
     return replace(state, suppression=kind)
 
@@ -205,7 +208,7 @@ def restored(state: AlertState) -> AlertState:
 
 
 def worsened(state: AlertState) -> AlertState:
-    """Call again for an alert that has become more severe: what people did about the milder one does not count."""
+    """Ask for a new acknowledgement of an alert that has become more severe; a shelf ends."""
     suppression = (
         Suppression.NONE if state.suppression is Suppression.SHELVED else state.suppression
     )

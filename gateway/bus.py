@@ -46,7 +46,7 @@ CommandReporter = Callable[[CommandResult, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusDevice:
-    """A device of the line: its configuration, its profile, its address as the protocol writes it."""
+    """A device of the line: its configuration, profile, and address as the protocol writes it."""
 
     table: DeviceTable
     profile: Profile

@@ -30,7 +30,7 @@ class DeviceStatus:
 
 
 @dataclass(slots=True, kw_only=True)
-class GatewayReport:
+class GatewayCheckReport:
     """The gateway's state."""
 
     devices: list[DeviceStatus] = field(default_factory=list)
@@ -48,12 +48,12 @@ class GatewayReport:
         return not self.faults and not self.lost and not has_device_fault
 
 
-def inspect_gateway(config: Config, now_ms: int) -> GatewayReport:
+def inspect_gateway(config: Config, now_ms: int) -> GatewayCheckReport:
     """Report what the gateway's process has stored.
 
     One that never ran has a report without times.
     """
-    report = GatewayReport()
+    report = GatewayCheckReport()
     contacts: dict[str, LastContact] = {}
     if config.outbox_path.is_file():
         contacts = _read_outbox(config.outbox_path, report)
@@ -114,7 +114,7 @@ def time_span(ms: int) -> str:
     return f"{seconds / 86_400:+.0f} d"
 
 
-def _read_outbox(path: Path, report: GatewayReport) -> dict[str, LastContact]:
+def _read_outbox(path: Path, report: GatewayCheckReport) -> dict[str, LastContact]:
     """Read the outbox into the report; return the last contact with each device.
 
     Raises: OutboxUnusable.

@@ -45,7 +45,7 @@ class _Door:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CommandState:
-    """What the outbox remembers of a command: its result or `started`, the time (ms), the device."""
+    """What is remembered of a command: its result or `started`, the time (ms), the device."""
 
     state: str
     at: int

@@ -58,7 +58,8 @@ class ConfigCheck:
             or not 0 < table.clock.speed <= 100_000
         ):
             self.fail(
-                "outbox.max_mb lies between 1 and 1000000, clock.max_drift_s is at least 1, clock.speed above 0"
+                "outbox.max_mb lies between 1 and 1000000, clock.max_drift_s is at least 1, "
+                "clock.speed above 0"
             )
         for name in ("password_file", "ca_file", "cert_file", "key_file"):
             self._file(f"broker.{name}", getattr(table.broker, name))
@@ -76,7 +77,8 @@ class ConfigCheck:
             self.token_key = (self.folder / table.token_key_file).read_bytes().strip()
             if len(self.token_key) < 16:
                 self.fail(
-                    "token_key_file: the key has at least 16 bytes; make one with `anju gateway token-key`"
+                    "token_key_file: the key has at least 16 bytes; "
+                    "make one with `anju gateway token-key`"
                 )
 
     def fail(self, message: str) -> NoReturn:
@@ -189,7 +191,8 @@ class ConfigCheck:
                 self._port(f"{place}: port", source.port)
         if any(source.devices for source in sources) and self.table.token_key_file is None:
             self.fail(
-                "token_key_file is needed where something is pushed: people, cards and plates become tokens under it"
+                "token_key_file is needed where something is pushed: "
+                "people, cards and plates become tokens under it"
             )
 
     def _cameras(self) -> None:
@@ -236,7 +239,8 @@ class ConfigCheck:
         token = (self.folder / str(source.token_file)).read_text("utf-8").strip()
         if len(token) < 16:
             self.fail(
-                f"{place}: the token has at least 16 characters; make one with `anju gateway token-key`"
+                f"{place}: the token has at least 16 characters; "
+                "make one with `anju gateway token-key`"
             )
         self.tokens[source.name] = token
 

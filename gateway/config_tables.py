@@ -21,7 +21,10 @@ class BadConfig(UserError):
 
 
 class BrokerTable(_Table):
-    """Where the server's broker is. With `ca_file` the connection is TLS, with `cert_file` and `key_file` mutual."""
+    """Where the server's broker is.
+
+    With `ca_file` the connection is TLS, with `cert_file` and `key_file` mutual.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8883
@@ -41,7 +44,10 @@ class OutboxTable(_Table):
 
 
 class ClockTable(_Table):
-    """How far a device's clock may be off before it is set and reported; for testers, another clock of the gateway."""
+    """How far a device's clock may be off before it is set and reported.
+
+    For testers, another clock of the gateway.
+    """
 
     max_drift_s: int = 60
     speed: float = 1.0
@@ -50,7 +56,9 @@ class ClockTable(_Table):
 
 
 class ControlTable(_Table):
-    """How a terminal is spoken to (ISAPI over HTTP with digest log-in), for doors and lists of credentials."""
+    """How a terminal is spoken to (ISAPI over HTTP with digest log-in), for doors and lists of
+    credentials.
+    """
 
     url: str
     username: str = "admin"
@@ -84,7 +92,9 @@ class BusTable(_Table):
 
 
 class PartTable(_Table):
-    """A part of a fire system that is a device of its own: which system, which part (eight hex digits)."""
+    """A part of a fire system that is a device of its own: which system, which part (eight hex
+    digits).
+    """
 
     device: str
     part: str
@@ -92,7 +102,10 @@ class PartTable(_Table):
 
 
 class FireDeviceTable(_Table):
-    """A fire user device. `source` is its address, twelve hex digits; parts that are not listed speak as the device."""
+    """A fire user device.
+
+    `source` is its address, twelve hex digits; parts that are not listed speak as the device.
+    """
 
     device: str
     source: str
@@ -109,13 +122,17 @@ class FireTable(_Table):
 
 
 class SourceTable(_Table):
-    """A sender of pushes. `token_file` holds the secret that stands in its address: /push/<name>/<token>."""
+    """A sender of pushes.
+
+    `token_file` holds the secret that stands in its address: /push/<name>/<token>.
+    """
 
     name: str
     kind: str
     devices: list[DeviceTable]
     token_file: str | None = None
-    #: A platform speaks for many devices and must not be refused for one that is unknown; a terminal keeps its event.
+    #: A platform speaks for many devices and must not be refused for one that is unknown; a
+    #: terminal keeps its event.
     platform: bool = False
 
 
@@ -154,7 +171,8 @@ class ConfigTable(_Table):
     gateway: str
     timezone: str = DEFAULT_ZONE
     profiles: str | None = None
-    #: File with the key under which people, cards and plates become tokens; the same on every gateway of an estate.
+    #: File with the key under which people, cards and plates become tokens; the same on every
+    #: gateway of an estate.
     token_key_file: str | None = None
     broker: BrokerTable = msgspec.field(default_factory=BrokerTable)
     outbox: OutboxTable = msgspec.field(default_factory=OutboxTable)

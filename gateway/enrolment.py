@@ -1,7 +1,9 @@
-"""A gateway's identity: a key that never leaves it, and a certificate of the estate's authority, claimed once and renewed.
+"""A gateway's identity: a key that never leaves it, and a certificate of the estate's authority,
+claimed once and renewed.
 
-The certificate's common name is `estate/gateway`; the broker takes it for the log-in, so the ACL holds for it. A renewal is
-asked for after two thirds of a certificate's life, and proven with the key of the old one.
+The certificate's common name is `estate/gateway`; the broker takes it for the log-in, so the ACL
+holds for it. A renewal is asked for after two thirds of a certificate's life, and proven with the
+key of the old one.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def claim(url: str, code: str, folder: Path, *, ca_file: Path | None = None) -> dict[str, Any]:
-    """Turn a claim code into a certificate; writes key, certificate and authority into `folder`, returns the server's answer.
+    """Turn a claim code into a certificate.
+
+    Writes key, certificate and authority into `folder`, returns the server's answer.
 
     Raises: EnrolmentFailed.
     """
@@ -89,9 +93,10 @@ def _post(url: str, body: dict[str, str], ca_file: Path | None) -> dict[str, Any
     except (httpx2.HTTPError, OSError, ValueError) as error:
         raise EnrolmentFailed(f"{url}: {str(error) or type(error).__name__}") from None
     if answer.status_code != 200:
-        raise EnrolmentFailed(
-            f"{url}: {found.get('detail', answer.status_code) if isinstance(found, dict) else found}"
-        )
+        problem = found
+        if isinstance(found, dict):
+            problem = found.get("detail", answer.status_code)
+        raise EnrolmentFailed(f"{url}: {problem}")
     return dict(found)
 
 
@@ -100,7 +105,9 @@ def _next(key_path: Path) -> Path:
 
 
 def finish_renewal(config: Config) -> None:
-    """Put the key that belongs to the certificate in place, where a renewal was cut off between the two."""
+    """Put the key that belongs to the certificate in place, where a renewal was cut off between the
+    two.
+    """
     table = config.table.broker
     if table.cert_file is None or table.key_file is None:
         return
@@ -171,7 +178,8 @@ class CertificateRenewal:
         }
         ca = self._config.folder / table.server.ca_file if table.server.ca_file else None
         answer = _post(f"{table.server.url.rstrip('/')}/api/v1/provision/renew", body, ca)
-        # Two files cannot change at once: the key waits under another name, and `finish_renewal` ends what a kill left half done.
+        # Two files cannot change at once: the key waits under another name, and `finish_renewal`
+        # ends what a kill left half done.
         write_private(_next(key_path), key)
         write_private(cert_path, str(answer["certificate"]).encode())
         finish_renewal(self._config)

@@ -35,7 +35,7 @@ _CONDITIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
-    """A state of a device: its bits, the hazard that a fire bit means, and the part that it is of."""
+    """A state of a device: its bits, the hazard of its fire bit, and the part that it is of."""
 
     device: str
     bits: frozenset[str]

@@ -334,7 +334,7 @@ class Outbox:
         sent_at: int | None,
         replayed: bool,
     ) -> SealedMessage:
-        """Make a message of given items at once, for a sender that keeps its own order (a replay)."""
+        """Make a message of given items at once, for a sender with its own order (a replay)."""
         waiting = [
             _WaitingItem(id=0, rank=_rank_of(item), body=msgspec.json.encode(item))
             for item in items

@@ -96,7 +96,7 @@ class LastContact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxSnapshot:
-    """An outbox at an instant: contacts by device, memory by key, items that wait, losses by kind."""
+    """An outbox at an instant: contacts by device, memory, waiting items, losses by kind."""
 
     contacts: dict[str, LastContact] = field(default_factory=dict)
     memory: dict[str, str] = field(default_factory=dict)

@@ -1,8 +1,10 @@
-"""Recordings: an estate's traffic as gzip lines of `{"topic", "payload"}`, taken from the broker and played to it again.
+"""Recordings: an estate's traffic as gzip lines of `{"topic", "payload"}`, taken from the broker
+and played to it again.
 
-A payload stands as it was sent: as JSON where it is JSON on one line, else as a string, and as `payload_base64` where it is no
-text at all. Played messages go out under their own gateways' names, each until the server has acknowledged it (`down/ack`); those
-without a number are only handed to the broker.
+A payload stands as it was sent: as JSON where it is JSON on one line, else as a string, and as
+`payload_base64` where it is no text at all. Played messages go out under their own gateways' names,
+each until the server has acknowledged it (`down/ack`); those without a number are only handed to
+the broker.
 """
 
 from __future__ import annotations
@@ -27,9 +29,12 @@ from gateway.replay import BadFile
 from gateway.uplink import NotAcknowledged
 
 #: Messages of one gateway that may be unacknowledged at a time, and of all together.
-WINDOW, ALL = 2_000, 20_000
-#: After this long without an acknowledgement everything on its way is sent again; after so long without any it is given up.
-RESEND_S, GIVE_UP_S = 20.0, 90.0
+WINDOW = 2_000
+ALL = 20_000
+#: After this long without an acknowledgement everything on its way is sent again; after so long
+#: without any it is given up.
+RESEND_S = 20.0
+GIVE_UP_S = 90.0
 #: A line longer than this is no message of ours.
 MAX_LINE = 4 * 1024 * 1024
 
@@ -73,7 +78,8 @@ def read_recording(path: Path) -> Iterator[Message]:
                 yield line.topic, _payload(line)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise BadFile(
-                    f'{path}:{number}: {error}; a line is {{"topic": "anju/v1/…/up/readings", "payload": {{…}}}}'
+                    f"{path}:{number}: {error}; "
+                    'a line is {"topic": "anju/v1/…/up/readings", "payload": {…}}'
                 ) from None
 
 
@@ -129,7 +135,8 @@ def record_traffic(
         CallbackAPIVersion.VERSION2, client_id=f"anju-record-{estate}-{int(time.time())}"
     )
     client.username, client.password = broker.username, broker.password
-    written, refused = 0, list[str]()
+    written = 0
+    refused: list[str] = []
     lock = threading.Lock()
     with gzip.open(path, "ab", compresslevel=6) as out:
 
@@ -147,7 +154,8 @@ def record_traffic(
                 stopping.set()
             client.subscribe(f"{wire.ROOT}/{estate}/+/up/+", qos=1)
 
-        client.on_message, client.on_connect = on_message, on_connect
+        client.on_message = on_message
+        client.on_connect = on_connect
         client.connect_async(broker.host, broker.port, keepalive=30)
         client.loop_start()
         while not stopping.wait(0.5):
@@ -156,7 +164,8 @@ def record_traffic(
         client.loop_stop()
     if refused:
         raise NotAcknowledged(
-            f"the broker refused the connection: {refused[0]}; set ANJU_MQTT_USERNAME and its password"
+            f"the broker refused the connection: {refused[0]}; "
+            "set ANJU_BROKER_USERNAME and ANJU_BROKER_PASSWORD_FILE"
         )
     return written
 
@@ -166,7 +175,9 @@ def record_traffic(
 
 @dataclass(slots=True)
 class _Gateway:
-    """One gateway's connection, and what of it is on its way: by (kind, boot) the numbers, with topic and payload."""
+    """One gateway's connection, and what of it is on its way: by (kind, boot) the numbers, with
+    topic and payload.
+    """
 
     client: mqtt.Client
     unacked: dict[tuple[str, str], dict[int, Message]] = field(default_factory=dict)
@@ -183,7 +194,10 @@ class _Gateway:
 
 @dataclass(slots=True)
 class Player:
-    """Plays messages under their gateways' names. Use it as a context manager; `play`, then `drain`."""
+    """Plays messages under their gateways' names.
+
+    Use it as a context manager; `play`, then `drain`.
+    """
 
     broker: BrokerAddress
     acknowledged: int = 0
@@ -204,7 +218,8 @@ class Player:
     def play(self, topic: str, payload: bytes) -> None:
         """Send a message; waits while too much is unacknowledged.
 
-        Raises: BadFile for a topic that is no gateway's, NotAcknowledged where the server does not answer.
+        Raises: BadFile for a topic that is no gateway's, NotAcknowledged where the server does not
+        answer.
         """
         parsed = wire.parse_up_topic(topic)
         if parsed is None:
@@ -251,11 +266,15 @@ class Player:
                         for topic, payload in list(messages.values()):
                             gateway.client.publish(topic, payload, qos=1)
             if now - self._heard > GIVE_UP_S:
-                stuck = sorted("/".join(key) for key, g in self._gateways.items() if g.waiting)
-                raise NotAcknowledged(
-                    f"{sum(g.waiting for g in self._gateways.values())} messages of {', '.join(stuck[:5])} are not acknowledged after "
-                    f"{GIVE_UP_S:g} s; is ingest running, and are these gateways registered?"
-                )
+                raise self._give_up()
+
+    def _give_up(self) -> NotAcknowledged:
+        """Make the error that names how much is not acknowledged, and of which gateways."""
+        waiting = {name: gateway.waiting for name, gateway in self._gateways.items()}
+        stuck = sorted("/".join(name) for name, count in waiting.items() if count)
+        messages = f"{sum(waiting.values())} messages of {', '.join(stuck[:5])}"
+        hint = "is ingest running, and are these gateways registered?"
+        return NotAcknowledged(f"{messages} are not acknowledged after {GIVE_UP_S:g} s; {hint}")
 
     def _gateway(self, estate: str, code: str) -> _Gateway:
         found = self._gateways.get((estate, code))
@@ -282,12 +301,14 @@ class Player:
         def on_message(_client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
             self._acknowledge(gateway, bytes(message.payload))
 
-        client.on_connect, client.on_message = on_connect, on_message
+        client.on_connect = on_connect
+        client.on_message = on_message
         client.connect_async(address.host, address.port, keepalive=60)
         client.loop_start()
         if not gateway.ready.wait(20) or gateway.refused:
             raise NotAcknowledged(
-                f"no broker took the connection of {estate}/{code}: {gateway.refused or 'no answer in 20 s'}"
+                f"no broker took the connection of {estate}/{code}: "
+                f"{gateway.refused or 'no answer in 20 s'}"
             )
         return gateway
 

@@ -1,8 +1,9 @@
 """A file of real meter readings, sent through a gateway's topic as a gateway would send it.
 
-The file's own columns are named by options; local times become UTC instants, also in the hour that summer time repeats
-(rows stand in the order in which the meter wrote them, so the second pass is told by time running backwards). The
-same file gives the same messages, byte for byte, so sending it twice changes nothing.
+The file's own columns are named by options; local times become UTC instants, also in the hour that
+summer time repeats (rows stand in the order in which the meter wrote them, so the second pass is
+told by time running backwards). The same file gives the same messages, byte for byte, so sending it
+twice changes nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +36,18 @@ FACTORS: dict[Supply, dict[str, float]] = {
 
 
 class BadFile(UserError):
-    """The file does not hold what the options say; the message names the file, the column and the fix."""
+    """The file does not hold what the options say.
+
+    The message names the file, the column and the fix.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """How to read a file: which columns hold the meter, the time and the value, and in what form.
 
-    A file of one meter has no column for it; then `device` names the meter and `device_column` is None.
+    A file of one meter has no column for it; then `device` names the meter and `device_column` is
+    None.
     """
 
     supply: Supply
@@ -58,7 +63,9 @@ class Layout:
 
 @dataclass(slots=True, kw_only=True)
 class ReplayFile:
-    """A file as it is read: `devices` maps the codes met to the file's own keys, `faults` names rows left out."""
+    """A file as it is read: `devices` maps the codes met to the file's own keys, `faults` names
+    rows left out.
+    """
 
     path: Path
     layout: Layout
@@ -80,7 +87,9 @@ class ReplayFile:
         return f"r{digest.hexdigest()[:15]}"
 
     def usual_interval_s(self) -> float:
-        """Tell how often the meters of a file that has been read speak: the median over meters of their mean interval."""
+        """Tell how often the meters of a file that has been read speak: the median over meters of
+        their mean interval.
+        """
         means = sorted(
             (self.last_at[code] - self.first_at[code]) / 1000 / (count - 1)
             for code, count in self.readings.items()
@@ -118,7 +127,8 @@ class ReplayFile:
                 if not math.isfinite(amount):
                     raise ValueError(f"{row[layout.value_column]!r} is not a finite number")
                 if layout.interval:
-                    # What was used since the row before: summed up it is the register that a meter would show.
+                    # What was used since the row before: summed up it is the register that a meter
+                    # would show.
                     amount = total[code] = total.get(code, 0.0) + amount
                 at = self._instant(row[layout.time_column].strip(), latest.get(code))
             except (ValueError, TypeError, AttributeError) as error:
@@ -149,7 +159,8 @@ class ReplayFile:
             ):
                 if column is not None and column not in headings:
                     raise BadFile(
-                        f"{self.path.name}: no column {column!r}; its columns are {', '.join(headings)}: correct {option}"
+                        f"{self.path.name}: no column {column!r}; its columns are "
+                        f"{', '.join(headings)}: correct {option}"
                     )
             try:
                 for row in reader:
@@ -181,7 +192,8 @@ class ReplayFile:
             return second
         if second < first:
             raise ValueError(
-                f"{text} does not exist in {self.layout.timezone.key} (summer time begins); the file may keep "
+                f"{text} does not exist in {self.layout.timezone.key} (summer time begins); "
+                "the file may keep "
                 "standard time: use a zone without summer time"
             )
         return first

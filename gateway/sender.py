@@ -30,7 +30,7 @@ class OutboxSender:
         self._sealed_readings = 0.0
 
     def due(self, now: float) -> list[SealedMessage]:
-        """Return what is to be sent at a moment of the monotonic clock, and count it as on its way."""
+        """Return what is due at a moment of the monotonic clock, and count it as on its way."""
         found: list[SealedMessage] = []
         for number, (kind, sent) in list(self._sent.items()):
             if now - sent > RESEND_S:
@@ -52,7 +52,7 @@ class OutboxSender:
         return found
 
     def _next_readings(self, now: float) -> SealedMessage | None:
-        """Take readings when enough have come together, or when the first has waited long enough."""
+        """Take readings when enough wait, or when the first has waited long enough."""
         least = 1 if now - self._sealed_readings > LINGER_S else ENOUGH_READINGS
         message = self.outbox.next(Up.READINGS, self._now_ms(), least=least)
         if message is not None:

@@ -1,8 +1,10 @@
-"""A gateway's uplink: it sends what the outbox holds, and sends it again until the server's own `down/ack` names it.
+"""A gateway's uplink: it sends what the outbox holds, and sends it again until the server's own
+`down/ack` names it.
 
-A PUBACK of the broker proves nothing (a broker killed at the wrong moment forgets), so a message leaves the outbox only
-when Anju has committed it. Events go before readings. The replay of a file and the demo use the same uplink over an outbox
-in memory, and wait while too much is unacknowledged.
+A PUBACK of the broker proves nothing (a broker killed at the wrong moment forgets), so a message
+leaves the outbox only when Anju has committed it. Events go before readings. The replay of a file
+and the demo use the same uplink over an outbox in memory, and wait while too much is
+unacknowledged.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ STATE_S, FIRST_STATE_S = 30.0, 5.0
 
 
 class NotAcknowledged(UserError):
-    """The server did not acknowledge everything in time; nothing is lost, and sending again is harmless."""
+    """The server did not acknowledge everything in time.
+
+    Nothing is lost, and sending again is harmless.
+    """
 
 
 class Uplink:
@@ -53,34 +58,40 @@ class Uplink:
         outbox: Outbox | None = None,
         clock: GatewayClock | None = None,
     ) -> None:
-        self._estate, self._gateway, self._boot, self._window = estate, gateway, boot, window
+        self._estate = estate
+        self._gateway = gateway
+        self._boot = boot
+        self._window = window
         self.outbox = outbox or Outbox(None, boot)
-        self._clock, self.offset = clock or GatewayClock(), ClockOffset()
+        self._clock = clock or GatewayClock()
+        self.offset = ClockOffset()
         self.on_command: Callable[[wire.Command], None] = lambda _command: None
         self._changed = threading.Condition()
         self.outbox.changed = self._wake
         self._sender = OutboxSender(self.outbox, self._clock.now_ms, window=window)
-        self._closing, self._ready = threading.Event(), threading.Event()
+        self._closing = threading.Event()
+        self._ready = threading.Event()
         self._born: bytes | None = None
-        self._said_state = 0.0
-        self._asked: dict[int, int] = {}
+        self._state_sent_at = 0.0
+        self._state_times: dict[int, int] = {}
         self.broker = broker
         self._client = self._make_client(broker)
         self._thread = threading.Thread(target=self._pump, name=f"uplink-{gateway}", daemon=True)
 
     def _make_client(self, broker: BrokerAddress) -> mqtt.Client:
-        five = broker.protocol == 5
+        is_mqtt5 = broker.protocol == 5
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"gw-{self._estate}-{self._gateway}",
-            protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
-            clean_session=None if five else False,
+            protocol=mqtt.MQTTv5 if is_mqtt5 else mqtt.MQTTv311,
+            clean_session=None if is_mqtt5 else False,
         )
         # One setting may name the log-ins of many gateways: "{estate}/{gateway}".
         name = broker.username and broker.username.replace("{estate}", self._estate).replace(
             "{gateway}", self._gateway
         )
-        client.username, client.password = name, broker.password
+        client.username = name
+        client.password = broker.password
         if broker.ca_file:
             context = ssl.create_default_context(cafile=broker.ca_file)
             if broker.cert_file:
@@ -92,8 +103,9 @@ class Uplink:
         client.will_set(
             wire.up_topic(self._estate, self._gateway, Up.STATE), self._state(online=False), qos=1
         )
-        client.on_connect, client.on_message = self._on_connect, self._on_message
-        if five:
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        if is_mqtt5:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 3600
             client.connect_async(
@@ -130,7 +142,8 @@ class Uplink:
         """
         if not self._ready.wait(timeout_s):
             raise NotAcknowledged(
-                f"no broker took the connection of {self._estate}/{self._gateway} within {timeout_s:g} s"
+                f"no broker took the connection of {self._estate}/{self._gateway} "
+                f"within {timeout_s:g} s"
             )
 
     def birth(self, devices: Sequence[BornDevice], at_ms: int) -> None:
@@ -181,7 +194,8 @@ class Uplink:
                 before = self.outbox.items
                 if not self._changed.wait(timeout_s) and self.outbox.items >= before:
                     raise NotAcknowledged(
-                        f"{self.outbox.messages} messages are not acknowledged after {timeout_s:g} s; is ingest running, "
+                        f"{self.outbox.messages} messages are not acknowledged after "
+                        f"{timeout_s:g} s; is ingest running, "
                         f"and is gateway {self._gateway!r} registered at estate {self._estate!r}?"
                     )
 
@@ -207,9 +221,10 @@ class Uplink:
     def _turn(self) -> bool:
         """Publish what is due; True where more may be."""
         now = time.monotonic()
-        # A server that was away when the state was told did not answer it; the first ones are asked sooner.
-        if now - self._said_state > (STATE_S if self.offset.ms is not None else FIRST_STATE_S):
-            self._tell_state()
+        # A server that was away when the state was told did not answer it; the first ones are asked
+        # sooner.
+        if now - self._state_sent_at > (STATE_S if self.offset.ms is not None else FIRST_STATE_S):
+            self._send_state()
         with self._changed:
             due = self._sender.due(now)
         for message in due:
@@ -221,15 +236,15 @@ class Uplink:
             wire.up_topic(self._estate, self._gateway, kind), payload, qos=1
         )
 
-    def _tell_state(self) -> None:
-        self._said_state = time.monotonic()
+    def _send_state(self) -> None:
+        self._state_sent_at = time.monotonic()
         self._publish(Up.STATE, self._state(online=True))
 
     def _state(self, *, online: bool) -> bytes:
         at = self._clock.now_ms()
-        self._asked[at] = int(time.time() * 1000)
-        while len(self._asked) > SAMPLES:
-            self._asked.pop(next(iter(self._asked)))
+        self._state_times[at] = int(time.time() * 1000)
+        while len(self._state_times) > SAMPLES:
+            self._state_times.pop(next(iter(self._state_times)))
         lost = sum(self.outbox.losses().values()) or None
         return msgspec.json.encode(
             wire.State(
@@ -252,7 +267,7 @@ class Uplink:
             log.error("broker_refused", gateway=self._gateway, code=str(code))
             return
         client.subscribe(f"{wire.ROOT}/{self._estate}/{self._gateway}/down/#", qos=1)
-        self._tell_state()
+        self._send_state()
         if self._born is not None:
             self._publish(Up.BIRTH, self._born)
         self._ready.set()
@@ -264,9 +279,9 @@ class Uplink:
             if kind == Down.ACK:
                 self._acknowledged(msgspec.json.decode(message.payload, type=wire.Ack))
             elif kind == Down.BACKFILL:
-                self._asked_again(msgspec.json.decode(message.payload, type=wire.Backfill))
+                self._backfill(msgspec.json.decode(message.payload, type=wire.Backfill))
             elif kind == Down.TIME:
-                self._told_time(msgspec.json.decode(message.payload, type=wire.Time))
+                self._note_server_time(msgspec.json.decode(message.payload, type=wire.Time))
             elif kind == Down.COMMAND:
                 self.on_command(msgspec.json.decode(message.payload, type=wire.Command))
         except (msgspec.MsgspecError, ValueError) as error:
@@ -277,14 +292,14 @@ class Uplink:
             self._sender.acknowledged(ack)
             self._changed.notify_all()
 
-    def _asked_again(self, ask: wire.Backfill) -> None:
+    def _backfill(self, ask: wire.Backfill) -> None:
         with self._changed:
             due = self._sender.asked_again(ask, time.monotonic())
         for message in due:
             self._publish(message.kind, message.payload)
 
-    def _told_time(self, told: wire.Time) -> None:
+    def _note_server_time(self, told: wire.Time) -> None:
         # Both instants are the machine's own clock, also where the gateway's is told to run faster.
-        asked = self._asked.get(told.echo)
+        asked = self._state_times.get(told.echo)
         if asked is not None:
             self.offset.answered(asked, told.at, int(time.time() * 1000))

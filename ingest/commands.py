@@ -19,7 +19,7 @@ from domain.calendar import DEFAULT_ZONE, to_ms
 from domain.wire import CommandKind, Down
 from store.database.connection import Connection
 from store.gateways import commands, door_lists
-from store.people import faces
+from store.people import face_lists
 
 log = structlog.get_logger()
 
@@ -113,11 +113,11 @@ def renew_face_lists(connection: Connection, now: datetime) -> int:
     renewal = ListRenewal(
         kind=CommandKind.FACES,
         argument="consents",
-        lists=faces.lists(connection, _local_day(now)),
+        lists=face_lists.read_lists(connection, _local_day(now)),
         reason="whose face may be compared follows from consents",
-        note=faces.note_list,
+        note=face_lists.record_sent_list,
     )
-    stale = faces.stale(connection, renewal.lists, now)
+    stale = face_lists.find_stale_doors(connection, renewal.lists, now)
     return _give(connection, renewal, stale, now)
 
 

@@ -1,13 +1,14 @@
-"""A site's own file of channels and rules (TOML): who is told of what, when, and by which way.
+"""A site's own file of channels and rules (TOML): who is notified of what, and when.
 
-A channel belongs to a role: nothing goes out on it that this role may not see. Secrets stand in the environment or in files
-(`env:NAME`, `file:PATH`), never in the file itself.
+A channel belongs to a role: nothing goes out on it that this role may not see. Secrets stand in the
+environment or in files (`env:NAME`, `file:PATH`), never in the file itself.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
@@ -20,8 +21,8 @@ from domain.alerting import AlertClass, Severity
 from domain.errors import UserError
 from domain.ids import ID_PATTERN
 
-#: Steps of an alert's record that a person is told of; a machine (a webhook) is told of all.
-CALLING = ("raised", "recurred", "worsened", "shown_again")
+#: Steps of an alert's record that people are notified of; a machine (a webhook) gets all.
+CALLING_STEPS = ("raised", "recurred", "worsened", "shown_again")
 
 
 class BadNotices(UserError):
@@ -38,6 +39,11 @@ class _Channel(_Table):
     per_minute: int = Field(60, ge=1, le=6_000, description="messages that it takes in a minute")
     allow_private: bool = Field(False, description="may its address be one of this network's own?")
 
+    @property
+    def is_machine(self) -> bool:
+        """Whether another system reads the messages, and no person."""
+        return False
+
 
 class EmailSettings(_Channel):
     """E-mail by SMTP (RFC 5321), one message to all its readers."""
@@ -53,7 +59,7 @@ class EmailSettings(_Channel):
 
 
 class BotSettings(_Channel):
-    """A group's bot: WeCom, DingTalk or Feishu, by the key in its address, with its signature where it has one."""
+    """A group's bot (WeCom, DingTalk, Feishu): the key in its address, and its signing secret."""
 
     kind: Literal["wecom", "dingtalk", "feishu"]
     key: str
@@ -65,7 +71,10 @@ class BotSettings(_Channel):
 
 
 class TemplateSettings(_Channel):
-    """SMS or voice by a provider's HTTP interface: `{phone}`, `{title}`, `{text}` and `{id}` are put into the body."""
+    """SMS or voice by a provider's HTTP interface.
+
+    `{phone}`, `{title}`, `{text}` and `{id}` in the body are replaced.
+    """
 
     kind: Literal["sms", "voice"]
     url: str
@@ -79,12 +88,17 @@ class TemplateSettings(_Channel):
 
 
 class WebhookSettings(_Channel):
-    """Another system: CloudEvents 1.0 in JSON, signed as Standard Webhooks; told of every change."""
+    """Another system: CloudEvents 1.0, signed as Standard Webhooks; it gets every change."""
 
     kind: Literal["webhook"]
     url: str
     secret: str = Field(description="whsec_… (base64), as Standard Webhooks writes it")
     per_minute: int = Field(600, ge=1, le=6_000)
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether another system reads the messages, and no person."""
+        return True
 
 
 class PushSettings(_Channel):
@@ -114,7 +128,10 @@ Channel = Annotated[
 
 
 class NoticeRule(_Table):
-    """Which changes go to a channel, and when. Several rules of growing `after_s` make an escalation."""
+    """Which changes go to a channel, and when.
+
+    Several rules of growing `after_s` make an escalation.
+    """
 
     name: str = Field(pattern=ID_PATTERN)
     channel: str
@@ -156,31 +173,29 @@ class NoticeRules(_Table):
     rules: list[NoticeRule] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _fit(self) -> NoticeRules:
-        names = [rule.name for rule in self.rules]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"rule {name!r} stands twice; names are their own")
+    def _check_rules(self) -> NoticeRules:
+        counts = Counter(rule.name for rule in self.rules)
         for rule in self.rules:
+            if counts[rule.name] > 1:
+                raise ValueError(f"rule {rule.name!r} stands twice; names are their own")
             channel = self.channels.get(rule.channel)
             if channel is None:
                 raise ValueError(
-                    f"rule {rule.name!r} names the channel {rule.channel!r}, which is none of {sorted(self.channels)}"
+                    f"rule {rule.name!r} names the channel {rule.channel!r}, "
+                    f"which is none of {sorted(self.channels)}"
                 )
-            unseen = (
-                sorted(set(rule.classes) - CLASSES_OF[channel.role])
-                if "classes" in rule.model_fields_set
-                else []
-            )
-            if unseen:
+            unseen = sorted(set(rule.classes) - CLASSES_OF[channel.role])
+            # The default is every class: of those the channel's role gets what it sees.
+            if unseen and "classes" in rule.model_fields_set:
                 raise ValueError(
-                    f"rule {rule.name!r}: the role {channel.role} of its channel does not see {unseen}"
+                    f"rule {rule.name!r}: "
+                    f"the role {channel.role} of its channel does not see {unseen}"
                 )
         return self
 
 
 def load_notices(path: Path | None, environment: Mapping[str, str] = os.environ) -> NoticeRules:
-    """Read a site's file; without one nobody is told anything outside the console.
+    """Read a site's file; without one nobody is notified outside the console.
 
     Raises: BadNotices.
     """

@@ -1,1 +1,3 @@
-"""People's names, numbers and phones: kept sealed, shown masked, looked at for a purpose, and really erased."""
+"""People's names, numbers and phones: stored sealed, shown masked, looked at for a purpose, and
+erased for good.
+"""

@@ -1,6 +1,9 @@
-"""The site's keys: they wrap each person's own key, seal second factors, and make blind indexes. They live in a file, never in the database.
+"""The site's keys. They wrap each person's own key, seal second factors, and make blind indexes.
 
-A new key becomes the current one, what older keys wrapped is wrapped again, and then the old key is taken out of the file.
+They are in a file, never in the database.
+
+To rotate: a new key becomes the current one, what older keys have wrapped is wrapped again, and the
+older keys are taken out of the file.
 """
 
 from __future__ import annotations
@@ -12,11 +15,17 @@ import os
 import secrets
 import tomllib
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crypto.sealed_values import NAMES, NotOpened, Scheme, seal, unseal
 from domain.errors import UserError
+
+#: What ends the name of a key in front of a sealed value.
+_NAME_END = b"\0"
+#: Characters that are left out of a text before it is compared.
+_IGNORED = "-·•"
+MIN_INDEX_KEY_BYTES = 32
 
 
 class BadKeyring(UserError):
@@ -24,17 +33,27 @@ class BadKeyring(UserError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SiteKey:
+    """One of the site's keys, and how it seals."""
+
+    scheme: Scheme
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Keyring:
-    """The keys of a site: which one is current, all that still open something, and the one for indexes."""
+    """The keys of a site: the name of the current one, all that still open something, and the one
+    for indexes.
+    """
 
     current: str
-    keys: dict[str, tuple[Scheme, bytes]]
+    keys: dict[str, SiteKey]
     index_key: bytes
 
     @property
     def scheme(self) -> Scheme:
         """How new values are sealed."""
-        return self.keys[self.current][0]
+        return self.keys[self.current].scheme
 
     def new_data_key(self) -> bytes:
         """Make a key for one person."""
@@ -42,8 +61,7 @@ class Keyring:
 
     def wrap(self, data_key: bytes, belongs_to: str) -> tuple[str, bytes]:
         """Wrap a key under the current one; returns that one's name and the wrapped key."""
-        scheme, key = self.keys[self.current]
-        return self.current, seal(scheme, key, data_key, f"key|{belongs_to}")
+        return self.current, self._seal(data_key, f"key|{belongs_to}")
 
     def unwrap(self, name: str, wrapped: bytes, belongs_to: str) -> bytes:
         """Open a wrapped key.
@@ -52,35 +70,49 @@ class Keyring:
         """
         if name not in self.keys:
             raise NotOpened(
-                f"the site's key {name!r} is not in the key file; put it back, or rotate before taking it out"
+                f"the site's key {name!r} is not in the key file; put it back, or rotate before "
+                f"taking it out"
             )
-        return unseal(self.keys[name][1], wrapped, f"key|{belongs_to}")
+        return unseal(self.keys[name].key, wrapped, f"key|{belongs_to}")
 
     def seal(self, plain: bytes, belongs_to: str) -> bytes:
-        """Seal a value of the site's own under the current key; its name stands in front."""
-        scheme, key = self.keys[self.current]
-        return self.current.encode() + b"\0" + seal(scheme, key, plain, belongs_to)
+        """Seal a value of the site's own under the current key; the key's name and a zero byte
+        stand in front.
+        """
+        return self.current.encode() + _NAME_END + self._seal(plain, belongs_to)
 
     def unseal(self, sealed: bytes, belongs_to: str) -> bytes:
         """Open what `seal` made.
 
         Raises: NotOpened.
         """
-        name, _, body = sealed.partition(b"\0")
-        if name.decode("ascii", "replace") not in self.keys:
+        name, _, body = sealed.partition(_NAME_END)
+        site_key = self.keys.get(name.decode("ascii", "replace"))
+        if site_key is None:
             raise NotOpened("the key of this value is not in the key file")
-        return unseal(self.keys[name.decode()][1], body, belongs_to)
+        return unseal(site_key.key, body, belongs_to)
+
+    def sealed_by_current(self, sealed: bytes) -> bool:
+        """Tell whether `seal` made a value with the key that is current now."""
+        return sealed.partition(_NAME_END)[0] == self.current.encode()
 
     def index(self, kind: str, text: str) -> bytes:
-        """Return what stands for a text in the database: equal texts give equal bytes, and nothing else can be learned without the key."""
-        return hmac.digest(self.index_key, f"{kind}|{normal(text)}".encode(), "sha256")
+        """Return a blind index of a text: equal texts have equal indexes, and without the key an
+        index tells nothing.
+        """
+        return hmac.digest(self.index_key, f"{kind}|{normalise(text)}".encode(), "sha256")
+
+    def _seal(self, plain: bytes, belongs_to: str) -> bytes:
+        site_key = self.keys[self.current]
+        return seal(site_key.scheme, site_key.key, plain, belongs_to)
 
 
-def normal(text: str) -> str:
-    """Write a text the one way it is compared: full-width as half-width, no spaces or hyphens, upper case."""
-    return "".join(
-        c for c in unicodedata.normalize("NFKC", text) if not c.isspace() and c not in "-·•"
-    ).upper()
+def normalise(text: str) -> str:
+    """Write a text in the one way in which it is compared: full-width as half-width, no spaces or
+    hyphens, upper case.
+    """
+    folded = unicodedata.normalize("NFKC", text)
+    return "".join(c for c in folded if not c.isspace() and c not in _IGNORED).upper()
 
 
 def load_keyring(path: Path) -> Keyring:
@@ -91,12 +123,7 @@ def load_keyring(path: Path) -> Keyring:
     try:
         if path.stat().st_mode & 0o022:
             raise BadKeyring(f"{path.name}: others may write it; run chmod 600 on it")
-        held = tomllib.loads(path.read_text("utf-8"))
-        keys = {
-            name: (NAMES[entry["scheme"]], base64.b64decode(entry["key"], validate=True))
-            for name, entry in held["keys"].items()
-        }
-        index_key, current = base64.b64decode(held["index_key"], validate=True), held["current"]
+        keyring = _parse(path.read_text("utf-8"))
     except OSError as error:
         raise BadKeyring(f"{path.name}: {error.strerror}; make one with `anju keys make`") from None
     except (
@@ -110,62 +137,88 @@ def load_keyring(path: Path) -> Keyring:
         raise BadKeyring(
             f"{path.name}: not a key file ({error!r}); make one with `anju keys make`"
         ) from None
-    short = sorted(name for name, (scheme, key) in keys.items() if len(key) != scheme.key_bytes)
-    if current not in keys or short or len(index_key) < 32:
+    wrong_length = sorted(
+        name for name, key in keyring.keys.items() if len(key.key) != key.scheme.key_bytes
+    )
+    is_usable = keyring.current in keyring.keys and len(keyring.index_key) >= MIN_INDEX_KEY_BYTES
+    if wrong_length or not is_usable:
         raise BadKeyring(
-            f"{path.name}: current = {current!r} must be one of its keys, each as long as its scheme asks for ({short or 'all are'})"
+            f"{path.name}: current = {keyring.current!r} must be one of its keys,"
+            f" each as long as its scheme asks for ({wrong_length or 'all are'})"
         )
-    return Keyring(current=current, keys=keys, index_key=index_key)
+    return keyring
 
 
-def save_keyring(path: Path, ring: Keyring) -> None:
-    """Write a key file, whole or not at all; a new one is read by its owner alone."""
-    words = {scheme: name for name, scheme in NAMES.items()}
+def _parse(text: str) -> Keyring:
+    table = tomllib.loads(text)
+    keys = {
+        name: SiteKey(
+            scheme=NAMES[entry["scheme"]], key=base64.b64decode(entry["key"], validate=True)
+        )
+        for name, entry in table["keys"].items()
+    }
+    return Keyring(
+        current=table["current"],
+        keys=keys,
+        index_key=base64.b64decode(table["index_key"], validate=True),
+    )
+
+
+def save_keyring(path: Path, keyring: Keyring) -> None:
+    """Write a key file, whole or not at all; only the owner of a new one may read it."""
+    scheme_names = {scheme: name for name, scheme in NAMES.items()}
     lines = [
-        "# Anju's keys. Whoever has this file and the database can read people's names: keep it apart from every backup.",
-        f'current = "{ring.current}"',
-        f'index_key = "{base64.b64encode(ring.index_key).decode()}"',
+        "# Anju's keys. Whoever has this file and the database can read people's names: keep it "
+        "apart from every backup.",
+        f'current = "{keyring.current}"',
+        f'index_key = "{base64.b64encode(keyring.index_key).decode()}"',
     ]
-    for name, (scheme, key) in sorted(ring.keys.items()):
+    for name, site_key in sorted(keyring.keys.items()):
         lines += [
             "",
             f"[keys.{name}]",
-            f'scheme = "{words[scheme]}"',
-            f'key = "{base64.b64encode(key).decode()}"',
+            f'scheme = "{scheme_names[site_key.scheme]}"',
+            f'key = "{base64.b64encode(site_key.key).decode()}"',
         ]
-    part = path.with_name(path.name + ".new")
-    part.touch(mode=0o600)
-    part.write_text("\n".join(lines) + "\n", "utf-8")
+    new_path = path.with_name(path.name + ".new")
+    new_path.touch(mode=0o600)
+    new_path.write_text("\n".join(lines) + "\n", "utf-8")
     if path.exists():
         # Whoever could read the file before, such as a container's user, still can.
-        part.chmod(path.stat().st_mode & 0o777)
-    part.replace(path)
+        new_path.chmod(path.stat().st_mode & 0o777)
+    new_path.replace(path)
 
 
-def with_new_key(ring: Keyring | None, scheme: Scheme) -> Keyring:
-    """Return a ring with one more key, which is the current one; None begins a ring."""
+def with_new_key(keyring: Keyring | None, scheme: Scheme) -> Keyring:
+    """Return a keyring with one more key, which is the current one; None begins a keyring."""
     name = f"k{secrets.token_hex(4)}"
-    keys = {**(ring.keys if ring else {}), name: (scheme, os.urandom(scheme.key_bytes))}
-    return Keyring(current=name, keys=keys, index_key=ring.index_key if ring else os.urandom(32))
+    new_key = SiteKey(scheme=scheme, key=os.urandom(scheme.key_bytes))
+    if keyring is None:
+        return Keyring(
+            current=name, keys={name: new_key}, index_key=os.urandom(MIN_INDEX_KEY_BYTES)
+        )
+    return replace(keyring, current=name, keys={**keyring.keys, name: new_key})
 
 
 class KeyFile:
-    """A key file that may change while we run: read anew when it was replaced."""
+    """A key file that may be replaced while the process runs; then it is read again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
-        self._ring: Keyring | None = None
+        self._version: tuple[int, int] | None = None
+        self._keyring: Keyring | None = None
 
     def ring(self) -> Keyring:
-        """Return the keys as they stand.
+        """Return the keys of the file as it is now.
 
         Raises: BadKeyring.
         """
         try:
-            now = self._path.stat()
+            status = self._path.stat()
         except OSError as error:
             raise BadKeyring(f"{self._path.name}: {error.strerror}") from None
-        if self._ring is None or self._seen != (now.st_mtime_ns, now.st_ino):
-            self._ring, self._seen = load_keyring(self._path), (now.st_mtime_ns, now.st_ino)
-        return self._ring
+        version = (status.st_mtime_ns, status.st_ino)
+        if self._keyring is None or self._version != version:
+            self._keyring = load_keyring(self._path)
+            self._version = version
+        return self._keyring

@@ -1,13 +1,15 @@
-"""Looking at a person's fields: for a purpose, with a reference, within a day's measure, with a second person's yes where policy wants it.
+"""Looking at a person's fields: for a purpose, with a reference, at most so many persons a day, and
+with a second person's consent by policy.
 
-Every step leaves an audit entry in its own transaction: where it cannot be written, nothing is shown.
+Every step writes an audit entry in its own transaction. Where it cannot be written, nothing is
+shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from crypto.sealed_values import NotOpened
 from domain.access import Principal
@@ -15,8 +17,11 @@ from privacy import person_vault
 from privacy.keyring import Keyring
 from privacy.purposes import PeoplePolicy
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import Connection
-from store.people import people
+from store.people import lookups, persons
+from store.people.lookups import LookupDecision, NewLookup
+from store.people.persons import SealedPerson
 
 
 class LookupRefused(Exception):
@@ -24,175 +29,212 @@ class LookupRefused(Exception):
 
 
 class TooManyLookups(Exception):
-    """A log-in has looked at as many persons as policy allows in a day."""
+    """A user has looked at as many persons as policy allows in a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who takes a step, from what network address, at what instant."""
+
+    principal: Principal
+    source: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupQuery:
+    """Why somebody wants to look at a person, and at which fields."""
+
+    purpose: str
+    reference: str
+    fields: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedLookup:
+    """A look-up that was asked for.
+
+    `state` is granted, or asked while it waits for a second person.
+    """
+
+    id: int
+    state: str
 
 
 def ask(
     connection: Connection,
-    who: Principal,
-    person: dict[str, Any],
-    *,
-    purpose: str,
-    reference: str,
-    fields: Sequence[str],
+    requester: Requester,
+    person: SealedPerson,
+    query: LookupQuery,
     policy: PeoplePolicy,
-    now: datetime,
-    source: str,
-) -> tuple[int, str]:
-    """Ask to look at a person; returns the look-up's id and whether it is `granted`, or `asked` and waits for a second person.
+) -> AskedLookup:
+    """Ask to look at a person.
 
-    Raises: Refused, TooManyLookups.
+    Raises: LookupRefused, TooManyLookups.
     """
-    known = policy.purposes.get(purpose)
-    if known is None:
-        raise LookupRefused(f"purpose {purpose!r}: use one of {', '.join(sorted(policy.purposes))}")
-    beyond = sorted(set(fields) - set(known.fields))
-    if beyond:
+    principal = requester.principal
+    granted = not _needs_second_person(query, policy)
+    _check_daily_limit(connection, requester, person, policy)
+    if granted:
+        duration = timedelta(minutes=policy.shown_minutes)
+    else:
+        duration = timedelta(hours=policy.waits_hours)
+    lookup = NewLookup(
+        person_id=person.id,
+        estate_id=person.estate_id,
+        user_id=principal.user_id,
+        asked_by=principal.name,
+        role=str(principal.role),
+        purpose=query.purpose,
+        reference=query.reference,
+        fields=sorted(set(query.fields)),
+        granted=granted,
+        expires_at=requester.now + duration,
+    )
+    lookup_id = lookups.add_lookup(connection, lookup)
+    state = "granted" if granted else "asked"
+    step = _Step(
+        action="askLookup",
+        lookup_id=lookup_id,
+        code=person.code,
+        estate_id=person.estate_id,
+        purpose=query.purpose,
+        reference=query.reference,
+        result=state,
+        fields=sorted(query.fields),
+    )
+    _write_entry(connection, requester, step)
+    return AskedLookup(id=lookup_id, state=state)
+
+
+def _needs_second_person(query: LookupQuery, policy: PeoplePolicy) -> bool:
+    purpose = policy.purposes.get(query.purpose)
+    if purpose is None:
         raise LookupRefused(
-            f"for the purpose {purpose!r} one looks at {', '.join(known.fields)}, not at {', '.join(beyond)}"
+            f"purpose {query.purpose!r}: use one of {', '.join(sorted(policy.purposes))}"
         )
-    seen = people.persons_looked_at(connection, who.user_id, now - timedelta(days=1))
-    if person["id"] not in seen and len(seen) >= policy.persons_per_day:
+    refused = sorted(set(query.fields) - set(purpose.fields))
+    if refused:
+        raise LookupRefused(
+            f"for the purpose {query.purpose!r} one looks at {', '.join(purpose.fields)},"
+            f" not at {', '.join(refused)}"
+        )
+    return bool(set(query.fields) & set(purpose.second_person))
+
+
+def _check_daily_limit(
+    connection: Connection, requester: Requester, person: SealedPerson, policy: PeoplePolicy
+) -> None:
+    a_day_ago = requester.now - timedelta(days=1)
+    seen = lookups.persons_asked_for(connection, requester.principal.user_id, a_day_ago)
+    if person.id not in seen and len(seen) >= policy.persons_per_day:
         raise TooManyLookups(
             f"{policy.persons_per_day} persons a day; this is one more. Ask your privacy officer"
         )
-    granted = not set(fields) & set(known.second_person)
-    lasts = (
-        timedelta(minutes=policy.shown_minutes) if granted else timedelta(hours=policy.waits_hours)
-    )
-    made = people.add_lookup(
-        connection,
-        person_id=person["id"],
-        estate_id=person["estate_id"],
-        user_id=who.user_id,
-        asked_by=who.name,
-        role=str(who.role),
-        purpose=purpose,
-        reference=reference,
-        fields=sorted(set(fields)),
-        granted=granted,
-        expires_at=now + lasts,
-    )
-    state = "granted" if granted else "asked"
-    _record(
-        connection,
-        who,
-        "askLookup",
-        made,
-        person["code"],
-        person["estate_id"],
-        purpose,
-        reference,
-        state,
-        source,
-        sorted(fields),
-    )
-    return made, state
 
 
 def decide(
     connection: Connection,
-    who: Principal,
+    requester: Requester,
     lookup_id: int,
     *,
     grant: bool,
     policy: PeoplePolicy,
-    now: datetime,
-    source: str,
 ) -> None:
-    """Grant or refuse what somebody else asked for.
+    """Grant or refuse what another user has asked for.
 
-    Raises: Refused.
+    Raises: LookupError where there is no such look-up, LookupRefused.
     """
-    row = people.find_lookup(connection, lookup_id, who.estate_ids)
-    if row is None:
+    principal = requester.principal
+    lookup = lookups.lock_lookup(connection, lookup_id, principal.estate_ids)
+    if lookup is None:
         raise LookupError(f"look-up {lookup_id}")
-    if row["user_id"] == who.user_id:
+    if lookup.user_id == principal.user_id:
         raise LookupRefused("nobody grants what they asked for themselves; another person has to")
-    expires_at = now + timedelta(minutes=policy.shown_minutes)
-    if not people.decide_lookup(
-        connection, lookup_id, granted=grant, decider=(who.user_id, who.name), expires_at=expires_at
-    ):
-        raise LookupRefused("this look-up is decided or over already")
-    result = "granted" if grant else "refused"
-    _record(
-        connection,
-        who,
-        "decideLookup",
-        lookup_id,
-        row["code"],
-        row["estate_id"],
-        row["purpose"],
-        row["reference"],
-        result,
-        source,
+    decision = LookupDecision(
+        decider_id=principal.user_id,
+        decided_by=principal.name,
+        granted=grant,
+        expires_at=requester.now + timedelta(minutes=policy.shown_minutes),
     )
+    if not lookups.decide_lookup(connection, lookup_id, decision):
+        raise LookupRefused("this look-up is decided or over already")
+    step = _Step(
+        action="decideLookup",
+        lookup_id=lookup_id,
+        code=lookup.code,
+        estate_id=lookup.estate_id,
+        purpose=lookup.purpose,
+        reference=lookup.reference,
+        result="granted" if grant else "refused",
+    )
+    _write_entry(connection, requester, step)
 
 
 def show(
-    connection: Connection, who: Principal, lookup_id: int, ring: Keyring, *, source: str
+    connection: Connection, requester: Requester, lookup_id: int, keyring: Keyring
 ) -> dict[str, str | None]:
-    """Open the fields of a look-up that was granted to this very log-in and is not over.
+    """Open the fields of the requester's own look-up, which was granted and is not over.
 
-    Raises: Refused, LookupError.
+    Raises: LookupError where there is no such look-up of the requester, LookupRefused.
     """
-    row = people.find_lookup(connection, lookup_id, who.estate_ids)
-    if row is None or row["user_id"] != who.user_id:
+    principal = requester.principal
+    lookup = lookups.lock_lookup(connection, lookup_id, principal.estate_ids)
+    if lookup is None or lookup.user_id != principal.user_id:
         raise LookupError(f"look-up {lookup_id}")
-    if row["state"] != "granted" or row["over"]:
-        raise LookupRefused(
-            "this look-up was not granted"
-            if row["state"] != "granted"
-            else "this look-up is over; ask again"
-        )
-    person = people.find_person(connection, who.estate_ids, row["code"]) if row["code"] else None
+    if lookup.state != "granted":
+        raise LookupRefused("this look-up was not granted")
+    if lookup.over:
+        raise LookupRefused("this look-up is over; ask again")
+    person = None
+    if lookup.code is not None:
+        person = persons.find_person(connection, principal.estate_ids, lookup.code)
     if person is None:
         raise LookupRefused("this person was erased")
-    _record(
-        connection,
-        who,
-        "showPerson",
-        lookup_id,
-        row["code"],
-        row["estate_id"],
-        row["purpose"],
-        row["reference"],
-        "shown",
-        source,
-        row["fields"],
+    step = _Step(
+        action="showPerson",
+        lookup_id=lookup_id,
+        code=lookup.code,
+        estate_id=lookup.estate_id,
+        purpose=lookup.purpose,
+        reference=lookup.reference,
+        result="shown",
+        fields=lookup.fields,
     )
-    people.note_shown(connection, lookup_id)
+    _write_entry(connection, requester, step)
+    lookups.record_shown(connection, lookup_id)
     try:
-        fields = person_vault.opened(ring, person)
+        fields = person_vault.open_fields(keyring, person)
     except NotOpened as error:
         raise LookupRefused(f"these fields cannot be opened: {error}") from None
-    return {name: fields.get(name) for name in row["fields"]}
+    return {name: fields.get(name) for name in lookup.fields}
 
 
-def _record(
-    connection: Connection,
-    who: Principal,
-    action: str,
-    lookup_id: int,
-    code: str | None,
-    estate_id: int,
-    purpose: str,
-    reference: str,
-    result: str,
-    source: str,
-    fields: Sequence[str] = (),
-) -> None:
-    audit.append(
-        connection,
-        actor=who.name,
-        role=str(who.role),
-        action=action,
-        object=f"lookup:{lookup_id}",
-        subject=f"person:{code}",
-        purpose=purpose,
-        reference=reference,
-        result=result,
-        source=source,
-        estate_id=estate_id,
-        detail={"fields": list(fields)} if fields else None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What the audit entry of a step says."""
+
+    action: str
+    lookup_id: int
+    code: str | None
+    estate_id: int
+    purpose: str
+    reference: str
+    result: str
+    fields: Sequence[str] = ()
+
+
+def _write_entry(connection: Connection, requester: Requester, step: _Step) -> None:
+    entry = AuditEntry(
+        actor=requester.principal.name,
+        role=str(requester.principal.role),
+        action=step.action,
+        object=f"lookup:{step.lookup_id}",
+        subject=f"person:{step.code}",
+        purpose=step.purpose,
+        reference=step.reference,
+        result=step.result,
+        source=requester.source,
+        detail={"fields": list(step.fields)} if step.fields else None,
     )
+    audit.append(connection, entry, estate_id=step.estate_id)

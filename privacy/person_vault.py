@@ -1,195 +1,228 @@
-"""Sealing and opening a person's fields: each person has a key of their own, wrapped by the site's; every field knows where it belongs."""
+"""Sealing and opening a person's fields.
+
+Each person has a key of their own, wrapped by the site's; a sealed field fits one place only.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from crypto.sealed_values import NotOpened, seal, unseal
 from privacy.keyring import Keyring
 from privacy.masks import MASKS
 from privacy.purposes import FIELDS
 from store.database.connection import Connection
-from store.people import faces, people
+from store.people import erasures, face_consents, persons, wrapped_keys
+from store.people.persons import NewPerson, SealedPerson
 
 _PHONE = re.compile(r"\+?[0-9]{5,15}")
+_MAX_FIELD_LENGTH = 80
+#: Weights and check digits of a citizen number (GB 11643-1999, ISO 7064 MOD 11-2).
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_CHECK_DIGITS = "10X98765432"
 
 
 class BadPerson(Exception):
-    """A person's data do not fit; the message names the field and how to mend it, and never the value."""
+    """A person's fields do not fit; the message names the field and how to mend it, and never the
+    value.
+    """
 
 
-class StoredPerson(Exception):
-    """A person cannot be erased while somebody's work rests on it; the message says what."""
+class ErasureHeld(Exception):
+    """A person cannot be erased while there is a hold; the message says why."""
 
 
-def checked(fields: Mapping[str, str]) -> dict[str, str]:
-    """Check and tidy a person's fields; empty ones are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedPerson:
+    """A person as shown without a purpose. `readable` tells whether the fields could be opened."""
+
+    code: str
+    estate: str
+    unit: str | None
+    readable: bool
+    name: str | None
+    id_number: str | None
+    phone: str | None
+
+
+def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """Check and normalise a person's fields; empty ones are left out.
 
     Raises: BadPerson.
     """
-    out: dict[str, str] = {}
-    for name in FIELDS:
-        text = fields.get(name, "").strip()
-        if not text:
-            continue
-        if "\x00" in text or len(text) > 80:
-            raise BadPerson(f"{name}: 1 to 80 characters")
-        if name == "id_number":
-            text = text.upper()
-            if len(text) == 18 and not valid_id_number(text):
-                raise BadPerson(
-                    "id_number: its check digit is wrong (GB 11643); look at the document again"
-                )
-        if name == "phone":
-            text = re.sub(r"[\s()-]", "", text)
-            if not _PHONE.fullmatch(text):
-                raise BadPerson("phone: 5 to 15 digits, a + in front if need be")
-        out[name] = text
-    return out
+    stripped = {name: fields.get(name, "").strip() for name in FIELDS}
+    return {name: _check_field(name, text) for name, text in stripped.items() if text}
 
 
-def valid_id_number(number: str) -> bool:
-    """Tell whether an 18-digit citizen number's check digit is right (GB 11643-1999, ISO 7064 MOD 11-2)."""
+def _check_field(name: str, text: str) -> str:
+    if "\x00" in text or len(text) > _MAX_FIELD_LENGTH:
+        raise BadPerson(f"{name}: 1 to {_MAX_FIELD_LENGTH} characters")
+    if name == "id_number":
+        text = text.upper()
+        if len(text) == 18 and not is_valid_id_number(text):
+            raise BadPerson(
+                "id_number: its check digit is wrong (GB 11643); look at the document again"
+            )
+    if name == "phone":
+        text = re.sub(r"[\s()-]", "", text)
+        if not _PHONE.fullmatch(text):
+            raise BadPerson("phone: 5 to 15 digits, a + in front if need be")
+    return text
+
+
+def is_valid_id_number(number: str) -> bool:
+    """Tell whether the check digit of an 18-digit citizen number is right (GB 11643-1999, ISO 7064
+    MOD 11-2).
+    """
     if not re.fullmatch(r"[0-9]{17}[0-9X]", number):
         return False
-    total = sum(int(digit) * weight for digit, weight in zip(number, _WEIGHTS, strict=False))
-    return "10X98765432"[total % 11] == number[-1]
+    weighted = sum(int(digit) * weight for digit, weight in zip(number, _WEIGHTS, strict=False))
+    return _CHECK_DIGITS[weighted % 11] == number[-1]
 
 
 def _place(code: str, field: str) -> str:
+    """Return what a sealed field belongs to."""
     return f"person|{code}|{field}"
 
 
-def put(
+def save_person(
     connection: Connection,
-    ring: Keyring,
+    keyring: Keyring,
     code: str,
     fields: Mapping[str, str],
     *,
     collected_for: str,
 ) -> bool:
-    """Keep a resident's fields, sealed under a new key of their own; False where the register knows no such resident.
+    """Store a resident's fields, sealed under a new key;
 
-    Raises: BadPerson, also for one who was erased.
+    False where the register has no such resident.
+
+    Raises: BadPerson, also for a person who was erased.
     """
-    known, key = checked(fields), ring.new_data_key()
-    if people.was_erased(connection, ring.index("code", code)):
+    checked = check_fields(fields)
+    if erasures.was_erased(connection, keyring.index("code", code)):
         raise BadPerson("this resident was erased; take up a new code with a new consent")
-    wrapped_by, wrapped = ring.wrap(key, code)
-    return people.save_person(
-        connection,
-        code,
+    key = keyring.new_data_key()
+    wrapped_by, wrapped = keyring.wrap(key, code)
+    sealed: dict[str, bytes | None] = dict.fromkeys(FIELDS)
+    indexes: dict[str, bytes | None] = dict.fromkeys(FIELDS)
+    for name, text in checked.items():
+        sealed[name] = seal(keyring.scheme, key, text.encode(), _place(code, name))
+        indexes[name] = keyring.index(name, text)
+    person = NewPerson(
+        code=code,
         collected_for=collected_for,
+        sealed=sealed,
+        indexes=indexes,
         wrapped=wrapped,
         wrapped_by=wrapped_by,
-        sealed={
-            name: seal(ring.scheme, key, known[name].encode(), _place(code, name))
-            if name in known
-            else None
-            for name in FIELDS
-        },
-        indexes={name: ring.index(name, known[name]) if name in known else None for name in FIELDS},
     )
+    return persons.save_person(connection, person)
 
 
-def opened(ring: Keyring, row: Mapping[str, Any]) -> dict[str, str]:
-    """Open a person's fields; one whose key is gone has none.
+def open_fields(keyring: Keyring, person: SealedPerson) -> dict[str, str]:
+    """Open a person's fields; none for a person who was erased.
 
     Raises: NotOpened.
     """
-    if row["wrapped"] is None:
+    if person.wrapped is None or person.wrapped_by is None:
         return {}
-    key = ring.unwrap(row["wrapped_by"], bytes(row["wrapped"]), row["code"])
+    key = keyring.unwrap(person.wrapped_by, person.wrapped, person.code)
     return {
-        name: unseal(key, bytes(row[name]), _place(row["code"], name)).decode()
-        for name in FIELDS
-        if row[name] is not None
+        name: unseal(key, sealed, _place(person.code, name)).decode()
+        for name, sealed in person.sealed_fields().items()
     }
 
 
-def masked(ring: Keyring, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Show a person as those see it who gave no reason."""
+def mask_person(keyring: Keyring, person: SealedPerson) -> MaskedPerson:
+    """Return a person as shown without a purpose."""
     try:
-        fields = opened(ring, row)
+        fields = open_fields(keyring, person)
     except NotOpened:
         fields = {}
-    shown: dict[str, Any] = {
-        name: MASKS[name](fields[name]) if name in fields else None for name in FIELDS
-    }
-    return {
-        "code": row["code"],
-        "estate": row["estate"],
-        "unit": row["unit"],
-        "readable": bool(fields),
-        **shown,
-    }
+    masked = {name: MASKS[name](text) for name, text in fields.items()}
+    return MaskedPerson(
+        code=person.code,
+        estate=person.estate,
+        unit=person.unit,
+        readable=bool(fields),
+        name=masked.get("name"),
+        id_number=masked.get("id_number"),
+        phone=masked.get("phone"),
+    )
 
 
-def erase(connection: Connection, ring: Keyring, code: str, *, actor: str, reason: str) -> bool:
-    """Destroy a person's key and fields, now and after every restore; False where nobody has that code.
+def erase_person(
+    connection: Connection, keyring: Keyring, code: str, *, actor: str, reason: str
+) -> bool:
+    """Destroy a person's key and fields, now and after every restore;
 
-    Raises: Held.
+    False where nobody has that code.
+
+    Raises: ErasureHeld.
     """
-    held = people.holds_on(connection, code)
-    if held:
-        raise StoredPerson(
-            f"{len(held)} hold{'s' if len(held) > 1 else ''} stand on this person: {held[0]['reason']}; release it first"
+    holds = erasures.list_holds(connection, code)
+    if holds:
+        plural = "s" if len(holds) > 1 else ""
+        raise ErasureHeld(
+            f"{len(holds)} hold{plural} stand on this person: {holds[0].reason}; release it first"
         )
-    for consent in faces.withdraw_of_person(connection, code, actor=actor, why=reason):
-        faces.note_ended(
-            connection, ring.index("consent", consent), actor=actor, why="its person was erased"
-        )
-    return people.erase(connection, code, ring.index("code", code), actor=actor, reason=reason)
-
-
-def erase_again(connection: Connection, ring: Keyring) -> int:
-    """Erase whom a restored backup brought back, by the list of those who were erased; returns how many."""
-    back = [
-        row["code"]
-        for row in people.list_codes(connection)
-        if people.was_erased(connection, ring.index("code", row["code"]))
-    ]
-    for code in back:
-        people.erase(
+    ended = face_consents.withdraw_consents_of(connection, code, actor=actor, why=reason)
+    for consent in ended:
+        erasures.record_erasure(
             connection,
-            code,
-            ring.index("code", code),
-            actor="restore",
-            reason="erased before the restore",
+            keyring.index("consent", consent),
+            actor=actor,
+            reason="its person was erased",
         )
-    return len(back)
+    return erasures.erase_person(
+        connection, code, keyring.index("code", code), actor=actor, reason=reason
+    )
 
 
-def rewrap(connection: Connection, ring: Keyring, *, batch: int = 500) -> int:
-    """Wrap again, under the current key, what older keys wrapped; commits by batches and goes on where it was stopped.
+def erase_again(connection: Connection, keyring: Keyring) -> int:
+    """Erase the persons whom a restored backup has brought back; returns how many."""
+    erased = 0
+    for code in persons.list_readable_codes(connection):
+        code_index = keyring.index("code", code)
+        if erasures.was_erased(connection, code_index):
+            erasures.erase_person(
+                connection, code, code_index, actor="restore", reason="erased before the restore"
+            )
+            erased += 1
+    return erased
+
+
+def rewrap_keys(connection: Connection, keyring: Keyring, *, batch: int = 500) -> int:
+    """Wrap under the current key what older keys have wrapped; returns how much.
+
+    Commits after each batch, so it can be stopped.
 
     Raises: NotOpened, where a key that is still needed is not in the key file.
     """
-    done = 0
+    rewrapped = 0
     while True:
         with connection.transaction():
-            rows = people.wrapped_by_others(connection, ring.current, batch)
-            for row in rows:
-                key = ring.unwrap(row["wrapped_by"], bytes(row["wrapped"]), row["code"])
-                name, wrapped = ring.wrap(key, row["code"])
-                people.save_wrapped(connection, row["person_id"], name, wrapped)
-        done += len(rows)
-        if len(rows) < batch:
-            return done + _reseal_second_factors(connection, ring)
+            keys = wrapped_keys.lock_keys_of_others(connection, keyring.current, batch)
+            for key in keys:
+                data_key = keyring.unwrap(key.wrapped_by, key.wrapped, key.code)
+                name, wrapped = keyring.wrap(data_key, key.code)
+                wrapped_keys.save_wrapped_key(connection, key.person_id, name, wrapped)
+        rewrapped += len(keys)
+        if len(keys) < batch:
+            return rewrapped + _reseal_second_factors(connection, keyring)
 
 
-def _reseal_second_factors(connection: Connection, ring: Keyring) -> int:
-    done = 0
+def _reseal_second_factors(connection: Connection, keyring: Keyring) -> int:
+    resealed = 0
     with connection.transaction():
-        for row in people.sealed_second_factors(connection):
-            sealed = bytes(row["totp_sealed"])
-            if sealed.partition(b"\0")[0] != ring.current.encode():
-                place = f"totp|{row['id']}"
-                people.save_second_factor(
-                    connection, row["id"], ring.seal(ring.unseal(sealed, place), place)
-                )
-                done += 1
-    return done
+        for factor in wrapped_keys.lock_second_factors(connection):
+            if keyring.sealed_by_current(factor.sealed):
+                continue
+            place = f"totp|{factor.user_id}"
+            sealed = keyring.seal(keyring.unseal(factor.sealed, place), place)
+            wrapped_keys.save_second_factor(connection, factor.user_id, sealed)
+            resealed += 1
+    return resealed

@@ -1,6 +1,8 @@
-"""What a site lets people do with people's data: for which purposes, with whose consent, how often, and how long it is kept.
+"""What a site lets people do with people's data: for which purposes, with whose consent, how often,
+and how long it is kept.
 
-The defaults are strict; a site's own file replaces what it names, and a wrong one stops the start with one line.
+The defaults are strict; a site's own file replaces what it names, and a wrong one stops the start
+with one line.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from domain.errors import UserError
 
 
 class BadPeoplePolicy(UserError):
-    """A site's policy on people's data cannot be used; the message names where and how to mend it."""
+    """A site's people policy cannot be used; the message names where and how to mend it."""
 
 
 class Purpose(BaseModel):
@@ -57,8 +59,8 @@ class PeoplePolicy(BaseModel):
     waits_hours: int = Field(24, ge=1, le=24 * 14)
     #: Persons that one log-in looks at in a day at most.
     persons_per_day: int = Field(50, ge=1, le=10_000)
-    #: From here on looks are unusual, and somebody is told: persons in a day, looks between 22 and 6 o'clock, looks at one person in 30 days,
-    #: homes looked at in a day.
+    #: From here on looks are unusual, and somebody is told: persons in a day, looks between 22 and
+    #: 6 o'clock, looks at one person in 30 days, homes looked at in a day.
     unusual_per_day: int = Field(20, ge=1)
     unusual_at_night: int = Field(5, ge=1)
     unusual_at_one: int = Field(6, ge=1)

@@ -1,4 +1,6 @@
-"""What is kept and how long, day by day: people whose time is over are erased, old rows go, the audit chain is checked, looks are watched."""
+"""Retention: persons whose time is over are erased, old rows are deleted, the audit chain is
+checked, and unusual look-ups are found.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ from privacy import faces, person_vault, unusual_lookups
 from privacy.keyring import BadKeyring, KeyFile
 from privacy.purposes import PeoplePolicy
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database import retention
 from store.database.connection import Connection
-from store.people import people
+from store.people import erasures
 
 log = structlog.get_logger()
 _MINUTE, _DAY = 60.0, 86_400.0
@@ -23,7 +26,7 @@ _MINUTE, _DAY = 60.0, 86_400.0
 
 @dataclass(slots=True)
 class RetentionTasks:
-    """The chores of one process; several processes may run them, one at a time does."""
+    """The recurring tasks of a process. Several may have them; one at a time runs them."""
 
     policy: PeoplePolicy
     keys: KeyFile | None = None
@@ -31,7 +34,7 @@ class RetentionTasks:
     _done: dict[str, float] = field(default_factory=dict)
 
     def run(self, connection: Connection, now: datetime) -> int:
-        """Do what is due; returns how many alerts were raised."""
+        """Run what is due; returns how many alerts were raised."""
         raised = 0
         if self._due("looks", _MINUTE):
             with connection.transaction():
@@ -51,34 +54,37 @@ class RetentionTasks:
 def daily(
     connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime
 ) -> dict[str, int]:
-    """Delete what is over, erase whose time is over, and check the audit chain; returns what was done. `connection` is in autocommit."""
+    """Run the tasks of a day; returns counts by name, none where another process is at it.
+
+    `connection` is in autocommit.
+    """
     cutoffs = {
         "deliveries": now - timedelta(days=policy.keep_deliveries_days),
         "quarantine": now - timedelta(days=policy.keep_quarantine_days),
         "lookups": now - timedelta(days=policy.keep_lookups_days),
     }
-    done: dict[str, int] = {}
+    counts: dict[str, int] = {}
     with connection.transaction():
         if not retention.try_lock_maintenance(connection):
             return {}
-        done |= retention.delete_old(connection, now, cutoffs)
-        done["persons"] = _erase_due(connection, policy, keys, now)
-        done["face_alerts"] = faces.count_day(connection, now, now.date())
-        verdict = audit.check(connection)
-        audit.note_check(connection, verdict)
-        done["audit_seq"] = verdict.seq
-    if done["persons"]:
-        people.vacuum(connection)
+        counts |= retention.delete_old(connection, now, cutoffs)
+        counts["persons"] = _erase_due(connection, policy, keys, now)
+        counts["face_alerts"] = faces.count_day(connection, now, now.date())
+        verdict = audit.check_chain(connection)
+        audit.save_check(connection, verdict)
+        counts["audit_seq"] = verdict.seq
+    if counts["persons"]:
+        erasures.vacuum(connection)
     if verdict.broken_at is not None:
         log.critical("audit_chain_broken", at=verdict.broken_at, why=verdict.why)
-    log.info("kept", **done, audit_head=verdict.hash.hex())
-    return done
+    log.info("kept", **counts, audit_head=verdict.hash.hex())
+    return counts
 
 
 def _erase_due(
     connection: Connection, policy: PeoplePolicy, keys: KeyFile | None, now: datetime
 ) -> int:
-    codes = people.due(connection, now.date(), policy.keep_person_days)
+    codes = erasures.list_due(connection, now.date(), policy.keep_person_days)
     if not codes:
         return 0
     try:
@@ -94,14 +100,13 @@ def _erase_due(
         )
         return 0
     for code in codes:
-        person_vault.erase(
+        person_vault.erase_person(
             connection, ring, code, actor="retention", reason="kept as long as policy says"
         )
         audit.append(
             connection,
-            actor="retention",
-            action="erasePerson",
-            object="people",
-            subject=f"person:{code}",
+            AuditEntry(
+                actor="retention", action="erasePerson", object="people", subject=f"person:{code}"
+            ),
         )
     return len(codes)

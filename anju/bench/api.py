@@ -21,7 +21,7 @@ import httpx2
 import numpy as np
 
 from analytics import leads
-from anju.bench import nightly
+from anju.bench import filled_estates
 from anju.processes import answers, free_port, start_anju, wait_for
 from anju.register_files import import_rows
 from crypto.sealed_values import Scheme
@@ -39,6 +39,7 @@ from domain.alerting import (
 from privacy import person_vault
 from privacy.keyring import load_keyring, save_keyring, with_new_key
 from store.access import audit, sessions, users
+from store.access.audit import AuditEntry
 from store.alerts import lists
 from store.alerts.changes import AlertStep, set_state
 from store.alerts.lists import AlertFilter
@@ -49,7 +50,6 @@ from store.database import health
 from store.database.connection import Connection, connect
 from store.gateways import commands
 from store.register import places
-from store.series import fact_inputs
 
 DISTRICTS = 6
 TODAY = date(2026, 3, 1)
@@ -119,14 +119,14 @@ class BenchCity:
 def fill(dsn: str, keys: Path, units: int, many_alerts: int, seed: int = 7) -> None:
     """Make the city, unless it is there."""
     with connect(dsn, statement_s=3600) as connection:
-        count = -(-units // nightly.PER_ESTATE)
+        count = -(-units // filled_estates.PER_ESTATE)
         if not places.estate_ids(connection):
             for number in range(count):
-                nightly.fill_estate(
+                filled_estates.fill_estate(
                     dsn,
                     connection,
                     number,
-                    min(nightly.PER_ESTATE, units - number * nightly.PER_ESTATE),
+                    min(filled_estates.PER_ESTATE, units - number * filled_estates.PER_ESTATE),
                     TODAY,
                 )
             _places(connection, count)
@@ -147,7 +147,7 @@ def _places(connection: Connection, count: int) -> None:
         {
             "code": f"bench-{n:03d}",
             "name": f"bench-{n:03d}",
-            "timezone": nightly.ZONE.key,
+            "timezone": filled_estates.ZONE.key,
             "jurisdiction": f"d{n % DISTRICTS}",
         }
         for n in range(count)
@@ -169,7 +169,7 @@ def _users(connection: Connection, count: int) -> None:
                 )
                 estate = f"bench-{n % count:03d}" if scope_name == "estate" else None
                 district = f"d{n % min(count, DISTRICTS)}" if scope_name == "district" else None
-                assert users.grant(
+                assert users.add_grant(
                     connection, made, by="bench", estate=estate, jurisdiction=district
                 )
     connection.commit()
@@ -180,11 +180,11 @@ def open_sessions(connection: Connection) -> None:
     for role in Role:
         for scope_name in SCOPES:
             for n in range(PER_ROLE):
-                row = users.find_user(connection, f"{role}-{scope_name}-{n}")
-                assert row is not None
+                user = users.find_credentials(connection, f"{role}-{scope_name}-{n}")
+                assert user is not None
                 sessions.close_session(connection, token(role, scope_name, n))
                 sessions.open_session(
-                    connection, row["id"], token(role, scope_name, n), "csrf", second_factor=True
+                    connection, user.id, token(role, scope_name, n), "csrf", second_factor=True
                 )
     connection.commit()
 
@@ -198,16 +198,16 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
     """A year of alerts, one in five of them open, visits, commands and looks."""
     estates = nights.list_estates(connection)
     homes = {
-        estate_id: sorted(
-            places.unit_codes(connection, fact_inputs.units_of(connection, estate_id)[:300]).items()
+        estate.id: sorted(
+            places.unit_codes(connection, nights.list_units(connection, estate.id)[:300]).items()
         )
-        for estate_id, _, _ in estates
+        for estate in estates
     }
     begin = datetime(2025, 3, 1, tzinfo=UTC)
     kinds = rng.choices(list(_DETECTORS), weights=[3, 30, 25, 5, 36, 1], k=many)
     for n, kind in enumerate(kinds):
-        estate_id, code, _ = estates[rng.randrange(len(estates))]
-        unit_id, unit = rng.choice(homes[estate_id])
+        estate = estates[rng.randrange(len(estates))]
+        unit_id, unit = rng.choice(homes[estate.id])
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
         new_alert = NewAlert(
@@ -217,7 +217,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
                 subject_id=unit_id,
                 dedup_key=f"{n}",
             ),
-            estate_id=estate_id,
+            estate_id=estate.id,
             subject=unit,
             alert_class=kind,
             severity=rng.choice(list(Severity)),
@@ -247,7 +247,7 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
             )
             visits.record_visit(connection, row, actor="bench", known_at=at, kinds=leads.KINDS)
         if n % 50 == 0:
-            device = commands.find_device(connection, (estate_id,), code, f"lock-{unit}")
+            device = commands.find_device(connection, (estate.id,), estate.code, f"lock-{unit}")
             assert device is not None
             command = commands.NewCommand(
                 code=commands.new_code(),
@@ -262,11 +262,13 @@ def _things(connection: Connection, rng: random.Random, many: int) -> None:
         if n % 5 == 0:
             audit.append(
                 connection,
-                actor="bench",
-                action="listUnitDays",
-                object="x",
-                subject=f"unit:{code}/{unit}",
-                estate_id=estate_id,
+                AuditEntry(
+                    actor="bench",
+                    action="listUnitDays",
+                    object="x",
+                    subject=f"unit:{estate.code}/{unit}",
+                ),
+                estate_id=estate.id,
             )
         if n % 2000 == 0:
             connection.commit()
@@ -285,7 +287,7 @@ def _people(connection: Connection, keys: Path) -> None:
     assert not report.errors, report.errors
     ring = load_keyring(keys)
     for n, row in enumerate(rows):
-        person_vault.put(
+        person_vault.save_person(
             connection,
             ring,
             row["code"],
@@ -371,8 +373,8 @@ def measure(
 
 
 def _city(connection: Connection) -> BenchCity:
-    estates = [code for _, code, _ in nights.list_estates(connection)]
-    scope = {code: estate_id for estate_id, code, _ in nights.list_estates(connection)}
+    scope = {estate.code: estate.id for estate in nights.list_estates(connection)}
+    estates = list(scope)
     leads_only = frozenset({AlertClass.COMPLIANCE})
     filters = {
         code: AlertFilter(estates=(scope[code],), classes=leads_only, open_only=False)

@@ -1,12 +1,15 @@
-"""`anju evaluate` and `anju simulate world`: a hard city judged against its truth, or written as files that any Anju can play."""
+"""`anju evaluate` and `anju simulate world`: a hard city judged against its truth, or written as files."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,7 +19,26 @@ from anju import services
 from anju.cli.terminal import fail, out, parse_day
 from anju.settings import load_settings
 
+if TYPE_CHECKING:
+    from anju.evaluation.report import DetectorScore, EvaluationReport
+    from domain.proportions import Proportion
+    from simulators.world.city import WorldCity
+
 FIRST = date(2024, 9, 1)
+_COLUMNS = (
+    "detector",
+    "leads",
+    "precision",
+    "95 %",
+    "truths",
+    "recall",
+    "95 %",
+    "start ≤ 2 d",
+    "delay d",
+    "abstained",
+    "false / 1,000 units·year",
+    "/ 10,000 units·month",
+)
 
 
 def evaluate(
@@ -33,76 +55,83 @@ def evaluate(
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Build cities with truth, judge them as the nights do, and print what the detectors got right, against simple rules."""
+    """Judge cities whose truth is known, and print what the detectors got right, beside simple rules."""
     from anju.evaluation.report import evaluate_cities
     from simulators.world.city import WorldCity
 
-    seeds = seed or [1]
+    first_day = parse_day("--first", first)
     cities = [
-        WorldCity(seed=s, units=units, first=parse_day("--first", first), days=days, normal=normal)
-        for s in seeds
+        WorldCity(seed=number, units=units, first=first_day, days=days, normal=normal)
+        for number in seed or [1]
     ]
+    bounds = services.meter_bounds(load_settings().profiles_dir)
+    with _homes_bar(units * len(cities), shown=not as_json) as advance:
+        report = evaluate_cities(cities, bounds, advance, processes)
+    if as_json:
+        print(json.dumps(asdict(report), ensure_ascii=False, default=str))
+    else:
+        _print_report(report)
+
+
+@contextmanager
+def _homes_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar over homes; yields a function that advances it by so many."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=out, disable=as_json) as bar:
-        task = bar.add_task("homes", total=units * len(cities))
-        bounds = services.meter_bounds(load_settings().profiles_dir)
-        report = evaluate_cities(cities, bounds, lambda n: bar.advance(task, n), processes)
-    if as_json:
-        print(json.dumps(report, ensure_ascii=False, default=str))
-        return
-    table = Table(
-        "detector",
-        "leads",
-        "precision",
-        "95 %",
-        "truths",
-        "recall",
-        "95 %",
-        "start ≤ 2 d",
-        "delay d",
-        "abstained",
-        "false / 1,000 units·year",
-        "/ 10,000 units·month",
-    )
-    for row in report["detectors"]:
-        table.add_row(
-            row["detector"],
-            str(row["leads"]),
-            _share(row["precision"]),
-            _span(row["precision"]),
-            str(row["truths"]),
-            _share(row["recall"]),
-            _span(row["recall"]),
-            "-" if row["start_within_2"] is None else f"{row['start_within_2']:.0%}",
-            "-" if row["delay"] is None else f"{row['delay']:.0f}",
-            str(row["abstained"]),
-            f"{row['false_per_1000_year']:.2f}",
-            f"{row['false_per_10000_month']:.2f}",
-        )
+    with Progress(*columns, console=out, disable=not shown) as bar:
+        task = bar.add_task("homes", total=total)
+        yield lambda homes: bar.advance(task, homes)
+
+
+def _print_report(report: EvaluationReport) -> None:
+    table = Table(*_COLUMNS)
+    for row in report.detectors:
+        table.add_row(*_cells(row))
     out.print(table)
-    r = report["subletting"]
+    ranking = report.subletting
     out.print(
-        f"subletting within the first 0.35 % of homes: precision {_share(r['precision'])} ({_span(r['precision'])}), recall "
-        f"{_share(r['recall'])} ({_span(r['recall'])}) of those eight weeks old; by consumption alone {_share(r['baseline'])}; "
-        f"scores are off by {r['calibration_error']:.3f}"
+        "subletting within the first 0.35 % of homes: "
+        f"precision {_share(ranking.precision)} ({_interval(ranking.precision)}), "
+        f"recall {_share(ranking.recall)} ({_interval(ranking.recall)}) of those eight weeks old; "
+        f"by consumption alone {_share(ranking.baseline)}; "
+        f"scores are off by {ranking.calibration_error:.3f}"
     )
-    t = report["threshold"]
+    threshold = report.threshold
     out.print(
-        f"vacancy by a fixed threshold: precision {_share(t['precision'])}, recall {_share(t['recall'])}, {t['leads']} leads"
+        f"vacancy by a fixed threshold: precision {_share(threshold.precision)}, "
+        f"recall {_share(threshold.recall)}, {threshold.leads} leads"
     )
 
 
-def _share(rate: dict[str, Any]) -> str:
-    return "-" if rate["rate"] is None else f"{rate['rate']:.3f}"
+def _cells(row: DetectorScore) -> list[str]:
+    return [
+        row.detector,
+        str(row.leads),
+        _share(row.precision),
+        _interval(row.precision),
+        str(row.truths),
+        _share(row.recall),
+        _interval(row.recall),
+        "-" if row.start_within_2 is None else f"{row.start_within_2:.0%}",
+        "-" if row.delay is None else f"{row.delay:.0f}",
+        str(row.abstained),
+        f"{row.false_per_1000_year:.2f}",
+        f"{row.false_per_10000_month:.2f}",
+    ]
 
 
-def _span(rate: dict[str, Any]) -> str:
-    return "-" if rate["rate"] is None else f"{rate['low']:.3f} to {rate['high']:.3f}"
+def _share(proportion: Proportion) -> str:
+    return "-" if proportion.rate is None else f"{proportion.rate:.3f}"
+
+
+def _interval(proportion: Proportion) -> str:
+    if proportion.rate is None:
+        return "-"
+    return f"{proportion.low:.3f} to {proportion.high:.3f}"
 
 
 def simulate_world(
@@ -115,32 +144,41 @@ def simulate_world(
     first: Annotated[str, typer.Option(help="the first day")] = FIRST.isoformat(),
 ) -> None:
     """Write a hard city: its register for `anju register import`, its traffic for `anju play`, and the truth beside them."""
-    from simulators.world.city import PER_BUILDING, WorldCity
-    from simulators.world.traffic import as_text, lines, made, truth_of, write_register
+    from simulators.world.city import WorldCity
 
     if directory.exists() and any(directory.iterdir()):
         raise fail(f"{directory}: is not empty; name a new directory")
     city = WorldCity(seed=seed, units=units, first=parse_day("--first", first), days=days)
-    (directory / "register").mkdir(parents=True)
-    (directory / "traffic").mkdir()
-    papers, truth = [], []
-    with Progress(
-        TextColumn("homes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
-    ) as bar:
-        task = bar.add_task("", total=units)
-        for begin in range(0, units, PER_BUILDING):
-            homes = [made(city, i) for i in range(begin, min(begin + PER_BUILDING, units))]
-            papers += [(home, seen) for home, _, seen in homes]
-            truth += [row for home, _, seen in homes for row in truth_of(city, home, seen)]
-            name = f"{city.estate(begin)}-{city.building(begin)}.jsonl.gz"
-            with gzip.open(directory / "traffic" / name, "wb", compresslevel=4) as stream:
-                stream.writelines(as_text(line) for line in lines(city, homes))
-            bar.advance(task, len(homes))
-    write_register(city, papers, directory / "register")
-    (directory / "truth.json").write_text(
-        json.dumps({"seed": seed, "first": str(city.first), "days": days, "truth": truth}), "utf-8"
-    )
+    truth = _write_city(city, directory)
+    summary = {"seed": seed, "first": str(city.first), "days": days, "truth": truth}
+    (directory / "truth.json").write_text(json.dumps(summary), "utf-8")
     out.print(
-        f"{units} homes: `anju register import {directory}/register --apply`, `anju play {directory}/traffic --received-as-sent`, "
+        f"{units} homes: `anju register import {directory}/register --apply`, "
+        f"`anju play {directory}/traffic --received-as-sent`, "
         f"`anju nightly --from {city.first} --to …`, `anju leads --as-of … --json`"
     )
+
+
+def _write_city(city: WorldCity, directory: Path) -> list[dict[str, Any]]:
+    """Write a city's register and traffic, building by building; returns what is true of it."""
+    from simulators.world.city import PER_BUILDING
+    from simulators.world.traffic import as_text, lines, made, truth_of, write_register
+
+    register, traffic = directory / "register", directory / "traffic"
+    register.mkdir(parents=True)
+    traffic.mkdir()
+    papers = []
+    truth = []
+    with _homes_bar(city.units, shown=True) as advance:
+        for begin in range(0, city.units, PER_BUILDING):
+            end = min(begin + PER_BUILDING, city.units)
+            homes = [made(city, index) for index in range(begin, end)]
+            for home, _, metered in homes:
+                papers.append((home, metered))
+                truth += truth_of(city, home, metered)
+            name = f"{city.estate(begin)}-{city.building(begin)}.jsonl.gz"
+            with gzip.open(traffic / name, "wb", compresslevel=4) as stream:
+                stream.writelines(as_text(line) for line in lines(city, homes))
+            advance(len(homes))
+    write_register(city, papers, register)
+    return truth

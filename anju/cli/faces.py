@@ -1,4 +1,6 @@
-"""The `anju faces` commands, at a gateway: a key, a picture's quality, enrolment, what lies here, and an engine's errors on a folder of people."""
+"""The `anju faces` commands, at a gateway: a key, a picture's quality, enrolment, what lies here,
+and an engine's errors on a folder of people.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,10 @@ def quality(
     picture: Annotated[Path, typer.Argument(help="a picture of one person")],
     engine: Annotated[str, typer.Option(help="dlib, or onnx through a configuration")] = "dlib",
 ) -> None:
-    """Say whether a picture is good enough to enrol, and what to do better. Exit code 1 where it is not."""
+    """Say whether a picture is good enough to enrol, and what to do better.
+
+    Exit code 1 where it is not.
+    """
     words = _told(_with_encoder({"engine": engine}, lambda encoder: encoder.faces(_read(picture))))
     for line in words:
         out.print(f"- {line}")
@@ -145,7 +150,9 @@ def enrol(
 
 @faces_app.command()
 def check(config: Configured = CONFIG) -> None:
-    """Say what lies at this gateway, how old the lists of consents are, and whose matches fade so that they are enrolled anew."""
+    """Say what lies at this gateway, how old the lists of consents are, and whose matches fade so
+    that they are enrolled anew.
+    """
     import json
 
     from gateway.clock import GatewayClock
@@ -165,7 +172,8 @@ def check(config: Configured = CONFIG) -> None:
     memory = read_snapshot(loaded.outbox_path).memory if loaded.outbox_path.is_file() else {}
     held = vault.held()
     out.print(
-        f"{len(held)} consents have templates here, {len(vault.strangers())} pseudonyms live; other ways in: {', '.join(table.other_ways)}"
+        f"{len(held)} consents have templates here, {len(vault.strangers())} pseudonyms live; "
+        f"other ways in: {', '.join(table.other_ways)}"
     )
     for door in table.doors:
         allowed = vault.consents(door.device, now, today)
@@ -194,7 +202,9 @@ def roc(
     ] = None,
     steps: Annotated[int, typer.Option(min=3, max=50)] = 9,
 ) -> None:
-    """Measure an engine on a folder of people: false matches and false non-matches at each threshold, with 95 % intervals, and its speed."""
+    """Measure an engine on a folder of people: false matches and false non-matches at each
+    threshold, with 95 % intervals, and its speed.
+    """
     import numpy as np
 
     from gateway.faces.matching import decide, roc
@@ -246,7 +256,8 @@ def roc(
     out.print(table)
     if points[0].false_match.of < 3000:
         out.print(
-            f"{points[0].false_match.of} pairs of different people: too few to tell a false match rate of 0.001 from none (3000 are needed)"
+            f"{points[0].false_match.of} pairs of different people: too few to tell a false "
+            f"match rate of 0.001 from none (3000 are needed)"
         )
     probe = next(iter(people.values()))[:1]
     begun = time.perf_counter()
@@ -255,5 +266,6 @@ def roc(
     took = (time.perf_counter() - begun) / 200 * 1000
     total = sum(map(len, people.values()))
     out.print(
-        f"{total} of {sum(map(len, names.values()))} pictures held one face; {1 / each_s:.1f} pictures/s on a core; 1:{len(people)} in {took:.2f} ms"
+        f"{total} of {sum(map(len, names.values()))} pictures held one face; {1 / each_s:.1f} "
+        f"pictures/s on a core; 1:{len(people)} in {took:.2f} ms"
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from anju.cli.terminal import fail, out
 
 if TYPE_CHECKING:
-    from gateway.check import GatewayReport
+    from gateway.check import GatewayCheckReport
 
 gateway_app = typer.Typer(
     no_args_is_help=True, help="The gateway at the edge: run it, check it, give it its identity."
@@ -52,7 +52,7 @@ def check(
     raise typer.Exit(0 if report.healthy else 1)
 
 
-def print_report(report: GatewayReport, *, only_faults: bool) -> None:
+def print_report(report: GatewayCheckReport, *, only_faults: bool) -> None:
     """Print what a gateway knows of its devices and of itself."""
     from gateway.check import time_span
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
@@ -15,6 +17,7 @@ from anju.settings import load_settings
 from domain.calendar import DEFAULT_ZONE
 
 if TYPE_CHECKING:
+    from analytics.leads import Lead, RemediableAbstention
     from analytics.visit_list import VisitList
     from store.database.connection import Connection
 
@@ -33,7 +36,7 @@ def find_scope(connection: Connection, estate: str | None) -> tuple[tuple[int, .
     rows = nights.list_estates(connection, estate)
     if estate is not None and not rows:
         raise fail(f"--estate {estate!r}: no such estate in the register, or one without units")
-    return tuple(row[0] for row in rows), ZoneInfo(rows[0][2] if rows else DEFAULT_ZONE)
+    return tuple(row.id for row in rows), ZoneInfo(rows[0].timezone if rows else DEFAULT_ZONE)
 
 
 def leads(
@@ -50,44 +53,45 @@ def leads(
     """List the leads that stand, likeliest first; with --visits the homes to visit this week, some
     of them at random.
     """
-    from analytics import leads as standing_leads
+    from analytics.leads import LeadTime, list_abstentions, list_leads
     from analytics.policy import load_policy
+    from analytics.visit_list import plan_week
     from analytics.wording import LANGUAGES
     from store.database.connection import connect
 
     if lang not in LANGUAGES:
         raise fail(f"--lang {lang!r}: use one of {', '.join(LANGUAGES)}")
     settings = load_settings()
-    now = datetime.now(UTC)
     policy = load_policy(settings.policy_file)
     day = parse_day("--as-of", as_of) if as_of else None
     with connect(settings.conninfo(), statement_s=600) as connection:
         scope, zone = find_scope(connection, estate)
-        rows = standing_leads.standing(connection, policy, scope, day, now, zone)
+        time = LeadTime(now=datetime.now(UTC), zone=zone, as_of=day)
+        standing = list_leads(connection, policy, scope, time)
         week = None
         if visits:
-            week = standing_leads.week(connection, policy, scope, visits, day, now, zone)
+            week = plan_week(connection, policy, scope, time, visits_wanted=visits)
         abstentions = []
         if as_json:
-            abstentions = standing_leads.abstained(connection, scope, day, now, zone)
+            abstentions = list_abstentions(connection, scope, time)
     if as_json:
-        _print_json(as_of, rows, abstentions, week)
+        _print_json(as_of, standing, abstentions, week)
     elif week is not None:
         _print_visit_list(week, lang)
     else:
-        _print_leads(rows, lang)
+        _print_leads(standing, lang)
 
 
 def _print_json(
     as_of: str | None,
-    rows: list[dict[str, Any]],
-    abstentions: list[dict[str, Any]],
+    standing: Sequence[Lead],
+    abstentions: Sequence[RemediableAbstention],
     week: VisitList | None,
 ) -> None:
     shown: dict[str, Any] = {
         "as_of": as_of,
-        "leads": [_without_ids(row) for row in rows],
-        "abstentions": abstentions,
+        "leads": [_lead_as_json(lead) for lead in standing],
+        "abstentions": [asdict(abstention) for abstention in abstentions],
     }
     if week is not None:
         shown["visits"] = _visit_list_as_json(week)
@@ -127,26 +131,26 @@ def _print_visit_list(week: VisitList, lang: str) -> None:
     )
 
 
-def _print_leads(rows: list[dict[str, Any]], lang: str) -> None:
+def _print_leads(standing: Sequence[Lead], lang: str) -> None:
     table = Table("estate", "unit", "kind", "score", "severity", "since", "raised", "reason")
-    for row in rows:
+    for lead in standing:
         table.add_row(
-            row["estate"],
-            row["unit"],
-            row["kind"],
-            f"{row['score']:.2f}",
-            row["severity"],
-            row["start_day"],
-            row["raised_day"],
-            row["why"][lang],
+            lead.estate,
+            lead.unit,
+            lead.kind,
+            f"{lead.score:.2f}",
+            lead.severity,
+            str(lead.start_day),
+            str(lead.raised_day),
+            lead.why[lang],
         )
     out.print(table)
-    out.print(f"{len(rows)} leads. A lead is a reason to ask, never a verdict.")
+    out.print(f"{len(standing)} leads. A lead is a reason to ask, never a verdict.")
 
 
-def _join_reasons(leads: tuple[dict[str, Any], ...], lang: str) -> str:
-    return " ".join(lead["why"][lang] for lead in leads)
+def _join_reasons(leads: Sequence[Lead], lang: str) -> str:
+    return " ".join(lead.why[lang] for lead in leads)
 
 
-def _without_ids(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "unit_id"}
+def _lead_as_json(lead: Lead) -> dict[str, Any]:
+    return {name: value for name, value in asdict(lead).items() if name != "unit_id"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,15 +21,21 @@ from rich.progress import (
 
 from anju import services
 from anju.cli.terminal import fail, out, parse_day
-from anju.night_workers import STATEMENT_S, NightEngine, NightEngineError, crew
-from anju.settings import Settings, load_settings
+from anju.night_workers import STATEMENT_S, NightEngine, crew
+from anju.settings import load_settings
 from domain.ids import valid_id
 
 if TYPE_CHECKING:
-    from analytics.facts import BoundsOf
-    from analytics.nightly import RunReport, Spread
-    from analytics.policy import Policy
+    from analytics.nightly.estate import NightRules, RunReport
+    from analytics.nightly.past import NightSpan
+    from analytics.nightly.run import Spread
+    from gateway.recording import Player
     from store.database.connection import Connection
+
+#: Messages between two updates of the progress bar.
+_BAR_EVERY = 500
+#: Ingest looks once a second whether the register has changed.
+_REGISTER_PAUSE_S = 1.5
 
 
 def record(
@@ -72,61 +77,71 @@ def play(
         ),
     ] = False,
 ) -> None:
-    """Send recordings through the broker, as fast as ingest takes them; done when the server has acknowledged all."""
-    from domain import wire
-    from gateway.recording import Player, list_recordings, read_recording
-    from store.analytics import nights
+    """Send recordings through the broker, as fast as ingest takes them; ends when the server has acknowledged all."""
+    from gateway.recording import Player, list_recordings
     from store.database.connection import connect
-    from store.ingest import log
 
     settings = load_settings()
     files = list_recordings(paths)
-    known: set[str] = set()
-    sent, began = 0, time.monotonic()
+    began = time.monotonic()
     columns = (TextColumn("playing {task.completed:.0f} messages"), TimeElapsedColumn())
     with (
         connect(settings.conninfo()) as connection,
         Player(settings.broker()) as player,
         Progress(*columns, console=out) as bar,
     ):
-        before = sum(t.stored for t in log.read_tallies(connection).values())
+        before = _count_stored(connection)
         connection.rollback()
         task = bar.add_task("", total=None)
+        sent = 0
         for file in files:
-            for topic, payload in read_recording(file):
-                parsed = wire.parse_up_topic(topic)
-                if parsed is not None and parsed.estate not in known:
-                    known.add(parsed.estate)
-                    if nights.mark_recording(connection, [parsed.estate], as_sent=received_as_sent):
-                        raise fail(
-                            f"{file}: estate {parsed.estate!r} is not in the register: import it first"
-                        )
-                    connection.commit()
-                    # Ingest looks once a second whether the register has changed.
-                    time.sleep(1.5)
-                player.play(topic, payload)
+            for _ in _play_file(connection, player, file, received_as_sent):
                 sent += 1
-                if sent % 500 == 0:
+                if sent % _BAR_EVERY == 0:
                     bar.update(task, completed=sent)
         player.drain()
         bar.update(task, completed=sent)
-        stored = sum(t.stored for t in log.read_tallies(connection).values()) - before
+        stored = _count_stored(connection) - before
     took = time.monotonic() - began
     out.print(
-        f"{sent} messages of {len(files)} files in {took:.1f} s: {player.acknowledged} acknowledged, {player.unnumbered} without "
-        f"a number handed to the broker; {stored} values and events are new"
+        f"{sent} messages of {len(files)} files in {took:.1f} s: "
+        f"{player.acknowledged} acknowledged, "
+        f"{player.unnumbered} without a number handed to the broker; "
+        f"{stored} values and events are new"
     )
 
 
-@contextmanager
-def _crew(
-    engine: NightEngine, settings: Settings, workers: int, cluster: str | None
-) -> Iterator[Spread | None]:
-    try:
-        with crew(engine, settings.conninfo(), workers=workers, cluster=cluster) as spread:
-            yield spread
-    except NightEngineError as error:
-        raise fail(str(error)) from None
+def _count_stored(connection: Connection) -> int:
+    """Count the values and events that ingest has stored."""
+    from store.ingest import log
+
+    return sum(tally.stored for tally in log.read_tallies(connection).values())
+
+
+def _play_file(
+    connection: Connection, player: Player, file: Path, received_as_sent: bool
+) -> Iterator[None]:
+    """Send the messages of a recording, and yield after each.
+
+    Before an estate's first message it is marked whether its messages count as received when sent.
+    """
+    from domain import wire
+    from gateway.recording import read_recording
+    from store.analytics import nights
+
+    marked: set[str] = set()
+    for topic, payload in read_recording(file):
+        parsed = wire.parse_up_topic(topic)
+        if parsed is not None and parsed.estate not in marked:
+            marked.add(parsed.estate)
+            if nights.mark_recording(connection, [parsed.estate], as_sent=received_as_sent):
+                raise fail(
+                    f"{file}: estate {parsed.estate!r} is not in the register: import it first"
+                )
+            connection.commit()
+            time.sleep(_REGISTER_PAUSE_S)
+        player.play(topic, payload)
+        yield
 
 
 def nightly(
@@ -146,89 +161,105 @@ def nightly(
         typer.Option(help="with --engine dask: the scheduler, such as tcp://127.0.0.1:8786"),
     ] = None,
 ) -> None:
-    """Work off what is dirty and judge what has not been judged today; with --from and --to run those nights in their order.
+    """Judge what changed and what has not been judged today; with --from and --to run those nights in their order.
 
     A night knows what had arrived and was registered by its clock, four in the morning after its day. A night that was run stays.
     Estates can be judged by several processes or on a dask cluster, whose workers need Anju and its ANJU_ settings; findings are the same.
     """
-    from analytics import nightly as slow
+    from analytics.nightly.estate import NightRules
+    from analytics.nightly.run import run_all
     from analytics.policy import load_policy
     from store.database.connection import connect
 
     settings = load_settings()
     services.set_up_logs(as_json=settings.log_json)
-    policy, bounds = load_policy(settings.policy_file), services.meter_bounds(settings.profiles_dir)
-    if (first is None) != (last is None):
-        raise fail("--from and --to belong together: give both, or neither")
+    rules = NightRules(
+        policy=load_policy(settings.policy_file),
+        meter_bounds=services.meter_bounds(settings.profiles_dir),
+    )
+    span = _read_span(first, last)
     with (
         connect(settings.conninfo(), statement_s=STATEMENT_S) as connection,
-        _crew(engine, settings, workers, cluster) as spread,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=out,
-        ) as bar,
+        crew(engine, settings.conninfo(), workers=workers, cluster=cluster) as spread,
+        _nights_bar() as bar,
     ):
-        if first is None or last is None:
+        if span is None:
             task = bar.add_task("estates", total=None)
-            report = slow.run_all(
+            report = run_all(
                 connection,
-                policy,
-                bounds,
+                rules,
                 datetime.now(UTC),
                 spread=spread,
                 progress=lambda done, of: bar.update(task, completed=done, total=of),
             )
         else:
-            span = parse_day("--from", first), parse_day("--to", last)
-            report = _run_past(connection, policy, bounds, span, estate, spread, bar)
+            report = _run_past(connection, rules, span, estate=estate, spread=spread, bar=bar)
     out.print(
-        f"{report.nights} nights, {report.units} units judged, {report.unit_days} unit-days, {report.findings} findings, "
-        f"{report.raised} new alerts"
+        f"{report.nights} nights, {report.units} units judged, {report.unit_days} unit-days, "
+        f"{report.findings} findings, {report.raised} new alerts"
+    )
+
+
+def _read_span(first: str | None, last: str | None) -> NightSpan | None:
+    """Read the days of --from and --to; None: neither is given."""
+    from analytics.nightly.past import NightSpan
+
+    if first is None and last is None:
+        return None
+    if first is None or last is None:
+        raise fail("--from and --to belong together: give both, or neither")
+    span = NightSpan(first=parse_day("--from", first), last=parse_day("--to", last))
+    if span.first > span.last:
+        raise fail(f"--from {span.first}: lies after --to {span.last}")
+    return span
+
+
+def _nights_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=out,
     )
 
 
 def _run_past(
     connection: Connection,
-    policy: Policy,
-    bounds: BoundsOf,
-    span: tuple[date, date],
+    rules: NightRules,
+    span: NightSpan,
+    *,
     estate: str | None,
     spread: Spread | None,
     bar: Progress,
 ) -> RunReport:
-    """Run the nights of the past, and tell of what came too late for the last of them."""
-    from analytics.nightly import run_nights
+    """Run the nights of the past, and warn of batches that arrived after the last of them."""
+    from analytics.nightly.past import run_nights
     from store.analytics import nights
+    from store.series import dirty_spans
 
-    first, last = span
-    if first > last:
-        raise fail(f"--from {first}: lies after --to {last}")
-    names = [code for _, code, _ in nights.list_estates(connection, estate)]
-    if not names:
+    estates = nights.list_estates(connection, estate)
+    if not estates:
         raise fail(
             f"--estate {estate!r}: no such estate with units"
             if estate
             else "no estate has units: import the register"
         )
-    task = bar.add_task("nights", total=len(names) * ((last - first).days + 1))
-    ran: dict[str, int] = {}
+    days = (span.last - span.first).days + 1
+    task = bar.add_task("nights", total=len(estates) * days)
+    nights_run: dict[str, int] = {}
 
-    def told(code: str, day: date) -> None:
-        ran[code] = (day - first).days + 1
-        bar.update(task, completed=sum(ran.values()), description=f"{code} {day}")
+    def show(code: str, day: date) -> None:
+        nights_run[code] = (day - span.first).days + 1
+        bar.update(task, completed=sum(nights_run.values()), description=f"{code} {day}")
 
-    report = run_nights(
-        connection, policy, bounds, first, last, estate=estate, spread=spread, progress=told
-    )
-    late = nights.too_late(
-        connection, datetime.combine(last + timedelta(days=2), datetime.min.time(), tzinfo=UTC)
-    )
+    report = run_nights(connection, rules, span, estate=estate, spread=spread, progress=show)
+    end = datetime.combine(span.last + timedelta(days=2), datetime.min.time(), tzinfo=UTC)
+    late = dirty_spans.count_spans_received_after(connection, end)
     if late:
         out.print(
-            f"{late} batches arrived after the last of these nights and wait; a recording is played with --received-as-sent"
+            f"{late} batches arrived after the last of these nights and wait; "
+            "a recording is played with --received-as-sent"
         )
     return report

@@ -20,7 +20,8 @@ from notices.channels.contract import DeliveryFailed, NoticeMessage
 from notices.channels.push import public_key
 from notices.rules import BadNotices, NoticeRules, PushSettings, TemplateSettings, load_notices
 from store.database.connection import connect
-from store.notices import deliveries
+from store.notices import channel_states, deliveries
+from store.notices.channel_states import ChannelCount
 
 notices_app = typer.Typer(no_args_is_help=True, help="Who is told of what, and what became of it.")
 Name = Annotated[str, typer.Argument(help="the channel's name in the file")]
@@ -88,27 +89,33 @@ def test(name: Name) -> None:
 def status() -> None:
     """Show what each channel has waiting, sent, dropped and failed."""
     with connect(load_settings().conninfo()) as connection:
-        rows = deliveries.count_by_channel(connection, datetime.now(UTC))
+        counts = channel_states.count_by_channel(connection, datetime.now(UTC))
     table = Table("channel", "waiting", "oldest late", "sent", "dropped", "failed", "state")
-    for row in rows:
-        state = (
-            f"disabled: {row['disabled_why']}"
-            if row["disabled_at"]
-            else "failing"
-            if row["failing_since"]
-            else "works"
+    for count in counts:
+        late = "" if count.late_s is None else f"{max(0.0, count.late_s):.0f} s"
+        table.add_row(
+            count.channel,
+            str(count.waiting),
+            late,
+            str(count.sent),
+            str(count.dropped),
+            str(count.failed),
+            _describe_state(count),
         )
-        late = f"{max(0.0, row['late_s']):.0f} s" if row["late_s"] is not None else ""
-        counts = [str(row[name]) for name in ("sent", "dropped", "failed")]
-        table.add_row(row["channel"], str(row["waiting"]), late, *counts, state)
     out.print(table)
+
+
+def _describe_state(count: ChannelCount) -> str:
+    if count.disabled_at is not None:
+        return f"disabled: {count.disabled_why}"
+    return "works" if count.failing_since is None else "failing"
 
 
 @notices_app.command()
 def enable(name: Name) -> None:
     """Use a channel again that was disabled; what waited on it goes out."""
     with connect(load_settings().conninfo()) as connection:
-        deliveries.enable(connection, name)
+        channel_states.enable(connection, name)
     out.print(f"{name} is used again")
 
 

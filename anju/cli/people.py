@@ -1,13 +1,15 @@
-"""The `anju keys`, `anju people` and `anju audit` commands: the site's keys, people's data from a file, erasure, and the record's chain."""
+"""The `anju keys`, `anju people` and `anju audit` commands: the site's keys, people's data from a
+file, erasure, and the record's chain.
+"""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,8 +20,10 @@ from crypto.sealed_values import NAMES, NotOpened
 from privacy import faces, person_vault
 from privacy.keyring import Keyring, load_keyring, save_keyring, with_new_key
 from store.access import audit
-from store.database.connection import connect
-from store.people import people
+from store.access.audit import AuditEntry
+from store.database.connection import Connection, connect
+from store.people import erasures, wrapped_keys
+from store.people.erasures import Erasure
 
 keys_app = typer.Typer(
     no_args_is_help=True, help="The site's keys for people's data and second factors."
@@ -31,9 +35,12 @@ audit_app = typer.Typer(
     no_args_is_help=True, help="The record of who did what: checked and exported."
 )
 SCHEMES = ", ".join(NAMES)
+#: Faults of a file that are shown at most.
+MAX_SHOWN_FAULTS = 50
+_ACTOR = "command line"
 
 
-def _ring() -> tuple[Path, Keyring]:
+def _load_key_file() -> tuple[Path, Keyring]:
     path = load_settings().keys_file
     if path is None:
         raise fail("ANJU_KEYS_FILE is not set; `anju keys make FILE` makes one")
@@ -65,47 +72,57 @@ def keys_rotate(
         str | None, typer.Option(help=f"change how new people are sealed: {SCHEMES}")
     ] = None,
 ) -> None:
-    """Make a new key the current one, wrap everything anew under it while all services run, and take out the keys that wrap nothing."""
+    """Make a new key the current one, wrap everything anew under it while all services run, and
+    take out the keys that wrap nothing.
+    """
     if scheme is not None and scheme not in NAMES:
         raise fail(f"--scheme {scheme!r}: use one of {SCHEMES}")
-    path, ring = _ring()
-    ring = with_new_key(ring, NAMES[scheme] if scheme else ring.scheme)
-    save_keyring(path, ring)
-    _rewrap(path, ring)
+    path, keyring = _load_key_file()
+    new_scheme = NAMES[scheme] if scheme else keyring.scheme
+    keyring = with_new_key(keyring, new_scheme)
+    save_keyring(path, keyring)
+    _rewrap(path, keyring)
 
 
 @keys_app.command(name="rewrap")
 def keys_rewrap() -> None:
     """Go on with a rotation that was stopped half way."""
-    _rewrap(*_ring())
+    _rewrap(*_load_key_file())
 
 
-def _rewrap(path: Path, ring: Keyring) -> None:
+def _rewrap(path: Path, keyring: Keyring) -> None:
     with connect(load_settings().conninfo(), autocommit=True, statement_s=600) as connection:
         try:
-            done = person_vault.rewrap(connection, ring)
+            rewrapped = person_vault.rewrap_keys(connection, keyring)
         except NotOpened as error:
             raise fail(str(error)) from None
-        used = people.keys_in_use(connection)
-        people.vacuum(connection)
-    keys = {name: key for name, key in ring.keys.items() if name == ring.current or name in used}
-    save_keyring(path, replace(ring, keys=keys))
+        in_use = wrapped_keys.count_wrapped(connection)
+        erasures.vacuum(connection)
+    keys = {
+        name: key for name, key in keyring.keys.items() if name == keyring.current or name in in_use
+    }
+    save_keyring(path, replace(keyring, keys=keys))
+    removed = len(keyring.keys) - len(keys)
     out.print(
-        f"{done} keys wrapped anew under {ring.current}; {len(ring.keys) - len(keys)} old keys taken out of {path.name}"
+        f"{rewrapped} keys wrapped anew under {keyring.current}; {removed} old keys taken out of "
+        f"{path.name}"
     )
 
 
 @keys_app.command(name="show")
 def keys_show() -> None:
-    """Say which keys the file holds and what each wraps; never a key itself."""
-    _, ring = _ring()
+    """List the keys of the file and what each wraps; never a key itself."""
+    _, keyring = _load_key_file()
     with connect(load_settings().conninfo()) as connection:
-        used = people.keys_in_use(connection)
-    words = {scheme: name for name, scheme in NAMES.items()}
+        in_use = wrapped_keys.count_wrapped(connection)
+    scheme_names = {scheme: name for name, scheme in NAMES.items()}
     table = Table("key", "scheme", "current", "wraps")
-    for name in sorted({*ring.keys, *used}):
-        known = words[ring.keys[name][0]] if name in ring.keys else "missing: put it back"
-        table.add_row(name, known, "yes" if name == ring.current else "", str(used.get(name, 0)))
+    for name in sorted({*keyring.keys, *in_use}):
+        scheme = "missing: put it back"
+        if name in keyring.keys:
+            scheme = scheme_names[keyring.keys[name].scheme]
+        is_current = "yes" if name == keyring.current else ""
+        table.add_row(name, scheme, is_current, str(in_use.get(name, 0)))
     out.print(table)
 
 
@@ -119,48 +136,56 @@ def people_import(
         bool, typer.Option("--apply", help="write; without it everything is only tried")
     ] = False,
 ) -> None:
-    """Take in people's data for residents of the register. Tried first, all or nothing; no value of anybody is ever printed."""
-    _, ring = _ring()
-    faults, taken = [], 0
-    with (
-        connect(load_settings().conninfo(), statement_s=600) as connection,
-        file.open(encoding="utf-8-sig", newline="") as text,
-    ):
+    """Store people's data for residents of the register, all or nothing.
+
+    No value of anybody is ever printed.
+    """
+    _, keyring = _load_key_file()
+    with connect(load_settings().conninfo(), statement_s=600) as connection:
+        saved, faults = _save_people(connection, keyring, file, collected_for)
+        if apply and not faults:
+            entry = AuditEntry(
+                actor=_ACTOR, action="importPeople", object="people", detail={"persons": saved}
+            )
+            audit.append(connection, entry)
+        else:
+            connection.rollback()
+    for fault in faults[:MAX_SHOWN_FAULTS]:
+        typer.echo(fault, err=True)
+    if faults:
+        raise fail(f"{len(faults)} faults; nothing was written")
+    result = "taken in" if apply else "fit; nothing was written. Run it again with --apply"
+    out.print(f"{saved} people {result}")
+
+
+def _save_people(
+    connection: Connection, keyring: Keyring, file: Path, collected_for: str
+) -> tuple[int, list[str]]:
+    """Store the people of a CSV file; returns how many rows were read without a fault of theirs,
+    and all faults.
+    """
+    saved = 0
+    faults = []
+    with file.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.DictReader(text)
         if "code" not in (reader.fieldnames or ()):
             raise fail(f"{file.name}: line 1: the headings are code, name, id_number, phone")
         for number, row in enumerate(reader, 2):
+            fields = {name: value or "" for name, value in row.items() if name}
             try:
-                if not person_vault.put(
-                    connection,
-                    ring,
-                    row["code"] or "",
-                    {k: v or "" for k, v in row.items() if k},
-                    collected_for=collected_for,
-                ):
-                    faults.append(
-                        f"{file.name}: line {number}: code: the register knows no such resident with a home"
-                    )
-                taken += 1
+                is_known = person_vault.save_person(
+                    connection, keyring, row["code"] or "", fields, collected_for=collected_for
+                )
             except person_vault.BadPerson as error:
                 faults.append(f"{file.name}: line {number}: {error}")
-        if apply and not faults:
-            audit.append(
-                connection,
-                actor="command line",
-                action="importPeople",
-                object="people",
-                detail={"persons": taken},
-            )
-        else:
-            connection.rollback()
-    for fault in faults[:50]:
-        typer.echo(fault, err=True)
-    if faults:
-        raise fail(f"{len(faults)} faults; nothing was written")
-    out.print(
-        f"{taken} people {'taken in' if apply else 'fit; nothing was written. Run it again with --apply'}"
-    )
+                continue
+            saved += 1
+            if not is_known:
+                faults.append(
+                    f"{file.name}: line {number}: code: the register knows no such resident with "
+                    f"a home"
+                )
+    return saved, faults
 
 
 @people_app.command(name="erase")
@@ -168,26 +193,32 @@ def people_erase(
     code: Annotated[str, typer.Argument(help="the resident's code in the register")],
     reason: Annotated[str, typer.Option(help="why; it stays on record")],
 ) -> None:
-    """Erase a person's fields and key for good. Refused while a hold stands."""
-    _, ring = _ring()
+    """Erase a person's fields and key for good. Refused while there is a hold."""
+    _, keyring = _load_key_file()
     with connect(load_settings().conninfo()) as connection:
         try:
-            done = person_vault.erase(connection, ring, code, actor="command line", reason=reason)
-        except person_vault.StoredPerson as error:
+            is_erased = person_vault.erase_person(
+                connection, keyring, code, actor=_ACTOR, reason=reason
+            )
+        except person_vault.ErasureHeld as error:
             raise fail(str(error)) from None
-        if not done:
+        if not is_erased:
             raise fail(f"no person {code!r}")
-        audit.append(
-            connection,
-            actor="command line",
+        entry = AuditEntry(
+            actor=_ACTOR,
             action="erasePerson",
             object="people",
             subject=f"person:{code}",
             reference=reason,
         )
-    with connect(load_settings().conninfo(), autocommit=True) as connection:
-        people.vacuum(connection)
+        audit.append(connection, entry)
+    _vacuum()
     out.print(f"{code} is erased")
+
+
+def _vacuum() -> None:
+    with connect(load_settings().conninfo(), autocommit=True) as connection:
+        erasures.vacuum(connection)
 
 
 @people_app.command(name="erase-again")
@@ -197,29 +228,27 @@ def people_erase_again(
         typer.Option("--list", help="the list that `export-erasures` wrote after the backup"),
     ] = None,
 ) -> None:
-    """After a restore: erase everybody again who had been erased when the backup was older than the erasure."""
-    _, ring = _ring()
+    """After a restore: erase again the persons who had been erased after the backup was made."""
+    _, keyring = _load_key_file()
     with connect(load_settings().conninfo()) as connection:
         if list_file is not None:
-            people.import_erasures(
-                connection,
-                [json.loads(line) for line in list_file.read_text("utf-8").splitlines() if line],
+            lines = list_file.read_text("utf-8").splitlines()
+            erasures.import_erasures(
+                connection, [Erasure(**json.loads(line)) for line in lines if line]
             )
-        done, ended = (
-            person_vault.erase_again(connection, ring),
-            faces.withdraw_again(connection, ring),
-        )
-        audit.append(
-            connection,
-            actor="command line",
+        persons = person_vault.erase_again(connection, keyring)
+        consents = faces.withdraw_again(connection, keyring)
+        entry = AuditEntry(
+            actor=_ACTOR,
             action="eraseAgain",
             object="people",
-            detail={"persons": done, "consents": ended},
+            detail={"persons": persons, "consents": consents},
         )
-    with connect(load_settings().conninfo(), autocommit=True) as connection:
-        people.vacuum(connection)
+        audit.append(connection, entry)
+    _vacuum()
     out.print(
-        f"{done} people that the backup had brought back are erased again, {ended} consents to faces ended again"
+        f"{persons} people that the backup had brought back are erased again, {consents} "
+        f"consents to faces ended again"
     )
 
 
@@ -227,11 +256,14 @@ def people_erase_again(
 def people_export_erasures(
     file: Annotated[Path, typer.Argument(help="where to write the list; it names nobody")],
 ) -> None:
-    """Write the list of who was erased (as codes under the site's key), to be kept beside the backups."""
+    """Write the list of who was erased (as codes under the site's key), to be kept beside the
+    backups.
+    """
     with connect(load_settings().conninfo()) as connection:
-        rows = people.export_erasures(connection)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    out.print(f"{len(rows)} erasures are listed in {file}")
+        listed = erasures.export_erasures(connection)
+    lines = [json.dumps(asdict(erasure)) + "\n" for erasure in listed]
+    file.write_text("".join(lines), "utf-8")
+    out.print(f"{len(listed)} erasures are listed in {file}")
 
 
 @audit_app.command(name="verify")
@@ -250,8 +282,8 @@ def audit_verify(
         out.print(f"{count} entries, every link whole")
         return
     with connect(load_settings().conninfo(), statement_s=600) as connection:
-        verdict = audit.check(connection)
-        audit.note_check(connection, verdict)
+        verdict = audit.check_chain(connection)
+        audit.save_check(connection, verdict)
     if verdict.broken_at is not None:
         typer.echo(f"entry {verdict.broken_at}: {verdict.why}", err=True)
         raise typer.Exit(1)
@@ -259,23 +291,34 @@ def audit_verify(
 
 
 def verify_lines(file: Path) -> tuple[int, str | None]:
-    """Check an exported chain with nothing but SHA-256; returns how many entries there are, and what is wrong with the first that is."""
-    before, count = "", 0
+    """Check an exported chain with nothing but SHA-256.
+
+    Returns the number of entries that fit, and what is wrong with the first that does not; None
+    where all fit.
+    """
+    hash_before = ""
+    count = 0
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                text = f"{row['seq']}|{row['estate']}|{row['entry']}".encode()
-                digest = hashlib.sha256(bytes.fromhex(row["prev"]) + text).hexdigest()
+                hash_now = _hash_entry(row)
             except (ValueError, KeyError, TypeError) as error:
                 return count, f"line {number} cannot be read: {error!r}"
-            if row["seq"] != number or row["prev"] != before or row["hash"] != digest:
+            is_next = row["seq"] == number and row["prev"] == hash_before
+            if not is_next or row["hash"] != hash_now:
                 return (
                     count,
                     f"entry {row['seq']} does not fit: it was changed, or one before it is missing",
                 )
-            before, count = row["hash"], number
+            hash_before = row["hash"]
+            count = number
     return count, None
+
+
+def _hash_entry(row: dict[str, Any]) -> str:
+    content = f"{row['seq']}|{row['estate']}|{row['entry']}".encode()
+    return hashlib.sha256(bytes.fromhex(row["prev"]) + content).hexdigest()
 
 
 @audit_app.command(name="export")
@@ -286,7 +329,7 @@ def audit_export(file: Annotated[Path, typer.Argument(help="where to write JSON 
         file.open("w", encoding="utf-8") as lines,
     ):
         count = 0
-        for row in audit.export_lines(connection):
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for entry in audit.read_chain(connection):
+            lines.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
             count += 1
     out.print(f"{count} entries are in {file}")

@@ -24,7 +24,7 @@ def profiles() -> None:
 def check(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="the profiles, TOML")],
 ) -> None:
-    """Check profiles: each fault with its place and its fix. Exit code 1 where anything is wrong."""
+    """Name each fault with its place and its fix. Exit code 1 where anything is wrong."""
     from devices.profiles import BadProfile
 
     faults = 0

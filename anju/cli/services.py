@@ -31,7 +31,7 @@ def migrate() -> None:
             set_api_password(connection, password)
     with connect(settings.conninfo()) as connection:
         if users.count_users(connection) == 0:
-            made = make_user(connection, "admin", Role.ADMINISTRATOR, by="first start")
+            made = make_user(connection, "admin", Role.ADMINISTRATOR)
             print(f"first start: log in as admin with {made} and change it", flush=True)
     out.print(f"database is up to date, level {level}")
 

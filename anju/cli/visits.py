@@ -93,7 +93,7 @@ def _record_row(
     connection: Connection, scope: tuple[int, ...], place: str, row: Mapping[str, str]
 ) -> None:
     from analytics.leads import KINDS, check_kind
-    from analytics.nightly import night_clock
+    from analytics.nightly.clock import night_clock
     from store.casework.visits import NewVisit, VisitReason, VisitResult, record_visit
     from store.register import places
 

@@ -41,7 +41,7 @@ from store.alerts.lists import AlertFilter
 from store.database.connection import connect
 from store.database.migration import migrate
 from store.register import places
-from store.series import fact_inputs
+from store.series import dirty_spans
 
 PAST_DAYS = 180
 USER = "demo"
@@ -182,7 +182,7 @@ class Demo:
         ):
             while time.monotonic() < deadline:
                 check()
-                if fact_inputs.settled(connection):
+                if dirty_spans.is_settled(connection):
                     return
                 time.sleep(0.5)
 

@@ -1,5 +1,6 @@
-"""How good are the detectors? A hard city with truth is judged, and what is said of it is compared with what is true.
+"""How good are the detectors? A hard city whose truth is known is judged, and the two are compared.
 
-`chain` judges a city in memory by the same facts and detectors as the nights do, `score` compares, `baselines` are what is to
-be beaten; `anju evaluate` prints it all. The only place where simulators and detectors are in one room.
+`frames` makes the facts of a simulated city in memory, `judging` judges them as the nights do,
+`score` compares findings with the truth, `baselines` are simple rules to be beaten, and `report`
+puts the figures of several cities together. Nowhere else do simulators and detectors meet.
 """

@@ -1,23 +1,31 @@
-"""What was said against what is true: per detector, at the budget of visits, in time, and whether scores mean what they say."""
+"""Findings compared with the truth: per detector, and at the number of visits that can be made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
 
 import numpy as np
 
 from analytics.calibration.scores import bins_as_json, compare_scores
-from anju.evaluation.chain import Judged, ReportedFinding
-from domain.proportions import rate
+from anju.evaluation.judging import (
+    CityJudgement,
+    ReportedFinding,
+    TruthSpan,
+    period_of_days,
+)
+from domain.periods import Period, overlapping
+from domain.proportions import Proportion, rate
 
 #: Share of homes that can be visited: the base rate of subletting.
 BUDGET = 0.0035
 #: Days of evidence after which a violation ought to be known.
 EVIDENCE_DAYS = 56
-#: A truth shorter than this is not asked for, by kind.
+#: Days of a fixed threshold's quiet after which it reports a home.
+THRESHOLD_DAYS = 30
+#: Truths shorter than so many days are not asked for, by kind.
 LEAST_DAYS = {
     "unoccupied": 30,
     "unauthorised": 21,
@@ -34,140 +42,200 @@ LEAST_DAYS = {
 
 @dataclass(slots=True, kw_only=True)
 class ScoreTally:
-    """Counts of one kind over a city: how many leads were right, how many truths were found, and how late."""
+    """Counts of one kind over a city: how many leads were right, and how many truths were found."""
 
     leads: int = 0
     right: int = 0
     truths: int = 0
     found: int = 0
     start_errors: list[int] = field(default_factory=list)
+    """Days between the start of each truth found and that of its lead."""
     delays: list[int] = field(default_factory=list)
+    """Days from the start of each truth found to its lead."""
     abstained: int = 0
 
+    def add(self, other: ScoreTally) -> None:
+        """Add the counts of another city."""
+        self.leads += other.leads
+        self.right += other.right
+        self.truths += other.truths
+        self.found += other.found
+        self.start_errors += other.start_errors
+        self.delays += other.delays
+        self.abstained += other.abstained
 
-def tally(judged: Judged, kind: str, first: date, last: date) -> ScoreTally:
-    """Compare the leads of a kind with its truths.
 
-    A lead is right where it overlaps a truth of its kind about the same home; a truth is asked for where the city shows it for long enough.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CutTruth:
+    """A truth as far as the days of the city show it, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def period(self) -> Period:
+        return period_of_days(self.first, self.last)
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+
+def tally(judgement: CityJudgement, kind: str, first: date, last: date) -> ScoreTally:
+    """Compare the leads of a kind with its truths, from a city's first day to its last.
+
+    A lead is right where it overlaps a truth of its kind about the same home. A truth is asked for
+    where the city shows it for long enough.
     """
-    out = ScoreTally(
-        abstained=len(
-            set().union(*(u for k, u in judged.abstained.items() if k.startswith(f"{kind}:")))
+    counts = ScoreTally(abstained=_count_abstained(judgement, kind))
+    leads: defaultdict[str, list[ReportedFinding]] = defaultdict(list)
+    for report in judgement.findings:
+        if report.detector == kind and report.shown:
+            leads[report.unit].append(report)
+    truths = _cut_truths(judgement.truth, kind, first, last)
+    for unit, reports in leads.items():
+        counts.leads += len(reports)
+        counts.right += sum(
+            bool(overlapping(report.period, truths.get(unit, ()))) for report in reports
         )
-    )
-    said: dict[str, list[ReportedFinding]] = {}
-    for s in judged.said:
-        if s.kind == kind and s.told:
-            said.setdefault(s.unit, []).append(s)
-    truths: dict[str, list[tuple[date, date, str]]] = {}
-    for row in judged.truth:
-        if row["kind"] == kind:
-            begin, end = (
-                max(first, date.fromisoformat(row["start_day"])),
-                min(last, date.fromisoformat(row["end_day"])),
-            )
-            if begin <= end:
-                truths.setdefault(row["unit"], []).append((begin, end, row["fitting"]))
-    for unit, rows in said.items():
-        for s in rows:
-            out.leads += 1
-            out.right += any(_overlap(s, t, last) for t in truths.get(unit, []))
     for unit, spans in truths.items():
-        for span in spans:
-            if (span[1] - span[0]).days + 1 < LEAST_DAYS.get(kind, 1):
-                continue
-            hits = [s for s in said.get(unit, []) if _overlap(s, span, last)]
-            out.truths += 1
-            if hits:
-                out.found += 1
-                best = min(hits, key=lambda s: s.raised_day)
-                out.start_errors.append(abs((best.start_day - span[0]).days))
-                out.delays.append((best.raised_day - span[0]).days)
-    return out
+        for truth in spans:
+            if truth.days >= LEAST_DAYS.get(kind, 1):
+                _count_truth(counts, truth, overlapping(truth.period, leads.get(unit, ())))
+    return counts
 
 
-def _overlap(said: ReportedFinding, truth: tuple[date, date, str], last: date) -> bool:
-    return said.start_day <= truth[1] and (said.end_day or last) >= truth[0]
+def _count_abstained(judgement: CityJudgement, kind: str) -> int:
+    """Count the homes that the detector of a kind could not judge."""
+    homes: set[str] = set()
+    for key, units in judgement.abstained.items():
+        if key.startswith(f"{kind}:"):
+            homes |= units
+    return len(homes)
+
+
+def _cut_truths(
+    truth: Sequence[TruthSpan], kind: str, first: date, last: date
+) -> Mapping[str, Sequence[_CutTruth]]:
+    """Return the truths of a kind by home, cut off at the city's first and last day."""
+    truths: defaultdict[str, list[_CutTruth]] = defaultdict(list)
+    for span in truth:
+        cut = _CutTruth(first=max(first, span.start_day), last=min(last, span.end_day))
+        if span.kind == kind and cut.first <= cut.last:
+            truths[span.unit].append(cut)
+    return truths
+
+
+def _count_truth(counts: ScoreTally, truth: _CutTruth, leads: Sequence[ReportedFinding]) -> None:
+    """Count a truth, and the earliest of the leads that overlap it."""
+    counts.truths += 1
+    if not leads:
+        return
+    earliest = min(leads, key=lambda lead: lead.raised_day)
+    counts.found += 1
+    counts.start_errors.append(abs((earliest.start_day - truth.first).days))
+    counts.delays.append((earliest.raised_day - truth.first).days)
+
+
+# At the budget of visits -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """Subletting at the budget: visits, hits, hits of the baseline, how many could be found, and the scores with what came true."""
+    """Subletting at the budget of visits."""
 
     visits: int
     hits: int
     sublets: int
+    """Homes that have been sublet for long enough to be known."""
     baseline_hits: int
     scores: tuple[float, ...]
     came_true: tuple[bool, ...]
+    """Whether each score's home is sublet."""
 
 
-def ranked(judged: Judged, last: date) -> Ranked:
-    """Rank homes by the score of subletting on the last day and count the hits within the budget.
+def ranked(judgement: CityJudgement, last: date) -> Ranked:
+    """Rank homes by the score of subletting on the last day, and count hits within the budget.
 
-    Any sublet home that is visited is a hit; those that began within the last eight weeks are not asked for.
+    Any sublet home that is visited is a hit. Those that began within the last eight weeks are not
+    asked for.
     """
-    now = {
-        row["unit"]: date.fromisoformat(row["start_day"])
-        for row in judged.truth
-        if row["kind"] == "subletting" and date.fromisoformat(row["end_day"]) >= last
+    started = {
+        span.unit: span.start_day
+        for span in judgement.truth
+        if span.kind == "subletting" and span.end_day >= last
     }
-    ripe = {unit for unit, start in now.items() if (last - start).days >= EVIDENCE_DAYS}
-    budget = round(BUDGET * judged.units)
-    standing = sorted(
-        (s for s in judged.said if s.kind == "subletting" and s.end_day is None),
-        key=lambda s: -s.score,
-    )
+    known = [unit for unit, start in started.items() if (last - start).days >= EVIDENCE_DAYS]
+    standing = [
+        report
+        for report in judgement.findings
+        if report.detector == "subletting" and report.end_day is None
+    ]
     best: dict[str, float] = {}
-    for s in standing:
-        best.setdefault(s.unit, s.score)
-    chosen = list(best)[:budget]
-    by_use = sorted(judged.consumption, key=lambda unit: -judged.consumption[unit])[:budget]
+    for report in sorted(standing, key=lambda report: -report.score):
+        best.setdefault(report.unit, report.score)
+    budget = round(BUDGET * judgement.units)
+    by_consumption = sorted(judgement.consumption, key=lambda unit: -judgement.consumption[unit])
     return Ranked(
         visits=budget,
-        hits=sum(unit in now for unit in chosen),
-        sublets=len(ripe),
-        baseline_hits=sum(unit in now for unit in by_use),
+        hits=sum(unit in started for unit in list(best)[:budget]),
+        sublets=len(known),
+        baseline_hits=sum(unit in started for unit in by_consumption[:budget]),
         scores=tuple(best.values()),
-        came_true=tuple(unit in now for unit in best),
+        came_true=tuple(unit in started for unit in best),
     )
 
 
-def vacancy_by_threshold(judged: Judged, first: date, last: date) -> ScoreTally:
+def vacancy_by_threshold(judgement: CityJudgement, first: date, last: date) -> ScoreTally:
     """Count the fixed threshold's leads against the truth of unoccupied homes."""
-    said = [
+    reports = [
         ReportedFinding(
             unit=unit,
-            kind="unoccupied",
+            detector="unoccupied",
             score=1.0,
-            start_day=a,
-            end_day=b,
-            raised_day=a + timedelta(days=30),
-            told=True,
+            start_day=begin,
+            end_day=end,
+            raised_day=begin + timedelta(days=THRESHOLD_DAYS),
+            shown=True,
         )
-        for unit, spans in judged.threshold.items()
-        for a, b in spans
+        for unit, spans in judgement.threshold.items()
+        for begin, end in spans
     ]
-    return tally(
-        Judged(said=said, truth=judged.truth, units=judged.units), "unoccupied", first, last
-    )
+    by_threshold = CityJudgement(findings=reports, truth=judgement.truth, units=judgement.units)
+    return tally(by_threshold, "unoccupied", first, last)
 
 
-def within(errors: Sequence[int], days: int) -> float:
-    """Return the share of errors of at most so many days."""
+def share_within(errors: Sequence[int], days: int) -> float:
+    """Return the share of errors of at most so many days; NaN where there are none."""
     return float(np.mean(np.array(errors) <= days)) if errors else float("nan")
 
 
-def summary(seeds: Sequence[Ranked]) -> dict[str, Any]:
-    """Put the rankings of several cities together, with intervals over all visits."""
-    hits, visits = sum(r.hits for r in seeds), sum(r.visits for r in seeds)
-    sublets, base = sum(r.sublets for r in seeds), sum(r.baseline_hits for r in seeds)
-    scores = [s for r in seeds for s in r.scores]
-    compared = compare_scores(scores, [t for r in seeds for t in r.came_true])
-    return {
-        "precision": rate(hits, visits),
-        "recall": rate(min(hits, sublets), sublets),
-        "baseline": rate(base, visits),
-        "calibration_error": compared.error,
-        "bins": bins_as_json(compared.bins),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingSummary:
+    """The rankings of several cities together, with intervals over all visits."""
+
+    precision: Proportion
+    recall: Proportion
+    baseline: Proportion
+    """The precision of consumption alone."""
+    calibration_error: float
+    bins: Sequence[object]
+    """Scores beside what came true of them (see analytics/calibration/scores.py)."""
+
+
+def summarise(rankings: Sequence[Ranked]) -> RankingSummary:
+    """Put the rankings of several cities together."""
+    hits = sum(ranking.hits for ranking in rankings)
+    visits = sum(ranking.visits for ranking in rankings)
+    sublets = sum(ranking.sublets for ranking in rankings)
+    baseline_hits = sum(ranking.baseline_hits for ranking in rankings)
+    scores = [score for ranking in rankings for score in ranking.scores]
+    came_true = [outcome for ranking in rankings for outcome in ranking.came_true]
+    compared = compare_scores(scores, came_true)
+    return RankingSummary(
+        precision=rate(hits, visits),
+        recall=rate(min(hits, sublets), sublets),
+        baseline=rate(baseline_hits, visits),
+        calibration_error=compared.error,
+        bins=bins_as_json(compared.bins),
+    )

@@ -45,7 +45,7 @@ def parse(content_type: str, body: bytes, _tokenize: Tokenizer) -> list[Received
 
 
 def _fields_of(event: dict[str, Any]) -> dict[str, Any]:
-    """Return the payload's fields with the best signal strength, or the battery level of a status."""
+    """Return the payload's fields with the best signal strength, or a status's battery level."""
     payload = event.get("object")
     if isinstance(payload, dict):
         fields = flatten(payload)

@@ -44,7 +44,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class MatchResult:
     """A verdict with the consent it fell on (None unless a match) and the best distance (None
     without anybody to compare).
     """
@@ -57,7 +57,7 @@ class Answer:
 
 def decide(
     frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds
-) -> Answer:
+) -> MatchResult:
     """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per
     subject.
 
@@ -68,9 +68,9 @@ def decide(
             f"{len(gallery)} subjects at one entrance; one against few ends at {MOST_SUBJECTS}"
         )
     if not frames:
-        return Answer(verdict=MatchVerdict.UNDECIDED)
+        return MatchResult(verdict=MatchVerdict.UNDECIDED)
     if not gallery:
-        return Answer(
+        return MatchResult(
             verdict=MatchVerdict.UNKNOWN
             if len(frames) >= thresholds.frames
             else MatchVerdict.UNDECIDED,
@@ -89,7 +89,9 @@ def decide(
             subject = best
         elif distance >= thresholds.unknown:
             verdict = MatchVerdict.UNKNOWN
-    return Answer(verdict=verdict, subject=subject, distance=round(distance, 4), frames=len(frames))
+    return MatchResult(
+        verdict=verdict, subject=subject, distance=round(distance, 4), frames=len(frames)
+    )
 
 
 def _fused(probe: Encodings, known: Encodings) -> float:

@@ -1,52 +1,84 @@
-"""Answers that were given to requests with an Idempotency-Key, kept for a day."""
+"""Answers to requests with an Idempotency-Key, stored for a day."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from store.database.connection import Connection
 
-KEPT_HOURS = 24
+#: Hours for which an answer is stored.
+ANSWER_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAnswer:
-    """What was answered; no status while the request is ours to answer now."""
+    """What was answered; `status` is None while the request is still to be answered."""
 
     status: int | None
     answer: Any
 
 
-def claim(connection: Connection, user_id: int, key: str, digest: bytes) -> StoredAnswer | None:
-    """Take a key for a request, or find what it was answered; None where the key was another request's.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyRow:
+    """A row of `idempotency_keys`."""
 
-    Who comes while the first is still at work waits here until that one is committed or gone.
+    request_digest: bytes
+    response_status: int | None
+    response: Any
+
+
+def claim_key(connection: Connection, user_id: int, key: str, digest: bytes) -> StoredAnswer | None:
+    """Claim a key for a request, or find what was answered to it;
+
+    None where the key belongs to another request.
+
+    A second request waits here until the transaction of the first has ended.
     """
     connection.execute(
-        "DELETE FROM idempotency_keys WHERE user_id = %s AND made_at < now() - make_interval(hours => %s)",
-        [user_id, KEPT_HOURS],
+        """
+        DELETE FROM idempotency_keys
+        WHERE user_id = %s
+          AND made_at < now() - make_interval(hours => %s)
+        """,
+        [user_id, ANSWER_HOURS],
     )
-    row = connection.execute(
-        "INSERT INTO idempotency_keys (user_id, key, request_digest) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+    claimed = connection.execute(
+        """
+        INSERT INTO idempotency_keys (user_id, key, request_digest)
+        VALUES (%s, %s, %s)
+        ON CONFLICT DO NOTHING
+        """,
         [user_id, key, digest],
-    ).fetchone()
-    if row is not None:
+    )
+    if claimed.rowcount == 1:
         return StoredAnswer(status=None, answer=None)
-    held = connection.execute(
-        "SELECT request_digest, response_status, response FROM idempotency_keys WHERE user_id = %s AND key = %s",
-        [user_id, key],
-    ).fetchone()
-    if held is None or held["request_digest"] != digest:
+    with connection.cursor(row_factory=class_row(IdempotencyRow)) as cursor:
+        existing = cursor.execute(
+            """
+            SELECT request_digest, response_status, response
+            FROM idempotency_keys
+            WHERE user_id = %s
+              AND key = %s
+            """,
+            [user_id, key],
+        ).fetchone()
+    if existing is None or existing.request_digest != digest:
         return None
-    return StoredAnswer(status=held["response_status"], answer=held["response"])
+    return StoredAnswer(status=existing.response_status, answer=existing.response)
 
 
-def keep(connection: Connection, user_id: int, key: str, status: int, answer: Any) -> None:
-    """Keep what was answered."""
+def save_answer(connection: Connection, user_id: int, key: str, status: int, answer: Any) -> None:
+    """Store what was answered."""
     connection.execute(
-        "UPDATE idempotency_keys SET response_status = %s, response = %s WHERE user_id = %s AND key = %s",
+        """
+        UPDATE idempotency_keys
+        SET response_status = %s, response = %s
+        WHERE user_id = %s
+          AND key = %s
+        """,
         [status, Jsonb(answer), user_id, key],
     )

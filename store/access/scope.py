@@ -1,7 +1,10 @@
-"""What a transaction says of its reader, which row-level security goes by; nothing said is nothing seen.
+"""What row-level security knows of a transaction's reader: estates, permissions and user.
 
-Every setting is local to the transaction (`set_config(…, true)`): a connection that goes back to the pool carries nothing on. The services
-work as the tables' owner, whom these settings do not bind.
+Without it, no row is visible.
+
+Every setting is local to the transaction (`set_config(…, true)`), so a connection that goes back to
+the pool carries nothing on. The services work as the tables' owner, to whom these settings do not
+apply.
 """
 
 from __future__ import annotations
@@ -9,46 +12,57 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from domain.access import Action, Principal
+from domain.access import Principal
 from domain.alerting import AlertClass
 from store.database.connection import Connection
 
-_SET = (
-    "SELECT set_config('anju.scope', %s, true), set_config('anju.permissions', %s, true), set_config('anju.user', %s, true), "
-    "set_config('anju.all_estates', %s, true), set_config('anju.signing_in', '', true)"
-)
+_SET_READER = """
+    SELECT
+        set_config('anju.scope', %s, true),
+        set_config('anju.permissions', %s, true),
+        set_config('anju.user', %s, true),
+        set_config('anju.all_estates', %s, true),
+        set_config('anju.signing_in', '', true)
+"""
 
 
-def enter(connection: Connection, who: Principal) -> None:
-    """Show this transaction what a principal may see, and no more."""
-    sees = who.sees | ({"approvals"} if who.may(Action.APPROVE_UNMASK) else set())
+def enter(connection: Connection, principal: Principal) -> None:
+    """Make visible to this transaction what a principal may see, and nothing else."""
     connection.execute(
-        _SET,
+        _SET_READER,
         [
-            ",".join(map(str, who.estate_ids)),
-            ",".join(sorted(sees)),
-            str(who.user_id),
-            "yes" if who.everywhere else "",
+            ",".join(map(str, principal.estate_ids)),
+            ",".join(sorted(principal.permissions)),
+            str(principal.user_id),
+            "yes" if principal.everywhere else "",
         ],
     )
 
 
 def enter_everywhere(connection: Connection) -> None:
-    """Show this transaction every alert of every estate: for the one reader of changes, who serves all streams."""
+    """Make every alert of every estate visible, for the one reader of changes that serves all
+    streams.
+    """
     connection.execute(
-        "SELECT set_config('anju.scope', array_to_string(all_estates(), ','), true), set_config('anju.permissions', %s, true)",
+        """
+        SELECT
+            set_config('anju.scope', array_to_string(all_estates(), ','), true),
+            set_config('anju.permissions', %s, true)
+        """,
         [",".join(sorted(AlertClass))],
     )
 
 
 def enter_owner(connection: Connection, user_id: int) -> None:
-    """Show this transaction a log-in's own files, and nothing else."""
+    """Make a user's own files visible, and nothing else."""
     connection.execute("SELECT set_config('anju.user', %s, true)", [str(user_id)])
 
 
 @contextmanager
-def at_door(connection: Connection) -> Iterator[None]:
-    """Let the block look at log-ins, keys and gateways' papers, as one has to before anybody is known."""
+def signing_in(connection: Connection) -> Iterator[None]:
+    """Make users, sessions, keys and gateway certificates visible to the block, which has to find
+    out who sends a request.
+    """
     connection.execute("SELECT set_config('anju.signing_in', 'yes', true)")
     yield
     # After an exception the transaction is over anyway, and the setting with it.

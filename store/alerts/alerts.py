@@ -20,6 +20,7 @@ from domain.alerting import (
     SubjectKind,
     Suppression,
 )
+from domain.periods import Period
 from store.database.connection import Connection
 
 
@@ -90,6 +91,11 @@ class Alert:
             latched=self.latched,
             ended=self.ended_at is not None,
         )
+
+    @property
+    def period(self) -> Period:
+        """When its condition began and ended."""
+        return Period(start=self.since_at, end=self.until_at)
 
     @property
     def is_open(self) -> bool:

@@ -171,7 +171,7 @@ def list_changes(connection: Connection, alert_id: int) -> list[AlertChange]:
         return cursor.execute(query, [alert_id]).fetchall()
 
 
-# What the live stream carries ----------------------------------------------------------------------------------------
+# What the live stream carries ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,9 +51,10 @@ def raise_alert(
 ) -> RaisedAlert:
     """Open an alert, or count one more occurrence of the open one; `source` is what it came from.
 
-    An occurrence while the alert is active is counted only: no line on its record and no new version,
-    or nobody could acknowledge an alert that chatters. After a return, or with a higher severity, the
-    alert must be acknowledged anew. Shelves, out-of-service and maintenance windows apply at once.
+    An occurrence while the alert is active is counted only: no line on its record and no new
+    version, or nobody could acknowledge an alert that chatters. After a return, or with a higher
+    severity, the alert must be acknowledged anew. Shelves, out-of-service and maintenance windows
+    apply at once.
     """
     values = {
         **_values(new),

@@ -170,7 +170,7 @@ def _expire_windows(connection: Connection, now: datetime) -> list[int]:
 def list_suppressions(
     connection: Connection, estates: Collection[int], classes: Collection[str]
 ) -> list[KeySuppression]:
-    """List the shelves and out-of-services in force on keys whose newest alert is within a scope."""
+    """List what is suppressed now, of keys whose newest alert is within a scope."""
     query = """
         SELECT
             s.id, s.kind, s.reason, s.until_at, s.made_at, s.made_by, s.detector,
@@ -196,7 +196,7 @@ def list_suppressions(
         return cursor.execute(query, [list(estates), sorted(classes)]).fetchall()
 
 
-# Windows -------------------------------------------------------------------------------------------------------------
+# Windows ------------------------------------------------------------------------------------------
 
 
 def add_window(connection: Connection, new: NewAlarmWindow, *, actor: str) -> int | None:

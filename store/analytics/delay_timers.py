@@ -1,4 +1,4 @@
-"""Timers of on-delays and off-delays (ISA-18.2): conditions that must last before anything changes."""
+"""Timers of on-delays and off-delays (ISA-18.2): conditions that must last to count."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _LOCK_OF_CHECKS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedEvent:
-    """An event that waits for the watch, with the place where its device was mounted at the time."""
+    """An event that waits for the watch, with the place of its device at the time."""
 
     id: int
     device_id: int
@@ -91,10 +91,11 @@ class LatestGauge:
 
 
 def take_events(connection: Connection, *, urgent: bool, limit: int = 200) -> list[QueuedEvent]:
-    """Take events off some lanes of the queue, oldest first, inside the transaction that acts on them.
+    """Take events off some lanes of the queue, oldest first.
 
-    If that transaction fails, they are back. A lane belongs to one watcher until its transaction ends,
-    so that each device's events are acted on in their order however many watchers run.
+    They are taken inside the transaction that acts on them: if it fails, they are back. A lane
+    belongs to one watcher until its transaction ends, so that each device's events are acted on in
+    their order however many watchers run.
     """
     lanes = _lock_lanes(connection, urgent=urgent)
     if not lanes:

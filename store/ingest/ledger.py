@@ -25,7 +25,8 @@ from store.ingest import latest, log, progress, quarantine
 from store.ingest.log import DirtySpans, IngestTally, TallyKey
 from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantinedMessage
-from store.people import faces
+from store.people import face_consents
+from store.people.face_consents import FaceReport
 from store.register.placement import PlacedDevice, PlacedGateway
 from store.series import readings
 
@@ -185,14 +186,13 @@ class PostgresLedger:
         if result != CommandResult.DONE:
             return
         if isinstance(held, list) and isinstance(refused, list):
-            faces.note_report(
-                self._connection,
-                row.device_id,
-                command,
-                [str(code) for code in held],
-                [str(code) for code in refused],
-                at,
+            gateway_report = FaceReport(
+                command=command,
+                held=[str(code) for code in held],
+                refused=[str(code) for code in refused],
+                at=at,
             )
+            face_consents.save_report(self._connection, row.device_id, gateway_report)
 
     def keep_refused(self, refused: list[QuarantinedMessage]) -> list[bool]:
         """Put refusals into quarantine; return for each whether it is new."""

@@ -1,9 +1,9 @@
 """Where things are: the look-ups by which ingest places what a message names.
 
-`Placement` remembers what it has asked the register for, so that a device's second message costs a look into a dictionary. One
-number of the register, read every second, tells when anything of it changed; then all is forgotten and asked for anew, in
-one query for a whole batch. What is not registered is remembered for a moment too, so that a stranger who keeps talking
-costs nothing.
+`Placement` caches what it has read from the register, so that a device's second message costs one
+look into a dictionary. The version of the register is read every second. When it has risen, the
+cache is emptied and filled again, with one query for a whole batch. What is not registered is
+cached for a moment too, so that an unknown device that keeps sending costs nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ MAX_ABSENT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedGateway:
-    """A gateway of the register. `as_sent`: its estate is played from a recording, and a message counts as received when sent."""
+    """A gateway of the register.
+
+    `as_sent` says that its estate is played from a recording: its messages count as received when
+    they say that they were sent.
+    """
 
     id: int
     estate_id: int
@@ -31,7 +35,10 @@ class PlacedGateway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedDevice:
-    """A device of the register, and its points by name; `gateway_id` is None where any gateway of the estate may speak for it."""
+    """A device of the register, with the ids of its points by name.
+
+    `gateway_id` is None where any gateway of the estate may speak for it.
+    """
 
     id: int
     estate_id: int
@@ -54,7 +61,7 @@ class RegisterSnapshot(Protocol):
         """Find devices by estate and code, with their points."""
 
     def make_points(self, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
-        """Create points (device's id, name) that are not there; returns the ids of all."""
+        """Create the points (device's id, name) that do not exist; return the ids of all."""
 
 
 @dataclass(slots=True)
@@ -86,7 +93,7 @@ class Placement:
     _looked_at: float = float("-inf")
 
     def refresh(self, register: RegisterSnapshot) -> None:
-        """Forget everything where the register has changed; asked often, and looks once a second."""
+        """Empty the cache where the register has changed; called often, reads once a second."""
         if self.clock() - self._looked_at < self.look_s:
             return
         self._looked_at = self.clock()
@@ -96,7 +103,7 @@ class Placement:
             self.forget()
 
     def forget(self) -> None:
-        """Ask for everything anew: the register has changed, or a transaction that made points did not commit."""
+        """Empty the cache: the register has changed, or a transaction that made points failed."""
         self._gateways.clear()
         self._devices.clear()
         self._absent.clear()
@@ -113,17 +120,15 @@ class Placement:
         return found
 
     def device(self, estate_id: int, code: str) -> PlacedDevice | None:
-        """Find a device that was learnt; None where the register has none, or it was not asked for."""
+        """Find a cached device; None where the register has none, or it was not loaded."""
         return self._devices.get((estate_id, code))
 
     def learn(self, register: RegisterSnapshot, wanted: Iterable[tuple[int, str]]) -> None:
-        """Ask for devices (estate's id, code) that are not known, in one query."""
-        asked = sorted(
-            {key for key in wanted if key not in self._devices and self._worth_asking(key)}
-        )
-        if not asked:
+        """Load the devices (estate's id, code) that are not cached, in one query."""
+        unknown = {key for key in wanted if key not in self._devices and self._worth_asking(key)}
+        if not unknown:
             return
-        for key, device in register.find_devices(asked).items():
+        for key, device in register.find_devices(sorted(unknown)).items():
             self._devices[key] = device
             del self._absent[key]
             for name, point in device.points.items():
@@ -136,7 +141,9 @@ class Placement:
         pairs = list(wanted)
         by_id = {device.id: device for device, _ in pairs}
         missing = sorted({(device.id, name) for device, name in pairs if name not in device.points})
-        for (device_id, name), point in (register.make_points(missing) if missing else {}).items():
+        if not missing:
+            return
+        for (device_id, name), point in register.make_points(missing).items():
             by_id[device_id].points[name] = point
             self._note_point(point, by_id[device_id], name)
 
@@ -148,13 +155,15 @@ class Placement:
             self.estate_of = np.pad(self.estate_of, (0, more))
             self.low = np.pad(self.low, (0, more), constant_values=-np.inf)
             self.high = np.pad(self.high, (0, more), constant_values=np.inf)
-        self.device_of[point], self.estate_of[point] = device.id, device.estate_id
+        self.device_of[point] = device.id
+        self.estate_of[point] = device.estate_id
         measure = MEASURES.get(name)
         if measure is not None:
-            self.low[point], self.high[point] = measure.low, measure.high
+            self.low[point] = measure.low
+            self.high[point] = measure.high
 
     def _worth_asking(self, key: tuple[str | int, str]) -> bool:
-        """Tell whether an absence is new or old enough to ask again, and remember that it was asked."""
+        """Tell whether an absence is new or old enough to ask again, and note that it was asked."""
         now = self.clock()
         if now - self._absent.get(key, float("-inf")) < self.absent_s:
             return False

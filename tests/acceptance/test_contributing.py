@@ -15,8 +15,6 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
-
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 
 
@@ -57,12 +55,17 @@ def copy_tree(target: Path) -> None:
             shutil.copy(ROOT / name, target / name)
 
 
+def file_of(text: str) -> str:
+    """Return the path that the first line of a block names, in the comment of its language."""
+    return re.sub(r"^(#|--|<!--|\{#) | (-->|#\})$", "", text.partition("\n")[0])
+
+
 def apply_block(target: Path, language: str, text: str) -> None:
-    """Write a new file, or change one: the first line of a block names it."""
-    first, _, body = text.partition("\n")
-    path = target / re.sub(r"^(#|--|//|<!--) | -->$|\{# | #\}$", "", first)
+    """Write a new file, or change one."""
+    name, body = file_of(text), text.partition("\n")[2]
+    path = target / name
     if language != "diff":
-        assert not path.exists(), f"{path.name} is there already"
+        assert not path.exists(), f"{name} is there already"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body, "utf-8")
         return
@@ -71,7 +74,7 @@ def apply_block(target: Path, language: str, text: str) -> None:
         lines = [line or " " for line in hunk.strip("\n").splitlines()]
         before = "".join(f"{line[1:]}\n" for line in lines if line[0] in " -")
         after = "".join(f"{line[1:]}\n" for line in lines if line[0] in " +")
-        assert content.count(before) == 1, f"{path.name}: these lines are not there once:\n{before}"
+        assert content.count(before) == 1, f"{name}: these lines are not there once:\n{before}"
         content = content.replace(before, after)
     path.write_text(content, "utf-8")
 
@@ -101,6 +104,22 @@ def test_there_are_examples_with_files_and_commands() -> None:
         assert example.commands and any(language for language, _ in example.blocks), example.title
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
+def test_the_blocks_of_an_example_fit_the_tree(example: Example, tmp_path: Path) -> None:
+    """A change of the tree that an example rests on is seen within seconds."""
+    for language, text in example.blocks:
+        if language == "diff":
+            (tmp_path / file_of(text)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file_of(text), tmp_path / file_of(text))
+        elif language:
+            assert not (ROOT / file_of(text)).exists(), f"{file_of(text)} is there already"
+    for language, text in example.blocks:
+        if language:
+            apply_block(tmp_path, language, text)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_example(example: Example, tmp_path: Path, types: Path) -> None:
     copy_tree(tmp_path)

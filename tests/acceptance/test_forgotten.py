@@ -105,7 +105,7 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
             }
             ring = load_keyring(keys)
             for i in range(2, 201):
-                person_vault.put(
+                person_vault.save_person(
                     connection,
                     ring,
                     f"r-{i}",

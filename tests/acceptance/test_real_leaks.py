@@ -15,14 +15,15 @@ import pytest
 from numpy.typing import NDArray
 
 from analytics.detectors import continuous_flow
-from analytics.facts import MeterBounds, registers_to_days
+from analytics.facts.columns import DoorDays, FactSources, combine
+from analytics.facts.meters import MeterBounds, RegisterSeries, registers_to_days
 from analytics.frame import UnitDayFrame, no_tokens
-from analytics.history import make_frame, running
 from analytics.policy import load_policy
-from analytics.supply_days import People, dense
+from analytics.unit_frames import UnitFacts, make_frame, with_running_day
 from domain.calendar import day_starts_ms
 from domain.measures import Supply
 from store.register.homes import Homes
+from store.series.passages import CarDays, TokenDays
 from store.series.unit_days import INSTANTS
 from tests.conftest import DATA
 
@@ -66,27 +67,30 @@ def known_at(at: NDArray[np.float64], value: NDArray[np.float64], clock_ms: floa
         day_starts_ms(FIRST, (clock.date() - FIRST).days + 1, MADRID), dtype=np.float64
     )
     upto = int(np.searchsorted(at, clock_ms, side="right"))
-    water = registers_to_days(
-        Supply.WATER, [at[:upto]], [value[:upto]], [BOUNDS], np.zeros(1, dtype=np.int64), 1, starts
-    )
-    energy = registers_to_days(Supply.ELECTRICITY, [], [], [], NONE, 1, starts)
-    nobody = People(
-        unit=NONE, day=NONE, who=NONE, token=NONE, entries=NONE, exits=NONE, night=NONE, lent=NONE
-    )
-    found = dense(
-        water,
-        energy,
-        nobody,
-        doors=np.empty((0, 2), dtype=np.int64),
-        cars=np.empty((0, 4), dtype=np.int64),
+    register = RegisterSeries(unit_row=0, at=at[:upto], value=value[:upto], bounds=BOUNDS)
+    sources = FactSources(
+        water=registers_to_days(Supply.WATER, [register], 1, starts),
+        energy=registers_to_days(Supply.ELECTRICITY, [], 1, starts),
+        people=TokenDays(
+            unit=NONE,
+            day=NONE,
+            person_kind=NONE,
+            token=NONE,
+            entries=NONE,
+            exits=NONE,
+            night=NONE,
+            lent=NONE,
+        ),
+        doors=DoorDays(unit=NONE, day=NONE),
+        cars=CarDays(unit=NONE, day=NONE, seen=NONE, nights=NONE),
     )
     columns = {
-        name: c if name in INSTANTS else c.astype(np.float32) for name, c in found.columns.items()
+        name: column if name in INSTANTS else column.astype(np.float32)
+        for name, column in combine(sources).columns.items()
     }
-    register = Homes(tenancies=[], declarations=[], residents=[], devices=[], told=[])
-    return running(
-        make_frame([1], FIRST, MADRID, columns, register, tokens=no_tokens(), faults={}), clock
-    )
+    facts = UnitFacts(units=[1], first=FIRST, columns=columns, tokens=no_tokens(), faults={})
+    homes = Homes(tenancies=[], declarations=[], residents=[], devices=[], told=[])
+    return with_running_day(make_frame(facts, homes, MADRID), clock)
 
 
 def test_leaks_are_told_within_sixty_hours() -> None:

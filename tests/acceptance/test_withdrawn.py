@@ -23,8 +23,8 @@ from gateway.faces.template_store import Vault
 from privacy import faces as law
 from privacy.keyring import with_new_key
 from store.database.connection import Connection, connect
-from store.people import faces
-from tests.store.people.test_faces import estate, prepare, record
+from store.people import face_consents
+from tests.store.people.test_face_consents import estate, prepare, record
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MINUTE = 60.0
@@ -40,9 +40,11 @@ def soon(check: Callable[[], bool], seconds: float = MINUTE) -> float:
 
 def state(connection: Connection, code: str) -> str:
     connection.commit()
-    consent = faces.find_consent(connection, [estate(connection)], code)
+    consent = face_consents.find_consent(connection, [estate(connection)], code)
     assert consent is not None
-    return law.state_of(consent, faces.proofs(connection, consent["id"]), datetime.now(UTC).date())
+    return law.state_of(
+        consent, face_consents.list_proofs(connection, consent.id), datetime.now(UTC).date()
+    )
 
 
 def test_withdrawn_is_gone_everywhere(

@@ -14,7 +14,9 @@ from analytics.calibration.scores import (
     compare_scores,
     propose_calibration,
 )
+from analytics.leads import Lead
 from analytics.visit_list import controls_of, make_visit_list
+from domain.alerting import Severity
 from store.casework.visits import ControlVisit, FindingOutcome, LetHome, VisitResult
 
 
@@ -67,8 +69,27 @@ def test_an_overconfident_score_is_proposed_to_be_lowered_and_a_right_one_is_lef
     assert compare_scores([], []) == ScoreCalibration(error=0.0, bins=())
 
 
-def lead(unit: int, score: float) -> dict[str, object]:
-    return {"unit_id": unit, "unit": f"u-{unit}", "estate": "es", "score": score}
+def lead(unit: int, score: float) -> Lead:
+    day = date(2026, 1, 5)
+    return Lead(
+        unit=f"u-{unit}",
+        unit_id=unit,
+        estate="es",
+        kind="subletting",
+        score=score,
+        start_day=day,
+        start_low=day,
+        start_high=day,
+        raised_day=day,
+        frozen=False,
+        reasons=(),
+        evidence={},
+        why={},
+        severity=Severity.LOW,
+        version="1",
+        params_digest="",
+        window=(day, day),
+    )
 
 
 def test_the_list_ranks_homes_once_each_and_draws_controls_among_the_others() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from analytics.detectors import DETECTORS
 from analytics.parameters import (
     BadParameter,
-    Bounds,
     DayCount,
+    ParameterBounds,
     Share,
     build_params,
     numbers_of,
@@ -71,7 +71,7 @@ def test_a_name_stands_once_in_a_class_and_what_it_holds() -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Twice:
         inner: Inner = field(default_factory=Inner)
-        share: Annotated[float, Bounds(low=0, high=2)] = 1.0
+        share: Annotated[float, ParameterBounds(low=0, high=2)] = 1.0
 
     with pytest.raises(TypeError, match="share"):
         parameter_names(Twice)

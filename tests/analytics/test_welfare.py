@@ -133,14 +133,15 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
     who = Principal(
         user_id=1, name="wang", role=Role.PROPERTY_MANAGER, estate_ids=(unit["estate_id"],)
     )
-    alert_steps.acknowledge(connection, who, alert["id"])
+    target = alert_steps.StepTarget(alert_id=alert["id"])
+    alert_steps.acknowledge(connection, who, target)
     assert check("2026-03-05 13:20") == [("medium", "acknowledged", "call")]
     assert check("2026-03-05 13:35") == [("high", "unacknowledged", "neighbour")], (
         "it calls again when the next step is due"
     )
     assert check("2026-03-05 14:10") == [("critical", "unacknowledged", "visit")]
     connection.execute("UPDATE alerts SET raised_at = %s", [local("2026-03-05 13:05")])
-    alert_steps.dismiss(connection, who, alert["id"], note="she is well, was at her sister's")
+    alert_steps.dismiss(connection, who, target, note="she is well, was at her sister's")
     connection.execute("UPDATE alerts SET ended_at = %s", [local("2026-03-05 14:30")])
     assert check("2026-03-05 15:00") == [] and check("2026-03-05 21:59") == []
     assert check("2026-03-06 09:40") == [("medium", "unacknowledged", "call")], (

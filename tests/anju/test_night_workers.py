@@ -12,23 +12,26 @@ from typing import Any
 
 import pytest
 
-from analytics import nightly
-from analytics.nightly import night_clock, run_all
+from analytics.nightly import run as nightly
+from analytics.nightly.clock import night_clock
+from analytics.nightly.estate import NightRules
+from analytics.nightly.run import run_all
 from analytics.policy import load_policy
-from anju.bench.nightly import ZONE, fill_estate
+from anju.bench.filled_estates import ZONE, fill_estate
 from anju.night_workers import NightEngine, NightEngineError, crew
 from store.database.connection import Connection, connect
 
 pytestmark = pytest.mark.real
 TODAY = date(2026, 3, 1)
 CLOCK: datetime = night_clock(TODAY, ZONE).astimezone(UTC)
+RULES = NightRules(policy=load_policy(), meter_bounds={})
 ESTATES, HOMES = 4, 100
 
 
 @pytest.fixture
 def filled(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
     # Otherwise so few homes are one job.
-    monkeypatch.setattr(nightly, "HOMES_TOGETHER", HOMES)
+    monkeypatch.setattr(nightly, "UNITS_PER_BATCH", HOMES)
     with connect(dsn) as connection:
         for number in range(ESTATES):
             fill_estate(dsn, connection, number, HOMES, TODAY)
@@ -74,8 +77,7 @@ def run(dsn: str, engine: NightEngine, jobs: int = ESTATES, **more: Any) -> list
         seen: list[tuple[int, int]] = []
         report = run_all(
             connection,
-            load_policy(),
-            {},
+            RULES,
             CLOCK,
             spread=spread,
             progress=lambda done, of: seen.append((done, of)),
@@ -85,7 +87,7 @@ def run(dsn: str, engine: NightEngine, jobs: int = ESTATES, **more: Any) -> list
             (each * (n + 1), ESTATES) for n in range(jobs)
         ]
         # Run again at once, nothing is done twice.
-        assert run_all(connection, load_policy(), {}, CLOCK, spread=spread).units == 0
+        assert run_all(connection, RULES, CLOCK, spread=spread).units == 0
         found = said(connection)
         forget(connection)
     return found
@@ -116,7 +118,7 @@ def test_findings_are_the_same_wherever_nights_are_run(
     assert len(here[0]) > 10 and len(here[3]) == ESTATES and len(here[4]) > ESTATES * HOMES
     assert run(filled, NightEngine.PROCESSES, workers=2) == here
     assert run(filled, NightEngine.DASK, cluster=cluster.scheduler_address) == here
-    monkeypatch.setattr(nightly, "HOMES_TOGETHER", 2 * HOMES)
+    monkeypatch.setattr(nightly, "UNITS_PER_BATCH", 2 * HOMES)
     assert run(filled, NightEngine.HERE, jobs=2) == here
 
 

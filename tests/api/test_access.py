@@ -1,4 +1,6 @@
-"""Who is asking: sessions that rotate, keys that are narrow, second factors, locks, limits, and deeds that are done once."""
+"""Who is asking: sessions that rotate, keys that are narrow, second factors, locks, limits, and
+deeds that are done once.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from analytics.policy import load_policy
 from api import access, idempotency, passwords, session, users
 from api.app import SiteSettings, create_app
 from crypto.sealed_values import Scheme
-from domain.access import FOR_KEYS, NEEDS_SECOND_FACTOR, Action, Role
+from domain.access import KEY_ACTIONS, NEEDS_SECOND_FACTOR, Action, Role
 from privacy.keyring import KeyFile, save_keyring, with_new_key
 from store.access import sessions
 from store.database.connection import connect, open_pool
@@ -150,8 +152,8 @@ def test_codes_drift_by_one_step_and_no_more() -> None:
     ],
 )
 def test_weak_passwords_are_refused_with_a_reason(password: str, word: str) -> None:
-    assert word in (passwords.weakness(password, "wang") or "")
-    assert passwords.weakness("three words and a hill", "wang") is None
+    assert word in (passwords.find_weakness(password, "wang") or "")
+    assert passwords.find_weakness("three words and a hill", "wang") is None
 
 
 def test_sessions_rotate_end_when_idle_and_end_with_a_password(
@@ -221,7 +223,7 @@ def test_disabling_and_another_role_take_hold_at_once(
 def test_nobody_hands_out_more_than_they_reach(strict: TestClient, site: dict[str, Any]) -> None:
     admin = strong(strict, site, "administrator")
     new = lambda name, **reach: strict.post(  # noqa: E731
-        "/api/v1/users", headers=admin, json={"name": name, "role": "guard", "reaches": [reach]}
+        "/api/v1/users", headers=admin, json={"name": name, "role": "guard", "grants": [reach]}
     )
     made = new("zhao", estate="es")
     assert made.status_code == 201
@@ -237,9 +239,9 @@ def test_nobody_hands_out_more_than_they_reach(strict: TestClient, site: dict[st
     is_problem(strict.post("/api/v1/users/other/disable", headers=admin), 404, "unknown_user")
     reach = next(
         u for u in strict.get("/api/v1/users", headers=admin).json()["items"] if u["name"] == "zhao"
-    )["reaches"][0]
+    )["grants"][0]
     assert (
-        strict.delete(f"/api/v1/users/zhao/reaches/{reach['id']}", headers=admin).status_code == 204
+        strict.delete(f"/api/v1/users/zhao/grants/{reach['id']}", headers=admin).status_code == 204
     )
     is_problem(strict.get("/api/v1/users?limit=0", headers=admin), 422, "invalid_input")
     assert users.LONGEST_KEY and session.router
@@ -270,7 +272,7 @@ def test_a_key_does_what_it_was_given_and_no_more(strict: TestClient, site: dict
         {"expires_at": "2030-01-01T00:00:00Z"},
     ):
         assert strict.post("/api/v1/keys", headers=admin, json={**wish, **bad}).status_code == 422
-    assert not FOR_KEYS & NEEDS_SECOND_FACTOR and Action.SEE_PEOPLE not in FOR_KEYS
+    assert not KEY_ACTIONS & NEEDS_SECOND_FACTOR and Action.SEE_PEOPLE not in KEY_ACTIONS
     assert strict.delete(f"/api/v1/keys/{made['id']}", headers=admin).status_code == 204
     assert strict.get("/api/v1/alerts", headers=key).status_code == 401
     with connect(site["dsn"], autocommit=True) as connection:
@@ -333,7 +335,7 @@ def test_unknown_log_ins_take_as_long_as_known_ones(strict: TestClient) -> None:
     assert len(checks) == 3
 
 
-# Once ------------------------------------------------------------------------------------------------------------------
+# Once ---------------------------------------------------------------------------------------------
 
 
 def drills(dsn: str) -> int:
@@ -446,7 +448,7 @@ def test_a_session_is_kept_as_a_hash(client: TestClient, site: dict[str, Any]) -
     token = bearer(client, site, "guard")["Authorization"].removeprefix("Bearer ")
     with connect(site["dsn"]) as connection:
         rows = connection.execute("SELECT token_hash, user_id FROM sessions").fetchall()
-    assert sessions.hash_of(token) in [
+    assert sessions.hash_token(token) in [
         bytes(row["token_hash"]) for row in rows
     ] and token not in str(rows)
     assert Role.GUARD and time

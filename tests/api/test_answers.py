@@ -1,4 +1,4 @@
-"""An answer is read from a typed row with fields of the same names."""
+"""Answers: made of any row that has their fields, and shown with an example."""
 
 from __future__ import annotations
 
@@ -7,7 +7,28 @@ from dataclasses import dataclass
 import pytest
 from pydantic import Field, ValidationError
 
-from api.answers import Answer
+from api.answers import Answer, example
+
+
+class HoldExample(Answer):
+    """A hold."""
+
+    model_config = example({"id": 4})
+    id: int = Field(description="number of the hold")
+
+
+@dataclass(frozen=True)
+class HoldRow:
+    id: int
+    secret: str = "not shown"
+
+
+def test_an_answer_is_made_of_a_row_and_shows_its_own_fields_only() -> None:
+    assert HoldExample.model_validate(HoldRow(id=4)).model_dump() == {"id": 4}
+
+
+def test_the_document_shows_the_example() -> None:
+    assert HoldExample.model_json_schema()["examples"] == [{"id": 4}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

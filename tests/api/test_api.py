@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from api import (
     session,
 )
 from domain.access import ALLOWED, Action, Role
+from store.alerts.evidence import EvidenceDay
 from tests.api.conftest import bearer
 from tests.store.alerts.rows import make_alert
 
@@ -300,7 +302,7 @@ def test_openapi_names_every_operation(client: TestClient) -> None:
 def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
     client: TestClient, site: dict[str, Any]
 ) -> None:
-    from api.stream import _changes
+    from api.stream import _stream_events
 
     class Request:
         app = site["app"]
@@ -317,7 +319,7 @@ def test_the_stream_replays_from_the_last_event_and_keeps_to_its_scope(
     assert found is not None
 
     async def first(count: int, start: int) -> list[str]:
-        stream = _changes(Request(), found.principal, start)  # type: ignore[arg-type]
+        stream = _stream_events(Request(), found.principal, start)  # type: ignore[arg-type]
         got = [await anext(stream) for _ in range(count)]
         await stream.aclose()  # type: ignore[attr-defined]
         return got
@@ -369,13 +371,21 @@ def test_pages_without_a_script_hold_what_devices_say_as_text(
 def test_a_chart_leaves_a_gap_where_nothing_is_known() -> None:
     from datetime import UTC, date, datetime
 
-    day = {"water_l": 10.0, "water_cover": 1.0, "energy_kwh": None, "energy_cover": 0.0}
+    day = EvidenceDay(
+        day=date(2026, 1, 1),
+        water_l=10.0,
+        water_cover=1.0,
+        energy_kwh=None,
+        energy_cover=0.0,
+        entries=None,
+        faults=(),
+    )
     alert = make_alert(since_at=datetime(2026, 1, 2, tzinfo=UTC), until_at=None)
-    days = [{**day, "day": date(2026, 1, 1)}, {**day, "day": date(2026, 1, 4)}]
-    chart = charts.evidence_chart(alert, days, {"water_l": "water", "energy_kwh": "energy"})
+    days = [day, replace(day, day=date(2026, 1, 4))]
+    chart = charts.make_evidence_chart(alert, days, {"water_l": "water", "energy_kwh": "energy"})
     assert (
         chart is not None
         and [b.known for b in chart.strips[0].bars] == [True, False, False, True]
         and len(chart.strips) == 1
     )
-    assert charts.evidence_chart(alert, [], {}) is None
+    assert charts.make_evidence_chart(alert, [], {}) is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.hub import Gaps, Hub, StreamedUpdate
+from api.hub import Hub, SequenceGaps, StreamedUpdate
 from store.alerts.changes import AlertUpdate
 from store.database.connection import Connection, connect, open_pool
 from store.live.bus import LiveBus
@@ -26,7 +26,7 @@ def test_nothing_below_the_safe_number_is_ever_missing(
     under_way: dict[int, int] = {}
     visible: set[int] = set()
     will_never: set[int] = set()
-    gaps, high, told, now, drawn, xid = Gaps(), 0, set[int](), 0.0, 0, 100
+    gaps, high, told, now, drawn, xid = SequenceGaps(), 0, set[int](), 0.0, 0, 100
     while drawn < count or under_way:
         now += rng.choice([0.01, 0.3, 1.5])
         if drawn < count and rng.random() < 0.5:

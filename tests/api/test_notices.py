@@ -55,7 +55,7 @@ def test_a_browser_subscribes_and_is_told_within_its_reach(
     with connect(site["dsn"]) as connection:
         assert (
             len(push_subscriptions.list_browsers(connection, Role.GUARD, estates["es"]))
-            == push_subscriptions.MOST
+            == push_subscriptions.MAX_BROWSERS
         )
     gone = client.request(
         "DELETE",

@@ -1,4 +1,6 @@
-"""People over HTTP: masks for those who may see them at all, a purpose for more, and an audit record that names nobody's name."""
+"""People over HTTP: masks for those who may see them at all, a purpose for more, and an audit
+record that names nobody's name.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,10 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
     save_keyring(tmp_path / "keys.toml", ring)
     with connect(site["dsn"]) as connection:
         connection.execute(
-            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-1', id, '2020-01-01' FROM households"
+            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-1', id, "
+            "'2020-01-01' FROM households"
         )
-        assert person_vault.put(
+        assert person_vault.save_person(
             connection,
             ring,
             "r-1",
@@ -45,7 +48,8 @@ def town(site: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
             collected_for="tenancy",
         )
         connection.execute(
-            "UPDATE grants SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE name IN ('auditor'))"
+            "UPDATE grants SET estate_id = NULL WHERE user_id IN (SELECT id FROM users WHERE "
+            "name IN ('auditor'))"
         )
     pool = open_pool(site["dsn"], size=6)
     app = create_app(
@@ -191,7 +195,8 @@ def test_the_record_is_searched_exported_and_checked(
     page = town.get("/api/v1/audit?limit=2", headers=auditor).json()
     rest = town.get(f"/api/v1/audit?before={page['next']}", headers=auditor).json()["items"]
     assert rest[0]["seq"] == page["items"][-1]["seq"] - 1
-    # Who reaches one estate reads what is about it, without the numbers that count the whole site's.
+    # Who reaches one estate reads what is about it, without the numbers that count the whole
+    # site's.
     mine = town.get("/api/v1/audit", headers=officer).json()["items"]
     assert mine and all(e["estate"] == "es" and "seq" not in e for e in mine)
     is_problem(town.get("/api/v1/audit/export", headers=officer), 403, "reach")

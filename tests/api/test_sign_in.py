@@ -1,4 +1,6 @@
-"""Log-in with the bureau's own directory, against a provider of our own on a real socket: the way through, and every way that must fail."""
+"""Log-in with the bureau's own directory, against a provider of our own on a real socket: the way
+through, and every way that must fail.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ from joserfc.jwk import ECKey, RSAKey
 from analytics.policy import load_policy
 from api import sign_in
 from api.app import SiteSettings, create_app
-from api.oidc import ALGORITHMS, OidcProvider, OidcTokenRejected, OidcUnavailable
+from api.oidc import ALGORITHMS, OidcClient, OidcProvider, OidcTokenRejected, OidcUnavailable
 from domain.access import Role
 from store.access import users
+from store.access.users import OidcIdentity
 from store.database.connection import connect, open_pool
 from store.live.bus import LiveBus
 from tests.api.test_api import is_problem
@@ -143,15 +146,21 @@ def provider() -> Iterator[Provider]:
 def client(dsn: str, provider: Provider) -> Iterator[TestClient]:
     with connect(dsn) as connection:
         made = users.add_user(
-            connection, "li", None, Role.AUDITOR, issuer=provider.issuer, subject="u-77"
+            connection,
+            "li",
+            None,
+            Role.AUDITOR,
+            identity=OidcIdentity(issuer=provider.issuer, subject="u-77"),
         )
-        users.grant(connection, made, by="test")
+        users.add_grant(connection, made, by="test")
     pool = open_pool(dsn, size=4)
     directory = OidcProvider(
-        issuer=provider.issuer,
-        client_id="anju",
-        client_secret="shared",
-        redirect_uri="https://anju.example/oidc/callback",
+        provider.issuer,
+        OidcClient(
+            client_id="anju",
+            client_secret="shared",
+            redirect_uri="https://anju.example/oidc/callback",
+        ),
     )
     with TestClient(
         create_app(
@@ -204,7 +213,7 @@ def test_a_code_a_state_and_a_browser_are_used_once(client: TestClient, provider
     is_problem(finish(client, code, state), 403, "sign_in")
     code, state = begin(client, provider)
     is_problem(finish(client, code, "another-state"), 403, "sign_in")
-    client.cookies.delete(sign_in.BROWSER)
+    client.cookies.delete(sign_in.BROWSER_COOKIE)
     is_problem(finish(client, code, state), 403, "sign_in")
     # A log-in that somebody else began does not become mine: their state is not of my browser.
     code, state = begin(client, provider)
@@ -249,7 +258,7 @@ def test_a_token_that_another_key_signed_is_not_believed(
     is_problem(finish(client, *begin(client, provider)), 403, "sign_in")
     # The directory's public key taken for a shared secret, an unknown key, and no signature at all.
     directory = OidcProvider(
-        issuer=provider.issuer, client_id="anju", client_secret=None, redirect_uri="x"
+        provider.issuer, OidcClient(client_id="anju", client_secret=None, redirect_uri="x")
     )
     claims = {
         "iss": provider.issuer,
@@ -260,7 +269,7 @@ def test_a_token_that_another_key_signed_is_not_believed(
         "nonce": "n",
     }
     good = jwt.encode({"alg": "RS256", "kid": "k1"}, claims, provider.key)
-    assert directory.believe(good, "n").subject == "u-77"
+    assert directory.verify_token(good, "n").subject == "u-77"
     public = provider.key.as_pem(private=False)
     part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()  # noqa: E731
     bad = [
@@ -275,9 +284,9 @@ def test_a_token_that_another_key_signed_is_not_believed(
     ]
     for token in bad:
         with pytest.raises(OidcTokenRejected):
-            directory.believe(token, "n")
+            directory.verify_token(token, "n")
     with pytest.raises(OidcTokenRejected):
-        directory.believe(good, "another")
+        directory.verify_token(good, "another")
     assert "none" not in ALGORITHMS and not any(a.startswith("HS") for a in ALGORITHMS)
     assert provider.asked.count("/keys") < 12, "bad tokens do not make us ask again and again"
 
@@ -297,10 +306,8 @@ def _confused(part: Any, claims: dict[str, Any], public: bytes) -> str:
 def test_keys_that_were_changed_are_read_anew(provider: Provider) -> None:
     now = [time.time()]
     directory = OidcProvider(
-        issuer=provider.issuer,
-        client_id="anju",
-        client_secret=None,
-        redirect_uri="x",
+        provider.issuer,
+        OidcClient(client_id="anju", client_secret=None, redirect_uri="x"),
         clock=lambda: now[0],
     )
     claims = {
@@ -311,10 +318,14 @@ def test_keys_that_were_changed_are_read_anew(provider: Provider) -> None:
         "iat": int(now[0]),
         "nonce": "n",
     }
-    assert directory.believe(jwt.encode({"alg": "RS256", "kid": "k1"}, claims, provider.key), "n")
+    assert directory.verify_token(
+        jwt.encode({"alg": "RS256", "kid": "k1"}, claims, provider.key), "n"
+    )
     provider.key = RSAKey.generate_key(2048, {"kid": "k2"})
     now[0] += 10
-    assert directory.believe(jwt.encode({"alg": "RS256", "kid": "k2"}, claims, provider.key), "n")
+    assert directory.verify_token(
+        jwt.encode({"alg": "RS256", "kid": "k2"}, claims, provider.key), "n"
+    )
 
 
 def test_whom_the_directory_knows_and_we_do_not(
@@ -334,14 +345,15 @@ def test_a_directory_that_is_away_or_somebody_else(client: TestClient, provider:
     provider.server.server_close()
     is_problem(finish(client, code, state), 503, "directory_away")
     gone = OidcProvider(
-        issuer="http://127.0.0.1:1", client_id="a", client_secret=None, redirect_uri="x"
+        "http://127.0.0.1:1", OidcClient(client_id="a", client_secret=None, redirect_uri="x")
     )
     with pytest.raises(OidcUnavailable):
-        gone.address("s", "n", "v")
+        gone.authorization_url("s", "n", "v")
     with pytest.raises(OidcUnavailable, match="https only"):
         OidcProvider(
-            issuer="http://directory.example", client_id="a", client_secret=None, redirect_uri="x"
-        ).address("s", "n", "v")
+            "http://directory.example",
+            OidcClient(client_id="a", client_secret=None, redirect_uri="x"),
+        ).authorization_url("s", "n", "v")
 
 
 def test_a_site_without_a_directory(dsn: str) -> None:

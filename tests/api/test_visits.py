@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from api import visits
 from domain.access import ALLOWED, Action, Role
 from store.analytics import findings, nights
-from store.analytics.findings import AbstentionRow, FindingRow, Source
+from store.analytics.findings import DetectorRun, NewAbstention, NewFinding
 from store.database.connection import connect
 from tests.api.conftest import bearer
 
@@ -26,37 +26,38 @@ def told(site: dict[str, Any]) -> dict[str, Any]:
         row = connection.execute("SELECT id FROM units WHERE code = 'u-1'").fetchone()
         assert row is not None
         nights.set_clock(connection, datetime.now(UTC) - timedelta(days=2))
-        source = Source(
+        run = DetectorRun(
             detector="subletting",
             version="1",
             params={},
             window_from=TODAY - timedelta(days=90),
             window_to=TODAY,
         )
-        current = findings.read_current(connection, [row["id"]])
-        evidence = {
-            "days_known": 50,
-            "days_seen": 1,
-            "nights_strangers": 40,
-            "usual_seen": 0.9,
-            "chance_low": 0.5,
-            "chance_high": 0.9,
-        }
-        since = int((datetime.now(UTC) - timedelta(days=60)).timestamp() * 1000)
-        found = FindingRow(
+        since = datetime.now(UTC) - timedelta(days=60)
+        found = NewFinding(
             unit_id=row["id"],
-            since_ms=since,
-            until_ms=None,
+            since_at=since,
+            until_at=None,
+            since_low_at=since,
+            since_high_at=since,
             frozen=False,
             score=0.8,
-            evidence=evidence,
             reasons=("residents_gone_strangers_stay",),
+            evidence={
+                "days_known": 50,
+                "days_seen": 1,
+                "nights_strangers": 40,
+                "usual_seen": 0.9,
+                "chance_low": 0.5,
+                "chance_high": 0.9,
+            },
+            shown=True,
         )
-        findings.replace_findings(connection, current, source, [found])
-        gap = AbstentionRow(
+        findings.add_findings(connection, run, [found])
+        gap = NewAbstention(
             unit_id=row["id"], from_day=TODAY - timedelta(days=30), to_day=TODAY, reason="no_meter"
         )
-        findings.replace_abstentions(connection, current, source, [gap])
+        findings.add_abstentions(connection, run, [gap])
         connection.commit()
     return site
 

@@ -15,7 +15,9 @@ from domain.access import Role
 from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind
 from privacy import person_vault
 from privacy.keyring import Keyring
-from store.access import audit, sessions, users
+from store.access import api_keys, audit, sessions, users
+from store.access.api_keys import NewApiKey
+from store.access.audit import AuditEntry
 from store.alerts import changes
 from store.alerts.changes import AlertStep
 from store.alerts.raising import NewAlert, raise_alert
@@ -53,7 +55,7 @@ class Things:
     asked: int
     hold: int
     user: str
-    reach: int
+    grant: int
     key: int
     consent: str
     assessment: str
@@ -132,7 +134,7 @@ def _users(connection: Connection, name: str, reach: dict[str, Any]) -> None:
         made = users.add_user(
             connection, f"{mark}-{role}", "no password", role, must_change_password=False
         )
-        assert users.grant(connection, made, by="test", **reach)
+        assert users.add_grant(connection, made, by="test", **reach)
         if name == "over":
             connection.execute(
                 "UPDATE grants SET valid_from = '2020-01-01', valid_to = '2021-01-01' WHERE user_id = %s",
@@ -322,7 +324,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         "VALUES (%s, %s, %s, %s, 1, false, 'never', %s, %s, now(), now())",
         [c, c, c, raised["hazard"], c, c],
     )
-    assert person_vault.put(
+    assert person_vault.save_person(
         connection,
         ring,
         f"{c}-r",
@@ -349,13 +351,23 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         "INSERT INTO people.holds (person_id, reason, made_by) VALUES (%s, %s, %s)", person, c, c
     )
     user = users.add_user(connection, f"{c}-fixed", "no password", Role.GUARD)
-    users.grant(connection, user, by=c, estate=c)
-    reach = _one(connection, "SELECT id FROM grants WHERE user_id = %s", [user])
-    key = sessions.add_key(
-        connection, user, f"{c} key", f"anju_{c}", [], now + timedelta(days=30), by=c
+    users.add_grant(connection, user, by=c, estate=c)
+    grant = _one(connection, "SELECT id FROM grants WHERE user_id = %s", [user])
+    key = api_keys.add_api_key(
+        connection,
+        NewApiKey(
+            user_id=user,
+            name=f"{c} key",
+            token=f"anju_{c}",
+            actions=[],
+            expires_at=now + timedelta(days=30),
+            made_by=c,
+        ),
     )
     audit.append(
-        connection, actor=c, action="test", object=c, subject=f"unit:{c}", estate_id=ids["estate"]
+        connection,
+        AuditEntry(actor=c, action="test", object=c, subject=f"unit:{c}"),
+        estate_id=ids["estate"],
     )
     return Things(
         estate=c,
@@ -371,7 +383,7 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         asked=lookups[1],
         hold=hold,
         user=f"{c}-fixed",
-        reach=reach,
+        grant=grant,
         key=key,
         consent=consent,
         assessment=f"{c}-pia",

@@ -1,7 +1,8 @@
-"""Inputs for the codec laws, from one seed: noise, frames that a real device could send, and those frames bent.
+"""Inputs for the codec laws, from one seed: noise, frames that a real device could send, and those
+frames bent.
 
-`python -m tests.devices.fuzzing --inputs 1000000` feeds that many to every codec and every push parser and fails on the
-first exception; `make fuzz` runs it. The same seed gives the same inputs.
+`python -m tests.devices.fuzzing --inputs 1000000` feeds that many to every codec and every push
+parser and fails on the first exception; `make fuzz` runs it. The same seed gives the same inputs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def some_bytes(rng: random.Random, most: int) -> bytes:
     return rng.randbytes(rng.randint(0, most))
 
 
-# Frames that a device or a master could send -------------------------------------------------------------------------
+# Frames that a device or a master could send
+# -------------------------------------------------------------------------
 
 
 def dlt645_frame(rng: random.Random) -> dlt645.Dlt645Frame:
@@ -257,7 +259,8 @@ def understand(name: str, frame: Any) -> None:
         modbus.decode_request(frame)
 
 
-# What is pushed ------------------------------------------------------------------------------------------------------
+# What is pushed
+# ------------------------------------------------------------------------------------------------------
 
 
 def heard(rng: random.Random, name: str) -> ReceivedMessage:
@@ -363,7 +366,8 @@ def token(kind: str, value: str) -> str:
     return value if len(value) < 40 else f"{kind}-long"
 
 
-# Bending -------------------------------------------------------------------------------------------------------------
+# Bending
+# -------------------------------------------------------------------------------------------------------------
 
 
 def bend(rng: random.Random, data: bytes) -> bytes:

@@ -1,7 +1,10 @@
-"""Golden folders: what a device's bytes mean, one case a file. Adding a codec or a push is adding its folder here.
+"""Golden folders: what a device's bytes mean, one case a file.
 
-A frame's case holds `protocol`, `hex` and `says`, what `anju decode` prints. A push's case holds `content_type`, `body` and
-`heard`, or `refused`. A poll's case holds a profile and the answers in hex, and what comes of them.
+Adding a codec or a push is adding its folder here.
+
+A frame's case holds `protocol`, `hex` and `says`, what `anju decode` prints. A push's case holds
+`content_type`, `body` and `heard`, or `refused`. A poll's case holds a profile and the answers in
+hex, and what comes of them.
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ def test_push(path: Path) -> None:
 
 @pytest.mark.parametrize("path", of("polls"), ids=name)
 def test_poll(path: Path) -> None:
-    """The answers of a device, in the order of the profile's questions, come to values, alarms and a clock."""
+    """The answers of a device, in the order of the profile's questions, come to values, alarms and
+    a clock.
+    """
     case = load(path)
     profile = load_profiles()[case["profile"]]
     poll = POLLS[path.parent.name]

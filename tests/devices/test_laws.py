@@ -1,4 +1,7 @@
-"""The laws that every codec and every push parser keeps, whatever bytes come; the long run is tests/devices/fuzzing.py."""
+"""The laws that every codec and every push parser keeps, whatever bytes come.
+
+The long run is tests/devices/fuzzing.py.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,8 @@ def test_after_garbage_the_next_good_frame_is_found(name: str, seed: int, garbag
         if not isinstance(item, Rejected)
     ]
     if frame not in found:
-        # Noise that happens to be the beginning of a frame with a right checksum; the next frame is found all the same.
+        # Noise that happens to be the beginning of a frame with a right checksum; the next frame is
+        # found all the same.
         assert len(found) == 1 or name.startswith("modbus")
         more = stream.feed(codec.encode(frame) * 2) + stream.flush()
         assert frame in more
@@ -90,7 +94,10 @@ def test_after_garbage_the_next_good_frame_is_found(name: str, seed: int, garbag
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_flipped_bit_is_never_taken_for_the_frame(name: str) -> None:
-    """A sum over the bytes, or a CRC, sees every single flipped bit; Modbus TCP has neither and leaves that to TCP."""
+    """A sum over the bytes, or a CRC, sees every single flipped bit.
+
+    Modbus TCP has neither and leaves that to TCP.
+    """
     if name == "modbus-tcp":
         pytest.skip("Modbus TCP has no checksum")
     codec = CODECS[name][0]

@@ -1,4 +1,4 @@
-"""Mapping fields by a profile: values in the points' uom, alarms, the frozen reading and the clock."""
+"""Mapping fields by a profile: values in the uom, alarms, the frozen reading, the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The small parts that codecs and pushes are made of: bodies, instants, numbers, what a poll asks slowly."""
+"""The small parts that codecs and pushes are made of: bodies, instants, numbers, what a poll asks
+slowly.
+"""
 
 from __future__ import annotations
 

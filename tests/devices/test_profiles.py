@@ -1,4 +1,7 @@
-"""Profiles: what ships fits its protocol; a faulty file is refused by name, whatever is wrong with it."""
+"""Profiles: what ships fits its protocol.
+
+A faulty file is refused by name, whatever is wrong with it.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,10 @@ def test_a_bad_profile_is_named_with_its_fix(text: str, named: str) -> None:
     ),
 )
 def test_a_field_of_any_kind_is_read_or_refused_by_name(key: str, name: str, value: Any) -> None:
-    """Whatever a field holds, the file is a profile or a BadProfile that names it; never another error."""
+    """Whatever a field holds, the file is a profile or a BadProfile that names it.
+
+    Never another error.
+    """
     table = {**tomllib.loads(TEXTS[key]), name: value}
     try:
         check(parse_profile("bent", _toml(table)))

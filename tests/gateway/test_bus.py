@@ -1,4 +1,6 @@
-"""A line of simulated meters with everything that goes wrong on one: what is stored is what the meters said, or nothing."""
+"""A line of simulated meters with everything that goes wrong on one: what is stored is what the
+meters said, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -217,7 +219,8 @@ def test_a_clock_that_is_off_is_reported_and_set(
     found = read(bench, [one], lambda _: one.clock_set > 0)
     assert conditions(found) == [("m-1", "clock", "on")]
     assert abs(one.clock_ms) < 5000
-    # The reading is stored at the gateway's time: the meter's clock is not believed, and not mixed into it.
+    # The reading is stored at the gateway's time: the meter's clock is not believed, and not mixed
+    # into it.
     (item,) = [i for i in found.items() if "values" in i]
     assert abs(item["at"] - now()) < 10_000
 

@@ -1,4 +1,7 @@
-"""Commands from above: once each, reported always; a terminal's list is the one that was sent, and nobody else's is touched."""
+"""Commands from above: once each, reported always.
+
+A terminal's list is the one that was sent, and nobody else's is touched.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The configuration: every fault is one line that names where and how to mend it; a good one is read whole."""
+"""The configuration: every fault is one line that names where and how to mend it.
+
+A good one is read whole.
+"""
 
 from __future__ import annotations
 

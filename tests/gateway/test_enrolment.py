@@ -1,4 +1,6 @@
-"""A gateway's identity from a code to a broker that knows it by its certificate, renewed in time and revoked for good."""
+"""A gateway's identity from a code to a broker that knows it by its certificate, renewed in time
+and revoked for good.
+"""
 
 from __future__ import annotations
 
@@ -207,7 +209,8 @@ def test_a_renewal_that_was_killed_half_way_is_ended_or_undone(
     assert fits() and not key_path.with_name(key_path.name + ".next").exists()
 
 
-# The broker ----------------------------------------------------------------------------------------------------------
+# The broker
+# ----------------------------------------------------------------------------------------------------------
 
 
 class Mosquitto:

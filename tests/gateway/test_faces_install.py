@@ -1,4 +1,7 @@
-"""The faces extra installs from wheels and works; nothing of it is used before an estate turns faces on."""
+"""The faces extra installs from wheels and works.
+
+Nothing of it is used before an estate turns faces on.
+"""
 
 from __future__ import annotations
 

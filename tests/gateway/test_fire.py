@@ -1,4 +1,6 @@
-"""The fire port: confirmed when on disk, told again until then, one event for each alarm that begins or ends."""
+"""The fire port: confirmed when on disk, told again until then, one event for each alarm that
+begins or ends.
+"""
 
 from __future__ import annotations
 

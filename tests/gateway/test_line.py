@@ -1,4 +1,6 @@
-"""One line: a query has its reply, a conflict and noise are told apart, a line that is down says so."""
+"""One line: a query has its reply, a conflict and noise are told apart, a line that is down says
+so.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The outbox: nothing leaves it but by acknowledgement or by its cap, which counts; what is sealed never changes."""
+"""The outbox: nothing leaves it but by acknowledgement or by its cap, which counts.
+
+What is sealed never changes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The parts of a configuration: what is asked for is planned, and only what changed has another key."""
+"""The parts of a configuration: what is asked for is planned, and only what changed has another
+key.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The gateway's process: it takes a changed configuration without losing a reading, and leaves a faulty one aside."""
+"""The gateway's process: it takes a changed configuration without losing a reading, and leaves a
+faulty one aside.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The push server: an answer means that it is on disk; strangers, wrong secrets and nonsense are told apart."""
+"""The push server: an answer means that it is on disk.
+
+Strangers, wrong secrets and nonsense are told apart.
+"""
 
 from __future__ import annotations
 
@@ -222,7 +225,10 @@ def test_a_full_disk_is_not_answered_as_taken(
 
 
 def test_clocks_of_terminals(bench: Callable[[str], Bench]) -> None:
-    """What a terminal kept while it was cut off keeps its time; a time that cannot be true is set beside the gateway's."""
+    """What a terminal kept while it was cut off keeps its time.
+
+    A time that cannot be true is set beside the gateway's.
+    """
 
     async def script(made: Bench, url: str, client: httpx2.AsyncClient) -> None:
         address = f"{url}/push/doors/{TOKEN}"

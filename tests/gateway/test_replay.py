@@ -1,4 +1,6 @@
-"""A file of readings: local times in the repeated hour, intervals, faults named by line, the same messages every time."""
+"""A file of readings: local times in the repeated hour, intervals, faults named by line, the same
+messages every time.
+"""
 
 from __future__ import annotations
 

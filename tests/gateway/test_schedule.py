@@ -1,4 +1,6 @@
-"""The schedule of a half-duplex line: one at a time, every slot once, and a bad meter costs the others nothing but a time-out."""
+"""The schedule of a half-duplex line: one at a time, every slot once, and a bad meter costs the
+others nothing but a time-out.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_a_clock_that_was_set_back_does_not_silence_a_line() -> None:
 def test_one_bad_meter_never_costs_the_others_their_slot(
     bad: set[int], answer_ms: int, timeout_ms: int, every_min: int
 ) -> None:
-    """Ten meters on a line over six intervals: every healthy one is read exactly once a slot, and soon after it begins."""
+    """Ten meters on a line over six intervals: every healthy one is read exactly once a slot, and
+    soon after it begins.
+    """
     every = every_min * 60_000
     schedule = Schedule([turn(f"m{n}", every) for n in range(10)])
     now, read, asked = 0, [], 0
@@ -90,8 +94,8 @@ def test_one_bad_meter_never_costs_the_others_their_slot(
     for n in set(range(10)) - bad:
         slots = [slot for device, slot, _ in read if device == f"m{n}"]
         assert slots == list(range(6))
-    # A healthy one waits for the nine others and at most one time-out that was under way; only in the first slot, when
-    # nobody knows yet who is bad, for each of these.
+    # A healthy one waits for the nine others and at most one time-out that was under way; only in
+    # the first slot, when nobody knows yet who is bad, for each of these.
     for slot in range(6):
         latest = max((late for _, of, late in read if of == slot), default=0)
         assert latest <= 9 * answer_ms + timeout_ms * (len(bad) if slot == 0 else 1)

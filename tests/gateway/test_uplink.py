@@ -1,4 +1,6 @@
-"""The uplink over a real broker: what waits is sent, what is acknowledged is forgotten, the server's clock is measured."""
+"""The uplink over a real broker: what waits is sent, what is acknowledged is forgotten, the
+server's clock is measured.
+"""
 
 from __future__ import annotations
 

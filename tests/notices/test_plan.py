@@ -10,19 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notices.plan import PlannedNotice, again, plan, plan_all, when
+from notices.plan import AlertWording, find_due_time, plan, plan_all, repeat_message
 from notices.rules import NoticeRule, NoticeRules
 from store.alerts.alerts import Alert
 from store.database.connection import Connection
-from store.notices import deliveries
-from store.notices.deliveries import QueuedChange
+from store.notices.deliveries import NewDelivery, QueuedChange
 from tests.notices.conftest import NOON, estate, raise_one
 from tests.store.alerts.rows import make_alert
 
 
-def say(alert: Alert, language: str) -> PlannedNotice:
+def say(alert: Alert, language: str) -> AlertWording:
     title = "Smoke" if language == "en" else "烟雾"
-    return PlannedNotice(title=title, sentence=f"{alert.subject} burns", advice="go")
+    return AlertWording(title=title, sentence=f"{alert.subject} burns", advice="go")
 
 
 def change(*, step: str = "raised", changed_at: datetime = NOON, **values: Any) -> QueuedChange:
@@ -62,7 +61,7 @@ def notices(*rules: dict[str, Any]) -> NoticeRules:
     )
 
 
-def planned(config: NoticeRules, now: datetime = NOON, **values: Any) -> list[deliveries.Delivery]:
+def planned(config: NoticeRules, now: datetime = NOON, **values: Any) -> list[NewDelivery]:
     return plan(change(**values), config, say, now, lambda role, at: [f"{role}@{at}"])
 
 
@@ -146,13 +145,8 @@ def test_escalation_waits_and_repeats_until_somebody_has_seen_it() -> None:
     config = notices({"after_s": 120, "repeat_s": 300})
     (made,) = planned(config)
     assert made.due_at == NOON + timedelta(minutes=2) and made.unless == "acknowledged"
-    row = {name: getattr(made, name) for name in deliveries.Delivery.__slots__}
-    second = again(row, config.rules[0], NOON)
-    third = again(
-        {name: getattr(second, name) for name in deliveries.Delivery.__slots__},
-        config.rules[0],
-        NOON,
-    )
+    second = repeat_message(made, config.rules[0], NOON)
+    third = repeat_message(second, config.rules[0], NOON)
     assert [d.message_id[-2:] for d in (made, second, third)] == ["-0", "-1", "-2"]
     assert second.due_at == NOON + timedelta(minutes=5)
 
@@ -171,18 +165,20 @@ QUIET = NoticeRule(name="rule", channel="guards", quiet=(time(22), time(7)))
 )
 def test_quiet_hours_hold_what_can_wait(at: str, due: str) -> None:
     said, wanted = (datetime.fromisoformat(f"{text}+08:00") for text in (at, due))
-    assert when(QUIET, change(alert_class="data", changed_at=said), said) == wanted
-    assert when(QUIET, change(changed_at=said), said) == said, "a life is not kept waiting"
+    assert find_due_time(QUIET, change(alert_class="data", changed_at=said), said) == wanted
+    assert find_due_time(QUIET, change(changed_at=said), said) == said, "a life is not kept waiting"
 
 
 def test_a_digest_comes_at_its_time_and_a_rule_keeps_its_hours() -> None:
     digest = NoticeRule(name="rule", channel="guards", digest_min=60)
     at = NOON + timedelta(minutes=13)
-    assert when(digest, change(alert_class="data", changed_at=at), at) == NOON + timedelta(hours=1)
+    assert find_due_time(digest, change(alert_class="data", changed_at=at), at) == NOON + timedelta(
+        hours=1
+    )
     office = NoticeRule(name="rule", channel="guards", hours=(time(8), time(18)))
-    assert when(office, change(), NOON) == NOON
+    assert find_due_time(office, change(), NOON) == NOON
     night = NOON + timedelta(hours=12)
-    assert when(office, change(changed_at=night), night) is None
+    assert find_due_time(office, change(changed_at=night), night) is None
 
 
 @given(
@@ -202,7 +198,7 @@ def test_nothing_is_due_before_it_happened_or_in_quiet_hours(
         name="rule", channel="guards", digest_min=digest, quiet=(begin, end), after_s=after
     )
     said = at.replace(tzinfo=UTC)
-    due = when(rule, change(alert_class="hazard", changed_at=said, timezone="UTC"), said)
+    due = find_due_time(rule, change(alert_class="hazard", changed_at=said, timezone="UTC"), said)
     assert due is not None and due >= said
     local = due.time()
     assert not (begin <= local < end if begin < end else local >= begin or local < end)
@@ -217,7 +213,7 @@ def test_each_change_is_planned_once_also_when_planning_dies(connection: Connect
     class Died(Exception):
         pass
 
-    def dies(alert: Alert, language: str) -> PlannedNotice:
+    def dies(alert: Alert, language: str) -> AlertWording:
         if alert.subject == "smoke-3":
             raise Died
         return say(alert, language)

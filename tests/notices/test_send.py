@@ -9,13 +9,14 @@ import random
 import signal
 import time
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import standardwebhooks
 
-from casework.alert_steps import acknowledge
+from casework.alert_steps import StepTarget, acknowledge
 from domain.access import Principal, Role
 from domain.alerting import AlertClass, AlertKey, Severity, SubjectKind, returned
 from notices.channels.contract import AWAY, DeliveryFailed, NoticeMessage
@@ -26,7 +27,7 @@ from store.access import users
 from store.alerts import alerts
 from store.alerts.changes import AlertStep, set_state
 from store.database.connection import Connection, connect
-from store.notices import deliveries
+from store.notices import channel_states, deliveries
 from tests.notices.conftest import NOON, Receiver, estate, raise_one, set_clock
 from tests.notices.test_plan import notices, say
 
@@ -77,7 +78,7 @@ def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order_signed_and
             if minute % 20 == minute and minute < 20:
                 told.append((alert_id, "raised"))
             if 20 <= minute < 40:
-                acknowledge(connection, guard, alert_id)
+                acknowledge(connection, guard, StepTarget(alert_id=alert_id))
                 set_clock(connection, now)
                 told.append((alert_id, "acknowledged"))
             if minute >= 40:
@@ -121,7 +122,7 @@ def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order_signed_and
     assert len(ids) == 60 and set(ids.values()) == {1}
     assert taken == {a: [s for b, s in told if b == a] for a in {a for a, _ in told}}
     assert tries - 60 <= 30, "a receiver that is down is not hammered"
-    assert deliveries.count_by_channel(connection, now)[0] | {"late_s": None} == {
+    assert asdict(channel_states.count_by_channel(connection, now)[0]) | {"late_s": None} == {
         "channel": "bureau",
         "waiting": 0,
         "sent": 60,
@@ -223,9 +224,8 @@ def test_who_has_seen_it_is_not_called_again(connection: Connection) -> None:
     estate_id = connection.execute("SELECT id FROM estates").fetchone()["id"]  # type: ignore[index]
     assert sender.run(connection, NOON + timedelta(seconds=60)) == 0
     first = connection.execute("SELECT min(id) AS id FROM alerts").fetchone()["id"]  # type: ignore[index]
-    acknowledge(
-        connection, Principal(user_id=1, name="w", role=Role.GUARD, estate_ids=(estate_id,)), first
-    )
+    guard = Principal(user_id=1, name="w", role=Role.GUARD, estate_ids=(estate_id,))
+    acknowledge(connection, guard, StepTarget(alert_id=first))
     for minute in range(2, 15):
         sender.run(connection, NOON + timedelta(minutes=minute, seconds=1))
     assert [m.subject[-7:] for m in recorder.got] == ["smoke-1"] * 3
@@ -261,11 +261,11 @@ def test_one_refused_message_does_not_hold_up_the_rest_and_a_closed_way_is_not_u
     recorder.fail = DeliveryFailed("410", gone=True)
     assert deliveries.replay(connection, "guards", NOON, later, failed_only=False) == 3
     sender.run(connection, later)
-    (state,) = deliveries.count_by_channel(connection, later)
-    assert state["disabled_why"] == "410" and state["waiting"] == 3
+    (state,) = channel_states.count_by_channel(connection, later)
+    assert state.disabled_why == "410" and state.waiting == 3
     recorder.fail = None
     assert sender.run(connection, later + timedelta(hours=1)) == 0, "a person enables it"
-    deliveries.enable(connection, "guards")
+    channel_states.enable(connection, "guards")
     assert sender.run(connection, later + timedelta(hours=1)) == 3
 
 
@@ -278,7 +278,7 @@ def test_a_way_that_fails_for_days_is_disabled(connection: Connection) -> None:
         raise_one(connection, estate_id, hour, at=now)
         plan_all(connection, config, say, now)
         sender.run(connection, now)
-    assert deliveries.read_state(connection, "bureau")["disabled_at"] is not None
+    assert channel_states.read_state(connection, "bureau").disabled_at is not None
 
 
 def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(
@@ -286,7 +286,7 @@ def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(
 ) -> None:
     config = notices({"channel": "browsers"})
     estate_id = estate(connection)
-    users.grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
+    users.add_grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
     connection.execute(
         "INSERT INTO push_subscriptions (endpoint, user_id, keys) SELECT 'https://p.example/1', id, '{}' FROM users"
     )

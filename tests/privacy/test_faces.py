@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from privacy.faces import FILE_AT, WARN_AT, due_on, state_of
+from privacy.faces import FILE_AT, WARN_AT, filing_due_on, state_of
+from store.people.face_consents import GatewayProof, StoredConsent
 
 TODAY = date(2026, 11, 21)
 AT = datetime(2026, 11, 20, tzinfo=timezone(timedelta(hours=8)))
 
 
-def consent(**more: Any) -> dict[str, Any]:
-    return {"withdrawn_at": None, "holds_to": TODAY, "held_at": 0, **more}
+def consent(**changes: Any) -> StoredConsent:
+    standing = StoredConsent(
+        id=1,
+        code="k-0123456789",
+        person="r-1",
+        estate="es",
+        building="1",
+        entrance="1-1",
+        estate_id=1,
+        purpose="entrance",
+        text_version="1",
+        text_sha256="0" * 64,
+        assessment="PIA-2026-001",
+        other_way="card",
+        under_14=False,
+        guardian=None,
+        kept_at="gateway",
+        given_at=AT,
+        holds_to=TODAY,
+        recorded_by="desk",
+        withdrawn_at=None,
+        withdrawn_by=None,
+        withdrawn_why=None,
+        held_at=0,
+    )
+    return replace(standing, **changes)
 
 
-def gateway(held: bool = False, proven: bool = False) -> dict[str, Any]:
-    return {"held_at": AT if held else None, "proven_at": AT if proven else None}
+def gateway(held: bool = False, proven: bool = False) -> GatewayProof:
+    return GatewayProof(
+        gateway="gw-1",
+        held_at=AT if held else None,
+        proven_at=AT if proven else None,
+        command="c-1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,13 +65,13 @@ def gateway(held: bool = False, proven: bool = False) -> dict[str, Any]:
     ],
 )
 def test_deleted_is_said_when_every_gateway_has_said_so(
-    row: dict[str, Any], gateways: list[dict[str, Any]], state: str
+    row: StoredConsent, gateways: list[GatewayProof], state: str
 ) -> None:
     assert state_of(row, gateways, TODAY) == state
 
 
 def test_working_days_go_by_the_published_calendar() -> None:
     # Thirty weekdays without holidays are six weeks; over the spring festival they are more.
-    assert due_on(date(2026, 5, 11)) >= date(2026, 6, 22)
-    assert due_on(date(2026, 2, 9)) > date(2026, 2, 9) + timedelta(days=42)
+    assert filing_due_on(date(2026, 5, 11)) >= date(2026, 6, 22)
+    assert filing_due_on(date(2026, 2, 9)) > date(2026, 2, 9) + timedelta(days=42)
     assert WARN_AT == 80_000 and FILE_AT == 100_000

@@ -1,9 +1,11 @@
-"""People's data: sealed, masked, looked at with a purpose and within measure, held, erased for good, and erased again after a restore."""
+"""People's data: sealed, masked, looked at with a purpose and within measure, held, erased for
+good, and erased again after a restore.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from crypto.sealed_values import NotOpened, Scheme
 from domain.access import Principal, Role
 from privacy import lookups, masks, person_vault, purposes, retention, unusual_lookups
 from privacy.keyring import KeyFile, Keyring, save_keyring, with_new_key
+from privacy.lookups import LookupQuery, Requester
 from privacy.purposes import BadPeoplePolicy, PeoplePolicy, load_people_policy
 from store.access import audit, users
+from store.access.audit import AuditEntry
 from store.database.connection import Connection, connect
-from store.people import people
+from store.people import erasures, persons, wrapped_keys
 from tests.ingest.conftest import register
 
 NOW = datetime(2026, 11, 21, 4, tzinfo=UTC)
@@ -27,7 +31,7 @@ NUMBER = "999999199001011236"
 
 def number_for(i: int) -> str:
     body = f"99999919900101{i:03d}"
-    return next(body + c for c in "0123456789X" if person_vault.valid_id_number(body + c))
+    return next(body + c for c in "0123456789X" if person_vault.is_valid_id_number(body + c))
 
 
 @pytest.fixture
@@ -39,7 +43,8 @@ def ring() -> Keyring:
 def town(connection: Connection) -> Iterator[Connection]:
     register(connection)
     connection.execute(
-        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, h.id, '2020-01-01' FROM households h, generate_series(1, 60) i"
+        "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, h.id, "
+        "'2020-01-01' FROM households h, generate_series(1, 60) i"
     )
     connection.commit()
     yield connection
@@ -47,28 +52,35 @@ def town(connection: Connection) -> Iterator[Connection]:
 
 def put(connection: Connection, ring: Keyring, code: str = "r-1") -> None:
     fields = {"name": "王小明", "id_number": number_for(int(code[2:])), "phone": "139 0000-0000"}
-    assert person_vault.put(connection, ring, code, fields, collected_for="tenancy")
+    assert person_vault.save_person(connection, ring, code, fields, collected_for="tenancy")
     connection.commit()
 
 
 def principal(connection: Connection, name: str, role: Role) -> Principal:
-    users.grant(connection, users.add_user(connection, name, "x", role), by="test")
+    users.add_grant(connection, users.add_user(connection, name, "x", role), by="test")
     found = users.find_principal(connection, name)
     assert found is not None
     return found
 
 
-def ask(connection: Connection, who: Principal, code: str = "r-1", **more: Any) -> tuple[int, str]:
-    person = people.find_person(connection, who.estate_ids, code)
+def by(principal: Principal) -> Requester:
+    return Requester(principal=principal, source="test", now=datetime.now(UTC))
+
+
+def ask(
+    connection: Connection,
+    who: Principal,
+    code: str = "r-1",
+    *,
+    purpose: str = "visit",
+    fields: Sequence[str] = ("name",),
+    policy: PeoplePolicy | None = None,
+) -> tuple[int, str]:
+    person = persons.find_person(connection, who.estate_ids, code)
     assert person is not None
-    values: dict[str, Any] = {
-        "purpose": "visit",
-        "reference": "visit 12",
-        "fields": ["name"],
-        "policy": PeoplePolicy(),
-        "now": datetime.now(UTC),
-    }
-    return lookups.ask(connection, who, person, source="test", **{**values, **more})
+    query = LookupQuery(purpose=purpose, reference="visit 12", fields=fields)
+    lookup = lookups.ask(connection, by(who), person, query, policy or PeoplePolicy())
+    return lookup.id, lookup.state
 
 
 def test_masks() -> None:
@@ -91,7 +103,7 @@ def test_masks() -> None:
 
 def test_numbers_are_checked_and_never_repeated_in_an_error() -> None:
     assert (
-        person_vault.checked(
+        person_vault.check_fields(
             {"id_number": number_for(7).lower(), "phone": "(0731) 8888-0000", "name": " 王 "}
         )["phone"]
         == "073188880000"
@@ -103,45 +115,46 @@ def test_numbers_are_checked_and_never_repeated_in_an_error() -> None:
         ("name", "x" * 81),
         ("name", "a\x00b"),
     ):
-        if field == "id_number" and person_vault.valid_id_number(value):
+        if field == "id_number" and person_vault.is_valid_id_number(value):
             continue
         with pytest.raises(person_vault.BadPerson) as refused:
-            person_vault.checked({field: value})
+            person_vault.check_fields({field: value})
         assert str(refused.value).startswith(field) and value not in str(refused.value)
-    assert sum(person_vault.valid_id_number(NUMBER[:-1] + c) for c in "0123456789X") == 1
+    assert sum(person_vault.is_valid_id_number(NUMBER[:-1] + c) for c in "0123456789X") == 1
 
 
 @pytest.mark.real
 def test_nothing_plain_stands_in_the_database(town: Connection, ring: Keyring) -> None:
     put(town, ring)
-    row = people.find_person(town, _all(town), "r-1")
+    row = persons.find_person(town, _all(town), "r-1")
     assert row is not None
     for value in ("王小明", number_for(1), "13900000000"):
         assert value not in str(row) and value.encode() not in b"".join(
-            bytes(v) for v in row.values() if isinstance(v, bytes)
+            row.sealed_fields().values()
         )
-    assert person_vault.opened(ring, row) == {
+    assert person_vault.open_fields(ring, row) == {
         "name": "王小明",
         "id_number": number_for(1),
         "phone": "13900000000",
     }
-    shown = person_vault.masked(ring, row)
+    shown = person_vault.mask_person(ring, row)
     assert (
-        shown["name"] == "王**"
-        and shown["phone"] == "139****0000"
+        shown.name == "王**"
+        and shown.phone == "139****0000"
         and "小明" not in str(shown)
-        and shown["unit"] == "u-1"
+        and shown.unit == "u-1"
     )
     # A field that was moved to another person or another column does not open.
     put(town, ring, "r-2")
     town.execute(
-        "UPDATE people.persons SET name = (SELECT name FROM people.persons WHERE code = 'r-1') WHERE code = 'r-2'"
+        "UPDATE people.persons SET name = (SELECT name FROM people.persons WHERE code = 'r-1') "
+        "WHERE code = 'r-2'"
     )
-    other = people.find_person(town, _all(town), "r-2")
+    other = persons.find_person(town, _all(town), "r-2")
     assert other is not None
     with pytest.raises(NotOpened):
-        person_vault.opened(ring, other)
-    assert person_vault.masked(ring, other)["readable"] is False
+        person_vault.open_fields(ring, other)
+    assert person_vault.mask_person(ring, other).readable is False
 
 
 def _all(connection: Connection) -> list[int]:
@@ -153,8 +166,8 @@ def test_somebody_is_found_by_what_is_known_in_full_only(town: Connection, ring:
     put(town, ring)
 
     def find(kind: str, text: str) -> list[str]:
-        found = people.find_by_index(town, _all(town), ring.index(kind, text))
-        return [r["code"] for r in found]
+        found = persons.find_by_index(town, _all(town), ring.index(kind, text))
+        return [person.code for person in found]
 
     assert (
         find("phone", "１３９ 0000 0000")
@@ -164,7 +177,7 @@ def test_somebody_is_found_by_what_is_known_in_full_only(town: Connection, ring:
     )
     assert (
         find("phone", "1390000000") == [] == find("name", "王")
-        and people.find_by_index(town, [], ring.index("name", "王小明")) == []
+        and persons.find_by_index(town, [], ring.index("name", "王小明")) == []
     )
 
 
@@ -183,37 +196,25 @@ def test_a_look_has_a_purpose_a_measure_and_where_policy_says_a_second_person(
         ask(town, officer, purpose="visit", fields=["id_number"])
     made, state = ask(town, officer, fields=["name", "phone"])
     assert state == "granted"
-    assert lookups.show(town, officer, made, ring, source="t") == {
+    assert lookups.show(town, by(officer), made, ring) == {
         "name": "王小明",
         "phone": "13900000000",
     }
     with pytest.raises(LookupError):
-        lookups.show(town, other, made, ring, source="t")
+        lookups.show(town, by(other), made, ring)
     made, state = ask(town, officer, purpose="legal_order", fields=["id_number", "name"])
     assert state == "asked"
     with pytest.raises(lookups.LookupRefused, match="not granted"):
-        lookups.show(town, officer, made, ring, source="t")
+        lookups.show(town, by(officer), made, ring)
     with pytest.raises(lookups.LookupRefused, match="another person"):
-        lookups.decide(
-            town,
-            officer,
-            made,
-            grant=True,
-            policy=PeoplePolicy(),
-            now=datetime.now(UTC),
-            source="t",
-        )
-    lookups.decide(
-        town, other, made, grant=True, policy=PeoplePolicy(), now=datetime.now(UTC), source="t"
-    )
+        lookups.decide(town, by(officer), made, grant=True, policy=PeoplePolicy())
+    lookups.decide(town, by(other), made, grant=True, policy=PeoplePolicy())
     with pytest.raises(lookups.LookupRefused, match="already"):
-        lookups.decide(
-            town, other, made, grant=False, policy=PeoplePolicy(), now=datetime.now(UTC), source="t"
-        )
-    assert lookups.show(town, officer, made, ring, source="t")["id_number"] == number_for(1)
+        lookups.decide(town, by(other), made, grant=False, policy=PeoplePolicy())
+    assert lookups.show(town, by(officer), made, ring)["id_number"] == number_for(1)
     town.execute("UPDATE people.lookups SET expires_at = now() - interval '1 second'")
     with pytest.raises(lookups.LookupRefused, match="over"):
-        lookups.show(town, officer, made, ring, source="t")
+        lookups.show(town, by(officer), made, ring)
     told = [r["entry"] for r in town.execute("SELECT entry FROM audit_log ORDER BY seq")]
     assert [e["action"] for e in told].count("showPerson") == 2 and all(
         e["purpose"] and e["subject"] == "person:r-1" for e in told
@@ -242,16 +243,13 @@ def test_unusual_looks_are_told_once_and_to_nobody_else(
     es = _all(town)[0]
     put(town, ring)
     now = datetime(2026, 11, 21, 18 if what == "at_night" else 4, 30, tzinfo=UTC)
-    person = people.find_person(town, officer.estate_ids, "r-1")
+    person = persons.find_person(town, officer.estate_ids, "r-1")
     assert person is not None
     if what == "many_homes":
         for i in range(300):
             audit.append(
                 town,
-                actor="li",
-                action="listUnitDays",
-                object="x",
-                subject=f"unit:es/u-{i}",
+                AuditEntry(actor="li", action="listUnitDays", object="x", subject=f"unit:es/u-{i}"),
                 estate_id=es,
             )
         now = datetime.now(UTC)
@@ -278,51 +276,53 @@ def test_unusual_looks_are_told_once_and_to_nobody_else(
 def test_erasing_waits_for_holds_and_outlives_a_restore(town: Connection, ring: Keyring) -> None:
     put(town, ring)
     put(town, ring, "r-2")
-    before = people.find_person(town, _all(town), "r-1")
+    before = persons.find_person(town, _all(town), "r-1")
     assert before is not None
-    hold = people.add_hold(town, before["id"], "case 7 is open", actor="zhao")
-    with pytest.raises(person_vault.StoredPerson, match="case 7"):
-        person_vault.erase(town, ring, "r-1", actor="zhao", reason="asked")
-    assert people.release_hold(town, hold, _all(town), actor="zhao")
+    hold = erasures.add_hold(town, before.id, "case 7 is open", actor="zhao")
+    with pytest.raises(person_vault.ErasureHeld, match="case 7"):
+        person_vault.erase_person(town, ring, "r-1", actor="zhao", reason="asked")
+    assert erasures.release_hold(town, hold, _all(town), actor="zhao")
     town.commit()
     # A backup from before the erasure.
     backup = {
-        t: town.execute(f"SELECT * FROM people.{t} WHERE {k} = %s", [before["id"]]).fetchone()
+        t: town.execute(f"SELECT * FROM people.{t} WHERE {k} = %s", [before.id]).fetchone()
         for t, k in (("persons", "id"), ("data_keys", "person_id"))
     }
-    assert person_vault.erase(
+    assert person_vault.erase_person(
         town, ring, "r-1", actor="zhao", reason="asked"
-    ) and not person_vault.erase(town, ring, "nobody", actor="z", reason="x")
-    after = people.find_person(town, _all(town), "r-1")
+    ) and not person_vault.erase_person(town, ring, "nobody", actor="z", reason="x")
+    after = persons.find_person(town, _all(town), "r-1")
     assert (
         after is not None
-        and after["name"] is None
-        and after["wrapped"] is None
-        and person_vault.opened(ring, after) == {}
+        and after.name is None
+        and after.wrapped is None
+        and person_vault.open_fields(ring, after) == {}
     )
-    assert people.find_by_index(town, _all(town), ring.index("name", "王小明"))[0]["code"] == "r-2"
+    assert persons.find_by_index(town, _all(town), ring.index("name", "王小明"))[0].code == "r-2"
     with pytest.raises(person_vault.BadPerson, match="erased"):
-        person_vault.put(town, ring, "r-1", {"name": "王小明"}, collected_for="x")
-    # The restore brings the sealed fields and the key back; the list of erasures takes them away again.
+        person_vault.save_person(town, ring, "r-1", {"name": "王小明"}, collected_for="x")
+    # The restore brings the sealed fields and the key back; the list of erasures takes them away
+    # again.
     assert backup["persons"] and backup["data_keys"]
     town.execute(
         "UPDATE people.persons SET name = %s, name_index = %s WHERE id = %s",
-        [backup["persons"]["name"], backup["persons"]["name_index"], before["id"]],
+        [backup["persons"]["name"], backup["persons"]["name_index"], before.id],
     )
     town.execute(
-        "INSERT INTO people.data_keys VALUES (%(person_id)s, %(wrapped)s, %(wrapped_by)s, %(made_at)s)",
+        "INSERT INTO people.data_keys VALUES (%(person_id)s, %(wrapped)s, %(wrapped_by)s, "
+        "%(made_at)s)",
         backup["data_keys"],
     )
-    listed = people.export_erasures(town)
+    listed = erasures.export_erasures(town)
     assert len(listed) == 1 and "r-1" not in str(listed)
     town.execute("DELETE FROM people.erasures")
-    people.import_erasures(town, listed)
-    people.import_erasures(town, listed)
+    erasures.import_erasures(town, listed)
+    erasures.import_erasures(town, listed)
     assert person_vault.erase_again(town, ring) == 1 and person_vault.erase_again(town, ring) == 0
     assert (
-        people.find_person(town, _all(town), "r-1")["wrapped"] is None
-        and people.find_person(town, _all(town), "r-2")["wrapped"]
-    )  # type: ignore[index]
+        persons.find_person(town, _all(town), "r-1").wrapped is None
+        and persons.find_person(town, _all(town), "r-2").wrapped
+    )  # type: ignore[union-attr]
 
 
 @pytest.mark.real
@@ -330,7 +330,7 @@ def test_a_rotation_that_is_killed_goes_on(dsn: str, town: Connection, ring: Key
     for i in range(1, 31):
         put(town, ring, f"r-{i}")
     totp = users.add_user(town, "guard", "x", Role.GUARD)
-    users.offer_totp(town, totp, ring.seal(b"secret", f"totp|{totp}"))
+    users.save_totp_secret(town, totp, ring.seal(b"secret", f"totp|{totp}"))
     town.commit()
     new = with_new_key(ring, Scheme.SM4_GCM)
     calls = itertools.count()
@@ -338,7 +338,7 @@ def test_a_rotation_that_is_killed_goes_on(dsn: str, town: Connection, ring: Key
     class Killed(Exception):
         pass
 
-    real = people.save_wrapped
+    real = wrapped_keys.save_wrapped_key
 
     def die(*args: Any) -> None:
         if next(calls) == 17:
@@ -346,24 +346,24 @@ def test_a_rotation_that_is_killed_goes_on(dsn: str, town: Connection, ring: Key
         real(*args)
 
     with connect(dsn, autocommit=True) as worker:
-        people.save_wrapped = die  # type: ignore[assignment]
+        wrapped_keys.save_wrapped_key = die  # type: ignore[assignment]
         try:
             with pytest.raises(Killed):
-                person_vault.rewrap(worker, new, batch=5)
+                person_vault.rewrap_keys(worker, new, batch=5)
         finally:
-            people.save_wrapped = real
-        assert people.keys_in_use(worker) == {ring.current: 16, new.current: 15}
-        every = [people.find_person(worker, _all(worker), f"r-{i}") for i in range(1, 31)]
-        assert all(person_vault.opened(new, row)["name"] == "王小明" for row in every if row)
-        assert person_vault.rewrap(worker, new, batch=5) == 16
-        assert people.keys_in_use(worker) == {new.current: 31}
+            wrapped_keys.save_wrapped_key = real
+        assert wrapped_keys.count_wrapped(worker) == {ring.current: 16, new.current: 15}
+        every = [persons.find_person(worker, _all(worker), f"r-{i}") for i in range(1, 31)]
+        assert all(person_vault.open_fields(new, row)["name"] == "王小明" for row in every if row)
+        assert person_vault.rewrap_keys(worker, new, batch=5) == 16
+        assert wrapped_keys.count_wrapped(worker) == {new.current: 31}
         alone = Keyring(
             current=new.current, keys={new.current: new.keys[new.current]}, index_key=new.index_key
         )
-        every = [people.find_person(worker, _all(worker), f"r-{i}") for i in range(1, 31)]
-        assert all(person_vault.opened(alone, row)["name"] == "王小明" for row in every if row)
+        every = [persons.find_person(worker, _all(worker), f"r-{i}") for i in range(1, 31)]
+        assert all(person_vault.open_fields(alone, row)["name"] == "王小明" for row in every if row)
         with pytest.raises(NotOpened):
-            person_vault.opened(ring, every[0] or {})
+            person_vault.open_fields(ring, every[0])
 
 
 @pytest.mark.real
@@ -374,13 +374,15 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
     put(town, ring, "r-2")
     town.execute("UPDATE residents SET valid_to = '2025-01-01' WHERE code = 'r-1'")
     town.execute(
-        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at, result, result_at) "
-        "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - interval '200 days' WHERE false"
+        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, "
+        "unless, subject, body, made_at, due_at, result, result_at) "
+        "SELECT 'm', 'c', 'r', 1, 1, false, 'never', '', '', now(), now(), 'sent', now() - "
+        "interval '200 days' WHERE false"
     )
     town.execute(
         "INSERT INTO sign_in_attempts VALUES ('s', 'n', 'v', 'b', now() - interval '1 day')"
     )
-    audit.append(town, actor="x", action="y", object="z")
+    audit.append(town, AuditEntry(actor="x", action="y", object="z"))
     town.commit()
     save_keyring(tmp_path / "keys.toml", ring)
     with connect(dsn, autocommit=True) as worker:
@@ -394,13 +396,13 @@ def test_each_day_what_is_over_goes_and_the_chain_is_checked(
             )["persons"]
             == 0
         )
-        assert people.find_person(worker, _all(worker), "r-1")["wrapped"] is None  # type: ignore[index]
-        assert people.find_person(worker, _all(worker), "r-2")["wrapped"] is not None  # type: ignore[index]
-        assert audit.last_check(worker)["broken_at"] is None  # type: ignore[index]
+        assert persons.find_person(worker, _all(worker), "r-1").wrapped is None  # type: ignore[union-attr]
+        assert persons.find_person(worker, _all(worker), "r-2").wrapped is not None  # type: ignore[union-attr]
+        assert audit.last_check(worker).broken_at is None  # type: ignore[union-attr]
         now = [0.0]
         chores = retention.RetentionTasks(PeoplePolicy(), None, clock=lambda: now[0])
         assert chores.run(worker, datetime.now(UTC)) == 0 == chores.run(worker, datetime.now(UTC))
-    assert people.due(town, date(2026, 11, 21), 365) == [] and NOW
+    assert erasures.list_due(town, date(2026, 11, 21), 365) == [] and NOW
 
 
 def test_a_sites_policy_is_checked(tmp_path: Path) -> None:

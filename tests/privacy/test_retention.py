@@ -1,4 +1,4 @@
-"""Chores are done when they are due, each at its own pace; what they do is held in `tests/privacy`."""
+"""Tasks run when they are due; what they do is tested in `test_people.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.database.connection import connect
 @pytest.mark.real
 def test_each_at_its_own_pace(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(retention.unusual, "check", lambda *_: done.append("looks") or 2)
+    monkeypatch.setattr(retention.unusual_lookups, "check", lambda *_: done.append("looks") or 2)
     monkeypatch.setattr(retention, "daily", lambda *_: done.append("days") or {})
     now = [0.0]
     chores = retention.RetentionTasks(PeoplePolicy(), None, clock=lambda: now[0])

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from domain.register import SHEET_OF
+from domain.register_rows import check_headings, read_row
 from simulators import households, stream
 from simulators.city import Story, build_city, city_from
 from simulators.files import register_rows, truth_rows, write_city
-from store.register.sheets import SHEET_OF, check_headings, read_row
 
 ANCHOR = date(2026, 1, 1)
 

@@ -11,12 +11,13 @@ import pytest
 from domain import sequence
 from domain.calendar import day_starts_ms
 from domain.rejection import Reason, Rejected
+from store.analytics import nights
 from store.database.connection import Connection
 from store.ingest import latest, log, progress, quarantine
 from store.ingest.log import DirtySpans, IngestTally, TallyKey
 from store.ingest.progress import ProgressKey
 from store.ingest.quarantine import QuarantineFilter
-from store.series import fact_inputs, unit_days
+from store.series import dirty_spans, unit_days
 from tests.ingest.conftest import register
 
 pytestmark = pytest.mark.real
@@ -154,11 +155,12 @@ def test_what_changed_goes_to_analytics_by_device(connection: Connection) -> Non
         received=np.array([7000, 7000]),
     )
     log.mark_dirty(connection, spans)
-    ids, (unit,) = fact_inputs.take_dirty(connection, [row["estate_id"]], datetime.now(UTC))
+    look = dirty_spans.take_dirty_spans(connection, [row["estate_id"]], datetime.now(UTC))
+    ids, (unit,) = look.span_ids, look.units
     assert unit.estate_id == row["estate_id"]
     assert (unit.from_at.timestamp(), unit.to_at.timestamp()) == (1.0, 6.0) and len(ids) == 1
-    fact_inputs.clear_dirty(connection, ids, datetime.now(UTC))
-    assert fact_inputs.dirty_estates(connection) == []
+    dirty_spans.clear_dirty_spans(connection, ids, datetime.now(UTC))
+    assert nights.list_dirty_estates(connection) == []
 
 
 def test_the_latest_value_is_the_newest_whatever_came_last(connection: Connection) -> None:
@@ -226,12 +228,14 @@ def test_a_frame_has_nan_where_nothing_is_known(connection: Connection) -> None:
     assert (
         columns["water_l"][0].tolist()[0] == 0.0 and np.isnan(columns["water_l"][0][[1, 3]]).all()
     )
-    assert np.isnan(columns["energy_kwh"]).all() and unit_days.span_of(connection, [row["id"]]) == (
+    assert np.isnan(columns["energy_kwh"]).all() and unit_days.read_day_span(
+        connection, [row["id"]]
+    ) == (
         first,
         first + timedelta(days=2),
     )
     spans = {row["id"]: (first + timedelta(days=1), first + timedelta(days=1))}
-    assert fact_inputs.neighbour_days(connection, spans, 4) == {
+    assert unit_days.widen_to_neighbours(connection, spans, 4) == {
         row["id"]: (first, first + timedelta(days=2))
     }
     assert len(unit_days.list_unit_days(connection, row["id"], first, first)) == 1

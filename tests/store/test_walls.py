@@ -1,4 +1,6 @@
-"""The second wall as the catalogue has it: each way round it that leaked when it was measured without is shut, and stays shut."""
+"""The second wall as the catalogue has it: each way round it that leaked when it was measured
+without is shut, and stays shut.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,14 @@ SERIES = {
 
 def rights(connection: Connection) -> list[dict[str, Any]]:
     return connection.execute(
-        "SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name, c.relkind::text AS kind, c.relrowsecurity, "
-        "c.relforcerowsecurity, has_table_privilege(%s, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') AS any, "
-        "has_table_privilege(%s, c.oid, 'SELECT') AS read, has_table_privilege(%s, c.oid, 'TRUNCATE') AS truncate, "
-        "coalesce(array_to_string(c.reloptions, ','), '') AS options FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS "
+        "name, c.relkind::text AS kind, c.relrowsecurity, "
+        "c.relforcerowsecurity, has_table_privilege(%s, c.oid, 'SELECT, INSERT, UPDATE, DELETE, "
+        "TRUNCATE') AS any, "
+        "has_table_privilege(%s, c.oid, 'SELECT') AS read, has_table_privilege(%s, c.oid, "
+        "'TRUNCATE') AS truncate, "
+        "coalesce(array_to_string(c.reloptions, ','), '') AS options FROM pg_class c JOIN "
+        "pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname IN ('public', 'people') AND c.relkind IN ('r', 'p', 'v', 'm')",
         [API_ROLE] * 3,
     ).fetchall()
@@ -67,8 +73,10 @@ def test_every_table_is_behind_the_wall_or_out_of_reach(any_connection: Connecti
 
 def test_the_apis_log_in_can_do_nothing_about_it(any_connection: Connection) -> None:
     row = any_connection.execute(
-        "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit, (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) AS member, "
-        "(SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owns FROM pg_roles r WHERE rolname = %s",
+        "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit, (SELECT count(*) "
+        "FROM pg_auth_members WHERE member = r.oid) AS member, "
+        "(SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owns FROM pg_roles r WHERE "
+        "rolname = %s",
         [API_ROLE],
     ).fetchone()
     assert row == {
@@ -86,7 +94,8 @@ def test_each_function_that_sees_more_looks_at_the_scope_and_has_a_path(
     any_connection: Connection,
 ) -> None:
     rows = any_connection.execute(
-        "SELECT proname, prosrc, proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE prosecdef AND n.nspname = 'public'"
+        "SELECT proname, prosrc, proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = "
+        "p.pronamespace WHERE prosecdef AND n.nspname = 'public'"
     ).fetchall()
     harmless = {
         "granted_estates",
@@ -136,7 +145,8 @@ def test_nothing_said_is_nothing_seen_and_nothing_stays_on_the_connection(dsn: s
                 "SELECT * FROM quarantine",
                 "DELETE FROM alerts",
                 "UPDATE audit_log SET entry = '{}'",
-                "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (9, now(), '{}', '', '')",
+                "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (9, now(), '{}', '', "
+                "'')",
                 "TRUNCATE alerts",
                 "COPY estates FROM STDIN",
                 "CREATE TABLE public.x ()",
@@ -147,7 +157,9 @@ def test_nothing_said_is_nothing_seen_and_nothing_stays_on_the_connection(dsn: s
 
 
 def test_a_view_or_an_owner_who_is_no_superuser_sees_no_more(dsn: str) -> None:
-    """FORCE: also for an owner that is an ordinary role, and for a plain view of such an owner's that somebody lets the API read."""
+    """FORCE: also for an owner that is an ordinary role, and for a plain view of such an owner's
+    that somebody lets the API read.
+    """
     with connect(dsn, autocommit=True) as owner:
         register(owner)
         owner.execute("CREATE ROLE plain_owner NOSUPERUSER NOBYPASSRLS")
@@ -171,7 +183,8 @@ def test_series_come_through_functions_that_look_at_the_scope(dsn: str) -> None:
         (es,) = (r["id"] for r in owner.execute("SELECT id FROM estates WHERE code = 'es'"))
         (unit,) = (r["id"] for r in owner.execute("SELECT id FROM units WHERE code = 'u-1'"))
         owner.execute(
-            "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1'"
+            "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code "
+            "= 'wm-1'"
         )
         owner.execute("INSERT INTO latest_values SELECT id, now(), 4.2 FROM points")
     ask = "SELECT count(*) AS n FROM latest_of_unit(%s)"

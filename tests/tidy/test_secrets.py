@@ -11,7 +11,7 @@ from detect_secrets import SecretsCollection
 from detect_secrets.settings import transient_settings
 
 from api.users import new_key
-from privacy.person_vault import valid_id_number
+from privacy.person_vault import is_valid_id_number
 from tests.conftest import ROOT
 
 #: Detectors of known shapes. Those that go by entropy alone take every hash of a lock for a secret.
@@ -68,7 +68,7 @@ def test_the_repository_holds_none() -> None:
     for path in tracked():
         text = path.read_text("utf-8", "ignore")
         assert not OURS.search(text), path.name
-        real = [number for number in NUMBER.findall(text) if valid_id_number(number)]
+        real = [number for number in NUMBER.findall(text) if is_valid_id_number(number)]
         assert not real, f"{path.name}: {len(real)} numbers that could be somebody's"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anju.cli import evaluate, nightly, visits
+from anju.cli import evaluate, terminal, visits
 
 
 def anju(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -83,5 +83,5 @@ def test_a_world_is_not_written_over_another(tmp_path: Path) -> None:
     assert (
         evaluate.FIRST.year == 2024
         and visits.visits_app
-        and nightly.parse_day("--x", "2026-01-02").day == 2
+        and terminal.parse_day("--x", "2026-01-02").day == 2
     )

@@ -11,6 +11,7 @@ import pytest
 from anju.cli import people
 from privacy.keyring import load_keyring
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import connect
 from tests.ingest.conftest import register
 from tests.privacy.test_people import number_for
@@ -23,7 +24,8 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with connect(dsn) as connection:
         register(connection)
         connection.execute(
-            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, '2020-01-01' FROM households, generate_series(1, 3) i"
+            "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, id, "
+            "'2020-01-01' FROM households, generate_series(1, 3) i"
         )
     monkeypatch.setenv("ANJU_DSN", dsn)
     monkeypatch.setenv("ANJU_KEYS_FILE", str(tmp_path / "keys.toml"))
@@ -91,7 +93,7 @@ def test_the_chain_is_checked_here_and_elsewhere(
     monkeypatch.delenv("ANJU_KEYS_FILE")
     with connect(dsn) as connection:
         for n in range(5):
-            audit.append(connection, actor="w", action="a", object=str(n))
+            audit.append(connection, AuditEntry(actor="w", action="a", object=str(n)))
     assert "5 entries, every link whole" in anju("audit", "verify").stdout
     file = site / "audit.jsonl"
     assert "5 entries" in anju("audit", "export", str(file)).stdout and people.verify_lines(

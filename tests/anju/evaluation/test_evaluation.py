@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from analytics.detectors import DETECTORS
-from anju.evaluation import baselines, chain, report, score
-from anju.evaluation.chain import Judged, ReportedFinding
+from anju.evaluation import baselines, frames, judging, report, score
+from anju.evaluation.judging import CityJudgement, ReportedFinding, TruthSpan
 from anju.services import meter_bounds
 from simulators.world.city import WorldCity
-from simulators.world.traffic import made
 from tests.analytics.detectors.test_golden import frame_of
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
@@ -25,38 +24,36 @@ def said(
     *,
     kind: str = "unoccupied",
     score_: float = 0.9,
-    told: bool = True,
+    shown: bool = True,
 ) -> ReportedFinding:
     raised = start + timedelta(days=31)
     return ReportedFinding(
         unit=unit,
-        kind=kind,
+        detector=kind,
         score=score_,
         start_day=start,
         end_day=end,
         raised_day=raised,
-        told=told,
+        shown=shown,
     )
 
 
-def truth(unit: str, start: str, end: str, kind: str = "unoccupied") -> dict[str, str]:
-    return {
-        "unit": unit,
-        "kind": kind,
-        "start_day": start,
-        "end_day": end,
-        "fitting": "x",
-        "detail": "",
-    }
+def truth(unit: str, start: str, end: str, kind: str = "unoccupied") -> TruthSpan:
+    return TruthSpan(
+        unit=unit,
+        kind=kind,
+        start_day=date.fromisoformat(start),
+        end_day=date.fromisoformat(end),
+    )
 
 
 def test_leads_and_truths_are_matched_by_home_and_time() -> None:
-    judged = Judged(
-        said=[
+    judged = CityJudgement(
+        findings=[
             said("a", date(2026, 3, 2), date(2026, 5, 1)),
             said("a", date(2026, 9, 1), date(2026, 10, 5)),
             said("b", date(2026, 6, 1)),
-            said("d", date(2026, 6, 1), told=False),
+            said("d", date(2026, 6, 1), shown=False),
         ],
         truth=[
             truth("a", "2026-03-01", "2026-05-01"),
@@ -75,9 +72,9 @@ def test_the_ranking_counts_visits_within_the_budget() -> None:
     units = [f"u{n}" for n in range(1000)]
     sublets = [truth(u, "2026-03-01", "2026-12-31", "subletting") for u in ("u1", "u2", "u3")]
     fresh = [truth("u4", "2026-12-20", "2026-12-31", "subletting")]
-    judged = Judged(
-        said=[
-            said(u, date(2026, 3, 1), kind="subletting", score_=s, told=False)
+    judged = CityJudgement(
+        findings=[
+            said(u, date(2026, 3, 1), kind="subletting", score_=s, shown=False)
             for u, s in (("u1", 0.9), ("u9", 0.8), ("u2", 0.7), ("u4", 0.6), ("u3", 0.1))
         ],
         truth=sublets + fresh,
@@ -86,11 +83,9 @@ def test_the_ranking_counts_visits_within_the_budget() -> None:
     )
     found = score.ranked(judged, LAST)
     assert (found.visits, found.hits, found.sublets, found.baseline_hits) == (4, 3, 3, 1)
-    told = score.summary([found, found])
+    told = score.summarise([found, found])
     assert (
-        told["precision"].rate == 0.75
-        and told["recall"].rate == 1.0
-        and 0 < told["calibration_error"] < 1
+        told.precision.rate == 0.75 and told.recall.rate == 1.0 and 0 < told.calibration_error < 1
     )
 
 
@@ -111,23 +106,23 @@ def test_baselines_are_what_a_spreadsheet_does() -> None:
 def test_a_small_city_is_judged_whole() -> None:
     city = WorldCity(seed=11, units=480, first=date(2024, 9, 1), days=200)
     told = report.evaluate_cities([city], meter_bounds(None), lambda _n: None, 1)
-    assert [row["detector"] for row in told["detectors"]] == [d.key for d in DETECTORS]
-    unoccupied = told["detectors"][0]
+    assert [row.detector for row in told.detectors] == [d.key for d in DETECTORS]
+    unoccupied = told.detectors[0]
     assert (
-        unoccupied["truths"] >= 5
-        and unoccupied["recall"]["rate"] >= 0.6
-        and unoccupied["precision"]["rate"] >= 0.9
+        unoccupied.truths >= 5
+        and (unoccupied.recall.rate or 0.0) >= 0.6
+        and (unoccupied.precision.rate or 0.0) >= 0.9
     )
 
 
 def test_the_frame_of_a_block_is_that_of_its_homes() -> None:
     """A home among others has the facts that it has alone."""
     city = WorldCity(seed=2, units=48, first=date(2024, 9, 1), days=40)
-    homes = [made(city, i) for i in range(48)]
+    homes = frames.make_homes(city, 0, 48)
     bounds = meter_bounds(None)
     many, alone = (
-        chain.block_frame(city, homes, bounds),
-        chain.block_frame(city, homes[7:8], bounds),
+        frames.block_frame(city, homes, bounds),
+        frames.block_frame(city, homes[7:8], bounds),
     )
     for name in (
         "water_l",
@@ -136,4 +131,6 @@ def test_the_frame_of_a_block_is_that_of_its_homes() -> None:
         "strangers_nights" if city.fitting(7).lock else "water_cover",
     ):
         assert np.array_equal(many[name][7], alone[name][0], equal_nan=True), name
-    assert np.array_equal(many.let[7], alone.let[0]) and chain.last_day(city) == date(2024, 10, 10)
+    assert np.array_equal(many.let[7], alone.let[0]) and judging.last_day(city) == date(
+        2024, 10, 10
+    )

@@ -1,4 +1,4 @@
-"""Records of M-Bus telegrams: what is encoded is decoded again; what breaks off is refused by name."""
+"""Records of M-Bus telegrams: decoded as encoded; what breaks off is refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What golden folders cannot say of the codecs: round trips of units inside frames, limits, the peer's opinion."""
+"""What golden folders cannot say of the codecs: round trips of units inside frames, limits, the
+peer's opinion.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Frames from real devices, beside the repository: each decodes to what is known of it, or is refused for its checksum."""
+"""Frames from real devices, beside the repository: each decodes to what is known of it, or is
+refused for its checksum.
+"""
 
 from __future__ import annotations
 
@@ -117,10 +119,11 @@ def test_pushed_events() -> None:
     assert (alarm.native, alarm.at) == ("64010000001340000001", datetime(2009, 12, 4, 16, 23, 32))  # type: ignore[union-attr]
 
 
-# M-Bus: the decoding that comes with the frames ----------------------------------------------------------------------
+# M-Bus: the decoding that comes with the frames
+# ----------------------------------------------------------------------
 
-#: Where that decoding prints a number although the meter shows none (digits A to F in an error state, a time marked invalid,
-#: a date of zeroes), ours has none: (frame, record).
+#: Where that decoding prints a number although the meter shows none (digits A to F in an error
+#: state, a time marked invalid, a date of zeroes), ours has none: (frame, record).
 NO_NUMBER = {
     ("ELS_Elster-F96-Plus", "4"),
     ("ELS_Elster-F96-Plus", "5"),

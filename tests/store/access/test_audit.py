@@ -1,17 +1,22 @@
-"""The record of deeds: one writer at a time, no holes, and no change of it that a check does not find."""
+"""The record of deeds: one writer at a time, no holes, and no change of it that a check does not
+find.
+"""
 
 from __future__ import annotations
 
 import json
 import random
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from anju.cli.people import verify_lines
+from domain.access import Principal, Role
 from store.access import audit
+from store.access.audit import AuditEntry
 from store.database.connection import Connection, connect, open_pool
 from tests.conftest import SEED
 
@@ -22,12 +27,14 @@ def fill(connection: Connection, count: int = 12) -> None:
     for i in range(count):
         audit.append(
             connection,
-            actor=f"w{i % 3}",
-            action="look",
-            object=f"o{i}",
-            subject="person:r-1",
-            purpose="visit",
-            detail={"n": i, "字": "安居"},
+            AuditEntry(
+                actor=f"w{i % 3}",
+                action="look",
+                object=f"o{i}",
+                subject="person:r-1",
+                purpose="visit",
+                detail={"n": i, "字": "安居"},
+            ),
         )
     connection.commit()
 
@@ -38,7 +45,9 @@ def test_sixteen_writers_make_one_chain(dsn: str) -> None:
         def write(name: int) -> None:
             for i in range(20):
                 with pool.connection() as connection:
-                    audit.append(connection, actor=f"w{name}", action="a", object=str(i))
+                    audit.append(
+                        connection, AuditEntry(actor=f"w{name}", action="a", object=str(i))
+                    )
                     if i % 5 == 4:
                         connection.rollback()
 
@@ -48,7 +57,7 @@ def test_sixteen_writers_make_one_chain(dsn: str) -> None:
         for thread in threads:
             thread.join()
     with connect(dsn) as connection:
-        verdict = audit.check(connection)
+        verdict = audit.check_chain(connection)
     assert verdict.broken_at is None and verdict.seq == 16 * 16, "what was rolled back left no hole"
 
 
@@ -60,13 +69,14 @@ def test_nobody_changes_it_by_sql(connection: Connection) -> None:
         "TRUNCATE audit_log",
         "DELETE FROM audit_checks",
     ):
-        audit.note_check(connection, audit.check(connection))
+        audit.save_check(connection, audit.check_chain(connection))
         connection.commit()
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(query)
 
 
-#: What somebody with the whole database in hand might do, and the entry that the check names at the latest.
+#: What somebody with the whole database in hand might do, and the entry that the check names at the
+#: latest.
 FORGERIES = {
     "a word": "UPDATE audit_log SET entry = jsonb_set(entry, '{actor}', '\"other\"') WHERE seq = 5",
     "the time": "UPDATE audit_log SET at = at - interval '1 day' WHERE seq = 5",
@@ -75,39 +85,51 @@ FORGERIES = {
     "a link": "UPDATE audit_log SET prev = sha256('x') WHERE seq = 5",
     "gone": "DELETE FROM audit_log WHERE seq = 5",
     "the first gone": "DELETE FROM audit_log WHERE seq = 1",
-    "two swapped": "UPDATE audit_log a SET entry = b.entry FROM audit_log b WHERE (a.seq, b.seq) IN ((5, 6), (6, 5))",
-    "one made up": "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (13, now(), '{\"actor\": \"x\"}', sha256('a'), sha256('b'))",
+    "two swapped": "UPDATE audit_log a SET entry = b.entry FROM audit_log b WHERE (a.seq, b.seq) "
+    "IN ((5, 6), (6, 5))",
+    "one made up": "INSERT INTO audit_log (seq, at, entry, prev, hash) VALUES (13, now(), "
+    "'{\"actor\": \"x\"}', sha256('a'), sha256('b'))",
     "the tail cut off": "DELETE FROM audit_log WHERE seq > 9",
     "rewritten from there on": """
         DO $$ DECLARE r record; p bytea; BEGIN
             SELECT hash INTO p FROM audit_log WHERE seq = 4;
             UPDATE audit_log SET entry = jsonb_set(entry, '{actor}', '"other"') WHERE seq = 5;
             FOR r IN SELECT * FROM audit_log WHERE seq >= 5 ORDER BY seq LOOP
-                UPDATE audit_log SET prev = p, hash = audit_hash(p, r.seq, r.estate_id, r.entry) WHERE seq = r.seq RETURNING hash INTO p;
+                UPDATE audit_log
+                SET prev = p, hash = audit_hash(p, r.seq, r.estate_id, r.entry)
+                WHERE seq = r.seq
+                RETURNING hash INTO p;
             END LOOP; END $$""",
 }
 
 
 @pytest.mark.parametrize("what", list(FORGERIES))
 def test_every_forgery_is_found(connection: Connection, what: str) -> None:
-    """By whoever may switch the triggers off: an owner, a superuser. What was whole is found whole first."""
+    """By whoever may switch the triggers off: an owner, a superuser.
+
+    What was whole is found whole first.
+    """
     fill(connection)
-    verdict = audit.check(connection)
+    verdict = audit.check_chain(connection)
     assert verdict.broken_at is None
-    audit.note_check(connection, verdict)
+    audit.save_check(connection, verdict)
     connection.execute("SET session_replication_role = replica")
     connection.execute(FORGERIES[what])  # type: ignore[call-overload]
-    found = audit.check(connection)
+    found = audit.check_chain(connection)
     assert found.broken_at is not None and found.why, what
-    audit.note_check(connection, found)
+    audit.save_check(connection, found)
     last = audit.last_check(connection)
-    assert last is not None and last["broken_at"] == found.broken_at
+    assert last is not None and last.broken_at == found.broken_at
 
 
 def test_an_export_is_checked_without_us(connection: Connection, tmp_path: Path) -> None:
-    """Any one bit of any line, any line left out, doubled or moved: found, with nothing but SHA-256."""
+    """Any one bit of any line, any line left out, doubled or moved: found, with nothing but
+    SHA-256.
+    """
     fill(connection)
-    lines = [json.dumps(row, ensure_ascii=False) for row in audit.export_lines(connection)]
+    lines = [
+        json.dumps(asdict(entry), ensure_ascii=False) for entry in audit.read_chain(connection)
+    ]
     file = tmp_path / "audit.jsonl"
     write = lambda out: file.write_text("\n".join(out) + "\n", "utf-8")  # noqa: E731
     write(lines)
@@ -137,15 +159,13 @@ def test_an_export_is_checked_without_us(connection: Connection, tmp_path: Path)
 
 
 def test_a_search_pages_by_key(connection: Connection) -> None:
-    from domain.access import Principal, Role
-
     fill(connection)
     who = Principal(user_id=1, name="x", role=Role.AUDITOR, estate_ids=(), everywhere=True)
     first = audit.list_entries(connection, who, audit.AuditFilter(actor="w1", limit=2))
     rest = audit.list_entries(
-        connection, who, audit.AuditFilter(actor="w1", limit=9, before=first[-1]["seq"])
+        connection, who, audit.AuditFilter(actor="w1", limit=9, before=first[-1].seq)
     )
-    assert [r["seq"] for r in [*first, *rest]] == [11, 8, 5, 2]
+    assert [entry.seq for entry in [*first, *rest]] == [11, 8, 5, 2]
     assert audit.list_entries(connection, who, audit.AuditFilter(subject="person:r-2")) == []
     assert (
         audit.list_entries(

@@ -160,19 +160,19 @@ def test_a_wrong_password_locks_for_a_while(connection: Connection) -> None:
     from domain.access import Role
 
     estate(connection)
-    assert users.grant(
+    assert users.add_grant(
         connection, users.add_user(connection, "wang", "hash", Role.GUARD), by="test"
     )
-    row = users.find_user(connection, "wang")
-    assert row is not None and not row["locked"] and users.count_users(connection) == 1
+    row = users.find_credentials(connection, "wang")
+    assert row is not None and not row.locked and users.count_users(connection) == 1
     for _ in range(users.MAX_FAILURES):
-        users.note_login(connection, row["id"], success=False)
-    row = users.find_user(connection, "wang")
-    assert row is not None and row["locked"]
-    sessions.open_session(connection, row["id"], "token", "csrf")
+        users.record_login(connection, row.id, success=False)
+    row = users.find_credentials(connection, "wang")
+    assert row is not None and row.locked
+    sessions.open_session(connection, row.id, "token", "csrf")
     found = sessions.find_session(connection, "token")
     assert found is not None and found.principal.estate_ids == places.estate_ids(connection)
-    users.set_password(connection, row["id"], "other")
+    users.set_password(connection, row.id, "other")
     assert sessions.find_session(connection, "token") is None
 
 

@@ -13,6 +13,7 @@ from store.alerts.lists import AlertFilter
 from store.alerts.raising import raise_alert
 from store.database.connection import Connection, DatabaseError, DuplicateKey
 from store.notices import deliveries, push_subscriptions
+from store.notices.deliveries import DropCondition
 from tests.ingest.conftest import register
 from tests.store.alerts.test_alerts import ALL, estate, wanted
 
@@ -24,7 +25,7 @@ def test_nothing_that_is_deleted_takes_an_alert_with_it(connection: Connection) 
     register(connection)
     row = connection.execute("SELECT id, estate_id FROM devices WHERE code = 'smoke-1'").fetchone()
     assert row is not None
-    users.grant(connection, users.add_user(connection, "wang", "x", Role.GUARD), by="test")
+    users.add_grant(connection, users.add_user(connection, "wang", "x", Role.GUARD), by="test")
     alert_id = raise_alert(
         connection, wanted(row["estate_id"], subject_id=row["id"]), actor="watch", source={}
     ).id
@@ -118,7 +119,7 @@ def test_a_message_is_kept_once_and_sent_by_one(dsn: str, connection: Connection
     estate_id = estate(connection)
     alert_id = raise_alert(connection, wanted(estate_id), actor="watch").id
     (change,) = deliveries.take_changes(connection)
-    message = deliveries.Delivery(
+    message = deliveries.NewDelivery(
         message_id="m1",
         channel="c",
         rule="r",
@@ -126,7 +127,7 @@ def test_a_message_is_kept_once_and_sent_by_one(dsn: str, connection: Connection
         alert_id=alert_id,
         seq=change.seq,
         urgent=True,
-        unless="never",
+        unless=DropCondition.NEVER,
         subject="s",
         body="b",
         made_at=NOW,
@@ -142,7 +143,7 @@ def test_a_message_is_kept_once_and_sent_by_one(dsn: str, connection: Connection
         )
     connection.commit()
     assert (
-        push_subscriptions.MOST
+        push_subscriptions.MAX_BROWSERS
         and welfare.list_watches(connection, (estate_id,)) == []
         and DuplicateKey
     )

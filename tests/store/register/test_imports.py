@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from anju.register_files import as_input
+from domain import register as register_table
 from store.database.connection import Connection
-from store.register import sheets
 from store.register.imports import SheetInput, import_sheets
 
 pytestmark = pytest.mark.real
@@ -105,7 +105,7 @@ def changed(sheet: str, row: int, **cells: str) -> dict[str, Rows]:
 def counts(connection: Connection) -> dict[str, Any]:
     return {
         sheet.name: connection.execute(f"SELECT count(*) AS n FROM {sheet.name}").fetchone()["n"]  # type: ignore[index,arg-type]
-        for sheet in sheets.SHEETS
+        for sheet in register_table.SHEETS
     }
 
 
