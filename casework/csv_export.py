@@ -36,7 +36,7 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 def suppress(
     rows: Sequence[dict[str, Any]], *, group: str, size: str, counts: Sequence[str], least: int
 ) -> list[dict[str, Any]]:
-    """Blank the counts of rows of fewer than `least` homes, and in each group whatever could be worked out from the rest.
+    """Blank the counts of rows of fewer than `least` homes, and what others would reveal.
 
     `size` is the number of homes that a row rests on. A count is also blank where it, or its
     complement, is of fewer homes than `least` and more than none: "all but two are let" tells of

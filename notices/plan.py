@@ -1,6 +1,7 @@
 """From a change of an alert to the messages that the rules ask for.
 
-Each change is planned once. A message is worded when it is planned, so however often it is sent, it is byte for byte the same.
+Each change is planned once. A message is worded when it is planned, so however often it is sent,
+it is byte for byte the same.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-r"""Bots of a group chat: WeCom, DingTalk and Feishu, each with its own signature, limits and way to say no.
+r"""Bots of a group chat: WeCom, DingTalk and Feishu, each with its own signature and limits.
 
-Sources: WeCom developer documents, path 99398 (20 messages a minute, markdown up to 4,096 bytes, errcode 45009 over the limit);
-DingTalk "custom robot" (20 a minute, then ten minutes of silence, errcode 130101; signature HmacSHA256 over "timestamp\nsecret");
-Feishu "custom bot" (100 a minute and 5 a second, code 9499 and 11232 over the limit; the key is "timestamp\nsecret", the text empty).
+WeCom (developer documents, path 99398): 20 messages a minute, errcode 45009 over the limit,
+markdown up to 4,096 bytes. DingTalk ("custom robot"): 20 a minute, then ten minutes of silence,
+errcode 130101; the signature is HmacSHA256 over "timestamp\nsecret". Feishu ("custom bot"): 100 a
+minute and 5 a second, code 9499 or 11232 over the limit; the key is "timestamp\nsecret", the text
+is empty.
 """
 
 from __future__ import annotations

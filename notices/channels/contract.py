@@ -22,8 +22,9 @@ class NoticeMessage:
 class DeliveryFailed(Exception):
     """A message was not taken.
 
-    `hold` is for how long the whole way is to be left alone (a receiver that is away, a limit that was hit); None where only this
-    message was refused. `gone` says that the way is closed for good, `recipient_gone` that this one of its recipients is.
+    `hold` is for how long nothing is to be sent on the channel: its receiver is away, or a limit
+    was hit. It is None where only this message was refused. `gone` says that the channel is closed
+    for good, `recipient_gone` that this one of its recipients is.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class NoticeChannel(Protocol):
     def send(self, message: NoticeMessage) -> None:
         """Carry a message.
 
-        Raises: Failed.
+        Raises: DeliveryFailed.
         """
 
 

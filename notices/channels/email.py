@@ -1,4 +1,4 @@
-"""E-mail by SMTP, with a Message-ID that stays the same however often it is tried, so that mail readers show it once."""
+"""E-mail by SMTP. The Message-ID stays the same at every attempt, so mail readers show it once."""
 
 from __future__ import annotations
 

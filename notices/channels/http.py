@@ -1,7 +1,8 @@
 """One request to an address outside, which is no address of this network unless a site says so.
 
-The name is resolved once, every address that it has must be a public one, and the connection is made to the very address that was
-looked at: a name that says something else a moment later (DNS rebinding) leads nowhere. Redirects are not followed.
+The name is resolved once, and every address that it has must be a public one. The connection is
+made to the address that was checked, so a name that resolves to another one a moment later (DNS
+rebinding) leads nowhere. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ MAX_ANSWER = 64 * 1024
 def resolve(url: str, *, allow_private: bool) -> tuple[str, str]:
     """Return a URL's host and the address to connect to.
 
-    Raises: Failed where it is no https address (http is for private ones), is not known, or belongs to a network of our own.
+    Raises: DeliveryFailed where it is no https address (http is for private ones), is not known, or
+        belongs to a private network.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -39,7 +41,8 @@ def resolve(url: str, *, allow_private: bool) -> tuple[str, str]:
     private = [address for address in addresses if not address.is_global or address.is_multicast]
     if private and not allow_private:
         raise DeliveryFailed(
-            f"{host} is {private[0]}, an address of a private network; set allow_private if that is meant",
+            f"{host} is {private[0]}, an address of a private network; "
+            "set allow_private if that is meant",
             gone=True,
         )
     return host, str(addresses[0])
@@ -50,7 +53,7 @@ def post(
 ) -> httpx2.Response:
     """Send a body and return a good answer.
 
-    Raises: Failed.
+    Raises: DeliveryFailed.
     """
     host, address = resolve(url, allow_private=allow_private)
     target = httpx2.URL(url)

@@ -1,6 +1,7 @@
 """Web push (RFC 8030, 8291, 8292) by the library pywebpush (an extra: `pip install anju[notify]`).
 
-The recipient is a browser's subscription as JSON. What is sent is encrypted for that browser; the push service between sees none of it.
+The recipient is a browser's subscription as JSON. Messages are encrypted for that browser, so the
+push service cannot read them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class PushChannel:
             ) from None
         subscription = json.loads(message.recipient)
         try:
-            # The address came from a browser, so it is looked at like any other; it is the browser's own, not the site's.
+            # The address came from a browser, so it is checked; a bad one closes no channel.
             http.resolve(subscription["endpoint"], allow_private=self._table.allow_private)
         except DeliveryFailed as error:
             raise DeliveryFailed(str(error), hold=error.hold) from None
@@ -63,7 +64,7 @@ class PushChannel:
 
 
 def public_key(private_key: str) -> str:
-    """Return the public half of a site's VAPID key, as a browser wants it: base64url of the uncompressed point.
+    """Return the public half of a site's VAPID key: base64url of the uncompressed point.
 
     Raises: ValueError.
     """

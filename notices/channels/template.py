@@ -1,6 +1,7 @@
-"""SMS and voice by a provider's HTTP interface: a body with places to fill, and what a good answer says.
+"""SMS and voice by a provider's HTTP interface: a body with places to fill.
 
-Providers differ in their fields and not in their way: a number, a template that they have approved, and its variables.
+Providers differ in the names of their fields only. Each takes a number, a template that it has
+approved, and the template's variables.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class TemplateChannel:
 
 
 def fill(value: Any, words: dict[str, str]) -> Any:
-    """Put words into the places of a body; nothing else in braces is touched, and no word is read as a template itself."""
+    """Put words into the places of a body.
+
+    Nothing else in braces is touched, and places within a word are not filled.
+    """
     if isinstance(value, dict):
         return {key: fill(inner, words) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Another system: a CloudEvent, signed as Standard Webhooks 1.0.0 says (webhook-id, -timestamp, -signature: v1, HMAC-SHA256)."""
+"""Another system: a CloudEvent, signed by Standard Webhooks 1.0.0 (v1, HMAC-SHA256)."""
 
 from __future__ import annotations
 

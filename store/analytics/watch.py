@@ -93,8 +93,9 @@ class LatestGauge:
 def take_events(connection: Connection, *, urgent: bool, limit: int = 200) -> list[QueuedEvent]:
     """Take events off some lanes of the queue, oldest first.
 
-    They are taken inside the transaction that acts on them: if it fails, they are back. A lane belongs to one watcher until its transaction
-    ends, so that each device's events are acted on in their order however many watchers run.
+    They are taken inside the transaction that acts on them: if it fails, they are back. A lane
+    belongs to one watcher until its transaction ends, so that each device's events are acted on in
+    their order however many watchers run.
     """
     lanes = _lock_lanes(connection, urgent=urgent)
     if not lanes:

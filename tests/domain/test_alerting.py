@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +10,12 @@ from domain.alerting import (
     Acknowledgement,
     AlertClass,
     AlertCondition,
+    AlertKey,
     AlertState,
+    DetectorFamily,
+    DetectorName,
     NotAllowed,
+    SubjectKind,
     Suppression,
     acknowledged,
     confirmed,
@@ -101,3 +107,30 @@ def test_whatever_is_done_the_axes_keep_their_laws(
             assert after.suppression is Suppression.NONE, "an operator holds back no life"
         assert after.condition is state.condition or step == "returned"
         state = after
+
+
+@given(
+    st.sampled_from([None, *DetectorFamily]),
+    st.from_regex(r"[a-z][a-z_]{0,20}", fullmatch=True),
+)
+def test_a_detectors_name_is_read_as_it_was_written(
+    family: DetectorFamily | None, word: str
+) -> None:
+    name = DetectorName(family=family, word=word)
+    assert DetectorName.parse(str(name)) == name
+
+
+def test_a_text_without_a_known_family_is_a_word_alone() -> None:
+    assert DetectorName.parse("other:word") == DetectorName(word="other:word")
+    assert str(DetectorName(family=DetectorFamily.HAZARD, word="smoke")) == "hazard:smoke"
+
+
+def test_keys_differ_by_each_of_their_parts() -> None:
+    key = AlertKey(detector="x", subject_kind=SubjectKind.UNIT, subject_id=1)
+    others = {
+        replace(key, detector="y"),
+        replace(key, subject_kind=SubjectKind.DEVICE),
+        replace(key, subject_id=2),
+        replace(key, dedup_key="z"),
+    }
+    assert len(others) == 4 and key not in others
