@@ -3,8 +3,8 @@
 In every round, in turn and on the same machine, it measures the limits and the whole. The limits
 are what the broker alone delivers, and what COPY alone writes. The whole has one reading a message,
 and fifty. Beside them stand the same whole on stock paho, and Node-RED where it is given. Each
-figure is a median over the rounds. Each share is taken within a round, since a speed by itself says little on
-a shared machine.
+figure is a median over the rounds. Each share is taken within a round, since a speed by itself says
+little on a shared machine.
 """
 
 from __future__ import annotations
