@@ -133,8 +133,8 @@ def _register_rows(
 def _clear_register_spans(connection: Connection, estate_id: int) -> None:
     """Forget that the meters are new to the register: that is no part of an ordinary night."""
     now = datetime.now(UTC)
-    look = dirty_spans.take_dirty_spans(connection, [estate_id], now)
-    dirty_spans.clear_dirty_spans(connection, look.span_ids, now)
+    dirty = dirty_spans.take_dirty_spans(connection, [estate_id], now)
+    dirty_spans.clear_dirty_spans(connection, dirty.span_ids, now)
 
 
 # A year of facts ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The benchmark of the API asks every list and detail route there is, and what it asks is answered."""
+"""The benchmark of the API requests every list and detail route, and each is answered."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ def test_a_small_city_answers(dsn: str, tmp_path: Path) -> None:
     bench.fill(dsn, tmp_path / "keys.toml", 60, 400)
     found = bench.measure(dsn, tmp_path / "keys.toml", tmp_path, rate=40, seconds=5)
     assert set(found) == set(bench.ROUTES) and sum(t.failed for t in found.values()) == 0
-    assert all(bench.p(times.spans, 0.5) > 0 for times in found.values())
+    assert all(bench.percentile_ms(times.spans, 0.5) > 0 for times in found.values())
