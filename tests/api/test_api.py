@@ -39,15 +39,6 @@ def is_problem(answer: Any, status: int, code: str) -> None:
     assert "Traceback" not in answer.text and "SELECT" not in answer.text
 
 
-def test_health(client: TestClient) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
-    body = client.get("/readyz").json()
-    assert "away" in body["redis"] and set(body) == {"status", "redis"}, (
-        "no figure of anybody's estate without a log-in"
-    )
-    assert b"python_info" in client.get("/metrics").content
-
-
 def test_a_wrong_log_in_tells_nothing(client: TestClient, site: dict[str, Any]) -> None:
     for name in ("compliance", "nobody", "a\x00b", "x" * 60):
         is_problem(
