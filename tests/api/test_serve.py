@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from anju.settings import Settings
@@ -16,7 +18,7 @@ from api.serve import BadDirectory, serve
         {"oidc_client_id": "anju", "oidc_redirect": "https://anju.example/elsewhere"},
     ],
 )
-def test_a_directory_in_part_is_refused_with_what_is_missing(missing: dict[str, str]) -> None:
+def test_a_directory_in_part_is_refused_with_what_is_missing(missing: Any) -> None:
     settings = Settings(oidc_issuer="https://login.example", **missing)
     with pytest.raises(BadDirectory, match="set ANJU_OIDC_CLIENT_ID and ANJU_OIDC_REDIRECT="):
         serve(settings)
