@@ -12,6 +12,7 @@ from anju.settings import Settings
 from domain.calendar import from_ms
 from domain.errors import UserError
 from domain.measures import Supply
+from gateway.outbox import Outbox
 from gateway.replay import Layout, ReplayFile
 from gateway.uplink import Uplink
 from store.database.connection import Connection, connect
@@ -50,7 +51,7 @@ def run_replay(
         before = _read_tally(connection, source_name)
         source = ReplayFile(path=file, layout=layout)
         with (
-            Uplink(settings.broker(), estate, gateway, source.boot) as uplink,
+            Uplink(settings.broker(), estate, gateway, Outbox(None, source.boot)) as uplink,
             Progress(console=out) as bar,
         ):
             uplink.wait_connected()

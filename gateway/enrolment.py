@@ -31,7 +31,9 @@ log = structlog.get_logger()
 
 #: Looked at this often; a renewal that fails is tried again at the next look.
 CHECK_INTERVAL_S = 3600.0
-KEY_FILE, CERT_FILE, CA_FILE = "gateway.key", "gateway.crt", "ca.crt"
+KEY_FILE = "gateway.key"
+CERT_FILE = "gateway.crt"
+CA_FILE = "ca.crt"
 
 
 class EnrolmentFailed(UserError):
@@ -126,7 +128,8 @@ def finish_renewal(config: Config) -> None:
 
 def renew_after(certificate: x509.Certificate) -> datetime:
     """Return when two thirds of a certificate's life are over."""
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    begin = certificate.not_valid_before_utc
+    end = certificate.not_valid_after_utc
     return begin + (end - begin) * 2 / 3
 
 
@@ -134,7 +137,8 @@ class CertificateRenewal:
     """The task that renews the certificate in time."""
 
     def __init__(self, config: Config, renewed: Callable[[], None]) -> None:
-        self._config, self._renewed = config, renewed
+        self._config = config
+        self._renewed = renewed
         self.fault: str | None = None
 
     async def run(self) -> None:
@@ -160,10 +164,8 @@ class CertificateRenewal:
             and table.broker.cert_file is not None
             and table.broker.key_file is not None
         )
-        cert_path, key_path = (
-            self._config.folder / table.broker.cert_file,
-            self._config.folder / table.broker.key_file,
-        )
+        cert_path = self._config.folder / table.broker.cert_file
+        key_path = self._config.folder / table.broker.key_file
         old = x509.load_pem_x509_certificate(cert_path.read_bytes())
         if now < renew_after(old):
             return False
@@ -183,10 +185,6 @@ class CertificateRenewal:
         write_private(_next(key_path), key)
         write_private(cert_path, str(answer["certificate"]).encode())
         finish_renewal(self._config)
-        log.info(
-            "certificate_renewed",
-            until=x509.load_pem_x509_certificate(
-                cert_path.read_bytes()
-            ).not_valid_after_utc.isoformat(),
-        )
+        renewed = x509.load_pem_x509_certificate(cert_path.read_bytes())
+        log.info("certificate_renewed", until=renewed.not_valid_after_utc.isoformat())
         return True

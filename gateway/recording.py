@@ -134,7 +134,8 @@ def record_traffic(
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2, client_id=f"anju-record-{estate}-{int(time.time())}"
     )
-    client.username, client.password = broker.username, broker.password
+    client.username = broker.username
+    client.password = broker.password
     written = 0
     refused: list[str] = []
     lock = threading.Lock()
@@ -204,7 +205,7 @@ class Player:
     unnumbered: int = 0
     _gateways: dict[tuple[str, str], _Gateway] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _heard: float = 0.0
+    _received_at: float = 0.0
 
     def __enter__(self) -> Player:
         return self
@@ -255,17 +256,17 @@ class Player:
             self._wait(lambda: not any(g.waiting for g in self._gateways.values()))
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        self._heard = began = time.monotonic()
+        self._received_at = began = time.monotonic()
         while not done():
             self._changed.wait(0.5)
             now = time.monotonic()
-            if now - max(began, self._heard) > RESEND_S:
+            if now - max(began, self._received_at) > RESEND_S:
                 began = now
                 for gateway in self._gateways.values():
                     for messages in gateway.unacked.values():
                         for topic, payload in list(messages.values()):
                             gateway.client.publish(topic, payload, qos=1)
-            if now - self._heard > GIVE_UP_S:
+            if now - self._received_at > GIVE_UP_S:
                 raise self._give_up()
 
     def _give_up(self) -> NotAcknowledged:
@@ -286,7 +287,8 @@ class Player:
             and self.broker.username.replace("{estate}", estate).replace("{gateway}", code),
         )
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"play-{estate}-{code}")
-        client.username, client.password = address.username, address.password
+        client.username = address.username
+        client.password = address.password
         client.max_inflight_messages_set(WINDOW)
         client.max_queued_messages_set(0)
         gateway = self._gateways[estate, code] = _Gateway(client=client)
@@ -323,7 +325,7 @@ class Player:
             for seq in [seq for seq in messages if seq <= ack.upto or seq in also]:
                 del messages[seq]
                 self.acknowledged += 1
-            self._heard = time.monotonic()
+            self._received_at = time.monotonic()
             self._changed.notify_all()
 
 

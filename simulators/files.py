@@ -145,25 +145,21 @@ def _add_mount(
     sheets: dict[str, Rows],
     device: str,
     since: str,
-    *,
-    unit: str = "",
-    entrance: str = "",
-    building: str = "",
-    place: str = "",
+    **location: str,
 ) -> None:
-    sheets["mounts"].append(
-        {
-            "code": f"m-{device}",
-            "estate": ESTATE,
-            "device": device,
-            "unit": unit,
-            "entrance": entrance,
-            "building": building,
-            "place": place,
-            "valid_from": since,
-            "valid_to": "",
-        }
-    )
+    """Mount a device; `location` gives its `unit`, `entrance`, `building` or `place`."""
+    mount = {
+        "code": f"m-{device}",
+        "estate": ESTATE,
+        "device": device,
+        "unit": "",
+        "entrance": "",
+        "building": "",
+        "place": "",
+        "valid_from": since,
+        "valid_to": "",
+    }
+    sheets["mounts"].append(mount | location)
 
 
 def _iso(day: date | None) -> str:

@@ -77,15 +77,15 @@ def make(
     if kind == "onnx":
         if detector is None or recogniser is None:
             raise EngineMissing("engine onnx: name detector and recogniser, with their SHA-256")
-        for path, told in zip((detector, recogniser), sums, strict=True):
-            check_sum(path, told)
+        for path, expected in zip((detector, recogniser), sums, strict=True):
+            check_sum(path, expected)
         from gateway.faces.onnx_engine import OnnxEngine
 
         return OnnxEngine(detector, recogniser, sums[1])
     raise EngineMissing(f"engine {kind!r}: use dlib or onnx")
 
 
-def check_sum(path: Path, told: str) -> None:
+def check_sum(path: Path, expected: str) -> None:
     """See that a model's file is the one that was meant.
 
     Raises: EngineMissing.
@@ -94,7 +94,7 @@ def check_sum(path: Path, told: str) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise EngineMissing(f"{path.name}: cannot be read: {error.strerror}") from None
-    if found != told.lower():
+    if found != expected.lower():
         raise EngineMissing(
             f"{path.name}: its SHA-256 is {found}, not the one of the configuration; put "
             "the right file there, or its sum"

@@ -102,7 +102,7 @@ def _fused(probe: Encodings, known: Encodings) -> float:
     return float(np.sort(apart)[: (len(apart) + 1) // 2].mean())
 
 
-# Calibration ----------------------------------------------------------------------------------------------------------
+# Calibration --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

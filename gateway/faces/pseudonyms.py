@@ -46,9 +46,9 @@ class Regulars:
         """
         known = self._known(now_ms)
         gallery = {
-            token: held
+            token: templates
             for token in known
-            if (held := self.vault.templates(token, engine)) is not None
+            if (templates := self.vault.templates(token, engine)) is not None
         }
         answer = decide(frames, gallery, thresholds)
         if answer.verdict is MatchVerdict.UNDECIDED:

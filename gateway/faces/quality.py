@@ -22,7 +22,7 @@ DARK = 50.0
 BRIGHT = 215.0
 #: How far the nose may stand beside the eyes' middle (shares of the distance between the eyes), and
 #: the head lean, degrees.
-MOST_TURN = 0.25
+MOST_NOSE_OFFSET = 0.25
 MOST_LEAN = 20.0
 
 
@@ -36,7 +36,7 @@ class FaceQuality:
     sharp: float
     contrast: float
     light: float
-    turn: float
+    nose_offset: float
     lean: float
 
 
@@ -67,7 +67,7 @@ def measure(
         sharp=float(bend.var()),
         contrast=float(small.std()),
         light=float(small.mean()),
-        turn=abs(along),
+        nose_offset=abs(along),
         lean=abs(float(np.degrees(np.arctan2(between[1], between[0])))),
     )
 
@@ -100,7 +100,7 @@ def advice(faces: Sequence[FaceQuality]) -> list[str]:
             face.contrast < LEAST_CONTRAST,
             "the face has little contrast: softer light from the front, no fog on the lens",
         ),
-        (face.turn > MOST_TURN, "the head is turned: look straight into the camera"),
+        (face.nose_offset > MOST_NOSE_OFFSET, "the head is turned: look straight into the camera"),
         (face.lean > MOST_LEAN, "the head leans: hold it straight"),
     )
     return [words for fault, words in wrong if fault]

@@ -54,7 +54,7 @@ class Settled:
     since they were ended before.
     """
 
-    held: list[str] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -72,7 +72,7 @@ class Vault:
         for name in ("keys", "templates", "gone", "lists"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    # Consents --------------------------------------------------------------------------------------------------------
+    # Consents -------------------------------------------------------------------------------------
 
     def take_list(self, door: str, rows: Any, now_ms: int) -> Settled:
         """Take a door's list of consents (`rows` as it came), and destroy at once whatever no list
@@ -89,15 +89,15 @@ class Vault:
         body = {"heard_ms": now_ms, "consents": msgspec.to_builtins(kept)}
         self._write(self._folder / "lists" / f"{door}.json", json.dumps(body).encode())
         destroyed = self._settle()
-        return Settled(held=self.held(), destroyed=destroyed, refused=refused)
+        return Settled(stored=self.stored(), destroyed=destroyed, refused=refused)
 
     def keep_doors(self, doors: Iterable[str]) -> list[str]:
         """Forget the lists of doors that are no more, and what only they allowed; returns what was
         destroyed.
         """
-        wanted = set(doors)
+        present = set(doors)
         for path in (self._folder / "lists").glob("*.json"):
-            if path.stem not in wanted:
+            if path.stem not in present:
                 path.unlink()
         return self._settle()
 
@@ -127,12 +127,12 @@ class Vault:
         """Return who may be matched at a door now, consent to person; nobody where the list is old.
         `today` is a local day (ISO).
         """
-        heard, rows = self._list(door)
-        if not heard or not 0 <= now_ms - heard <= self._list_ms:
+        received_ms, rows = self._list(door)
+        if not received_ms or not 0 <= now_ms - received_ms <= self._list_ms:
             return {}
         return {one.consent: one.person for one in rows if one.to is None or one.to >= today}
 
-    # Templates -------------------------------------------------------------------------------------------------------
+    # Templates ------------------------------------------------------------------------------------
 
     def enrol(
         self,
@@ -191,12 +191,14 @@ class Vault:
             return None
         try:
             sealed = (self._folder / "templates" / subject).read_bytes()
-            held = msgspec.json.decode(unseal(key, sealed, f"template|{subject}"), type=_Held)
+            opened = msgspec.json.decode(
+                unseal(key, sealed, f"template|{subject}"), type=_SealedTemplates
+            )
         except (OSError, NotOpened, msgspec.DecodeError):
             return None
         return (
-            np.frombuffer(held.body, np.float32).reshape(held.shape)
-            if held.engine == engine
+            np.frombuffer(opened.body, np.float32).reshape(opened.shape)
+            if opened.engine == engine
             else None
         )
 
@@ -208,7 +210,7 @@ class Vault:
         except (OSError, NotOpened):
             return None
 
-    def held(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Return the consents of which a template or a key lies here."""
         return [subject for subject in self._subjects() if subject.startswith("k-")]
 
@@ -245,7 +247,7 @@ class Vault:
         _sync(path.parent)
 
 
-class _Held(msgspec.Struct):
+class _SealedTemplates(msgspec.Struct):
     engine: str
     shape: tuple[int, int]
     body: bytes
@@ -258,7 +260,7 @@ def destroy_all(folder: Path) -> int:
     if not all((folder / name).is_dir() for name in ("keys", "templates", "gone", "lists")):
         return 0
     vault = Vault(folder, bytes(32))
-    subjects = [*vault.held(), *vault.strangers()]
+    subjects = [*vault.stored(), *vault.strangers()]
     for subject in subjects:
         vault.destroy(subject)
     for path in (folder / "lists").glob("*.json"):

@@ -34,7 +34,10 @@ AGREE = 5
 
 @dataclass(slots=True)
 class BurntClock:
-    """The reader of one rule. `see` takes pictures; some four a second are needed while it learns."""
+    """The reader of one rule.
+
+    `see` takes the pictures; while it learns, it needs about four a second.
+    """
 
     rule: ClockRule
     _shapes: list[Floats] = field(default_factory=list)
@@ -167,7 +170,7 @@ class BurntClock:
 
 
 def _alike(a: Floats, b: Floats) -> float:
-    """Correlation of two cells; what lies behind the letters moves, so the brightest half decides."""
+    """Return the correlation of two cells (rows, columns), from -1 to 1."""
     x = a - a.mean()
     y = b - b.mean()
     return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + 1e-6))

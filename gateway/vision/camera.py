@@ -152,21 +152,24 @@ class Camera:
         self._lost_since = None
         now = self.clock.now_ms()
         width, height = line["size"]
-        heard = [
+        contacts_now = [
             DeviceContact(
                 device=self.table.device, at=now, summary=f"pictures of {width} x {height}"
             )
         ]
         await self._put(
-            self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
+            self._state_change("offline", {"condition": "offline"}, "device", "off", now),
+            contacts_now,
         )
 
     async def _offline(self, why: str) -> None:
         now = self.clock.now_ms()
-        heard = [DeviceContact(device=self.table.device, at=now, fault=why)]
+        contacts_now = [DeviceContact(device=self.table.device, at=now, fault=why)]
         await self._put(
-            self._turn("offline", {"condition": "offline", "detail": why}, "device", "on", now),
-            heard,
+            self._state_change(
+                "offline", {"condition": "offline", "detail": why}, "device", "on", now
+            ),
+            contacts_now,
         )
 
     async def _take(self, seen: dict[str, Any]) -> None:
@@ -182,7 +185,7 @@ class Camera:
             if seen.get("hazard")
             else ("device", str(seen.get("detail") or seen["condition"]))
         )
-        entry = self._turn(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
+        entry = self._state_change(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
         if key in _MOMENTS:
             entry = OutboxEntry(
                 items=[
@@ -202,7 +205,9 @@ class Camera:
             ],
         )
 
-    def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> OutboxEntry:
+    def _state_change(
+        self, key: str, data: dict[str, Any], kind: str, state: str, at: int
+    ) -> OutboxEntry:
         """An event where a state changes, and nothing where it is told again; what held before a
         restart is known.
         """

@@ -50,7 +50,7 @@ LIGHT_S = 15.0
 #: At which share of that pace edges of light are.
 EDGES = 0.1
 #: How long the ground is learnt before anything is hidden, in looks.
-LEARN_LOOKS = 40
+LEARN_PICTURES = 40
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so
 #: long.
 RESTLESS_S = 30.0
@@ -204,13 +204,13 @@ class Cover:
         self.age[:] = 0
         self._learning = None
 
-    def look(self, t: float, step: float, log: Floats) -> CoverObservation | None:
+    def observe(self, t: float, step: float, log: Floats) -> CoverObservation | None:
         """Look at a picture taken at `t`, `step` seconds after the one before; None while the light
         or the view is another one.
         """
         if self._learning is not None:
             self._learning.append(log)
-            if len(self._learning) >= LEARN_LOOKS:
+            if len(self._learning) >= LEARN_PICTURES:
                 self._learn(self._learning)
             return None
         detail = detail_of(log)
@@ -367,11 +367,11 @@ class Cover:
         np.copyto(self._kept, self.detail, where=pixels(steady))
         np.copyto(self._kept_level, level, where=steady)
 
-    def learn(self, look: CoverObservation, standing: Mask | None) -> None:
+    def learn(self, observation: CoverObservation, standing: Mask | None) -> None:
         """Learn on: slowly where nothing changed, faster where another light has lasted, not at all
         around what hides the ground.
         """
-        kept = look.hidden if standing is None else look.hidden | standing
+        kept = observation.hidden if standing is None else observation.hidden | standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies
         # within its outline's hull.
         whole = closed(kept).astype(np.uint8)
@@ -381,16 +381,23 @@ class Cover:
                 cv2.fillConvexPoly(whole, cv2.convexHull(outline), 1)
         # Beside a small thing the ground still shows to some part, and would be learnt with the
         # thing in it.
-        kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & look.changed)
+        kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & observation.changed)
         pace = np.where(
-            look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S
+            observation.changed,
+            np.where(self._lit >= LIT_S, observation.step / LIGHT_S, 0),
+            observation.step / GROUND_S,
         )
         ground = self.ground
         before = self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in
         # it.
-        weight = np.maximum(look.weight, EDGES)
-        ground.move(np.where(kept, 0, pace).astype(np.float32), weight, look.detail, look.level)
+        weight = np.maximum(observation.weight, EDGES)
+        ground.move(
+            np.where(kept, 0, pace).astype(np.float32),
+            weight,
+            observation.detail,
+            observation.level,
+        )
         if kept.any():
             # What is not learnt grows lighter or darker as the ground around it does.
             ground.level += np.where(kept, _nearby(ground.level - before, ~kept), 0)

@@ -162,7 +162,8 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     an edge would hide itself. Where the picture is far flatter than the ground, what is left of the
     ground in the average of the last seconds does not count as seen.
     """
-    (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
+    gx, gy = _slopes(ground)
+    dx, dy = _slopes(detail)
     steep = _around(np.abs(gx) + np.abs(gy))
     usual = np.asarray(
         cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32
@@ -174,11 +175,11 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     )
     # Light that rises evenly lifts all slopes around alike, so each is taken against the mean
     # around it.
-    heard = _around(weight) + np.float32(1e-3)
+    weight_around = _around(weight) + np.float32(1e-3)
     most = 2 * usual
     least = -most
     px, py, qx, qy = (
-        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / heard, least), most))
+        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / weight_around, least), most))
         for slope in (dx, dy, gx, gy)
     )
     counts = weight * valid

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gateway.vision.cover import (
     BLIND,
     GROUND_S,
-    LEARN_LOOKS,
+    LEARN_PICTURES,
     STAYED_S,
     Cover,
     CoverObservation,
@@ -93,7 +93,7 @@ class LaneWatch:
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     #: What stands in the lane, what it looked like when it was told, and since when it may be gone.
     _standing: Mask | None = None
-    _told: Floats | None = None
+    _appearance: Floats | None = None
     _gone_since: float | None = None
     _restored: tuple[Ground, Mask] | None = None
     _seen_at: float = float("-inf")
@@ -123,14 +123,14 @@ class LaneWatch:
         log = np.asarray(cv2.LUT(calm, _LOG), np.float32)
         if self._cover is None:
             self._first.append(log)
-            if len(self._first) >= LEARN_LOOKS:
+            if len(self._first) >= LEARN_PICTURES:
                 self._begin()
             return []
-        look = self._cover.look(t, step, log)
-        if look is None:
+        observation = self._cover.observe(t, step, log)
+        if observation is None:
             return []
-        found = self._judge(t, self._cover, look)
-        self._cover.learn(look, self._standing)
+        found = self._judge(t, self._cover, observation)
+        self._cover.learn(observation, self._standing)
         return found
 
     def _around_lane(self, grey: Grey) -> Grey:
@@ -167,9 +167,11 @@ class LaneWatch:
             cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA),
             np.float32,
         )
-        self._standing = self._told = None
+        self._standing = None
+        self._appearance = None
         if self._restored is not None:
-            (ground, standing), self._restored = self._restored, None
+            ground, standing = self._restored
+            self._restored = None
             if cover.take_up(ground) and standing.size:
                 self._standing = standing
 
@@ -203,58 +205,65 @@ class LaneWatch:
         )
         self._restored = Ground(detail, level, usual), saved["standing"].astype(bool)
 
-    # Judgement -------------------------------------------------------------------------------------------------------
+    # Judgement ------------------------------------------------------------------------------------
 
-    def _judge(self, t: float, cover: Cover, look: CoverObservation) -> list[Sighting]:
+    def _judge(self, t: float, cover: Cover, observation: CoverObservation) -> list[Sighting]:
         if self._standing is not None:
-            return self._still_there(t, cover, look, self._standing)
+            return self._still_there(t, cover, observation, self._standing)
         worn = cover.age >= self.rule.dwell_s + WORN_S
         if worn.any():
-            # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake
-            # of ours in the ground.
+            # It is too small or too thin for a thing: a stain, or an error in the learnt ground.
             cover.absorb(worn)
         old = cover.age >= self.rule.dwell_s
         if not old.any():
             return []
-        # A thing's parts come of age one after another, but what came much later is another thing
-        # that stands before it; and what is thinner than this is an edge of light, not a thing.
-        for outline, region in regions(
-            cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)
-        ):
-            # What stands beside the lane may hang together with what stands in it, and have come
-            # before.
+        # The parts of one thing reach the dwell time one after another. A part that came much
+        # later belongs to another thing, which stands in front.
+        young_limit = max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)
+        for outline, region in regions(cover.age >= young_limit):
+            # A region may join a thing beside the lane with one in it. Only the columns in the
+            # lane count, since the other thing may have come earlier.
             mask = self._in_lane(region)
-            if old[mask].sum() <= 0.5 * mask.sum():
+            if not self._may_block(cover, observation, mask, old):
                 continue
-            if (look.hidden | look.glaring)[mask].mean() <= THERE:
-                continue
-            if _creeps(cover, mask):
-                continue
-            width = self._width(mask)
-            if width < self.rule.least_width or mask.any(0).sum() < THIN:
-                continue
-            left = self._has_left(cover, mask, FAINT, thick((cover.age > 0) & ~widened(region, 1)))
+            others = thick((cover.age > 0) & ~widened(region, 1))
+            left = self._has_left(cover, mask, FAINT, others)
             if left is None:
                 continue
             if left:
                 cover.absorb(mask)
                 continue
             since = self._alone_since(cover, mask, t - float(np.median(cover.age[mask & old])))
-            if t - since < self.rule.dwell_s:
-                continue
-            self._standing = mask
-            self._gone_since = None
-            self._told = None
-            return [
-                Sighting(
-                    hazard=self.rule.hazard,
-                    state="on",
-                    at_s=since,
-                    polygon=self._polygon(outline),
-                    data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)},
-                )
-            ]
+            if t - since >= self.rule.dwell_s:
+                return [self._block(t, since, mask, outline)]
         return []
+
+    def _may_block(
+        self, cover: Cover, observation: CoverObservation, mask: Mask, old: Mask
+    ) -> bool:
+        """Tell whether a region is old, still hidden, came at once, and is wide enough."""
+        if old[mask].sum() <= 0.5 * mask.sum():
+            return False
+        if (observation.hidden | observation.glaring)[mask].mean() <= THERE:
+            return False
+        if _creeps(cover, mask):
+            return False
+        # A region thinner than THIN is an edge of light.
+        return self._width(mask) >= self.rule.least_width and bool(mask.any(0).sum() >= THIN)
+
+    def _block(self, t: float, since: float, mask: Mask, outline: NDArray[np.int32]) -> Sighting:
+        """Remember what stands in the lane and return its sighting."""
+        self._standing = mask
+        self._gone_since = None
+        self._appearance = None
+        width = self._width(mask)
+        return Sighting(
+            hazard=self.rule.hazard,
+            state="on",
+            at_s=since,
+            polygon=self._polygon(outline),
+            data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)},
+        )
 
     @staticmethod
     def _alone_since(cover: Cover, mask: Mask, since: float) -> float:
@@ -301,7 +310,7 @@ class LaneWatch:
         return float(np.sum(1 / chord))
 
     def _still_there(
-        self, t: float, cover: Cover, look: CoverObservation, standing: Mask
+        self, t: float, cover: Cover, observation: CoverObservation, standing: Mask
     ) -> list[Sighting]:
         """What stands is gone when little of its place is hidden for a while, or when only its
         trace is left in the ground. Where light leaves nothing to be seen it cannot be seen to go
@@ -311,7 +320,7 @@ class LaneWatch:
             if (region & standing).any():
                 standing = standing | self._in_lane(region)
         self._standing = standing
-        part = float((look.hidden | look.glaring)[standing].mean())
+        part = float((observation.hidden | observation.glaring)[standing].mean())
         likeness = self._likeness(cover.detail, standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was
         # told.
@@ -320,7 +329,7 @@ class LaneWatch:
         left = (
             there
             and float(cover.age[standing].max()) > 15
-            and not _crowded(look, standing)
+            and not _crowded(observation, standing)
             and bool(self._has_left(cover, standing, FAINTER))
         )
         if there and not left:
@@ -340,16 +349,16 @@ class LaneWatch:
         """Correlation of a region's detail with what it was when it was told; that follows the
         light slowly.
         """
-        if self._told is None or self._told.shape != detail.shape:
-            self._told = detail.copy()
+        if self._appearance is None or self._appearance.shape != detail.shape:
+            self._appearance = detail.copy()
         wide = pixels(mask)
         now = detail[wide]
-        then = self._told[wide]
+        then = self._appearance[wide]
         now = now - now.mean()
         then = then - then.mean()
         likeness = float(np.dot(now, then) / np.sqrt(np.dot(now, now) * np.dot(then, then) + 1e-9))
         if likeness > 0.6:
-            self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)
+            self._appearance += (detail - self._appearance) * np.float32(EVERY_S / GROUND_S)
         return likeness
 
     def _has_left(
@@ -396,12 +405,15 @@ class LaneWatch:
         )
 
 
-def _crowded(look: CoverObservation, mask: Mask) -> bool:
+def _crowded(observation: CoverObservation, mask: Mask) -> bool:
     """Tell whether the ground around a region has changed, beyond what the region's own edges
     change.
     """
     ring = widened(mask, 5) & ~widened(mask, 2)
-    return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED
+    return (
+        bool(ring.any())
+        and float((observation.changed | observation.hidden)[ring].mean()) > CROWDED
+    )
 
 
 def _creeps(cover: Cover, mask: Mask) -> bool:

@@ -101,8 +101,8 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Vid
     while broken < MOST_BROKEN:
         if not capture.grab():
             return
-        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        t = told if told > last else max(last, 0.0) + 1 / rate
+        reported = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        t = reported if reported > last else max(last, 0.0) + 1 / rate
         last = t
         if t - given < every_s - 0.5 / rate:
             continue

@@ -58,7 +58,7 @@ class SimulatedMeter:
     #: What it gave out: (hour, value) of its register, and when its clock was set.
     given: set[tuple[int, float]] = field(default_factory=set)
     clock_set: int = 0
-    asked: int = 0
+    requests: int = 0
     _hour: int | None = None
     _began: int = 0
 

@@ -31,7 +31,7 @@ class RtspCamera:
     still: bool = False
     rubbish: bool = False
     #: How often somebody asked for the stream.
-    asked: int = 0
+    plays: int = 0
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -84,7 +84,7 @@ class RtspCamera:
                 writer.write(self._answer(method, url, number))
                 await writer.drain()
                 if method == "PLAY":
-                    self.asked += 1
+                    self.plays += 1
                     sending = asyncio.ensure_future(self._send(writer))
                 if method == "TEARDOWN":
                     return

@@ -28,9 +28,9 @@ class DeviceSender:
     #: answer do.
     doubles: int = 0
 
-    def say(self, heard: ReceivedMessage) -> None:
+    def queue(self, message: ReceivedMessage) -> None:
         """Have something to say."""
-        self.waiting.append(heard)
+        self.waiting.append(message)
 
     async def run(self) -> None:
         """Send until cancelled, the oldest first, each until it is taken."""

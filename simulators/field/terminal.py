@@ -78,20 +78,20 @@ class TerminalServer:
         ):
             self.opened += 1
             return 200, {"statusCode": 1}, ""
-        what = json.loads(body) if body else {}
+        content = json.loads(body) if body else {}
         if "/UserInfo/Search" in path:
-            start, most = (
-                what["UserInfoSearchCond"][name] for name in ("searchResultPosition", "maxResults")
-            )
+            condition = content["UserInfoSearchCond"]
+            start = condition["searchResultPosition"]
+            most = condition["maxResults"]
             rows = list(self.people.values())[start : start + most]
             state = "MORE" if start + most < len(self.people) else "OK"
             return 200, {"UserInfoSearch": {"responseStatusStrg": state, "UserInfo": rows}}, ""
         if "/UserInfo/SetUp" in path:
-            self.people[what["UserInfo"]["employeeNo"]] = what["UserInfo"]
+            self.people[content["UserInfo"]["employeeNo"]] = content["UserInfo"]
             return 200, {"statusCode": 1}, ""
         if "/UserInfo/Delete" in path:
-            for row in what["UserInfoDelCond"]["EmployeeNoList"]:
-                self.people.pop(row["employeeNo"], None)
+            for employee in content["UserInfoDelCond"]["EmployeeNoList"]:
+                self.people.pop(employee["employeeNo"], None)
             return 200, {"statusCode": 1}, ""
         return 404, {"statusString": "notSupport"}, ""
 

@@ -96,7 +96,7 @@ class FacadeScene:
         room = self.seconds - 12
         return [4 + room * (i + float(r.random()) * 0.7) / max(count, 1) for i in range(count)]
 
-    # Geometry --------------------------------------------------------------------------------------------------------
+    # Geometry -------------------------------------------------------------------------------------
 
     def _project(
         self, x_m: NDArray[np.float64], h_m: NDArray[np.float64]
@@ -148,7 +148,7 @@ class FacadeScene:
                 fill(light, corners, lamp)
         return np.clip(light, 0.004, 1.0)
 
-    # What moves ------------------------------------------------------------------------------------------------------
+    # What moves -----------------------------------------------------------------------------------
 
     def _throw(self, begins_s: float) -> None:
         """Something heavier than air, dropped or thrown, from the second floor up; it falls with
@@ -290,16 +290,16 @@ class FacadeScene:
         """An insect near the lens: a large soft spot on a curved way of its own, in pixels."""
         r = self._random
         n = int(r.uniform(0.4, 2.5) * FPS)
-        turn = np.cumsum(r.normal(0, 0.08, n)) + r.uniform(0, 2 * np.pi)
+        heading = np.cumsum(r.normal(0, 0.08, n)) + r.uniform(0, 2 * np.pi)
         pace = np.abs(r.uniform(6, 30) + np.cumsum(r.normal(0, 0.8, n)))
-        x = r.uniform(0, self.size[1]) + np.cumsum(pace * np.cos(turn))
-        y = r.uniform(0, self.size[0]) + np.cumsum(pace * np.sin(turn))
+        x = r.uniform(0, self.size[1]) + np.cumsum(pace * np.cos(heading))
+        y = r.uniform(0, self.size[0]) + np.cumsum(pace * np.sin(heading))
         first = int(r.uniform(0, max(self._frames - n, 1)))
         self._paths.append(
             _Path(first, x, y, float(r.uniform(3, 14)), float(r.uniform(0.1, 0.5)), at_lens=True)
         )
 
-    # Pictures --------------------------------------------------------------------------------------------------------
+    # Pictures -------------------------------------------------------------------------------------
 
     def pictures(self) -> Iterator[tuple[float, Grey]]:
         """Yield (seconds into the scene, picture)."""

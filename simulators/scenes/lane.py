@@ -67,7 +67,8 @@ class LaneScene:
 
     def __post_init__(self) -> None:
         """Draw what will happen."""
-        self._random = r = np.random.default_rng([9, self.seed])
+        r = np.random.default_rng([9, self.seed])
+        self._random = r
         self._height = float(r.uniform(4.0, 9.0))
         self._tilt = float(r.uniform(0.35, 0.6))
         self._pan = float(r.uniform(-0.25, 0.25))
@@ -89,7 +90,7 @@ class LaneScene:
         self._paint_ground()
         self._happen()
 
-    # Geometry --------------------------------------------------------------------------------------------------------
+    # Geometry -------------------------------------------------------------------------------------
 
     def _project(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metres (x, y, z) to pixels; rows of (n, 3) to (n, 2)."""
@@ -98,14 +99,15 @@ class LaneScene:
         z = places[:, 2] - self._height
         cos = np.cos(self._pan)
         sin = np.sin(self._pan)
-        x, y = x * cos - y * sin, x * sin + y * cos
+        panned_x = x * cos - y * sin
+        panned_y = x * sin + y * cos
         cos = np.cos(self._tilt)
         sin = np.sin(self._tilt)
-        depth = np.maximum(y * cos - z * sin, 0.5)
-        down = -z * cos - y * sin
+        depth = np.maximum(panned_y * cos - z * sin, 0.5)
+        down = -z * cos - panned_y * sin
         return np.stack(
             [
-                self.size[1] / 2 + self._focal * x / depth,
+                self.size[1] / 2 + self._focal * panned_x / depth,
                 self.size[0] / 2 + self._focal * down / depth,
             ],
             axis=1,
@@ -159,7 +161,7 @@ class LaneScene:
         fill(albedo, wall, 0.5)
         self._albedo = np.clip(albedo, 0.03, 1).astype(np.float32)
 
-    # What happens ----------------------------------------------------------------------------------------------------
+    # What happens ---------------------------------------------------------------------------------
 
     def _happen(self) -> None:
         r = self._random
@@ -189,7 +191,7 @@ class LaneScene:
         self._things.sort(key=lambda one: -one.y)
         self._sun = (float(r.uniform(-1.2, 1.2)), float(r.uniform(-1.2, 1.2)))
         self._clouds = bool(self.light in ("sun", "dusk", "dawn") and r.random() < 0.6)
-        self._edge = float(r.uniform(-6, 6)), float(r.normal(0, 0.0006)), bool(r.random() < 0.6)
+        self._edge = (float(r.uniform(-6, 6)), float(r.normal(0, 0.0006)), bool(r.random() < 0.6))
         self._tree = [
             (float(r.uniform(-4, 4)), float(r.uniform(6, 26)), float(r.uniform(0.3, 1.2)))
             for _ in range(int(r.integers(0, 12)))
@@ -300,7 +302,7 @@ class LaneScene:
         y = thing.y + 0.5 * min(thing.speed, 3) * (t - thing.ends) ** 1.3
         return (thing.x, y) if y < 42 else None
 
-    # Pictures --------------------------------------------------------------------------------------------------------
+    # Pictures -------------------------------------------------------------------------------------
 
     def pictures(self) -> Iterator[tuple[float, Grey]]:
         """Yield (seconds into the scene, picture)."""

@@ -18,7 +18,7 @@ from simulators.world.stories import StoryHome
 #: Households with a car, how many of them told the office its plate, and how often a camera reads a
 #: plate right.
 _OWN = 0.35
-_TOLD = 0.85
+_REGISTERED = 0.85
 _READ = 0.96
 
 
@@ -28,7 +28,7 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
     """
     rng = city.rng(7, home.index)
     owns = rng.random() < _OWN
-    told = rng.random() < _TOLD
+    registered = rng.random() < _REGISTERED
     adults = [
         p
         for p in household.passages
@@ -36,7 +36,7 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
         and not p.person.caller
         and p.person.work in (WorkPattern.DAY, WorkPattern.HOME, WorkPattern.NIGHT)
     ]
-    if not (city.gated(home.index) and owns and told and adults):
+    if not (city.gated(home.index) and owns and registered and adults):
         return None
     driver = adults[0]
     days = city.days

@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from domain.calendar import DEFAULT_ZONE
+from simulators.world.everyday import live_ordinarily
 from simulators.world.people import Household, live, spell
-from simulators.world.stories import StoryHome, begin_home, empty_spells, ordinary, violate
+from simulators.world.stories import StoryHome, begin_home, empty_spells
+from simulators.world.violations import violate
 
 ZONE = ZoneInfo(DEFAULT_ZONE)
 PER_ENTRANCE = 12
@@ -165,11 +167,9 @@ class WorldCity:
     def home(self, index: int) -> StoryHome:
         """Make a home and all that happens to it."""
         home = begin_home(index, self.first, self.days, self.rng(2, index))
+        live_ordinarily(home)
         if not self.normal:
-            ordinary(home)
             violate(home)
-        else:
-            ordinary(home)
         empty_spells(home)
         return home
 
@@ -189,7 +189,7 @@ class WorldCity:
                 passages.hours[~self.powered(home.index)] = np.nan
         return household
 
-    # Names -----------------------------------------------------------------------------------------------------------
+    # Names ----------------------------------------------------------------------------------------
 
     @staticmethod
     def estate(index: int) -> str:

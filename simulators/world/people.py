@@ -75,7 +75,10 @@ class Car:
 
 @dataclass(slots=True, kw_only=True)
 class Household:
-    """The people of a home, and how their hours add up: persons at home and awake by (day, hour)."""
+    """The people of a home.
+
+    `at_home` counts the persons at home, of shape (days, 24).
+    """
 
     people: list[Person]
     at_home: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))

@@ -32,6 +32,7 @@ from api.app import SiteSettings, create_app
 from gateway import enrolment
 from gateway.config import Config, parse_config
 from gateway.enrolment import CertificateRenewal, EnrolmentFailed, claim, renew_after
+from gateway.outbox import Outbox
 from gateway.uplink import NotAcknowledged, Uplink
 from store.database.connection import connect, open_pool
 from store.gateways import identities
@@ -310,7 +311,9 @@ def test_the_uplink_connects_with_its_certificate(
     try:
         text = f'estate = "es"\ngateway = "gw"\n[broker]\nhost = "localhost"\nport = {broker.port}\nca_file = "ca.crt"\n'
         text += 'cert_file = "gateway.crt"\nkey_file = "gateway.key"\n'
-        with Uplink(parse_config(text, edge, "gateway.toml").broker(), "es", "gw", "b1") as uplink:
+        with Uplink(
+            parse_config(text, edge, "gateway.toml").broker(), "es", "gw", Outbox(None, "b1")
+        ) as uplink:
             uplink.wait_connected(10)
             assert uplink.connected
         plain = parse_config(
@@ -318,7 +321,10 @@ def test_the_uplink_connects_with_its_certificate(
             edge,
             "gateway.toml",
         ).broker()
-        with Uplink(plain, "es", "gw", "b2") as uplink, pytest.raises(NotAcknowledged):
+        with (
+            Uplink(plain, "es", "gw", Outbox(None, "b2")) as uplink,
+            pytest.raises(NotAcknowledged),
+        ):
             uplink.wait_connected(2)
     finally:
         broker.child.stop()

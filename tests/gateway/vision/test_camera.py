@@ -57,11 +57,11 @@ def test_lost_and_back(
             assert camera.fault is not None and camera._pause > 0.6, (
                 "and it is asked ever more rarely"
             )
-            asked = source.asked
+            asked = source.plays
             source.mend()
             camera._pause = 0.3
             await until(lambda: said() == [("offline", "on"), ("offline", "off")], 60)
-            assert source.asked > asked
+            assert source.plays > asked
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

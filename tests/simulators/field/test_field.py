@@ -136,9 +136,7 @@ def test_an_estate_is_the_same_from_the_same_seed() -> None:
     def make(seed: int) -> list[tuple[str, str, float]]:
         field = estate.Field(
             now=lambda: T0,
-            meters=40,
-            doors=2,
-            lines=4,
+            size=estate.FieldSize(meters=40, doors=2, lines=4),
             push_url="http://127.0.0.1:9",
             fire_port=9,
             seed=seed,
