@@ -1,4 +1,4 @@
-"""The dense frame that detectors read: facts of some units of one estate over a window of days, as numpy arrays."""
+"""The frame that detectors read: facts of some units of one estate over a window of days."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Who was seen at units, as columns of one length in the order of units: the unit's row, the day's column, a hash, who
-    (domain.people.Who), night.
+    """Who was seen at units, as arrays of shape (tokens,), in the order of units.
+
+    Raises: ValueError: they are in another order.
     """
 
     unit: NDArray[np.int64]
+    """The row of the unit."""
     day: NDArray[np.int64]
+    """The column of the day."""
     token: NDArray[np.int64]
-    who: NDArray[np.int8]
+    """A hash; it can be compared within a unit only."""
+    person_kind: NDArray[np.int8]
+    """A `domain.people.PersonKind`."""
     night: Mask
+    """Whether the night was spent there."""
 
     def __post_init__(self) -> None:
         if (self.unit[1:] < self.unit[:-1]).any():
@@ -40,76 +46,97 @@ class Tokens:
             unit=self.unit[rows],
             day=self.day[rows],
             token=self.token[rows],
-            who=self.who[rows],
+            person_kind=self.person_kind[rows],
             night=self.night[rows],
         )
 
 
 def unpack(unit: NDArray[np.int64], day: NDArray[np.int64], token: NDArray[np.int64]) -> Tokens:
-    """Read packed tokens (see store.series.unit_days) at their units' rows and days' columns."""
-    who, night = (token >> 1 & 3).astype(np.int8), (token & 1) == 1
-    return in_order(unit, day, token & ~7, who, night)
+    """Read packed tokens (see store.series.unit_days), in any order.
+
+    `unit` are rows and `day` are columns of arrays of shape (units, days).
+    """
+    person_kind = (token >> 1 & 3).astype(np.int8)
+    night = (token & 1) == 1
+    return in_order(unit, day, token & ~7, person_kind, night)
 
 
 def in_order(
     unit: NDArray[np.int64],
     day: NDArray[np.int64],
     token: NDArray[np.int64],
-    who: NDArray[np.int8],
+    person_kind: NDArray[np.int8],
     night: Mask,
 ) -> Tokens:
-    """Make tokens of rows in any order."""
-    at = np.argsort(unit, kind="stable")
-    return Tokens(unit=unit[at], day=day[at], token=token[at], who=who[at], night=night[at])
+    """Make tokens of arrays in any order."""
+    order = np.argsort(unit, kind="stable")
+    return Tokens(
+        unit=unit[order],
+        day=day[order],
+        token=token[order],
+        person_kind=person_kind[order],
+        night=night[order],
+    )
 
 
 def no_tokens() -> Tokens:
     """Return the tokens of a frame without doors."""
     none = np.empty(0, dtype=np.int64)
     return Tokens(
-        unit=none, day=none, token=none, who=none.astype(np.int8), night=none.astype(bool)
+        unit=none,
+        day=none,
+        token=none,
+        person_kind=none.astype(np.int8),
+        night=none.astype(bool),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideReport:
-    """Something that somebody told of a unit: a tip-off, a fact of another office, a fault of its meter."""
+    """Something that was reported of a unit: a tip-off, an outside fact, a fault of its meter."""
 
     unit: int
+    """The row of the unit."""
     day: int
+    """The column of the day; it may lie outside the frame."""
     source: str
     kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitDayFrame:
-    """Facts as arrays of shape (units, days); NaN is "not known", never zero.
-
-    `units` are ids, `first` is the local day of column 0, and `day_starts` (days + 1, ms UTC) are its bounds. Instants
-    in the columns (`…_at`) are ms UTC. `let`, `declared` say which days fall into a tenancy or a declared absence or repair;
-    `spoken_for` those of a declared guest or carer. `let_since` is the column on which the tenancy of a day began (it may lie
-    before the frame, and is negative then), `ended` the column of the last day of the last tenancy before a day that is
-    not let (NaN where none is known). `members` counts the registered residents. `fitted` says on which days a family
-    (water, energy, door: any door; lock: the unit's own) had a device at the unit.
-    """
+    """Facts as arrays of shape (units, days); NaN is "not known", never zero."""
 
     units: NDArray[np.int32]
+    """The ids of units, of shape (units,)."""
     first: date
+    """The local day of column 0."""
     day_starts: NDArray[np.float64]
+    """The bounds of days in ms UTC, of shape (days + 1,)."""
     columns: Mapping[str, NDArray[Any]]
+    """By name, in the uom of the name's last part; `…_at` are ms UTC."""
     let: Mask
+    """The days of a tenancy."""
     declared: Mask
+    """The days of a declared absence or repair."""
     spoken_for: Mask
+    """The days of a declared guest or carer."""
     let_since: NDArray[np.float32]
+    """The column on which the tenancy of a day began; negative where it lies before the frame."""
     ended: NDArray[np.float32]
+    """The column of the last day of the last tenancy before a day that is not let."""
     members: NDArray[np.float32]
+    """How many residents are registered."""
     fitted: dict[str, Mask]
+    """The days on which a family had a device at the unit: water, energy, lock, or any door."""
     tokens: Tokens = field(default_factory=no_tokens)
-    #: The last day is not over: `day_starts` ends where what is known ends, and cover is a share of the time that has passed.
     partial: bool = False
-    told: tuple[OutsideReport, ...] = ()
-    #: What several detectors derive from the columns alike, kept while the frame lives; never what one of them concludes.
+    """The last day is not over. `day_starts` ends where what is known ends, and cover is a share of
+    the time that has passed.
+    """
+    reports: tuple[OutsideReport, ...] = ()
     derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What several detectors derive from the columns alike; never what one of them concludes."""
 
     @property
     def days(self) -> int:
@@ -125,7 +152,6 @@ class UnitDayFrame:
 
     def until(self, days: int) -> UnitDayFrame:
         """Return the first days of the frame, as it was when they were over."""
-        t = self.tokens
         return replace(
             self,
             partial=self.partial and days == self.days,
@@ -138,22 +164,17 @@ class UnitDayFrame:
             ended=self.ended[:, :days],
             members=self.members[:, :days],
             fitted={name: mask[:, :days] for name, mask in self.fitted.items()},
-            tokens=t.at(t.day < days),
-            told=tuple(x for x in self.told if x.day < days),
+            tokens=self.tokens.at(self.tokens.day < days),
+            reports=tuple(report for report in self.reports if report.day < days),
             derived={},
         )
 
     def of(self, rows: NDArray[np.int64]) -> UnitDayFrame:
         """Return the frame of some of its units, by their rows in rising order."""
-        place = {int(row): i for i, row in enumerate(rows)}
-        t = self.tokens
-        begin, end = np.searchsorted(t.unit, rows), np.searchsorted(t.unit, rows + 1)
-        count = end - begin
-        kept = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
         return replace(
             self,
             units=self.units[rows],
-            columns=_Some(self.columns, rows),
+            columns=_RowColumns(self.columns, rows),
             let=self.let[rows],
             declared=self.declared[rows],
             spoken_for=self.spoken_for[rows],
@@ -161,23 +182,40 @@ class UnitDayFrame:
             ended=self.ended[rows],
             members=self.members[rows],
             fitted={name: mask[rows] for name, mask in self.fitted.items()},
-            tokens=replace(t.at(kept), unit=np.repeat(np.arange(len(rows)), count)),
-            told=tuple(replace(x, unit=place[x.unit]) for x in self.told if x.unit in place),
+            tokens=self._tokens_of(rows),
+            reports=self._reports_of(rows),
             derived={},
         )
 
+    def _tokens_of(self, rows: NDArray[np.int64]) -> Tokens:
+        """Return the tokens of some rows, with the places of the rows as units."""
+        begin = np.searchsorted(self.tokens.unit, rows)
+        count = np.searchsorted(self.tokens.unit, rows + 1) - begin
+        first_place = np.cumsum(count) - count
+        kept = np.repeat(begin - first_place, count) + np.arange(count.sum())
+        return replace(self.tokens.at(kept), unit=np.repeat(np.arange(len(rows)), count))
 
-class _Some(Mapping[str, NDArray[Any]]):
+    def _reports_of(self, rows: NDArray[np.int64]) -> tuple[OutsideReport, ...]:
+        """Return the reports of some rows, with the places of the rows as units."""
+        place_of = {row: place for place, row in enumerate(rows.tolist())}
+        return tuple(
+            replace(report, unit=place_of[report.unit])
+            for report in self.reports
+            if report.unit in place_of
+        )
+
+
+class _RowColumns(Mapping[str, NDArray[Any]]):
     """Columns of some rows, each copied when it is first asked for."""
 
     def __init__(self, whole: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> None:
         self._whole, self._rows = whole, rows
-        self._held: dict[str, NDArray[Any]] = {}
+        self._copies: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._held:
-            self._held[name] = self._whole[name][self._rows]
-        return self._held[name]
+        if name not in self._copies:
+            self._copies[name] = self._whole[name][self._rows]
+        return self._copies[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._whole)
@@ -187,7 +225,10 @@ class _Some(Mapping[str, NDArray[Any]]):
 
 
 def often(mask: Mask, least: float) -> NDArray[np.int64]:
-    """Return the rows in which a mask holds on so many days or more: where that is rare, only they are worth a closer look."""
+    """Return the rows in which a mask holds on at least so many days.
+
+    Where that is rare, only these rows are worth a closer look.
+    """
     return np.flatnonzero(count(mask) >= least)
 
 
@@ -198,7 +239,10 @@ def runs(mask: Mask) -> list[tuple[int, int]]:
 
 
 def runs_of(mask: Mask, least: int) -> list[tuple[int, int, int]]:
-    """List (row, start, end) of the spans of at least `least` columns over which a 2-d mask holds, row by row."""
+    """List the (row, start, end) of spans of at least `least` columns in which a mask holds.
+
+    The mask has the shape (units, days); the spans come row by row.
+    """
     units, days = mask.shape
     padded = np.zeros((units, days + 2), dtype=bool)
     padded[:, 1:-1] = mask
@@ -211,9 +255,10 @@ def runs_of(mask: Mask, least: int) -> list[tuple[int, int, int]]:
 
 
 def rolling(counts: NDArray[Any], days: int, *, ahead: bool = False) -> NDArray[Any]:
-    """Count over the last `days` columns, each day's own included, or over the next; `counts` is a mask or small whole numbers.
+    """Add up `counts` over the last `days` columns, each day's own included, or over the next.
 
-    The sums over one day, two, four, … are added up: the processor does dozens of bytes at a time.
+    `counts`, of shape (units, days), is a mask or small whole numbers. Sums over one day, two, four
+    and so on are added up: the processor does dozens of bytes at a time.
     """
     units, width = counts.shape
     kind = np.uint8 if counts.dtype == bool and days < 256 else np.uint16
@@ -234,6 +279,9 @@ def rolling(counts: NDArray[Any], days: int, *, ahead: bool = False) -> NDArray[
 
 
 def count(mask: Mask) -> NDArray[np.uint16]:
-    """Count the days on which a mask holds, row by row (numpy's own count along an axis takes three times as long)."""
+    """Count the days on which a mask holds, row by row.
+
+    It takes a third of the time of numpy's own count along an axis.
+    """
     out: NDArray[np.uint16] = np.add.reduce(mask.view(np.uint8), axis=1, dtype=np.uint16)
     return out

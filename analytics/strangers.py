@@ -82,7 +82,9 @@ def _follow_strangers(frame: UnitDayFrame, stay_nights: float) -> StrangerNights
 
 def _nights_of_strangers(frame: UnitDayFrame) -> _Nights | None:
     tokens = frame.tokens
-    strange = (tokens.who == PersonKind.STRANGER) | (tokens.who == PersonKind.FORMER)
+    strange = (tokens.person_kind == PersonKind.STRANGER) | (
+        tokens.person_kind == PersonKind.FORMER
+    )
     chosen = strange & tokens.night
     if not chosen.any():
         return None

@@ -90,7 +90,7 @@ def make_frame(facts: UnitFacts, homes: Homes, zone: ZoneInfo) -> UnitDayFrame:
         members=_count_members(grid, homes),
         fitted=_lay_devices(grid, homes, zone),
         tokens=facts.tokens,
-        told=(*_outside_reports(grid, homes), *_meter_reports(facts)),
+        reports=(*_outside_reports(grid, homes), *_meter_reports(facts)),
     )
 
 

@@ -151,7 +151,8 @@ def asyncapi() -> dict[str, Any]:
         "estate": {"description": "the estate's code"},
         "gateway": {"description": "the gateway's code"},
     }
-    channels, operations = {}, {}
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
     for name, (_, about) in _MESSAGES.items():
         way = "up" if name in _UP else "down"
         channels[name] = {

@@ -1,6 +1,4 @@
-"""`anju simulate devices`: an estate of simulated devices on their own ports, and the configuration
-of a gateway for it.
-"""
+"""`anju simulate devices`: an estate of simulated devices, and a gateway's configuration for it."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ from anju.processes import free_port
 from domain.broker import BrokerAddress
 from domain.calendar import DEFAULT_ZONE, HOUR_MS
 from simulators.field.estate import KINDS, PARTS, PASSWORD, Field, FieldSize
+from simulators.field.line import Line
 
 ESTATE = "field"
 GATEWAY = "gw-field"
@@ -30,19 +29,26 @@ class Pace:
     start_ms: int
     real_ms: int
 
+    @classmethod
+    def since_yesterday(cls, speed: float) -> Pace:
+        """Return a clock that starts 26 hours ago, so that there is a day to catch up on."""
+        now = time.time_ns() // 1_000_000
+        return cls(speed=speed, start_ms=now - 26 * HOUR_MS, real_ms=now)
+
     def now(self) -> int:
-        """Return the time."""
+        """Return the time, ms UTC."""
         real = time.time_ns() // 1_000_000
-        return (
-            real if self.speed == 1.0 else self.start_ms + int((real - self.real_ms) * self.speed)
-        )
+        if self.speed == 1.0:
+            return real
+        return self.start_ms + int((real - self.real_ms) * self.speed)
 
 
 def make_field(
     folder: Path, pace: Pace, *, meters: int, doors: int, lines: int, seed: int
 ) -> tuple[Field, dict[str, int]]:
-    """Make the devices and the secrets beside the configuration; returns them with the ports that
-    the gateway must use.
+    """Make the devices, and the secrets that stand beside the gateway's configuration.
+
+    Returns the devices, and the ports of the gateway's own servers by name ("push", "fire").
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("token.key", "push.token", "door.password"):
@@ -66,7 +72,7 @@ def configuration(
     field: Field, ports: dict[str, int], pace: Pace, broker: BrokerAddress, *, every_s: int = 3600
 ) -> str:
     """Write the gateway's configuration for a field whose lines listen."""
-    out = [
+    lines = [
         f'estate = "{ESTATE}"',
         f'gateway = "{GATEWAY}"',
         'token_key_file = "token.key"',
@@ -81,50 +87,67 @@ def configuration(
         f"start_ms = {pace.start_ms}",
         f"real_ms = {pace.real_ms}",
     ]
-    for n, line in enumerate(field.lines, 1):
-        out += [
-            "",
-            "[[bus]]",
-            f'name = "line-{n}"',
-            f'at = "127.0.0.1:{line.port}"',
-            "timeout_ms = 500",
-            "quiet_ms = 20",
+    for number, line in enumerate(field.lines, 1):
+        lines += _bus_section(number, line, every_s)
+    lines += _fire_section(field, ports["fire"])
+    lines += _push_section(field, ports["push"])
+    return "\n".join(lines) + "\n"
+
+
+def _bus_section(number: int, line: Line, every_s: int) -> list[str]:
+    """Return the lines of one bus; of two meters with one address the first stands for both."""
+    lines = [
+        "",
+        "[[bus]]",
+        f'name = "line-{number}"',
+        f'at = "127.0.0.1:{line.port}"',
+        "timeout_ms = 500",
+        "quiet_ms = 20",
+    ]
+    written: set[str] = set()
+    for meter in line.meters:
+        if meter.address in written:
+            continue
+        written.add(meter.address)
+        lines += [
+            "[[bus.devices]]",
+            f'device = "{meter.device}"',
+            f'profile = "{KINDS[line.protocol][0]}"',
+            f'address = "{meter.address}"',
+            f"every_s = {every_s}",
         ]
-        seen: set[str] = set()
-        for meter in line.meters:
-            if meter.address in seen:
-                continue
-            seen.add(meter.address)
-            out += [
-                "[[bus.devices]]",
-                f'device = "{meter.device}"',
-                f'profile = "{KINDS[line.protocol][0]}"',
-                f'address = "{meter.address}"',
-                f"every_s = {every_s}",
-            ]
-            if line.protocol == "mbus":
-                out.append(f'serial = "{meter.serial}"')
-    out += [
+        if line.protocol == "mbus":
+            lines.append(f'serial = "{meter.serial}"')
+    return lines
+
+
+def _fire_section(field: Field, port: int) -> list[str]:
+    lines = [
         "",
         "[[fire]]",
-        f"port = {ports['fire']}",
+        f"port = {port}",
         "[[fire.devices]]",
         'device = "fire-1"',
         f'source = "{field.fire.source}"',
     ]
     for n in range(PARTS):
-        out += ["[[fire.devices.parts]]", f'device = "smoke-{n + 1:02d}"', f'part = "{n:08x}"']
-    out += [
+        lines += ["[[fire.devices.parts]]", f'device = "smoke-{n + 1:02d}"', f'part = "{n:08x}"']
+    return lines
+
+
+def _push_section(field: Field, port: int) -> list[str]:
+    """Return the lines of the doors' terminals, and of one source for each other sender."""
+    lines = [
         "",
         "[push]",
-        f"port = {ports['push']}",
+        f"port = {port}",
         "[[push.sources]]",
         'name = "doors"',
         'kind = "hikvision"',
         'token_file = "push.token"',
     ]
     for door in field.doors:
-        out += [
+        lines += [
             "[[push.sources.devices]]",
             f'device = "{door.device}"',
             'profile = "door-terminal"',
@@ -134,7 +157,7 @@ def configuration(
             '"door.password" }',
         ]
     for other in field.others:
-        out += [
+        lines += [
             "[[push.sources]]",
             f'name = "{other.kind}"',
             f'kind = "{other.kind}"',
@@ -145,7 +168,7 @@ def configuration(
             f'profile = "{other.profile}"',
             f'address = "{other.native}"',
         ]
-    return "\n".join(out) + "\n"
+    return lines
 
 
 def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
@@ -154,8 +177,8 @@ def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
     for line in field.lines:
         kind = DEVICE_KINDS.get(line.protocol, "water_meter")
         devices += [
-            {"code": m.device, "kind": kind, "profile": KINDS[line.protocol][0]}
-            for m in line.meters
+            {"code": meter.device, "kind": kind, "profile": KINDS[line.protocol][0]}
+            for meter in line.meters
         ]
     devices += [
         {"code": door.device, "kind": "door", "profile": "door-terminal"} for door in field.doors
@@ -184,18 +207,13 @@ def register_rows(field: Field) -> dict[str, list[dict[str, str]]]:
 async def run_field(
     folder: Path,
     broker: BrokerAddress,
+    field: Field,
+    ports: dict[str, int],
+    pace: Pace,
     *,
-    meters: int,
-    doors: int,
-    lines: int,
-    seed: int,
     faults: bool,
-    speed: float,
 ) -> None:
-    """Run the devices until told to stop; writes `gateway.toml` into the folder."""
-    now = int(time.time() * 1000)
-    pace = Pace(speed=speed, start_ms=now - 26 * HOUR_MS, real_ms=now)
-    field, ports = make_field(folder, pace, meters=meters, doors=doors, lines=lines, seed=seed)
+    """Run the devices until a signal stops them; write `gateway.toml` into the folder."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -205,7 +223,8 @@ async def run_field(
             print(f"{device}: {fault}", flush=True)
     (folder / "gateway.toml").write_text(configuration(field, ports, pace, broker), "utf-8")
     print(
-        f"{meters} meters on {lines} lines, {doors} doors, a fire host; "
+        f"{sum(len(line.meters) for line in field.lines)} meters on {len(field.lines)} lines, "
+        f"{len(field.doors)} doors, a fire host; "
         f"{folder / 'gateway.toml'} is written",
         flush=True,
     )

@@ -94,7 +94,7 @@ def _open_cluster(cluster: str | None) -> Iterator[Spread]:
 
 
 def _spread(pool: Executor, conninfo: str | None, jobs: Sequence[Job]) -> Iterator[RunReport]:
-    """Hand jobs to a pool and yield each report as it comes; what is left at the end is cancelled."""
+    """Hand jobs to a pool and yield reports as they come; what is left is cancelled."""
     futures = [pool.submit(_do_job, job, conninfo) for job in jobs]
     try:
         for future in as_completed(futures):

@@ -1,5 +1,6 @@
-"""Child processes that end with us: each has a log file, is ended by pid in reverse order, and dies
-if we are killed.
+"""Child processes that end with this one.
+
+Each has a log file, is ended by its pid, and dies if this process is killed.
 """
 
 from __future__ import annotations
@@ -73,9 +74,11 @@ def start(
     env: dict[str, str] | None = None,
     user: int | None = None,
     stop_signal: int = signal.SIGTERM,
-    cwd: Path | None = None,
 ) -> Child:
-    """Start a child in a session of its own (Ctrl-C reaches us, not it), with its output in `log`."""
+    """Start a child with its output in `log`.
+
+    It has a session of its own, so that Ctrl-C reaches this process and not the child.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
 
     def die_with_parent() -> None:
@@ -88,7 +91,8 @@ def start(
             stdout=stream,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
-            cwd=cwd,
+            # Another user may not be allowed to enter this process's folder.
+            cwd=None if user is None else "/",
             user=user,
             group=user,
             extra_groups=[] if user is not None else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -25,33 +26,47 @@ _DAILY = {Supply.WATER: "water-daily", Supply.ELECTRICITY: "electricity-daily"}
 _DAILY_FROM_S = 6 * 3600
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayTarget:
+    """Where the readings of a file go: the gateway that they are sent as.
+
+    With `make_register` the estate, its units and its meters are registered first; `profile` is
+    the meters' profile, found from how often they report where it is None.
+    """
+
+    estate: str
+    gateway: str
+    make_register: bool
+    profile: str | None
+
+    @property
+    def source_name(self) -> str:
+        """Return the name by which ingest counts what the gateway sent."""
+        return f"{self.estate}/{self.gateway}"
+
+
 def run_replay(
-    settings: Settings,
-    file: Path,
-    layout: Layout,
-    estate: str,
-    gateway: str,
-    *,
-    make_register: bool,
-    profile: str | None,
-    out: Console,
+    settings: Settings, file: Path, layout: Layout, target: ReplayTarget, out: Console
 ) -> int:
-    """Send a file, wait until the server has acknowledged all of it, and return the exit code."""
+    """Send a file, wait until the server has acknowledged all of it, and return the exit code.
+
+    Raises: UserError where the estate is not in the register.
+    """
     survey = ReplayFile(path=file, layout=layout)
     message_count = sum(1 for _ in survey.messages())
-    source_name = f"{estate}/{gateway}"
     with connect(settings.conninfo()) as connection:
-        if make_register:
-            usual = _DAILY if survey.usual_interval_s() >= _DAILY_FROM_S else _HOURLY
-            _register(connection, survey, estate, gateway, profile or usual[layout.supply])
-        elif places.find_estate(connection, places.estate_ids(connection), estate) is None:
+        if target.make_register:
+            _register(connection, survey, target)
+        elif places.find_estate(connection, places.estate_ids(connection), target.estate) is None:
             raise UserError(
-                f"--estate {estate!r} is not in the register: import it, or add --register"
+                f"--estate {target.estate!r} is not in the register: import it, or add --register"
             )
-        before = _read_tally(connection, source_name)
+        before = _read_tally(connection, target.source_name)
         source = ReplayFile(path=file, layout=layout)
         with (
-            Uplink(settings.broker(), estate, gateway, Outbox(None, source.boot)) as uplink,
+            Uplink(
+                settings.broker(), target.estate, target.gateway, Outbox(None, source.boot)
+            ) as uplink,
             Progress(console=out) as bar,
         ):
             uplink.wait_connected()
@@ -61,7 +76,7 @@ def run_replay(
                 bar.advance(task)
             uplink.drain()
         connection.rollback()
-        after = _read_tally(connection, source_name)
+        after = _read_tally(connection, target.source_name)
     out.print(
         f"{source.rows} rows of {len(source.devices)} meters in {message_count} messages, "
         f"all acknowledged: {after.stored - before.stored} new, "
@@ -85,12 +100,15 @@ def _read_tally(connection: Connection, source_name: str) -> log.IngestTally:
     )
 
 
-def _register(
-    connection: Connection, survey: ReplayFile, estate: str, gateway: str, profile: str
-) -> None:
+def _register(connection: Connection, survey: ReplayFile, target: ReplayTarget) -> None:
     """Register a unit, a household, a tenancy and a meter for every device of the file."""
+    estate = target.estate
+    gateway = target.gateway
     zone = survey.layout.timezone
-    kind = f"{survey.layout.supply}_meter"
+    supply = survey.layout.supply
+    kind = f"{supply}_meter"
+    usual = _DAILY if survey.usual_interval_s() >= _DAILY_FROM_S else _HOURLY
+    profile = target.profile or usual[supply]
     codes = sorted(survey.first_at)
     since = {code: from_ms(survey.first_at[code]) for code in codes}
     sheets: dict[str, list[dict[str, str]]] = {

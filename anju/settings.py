@@ -1,5 +1,6 @@
-"""Settings from the environment, all beginning with ANJU_. A bad one stops the start with one line
-that names it.
+"""Settings from the environment, all beginning with ANJU_.
+
+A bad one stops the start with one line that names it.
 
 Secrets come from files (`…_FILE`), never from defaults. What a service needs is checked when it
 starts, not when it is first used.
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
     )
     api_db_password_file: Path | None = Field(
         None,
-        description="file that holds the password of anju_api, the API's own log-in at the database",
+        description="file with the password of anju_api, the API's own log-in at the database",
     )
     level: Literal["auto", "plain", "timescale"] = Field(
         "auto", description="capability level of a new database"
@@ -200,42 +201,34 @@ class Settings(BaseSettings):
         return with_password(self.dsn, self.db_password_file.read_text("utf-8").strip())
 
     def api_db_password(self) -> str | None:
-        """Return the password of the API's own log-in at the database; None where the server asks
-        for none.
+        """Return the password of the API's own log-in at the database.
+
+        None where the server asks for none.
         """
-        return (
-            self.api_db_password_file.read_text("utf-8").strip()
-            if self.api_db_password_file
-            else None
-        )
+        return _read_secret(self.api_db_password_file)
 
     def oidc_client_secret(self) -> str | None:
         """Return the secret that we share with the bureau's directory."""
-        return (
-            self.oidc_client_secret_file.read_text("utf-8").strip()
-            if self.oidc_client_secret_file
-            else None
-        )
+        return _read_secret(self.oidc_client_secret_file)
 
     def broker(self) -> BrokerAddress:
         """Return the broker's address with its password."""
-        password = (
-            self.broker_password_file.read_text("utf-8").strip()
-            if self.broker_password_file
-            else None
-        )
         return BrokerAddress(
             host=self.broker_host,
             port=self.broker_port,
             protocol=self.broker_protocol,
             username=self.broker_username,
-            password=password,
+            password=_read_secret(self.broker_password_file),
             ca_file=str(self.broker_ca_file) if self.broker_ca_file else None,
         )
 
-    def wanted_level(self) -> Level | None:
+    def forced_level(self) -> Level | None:
         """Return the level to force on a new database; None finds the best."""
         return None if self.level == "auto" else Level(self.level)
+
+
+def _read_secret(path: Path | None) -> str | None:
+    return path.read_text("utf-8").strip() if path else None
 
 
 def load_settings() -> Settings:

@@ -45,6 +45,12 @@ from store.database.connection import Pool
 from store.live.bus import LiveBus
 from store.live.rate_limits import Rates
 
+DESCRIPTION = (
+    "Estates, units, readings, facts, alerts, leads, people and the audit record. "
+    "Errors are RFC 9457 problems. Lists are paged by key: `next` is the cursor of the following "
+    "page. A POST may carry an Idempotency-Key."
+)
+#: Bytes that a request's body has at most.
 MAX_BODY = 1024 * 1024
 #: Nothing is loaded from anywhere but us, no script stands in a page, nobody frames us.
 HEADERS = {
@@ -101,12 +107,13 @@ def create_app(
     site: SiteSettings | None = None,
     rates: Rates | None = None,
 ) -> FastAPI:
-    """Make the application around a pool, a bus, a policy and a site's own."""
-    hub, own = Hub(bus, pool), site or SiteSettings()
+    """Make the application of a pool, a bus, a policy and a site's settings."""
+    settings = site or SiteSettings()
+    hub = Hub(bus, pool)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # Of this event loop, whichever runs us.
+        # A semaphore belongs to the event loop that runs the application.
         app.state.room = asyncio.Semaphore(pool.max_size)
         hub.start()
         yield
@@ -119,58 +126,67 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
-        description="Estates, units, readings, facts, alerts, leads, people and the audit "
-        "record. Errors are RFC 9457 problems. "
-        "Lists are paged by key: `next` is the cursor of the following page. A POST may carry an "
-        "Idempotency-Key.",
+        description=DESCRIPTION,
     )
-    state = app.state
-    state.pool, state.bus, state.hub, state.policy = pool, bus, hub, policy
-    state.room = asyncio.Semaphore(pool.max_size)
-    state.rates, state.slack = rates or Rates(None), own.slack
-    state.clips = own.clips
-    state.notices, state.keys, state.people, state.directory = (
-        own.notices,
-        own.keys,
-        own.people,
-        own.directory,
-    )
-    state.cookie_secure, state.authority_dir, state.pages = (
-        own.cookie_secure,
-        own.authority_dir,
-        pages.Pages(),
-    )
-
-    @app.middleware("http")
-    async def _limits_and_headers(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        refused = _unfit(request)
-        response = await call_next(request) if refused is None else refused
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        if own.cookie_secure:
-            response.headers.setdefault("Strict-Transport-Security", HSTS)
-        if request.url.path.startswith("/api/"):
-            response.headers.setdefault("Cache-Control", "no-store")
-        if new := getattr(request.state, "new_token", None):
-            session.set_cookie(response, new, secure=own.cookie_secure)
-        return response
-
+    app.state.pool = pool
+    app.state.bus = bus
+    app.state.hub = hub
+    app.state.policy = policy
+    app.state.room = asyncio.Semaphore(pool.max_size)
+    app.state.rates = rates or Rates(None)
+    app.state.pages = pages.Pages()
+    _set_site(app, settings)
+    _add_limits_and_headers(app, settings)
     problems.install(app)
-    state.routers = [module.router for module in (*_ROUTERS, pages)]
-    for router in state.routers:
-        app.include_router(router)
-    app.mount(
-        "/static", StaticFiles(directory=str(files("console").joinpath("static"))), name="static"
-    )
+    _include_routers(app)
     schema.install(app)
     return app
 
 
-def _unfit(request: Request) -> Response | None:
-    """Refuse what no route has to see: a NUL, which no text of ours holds, and a body that is too
-    large or does not say how large it is.
+def _set_site(app: FastAPI, settings: SiteSettings) -> None:
+    app.state.slack = settings.slack
+    app.state.clips = settings.clips
+    app.state.notices = settings.notices
+    app.state.keys = settings.keys
+    app.state.people = settings.people
+    app.state.directory = settings.directory
+    app.state.cookie_secure = settings.cookie_secure
+    app.state.authority_dir = settings.authority_dir
+
+
+def _include_routers(app: FastAPI) -> None:
+    app.state.routers = [module.router for module in (*_ROUTERS, pages)]
+    for router in app.state.routers:
+        app.include_router(router)
+    static = StaticFiles(directory=str(files("console").joinpath("static")))
+    app.mount("/static", static, name="static")
+
+
+def _add_limits_and_headers(app: FastAPI, settings: SiteSettings) -> None:
+    @app.middleware("http")
+    async def _limits_and_headers(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        response = _check_limits(request)
+        if response is None:
+            response = await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if settings.cookie_secure:
+            response.headers.setdefault("Strict-Transport-Security", HSTS)
+        if request.url.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        new_token = getattr(request.state, "new_token", None)
+        if new_token is not None:
+            session.set_cookie(response, new_token, secure=settings.cookie_secure)
+        return response
+
+
+def _check_limits(request: Request) -> Response | None:
+    """Refuse a request before any route sees it; None for one that fits.
+
+    Refused are a NUL, which no text of the database holds, and a body that is too large or does not
+    say how large it is.
     """
     if "\x00" in request.url.path or "%00" in request.url.query:
         return problems.problem(

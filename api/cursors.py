@@ -1,8 +1,8 @@
-"""A place in the stream of changes as its readers are told it: a word that only we can read.
+"""Cursors of the stream of changes: a place in the stream as an opaque word.
 
-The place is a number that counts the changes of all estates; told as it is, it would tell every
-reader how much happens elsewhere. It is enciphered as one AES block with eight zero bytes, so that
-what was not made here is recognised.
+A place counts the changes of all estates, so the bare number would tell every reader how much
+happens elsewhere. It is enciphered as one AES block with eight zero bytes, so that a word that was
+not made here is recognised.
 """
 
 from __future__ import annotations

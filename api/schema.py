@@ -1,6 +1,4 @@
-"""The OpenAPI document beyond what the routes say themselves: who may, how to log in, and what a
-refusal looks like.
-"""
+"""The OpenAPI document beyond what the routes say: actions, roles, how to log in, and refusals."""
 
 from __future__ import annotations
 

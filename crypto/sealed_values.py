@@ -74,7 +74,8 @@ def _unseal(key: bytes, sealed: bytes, associated: bytes) -> bytes:
         raise NotOpened("this value was sealed in another way")
     if scheme is Scheme.AES_256_GCM:
         return AESGCM(key).decrypt(nonce, body, associated)
-    ciphertext, tag = body[:-_TAG], body[-_TAG:]
+    ciphertext = body[:-_TAG]
+    tag = body[-_TAG:]
     decryptor = Cipher(SM4(key), modes.GCM(nonce, tag)).decryptor()
     decryptor.authenticate_additional_data(associated)
     return decryptor.update(ciphertext) + decryptor.finalize()

@@ -138,12 +138,11 @@ CLASSES_OF: dict[Role, frozenset[str]] = {
     Role.SIMULATOR: frozenset(),
 }
 
-_DOOR, _VALVE = CommandKind.DOOR, CommandKind.VALVE
 #: Commands that a role may give.
 COMMANDS_OF: dict[Role, frozenset[CommandKind]] = {
-    Role.GUARD: frozenset({_DOOR}),
-    Role.PROPERTY_MANAGER: frozenset({_DOOR, _VALVE}),
-    Role.ADMINISTRATOR: frozenset({_DOOR, _VALVE}),
+    Role.GUARD: frozenset({CommandKind.DOOR}),
+    Role.PROPERTY_MANAGER: frozenset({CommandKind.DOOR, CommandKind.VALVE}),
+    Role.ADMINISTRATOR: frozenset({CommandKind.DOOR, CommandKind.VALVE}),
 }
 
 

@@ -45,8 +45,9 @@ class LeasedLane:
                 self._step()
             self.lane.close()
         except BaseException as error:
-            log.exception("lane_failed", lease=self.name)
             self.failure = error
+            # The worker raises it, so that its traceback is printed once.
+            log.error("lane_failed", lease=self.name, error=repr(error)[:300])
         finally:
             self.link.close()
 

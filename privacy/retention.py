@@ -21,7 +21,9 @@ from store.database.connection import Connection
 from store.people import erasures
 
 log = structlog.get_logger()
-_MINUTE, _DAY = 60.0, 86_400.0
+#: Seconds.
+_MINUTE = 60.0
+_DAY = 86_400.0
 
 
 @dataclass(slots=True)

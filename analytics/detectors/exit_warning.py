@@ -48,7 +48,7 @@ def detect(frame: UnitDayFrame, params: ExitWarningParams) -> Judgement:
     """
     score_of = numbers_of(params)
     reports: defaultdict[int, list[OutsideReport]] = defaultdict(list)
-    for report in frame.told:
+    for report in frame.reports:
         is_fact = report.source == "outside" and report.kind in score_of
         if is_fact and frame.let[report.unit, -1:].all():
             reports[report.unit].append(report)

@@ -57,7 +57,7 @@ def detect(frame: UnitDayFrame, params: MeterFaultParams, *, backwards: bool) ->
 def _falls(frame: UnitDayFrame) -> dict[tuple[int, str], set[int]]:
     """Return the days on which a register fell, by row and supply."""
     falls: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
-    for report in frame.told:
+    for report in frame.reports:
         supply, _, fault = report.kind.partition("_")
         if report.source == "meter" and fault == "reset":
             falls[report.unit, supply].add(report.day)

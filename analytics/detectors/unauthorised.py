@@ -219,7 +219,7 @@ def _former_are_seen(frame: UnitDayFrame, episode: Episode) -> bool:
     span = episode.span(frame.days)
     tokens = frame.tokens.of(episode.row)
     within = (tokens.day >= span.start) & (tokens.day < span.stop)
-    days = np.unique(tokens.day[(tokens.who == PersonKind.FORMER) & within])
+    days = np.unique(tokens.day[(tokens.person_kind == PersonKind.FORMER) & within])
     return bool(len(days) >= _FORMER_SHARE * (span.stop - span.start))
 
 

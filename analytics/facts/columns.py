@@ -226,7 +226,7 @@ def _add_people(columns: Mapping[str, Floats], people: TokenDays) -> None:
 
 
 def _pack_tokens(people: TokenDays, days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the cell of each token, and the token with who it was and the night in its low bits."""
+    """Return the cell of each token, and the token with its kind and night in the low bits."""
     has_token = people.token != 0
     packed = (people.token & ~TOKEN_BITS) | people.person_kind << 1 | people.night
     cell = people.unit * days + people.day

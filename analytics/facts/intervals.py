@@ -23,8 +23,8 @@ REACH = 4
 _RECOVERY = 3
 #: Two readings count as at least this far apart when a rate is judged: clocks are not exact.
 _LEAST_MS = 60_000.0
-#: After its first hours an interval carries at most this share of the greatest rate. Nobody draws at
-#: a meter's overload limit for days; without this a jump across a gap would pass for water.
+#: After its first hours an interval carries at most this share of the greatest rate. Nobody draws
+#: at a meter's overload limit for days; without this a jump across a gap would pass for water.
 _SUSTAINED = 0.1
 _FULL_RATE_H = 2.0
 #: A register that fell from above this share of its rollover may have rolled over.

@@ -1,7 +1,7 @@
 """Facts of units brought up to date: over the days that changed, and their neighbours.
 
-Facts are those of an instant: what had not arrived by then is not in them, so a night of the past is
-judged with what was known. Facts computed bit by bit equal those computed from nothing.
+Facts are those of an instant: what had not arrived by then is not in them, so a night of the past
+is judged with what was known. Facts computed bit by bit equal those computed from nothing.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def update_estates(connection: Connection, estates: Sequence[int], rules: FactRu
 
 
 def changed_days(units: Sequence[DirtyUnit], rules: FactRules) -> dict[int, DaySpan]:
-    """Return the local days of units that changed, up to today; units of later days are left out."""
+    """Return the local days of units that changed, up to today; later ones are left out."""
     today = day_of(rules.known_at, rules.zone)
     spans = {}
     for unit in units:
@@ -383,7 +383,7 @@ class BlockPlace:
     def _find(
         self, unit: NDArray[np.int64], day: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the row and the column of entries inside the block, and which entries those are."""
+        """Return the row and the column of entries inside the block, and which they are."""
         column = day - self.first_day
         inside = (column >= 0) & (column < self.block.day_count)
         row = unit_days.row_numbers(self.block.units, unit)

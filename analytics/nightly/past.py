@@ -1,4 +1,4 @@
-"""Nights of the past, run in their order: each with its own clock and with what had arrived by then."""
+"""Nights of the past, run in their order: each with its clock and with what had arrived then."""
 
 from __future__ import annotations
 

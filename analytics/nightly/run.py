@@ -1,8 +1,8 @@
 """Runs over all estates: by day what changed, and once in each local day all units.
 
-A night judges every unit, whether or not anything arrived: silence has to be noticed, too. An estate
-is judged in one transaction. A run that is killed leaves nothing behind, and an estate whose night
-was run is not judged again. So the estates of a night can be judged by any number of workers.
+A night judges every unit, whether or not anything arrived: silence has to be noticed, too. An
+estate is judged in one transaction. A run that is killed leaves nothing behind, and an estate whose
+night was run is not judged again. So any number of workers can judge the estates of a night.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def do_jobs(
 def run_changes(
     connection: Connection, batch: EstateBatch, rules: NightRules, now: datetime
 ) -> RunReport:
-    """Bring the facts of estates up to date and judge the units that changed, in one transaction."""
+    """Bring facts of estates up to date and judge the units that changed, in one transaction."""
     clock = RunClock(at=now, zone=batch.zone)
     with nights.transaction_at(connection, now):
         update = update_estates(connection, batch.estates, fact_rules(rules, clock))

@@ -1,8 +1,9 @@
-"""`anju bench alert-latency`: seconds from the MQTT publish of a smoke event to its alert in a stream.
+"""`anju bench alert-latency`: seconds from the MQTT publish of a smoke event to its alert.
 
-Every part is real: mosquitto, an ingest worker, watch, PostgreSQL, Redis, the API, and a client that
-keeps a stream open. Each event comes from a detector of its own, so each is an alert. All times are
-taken on one clock, in this process. It is measured under load and in a storm of alerts.
+Every part is real: mosquitto, an ingest worker, watch, PostgreSQL, Redis and the API. A client
+keeps a stream open and notes when each alert is in it. Each event comes from a detector of its own,
+so each is an alert. All times are taken on one clock, in this process. The benchmark runs under
+load and in a storm of alerts.
 """
 
 from __future__ import annotations

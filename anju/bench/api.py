@@ -1,9 +1,9 @@
 """`anju bench api`: the answer times of every list and detail route on a city's data.
 
 The city: homes with a year of facts, a hundred thousand alerts, visits, commands, people and an
-audit record. Readers of every role and reach ask at fixed instants whatever the answers take (an
-open loop, so that a slow answer does not spare the next one), and a time counts from the instant at
-which the request was due. Log-in is left out: the sessions are there before.
+audit record. Readers of every role and scope send requests at fixed instants, however long the
+answers take. The loop is open, so a slow answer does not spare the next one. A time counts from the
+instant at which the request was due. Log-in is left out: the sessions exist before.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ _EVIDENCE: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Times:
-    """What one route took, in seconds from the instant at which each request was due; `failed` are
-    those not answered by 200.
+    """How long one route took, in seconds from the instant at which each request was due.
+
+    `failed` counts the requests that were not answered by 200.
     """
 
     spans: list[float] = field(default_factory=list)
@@ -113,7 +114,7 @@ class BenchCity:
     commands: dict[str, list[str]]
 
 
-# The data --------------------------------------------------------------------------------------------------------------
+# The data ----------------------------------------------------------------------------------------
 
 
 def fill(dsn: str, keys: Path, units: int, many_alerts: int, seed: int = 7) -> None:
@@ -129,15 +130,15 @@ def fill(dsn: str, keys: Path, units: int, many_alerts: int, seed: int = 7) -> N
                     min(filled_estates.PER_ESTATE, units - number * filled_estates.PER_ESTATE),
                     TODAY,
                 )
-            _places(connection, count)
+            _add_places(connection, count)
         if users.count_users(connection) == 0:
-            _users(connection, count)
-            _things(connection, random.Random(seed), many_alerts)  # noqa: S311
-            _people(connection, keys)
+            _add_users(connection, count)
+            _fill_year(connection, random.Random(seed), many_alerts)  # noqa: S311
+            _add_people(connection, keys)
             health.analyze(connection)
 
 
-def _places(connection: Connection, count: int) -> None:
+def _add_places(connection: Connection, count: int) -> None:
     rows = [{"code": "city", "name": "city", "level": "city"}]
     rows += [
         {"code": f"d{n}", "name": f"d{n}", "level": "district", "parent": "city"}
@@ -156,11 +157,11 @@ def _places(connection: Connection, count: int) -> None:
     assert not report.errors, report.errors
 
 
-def _users(connection: Connection, count: int) -> None:
+def _add_users(connection: Connection, count: int) -> None:
     for role in Role:
         for scope_name in SCOPES:
             for n in range(PER_ROLE):
-                made = users.add_user(
+                user_id = users.add_user(
                     connection,
                     f"{role}-{scope_name}-{n}",
                     "no password",
@@ -170,7 +171,7 @@ def _users(connection: Connection, count: int) -> None:
                 estate = f"bench-{n % count:03d}" if scope_name == "estate" else None
                 district = f"d{n % min(count, DISTRICTS)}" if scope_name == "district" else None
                 assert users.add_grant(
-                    connection, made, by="bench", estate=estate, jurisdiction=district
+                    connection, user_id, by="bench", estate=estate, jurisdiction=district
                 )
     connection.commit()
 
@@ -194,110 +195,149 @@ def token(role: Role, scope_name: str, n: int) -> str:
     return f"bench-{role}-{scope_name}-{n}"
 
 
-def _things(connection: Connection, rng: random.Random, many: int) -> None:
-    """A year of alerts, one in five of them open, visits, commands and looks."""
-    estates = nights.list_estates(connection)
-    homes = {
-        estate.id: sorted(
-            places.unit_codes(connection, nights.list_units(connection, estate.id)[:300]).items()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchHome:
+    """A home of the city, and its estate."""
+
+    estate_id: int
+    estate: str
+    unit_id: int
+    unit: str
+
+
+def _list_homes(connection: Connection) -> list[list[BenchHome]]:
+    """List three hundred homes of each estate, by their codes."""
+    homes = []
+    for estate in nights.list_estates(connection):
+        unit_ids = nights.list_units(connection, estate.id)[:300]
+        codes = sorted(places.unit_codes(connection, unit_ids).items())
+        homes.append(
+            [
+                BenchHome(estate_id=estate.id, estate=estate.code, unit_id=unit_id, unit=unit)
+                for unit_id, unit in codes
+            ]
         )
-        for estate in estates
-    }
+    return homes
+
+
+def _fill_year(connection: Connection, rng: random.Random, many: int) -> None:
+    """Store a year of alerts, one in five of them open, with visits, commands and lookups."""
+    homes = _list_homes(connection)
     begin = datetime(2025, 3, 1, tzinfo=UTC)
     kinds = rng.choices(list(_DETECTORS), weights=[3, 30, 25, 5, 36, 1], k=many)
     for n, kind in enumerate(kinds):
-        estate = estates[rng.randrange(len(estates))]
-        unit_id, unit = rng.choice(homes[estate.id])
+        home = rng.choice(homes[rng.randrange(len(homes))])
         at = begin + timedelta(days=365) * (n / many)
         nights.set_clock(connection, at)
-        new_alert = NewAlert(
-            key=AlertKey(
-                detector=_DETECTORS[kind],
-                subject_kind=SubjectKind.UNIT,
-                subject_id=unit_id,
-                dedup_key=f"{n}",
-            ),
-            estate_id=estate.id,
-            subject=unit,
-            alert_class=kind,
-            severity=rng.choice(list(Severity)),
-            score=rng.random(),
-            reasons=("x",),
-            evidence=_EVIDENCE,
-            policy_version="1",
-            since_at=at - timedelta(days=20),
-        )
-        made = raise_alert(connection, new_alert, actor="bench", source={}).id
-        if rng.random() < 0.8:
-            over = AlertState(
-                alert_class=kind,
-                condition=AlertCondition.RETURNED,
-                acknowledgement=Acknowledgement.CONFIRMED,
-                suppression=Suppression.NONE,
-                ended=True,
-            )
-            set_state(connection, made, over, AlertStep(actor="bench", name="confirmed"))
+        _add_alert(connection, rng, n, kind, home, at)
         if n % 20 == 0:
-            row = visits.NewVisit(
-                code=f"v-{n}",
-                unit_id=unit_id,
-                visited_on=at.date(),
-                reason="control",
-                outcome="unfounded",
-            )
-            visits.record_visit(connection, row, actor="bench", known_at=at, kinds=leads.KINDS)
+            _add_visit(connection, n, home, at)
         if n % 50 == 0:
-            device = commands.find_device(connection, (estate.id,), estate.code, f"lock-{unit}")
-            assert device is not None
-            command = commands.NewCommand(
-                code=commands.new_code(),
-                device_id=device.id,
-                kind="door",
-                argument={},
-                issued_by="bench",
-                reason="bench",
-                expires_at=at,
-            )
-            commands.give_command(connection, command)
+            _add_command(connection, home, at)
         if n % 5 == 0:
-            audit.append(
-                connection,
-                AuditEntry(
-                    actor="bench",
-                    action="listUnitDays",
-                    object="x",
-                    subject=f"unit:{estate.code}/{unit}",
-                ),
-                estate_id=estate.id,
-            )
+            _add_lookup(connection, home)
         if n % 2000 == 0:
             connection.commit()
     connection.commit()
 
 
-def _people(connection: Connection, keys: Path) -> None:
-    """Two thousand residents of the first estate."""
+def _add_alert(
+    connection: Connection,
+    rng: random.Random,
+    number: int,
+    kind: AlertClass,
+    home: BenchHome,
+    at: datetime,
+) -> None:
+    """Raise an alert; four in five are confirmed and over."""
+    alert = NewAlert(
+        key=AlertKey(
+            detector=_DETECTORS[kind],
+            subject_kind=SubjectKind.UNIT,
+            subject_id=home.unit_id,
+            dedup_key=f"{number}",
+        ),
+        estate_id=home.estate_id,
+        subject=home.unit,
+        alert_class=kind,
+        severity=rng.choice(list(Severity)),
+        score=rng.random(),
+        reasons=("x",),
+        evidence=_EVIDENCE,
+        policy_version="1",
+        since_at=at - timedelta(days=20),
+    )
+    alert_id = raise_alert(connection, alert, actor="bench", source={}).id
+    if rng.random() < 0.8:
+        over = AlertState(
+            alert_class=kind,
+            condition=AlertCondition.RETURNED,
+            acknowledgement=Acknowledgement.CONFIRMED,
+            suppression=Suppression.NONE,
+            ended=True,
+        )
+        set_state(connection, alert_id, over, AlertStep(actor="bench", name="confirmed"))
+
+
+def _add_visit(connection: Connection, number: int, home: BenchHome, at: datetime) -> None:
+    visit = visits.NewVisit(
+        code=f"v-{number}",
+        unit_id=home.unit_id,
+        visited_on=at.date(),
+        reason="control",
+        outcome="unfounded",
+    )
+    visits.record_visit(connection, visit, actor="bench", known_at=at, kinds=leads.KINDS)
+
+
+def _add_command(connection: Connection, home: BenchHome, at: datetime) -> None:
+    lock = commands.find_device(connection, (home.estate_id,), home.estate, f"lock-{home.unit}")
+    assert lock is not None
+    command = commands.NewCommand(
+        code=commands.new_code(),
+        device_id=lock.id,
+        kind="door",
+        argument={},
+        issued_by="bench",
+        reason="bench",
+        expires_at=at,
+    )
+    commands.give_command(connection, command)
+
+
+def _add_lookup(connection: Connection, home: BenchHome) -> None:
+    entry = AuditEntry(
+        actor="bench",
+        action="listUnitDays",
+        object="x",
+        subject=f"unit:{home.estate}/{home.unit}",
+    )
+    audit.append(connection, entry, estate_id=home.estate_id)
+
+
+def _add_people(connection: Connection, keys: Path) -> None:
+    """Store two thousand residents of the first estate."""
     estate = "bench-000"
     units = places.list_units(connection, places.estate_ids(connection), estate, limit=2_000)
     rows = [
-        {"code": f"r-{u.code}", "household": f"{estate}-{u.code}", "valid_from": "2024-01-01"}
-        for u in units
+        {
+            "code": f"r-{unit.code}",
+            "household": f"{estate}-{unit.code}",
+            "valid_from": "2024-01-01",
+        }
+        for unit in units
     ]
     report = import_rows(connection, {"residents": rows})
     assert not report.errors, report.errors
-    ring = load_keyring(keys)
-    for n, row in enumerate(rows):
-        person_vault.save_person(
-            connection,
-            ring,
-            row["code"],
-            {"name": f"王{n}", "phone": f"139{n:08d}"},
-            collected_for="bench",
-        )
+    keyring = load_keyring(keys)
+    for n, unit in enumerate(units):
+        fields = {"name": f"王{n}", "phone": f"139{n:08d}"}
+        code = f"r-{unit.code}"
+        person_vault.save_person(connection, keyring, code, fields, collected_for="bench")
     connection.commit()
 
 
-# The requests ----------------------------------------------------------------------------------------------------------
+# The requests ------------------------------------------------------------------------------------
 
 #: Every list and detail route: what it needs, and its path with the things of a reader's estate.
 ROUTES: dict[str, tuple[Action, str]] = {
@@ -416,7 +456,7 @@ async def _measure_requests(
     ) as client:
         await asyncio.gather(*(client.get("/healthz") for _ in range(8)))
 
-        async def one(due: float, name: str, path: str, headers: dict[str, str]) -> None:
+        async def send(due: float, name: str, path: str, headers: dict[str, str]) -> None:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             try:
                 good = (await client.get(path, headers=headers)).status_code == 200
@@ -428,7 +468,7 @@ async def _measure_requests(
             found[name].failed += not good
 
         begin = time.perf_counter() + 0.5
-        await asyncio.gather(*(one(begin + n / rate, *request) for n, request in enumerate(plan)))
+        await asyncio.gather(*(send(begin + n / rate, *request) for n, request in enumerate(plan)))
     return dict(found)
 
 
@@ -436,16 +476,16 @@ def _request(city: BenchCity, name: str, rng: random.Random) -> tuple[str, str, 
     action, path = ROUTES[name]
     role = rng.choice(sorted(ALLOWED[action]))
     (scope_name,) = rng.choices(list(SCOPES), weights=list(SCOPES.values()))
-    # People are those of the first estate, so their readers are those who scope_name it.
+    # People are those of the first estate, so their readers are those of that estate.
     n = 0 if name == "listPeople" else rng.randrange(PER_ROLE)
     every = [estate for district in city.districts for estate in district]
-    mine = {
+    estates = {
         "estate": [city.of_reader[n]],
         "district": city.districts[n % len(city.districts)],
         "city": every,
     }[scope_name]
-    estate = rng.choice(mine)
-    made = path.format(
+    estate = rng.choice(estates)
+    target = path.format(
         estate=estate,
         unit=rng.choice(city.units[estate]),
         alert=rng.choice(city.alert_ids[estate]),
@@ -454,9 +494,9 @@ def _request(city: BenchCity, name: str, rng: random.Random) -> tuple[str, str, 
         people=city.of_reader[0],
     )
     session_token = token(role, scope_name, n)
-    if made.startswith("page:"):
-        return name, made[5:], {"Cookie": f"anju_session={session_token}"}
-    return name, f"/api/v1{made}", {"Authorization": f"Bearer {session_token}"}
+    if target.startswith("page:"):
+        return name, target.removeprefix("page:"), {"Cookie": f"anju_session={session_token}"}
+    return name, f"/api/v1{target}", {"Authorization": f"Bearer {session_token}"}
 
 
 def make_keys(path: Path) -> None:
@@ -465,6 +505,6 @@ def make_keys(path: Path) -> None:
         save_keyring(path, with_new_key(None, Scheme.AES_256_GCM))
 
 
-def p(spans: list[float], share: float) -> float:
+def percentile_ms(spans: list[float], share: float) -> float:
     """Return a percentile in milliseconds."""
     return 1000 * float(np.percentile(spans, 100 * share))

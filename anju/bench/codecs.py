@@ -26,7 +26,7 @@ FRAMES = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One codec: frames a second (median), and the peer's, with the ratio's range over the rounds."""
+    """One codec's median frames a second, the peer's, and the ratio's range over the rounds."""
 
     name: str
     frames_s: float

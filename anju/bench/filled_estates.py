@@ -1,4 +1,4 @@
-"""Estates with a year of facts and a new day of readings, stored at once: what benchmarks run on."""
+"""Estates with a year of facts and a new day of readings, for benchmarks."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ _QUIET_HOURS = 7
 def fill_estate(dsn: str, connection: Connection, number: int, count: int, today: date) -> None:
     """Store an estate with its register, a year of facts, and what devices sent of the last days.
 
-    A home has two meters and a lock. Two homes in a hundred were left two months ago, and three in a
-    hundred are not let. The readings of `today` are not in the facts yet.
+    A home has two meters and a lock. Two homes in a hundred were left two months ago, and three in
+    a hundred are not let. The readings of `today` are not in the facts yet.
     """
     code = f"bench-{number:03d}"
     unit_codes = [f"u-{index:05d}" for index in range(count)]
@@ -133,8 +133,8 @@ def _register_rows(
 def _clear_register_spans(connection: Connection, estate_id: int) -> None:
     """Forget that the meters are new to the register: that is no part of an ordinary night."""
     now = datetime.now(UTC)
-    look = dirty_spans.take_dirty_spans(connection, [estate_id], now)
-    dirty_spans.clear_dirty_spans(connection, look.span_ids, now)
+    dirty = dirty_spans.take_dirty_spans(connection, [estate_id], now)
+    dirty_spans.clear_dirty_spans(connection, dirty.span_ids, now)
 
 
 # A year of facts ---------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 In every round, in turn and on the same machine, it measures the limits and the whole. The limits
 are what the broker alone delivers, and what COPY alone writes. The whole has one reading a message,
 and fifty. Beside them stand the same whole on stock paho, and Node-RED where it is given. Each
-figure is a median over the rounds. Each share is taken within a round, since a speed by itself says little on
-a shared machine.
+figure is a median over the rounds. Each share is taken within a round, since a speed by itself says
+little on a shared machine.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ def register(dsn: str) -> None:
 
 @contextmanager
 def part(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a part that says when it is ready and waits for the word."""
+    """Start a part as a process; it prints a line when it is ready, and waits for `go`.
+
+    Raises: BenchFailed where it ends before that.
+    """
     process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -109,7 +112,7 @@ def part(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def go(*processes: subprocess.Popen[str]) -> None:
-    """Give the word."""
+    """Let parts that are ready begin."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -117,11 +120,14 @@ def go(*processes: subprocess.Popen[str]) -> None:
 
 
 def seconds(process: subprocess.Popen[str]) -> float:
-    """Wait for a part to end, and return what it took."""
+    """Wait for a part to end, and return how long it took.
+
+    Raises: BenchFailed where it ends without a result.
+    """
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise BenchFailed("a part ended without a word")
+        raise BenchFailed("a part ended without a result")
     return float(json.loads(line)["seconds"])
 
 
@@ -146,34 +152,24 @@ def copy_alone(dsn: str, batches: int, lanes: int, base_ms: int, *, prepared: bo
 
     `prepared` batches are bytes laid out before; the others are rows of Python values.
     """
+    options = {
+        "dsn": dsn,
+        "batches": batches // lanes,
+        "lanes": lanes,
+        "points": GATEWAYS * DEVICES * 2,
+        "base_ms": base_ms,
+        "prepared": prepared,
+    }
+    copier = [sys.executable, "-m", "anju.bench.copier"]
     with ExitStack() as stack:
-        parts = [
-            stack.enter_context(
-                part(
-                    [
-                        sys.executable,
-                        "-m",
-                        "anju.bench.copier",
-                        json.dumps(
-                            {
-                                "dsn": dsn,
-                                "batches": batches // lanes,
-                                "lane": lane,
-                                "lanes": lanes,
-                                "points": GATEWAYS * DEVICES * 2,
-                                "base_ms": base_ms,
-                                "prepared": prepared,
-                            }
-                        ),
-                    ]
-                )
-            )
+        writers = [
+            stack.enter_context(part([*copier, json.dumps({**options, "lane": lane})]))
             for lane in range(lanes)
         ]
         began = time.perf_counter()
-        go(*parts)
-        for one in parts:
-            seconds(one)
+        go(*writers)
+        for writer in writers:
+            seconds(writer)
         return batches // lanes * lanes * BATCH / (time.perf_counter() - began)
 
 
@@ -183,15 +179,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def server_cpu_seconds(look: Connection) -> float:
+def server_cpu_seconds(connection: Connection) -> float:
     """Return the processor time of the database's backends, but the connection's own."""
-    return sum(
-        cpu_seconds(pid) for pid in health.backend_pids(look) if Path(f"/proc/{pid}").exists()
-    )
+    pids = health.backend_pids(connection)
+    return sum(cpu_seconds(pid) for pid in pids if Path(f"/proc/{pid}").exists())
 
 
 def stage_seconds(port: int) -> dict[str, float]:
-    """Read what a worker says of its own stages."""
+    """Read the processor time of a worker's stages from its metrics."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
     found: dict[str, float] = {}
     for line in text.splitlines():
@@ -206,12 +201,15 @@ def warm_ms() -> int:
     return int(time.time() * 1000) - 90_000_000
 
 
-def wait_stored(look: Connection, wanted: int, children: list[Child]) -> None:
-    """Wait until so many readings are stored."""
+def wait_stored(connection: Connection, expected: int, children: list[Child]) -> None:
+    """Wait until so many readings are stored.
+
+    Raises: BenchFailed where it takes longer than PATIENCE_S; ChildFailed where a worker ended.
+    """
     deadline = time.monotonic() + PATIENCE_S
-    while (there := health.count_stored(look)) < wanted:
+    while (stored := health.count_stored(connection)) < expected:
         if time.monotonic() > deadline:
-            raise BenchFailed(f"{there} of {wanted} readings are stored after {PATIENCE_S:g} s")
+            raise BenchFailed(f"{stored} of {expected} readings are stored after {PATIENCE_S:g} s")
         for child in children:
             child.check()
         time.sleep(0.02)
@@ -265,50 +263,52 @@ def whole(
     """
     broker = embedded.start_broker(home / "broker")
     children: list[Child] = []
-    look = connect(dsn, autocommit=True)
+    connection = connect(dsn, autocommit=True)
     try:
         for log in home.glob("ingest-*.log"):
             log.unlink()
         children, ports = start_workers(dsn, broker, home, workers, reader)
         # A worker that has run for a minute knows every device. So each speaks once, unmeasured.
-        port, once = broker.address.port, GATEWAYS * DEVICES // load.get("items", 1)
-        warm = replace(
-            Load(port=port, messages=once, boot="warm", base_ms=warm_ms()),
-            items=load.get("items", 1),
+        items = load.get("items", 1)
+        warm = Load(
+            port=broker.address.port,
+            messages=GATEWAYS * DEVICES // items,
+            items=items,
             values=load.get("values", 1),
+            boot="warm",
+            base_ms=warm_ms(),
         )
         with part(publish_command(warm)) as publisher:
             go(publisher)
-            wait_stored(look, warm.readings, children)
-        given = Load(port=port, **load)
-        before = health.count_stored(look)
-        with part(publish_command(given)) as publisher:
+            wait_stored(connection, warm.readings, children)
+        measured = Load(port=broker.address.port, **load)
+        before = health.count_stored(connection)
+        with part(publish_command(measured)) as publisher:
             cpu = {
                 "broker": -cpu_seconds(broker.child.process.pid),
-                "database": -server_cpu_seconds(look),
+                "database": -server_cpu_seconds(connection),
             }
             cpu["workers"] = -sum(cpu_seconds(child.process.pid) for child in children)
             stages = [stage_seconds(port) for port in ports]
             began = time.perf_counter()
             go(publisher)
-            wait_stored(look, before + given.readings, children)
+            wait_stored(connection, before + measured.readings, children)
             took = time.perf_counter() - began
             cpu["broker"] += cpu_seconds(broker.child.process.pid)
-            cpu["database"] += server_cpu_seconds(look)
+            cpu["database"] += server_cpu_seconds(connection)
             cpu["workers"] += sum(cpu_seconds(child.process.pid) for child in children)
             for earlier, port in zip(stages, ports, strict=True):
                 for stage, value in stage_seconds(port).items():
                     cpu[stage] = cpu.get(stage, 0.0) + value - earlier.get(stage, 0.0)
-        return given.readings / took, {
-            name: value / given.readings * 1e6 for name, value in cpu.items()
-        }
+        cpu_us = {name: value / measured.readings * 1e6 for name, value in cpu.items()}
+        return measured.readings / took, cpu_us
     finally:
-        look.close()
+        connection.close()
         for child in [*children, broker.child]:
             child.stop()
 
 
-def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
+def peer(folder: Path, dsn: str, home: Path, amount: dict[str, Any]) -> float:
     """Publisher → broker → Node-RED's batched flow → the same table: readings a second."""
     broker = embedded.start_broker(home / "broker")
     port = free_port()
@@ -328,12 +328,11 @@ def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
             "NODE_PATH": str(folder / "node_modules"),
             **environment(dsn),
         },
-        cwd=folder,
     )
     try:
         wait_for(lambda: "node-red" in (home / "broker/broker.log").read_text("utf-8"), child)
         time.sleep(2)
-        load = Load(port=broker.address.port, **given)
+        load = Load(port=broker.address.port, **amount)
         with connect(dsn) as connection:
             # It does not make its tables, as ingest does.
             Partitions(connection).cover(
@@ -342,14 +341,17 @@ def peer(folder: Path, dsn: str, home: Path, given: dict[str, Any]) -> float:
         with part(publish_command(load)) as publisher, connect(dsn, autocommit=True) as connection:
             began = time.perf_counter()
             go(publisher)
-            last = (0, began)
+            stored = 0
+            last_stored_at = began
             while True:
-                number, now = health.count_rows(connection), time.perf_counter()
-                if number > last[0]:
-                    last = (number, now)
-                if number >= load.readings or now - last[1] > 5:
+                count = health.count_rows(connection)
+                now = time.perf_counter()
+                if count > stored:
+                    stored = count
+                    last_stored_at = now
+                if count >= load.readings or now - last_stored_at > 5:
                     # It may lose some: what it stored counts, until it stored the last of them.
-                    return last[0] / max(last[1] - began, 1e-9)
+                    return stored / max(last_stored_at - began, 1e-9)
                 time.sleep(0.1)
     finally:
         child.stop()
@@ -391,12 +393,9 @@ def run(
                 figures.rates[name] = copy_alone(
                     dsn, size.dense_messages * 50 // BATCH, lanes, base, prepared=prepared
                 )
-        one, dense = (
-            {"messages": size.messages},
-            {"messages": size.dense_messages, "items": 25, "values": 2},
-        )
+        dense = {"messages": size.dense_messages, "items": 25, "values": 2}
         for name, load, workers, reader in (
-            ("whole", one, 1, "auto"),
+            ("whole", {"messages": size.messages}, 1, "auto"),
             ("whole, stock paho", {"messages": size.messages // 3}, 1, "stock"),
             ("whole, 50 a message × 2", dense, 2, "auto"),
         ):
@@ -444,7 +443,7 @@ def _make(dsn: str, admin_dsn: str, name: str, level: Level) -> None:
 
 def median(rounds: list[Figures], name: str) -> float:
     """Return the median of a rate."""
-    return statistics.median(one.rates[name] for one in rounds)
+    return statistics.median(figures.rates[name] for figures in rounds)
 
 
 def shares(rounds: list[Figures]) -> dict[str, list[float]]:
@@ -453,8 +452,8 @@ def shares(rounds: list[Figures]) -> dict[str, list[float]]:
     That is its share of the limit that binds, and how much faster it is than the peers.
     """
     found: dict[str, list[float]] = {}
-    for one in rounds:
-        rates = one.rates
+    for figures in rounds:
+        rates = figures.rates
         found.setdefault("one reading a message, of the lower limit", []).append(
             rates["whole"] / min(rates["broker"], rates["copy"])
         )

@@ -35,7 +35,9 @@ from store.database.migration import Level
 from store.ingest import progress
 from store.live.bus import EVENTS_CHANNEL, LiveBus
 
-MARKER, METER, SMOKE = "marker", "marker-meter", "marker-smoke"
+MARKER = "marker"
+METER = "marker-meter"
+SMOKE = "marker-smoke"
 
 
 @dataclass(slots=True)
@@ -59,26 +61,27 @@ def measure(
 ) -> LatencySpans:
     """Measure at a load of `rate` messages a second."""
     home.mkdir(parents=True, exist_ok=True)
-    broker, redis = embedded.start_broker(home / "broker"), embedded.start_redis(home / "redis")
+    broker = embedded.start_broker(home / "broker")
+    redis = embedded.start_redis(home / "redis")
     children: list[Child] = []
     try:
         with fresh(admin_dsn, level) as dsn:
             _register_marker(dsn)
             children, _ = start_workers(dsn, broker, home, 1, "auto", {"ANJU_REDIS_URL": redis.url})
             port = broker.address.port
-            with connect(dsn, autocommit=True) as look:
+            with connect(dsn, autocommit=True) as connection:
                 warm = Load(port=port, messages=GATEWAYS * DEVICES, boot="warm", base_ms=warm_ms())
                 with part(publish_command(warm)) as publisher:
                     go(publisher)
-                    wait_stored(look, warm.readings, children)
+                    wait_stored(connection, warm.readings, children)
                 load = Load(port=port, messages=rate * seconds_long, rate=rate)
                 with part(publish_command(load)) as publisher:
-                    before = health.count_stored(look)
+                    before = health.count_stored(connection)
                     go(publisher)
                     began = time.perf_counter()
                     found = _mark(dsn, port, LiveBus(redis.url), seconds_long, every_s)
                     found.offered = load.messages / seconds(publisher)
-                    wait_stored(look, before + load.readings + found.sent, children)
+                    wait_stored(connection, before + load.readings + found.sent, children)
                     found.reached = load.readings / (time.perf_counter() - began)
                 return found
     finally:

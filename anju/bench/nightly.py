@@ -141,7 +141,7 @@ def _peak_bytes() -> int:
 
 
 def _time_blocks(connection: Connection, clock: datetime) -> Iterator[_BlockTimes]:
-    """Take the night apart: read the frames of all blocks again, and run the detectors over them."""
+    """Read the frames of all blocks again, and run the detectors over them."""
     policy = load_policy()
     for estate in nights.list_estates(connection):
         for units in divide_into_blocks(nights.list_units(connection, estate.id)):

@@ -21,8 +21,9 @@ import numpy as np
 
 from domain import wire
 
-#: Devices behind one gateway, and gateways.
-DEVICES, GATEWAYS = 500, 20
+#: Devices behind one gateway.
+DEVICES = 500
+GATEWAYS = 20
 ESTATE = "bench"
 
 
@@ -66,12 +67,14 @@ def packet(topic: str, payload: bytes, mid: int, qos: int = 1) -> bytes:
     """Make a PUBLISH (3.3)."""
     name = topic.encode()
     body = struct.pack(">H", len(name)) + name + (struct.pack(">H", mid) if qos else b"") + payload
-    length, head = len(body), bytearray([0x30 | qos << 1])
-    while True:
-        byte, length = length % 128, length // 128
-        head.append(byte | (0x80 if length else 0))
-        if not length:
-            return bytes(head) + body
+    head = bytearray([0x30 | qos << 1])
+    remaining = len(body)
+    # Seven bits a byte, the lowest first; the eighth says that another byte follows (2.2.3).
+    while remaining >= 128:
+        head.append(0x80 | remaining % 128)
+        remaining //= 128
+    head.append(remaining)
+    return bytes(head) + body
 
 
 def prepare(load: Load) -> list[bytes]:
@@ -99,15 +102,15 @@ def prepare(load: Load) -> list[bytes]:
     return packets
 
 
-def _make_item(load: Load, base_ms: int, number: int, gateway: int, turn: int) -> str:
+def _make_item(load: Load, base_ms: int, number: int, gateway: int, count_before: int) -> str:
     """Make a reading of the next device of a gateway.
 
     A device's instants differ by a second and more from round to round, and are spread like those
     of a live estate.
     """
-    device = turn % DEVICES
+    device = count_before % DEVICES
     code = device_code(gateway * DEVICES + device)
-    at = base_ms + turn // DEVICES * 1000 + device
+    at = base_ms + count_before // DEVICES * 1000 + device
     values = f'"energy_kwh":{1000 + number % 9000}.5'
     if load.values > 1:
         values += f',"voltage_v":2{number % 100:02d}.5'
@@ -152,7 +155,7 @@ def publish(load: Load) -> float:
     del packets
     line = join(load.port, f"publisher-{load.boot}")
     line.setblocking(False)
-    _tell({"ready": total})
+    _report_progress({"ready": total})
     began = time.perf_counter()
     sent = 0
     answered = 0
@@ -182,7 +185,7 @@ def count(port: int, messages: int, size: int, qos: int, pause_s: float = 0.002)
     Returns the seconds from the first to the last.
     """
     line = _subscribe(port, qos)
-    _tell({"ready": True})
+    _report_progress({"ready": True})
     # To a reader of MQTT 5 every packet carries one byte more, the length of its (no) properties.
     size += 1
     packet_id_at = packet_id_offset(size)
@@ -238,7 +241,7 @@ def packet_id_offset(size: int) -> int:
     return header + 2 + len(topic)
 
 
-def _tell(progress: dict[str, object]) -> None:
+def _report_progress(progress: dict[str, object]) -> None:
     """Print where we are, and wait for a line that lets us go on."""
     print(json.dumps(progress), flush=True)
     sys.stdin.readline()

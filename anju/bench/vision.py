@@ -1,10 +1,9 @@
-"""`anju bench vision`: what the camera rules find in rendered scenes with truth, and how many
-pictures a second a core looks at.
+"""`anju bench vision`: what the camera rules find in rendered scenes with truth, and their speed.
 
-Scenes are drawn from seeds that nobody looked at while the rules were made (from UNSEEN_SEEDS_FROM on). A
-scene is a stream of pictures; the detectors see nothing else. Recall comes with its 95 % interval
-(Clopper-Pearson by the beta law, found by bisection), false alarms with the exact Poisson one over
-the time that was watched.
+Scenes are drawn from seeds that nobody looked at while the rules were made (from UNSEEN_SEEDS_FROM
+on). A scene is a stream of pictures; the detectors see nothing else. Recall comes with its 95 %
+interval (Clopper-Pearson by the beta law, found by bisection). False alarms come with the exact
+Poisson interval over the time that was watched.
 """
 
 from __future__ import annotations
@@ -234,7 +233,7 @@ def _where(rising: Callable[[float], float]) -> float:
     return (low + high) / 2
 
 
-# Speed ----------------------------------------------------------------------------------------------------------------
+# Speed -------------------------------------------------------------------------------------------
 
 
 def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
@@ -262,8 +261,8 @@ def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
         film = Path(folder) / "scene.mp4"
         count = write_film(film, _in_colour(scene.pictures()), 25.0)
         for _ in range(rounds):
-            for name, (wanted, every_s) in rules.items():
-                watcher = Watcher(wanted) if wanted is not None else None
+            for name, (chosen, every_s) in rules.items():
+                watcher = Watcher(chosen) if chosen is not None else None
                 begun = time.process_time()
                 for frame in read(str(film), every_s):
                     if watcher is not None:

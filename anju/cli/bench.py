@@ -271,14 +271,16 @@ def api(
             if home is None:
                 embedded.remove_root_place(place)
     table = Table("route", "requests", "failed", "p50 ms", "p95 ms", "most ms")
-    for name, times in sorted(found.items(), key=lambda entry: -bench.p(entry[1].spans, 0.95)):
-        figures = (f"{bench.p(times.spans, share):.0f}" for share in (0.5, 0.95, 1.0))
+    for name, times in sorted(
+        found.items(), key=lambda entry: -bench.percentile_ms(entry[1].spans, 0.95)
+    ):
+        figures = (f"{bench.percentile_ms(times.spans, share):.0f}" for share in (0.5, 0.95, 1.0))
         table.add_row(name, str(len(times.spans)), str(times.failed), *figures)
     out.print(table)
     everything = [span for times in found.values() for span in times.spans]
     out.print(
-        f"all: p50 {bench.p(everything, 0.5):.0f} ms, p95 {bench.p(everything, 0.95):.0f} "
-        f"ms, of {len(everything)} requests"
+        f"all: p50 {bench.percentile_ms(everything, 0.5):.0f} ms, "
+        f"p95 {bench.percentile_ms(everything, 0.95):.0f} ms, of {len(everything)} requests"
     )
 
 

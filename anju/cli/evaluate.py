@@ -1,4 +1,4 @@
-"""`anju evaluate` and `anju simulate world`: a hard city judged against its truth, or written as files."""
+"""`anju evaluate` and `anju simulate world`: a hard city judged, or written as files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def evaluate(
     processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Judge cities whose truth is known, and print what the detectors got right, beside simple rules."""
+    """Judge cities whose truth is known, and print what the detectors got right."""
     from anju.evaluation.report import evaluate_cities
     from simulators.world.city import WorldCity
 
@@ -143,7 +143,7 @@ def simulate_world(
     seed: Annotated[int, typer.Option()] = 1,
     first: Annotated[str, typer.Option(help="the first day")] = FIRST.isoformat(),
 ) -> None:
-    """Write a hard city: its register for `anju register import`, its traffic for `anju play`, and the truth beside them."""
+    """Write a hard city: its register, its traffic for `anju play`, and its truth."""
     from simulators.world.city import WorldCity
 
     if directory.exists() and any(directory.iterdir()):

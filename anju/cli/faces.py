@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -27,6 +28,10 @@ faces_app = typer.Typer(
 )
 T = TypeVar("T")
 Configured = Annotated[Path, typer.Option("--config", help="the gateway's configuration")]
+#: Pairs of different people from which a false match rate of 0.001 is told from none.
+MIN_PAIRS = 3000
+#: Comparisons whose mean time is measured.
+MATCH_ROUNDS = 200
 KINDS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -207,45 +212,85 @@ def roc(
     """
     import numpy as np
 
-    from gateway.faces.matching import decide, roc
+    from gateway.faces.matching import roc as measure_errors
 
     orders: dict[str, Any] = {"engine": "dlib"}
     if config is not None:
         loaded = _faces_config(config)
         assert loaded.table.faces is not None
         orders = loaded.table.faces.orders(loaded.folder)
-    names = {
-        person.name: sorted(
-            picture for picture in person.iterdir() if picture.suffix.lower() in KINDS
+    pictures_of = _list_pictures(folder)
+    encoded = _with_encoder(orders, lambda encoder: _encode_people(encoder, pictures_of))
+    lowest = encoded.thresholds.match * 0.7
+    highest = encoded.thresholds.unknown * 1.1
+    limits = [float(limit) for limit in np.linspace(lowest, highest, steps).round(3)]
+    points = measure_errors(encoded.people, limits)
+    out.print(_errors_table(points))
+    pairs = points[0].false_match.of
+    if pairs < MIN_PAIRS:
+        out.print(
+            f"{pairs} pairs of different people: too few to tell a false "
+            f"match rate of 0.001 from none ({MIN_PAIRS} are needed)"
         )
-        for person in sorted(folder.iterdir())
-        if person.is_dir()
+    usable = sum(map(len, encoded.people.values()))
+    total = sum(map(len, pictures_of.values()))
+    out.print(
+        f"{usable} of {total} pictures held one face; {1 / encoded.seconds_each:.1f} "
+        f"pictures/s on a core; 1:{len(encoded.people)} in {_match_ms(encoded):.2f} ms"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPeople:
+    """Encodings of people's faces by name, each of shape (pictures, dimensions) and float32.
+
+    `seconds_each` is the time that one picture took.
+    """
+
+    thresholds: Any
+    people: dict[str, Any]
+    seconds_each: float
+
+
+def _list_pictures(folder: Path) -> dict[str, list[Path]]:
+    people = (person for person in sorted(folder.iterdir()) if person.is_dir())
+    pictures_of = {
+        person.name: sorted(file for file in person.iterdir() if file.suffix.lower() in KINDS)
+        for person in people
     }
-    if len(names) < 2 or not any(names.values()):
+    if len(pictures_of) < 2 or not any(pictures_of.values()):
         raise fail(
             f"{folder}: needs a folder for each of two people or more, with pictures in them"
         )
+    return pictures_of
 
-    async def encode(encoder: Encoder) -> tuple[Any, dict[str, Any], float]:
-        found: dict[str, list[Any]] = {}
-        begun, count = time.perf_counter(), 0
-        for name, pictures in names.items():
-            for picture in pictures:
-                faces, count = await encoder.faces(picture.read_bytes()), count + 1
-                if len(faces) == 1:
-                    found.setdefault(name, []).append(np.array(faces[0]["encoding"], np.float32))
-        return (
-            encoder.thresholds,
-            {name: np.stack(rows) for name, rows in found.items()},
-            (time.perf_counter() - begun) / max(count, 1),
-        )
 
-    thresholds, people, each_s = _with_encoder(orders, encode)
-    limits = np.linspace(thresholds.match * 0.7, thresholds.unknown * 1.1, steps).round(3)
+async def _encode_people(encoder: Encoder, pictures_of: dict[str, list[Path]]) -> EncodedPeople:
+    import numpy as np
+
+    encodings_of: dict[str, list[Any]] = {}
+    count = 0
+    started = time.perf_counter()
+    for name, pictures in pictures_of.items():
+        for picture in pictures:
+            faces = await encoder.faces(picture.read_bytes())
+            count += 1
+            if len(faces) == 1:
+                encoding = np.array(faces[0]["encoding"], np.float32)
+                encodings_of.setdefault(name, []).append(encoding)
+    elapsed_s = time.perf_counter() - started
+    return EncodedPeople(
+        thresholds=encoder.thresholds,
+        people={name: np.stack(rows) for name, rows in encodings_of.items()},
+        seconds_each=elapsed_s / max(count, 1),
+    )
+
+
+def _errors_table(points: Sequence[Any]) -> Table:
     table = Table("threshold", "false match", "95 %", "false non-match", "95 %")
-    points = roc(people, [float(limit) for limit in limits])
     for point in points:
-        match, miss = point.false_match, point.false_non_match
+        match = point.false_match
+        miss = point.false_non_match
         table.add_row(
             f"{point.threshold:.3f}",
             f"{match.rate or 0:.4f} ({match.hits}/{match.of})",
@@ -253,19 +298,15 @@ def roc(
             f"{miss.rate or 0:.4f} ({miss.hits}/{miss.of})",
             f"{miss.low:.4f} to {miss.high:.4f}",
         )
-    out.print(table)
-    if points[0].false_match.of < 3000:
-        out.print(
-            f"{points[0].false_match.of} pairs of different people: too few to tell a false "
-            f"match rate of 0.001 from none (3000 are needed)"
-        )
-    probe = next(iter(people.values()))[:1]
-    begun = time.perf_counter()
-    for _ in range(200):
-        decide(list(probe), people, thresholds)
-    took = (time.perf_counter() - begun) / 200 * 1000
-    total = sum(map(len, people.values()))
-    out.print(
-        f"{total} of {sum(map(len, names.values()))} pictures held one face; {1 / each_s:.1f} "
-        f"pictures/s on a core; 1:{len(people)} in {took:.2f} ms"
-    )
+    return table
+
+
+def _match_ms(encoded: EncodedPeople) -> float:
+    """Measure how long it takes to compare one face with all people, in milliseconds."""
+    from gateway.faces.matching import decide
+
+    probe = next(iter(encoded.people.values()))[:1]
+    started = time.perf_counter()
+    for _ in range(MATCH_ROUNDS):
+        decide(list(probe), encoded.people, encoded.thresholds)
+    return (time.perf_counter() - started) / MATCH_ROUNDS * 1000

@@ -93,7 +93,10 @@ def claim(
     folder: Annotated[Path, typer.Option(help="where key and certificate are written")] = Path(),
     ca_file: Annotated[Path | None, typer.Option(help="authority of the API's certificate")] = None,
 ) -> None:
-    """Turn a claim code into this gateway's own certificate. The key is made here and stays here."""
+    """Turn a claim code into this gateway's own certificate.
+
+    The key is made here and stays here.
+    """
     from gateway.enrolment import claim as run_claim
 
     answer = run_claim(server, code, folder, ca_file=ca_file)
@@ -225,7 +228,7 @@ def make_authority(
         str, typer.Option(help="an estate's own authority; the site's if left out")
     ] = "ca",
 ) -> None:
-    """Make the authority that signs gateways' certificates, and an empty revocation list beside it."""
+    """Make the authority that signs gateways' certificates, with an empty revocation list."""
     from api.pki import make_authority as make
     from api.pki import utc_now, write_revocations
 

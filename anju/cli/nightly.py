@@ -1,4 +1,4 @@
-"""`anju record`, `anju play`, `anju nightly`: traffic taken and played again, and nights run one by one."""
+"""`anju record`, `anju play`, `anju nightly`: traffic recorded and played, and nights run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def record(
         int | None, typer.Option(help="stop after so long; else at Ctrl-C", min=1)
     ] = None,
 ) -> None:
-    """Record an estate's traffic as gzip lines of {"topic", "payload"}. Needs a broker log-in that may read up/."""
+    """Record an estate's traffic as gzip lines of {"topic", "payload"}.
+
+    Needs a broker log-in that may read up/.
+    """
     from gateway.recording import record_traffic as run
 
     if not valid_id(estate):
@@ -77,7 +80,10 @@ def play(
         ),
     ] = False,
 ) -> None:
-    """Send recordings through the broker, as fast as ingest takes them; ends when the server has acknowledged all."""
+    """Send recordings through the broker, as fast as ingest takes them.
+
+    Ends when the server has acknowledged all.
+    """
     from gateway.recording import Player, list_recordings
     from store.database.connection import connect
 
@@ -161,10 +167,11 @@ def nightly(
         typer.Option(help="with --engine dask: the scheduler, such as tcp://127.0.0.1:8786"),
     ] = None,
 ) -> None:
-    """Judge what changed and what has not been judged today; with --from and --to run those nights in their order.
+    """Judge what changed and what is due today, or with --from and --to the nights of the past.
 
-    A night knows what had arrived and was registered by its clock, four in the morning after its day. A night that was run stays.
-    Estates can be judged by several processes or on a dask cluster, whose workers need Anju and its ANJU_ settings; findings are the same.
+    A night knows what had arrived and was registered by its clock, four in the morning after its
+    day. A night that was run stays. Estates can be judged by several processes or on a dask
+    cluster, whose workers need Anju and its ANJU_ settings. The findings are the same.
     """
     from analytics.nightly.estate import NightRules
     from analytics.nightly.run import run_all

@@ -140,7 +140,10 @@ def replay(
 
 @notices_app.command()
 def vapid() -> None:
-    """Make a key for web push; put it into the file as a channel's private_key, by way of a secret."""
+    """Make a key for web push.
+
+    Put it into the file as a channel's private_key, by way of a secret.
+    """
     while True:
         private = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
         try:

@@ -1,5 +1,6 @@
-"""The `anju quarantine` commands: what ingest could not take is shown, mended, tried again, or set
-aside by a person.
+"""The `anju quarantine` commands, for what ingest could not take.
+
+A person shows it, mends it, tries it again, or sets it aside.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +41,7 @@ Ids = Annotated[
 OfReason = Annotated[str | None, typer.Option("--reason", help="only this reason")]
 
 
-def _which(ids: list[int] | None, reason: str | None) -> QuarantineFilter:
+def _filter_of(ids: list[int] | None, reason: str | None) -> QuarantineFilter:
     if reason is not None and reason not in list(Reason):
         raise fail(f"--reason {reason!r}: use one of {', '.join(Reason)}")
     return QuarantineFilter(ids=tuple(ids or ()), reason=reason)
@@ -53,17 +55,11 @@ def list_command(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> N
         counts = quarantine.count_open(connection)
     table = Table("id", "received", "topic", "reason", "detail")
     for row in rows:
-        table.add_row(
-            str(row.id),
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}",
-            row.topic,
-            row.reason,
-            row.detail,
-        )
+        received = f"{row.received_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(str(row.id), received, row.topic, row.reason, row.detail)
     out.print(table)
-    out.print(
-        "open: " + (", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none")
-    )
+    by_reason = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    out.print(f"open: {by_reason or 'none'}")
 
 
 @quarantine_app.command()
@@ -88,11 +84,12 @@ def show(number: Annotated[int, typer.Argument(help="a number from `list`")]) ->
 
 @quarantine_app.command()
 def replay(ids: Ids = None, reason: OfReason = None) -> None:
-    """Try again what waits, through the same path as new messages; what still does not fit comes
-    back.
+    """Try again what waits, through the same path as new messages.
+
+    What still does not fit comes back.
     """
-    tried, back = _again(_which(ids, reason), "replayed", lambda topic, payload: (topic, payload))
-    out.print(f"{tried} tried again, {back} came back")
+    counts = _try_again(_filter_of(ids, reason), "replayed", lambda topic, body: (topic, body))
+    out.print(f"{counts.tried} tried again, {counts.refused} came back")
 
 
 @quarantine_app.command()
@@ -100,7 +97,7 @@ def repair(
     ids: Ids = None,
     reason: OfReason = None,
     device: Annotated[
-        str | None, typer.Option(help="OLD=NEW: what is said of one device was of another")
+        str | None, typer.Option(help="OLD=NEW: what was reported of one device was of another")
     ] = None,
     gateway: Annotated[
         str | None, typer.Option(help="ESTATE/GATEWAY: where it should have come from")
@@ -113,34 +110,59 @@ def repair(
     """Mend what waits, and try it again; the original stays on record."""
     if sum(option is not None for option in (device, gateway, payload)) != 1:
         raise fail("repair: give one of --device OLD=NEW, --gateway ESTATE/GATEWAY, --payload FILE")
-    if payload is not None and len(ids or ()) != 1:
-        raise fail("--payload: mends one refusal; name its number")
-    mended = (
-        sys.stdin.buffer.read() if str(payload) == "-" else payload.read_bytes() if payload else b""
-    )
-    old, _, new = (device or "").partition("=")
-    estate, _, code = (gateway or "").partition("/")
-    if device is not None and not (old and valid_id(new)):
-        raise fail(f"--device {device!r}: write OLD=NEW; ids are 2 to 40 of a-z, 0-9 and hyphen")
-    if gateway is not None and not (valid_id(estate) and valid_id(code)):
-        raise fail(f"--gateway {gateway!r}: write ESTATE/GATEWAY")
+    if device is not None:
+        mend = _rename_device(device)
+    elif gateway is not None:
+        mend = _move_to_gateway(gateway)
+    else:
+        assert payload is not None
+        if len(ids or ()) != 1:
+            raise fail("--payload: mends one refusal; name its number")
+        mend = _put_payload((ids or [0])[0], payload)
+    counts = _try_again(_filter_of(ids, reason), "repaired", mend)
+    out.print(f"{counts.tried} mended and tried again, {counts.refused} came back")
 
-    def mend(topic: str, body: bytes) -> tuple[str, bytes]:
-        if device is not None:
-            return topic, _rename(body, old, new)
-        if gateway is not None:
-            return f"anju/v1/{estate}/{code}/up/{topic.rsplit('/', 1)[-1]}", body
-        return topic, mended
 
-    if payload is not None:
-        with connect(load_settings().conninfo()) as connection:
-            row = quarantine.get(connection, (ids or [0])[0])
-        found = decode(row.topic, mended, int(time.time() * 1000)) if row else None
-        if isinstance(found, Rejected) or (isinstance(found, Decoded) and found.refused):
-            why = found if isinstance(found, Rejected) else found.refused[0].why
-            raise fail(f"--payload {payload}: still does not fit: {why.detail}")
-    tried, back = _again(_which(ids, reason), "repaired", mend)
-    out.print(f"{tried} mended and tried again, {back} came back")
+def _rename_device(option: str) -> Mend:
+    """Return what puts another device into a message's items, by OLD=NEW."""
+    old, _, new = option.partition("=")
+    if not (old and valid_id(new)):
+        raise fail(f"--device {option!r}: write OLD=NEW; ids are 2 to 40 of a-z, 0-9 and hyphen")
+    return lambda topic, body: (topic, _rename(body, old, new))
+
+
+def _move_to_gateway(option: str) -> Mend:
+    """Return what moves a message to the topic of another gateway, by ESTATE/GATEWAY."""
+    estate, _, code = option.partition("/")
+    if not (valid_id(estate) and valid_id(code)):
+        raise fail(f"--gateway {option!r}: write ESTATE/GATEWAY")
+
+    def move(topic: str, body: bytes) -> tuple[str, bytes]:
+        kind = topic.rsplit("/", 1)[-1]
+        return f"anju/v1/{estate}/{code}/up/{kind}", body
+
+    return move
+
+
+def _put_payload(number: int, file: Path) -> Mend:
+    """Return what puts a file's bytes in place of a refusal's, if these bytes are a message."""
+    mended = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    with connect(load_settings().conninfo()) as connection:
+        refusal = quarantine.get(connection, number)
+    fault = _find_fault(refusal.topic, mended) if refusal else None
+    if fault is not None:
+        raise fail(f"--payload {file}: still does not fit: {fault.detail}")
+    return lambda topic, _: (topic, mended)
+
+
+def _find_fault(topic: str, payload: bytes) -> Rejected | None:
+    """Return why ingest would refuse a message, whole or an item of it; None where it fits."""
+    decoded = decode(topic, payload, int(time.time() * 1000))
+    if isinstance(decoded, Rejected):
+        return decoded
+    if isinstance(decoded, Decoded) and decoded.refused:
+        return decoded.refused[0].why
+    return None
 
 
 @quarantine_app.command()
@@ -151,7 +173,7 @@ def discard(ids: Ids = None, reason: OfReason = None) -> None:
             "discard: name numbers or a --reason; all that is open is not discarded by accident"
         )
     with connect(load_settings().conninfo()) as connection:
-        total = quarantine.resolve(connection, _which(ids, reason), "discarded")
+        total = quarantine.resolve(connection, _filter_of(ids, reason), "discarded")
     out.print(f"{total} set aside")
 
 
@@ -167,32 +189,39 @@ def _rename(body: bytes, old: str, new: str) -> bytes:
     return json.dumps(message, ensure_ascii=False).encode()
 
 
-def _again(which: QuarantineFilter, resolution: str, mend: Mend) -> tuple[int, int]:
-    """Put what waits through ingest's own writer; returns how many were tried and how many came
-    back.
+@dataclass(slots=True)
+class _RetryCounts:
+    """How many refusals were tried again, and how many were refused again."""
 
-    First it is written, then resolved: a kill between the two makes it be tried again, and what is
-    stored is known then.
+    tried: int = 0
+    refused: int = 0
+
+
+def _try_again(chosen: QuarantineFilter, resolution: str, mend: Mend) -> _RetryCounts:
+    """Put the chosen refusals through ingest's own writer.
+
+    First a message is written, then its refusal is resolved. A kill between the two makes it be
+    tried again, and what is stored is known then.
     """
-    tried = back = 0
+    counts = _RetryCounts()
     writer = Writer(Placement(clock=time.monotonic))
     dsn = load_settings().conninfo()
     ledger = PostgresLedger.open(dsn)
     try:
         with connect(dsn) as connection:
             after = 0
-            while rows := quarantine.list_whole(connection, which, after=after, limit=AT_ONCE):
+            while rows := quarantine.list_whole(connection, chosen, after=after, limit=AT_ONCE):
                 connection.commit()
                 after = rows[-1].id
                 for row in rows:
                     topic, body = mend(row.topic, row.payload)
                     message = ReceivedMessage(topic.encode(), body, 0)
                     outcome = writer.write(ledger, [message], int(time.time() * 1000))
-                    tried += 1
-                    back += bool(outcome.refused)
+                    counts.tried += 1
+                    counts.refused += bool(outcome.refused)
                     if row.digest not in outcome.refused:
                         quarantine.resolve(connection, QuarantineFilter(ids=(row.id,)), resolution)
                 connection.commit()
     finally:
         ledger.close()
-    return tried, back
+    return counts

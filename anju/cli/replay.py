@@ -45,7 +45,7 @@ def replay(
     profile: Annotated[str | None, typer.Option(help="the meters' profile, for --register")] = None,
 ) -> None:
     """Send a file of real meter readings through a gateway's topic, as a gateway would."""
-    from anju.replay import run_replay
+    from anju.replay import ReplayTarget, run_replay
     from gateway.replay import FACTORS, Layout
 
     for option, value in (("--estate", estate), ("--gateway", gateway)):
@@ -58,10 +58,6 @@ def replay(
         )
     if uom not in FACTORS[kind]:
         raise fail(f"--uom {uom!r}: for {kind} use one of {', '.join(FACTORS[kind])}")
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise fail(f"--timezone {timezone!r}: use a zone like Asia/Shanghai") from None
     layout = Layout(
         supply=kind,
         device_column=device_column,
@@ -69,19 +65,18 @@ def replay(
         time_column=time_column,
         value_column=value_column,
         uom=uom,
-        timezone=zone,
+        timezone=_read_zone(timezone),
         time_format=time_format,
         interval=interval,
     )
-    raise typer.Exit(
-        run_replay(
-            load_settings_and_logs(),
-            file,
-            layout,
-            estate,
-            gateway,
-            make_register=make_register,
-            profile=profile,
-            out=out,
-        )
+    target = ReplayTarget(
+        estate=estate, gateway=gateway, make_register=make_register, profile=profile
     )
+    raise typer.Exit(run_replay(load_settings_and_logs(), file, layout, target, out))
+
+
+def _read_zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise fail(f"--timezone {name!r}: use a zone like Asia/Shanghai") from None

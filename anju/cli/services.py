@@ -24,7 +24,7 @@ def migrate() -> None:
     from store.database.migration import migrate as run
 
     settings = load_settings_and_logs()
-    level = run(settings.conninfo(), level=settings.wanted_level())
+    level = run(settings.conninfo(), level=settings.forced_level())
     password = settings.api_db_password()
     if password:
         with connect(settings.conninfo(), autocommit=True) as connection:

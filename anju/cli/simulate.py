@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -78,8 +77,9 @@ def devices(
         bool, typer.Option("--register", help="write the devices into the register, too")
     ] = False,
 ) -> None:
-    """Run simulated meters, doors and a fire host on their own protocols and ports, and write a
-    gateway's configuration.
+    """Run simulated meters, doors and a fire host on their own protocols and ports.
+
+    Also write the configuration of a gateway for them.
     """
     import asyncio
 
@@ -88,23 +88,12 @@ def devices(
     from store.database.connection import connect
 
     settings = load_settings_and_logs()
+    pace = Pace.since_yesterday(speed)
+    field, ports = make_field(folder, pace, meters=meters, doors=doors, lines=lines, seed=seed)
     if register:
-        pace = Pace(speed=1.0, start_ms=0, real_ms=int(time.time() * 1000))
-        field, _ = make_field(folder, pace, meters=meters, doors=doors, lines=lines, seed=seed)
         with connect(settings.conninfo()) as connection:
             import_rows(connection, register_rows(field))
-    asyncio.run(
-        run_field(
-            folder,
-            settings.broker(),
-            meters=meters,
-            doors=doors,
-            lines=lines,
-            seed=seed,
-            faults=faults,
-            speed=speed,
-        )
-    )
+    asyncio.run(run_field(folder, settings.broker(), field, ports, pace, faults=faults))
 
 
 @simulate_app.command(name="field")
@@ -116,13 +105,11 @@ def run_field_site(
     seed: Annotated[int, typer.Option()] = 1,
     faults: Annotated[bool, typer.Option(help="give a meter of each kind each fault")] = True,
 ) -> None:
-    """Show the edge at work on embedded parts: devices with faults, one gateway, the server behind
-    it, and what each knows.
-    """
-    from anju.demo.field import run_field_demo
+    """Show the edge at work on embedded parts.
 
-    raise typer.Exit(
-        run_field_demo(
-            home, meters=meters, doors=doors, seconds=seconds, seed=seed, faults=faults, out=out
-        )
-    )
+    There are devices with faults, one gateway and the server behind it; what each knows is printed.
+    """
+    from anju.demo.field import FieldDemo
+
+    demo = FieldDemo(meters=meters, doors=doors, seconds=seconds, seed=seed, faults=faults)
+    raise typer.Exit(demo.run(home, out))

@@ -1,6 +1,4 @@
-"""The `anju vision` commands: try rules on a recording, and render a simulated scene with its
-truth.
-"""
+"""The `anju vision` commands: try rules on a recording, and render a scene with its truth."""
 
 from __future__ import annotations
 
@@ -38,6 +36,7 @@ def try_rules(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON line per thing seen")] = False,
 ) -> None:
     """Show what would be raised on a recording, with an annotated picture and a clip of each.
+
     Nothing is sent anywhere.
     """
     import msgspec
@@ -59,6 +58,21 @@ def try_rules(
         "max_mb": 4096,
         "keep_days": 365.0,
     }
+    lines = _run_worker(orders)
+    sightings = [line["sighting"] for line in lines if "sighting" in line]
+    if as_json:
+        for sighting in sightings:
+            print(json.dumps(sighting, ensure_ascii=False))
+        return
+    if sightings:
+        out.print(_sighting_table(sightings, into))
+    end = next(line for line in lines if "end" in line)
+    raised = sum(sighting["state"] == "on" for sighting in sightings)
+    out.print(f"{end['end']} pictures, {end['t']:.0f} s: {raised} would be raised")
+
+
+def _run_worker(orders: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run the gateway's vision worker and return the lines that it printed; ends on its fault."""
     done = subprocess.run(
         [sys.executable, "-m", "gateway.vision.worker"],
         input=json.dumps(orders) + "\n",
@@ -68,35 +82,27 @@ def try_rules(
     )
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     fault = next((line["fault"] for line in lines if "fault" in line), None)
-    if fault or done.returncode:
-        ended = (
-            f"the worker ended with {done.returncode}; it may take {MEMORY_MB} MB and "
-            f"{MOST_CPU_S} s of processor time"
+    if fault:
+        raise fail(str(fault))
+    if done.returncode:
+        raise fail(
+            f"{orders['url']}: the worker ended with {done.returncode}; it may take "
+            f"{MEMORY_MB} MB and {MOST_CPU_S} s of processor time"
         )
-        raise fail(str(fault or f"{video}: {ended}"))
-    seen = [line["sighting"] for line in lines if "sighting" in line]
-    if as_json:
-        for one in seen:
-            print(json.dumps(one, ensure_ascii=False))
-        return
-    end = next(line for line in lines if "end" in line)
+    return lines
+
+
+def _sighting_table(sightings: list[dict[str, Any]], folder: Path) -> Table:
     table = Table("at", "what", "state", "data", "picture")
-    for one in seen:
-        what = one["hazard"] or f"{one['condition']}: {one['detail']}"
-        picture = str(into / f"{one['clip']}.jpg") if one.get("clip") else ""
+    for sighting in sightings:
         table.add_row(
-            f"{one['t']:.1f} s",
-            what,
-            one["state"],
-            ", ".join(f"{k} {v}" for k, v in one["data"].items()),
-            picture,
+            f"{sighting['t']:.1f} s",
+            sighting["hazard"] or f"{sighting['condition']}: {sighting['detail']}",
+            sighting["state"],
+            ", ".join(f"{name} {value}" for name, value in sighting["data"].items()),
+            str(folder / f"{sighting['clip']}.jpg") if sighting.get("clip") else "",
         )
-    if seen:
-        out.print(table)
-    out.print(
-        f"{end['end']} pictures, {end['t']:.0f} s: "
-        f"{sum(one['state'] == 'on' for one in seen)} would be raised"
-    )
+    return table
 
 
 @vision_app.command()
@@ -109,8 +115,9 @@ def scene(
     ] = None,
     into: Annotated[Path, typer.Option(help="folder for film, rules and truth")] = Path("scene"),
 ) -> None:
-    """Render a simulated scene: `scene.mp4`, its `rules.yaml` as an installer would write them, and
-    `truth.json`.
+    """Render a simulated scene, with its rules and its truth.
+
+    It writes `scene.mp4`, `rules.yaml` as an installer would write it, and `truth.json`.
     """
     from dataclasses import asdict
 
@@ -139,7 +146,9 @@ def scene(
     into.mkdir(parents=True, exist_ok=True)
     count = write_film(into / "scene.mp4", pictures, fps)
     (into / "rules.yaml").write_text(yaml.safe_dump(rules), "utf-8")
-    (into / "truth.json").write_text(json.dumps([asdict(one) for one in truth], indent=1), "utf-8")
+    (into / "truth.json").write_text(
+        json.dumps([asdict(entry) for entry in truth], indent=1), "utf-8"
+    )
     out.print(
         f"{into}: scene.mp4 with {count} pictures, rules.yaml, truth.json with "
         f"{len(truth)} true things"

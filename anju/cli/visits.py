@@ -1,10 +1,11 @@
-"""`anju visits`: what visits found, and what their outcomes say of the detectors."""
+"""`anju visits`: what visits found, and what their outcomes show about the detectors."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 from zoneinfo import ZoneInfo
@@ -25,6 +26,25 @@ visits_app = typer.Typer(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisitRow:
+    """A visit as it was typed, or as a row of a file has it.
+
+    Empty texts stand for what is not given. `place` begins a message about the row, such as "visits.csv:2: ".
+    """
+
+    place: str = ""
+    estate: str
+    unit: str
+    visited_on: str
+    outcome: str
+    kind: str
+    reason: str
+    began_on: str
+    code: str
+    note: str
+
+
 @visits_app.command(name="record")
 def record_visit(
     estate: Annotated[str, typer.Option(help="the estate")],
@@ -43,18 +63,18 @@ def record_visit(
     note: Annotated[str | None, typer.Option(help="no names, no numbers of people")] = None,
 ) -> None:
     """Record a visit and what was found."""
-    row = {
-        "estate": estate,
-        "unit": unit,
-        "visited_on": on,
-        "outcome": outcome,
-        "kind": kind or "",
-        "reason": reason,
-        "began_on": began or "",
-        "code": code or "",
-        "note": note or "",
-    }
-    _record_rows([("", row)])
+    row = VisitRow(
+        estate=estate,
+        unit=unit,
+        visited_on=on,
+        outcome=outcome,
+        kind=kind or "",
+        reason=reason,
+        began_on=began or "",
+        code=code or "",
+        note=note or "",
+    )
+    _record_rows([row])
 
 
 @visits_app.command(name="import")
@@ -70,57 +90,69 @@ def import_visits(
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             numbered = enumerate(csv.DictReader(stream), start=2)
-            rows = [(f"{file.name}:{line}: ", row) for line, row in numbered]
+            rows = [_read_row(f"{file.name}:{line}: ", row) for line, row in numbered]
     except (OSError, UnicodeDecodeError) as error:
         raise fail(f"{file}: cannot be read as UTF-8: {error}") from None
     _record_rows(rows)
 
 
-def _record_rows(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Record visits, each with the place that a message about it names; all or none."""
+def _read_row(place: str, fields: Mapping[str, str | None]) -> VisitRow:
+    """Read one row of a CSV file; a column that is missing is empty."""
+    return VisitRow(
+        place=place,
+        estate=fields.get("estate") or "",
+        unit=fields.get("unit") or "",
+        visited_on=fields.get("visited_on") or "",
+        outcome=fields.get("outcome") or "",
+        kind=fields.get("kind") or "",
+        reason=fields.get("reason") or "",
+        began_on=fields.get("began_on") or "",
+        code=fields.get("code") or "",
+        note=fields.get("note") or "",
+    )
+
+
+def _record_rows(rows: Sequence[VisitRow]) -> None:
+    """Record visits; all or none."""
     from store.database.connection import connect
     from store.register import places
 
     with connect(load_settings().conninfo()) as connection:
         scope = places.estate_ids(connection)
-        for place, row in rows:
-            _record_row(connection, scope, place, row)
+        for row in rows:
+            _record_row(connection, scope, row)
         connection.commit()
     out.print(f"{len(rows)} visits recorded")
 
 
-def _record_row(
-    connection: Connection, scope: tuple[int, ...], place: str, row: Mapping[str, str]
-) -> None:
+def _record_row(connection: Connection, scope: tuple[int, ...], row: VisitRow) -> None:
     from analytics.leads import KINDS, check_kind
     from analytics.nightly.clock import night_clock
     from store.casework.visits import NewVisit, VisitReason, VisitResult, record_visit
     from store.register import places
 
-    unit = places.find_unit(connection, scope, row.get("estate", ""), row.get("unit", ""))
+    place = row.place
+    unit = places.find_unit(connection, scope, row.estate, row.unit)
     if unit is None:
-        raise fail(
-            f"{place}unit {row.get('unit')!r} of estate {row.get('estate')!r} "
-            "is not in the register"
-        )
-    outcome: Any = _one_of(VisitResult, place, "outcome", row.get("outcome", ""))
-    reason: Any = _one_of(VisitReason, place, "reason", row.get("reason") or "lead")
-    kind = row.get("kind") or None
+        raise fail(f"{place}unit {row.unit!r} of estate {row.estate!r} is not in the register")
+    outcome: Any = _one_of(VisitResult, place, "outcome", row.outcome)
+    reason: Any = _one_of(VisitReason, place, "reason", row.reason or "lead")
+    kind = row.kind or None
     try:
         check_kind(outcome, kind)
     except ValueError as error:
         raise fail(f"{place}kind {kind!r}: {error}") from None
-    day = parse_day(f"{place}visited_on", row.get("visited_on", ""))
-    began = row.get("began_on")
+    day = parse_day(f"{place}visited_on", row.visited_on)
+    began = row.began_on
     visit = NewVisit(
-        code=row.get("code") or f"{row['estate']}/{row['unit']}/{day}",
+        code=row.code or f"{row.estate}/{row.unit}/{day}",
         unit_id=unit.id,
         visited_on=day,
         reason=reason,
         outcome=outcome,
         kind=kind,
         began_on=parse_day(f"{place}began_on", began) if began else None,
-        note=row.get("note") or None,
+        note=row.note or None,
     )
     clock = night_clock(day, ZoneInfo(unit.timezone))
     record_visit(connection, visit, actor="cli", known_at=clock, kinds=KINDS)
@@ -136,8 +168,9 @@ def _one_of(literal: Any, place: str, name: str, word: str) -> str:
 
 @visits_app.command(name="calibration")
 def calibration(estate: EstateOption = None, as_json: JsonOption = False) -> None:
-    """Print hit rates, the miss rate of random controls, how far scores are off, and what
-    calibration is proposed.
+    """Print how often visits confirmed what was found, and what calibration is proposed.
+
+    There are hit rates, the miss rate of random controls, and how far scores are off.
     """
     from analytics.calibration.report import report_as_json, report_calibration
     from store.database.connection import connect

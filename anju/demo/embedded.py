@@ -96,7 +96,9 @@ def start_postgres(
     options: dict[str, str] | None = None,
     binaries: Path | None = None,
 ) -> Postgres:
-    """Start PostgreSQL with its data under `home`, making it the first time; without `binaries`, those of `find_postgres`.
+    """Start PostgreSQL with its data under `home`, making it the first time.
+
+    Without `binaries` it uses those of `find_postgres`.
 
     PostgreSQL refuses to run as root; then it runs as `nobody`, with its data and a copy of the
     package's binaries under /var/tmp, where that user can reach them.
@@ -133,7 +135,6 @@ def start_postgres(
         home / "postgres.log",
         user=user,
         stop_signal=signal.SIGINT,
-        cwd=Path("/"),
     )
     server = Postgres(child=child, port=chosen, binaries=binaries)
     wait_for(lambda: connection.accepts(server.dsn("postgres")), child)
@@ -183,7 +184,10 @@ def remove_root_place(home: Path) -> None:
 
 
 def find_timescale(named: str | None) -> Path | None:
-    """Find the binaries of a PostgreSQL that has TimescaleDB: the place named, else the usual ones."""
+    """Find the binaries of a PostgreSQL that has TimescaleDB.
+
+    A place that is named comes first, then the usual ones.
+    """
     for binaries in (
         [Path(named)] if named else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     ):
@@ -222,7 +226,8 @@ def make_database(server: Postgres, name: str) -> str:
     return server.dsn(name)
 
 
-_MOSQUITTO = """# Written by anju/demo/embedded.py for the demo and the tests: loopback only, nobody else reaches it.
+_MOSQUITTO = """# Written by anju/demo/embedded.py for the demo and the tests.
+# It listens on the loopback alone.
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence true

@@ -100,7 +100,7 @@ class Demo:
         for child in reversed(self.children):
             child.stop()
 
-    # Starting --------------------------------------------------------------------------------------------------------
+    # Starting ------------------------------------------------------------------------------------
 
     def start_servers(self, api_port: int) -> None:
         """Start the embedded servers, make the tables, the register and the log-in."""
@@ -171,7 +171,7 @@ class Demo:
         self.live = LiveCity(self.city, self.broker, f"b{self.state.boot:04d}", self.state.sent_ms)
         return self.live.__enter__()
 
-    # Reporting ---------------------------------------------------------------------------------------------------------
+    # Reporting -----------------------------------------------------------------------------------
 
     def wait_for_analytics(self, check: Callable[[], None], timeout_s: float = 300.0) -> None:
         """Wait until nothing is dirty any more."""

@@ -24,7 +24,7 @@ def changed_consumption(frame: UnitDayFrame) -> NDArray[np.float64]:
     """Rank subletting by consumption alone.
 
     The score, of shape (units,), says how far the water and the power of the last eight weeks lie
-    from the half year before them, beside those of other homes. It is -1 for homes that are not let.
+    from the half year before them, beside those of other homes. Homes that are not let have -1.
     """
     score = np.zeros(len(frame.units))
     for name in ("water_l", "energy_kwh"):

@@ -1,4 +1,4 @@
-"""The frame of simulated homes, made in memory: equal to the one from broker, ingest and database."""
+"""The frame of simulated homes, made in memory: equal to the one from the database."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A simulated city judged by the same detectors as in the nights, without broker and database.
 
 Blocks of homes are independent, so several processes judge one each. A block is judged on its last
-day and, cut off, on every fourth Sunday before it: so it is known when a finding was first reported.
+day and, cut off, every four weeks before it, to know when a finding was first reported.
 """
 
 from __future__ import annotations

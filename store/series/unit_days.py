@@ -389,7 +389,9 @@ _NEIGHBOUR_DAYS = """
                 (
                     SELECT min(day)
                     FROM (
-                        SELECT day, sum(water_samples) OVER (ORDER BY day DESC) - water_samples AS had
+                        SELECT day,
+                               sum(water_samples) OVER (ORDER BY day DESC)
+                                   - water_samples AS had
                         FROM (
                             SELECT day, water_samples
                             FROM unit_days
@@ -403,7 +405,9 @@ _NEIGHBOUR_DAYS = """
                 (
                     SELECT min(day)
                     FROM (
-                        SELECT day, sum(energy_samples) OVER (ORDER BY day DESC) - energy_samples AS had
+                        SELECT day,
+                               sum(energy_samples) OVER (ORDER BY day DESC)
+                                   - energy_samples AS had
                         FROM (
                             SELECT day, energy_samples
                             FROM unit_days

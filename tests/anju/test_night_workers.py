@@ -1,4 +1,6 @@
-"""Nights by several workers: the same findings wherever they are run, once each, and none lost with a worker that is killed."""
+"""Nights by several workers: the same findings wherever they are run, once each, and none is lost
+with a worker that is killed.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +49,16 @@ def said(connection: Connection) -> list[Any]:
     return [
         connection.execute(query).fetchall()  # type: ignore[call-overload]
         for query in (
-            "SELECT detector, version, params_digest, unit_id, since_at, until_at, score, reasons, evidence, found_at, raised_at FROM findings "
+            "SELECT detector, version, params_digest, unit_id, since_at, until_at, score, reasons, "
+            "evidence, found_at, raised_at FROM findings "
             "ORDER BY unit_id, detector, since_at, reasons",
-            "SELECT detector, unit_id, from_day, to_day, reason, found_at FROM abstentions ORDER BY unit_id, detector, from_day, reason",
-            "SELECT detector, subject_id, condition, raised_at, ended_at FROM alerts ORDER BY subject_id, detector, raised_at",
+            "SELECT detector, unit_id, from_day, to_day, reason, found_at FROM abstentions "
+            "ORDER BY unit_id, detector, from_day, reason",
+            "SELECT detector, subject_id, condition, raised_at, ended_at FROM alerts "
+            "ORDER BY subject_id, detector, raised_at",
             "SELECT * FROM judged_days ORDER BY estate_id",
-            "SELECT unit_id, day, water_l, energy_kwh, water_last_use_at FROM unit_days WHERE day >= '2026-02-28' ORDER BY unit_id, day",
+            "SELECT unit_id, day, water_l, energy_kwh, water_last_use_at FROM unit_days "
+            "WHERE day >= '2026-02-28' ORDER BY unit_id, day",
         )
     ]
 
@@ -63,7 +69,8 @@ def forget(connection: Connection) -> None:
     connection.execute("DELETE FROM unit_days WHERE day > %s::date - 30", [TODAY])
     connection.execute("INSERT INTO unit_days SELECT * FROM kept_days")
     connection.execute(
-        "INSERT INTO dirty_spans (estate_id, devices, from_ms, to_ms, received_at) SELECT estate_id, devices, from_ms, to_ms, received_at FROM kept_spans"
+        "INSERT INTO dirty_spans (estate_id, devices, from_ms, to_ms, received_at) "
+        "SELECT estate_id, devices, from_ms, to_ms, received_at FROM kept_spans"
     )
     connection.execute(
         "UPDATE judged_days SET day = %s, clock_at = %s",

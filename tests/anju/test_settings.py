@@ -43,7 +43,7 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("ANJU_BROKER_PASSWORD_FILE", str(secret))
     settings = load_settings()
     assert "password" in settings.conninfo() and settings.broker().password == "pa ss'word"
-    assert settings.wanted_level() is None
+    assert settings.forced_level() is None
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class Site:
             f"talker-{gateway}",
             [sys.executable, "-m", "tests.faults.talker", json.dumps(given)],
             home / "log",
-            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT)},
         )
 
     # Faults --------------------------------------------------------------------------------------

@@ -13,13 +13,16 @@ import logging
 import sqlite3
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import structlog
 
 from domain import wire
 from domain.wire import EventItem, ReadingItem, Up
+from gateway import outbox
 from gateway.outbox import Outbox, OutboxEntry
+from gateway.outbox_file import open_outbox
 from gateway.sender import OutboxSender
 from ingest.account import AccountingError
 from ingest.lane import EVENTS, READINGS, IngestLane
@@ -44,14 +47,9 @@ class Broken(AssertionError):
 class KeptOutbox(Outbox):
     """An outbox whose disk outlives its process."""
 
-    disk: sqlite3.Connection
-
     def __init__(self, disk: sqlite3.Connection, boot: str) -> None:
-        self.disk = disk
-        super().__init__(None, boot)
-
-    def _open(self, path: object) -> sqlite3.Connection:  # type: ignore[override]
-        return self.disk
+        with patch.object(outbox, "open_outbox", return_value=disk):
+            super().__init__(None, boot)
 
 
 @dataclass(slots=True)
@@ -179,10 +177,7 @@ class SimGateway:
             number,
             trouble,
         )
-        self.disk = sqlite3.connect(":memory:", isolation_level=None)
-        from gateway.outbox import _TABLES
-
-        self.disk.executescript(_TABLES)
+        self.disk = open_outbox(None)
         self.boots, self.cut, self.talks = 0, False, True
         self.told = 0
         broker.listeners[f"es/gw-{number}"] = self.hear

@@ -173,7 +173,7 @@ def _count_gone_residents(
     past = stretch.before(PAST_DOOR_DAYS)
     recent = stretch.recent
     seen = frame.tokens.of(stretch.row)
-    resident = seen.who == PersonKind.RESIDENT
+    resident = seen.person_kind == PersonKind.RESIDENT
     tokens, which = np.unique(seen.token[resident], return_inverse=True)
     day = seen.day[resident]
     in_past = (day >= past.start) & (day < past.stop)

@@ -33,7 +33,7 @@ class ReportWeights:
 
 def weigh_reports(frame: UnitDayFrame, stretch: Stretch, weights: ReportWeights) -> list[Weight]:
     """Weigh the tip-offs about a stretch and facts about its household; each kind counts once."""
-    reports = [report for report in frame.told if report.unit == stretch.row]
+    reports = [report for report in frame.reports if report.unit == stretch.row]
     first_day = stretch.start - _DAYS_BEFORE
     stop_day = stretch.end + _DAYS_AFTER
     found = []

@@ -70,7 +70,7 @@ def frame_of(case: dict[str, Any], units: int = 1) -> UnitDayFrame:
             for name in ("water", "energy", "door", "lock")
         },
         tokens=tokens_of(case, units),
-        told=tuple(
+        reports=tuple(
             OutsideReport(unit=u, **told) for u in range(units) for told in case.get("told", [])
         ),
     )

@@ -1,4 +1,6 @@
-"""The interval law: nothing negative, nothing that the pipe could not carry, nothing lost of a sound register, and local."""
+"""The rules of intervals: nothing negative, nothing that the pipe could not carry, nothing lost of
+a sound register; and they are local.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def differenced(
     ("values", "deltas", "qualities"),
     [
         ([10, 10.1, 10.1, 10.4], [0.1, 0.0, 0.3], [0, 0, 0]),
-        # A register that falls by 248,520 litres and is back at once was misread; the fall is no consumption.
+        # A register that falls by 248,520 litres and is back at once was misread.
         ([300, 300.1, 51.58, 300.2, 300.3], [0.1, 0.1, 0.1], [0, 0, 0]),
         ([300, 300.1, 548.62, 300.2], [0.1, 0.1], [0, 0]),
         # It falls and stays: reset or swapped. What was used between is not known.
@@ -101,7 +103,10 @@ def test_of_a_sound_register_nothing_is_lost(steps: list[tuple[float, float]]) -
 
 @given(series, st.integers(0, 39), st.integers(1, 10))
 def test_the_law_is_local(steps: list[tuple[float, float]], low: int, length: int) -> None:
-    """What lies REACH readings away cannot change an interval, so a window with that context gives what the whole gives."""
+    """What lies REACH readings away cannot change an interval.
+
+    So a window with that context gives what the whole gives.
+    """
     hours, values = as_series(steps)
     low = min(low, len(values) - 1)
     high = min(len(values), low + length)
@@ -188,7 +193,10 @@ def test_days_add_up_to_what_the_intervals_hold(steps: list[tuple[float, float]]
 
 
 def test_who_came_is_counted_by_day_and_packed_into_tokens() -> None:
-    """Two residents and a stranger who slept there, one passage without a token; nobody on the second day, an unknown third."""
+    """Two residents, a stranger who slept there, and a passage without a token on the first day.
+
+    Nobody came on the second; nothing is known of the third.
+    """
     starts = 24 * HOUR * np.arange(4.0)
     supply = shared(differenced([]), [], starts, trickle=0.0)
     people = TokenDays(

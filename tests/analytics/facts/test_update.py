@@ -1,4 +1,4 @@
-"""Work is divided so that every home's days are read once, within a bound, and few read far back for the sake of one."""
+"""Every home's days are read once, within a bound, and few are read far back for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The slow loop on a real database: late data recomputes only what it touches, and ends where computing from nothing ends."""
+"""The nightly run on a real database: late data recomputes only what it touches, and ends where
+computing from nothing ends.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,7 @@ def all_facts(connection: Connection) -> list[tuple[object, ...]]:
 
 
 def meter(rng: random.Random, hours: int) -> list[tuple[int, float]]:
-    """A meter with everything that happens to meters: quiet weeks, gaps, a reset, misreadings, jitter."""
+    """A meter with all that happens to meters: quiet weeks, gaps, a reset, misreadings, jitter."""
     rows, value, at = [], 100.0, START
     quiet_from = rng.randrange(hours)
     for h in range(hours):
@@ -175,7 +177,7 @@ def test_a_lead_rises_lasts_ends_and_is_never_doubled(connection: Connection) ->
 
 
 def test_late_data_takes_a_lead_back(connection: Connection) -> None:
-    """A gateway's backlog shows that someone was there: the lead is withdrawn, on record, and raised no more."""
+    """A gateway's backlog shows that someone was there: the lead is withdrawn for good."""
     register(connection)
     rows = away(20, 60)
     put(
@@ -217,7 +219,8 @@ def test_a_door_whose_battery_is_heard_has_seen_nobody(any_connection: Connectio
     """Nought entries where the door told its battery, nothing known where it told nothing."""
     register(any_connection)
     any_connection.execute(
-        "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-door', d.id, u.id, '2020-01-01' FROM devices d, units u "
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) "
+        "SELECT 'm-door', d.id, u.id, '2020-01-01' FROM devices d, units u "
         "WHERE d.code = 'door-1' AND u.code = 'u-1'"
     )
     days = [START + n * 24 * HOUR for n in (0, 1, 4)]
@@ -238,15 +241,18 @@ def test_a_swapped_meter_is_a_new_register(connection: Connection) -> None:
         "UPDATE mounts SET valid_to = %s WHERE code = 'm-1'", [from_ms(rows[-1][0] + 1)]
     )
     connection.execute(
-        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-1b', 'water_meter', 'x' FROM estates WHERE code = 'es'"
+        "INSERT INTO devices (estate_id, code, kind, profile) "
+        "SELECT id, 'wm-1b', 'water_meter', 'x' FROM estates WHERE code = 'es'"
     )
     connection.execute(
-        "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-1b', d.id, u.id, %s FROM devices d, units u "
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) "
+        "SELECT 'm-1b', d.id, u.id, %s FROM devices d, units u "
         "WHERE d.code = 'wm-1b' AND u.code = 'u-1'",
         [from_ms(rows[-1][0] + 1)],
     )
     row = connection.execute(
-        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1b' RETURNING id, device_id"
+        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices "
+        "WHERE code = 'wm-1b' RETURNING id, device_id"
     ).fetchone()
     assert row is not None
     at = rows[-1][0] + HOUR * np.arange(1, 73, dtype=np.int64)
@@ -283,7 +289,8 @@ def test_a_mount_registered_after_its_device_has_spoken_brings_its_past(
     run(connection, from_ms(rows[-1][0]))
     assert all_facts(connection) == [] and not leads(connection)
     connection.execute(
-        "INSERT INTO mounts (code, device_id, unit_id, valid_from) SELECT 'm-late', d.id, u.id, '2020-01-01' FROM devices d, units u "
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) "
+        "SELECT 'm-late', d.id, u.id, '2020-01-01' FROM devices d, units u "
         "WHERE d.code = 'wm-1' AND u.code = 'u-1'"
     )
     connection.commit()
@@ -294,7 +301,7 @@ def test_a_mount_registered_after_its_device_has_spoken_brings_its_past(
 def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Registered today, they reach to today: a night of the past leaves their rest, and must not ask for it for ever."""
+    """Registered today, they reach to today: a night of the past leaves their rest, and goes on."""
     monkeypatch.setattr(dirty_spans, "SPANS_PER_LOOK", 1)
     register(connection)
     put(connection, away(20, 0))
@@ -310,7 +317,10 @@ def test_mounts_that_reach_beyond_the_night_are_taken_once_a_night(
 
 
 def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None:
-    """Two gates: one of the estate, one of another building's yard. A day counts where the unit's own gates all spoke."""
+    """Two gates: one of the estate, one of another building's yard.
+
+    A day counts where the unit's own gates all reported something.
+    """
     register(any_connection)
     sheets = {
         "buildings": [{"estate": "es", "code": "b9", "name": "b9"}],
@@ -337,7 +347,8 @@ def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None
         ],
     }
     assert not import_rows(any_connection, sheets).errors
-    # Day 0: out in the morning, in at night. Day 1: another's car only. Day 2: nothing. Day 3: ours, at the yard that is not its own.
+    # Day 0: out in the morning, in at night. Day 1: another's car only. Day 2: nothing.
+    # Day 3: ours, at the yard that is not its own.
     passes = [
         (0, 7.5, "gate-1", "n-1", "out"),
         (0, 21.0, "gate-1", "n-1", "in"),
@@ -352,7 +363,8 @@ def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None
     for n, (day, hour, gate, plate, direction) in enumerate(passes):
         at = midnight + day * 24 * HOUR + int(hour * HOUR)
         any_connection.execute(
-            "INSERT INTO events (at, device_id, event_id, kind, data, recorded_at) SELECT %s, d.id, %s, 'plate', %s, %s FROM devices d WHERE d.code = %s",
+            "INSERT INTO events (at, device_id, event_id, kind, data, recorded_at) "
+            "SELECT %s, d.id, %s, 'plate', %s, %s FROM devices d WHERE d.code = %s",
             [
                 from_ms(at),
                 f"e-{n}",
@@ -376,7 +388,10 @@ def test_what_gates_see_of_a_households_cars(any_connection: Connection) -> None
 
 
 def test_a_leak_is_found_while_its_third_day_lasts(connection: Connection) -> None:
-    """Two months of a home's ordinary days, then a tap that never rests from ten in the evening: told within sixty hours, by day."""
+    """Two months of ordinary days, then a tap that never rests from ten in the evening.
+
+    It is reported within sixty hours, by day.
+    """
     register(connection)
     midnight = int(datetime(2026, 3, 2, tzinfo=SHANGHAI).timestamp() * 1000)
     rows, value = [], 10.0

@@ -47,4 +47,4 @@ def test_a_small_city_answers(dsn: str, tmp_path: Path) -> None:
     bench.fill(dsn, tmp_path / "keys.toml", 60, 400)
     found = bench.measure(dsn, tmp_path / "keys.toml", tmp_path, rate=40, seconds=5)
     assert set(found) == set(bench.ROUTES) and sum(t.failed for t in found.values()) == 0
-    assert all(bench.p(times.spans, 0.5) > 0 for times in found.values())
+    assert all(bench.percentile_ms(times.spans, 0.5) > 0 for times in found.values())

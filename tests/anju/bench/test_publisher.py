@@ -45,7 +45,7 @@ def test_packets_of_one_length_for_the_reader_that_counts() -> None:
     assert len({len(one) for one in packets}) == 1
     at = packet_id_offset(len(packets[0]))
     assert [int.from_bytes(one[at : at + 2], "big") for one in packets] == [
-        mid for _, _, mid in read(packets)
+        message.packet_id for message in read(packets)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The evaluation counts honestly: what is right, what is missed, what is late; and a small city goes through it whole."""
+"""The evaluation counts what is right, missed and late; and judges a small city whole."""
 
 from __future__ import annotations
 

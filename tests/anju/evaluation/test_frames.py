@@ -1,4 +1,7 @@
-"""The evaluation's frame is made in memory; it must be the one that the store gives for the same register and the same messages."""
+"""The evaluation makes its frame in memory.
+
+It must be the one that the store gives for the same register and the same messages.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,7 @@ def test_who_was_seen_is_the_same_in_memory_and_in_the_store(
         """By unit: what each token is over its days. The hashes differ, what they say does not."""
         found: dict[tuple[int, int], list[tuple[int, int, bool]]] = {}
         for unit, day, token, person_kind, night in zip(
-            tokens.unit, tokens.day, tokens.token, tokens.who, tokens.night, strict=True
+            tokens.unit, tokens.day, tokens.token, tokens.person_kind, tokens.night, strict=True
         ):
             found.setdefault((int(unit), int(token)), []).append(
                 (int(day), int(person_kind), bool(night))

@@ -1,4 +1,4 @@
-"""Look-ups: decided by another person, in time, and listed to their own user or to whom may decide."""
+"""Look-ups: decided by another person, in time, and listed to their own user or to who decides."""
 
 from __future__ import annotations
 
