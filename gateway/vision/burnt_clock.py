@@ -52,8 +52,9 @@ class BurntClock:
     read: datetime | None = None
 
     def see(self, t: float, grey: Grey, now: datetime) -> list[Sighting]:
-        """Look at a picture; `now` is the gateway's clock, naive and local. Returns whether the
-        burnt-in clock turned wrong or right.
+        """Read a picture (rows, columns) and return whether its clock became wrong or right.
+
+        `now` is the gateway's clock, naive and local.
         """
         cells = self._cells(grey)
         if cells is None:
@@ -139,8 +140,9 @@ class BurntClock:
         return []
 
     def _read(self, cells: list[Floats], now: datetime) -> datetime | None:
-        """Read date and time; what the format does not show is taken from `now`. None where a cell
-        is no digit.
+        """Return the date and time in the cells, or None where a cell is no digit.
+
+        What the format does not show is taken from `now`.
         """
         fields: dict[str, str] = {}
         for letter, cell in zip(self.rule.format, cells, strict=True):

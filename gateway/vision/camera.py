@@ -1,9 +1,7 @@
-"""A camera as the gateway's process knows it: a worker of its own that is started, listened to,
-held within limits and started again.
+"""A camera in the gateway's process: it starts a worker, reads its lines, and restarts it.
 
-No picture comes into this process: it reads lines of JSON, turns them into events for the outbox,
-and kills a worker that says nothing or grows too large. A camera that is away is asked again, at
-first soon and then ever more rarely.
+No picture comes into this process. It turns lines of JSON into events for the outbox. It kills a
+worker that sends nothing. A camera that is away is tried again, after ever longer pauses.
 """
 
 from __future__ import annotations
@@ -80,7 +78,7 @@ class Camera:
             await asyncio.sleep(wait)
 
     def orders(self) -> dict[str, Any]:
-        """What the worker is told."""
+        """Return the orders for the worker."""
         vision = self.config.table.vision
         return {
             "url": self.url(),
@@ -173,8 +171,9 @@ class Camera:
         )
 
     async def _take(self, seen: dict[str, Any]) -> None:
-        """Turn what a worker saw into an event; the instant is that of the thing, which may have
-        stood for its dwell time.
+        """Turn a sighting into an event.
+
+        The event's instant is that of the thing, which may have stood for its dwell time.
         """
         at = self.clock.now_ms() - max(0, round(float(seen["ago_s"]) * 1000))
         what = {
@@ -208,8 +207,9 @@ class Camera:
     def _state_change(
         self, key: str, data: dict[str, Any], kind: str, state: str, at: int
     ) -> OutboxEntry:
-        """An event where a state changes, and nothing where it is told again; what held before a
-        restart is known.
+        """Return an event where a state changes, and an empty entry where it does not.
+
+        The last state is in the outbox's memory, so it survives a restart.
         """
         memory = f"alarm/{self.table.device}/camera:{key}"
         if (self.outbox_writer.outbox.recall(memory) or "off") == state:

@@ -1,9 +1,8 @@
-"""Clips: the seconds around a sighting, on the estate's own disk, for the person who reviews it,
-and only for so long.
+"""Clips: the seconds around a sighting, kept on the estate's disk for the reviewer.
 
-A ring in memory holds the last seconds as JPEG, bounded in seconds and bytes. A sighting makes a
-still picture with what was seen drawn into it and an animated WebP, which any browser shows. A
-folder holds them up to a size and an age; the oldest go first.
+A ring in memory keeps the last seconds as JPEG, bounded in seconds and bytes. A sighting makes a
+still picture, with what was seen drawn into it, and an animated WebP. A folder keeps them up to a
+size and an age; the oldest are deleted first.
 """
 
 from __future__ import annotations
@@ -136,8 +135,9 @@ class ClipFolder:
 def annotated(
     picture: Picture, sighting: Sighting, lanes: list[list[tuple[float, float]]]
 ) -> Picture:
-    """Draw what was seen into a picture: the lane (yellow), what blocks it and the way of what fell
-    (red), and a word.
+    """Draw a sighting into a copy of a picture, and return it as BGR.
+
+    The lane is yellow. What blocks it, and the path of what fell, are red.
     """
     drawn = np.asarray(
         cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture.copy(), np.uint8

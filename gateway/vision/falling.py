@@ -1,11 +1,9 @@
-"""Things that fall past a facade: small fast motion that keeps to a fall's parabola over many
-frames.
+"""Things that fall past a facade: small fast motion that keeps to a fall's parabola.
 
-The law is the physical one, in metres (`ballistics`): the height follows a fall with drag, x(t)
-stays nearly straight, and the apex lies within the building. Rain and leaves fall at their terminal
-speed from the first, birds and insects steer, laundry goes nowhere. Candidates are tracked before
-they are believed (several hypotheses at once, each by its own prediction), and pieces of one way,
-seen above and below a window that burns the picture out, are put together.
+The law is the physical one, in metres (`ballistics`): heights follow a fall with drag, x(t) is
+nearly straight, and the apex lies within the building. Rain and leaves fall at their terminal speed
+from the first; birds and insects steer; laundry stays. Several hypotheses are tracked at once, each
+by its own prediction. Pieces of one path, above and below a bright window, are joined.
 """
 
 from __future__ import annotations
@@ -76,8 +74,9 @@ MOST_PIECES = 40
 
 @dataclass(slots=True)
 class _Track:
-    """One hypothesis: when and where its thing was seen. Velocity and acceleration are pixels a
-    second.
+    """One hypothesis: when (s) and where (pixels) its thing was seen.
+
+    Velocity is in pixels a second, acceleration in pixels a second squared.
     """
 
     t: list[float]
@@ -93,8 +92,9 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A track that keeps to the law: from when on, as what fall, in how many points, how far it
-    would be from an even motion, how fast it goes sideways (m/s) and how wide it is (m).
+    """A track that keeps to the law of a fall.
+
+    `straight_m` is the misfit of an even motion. `sideways` is in m/s and `width_m` in metres.
     """
 
     track: _Track
@@ -124,9 +124,7 @@ class Falling:
     _lowest: float = 0.0
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at one picture (rows x columns, uint8), taken at `t` seconds; returns what has
-        fallen.
-        """
+        """Take one picture (rows, columns) at `t` seconds and return what has fallen."""
         if self._scale is None or self._shape != grey.shape:
             self._start(grey)
         if t - self._before > 1.0 or t <= self._before:
@@ -190,8 +188,9 @@ class Falling:
         ]
 
     def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
-        """Return for every hypothesis the spot nearest to where it predicts its thing; None where
-        none is near enough.
+        """Return, for every track, the spot nearest to where its thing should be.
+
+        It is None where no spot is near enough.
         """
         if not len(spots) or not self._tracks:
             return [None] * len(self._tracks)
@@ -213,8 +212,9 @@ class Falling:
         return [int(spot) if fits else None for spot, fits in zip(nearest, near, strict=True)]
 
     def _extend(self, track: _Track, t: float, spot: NDArray[np.float64]) -> None:
-        """Add a point and learn speed, and from five points on the acceleration too, from the last
-        twelve.
+        """Add a point to a track and fit its velocity to the last twelve.
+
+        From five points on, its acceleration is fitted too.
         """
         track.t.append(t)
         track.x.append(float(spot[0]))
@@ -235,18 +235,14 @@ class Falling:
         track.velocity = (vx, float(vy))
 
     def _limit(self, track: _Track) -> float:
-        """The largest acceleration that a prediction uses, pixels a second squared: twice gravity
-        there.
-        """
+        """Return the largest acceleration of a prediction: twice gravity (pixels / s²)."""
         assert self._scale is not None
         return float(2 * GRAVITY * self._scale.pixels_per_metre(np.array(track.y[-1])))
 
     def _begin(
         self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]
     ) -> list[_Track]:
-        """Pair spots that no hypothesis took with those of the picture before, where the way leads
-        down.
-        """
+        """Begin tracks: pair free spots with those of the picture before that lie above."""
         assert self._scale is not None
         free = np.flatnonzero(~taken)
         if not len(free) or not len(self._spots) or t - self._before > 0.5:
@@ -276,8 +272,10 @@ class Falling:
     # Judgement ------------------------------------------------------------------------------------
 
     def _judge(self, track: _Track) -> Sighting | None:
-        """Tell of a track that ended if it is a fall, by itself or with pieces of before; else keep
-        it for those to come.
+        """Return the sighting of a track that ended, if it is a fall.
+
+        It may be one by itself or with earlier pieces. Otherwise it is kept as a piece for later
+        ones.
         """
         if any(self._goes_on(way, track, way.fall.seconds) for way in self._reported):
             return None
@@ -319,9 +317,7 @@ class Falling:
         )
 
     def _goes_on(self, way: _Way, track: _Track, overlap: float) -> bool:
-        """Tell whether a track begins soon after a way ended, or not long before, and about where
-        that is by then.
-        """
+        """Tell whether a track continues a way: it begins soon after its end, and near there."""
         assert self._scale is not None
         before = way.track
         begins = track.t[0]
@@ -339,8 +335,9 @@ class Falling:
         )
 
     def _way(self, track: _Track) -> _Way | None:
-        """How a track keeps to the law of a fall, whether or not that proves one; None where it
-        does not.
+        """Fit the law of a fall to a track; None where the track does not keep to it.
+
+        A fit does not prove a fall by itself (`_proves`).
         """
         assert self._scale is not None
         first = int(np.argmin(track.y))  # What is thrown up begins to fall at its apex.

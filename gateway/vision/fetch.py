@@ -1,6 +1,4 @@
-"""Giving a clip to the person who reviews it: over the estate's own network, for a link that the
-server signed, and for nothing else.
-"""
+"""Serves clips to reviewers over the estate's network, by links that the server signed."""
 
 from __future__ import annotations
 

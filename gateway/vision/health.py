@@ -64,9 +64,7 @@ class CameraHealth:
     _seen_at: float = float("-inf")
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or
-        off.
-        """
+        """Take a picture (rows, columns) at `t` seconds and return which faults began or ended."""
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         self._seen_at = t

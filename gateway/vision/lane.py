@@ -1,11 +1,11 @@
-"""A lane or an exit that is to stay free: something stands in it, long enough, and later it is
-gone.
+"""A lane or an exit that must stay free: something stands in it, and later it is gone.
 
-What hides the ground and for how long is asked of `cover`; here it is judged what of that is a
-thing in the lane. A thing is thick enough, takes enough of the lane's width, stands on it with its
-foot, and has an outline. Where the ground that was learnt shows an outline and the picture does
-not, the thing stood there when we began and has left: that is taken into the ground and nobody is
-told.
+`cover` finds what hides the ground and for how long. This module judges whether that is a thing in
+the lane. A thing is thick enough, takes enough of the lane's width, stands on it, and has an
+outline.
+
+Where the learnt ground shows an outline and the picture does not, the thing was there at the start
+and has left. The ground is corrected and nothing is reported.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ WORN_S = 300.0
 
 @dataclass(slots=True)
 class LaneWatch:
-    """The detector of one rule. `see` takes the pictures of a stream in order, and looks at two a
-    second.
+    """The detector of one rule.
+
+    `see` takes the pictures of a stream in order, and judges two a second.
     """
 
     rule: LaneRule
@@ -104,9 +105,7 @@ class LaneWatch:
         return self._standing
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or
-        off.
-        """
+        """Take a picture (rows, columns) at `t` seconds and return what began or ended."""
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         step = min(t - self._seen_at, 4 * EVERY_S) if np.isfinite(self._seen_at) else EVERY_S
@@ -151,8 +150,9 @@ class LaneWatch:
         return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _begin(self) -> None:
-        """Learn the ground; use that of before a restart if it is of this view, and know again what
-        stood on it.
+        """Learn the ground; use that of before a restart if it is of this view.
+
+        What stood on it then stands there still.
         """
         self._cover = cover = Cover(self._first)
         self._first = []
@@ -182,7 +182,7 @@ class LaneWatch:
         self._cover = None
 
     def saved(self) -> dict[str, NDArray[Any]]:
-        """What must survive a restart: the ground by the present light, and what stands on it."""
+        """Return what must survive a restart: the present ground, and what stands on it."""
         if self._cover is None:
             return {}
         ground = self._cover.ground
@@ -195,8 +195,9 @@ class LaneWatch:
         }
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `saved` gave, where it fits; ground that was learnt before is better than
-        what stands there now.
+        """Take up what `saved` gave, where it fits.
+
+        Ground learnt before a restart is better than what stands there now.
         """
         if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
@@ -267,8 +268,10 @@ class LaneWatch:
 
     @staticmethod
     def _alone_since(cover: Cover, mask: Mask, since: float) -> float:
-        """When a thing was first seen: where most of what has hidden the ground since then has
-        left, and what is here became something other then, that stood before it.
+        """Return when a thing was first seen (seconds), given when its place was first hidden.
+
+        Another thing may have stood before it: most of what was hidden since then is free again,
+        and what is here changed at that time.
         """
         begun, ended = cover.left
         gone = (np.abs(begun - since) <= AT_ONCE_S) & (ended - since >= STAYED_S)
@@ -289,8 +292,9 @@ class LaneWatch:
         ]
 
     def _in_lane(self, region: Mask) -> Mask:
-        """Keep the columns of a region whose foot, the lowest cell, lies in the lane: what stands
-        beside it may hide a part of it.
+        """Keep the columns of a region whose lowest cell lies in the lane.
+
+        What stands beside the lane may hide a part of it.
         """
         rows = region.shape[0]
         foot = rows - 1 - np.argmax(region[::-1], axis=0)
@@ -299,9 +303,7 @@ class LaneWatch:
         return np.asarray(region & stands)
 
     def _width(self, mask: Mask) -> float:
-        """Return how much of the lane's width, along the picture's rows, a region takes at its
-        foot.
-        """
+        """Return the share of the lane's width that a region takes at its foot, along rows."""
         columns = np.flatnonzero(mask.any(0))
         if not len(columns):
             return 0.0
@@ -312,9 +314,10 @@ class LaneWatch:
     def _still_there(
         self, t: float, cover: Cover, observation: CoverObservation, standing: Mask
     ) -> list[Sighting]:
-        """What stands is gone when little of its place is hidden for a while, or when only its
-        trace is left in the ground. Where light leaves nothing to be seen it cannot be seen to go
-        either.
+        """Return a sighting when what stood in the lane has gone.
+
+        It has gone when little of its place is hidden for a while, or when only its trace is left
+        in the ground. While light hides the place, it cannot be seen to go.
         """
         for _, region in regions(cover.age >= self.rule.dwell_s):
             if (region & standing).any():
@@ -346,8 +349,9 @@ class LaneWatch:
         return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
 
     def _likeness(self, detail: Floats, mask: Mask) -> float:
-        """Correlation of a region's detail with what it was when it was told; that follows the
-        light slowly.
+        """Return the correlation of a region's detail with that of when it was reported.
+
+        The remembered detail follows the light slowly.
         """
         if self._appearance is None or self._appearance.shape != detail.shape:
             self._appearance = detail.copy()
@@ -364,9 +368,10 @@ class LaneWatch:
     def _has_left(
         self, cover: Cover, mask: Mask, faint: float, others: Mask | None = None
     ) -> bool | None:
-        """Tell whether it is the ground that has the outline here and not the picture: a thing that
-        we took for ground has left. Beside others the outline is theirs; None where they leave too
-        little of it.
+        """Tell whether the ground has the outline here and the picture has not.
+
+        Then a thing that was taken for ground has left. `others` are things beside it; the answer
+        is None where they hide too much of the outline.
         """
         # Within a thing's own area there is no outline to be found, so the holes and notches of
         # what we see of it are closed.
@@ -406,8 +411,9 @@ class LaneWatch:
 
 
 def _crowded(observation: CoverObservation, mask: Mask) -> bool:
-    """Tell whether the ground around a region has changed, beyond what the region's own edges
-    change.
+    """Tell whether the ground around a region has changed too.
+
+    The ring next to the region's own edges is left out.
     """
     ring = widened(mask, 5) & ~widened(mask, 2)
     return (
@@ -417,8 +423,9 @@ def _crowded(observation: CoverObservation, mask: Mask) -> bool:
 
 
 def _creeps(cover: Cover, mask: Mask) -> bool:
-    """Tell whether what hides ground that never shows came over it cell by cell: an edge of light
-    does, a thing comes at once. Ground that shows tells light from a thing itself.
+    """Tell whether ground without grain was hidden cell by cell, as an edge of light does.
+
+    A thing comes at once. Ground with grain tells light from a thing by itself.
     """
     ages = cover.age[mask]
     at_once = np.abs(ages - np.median(ages)) <= AT_ONCE_S
@@ -426,8 +433,6 @@ def _creeps(cover: Cover, mask: Mask) -> bool:
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
-    """How unlike, in natural logarithms, the strength of a picture's grain is inside a region and
-    around it.
-    """
+    """Return how unlike the grain's strength is inside and around, in natural logarithms."""
     strength = np.log(grain(detail) + 1e-4)
     return abs(float(np.median(strength[inside]) - np.median(strength[around])))

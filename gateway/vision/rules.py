@@ -52,8 +52,9 @@ class LaneRule(_Rule, tag="lane"):
 
 
 class FallingRule(_Rule, tag="falling"):
-    """A facade past which nothing should fall. `heights` are measured marks, (share of the
-    picture's height, metres above ground).
+    """A facade past which nothing should fall.
+
+    `heights` are measured marks: (share of the picture's height, metres above ground).
     """
 
     heights: list[tuple[float, float]]
@@ -69,11 +70,10 @@ class FallingRule(_Rule, tag="falling"):
 
 
 class ClockRule(_Rule, tag="clock"):
-    """The clock that the camera burns into its picture: its box (left, top, width, height), tight,
-    and its characters.
+    """The clock that the camera burns into its picture: its box and its characters.
 
-    Y M D h m s are digits of the date and time; any other character is passed over. Characters are
-    of one width.
+    The box is tight: left, top, width, height. Y M D h m s are digits of the date and time; any
+    other character is passed over. Characters are of one width.
     """
 
     box: tuple[float, float, float, float]

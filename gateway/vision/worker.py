@@ -1,9 +1,8 @@
-"""One camera in a process of its own: `python -m gateway.vision.worker`, its orders as JSON on
-standard input, JSON lines out.
+"""One camera in a process of its own: `python -m gateway.vision.worker`.
 
-A stream from outside is decoded by a large library in C; whatever it does with a bent stream, it
-does here, within a limit of memory and under a watchdog, and nothing else is disturbed. The
-gateway's process never touches a picture.
+It reads its orders as JSON from standard input and writes JSON lines. A large library in C decodes
+the stream from outside. A bad stream can break this process only, within its limits of memory and
+time.
 """
 
 from __future__ import annotations
@@ -38,8 +37,9 @@ SAVE_S = 300.0
 
 
 class Orders(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What to watch. `url` is a file or an RTSP address; `memory_mb` is the limit of this process's
-    address space.
+    """What to watch, and the limits.
+
+    `url` is a file or an RTSP address. `memory_mb` limits this process's address space.
     """
 
     url: str
@@ -211,8 +211,9 @@ def limit(orders: Orders) -> None:
 
 
 def main() -> None:
-    """Take orders and work; exit code 0 at the end of a recording, 3 where a stream ended or could
-    not be read.
+    """Take orders and work.
+
+    The exit code is 0 at the end of a recording, and 3 where a stream ended or could not be read.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
