@@ -187,10 +187,10 @@ def _suppress(
     if not step.note:
         raise NotAllowed("say in `note` why: nothing is held back without a reason")
     kind = Suppression(step.name)
-    may_hold_back_life_safety = principal.may(Action.HOLD_BACK_LIFE_SAFETY)
+    may_suppress_life_safety = principal.may(Action.HOLD_BACK_LIFE_SAFETY)
     with connection.transaction():
         alert = _read_for_step(connection, principal, target)
-        state = suppressed(alert.state, kind, may_hold_back_life_safety=may_hold_back_life_safety)
+        state = suppressed(alert.state, kind, may_suppress_life_safety=may_suppress_life_safety)
         suppressions.suppress_key(
             connection, alert.key, kind, step.note, until_at, actor=principal.name
         )

@@ -181,7 +181,7 @@ def dismissed(state: AlertState) -> AlertState:
 
 
 def suppressed(
-    state: AlertState, kind: Suppression, *, may_hold_back_life_safety: bool
+    state: AlertState, kind: Suppression, *, may_suppress_life_safety: bool
 ) -> AlertState:
     """Hold an alert back: shelved until a time, or out of service until it is taken back.
 
@@ -189,7 +189,7 @@ def suppressed(
     back.
     """
     _standing(state, "hold back")
-    if state.alert_class is AlertClass.LIFE_SAFETY and not may_hold_back_life_safety:
+    if state.alert_class is AlertClass.LIFE_SAFETY and not may_suppress_life_safety:
         raise NotAllowed(
             "a life-safety alert is not shelved or taken out of service by an operator; "
             "acknowledge it"

@@ -164,7 +164,8 @@ def _write_city(city: WorldCity, directory: Path) -> list[dict[str, Any]]:
     from simulators.world.city import PER_BUILDING
     from simulators.world.traffic import as_text, lines, made, truth_of, write_register
 
-    register, traffic = directory / "register", directory / "traffic"
+    register = directory / "register"
+    traffic = directory / "traffic"
     register.mkdir(parents=True)
     traffic.mkdir()
     papers = []

@@ -76,7 +76,7 @@ def _with_encoder(orders: dict[str, Any], work: Callable[[Encoder], Awaitable[T]
         raise fail(str(error)) from None
 
 
-def _told(faces: list[dict[str, Any]]) -> list[str]:
+def _list_advice(faces: list[dict[str, Any]]) -> list[str]:
     from gateway.faces.quality import FaceQuality, advice
 
     return advice([FaceQuality(**face["measured"]) for face in faces])
@@ -91,7 +91,9 @@ def quality(
 
     Exit code 1 where it is not.
     """
-    words = _told(_with_encoder({"engine": engine}, lambda encoder: encoder.faces(_read(picture))))
+    words = _list_advice(
+        _with_encoder({"engine": engine}, lambda encoder: encoder.faces(_read(picture)))
+    )
     for line in words:
         out.print(f"- {line}")
     if words:
@@ -132,7 +134,7 @@ def enrol(
         encodings = []
         for picture in pictures:
             faces = await encoder.faces(_read(picture))
-            for line in _told(faces):
+            for line in _list_advice(faces):
                 raise fail(f"{picture}: {line}")
             encodings.append(np.array(faces[0]["encoding"], np.float32))
         return encoder.engine, encodings
@@ -140,7 +142,7 @@ def enrol(
     engine, encodings = _with_encoder(table.orders(loaded.folder), encode)
     now = GatewayClock().now_ms()
     try:
-        held = vault.enrol(
+        template_count = vault.enrol(
             consent,
             encodings,
             engine=engine,
@@ -150,7 +152,7 @@ def enrol(
         )
     except NotConsented as error:
         raise fail(str(error)) from None
-    out.print(f"{consent}: {held} templates are sealed here; delete the pictures")
+    out.print(f"{consent}: {template_count} templates are sealed here; delete the pictures")
 
 
 @faces_app.command()
@@ -175,23 +177,23 @@ def check(config: Configured = CONFIG) -> None:
     now = GatewayClock().now_ms()
     today = local_time(now, loaded.zone).date().isoformat()
     memory = read_snapshot(loaded.outbox_path).memory if loaded.outbox_path.is_file() else {}
-    held = vault.stored()
+    enrolled = vault.stored()
     out.print(
-        f"{len(held)} consents have templates here, {len(vault.strangers())} pseudonyms live; "
+        f"{len(enrolled)} consents have templates here, {len(vault.strangers())} pseudonyms live; "
         f"other ways in: {', '.join(table.other_ways)}"
     )
     for door in table.doors:
         allowed = vault.consents(door.device, now, today)
-        waiting = sorted(set(allowed) - set(held))
-        words = (
-            f"{len(allowed)} consents in a fresh list"
-            if allowed
-            else "no fresh list with anybody in it: nobody is matched"
-        )
-        out.print(f"{door.device}: {words}; not enrolled yet: {', '.join(waiting) or 'nobody'}")
+        waiting = sorted(set(allowed) - set(enrolled))
+        state = "no fresh list with anybody in it: nobody is matched"
+        if allowed:
+            state = f"{len(allowed)} consents in a fresh list"
+        out.print(f"{door.device}: {state}; not enrolled yet: {', '.join(waiting) or 'nobody'}")
         limits = door.thresholds(THRESHOLDS[table.engine])
         fading = [
-            one for one in allowed if fades(json.loads(memory.get(f"face/{one}", "[]")), limits)
+            consent
+            for consent in allowed
+            if fades(json.loads(memory.get(f"face/{consent}", "[]")), limits)
         ]
         if fading:
             out.print(f"{door.device}: matches fade, enrol anew: {', '.join(fading)}")

@@ -7,9 +7,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -174,7 +174,7 @@ def _save_people(
             fields = {name: value or "" for name, value in row.items() if name}
             try:
                 is_known = person_vault.save_person(
-                    connection, keyring, row["code"] or "", fields, collected_for=collected_for
+                    connection, keyring, fields["code"], fields, collected_for=collected_for
                 )
             except person_vault.BadPerson as error:
                 faults.append(f"{file.name}: line {number}: {error}")
@@ -301,24 +301,50 @@ def verify_lines(file: Path) -> tuple[int, str | None]:
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line)
-                hash_now = _hash_entry(row)
+                entry = _read_entry(line)
+                digest = entry.compute_digest()
             except (ValueError, KeyError, TypeError) as error:
                 return count, f"line {number} cannot be read: {error!r}"
-            is_next = row["seq"] == number and row["prev"] == hash_before
-            if not is_next or row["hash"] != hash_now:
-                return (
-                    count,
-                    f"entry {row['seq']} does not fit: it was changed, or one before it is missing",
+            is_next = entry.seq == number and entry.previous == hash_before
+            if not is_next or entry.digest != digest:
+                fault = (
+                    f"entry {entry.seq} does not fit: it was changed, or one before it is missing"
                 )
-            hash_before = row["hash"]
+                return count, fault
+            hash_before = entry.digest
             count = number
     return count, None
 
 
-def _hash_entry(row: dict[str, Any]) -> str:
-    content = f"{row['seq']}|{row['estate']}|{row['entry']}".encode()
-    return hashlib.sha256(bytes.fromhex(row["prev"]) + content).hexdigest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedEntry:
+    """One entry of an exported chain; digests are hex."""
+
+    seq: int
+    estate: int | None
+    entry: str
+    previous: str
+    digest: str
+
+    def compute_digest(self) -> str:
+        """Return what the digest must be, by the digest before it and the entry."""
+        content = f"{self.seq}|{self.estate}|{self.entry}".encode()
+        return hashlib.sha256(bytes.fromhex(self.previous) + content).hexdigest()
+
+
+def _read_entry(line: str) -> ExportedEntry:
+    """Read a line of an exported chain.
+
+    Raises: ValueError, KeyError or TypeError where it is not one.
+    """
+    fields = json.loads(line)
+    return ExportedEntry(
+        seq=fields["seq"],
+        estate=fields["estate"],
+        entry=fields["entry"],
+        previous=fields["prev"],
+        digest=fields["hash"],
+    )
 
 
 @audit_app.command(name="export")

@@ -30,7 +30,8 @@ visits_app = typer.Typer(
 class VisitRow:
     """A visit as it was typed, or as a row of a file has it.
 
-    Empty texts stand for what is not given. `place` begins a message about the row, such as "visits.csv:2: ".
+    Empty texts stand for what is not given. `place` begins a message about the row, such as
+    "visits.csv:2: ".
     """
 
     place: str = ""

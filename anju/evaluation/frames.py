@@ -322,41 +322,49 @@ def _days_within(spans: Sequence[tuple[int, int | None]], days: int) -> Mask:
 def _simulate_register(city: WorldCity, homes: Sequence[SimulatedHome]) -> Homes:
     """Return what the register knows of some homes, from the rows of its files."""
     rows = register_rows(city, [(home.home, home.metered) for home in homes])
-    row_of = {
+    number_of = {
         (city.estate(home.index), city.unit(home.index)): number
         for number, home in enumerate(homes, 1)
     }
 
-    def unit_of(row: Mapping[str, str]) -> int:
-        return row_of[row["estate"], row["unit"]]
+    def unit_of(placed: Mapping[str, str]) -> int:
+        return number_of[placed["estate"], placed["unit"]]
 
-    tenancies = {row["household"]: row for row in rows["tenancies"]}
+    tenancies = {tenancy["household"]: tenancy for tenancy in rows["tenancies"]}
+    residents = []
+    for resident in rows["residents"]:
+        tenancy = tenancies[resident["household"]]
+        first = date.fromisoformat(resident["valid_from"])
+        last = _read_day(resident["valid_to"]) or _read_day(tenancy["valid_to"])
+        residents.append((unit_of(tenancy), first, last))
     return Homes(
         tenancies=[
-            (unit_of(row), date.fromisoformat(row["valid_from"]), _read_day(row["valid_to"]))
-            for row in rows["tenancies"]
+            (
+                unit_of(tenancy),
+                date.fromisoformat(tenancy["valid_from"]),
+                _read_day(tenancy["valid_to"]),
+            )
+            for tenancy in rows["tenancies"]
         ],
         declarations=[
             (
-                unit_of(row),
-                row["kind"],
-                date.fromisoformat(row["valid_from"]),
-                _read_day(row["valid_to"]),
+                unit_of(declaration),
+                declaration["kind"],
+                date.fromisoformat(declaration["valid_from"]),
+                _read_day(declaration["valid_to"]),
             )
-            for row in rows["declarations"]
+            for declaration in rows["declarations"]
         ],
-        residents=[
-            (
-                unit_of(tenancies[row["household"]]),
-                date.fromisoformat(row["valid_from"]),
-                _read_day(row["valid_to"]) or _read_day(tenancies[row["household"]]["valid_to"]),
-            )
-            for row in rows["residents"]
-        ],
+        residents=residents,
         devices=list(_mounted_devices(rows, unit_of)),
         told=[
-            (unit_of(row), "tip_off", row["kind"], date.fromisoformat(row["received_on"]))
-            for row in rows["tip_offs"]
+            (
+                unit_of(tip_off),
+                "tip_off",
+                tip_off["kind"],
+                date.fromisoformat(tip_off["received_on"]),
+            )
+            for tip_off in rows["tip_offs"]
         ],
     )
 
@@ -366,21 +374,25 @@ def _mounted_devices(
     unit_of: Callable[[Mapping[str, str]], int],
 ) -> Iterator[tuple[int, str, datetime, datetime | None]]:
     """Yield the unit, the family and the time of each mount; a gate belongs to no unit."""
-    kinds = {row["code"]: row["kind"] for row in rows["devices"]}
+    kinds = {device["code"]: device["kind"] for device in rows["devices"]}
     units_by_entrance: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in rows["units"]:
-        unit = unit_of({"estate": row["estate"], "unit": row["code"]})
-        units_by_entrance[row["estate"], row["entrance"]].append(unit)
-    for row in rows["mounts"]:
-        kind = kinds[row["device"]]
+    for unit in rows["units"]:
+        number = unit_of({"estate": unit["estate"], "unit": unit["code"]})
+        units_by_entrance[unit["estate"], unit["entrance"]].append(number)
+    for mount in rows["mounts"]:
+        kind = kinds[mount["device"]]
         if kind == "gate":
             continue
-        units = [unit_of(row)] if row["unit"] else units_by_entrance[row["estate"], row["entrance"]]
-        family = _FAMILIES.get(kind, "lock" if row["unit"] else "door")
-        since = _day_start(date.fromisoformat(row["valid_from"]))
-        until = _read_day(row["valid_to"])
-        for unit in units:
-            yield unit, family, since, None if until is None else _day_start(until)
+        if mount["unit"]:
+            numbers = [unit_of(mount)]
+            family = _FAMILIES.get(kind, "lock")
+        else:
+            numbers = units_by_entrance[mount["estate"], mount["entrance"]]
+            family = _FAMILIES.get(kind, "door")
+        since = _day_start(date.fromisoformat(mount["valid_from"]))
+        until = _read_day(mount["valid_to"])
+        for number in numbers:
+            yield number, family, since, None if until is None else _day_start(until)
 
 
 def _read_day(text: str) -> date | None:

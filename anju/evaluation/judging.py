@@ -148,12 +148,12 @@ def judge_block(block: CityBlock) -> CityJudgement:
 
 
 def _truth_spans(city: WorldCity, home: SimulatedHome, name: str) -> Iterator[TruthSpan]:
-    for row in truth_of(city, home.home, home.metered):
+    for story in truth_of(city, home.home, home.metered):
         yield TruthSpan(
             unit=name,
-            kind=row["kind"],
-            start_day=date.fromisoformat(row["start_day"]),
-            end_day=date.fromisoformat(row["end_day"]),
+            kind=story["kind"],
+            start_day=date.fromisoformat(story["start_day"]),
+            end_day=date.fromisoformat(story["end_day"]),
         )
 
 

@@ -74,7 +74,8 @@ def evaluate_cities(
     unit_years = 0.0
     for city in cities:
         judgement = judge_city(city, meter_bounds, progress, processes)
-        first, last = city.first, last_day(city)
+        first = city.first
+        last = last_day(city)
         for key, total in tallies.items():
             total.add(score.tally(judgement, key, first, last))
         threshold.add(score.vacancy_by_threshold(judgement, first, last))

@@ -41,14 +41,15 @@ class _Bot:
         headers = {"Content-Type": "application/json; charset=utf-8"}
         answer = http.post(url, raw, headers, allow_private=self._table.allow_private)
         try:
-            said = answer.json()
-            code = int(said.get(self.code, 0))
+            fields = answer.json()
+            code = int(fields.get(self.code, 0))
         except (ValueError, AttributeError, TypeError):
             raise DeliveryFailed(
                 f"the bot's answer is not understood: {answer.text[:80]!r}", hold=AWAY
             ) from None
         if code != 0:
-            why = f"the bot refused ({code}): {str(said.get('errmsg') or said.get('msg'))[:120]}"
+            reason = str(fields.get("errmsg") or fields.get("msg"))[:120]
+            why = f"the bot refused ({code}): {reason}"
             raise DeliveryFailed(why, hold=self.limits.get(code))
 
     def _request(self, url: str, message: NoticeMessage) -> tuple[str, dict[str, Any]]:

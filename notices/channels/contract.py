@@ -36,7 +36,9 @@ class DeliveryFailed(Exception):
         recipient_gone: bool = False,
     ) -> None:
         super().__init__(why)
-        self.hold, self.gone, self.recipient_gone = hold, gone, recipient_gone
+        self.hold = hold
+        self.gone = gone
+        self.recipient_gone = recipient_gone
 
 
 #: The way is away; the sender's own backoff says for how long.

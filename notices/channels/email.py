@@ -38,8 +38,10 @@ class EmailChannel:
 
     def mail(self, message: NoticeMessage) -> EmailMessage:
         """Write the mail."""
-        table, mail = self._table, EmailMessage()
-        mail["From"], mail["To"] = table.sender, ", ".join(table.to)
+        table = self._table
+        mail = EmailMessage()
+        mail["From"] = table.sender
+        mail["To"] = ", ".join(table.to)
         mail["Subject"] = message.subject.replace("\n", " ").replace("\r", " ")
         mail["Date"] = format_datetime(message.sent_at)
         mail["Message-ID"] = f"<{message.id}@{table.sender.partition('@')[2]}>"

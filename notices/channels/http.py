@@ -18,6 +18,7 @@ import httpx2
 from notices.channels.contract import AWAY, DeliveryFailed
 
 TIMEOUT_S = 10.0
+#: Bytes of an answer that are read; no receiver has more to report.
 MAX_ANSWER = 64 * 1024
 
 
@@ -60,13 +61,17 @@ def post(
     pinned = target.copy_with(host=address)
     authority = host if target.port is None else f"{host}:{target.port}"
     try:
-        with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
-            answer = client.post(
+        with (
+            httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
+            client.stream(
+                "POST",
                 pinned,
                 content=body,
                 headers={**headers, "Host": authority},
                 extensions={"sni_hostname": host},
-            )
+            ) as stream,
+        ):
+            answer = _read_answer(stream, host)
     except (httpx2.HTTPError, OSError) as error:
         raise DeliveryFailed(
             f"{host}: {type(error).__name__}: {str(error)[:120]}", hold=AWAY
@@ -77,10 +82,29 @@ def post(
     if answer.status_code == 410:
         raise DeliveryFailed(why, gone=True)
     if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
-        raise DeliveryFailed(why, hold=_asked(answer))
+        raise DeliveryFailed(why, hold=_retry_after(answer))
     raise DeliveryFailed(why)
 
 
-def _asked(answer: httpx2.Response) -> timedelta:
+def _read_answer(stream: httpx2.Response, host: str) -> httpx2.Response:
+    """Read an answer whole.
+
+    Raises: DeliveryFailed where it is longer than MAX_ANSWER.
+    """
+    content = b""
+    for chunk in stream.iter_bytes(MAX_ANSWER):
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            raise DeliveryFailed(f"{host} answered more than {MAX_ANSWER} bytes", hold=AWAY)
+    headers = stream.headers.copy()
+    # The content is decoded already.
+    headers.pop("content-encoding", None)
+    return httpx2.Response(stream.status_code, headers=headers, content=content)
+
+
+def _retry_after(answer: httpx2.Response) -> timedelta:
+    """Return for how long the receiver asks to be left alone, an hour at most."""
     text = answer.headers.get("retry-after", "")
-    return timedelta(seconds=min(int(text), 3600)) if text.isascii() and text.isdecimal() else AWAY
+    if text.isascii() and text.isdecimal():
+        return timedelta(seconds=min(int(text), 3600))
+    return AWAY

@@ -7,8 +7,11 @@ approved, and the template's variables.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
+
+import httpx2
 
 from notices import rules
 from notices.channels import http
@@ -32,23 +35,26 @@ class TemplateChannel:
         }
         body = fill(table.body, words)
         if table.form:
-            raw, kind = urlencode(body).encode(), "application/x-www-form-urlencoded"
+            raw = urlencode(body).encode()
+            content_type = "application/x-www-form-urlencoded"
         else:
-            raw, kind = (
-                json.dumps(body, ensure_ascii=False).encode(),
-                "application/json; charset=utf-8",
-            )
-        headers = {**table.headers, "Content-Type": kind}
+            raw = json.dumps(body, ensure_ascii=False).encode()
+            content_type = "application/json; charset=utf-8"
+        headers = {**table.headers, "Content-Type": content_type}
         answer = http.post(table.url, raw, headers, allow_private=table.allow_private)
-        if table.ok:
-            try:
-                said = answer.json()
-            except ValueError:
-                said = {}
-            if not isinstance(said, dict) or any(
-                said.get(key) != value for key, value in table.ok.items()
-            ):
-                raise DeliveryFailed(f"the provider refused: {answer.text[:120]!r}")
+        if table.ok and not _has_fields(answer, table.ok):
+            raise DeliveryFailed(f"the provider refused: {answer.text[:120]!r}")
+
+
+def _has_fields(answer: httpx2.Response, expected: Mapping[str, Any]) -> bool:
+    """Tell whether an answer is a JSON object with these values."""
+    try:
+        fields = answer.json()
+    except ValueError:
+        return False
+    if not isinstance(fields, dict):
+        return False
+    return all(fields.get(name) == value for name, value in expected.items())
 
 
 def fill(value: Any, words: dict[str, str]) -> Any:
@@ -62,7 +68,8 @@ def fill(value: Any, words: dict[str, str]) -> Any:
         return [fill(inner, words) for inner in value]
     if not isinstance(value, str):
         return value
-    parts, rest = [], value
+    parts: list[str] = []
+    rest = value
     while rest:
         at, name = min(
             ((rest.find(f"{{{n}}}"), n) for n in words if f"{{{n}}}" in rest), default=(-1, "")

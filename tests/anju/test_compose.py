@@ -1,4 +1,7 @@
-"""docker-compose.yml without an engine: commands exist, variables are read, secrets have makers, nothing is open."""
+"""docker-compose.yml without an engine.
+
+Commands exist, variables are read, secrets have makers, nothing is open.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ def test_every_service_of_ours_is_a_command_that_exists() -> None:
 
 
 def test_the_api_is_not_given_the_owners_password() -> None:
-    """The API's log-in is bound by row-level security; the owner's is not, so it must not be at hand there."""
+    """The API's log-in is bound by row-level security.
+
+    The owner's is not, so it must not be at hand there.
+    """
     assert (
         "db_password" not in SERVICES["api"]["secrets"]
         and "ANJU_DB_PASSWORD_FILE" not in SERVICES["api"]["environment"]
@@ -166,7 +172,10 @@ def test_every_secret_is_made_by_the_script(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_the_shipped_broker_keeps_estates_apart(tmp_path: Path) -> None:
-    """The shipped configuration and ACL on a real mosquitto: nobody anonymous, nobody under another's topic."""
+    """The shipped configuration and ACL on a real mosquitto.
+
+    Nobody anonymous, nobody under another's topic.
+    """
     import time
 
     import paho.mqtt.client as mqtt

@@ -81,11 +81,15 @@ def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def site(dsn: str) -> Iterator[dict[str, Any]]:
-    """Two estates, a user for each role, one lead and one fire alert at `es`, one lead at `other`."""
+    """Two estates and a user for each role.
+
+    At `es` there are one lead and one fire alert, at `other` one lead.
+    """
     with connect(dsn) as connection:
         register(connection)
         connection.execute(
-            "INSERT INTO units (estate_id, code) SELECT id, 'far-1' FROM estates WHERE code = 'other'"
+            "INSERT INTO units (estate_id, code) SELECT id, 'far-1' FROM estates "
+            "WHERE code = 'other'"
         )
         users = {
             str(role): make_user(

@@ -1,7 +1,9 @@
-"""Hostile HTTP: `python -m tests.api.hostile --inputs 200000`. Bent requests over real sockets to a real server; no crash, no 5xx of ours, memory flat.
+"""Hostile HTTP: bent requests over real sockets to a real server.
 
-Half of them are bytes that only look like HTTP; half are requests for every route of the document with what attackers put into paths,
-queries, headers and bodies, with and without a session. Whatever comes, the next honest request is answered.
+Run `python -m tests.api.hostile --inputs 200000`. There must be no crash, no 5xx of ours, and flat
+memory. Half of the requests are bytes that only look like HTTP. Half are requests for every route
+of the document with what attackers put into paths, queries, headers and bodies, with and without a
+session. Whatever comes, the next honest request is answered.
 """
 
 from __future__ import annotations
@@ -180,9 +182,14 @@ def request(
         "Connection: close",
         f"Content-Length: {len(data)}",
     ]
-    lines.append(
-        f"Content-Type: {rng.choice(['application/json', 'text/plain', 'multipart/form-data', 'application/x-www-form-urlencoded', 'x'])}"
-    )
+    content_types = [
+        "application/json",
+        "text/plain",
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+        "x",
+    ]
+    lines.append(f"Content-Type: {rng.choice(content_types)}")
     if rng.random() < 0.8:
         lines.append(f"Authorization: Bearer {rng.choice(tokens)}")
     for name in (
@@ -274,7 +281,8 @@ def main(inputs: int, seed: int) -> int:
             server.child.stop()
             embedded.remove_root_place(home / "pg")
     print(
-        f"{inputs} hostile requests, seed {seed}: {dict(sorted(statuses.items()))}; memory rose by {grown / 1024:.1f} MiB after the first quarter"
+        f"{inputs} hostile requests, seed {seed}: {dict(sorted(statuses.items()))}; "
+        f"memory rose by {grown / 1024:.1f} MiB after the first quarter"
     )
     return 0 if good == 200 and grown < 64 * 1024 else 1
 

@@ -1,4 +1,7 @@
-"""People's steps on alarms over HTTP, folds, figures, windows and welfare: who may, what is told, two at once."""
+"""People's steps on alarms over HTTP, folds, figures, windows and welfare.
+
+Who may, what is told, two at once.
+"""
 
 from __future__ import annotations
 
@@ -264,7 +267,8 @@ def test_a_welfare_watch_begins_and_ends_with_the_person(
     manager = bearer(client, site, "property_manager")
     with connect(site["dsn"]) as connection:
         connection.execute(
-            "INSERT INTO residents (code, household_id, valid_from) SELECT 'p-1', id, '2020-01-01' FROM households"
+            "INSERT INTO residents (code, household_id, valid_from) "
+            "SELECT 'p-1', id, '2020-01-01' FROM households"
         )
     body = {
         "estate": "es",

@@ -1,4 +1,7 @@
-"""The API over a real database: who may see what, errors as problems, two people at once, nothing open by mistake."""
+"""The API over a real database.
+
+Who may see what, errors as problems, two people at once, nothing open by mistake.
+"""
 
 from __future__ import annotations
 

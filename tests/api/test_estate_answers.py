@@ -1,4 +1,7 @@
-"""Answers about units: every fact of a unit-day is in them, and who may not see it sees no `let`."""
+"""Answers about units.
+
+Every fact of a unit-day is in them, and who may not see it sees no `let`.
+"""
 
 from __future__ import annotations
 

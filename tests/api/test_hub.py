@@ -1,4 +1,7 @@
-"""The hub: a change is handed over however late its transaction commits, and what is told as safe is safe."""
+"""The hub.
+
+A change is handed over however late its transaction commits, and what is told as safe is safe.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,11 @@ from tests.store.alerts.test_alerts import estate, wanted
 def test_nothing_below_the_safe_number_is_ever_missing(
     seed: int, count: int, rolled_back: float
 ) -> None:
-    """A simulated database: numbers are drawn in order, transactions commit in any order or roll back, looks come at any time."""
+    """A simulated database.
+
+    Numbers are drawn in order, transactions commit in any order or roll back, looks come at any
+    time.
+    """
     rng = random.Random(seed)
     under_way: dict[int, int] = {}
     visible: set[int] = set()
@@ -84,7 +91,10 @@ def safe(hub: Hub) -> int:
 def test_what_a_change_carries_as_safe_has_been_told_with_it(
     dsn: str, connection: Connection
 ) -> None:
-    """Of a batch only the last may say that all of it is safe: whoever leaves in the middle comes back for the rest."""
+    """Of a batch only the last may say that all of it is safe.
+
+    Whoever leaves in the middle comes back for the rest.
+    """
     import asyncio
 
     from store.alerts.raising import raise_alert

@@ -1,4 +1,7 @@
-"""Browsers subscribe with a key of the site's, to addresses outside; what became of notices is seen by those who keep them."""
+"""Browsers subscribe with a key of the site's, to addresses outside.
+
+What became of notices is seen by those who keep them.
+"""
 
 from __future__ import annotations
 

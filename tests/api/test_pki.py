@@ -1,4 +1,7 @@
-"""The authority signs the name that it is told, for keys that it was shown, and says where it is missing."""
+"""The authority signs the name that it is given, for keys that it was shown.
+
+Where it is missing, the answer says so.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Three estates of two districts in which every row tells whose it is: each text carries its estate's canary, each id lies in its range.
+"""Three estates of two districts in which every row tells whose it is.
 
-The same world can be built with fewer estates and the same ids, so that an answer can be held against what it would be if the others did
-not exist.
+Each text carries its estate's canary, each id lies in its range.
+
+The same world can be built with fewer estates and the same ids. So an answer can be compared with
+what it would be if the others did not exist.
 """
 
 from __future__ import annotations
@@ -64,19 +66,25 @@ class Things:
 def build(
     connection: Connection, ring: Keyring, which: tuple[str, ...] = ESTATES
 ) -> dict[str, Things]:
-    """Build the world, or the part of it that these estates are, and the log-ins of every role with every reach that lies in it."""
+    """Build the world, or the part of it that these estates are.
+
+    Every role has a log-in with every reach that lies in it.
+    """
     _ids_from(connection, BASE["all"])
     connection.execute(
         "INSERT INTO jurisdictions (code, name, level) VALUES ('city', 'city', 'city')"
     )
     for district in sorted({DISTRICT[one] for one in which}):
         connection.execute(
-            "INSERT INTO jurisdictions (code, name, level, parent_id) SELECT %s, %s, 'district', id FROM jurisdictions WHERE code = 'city'",
+            "INSERT INTO jurisdictions (code, name, level, parent_id) "
+            "SELECT %s, %s, 'district', id FROM jurisdictions WHERE code = 'city'",
             [f"canary-{district}", f"canary-{district}"],
         )
-        # A bare estate in each, in every world: a district's people serve more than one estate, whichever of ours there are.
+        # A bare estate in each, in every world: a district's people serve more than one estate,
+        # whichever of ours there are.
         connection.execute(
-            "INSERT INTO estates (code, name, jurisdiction_id) SELECT %s, 'bare', id FROM jurisdictions WHERE code = %s",
+            "INSERT INTO estates (code, name, jurisdiction_id) SELECT %s, 'bare', id "
+            "FROM jurisdictions WHERE code = %s",
             [f"bare-{district}", f"canary-{district}"],
         )
     made = {one: _estate(connection, one) for one in which}
@@ -97,7 +105,8 @@ def token(role: str, reach: str) -> str:
 
 def _ids_from(connection: Connection, base: int) -> None:
     rows = connection.execute(
-        "SELECT format('%I.%I', table_schema, table_name) AS name, column_name FROM information_schema.columns "
+        "SELECT format('%I.%I', table_schema, table_name) AS name, column_name "
+        "FROM information_schema.columns "
         "WHERE is_identity = 'YES' AND table_schema IN ('public', 'people')"
     ).fetchall()
     for row in rows:
@@ -137,7 +146,8 @@ def _users(connection: Connection, name: str, reach: dict[str, Any]) -> None:
         assert users.add_grant(connection, made, by="test", **reach)
         if name == "over":
             connection.execute(
-                "UPDATE grants SET valid_from = '2020-01-01', valid_to = '2021-01-01' WHERE user_id = %s",
+                "UPDATE grants SET valid_from = '2020-01-01', valid_to = '2021-01-01' "
+                "WHERE user_id = %s",
                 [made],
             )
         sessions.open_session(connection, made, token(role, name), "csrf", second_factor=True)
@@ -148,7 +158,8 @@ def _estate(connection: Connection, one: str) -> dict[str, int]:
     c = f"canary-{one}"
     new = lambda query, *values: _one(connection, query + " RETURNING id", values)  # noqa: E731
     place = new(
-        "INSERT INTO jurisdictions (code, name, level, parent_id) SELECT %s, %s, 'community', id FROM jurisdictions WHERE code = %s",
+        "INSERT INTO jurisdictions (code, name, level, parent_id) "
+        "SELECT %s, %s, 'community', id FROM jurisdictions WHERE code = %s",
         f"{c}-community",
         c,
         f"canary-{DISTRICT[one]}",
@@ -181,7 +192,8 @@ def _estate(connection: Connection, one: str) -> dict[str, int]:
     kinds = {"wm": "water_meter", "door": "door", "smoke": "detector"}
     devices = {
         name: new(
-            "INSERT INTO devices (estate_id, gateway_id, code, kind, profile) VALUES (%s, %s, %s, %s, 'door-terminal')",
+            "INSERT INTO devices (estate_id, gateway_id, code, kind, profile) "
+            "VALUES (%s, %s, %s, %s, 'door-terminal')",
             estate,
             gateway,
             f"{c}-{name}",
@@ -192,7 +204,8 @@ def _estate(connection: Connection, one: str) -> dict[str, int]:
     household = new("INSERT INTO households (code, members) VALUES (%s, 2)", f"{c}-h")
     for unit in units[:11]:
         new(
-            "INSERT INTO tenancies (code, unit_id, household_id, valid_from) VALUES (%s, %s, %s, '2020-01-01')",
+            "INSERT INTO tenancies (code, unit_id, household_id, valid_from) "
+            "VALUES (%s, %s, %s, '2020-01-01')",
             f"{c}-t{unit}",
             unit,
             household,
@@ -213,11 +226,13 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     number = BASE[one] + 777
     point = new("INSERT INTO points (device_id, name) VALUES (%s, 'water_m3')", ids["wm"])
     run(
-        "INSERT INTO mounts (code, device_id, unit_id, valid_from) VALUES (%s, %s, %s, '2020-01-01')",
+        "INSERT INTO mounts (code, device_id, unit_id, valid_from) "
+        "VALUES (%s, %s, %s, '2020-01-01')",
         [f"{c}-m", ids["wm"], ids["unit"]],
     )
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS readings_test PARTITION OF readings FOR VALUES FROM ('2025-01-01') TO ('2100-01-01')"
+        "CREATE TABLE IF NOT EXISTS readings_test PARTITION OF readings FOR VALUES "
+        "FROM ('2025-01-01') TO ('2100-01-01')"
     )
     run(
         "INSERT INTO readings (at, point_id, value) VALUES (now() - interval '1 hour', %s, %s)",
@@ -225,19 +240,23 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     )
     run("INSERT INTO latest_values VALUES (%s, now(), %s)", [point, number])
     run(
-        "INSERT INTO unit_days (unit_id, day, water_l, water_cover) VALUES (%s, current_date - 1, %s, 1)",
+        "INSERT INTO unit_days (unit_id, day, water_l, water_cover) "
+        "VALUES (%s, current_date - 1, %s, 1)",
         [ids["unit"], number],
     )
     finding = new(
-        "INSERT INTO findings (detector, version, unit_id, since_at, score, reasons, evidence, params, raised_at, "
+        "INSERT INTO findings (detector, version, unit_id, since_at, score, reasons, evidence, "
+        "params, raised_at, "
         "since_low_at, since_high_at, window_from, window_to) "
-        "VALUES ('unoccupied', '1', %s, '2026-01-05', 0.7, %s, %s, '{}', '2026-02-01', '2026-01-05', '2026-01-05', '2026-01-01', '2026-02-01')",
+        "VALUES ('unoccupied', '1', %s, '2026-01-05', 0.7, %s, %s, '{}', '2026-02-01', "
+        "'2026-01-05', '2026-01-05', '2026-01-01', '2026-02-01')",
         ids["unit"],
         [c],
         json.dumps({"days": 60, "note": c}),
     )
     run(
-        "INSERT INTO abstentions (detector, version, unit_id, from_day, to_day, reason) VALUES ('unoccupied', '1', %s, current_date - 1, "
+        "INSERT INTO abstentions (detector, version, unit_id, from_day, to_day, reason) "
+        "VALUES ('unoccupied', '1', %s, current_date - 1, "
         "current_date + 1, %s)",
         [ids["unit"], "no_meter"],
     )
@@ -255,14 +274,17 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     )
     run("UPDATE units SET entrance_id = %s WHERE estate_id = %s", [entrance, ids["estate"]])
     run(
-        "INSERT INTO people.assessments (code, estate_id, title, done_on, review_by, approved_by, document_sha256, made_by) "
+        "INSERT INTO people.assessments (code, estate_id, title, done_on, review_by, approved_by, "
+        "document_sha256, made_by) "
         "VALUES (%s, %s, %s, '2026-01-01', '2099-01-01', %s, repeat('0', 64), %s)",
         [f"{c}-pia", ids["estate"], c, c, c],
     )
     consent = f"k-canary{one}00"
     new(
-        "INSERT INTO people.face_consents (code, resident_id, estate_id, entrance_id, purpose, text_version, text_sha256, assessment, other_way, "
-        "under_14, kept_at, given_at, holds_to, recorded_by) VALUES (%s, %s, %s, %s, 'entrance', '1', repeat('0', 64), %s, 'card', false, "
+        "INSERT INTO people.face_consents (code, resident_id, estate_id, entrance_id, purpose, "
+        "text_version, text_sha256, assessment, other_way, "
+        "under_14, kept_at, given_at, holds_to, recorded_by) "
+        "VALUES (%s, %s, %s, %s, 'entrance', '1', repeat('0', 64), %s, 'card', false, "
         "'gateway', '2026-01-01', '2099-01-01', %s)",
         consent,
         ids["resident"],
@@ -273,26 +295,30 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     )
     raised = {kind: _alert(connection, one, ids, kind) for kind in AlertClass}
     run(
-        "INSERT INTO suppressions (detector, subject_kind, subject_id, kind, reason, until_at, made_by) "
+        "INSERT INTO suppressions (detector, subject_kind, subject_id, kind, reason, until_at, "
+        "made_by) "
         "VALUES ('gateway_silent', 'unit', %s, 'shelved', %s, now() + interval '1 day', %s)",
         [ids["unit"], c, c],
     )
     window = new(
-        "INSERT INTO alarm_windows (estate_id, kind, from_at, to_at, reason, made_by) VALUES (%s, 'drill', now() + interval '1 day', "
+        "INSERT INTO alarm_windows (estate_id, kind, from_at, to_at, reason, made_by) "
+        "VALUES (%s, 'drill', now() + interval '1 day', "
         "now() + interval '2 days', %s, %s)",
         ids["estate"],
         c,
         c,
     )
     watch = new(
-        "INSERT INTO welfare_watches (unit_id, resident_id, quiet_hours, awake_from, awake_to, consented_at, consented_by) "
+        "INSERT INTO welfare_watches (unit_id, resident_id, quiet_hours, awake_from, awake_to, "
+        "consented_at, consented_by) "
         "VALUES (%s, %s, 10, '07:00', '22:00', now(), %s)",
         ids["unit"],
         ids["resident"],
         c,
     )
     visit = new(
-        "INSERT INTO visits (code, unit_id, reason, visited_on, outcome, kind, note, recorded_by) VALUES (%s, %s, 'lead', '2026-03-01', "
+        "INSERT INTO visits (code, unit_id, reason, visited_on, outcome, kind, note, recorded_by) "
+        "VALUES (%s, %s, 'lead', '2026-03-01', "
         "'confirmed', 'unoccupied', %s, %s)",
         f"{c}-v",
         ids["unit"],
@@ -301,7 +327,8 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     )
     run("INSERT INTO visit_findings VALUES (%s, %s)", [visit, finding])
     new(
-        "INSERT INTO commands (code, device_id, kind, argument, issued_by, reason, expires_at) VALUES (%s, %s, 'door', '{}', %s, %s, now())",
+        "INSERT INTO commands (code, device_id, kind, argument, issued_by, reason, expires_at) "
+        "VALUES (%s, %s, 'door', '{}', %s, %s, now())",
         f"{c}-c",
         ids["door"],
         c,
@@ -312,15 +339,18 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
         [ids["gateway"], number + 1],
     )
     run(
-        "INSERT INTO gateway_progress (gateway_id, kind, boot, received) VALUES (%s, 'events', 'b001', '{[1,3),[5,9)}')",
+        "INSERT INTO gateway_progress (gateway_id, kind, boot, received) "
+        "VALUES (%s, 'events', 'b001', '{[1,3),[5,9)}')",
         [ids["gateway"]],
     )
     run(
-        "INSERT INTO gateway_certificates (serial, gateway_id, valid_to) VALUES (%s, %s, now() + interval '1 day')",
+        "INSERT INTO gateway_certificates (serial, gateway_id, valid_to) "
+        "VALUES (%s, %s, now() + interval '1 day')",
         [c, ids["gateway"]],
     )
     run(
-        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, subject, body, made_at, due_at) "
+        "INSERT INTO notice_deliveries (message_id, channel, rule, alert_id, seq, urgent, unless, "
+        "subject, body, made_at, due_at) "
         "VALUES (%s, %s, %s, %s, 1, false, 'never', %s, %s, now(), now())",
         [c, c, c, raised["hazard"], c, c],
     )
@@ -336,7 +366,8 @@ def _things(connection: Connection, ring: Keyring, one: str, ids: dict[str, int]
     owner = _one(connection, "SELECT id FROM users WHERE name = %s", [guard])
     lookups = [
         new(
-            "INSERT INTO people.lookups (person_id, estate_id, user_id, asked_by, role, purpose, reference, fields, state, expires_at) "
+            "INSERT INTO people.lookups (person_id, estate_id, user_id, asked_by, role, purpose, "
+            "reference, fields, state, expires_at) "
             "VALUES (%s, %s, %s, %s, 'guard', 'visit', %s, '{name}', %s, now() + interval '1 day')",
             person,
             ids["estate"],

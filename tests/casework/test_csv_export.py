@@ -57,7 +57,11 @@ def test_known_attacks_are_text() -> None:
 
 
 def test_no_cell_can_be_worked_out() -> None:
-    """Over random tables: each count shown rests on enough homes on both sides, and a group's total leaves no blank alone."""
+    """Over random tables.
+
+    Each count shown rests on enough homes on both sides, and a group's total leaves no blank
+    alone.
+    """
     rng = random.Random(SEED)
     for _ in range(400):
         rows = [

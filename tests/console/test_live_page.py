@@ -1,4 +1,7 @@
-"""The live page in a real Chromium: an alert appears by itself within a second, is acknowledged, in both languages."""
+"""The live page in a real Chromium.
+
+An alert appears by itself within a second, is acknowledged, in both languages.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,10 @@ def log_in(page: Any, site: dict[str, Any], name: str) -> None:
 
 
 def smoke(site: dict[str, Any], redis: Redis, state: str) -> float:
-    """Store a hazard as ingest does, let watch act, and wake the page; returns when it was stored."""
+    """Store a hazard as ingest does, let watch act, and wake the page.
+
+    Returns when it was stored.
+    """
     bus = LiveBus(redis.url)
     with connect(site["dsn"]) as connection:
         row = connection.execute("SELECT id FROM devices WHERE code = 'smoke-1'").fetchone()
@@ -196,7 +202,11 @@ def test_a_storm_is_one_row_and_a_camera_waits_for_a_person(
 def test_a_cameras_pictures_are_links_to_the_estate(page: Any, site: dict[str, Any]) -> None:
     with connect(site["dsn"]) as connection:
         connection.execute(
-            """UPDATE alerts SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}' WHERE id = %s""",
+            """
+            UPDATE alerts
+            SET evidence = '{"device": "cam-1", "data": {"clip": "20261122t011027-b434ac8e82f9"}}'
+            WHERE id = %s
+            """,
             [site["alerts"]["fire"]],
         )
         connection.commit()

@@ -72,9 +72,9 @@ STEPS = {
     "acknowledged": acknowledged,
     "confirmed": confirmed,
     "dismissed": dismissed,
-    "shelved": lambda s: suppressed(s, Suppression.SHELVED, may_hold_back_life_safety=False),
+    "shelved": lambda s: suppressed(s, Suppression.SHELVED, may_suppress_life_safety=False),
     "out_of_service": lambda s: suppressed(
-        s, Suppression.OUT_OF_SERVICE, may_hold_back_life_safety=False
+        s, Suppression.OUT_OF_SERVICE, may_suppress_life_safety=False
     ),
     "restored": restored,
     "worsened": worsened,

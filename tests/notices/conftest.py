@@ -57,7 +57,8 @@ def receiver() -> Iterator[Receiver]:
 
 def estate(connection: Connection) -> int:
     row = connection.execute(
-        "INSERT INTO estates (code, name, timezone) VALUES ('es', 'es', 'Asia/Shanghai') RETURNING id"
+        "INSERT INTO estates (code, name, timezone) "
+        "VALUES ('es', 'es', 'Asia/Shanghai') RETURNING id"
     ).fetchone()
     connection.commit()
     assert row is not None

@@ -1,4 +1,8 @@
-"""Planning: who is told of which change, when, once; quiet hours and digests for what can wait and never for a life."""
+"""Planning.
+
+Who is told of which change, when, once; quiet hours and digests for what can wait and never for a
+life.
+"""
 
 from __future__ import annotations
 

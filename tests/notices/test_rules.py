@@ -1,4 +1,8 @@
-"""A site's file: what is wrong is named with its place, secrets come from outside, a role is told only what it may see."""
+"""A site's file.
+
+What is wrong is named with its place, secrets come from outside, a role is told only what it may
+see.
+"""
 
 from __future__ import annotations
 

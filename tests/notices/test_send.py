@@ -1,4 +1,8 @@
-"""Sending: in order, within limits, again until it was taken; nothing lost, nothing twice, on a simulated clock and a real database."""
+"""Sending.
+
+In order, within limits, again until it was taken; nothing lost, nothing twice, on a simulated
+clock and a real database.
+"""
 
 from __future__ import annotations
 
@@ -288,7 +292,8 @@ def test_a_browser_that_is_gone_is_forgotten_and_a_bug_holds_up_nobody(
     estate_id = estate(connection)
     users.add_grant(connection, users.add_user(connection, "guard", "x", Role.GUARD), by="test")
     connection.execute(
-        "INSERT INTO push_subscriptions (endpoint, user_id, keys) SELECT 'https://p.example/1', id, '{}' FROM users"
+        "INSERT INTO push_subscriptions (endpoint, user_id, keys) "
+        "SELECT 'https://p.example/1', id, '{}' FROM users"
     )
     recorder = Recorder(DeliveryFailed("410", recipient_gone=True))
     sender = NoticeSender(

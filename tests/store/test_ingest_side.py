@@ -1,4 +1,7 @@
-"""What ingest and analytics keep beside the series: tallies, progress of two workers, quarantine, frames of facts."""
+"""What ingest and analytics keep beside the series.
+
+Tallies, progress of two workers, quarantine, frames of facts.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def gateway_id(connection: Connection) -> int:
 def test_progress_is_the_union_of_what_all_workers_saw(
     connection: Connection, rng: random.Random
 ) -> None:
-    """100 random arrivals at two workers against a plain set: what may be acknowledged, and what is missing."""
+    """100 random arrivals at two workers against a plain set.
+
+    What may be acknowledged, and what is missing.
+    """
     register(connection)
     model: set[int] = set()
     key = ProgressKey(gateway_id(connection), "readings", "b1")
@@ -175,7 +181,8 @@ def test_the_latest_value_is_the_newest_whatever_came_last(connection: Connectio
 def test_a_units_latest_values_and_when_its_devices_were_heard(connection: Connection) -> None:
     register(connection)
     row = connection.execute(
-        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1' RETURNING id"
+        "INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices "
+        "WHERE code = 'wm-1' RETURNING id"
     ).fetchone()
     unit = connection.execute("SELECT id FROM units").fetchone()
     assert row is not None and unit is not None

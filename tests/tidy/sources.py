@@ -31,18 +31,13 @@ PACKAGES = (
 PENDING = {
     "domain",
     "devices",
-    "crypto",
     "store",
     "gateway",
     "ingest",
     "analytics",
-    "casework",
-    "notices",
     "privacy",
     "api",
-    "console",
     "simulators",
-    "anju",
 }
 
 

@@ -1,4 +1,7 @@
-"""The alert benchmark's parts: every event that it sends is in the stream, and its storm is what it says."""
+"""The alert benchmark's parts.
+
+Every event that it sends is in the stream, and its storm is what it says.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of the API asks every list and detail route there is, and what it asks is answered."""
+"""The benchmark of the API requests every list and detail route, and each is answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The night's benchmark measures a night that does its work: the homes that were left are found, and every part took its time."""
+"""The night's benchmark measures a night that does its work.
+
+The homes that were left are found, and every part took its time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the benchmarks send is what a gateway sends: packets of the standard, messages of the wire contract."""
+"""What the benchmarks send is what a gateway sends.
+
+Packets of the standard, messages of the wire contract.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The camera benchmark: its intervals are the published ones, and a small run finds what is there."""
+"""The camera benchmark.
+
+Its intervals are the published ones, and a small run finds what is there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Options of `anju backtest` are read by the detector's own parameters; what does not fit ends the command."""
+"""Options of `anju backtest` are read by the detector's own parameters.
+
+What does not fit ends the command.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`anju faces`: see tests/anju/cli/test_vision.py for the commands; here, what must not be typed twice."""
+"""`anju faces`.
+
+See tests/anju/cli/test_vision.py for the commands; here, what must not be typed twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is typed wrongly is said in one line that names the option, the value and the fix; evaluation runs from the command."""
+"""What is typed wrongly is said in one line that names the option, the value and the fix.
+
+Evaluation runs from the command.
+"""
 
 from __future__ import annotations
 

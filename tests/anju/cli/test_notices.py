@@ -1,4 +1,7 @@
-"""`anju notices`: the file is checked with its fix, a channel is tried, what waits is shown, keys are made."""
+"""`anju notices`.
+
+The file is checked with its fix, a channel is tried, what waits is shown, keys are made.
+"""
 
 from __future__ import annotations
 

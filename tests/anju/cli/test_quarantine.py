@@ -1,4 +1,7 @@
-"""`anju quarantine`: what waits is shown, mended, tried again and set aside, and nothing happens twice."""
+"""`anju quarantine`.
+
+What waits is shown, mended, tried again and set aside, and nothing happens twice.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def anju(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Anju:
 
 @pytest.fixture
 def look(dsn: str) -> Connection:
-    """A site with three refusals: two devices that nobody registered, and bytes that nobody can read."""
+    """A site with three refusals.
+
+    Two devices that nobody registered, and bytes that nobody can read.
+    """
     with connect(dsn) as connection:
         register(connection)
     book = Book(dsn)
@@ -54,7 +60,8 @@ def ids(look: Connection) -> dict[str, int]:
 
 def test_a_device_registered_later_is_served(anju: Anju, look: Connection) -> None:
     look.execute(
-        "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
+        "INSERT INTO devices (estate_id, code, kind, profile) "
+        "SELECT id, 'wm-9', 'water_meter', 'x' FROM estates WHERE code = 'es'"
     )
     assert "2 tried again, 1 came back" in anju("replay", "--reason", "unknown_device")
     assert (
@@ -70,7 +77,8 @@ def test_what_was_called_by_another_name_is_mended(anju: Anju, look: Connection)
         "repair", "--reason", "unknown_device", "--device", "wm-10=wm-1"
     )
     row = look.execute(
-        "SELECT d.code FROM readings r JOIN points p ON p.id = r.point_id JOIN devices d ON d.id = p.device_id"
+        "SELECT d.code FROM readings r JOIN points p ON p.id = r.point_id "
+        "JOIN devices d ON d.id = p.device_id"
     ).fetchone()
     assert row == {"code": "wm-1"}
     resolved = look.execute(

@@ -1,4 +1,7 @@
-"""`anju simulate write`: the same seed gives the same city, and the truth stands beside the register."""
+"""`anju simulate write`.
+
+The same seed gives the same city, and the truth stands beside the register.
+"""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ def test_faces_without_and_with_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("ab" * 32)
     (tmp_path / "token").write_text("a-token-of-sixteen-characters")
     (tmp_path / "gateway.toml").write_text(
-        'estate = "es"\ngateway = "gw"\n[faces]\nkey_file = "key"\nassessment = "PIA-2026-001"\nother_ways = ["card"]\n'
+        'estate = "es"\ngateway = "gw"\n[faces]\nkey_file = "key"\n'
+        'assessment = "PIA-2026-001"\nother_ways = ["card"]\n'
         '[[faces.doors]]\ndevice = "door-1"\ntoken_file = "token"\n'
     )
     told = anju("faces", "check", "--config", str(tmp_path / "gateway.toml"))

@@ -1,4 +1,7 @@
-"""The embedded servers and what wires them: they start, they end with us, and the fallbacks carry the product too."""
+"""The embedded servers and what wires them.
+
+They start, they end with us, and the fallbacks carry the product too.
+"""
 
 from __future__ import annotations
 
@@ -94,8 +97,13 @@ def test_an_ordinary_user_starts_it_too_and_with_a_relative_path(tmp_path: Path)
 
     place = Path(tempfile.mkdtemp(dir="/var/tmp"))
     script = (
-        "from pathlib import Path\nfrom anju.demo import embedded\nfrom store.database.connection import accepts\n"
-        "server = embedded.start_postgres(Path('demo'))\nassert accepts(server.dsn('postgres'))\nserver.child.stop()\nprint('fine')"
+        "from pathlib import Path\n"
+        "from anju.demo import embedded\n"
+        "from store.database.connection import accepts\n"
+        "server = embedded.start_postgres(Path('demo'))\n"
+        "assert accepts(server.dsn('postgres'))\n"
+        "server.child.stop()\n"
+        "print('fine')"
     )
     user = 65534 if os.geteuid() == 0 else None
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -120,7 +128,8 @@ def test_an_ordinary_user_starts_it_too_and_with_a_relative_path(tmp_path: Path)
     try:
         if user is not None:
             os.chown(place, user, user)
-        # Root's own interpreter may be out of reach; Debian's serves where it is of the same version.
+        # Root's own interpreter may be out of reach. Debian's serves where it is of the same
+        # version.
         pythons = [sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"]
         able = [
             p

@@ -1,4 +1,7 @@
-"""The demo as a newcomer has it: from nothing to a page with leads, then Ctrl-C, then a second start that goes on."""
+"""The demo as a newcomer has it.
+
+From nothing to a page with leads, then Ctrl-C, then a second start that goes on.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,8 @@ def test_from_nothing_to_a_page_and_again(tmp_path: Path) -> None:
     try:
         text = read_until(first, "ready after", 240)
         hits = re.search(
-            r"(\d+) of (\d+) leads are true, (\d+) of (\d+) left or sublet homes are missed; (\d+) of (\d+) leak",
+            r"(\d+) of (\d+) leads are true, (\d+) of (\d+) left or sublet homes are missed; "
+            r"(\d+) of (\d+) leak",
             text,
         )
         assert hits is not None, text

@@ -96,7 +96,7 @@ def test_what_is_first_seen_in_mid_air_must_be_seen_for_long() -> None:
 
 
 def before_lit_windows(*rows: tuple[int, int]) -> list[Sighting]:
-    """Let a thing fall past windows that are burnt out, before which it cannot be seen, each from one row to another."""
+    """Let a thing fall past burnt-out windows, which hide it between two rows each."""
     t = np.arange(int(2.3 * FPS)) / FPS
     y = rows_of(np.maximum(33 - GRAVITY * t**2 / 2, 0.5))
     pictures = film(np.vstack([quiet(), np.column_stack([np.full_like(y, 600), y]), quiet(25)]))

@@ -1,4 +1,7 @@
-"""Every way out against a receiver of our own: its signature, its limits, its way to say no, and addresses that are refused."""
+"""Every way out against a receiver of our own.
+
+Its signature, its limits, its way to say no, and addresses that are refused.
+"""
 
 from __future__ import annotations
 
@@ -199,7 +202,10 @@ def test_addresses_of_this_network_are_refused(host: str) -> None:
 def test_a_name_that_changes_its_mind_leads_nowhere(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address that was looked at is the one that is connected to: what the name says a moment later does not count."""
+    """The address that was looked at is the one that is connected to.
+
+    What the name says a moment later does not count.
+    """
     port = urlsplit(receiver.url).port
     answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("203.0.113.7", port))]])
     asked = []

@@ -1,4 +1,8 @@
-"""Alerts: one row per open key however many raise it at once, changes on record, two people never overwrite each other."""
+"""Alerts.
+
+One row per open key however many raise it at once, changes on record, two people never overwrite
+each other.
+"""
 
 from __future__ import annotations
 

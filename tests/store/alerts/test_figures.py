@@ -1,4 +1,7 @@
-"""What stands around alerts in the store: holds and windows, the outbox of notices, browsers, and what nothing deletes."""
+"""What stands around alerts in the store.
+
+Holds and windows, the outbox of notices, browsers, and what nothing deletes.
+"""
 
 from __future__ import annotations
 

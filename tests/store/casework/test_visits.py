@@ -29,16 +29,19 @@ def test_the_register_of_a_night_is_what_was_known_then(connection: Connection) 
     register(connection)
     row_id = unit(connection)
     connection.execute(
-        "INSERT INTO declarations (code, unit_id, kind, valid_from, recorded_on) VALUES ('d1', %s, 'absence', '2026-02-01', '2026-03-05'), "
+        "INSERT INTO declarations (code, unit_id, kind, valid_from, recorded_on) "
+        "VALUES ('d1', %s, 'absence', '2026-02-01', '2026-03-05'), "
         "('d2', %s, 'guest', '2026-02-10', NULL)",
         [row_id, row_id],
     )
     connection.execute(
-        "INSERT INTO tip_offs (code, unit_id, received_on, kind) VALUES ('t1', %s, '2026-03-04', 'subletting')",
+        "INSERT INTO tip_offs (code, unit_id, received_on, kind) "
+        "VALUES ('t1', %s, '2026-03-04', 'subletting')",
         [row_id],
     )
     connection.execute(
-        "INSERT INTO outside_facts (code, household_id, kind, received_on, withdrawn_on) SELECT 'o1', household_id, 'owns_home', '2026-02-01', "
+        "INSERT INTO outside_facts (code, household_id, kind, received_on, withdrawn_on) "
+        "SELECT 'o1', household_id, 'owns_home', '2026-02-01', "
         "'2026-03-05' FROM tenancies WHERE unit_id = %s",
         [row_id],
     )

@@ -1,4 +1,7 @@
-"""Commands on their way, and the lists of who may pass: rows that say who, why, until when, and what became of it."""
+"""Commands on their way, and the lists of who may pass.
+
+Rows that say who, why, until when, and what became of it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Claims, certificates and revocations; the way through the API and the broker is tests/gateway/test_enrolment.py."""
+"""Claims, certificates and revocations.
+
+The way through the API and the broker is tests/gateway/test_enrolment.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The register's import: tried first, all or nothing, idempotent, each fault named with its line, history kept."""
+"""The register's import.
+
+Tried first, all or nothing, idempotent, each fault named with its line, history kept.
+"""
 
 from __future__ import annotations
 

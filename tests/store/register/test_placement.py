@@ -24,7 +24,8 @@ def test_what_is_new_is_known_at_once_and_what_changed_soon(dsn: str) -> None:
         keys = [(gateway.estate_id, code) for code in ("wm-1", "wm-8", "wm-9")]
         placement.learn(ledger, keys[:1] + keys[2:])
         connection.execute(
-            "INSERT INTO devices (estate_id, code, kind, profile) SELECT id, unnest(ARRAY['wm-8', 'wm-9']), 'water_meter', 'x' "
+            "INSERT INTO devices (estate_id, code, kind, profile) "
+            "SELECT id, unnest(ARRAY['wm-8', 'wm-9']), 'water_meter', 'x' "
             "FROM estates WHERE code = 'es'"
         )
         placement.learn(ledger, keys)
