@@ -1,9 +1,8 @@
-"""A gateway's identity: a key that never leaves it, and a certificate of the estate's authority,
-claimed once and renewed.
+"""A gateway's identity: a key that never leaves it, and a certificate, claimed and renewed.
 
-The certificate's common name is `estate/gateway`; the broker takes it for the log-in, so the ACL
-holds for it. A renewal is asked for after two thirds of a certificate's life, and proven with the
-key of the old one.
+The estate's authority issues the certificate. Its common name is `estate/gateway`; the broker takes
+it for the log-in, so the ACL holds for it. A renewal is due after two thirds of a certificate's
+life, and is proven with the old key.
 """
 
 from __future__ import annotations
@@ -107,9 +106,7 @@ def _next(key_path: Path) -> Path:
 
 
 def finish_renewal(config: Config) -> None:
-    """Put the key that belongs to the certificate in place, where a renewal was cut off between the
-    two.
-    """
+    """Put the key of the certificate in place, where a renewal was cut off in between."""
     table = config.table.broker
     if table.cert_file is None or table.key_file is None:
         return

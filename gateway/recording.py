@@ -1,10 +1,10 @@
-"""Recordings: an estate's traffic as gzip lines of `{"topic", "payload"}`, taken from the broker
-and played to it again.
+"""Recordings: an estate's traffic as gzip lines of `{"topic", "payload"}`.
 
-A payload stands as it was sent: as JSON where it is JSON on one line, else as a string, and as
-`payload_base64` where it is no text at all. Played messages go out under their own gateways' names,
-each until the server has acknowledged it (`down/ack`); those without a number are only handed to
-the broker.
+They are taken from the broker and played to it again. A payload stands as it was sent: as JSON
+where it is JSON on one line, else as a string, or as `payload_base64` where it is no text.
+
+Played messages go out under their own gateways' names, each until the server has acknowledged it
+(`down/ack`). Those without a number are only passed to the broker.
 """
 
 from __future__ import annotations
@@ -176,8 +176,9 @@ def record_traffic(
 
 @dataclass(slots=True)
 class _Gateway:
-    """One gateway's connection, and what of it is on its way: by (kind, boot) the numbers, with
-    topic and payload.
+    """One gateway's connection, and its messages that are not acknowledged.
+
+    `unacked` maps (kind, boot) to messages by number.
     """
 
     client: mqtt.Client

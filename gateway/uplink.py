@@ -1,10 +1,10 @@
-"""A gateway's uplink: it sends what the outbox holds, and sends it again until the server's own
-`down/ack` names it.
+"""A gateway's uplink: it sends the outbox until the server's own `down/ack` names everything.
 
-A PUBACK of the broker proves nothing (a broker killed at the wrong moment forgets), so a message
-leaves the outbox only when Anju has committed it. Events go before readings. The replay of a file
-and the demo use the same uplink over an outbox in memory, and wait while too much is
-unacknowledged.
+A PUBACK of the broker is no proof, since a broker killed at the wrong moment forgets. So a message
+leaves the outbox only when Anju has committed it. Events go before readings.
+
+The replay of a file and the demo use the same uplink over an outbox in memory. They wait while too
+much is unacknowledged.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Uplink:
             )
 
     def birth(self, devices: Sequence[BornDevice], at_ms: int) -> None:
-        """Say what is behind this gateway; said again at every connection."""
+        """Announce the devices behind this gateway, now and at every connection."""
         message = wire.Birth(v=wire.VERSION, boot=self.outbox.boot, at=at_ms, devices=list(devices))
         self._born = msgspec.json.encode(message)
         if self.connected:

@@ -1,8 +1,7 @@
-"""What a household uses, hour by hour: water in draws, electricity over its standby, doors when
-people come and go.
+"""What a household uses, hour by hour: water, electricity, and doors.
 
-An empty home still draws 0.4 to 1.2 kWh a day. Each day is drawn from its own generator, so that a
-day is the same whether the past is made in one go or a day at a time.
+An empty home still draws 0.4 to 1.2 kWh a day. Each day is drawn from its own generator, so a day
+is the same whether it is simulated alone or with others.
 """
 
 from __future__ import annotations
@@ -148,8 +147,9 @@ def _climate_share(month: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registers:
-    """A home's meters over whole hours from the anchor: values at the end of each hour, in m³ and
-    kWh.
+    """A home's meters over whole hours from the anchor, in m³ and kWh.
+
+    A value is the register at the end of the hour, of shape (hours,).
     """
 
     water_m3: NDArray[np.float64]

@@ -139,8 +139,9 @@ class Present:
 
 
 def past_hazards(city: City, gateway: str, until_ms: int) -> list[EventItem]:
-    """Give the hazards of a building's past: now and then a detector goes off and is reset an hour
-    later.
+    """Return the hazards of a building's past.
+
+    Now and then a detector goes off and is reset an hour later.
     """
     found = []
     for building, entrance in city.entrances:

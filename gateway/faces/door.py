@@ -1,10 +1,11 @@
-"""Door cameras: pictures of one passage come in over HTTP, a passage event with a token goes out,
-and the pictures are gone.
+"""Door cameras: pictures of a passage come in over HTTP, and a passage event goes out.
 
-POST /face/<door>/<token>?passage=<id> with a JPEG, PNG or WebP as body; several of one passage are
-fused. The answer is 202 when it was taken and 400 with the reason when the picture is refused. What
-is said of a passage is an event: its verdict, for what purpose it was compared, with how many; a
-person's token where it is a match.
+POST /face/<door>/<token>?passage=<id> with a JPEG, PNG or WebP as body. Several pictures of one
+passage are fused. The answer is 202 when the picture was taken, and 400 with the reason when it is
+refused. No picture is kept.
+
+The event holds the verdict, the purpose of the comparison and the number of people compared. It
+names a person's token where the verdict is a match.
 """
 
 from __future__ import annotations
@@ -228,7 +229,7 @@ class FaceServer:
         return Response(status_code=202)
 
     async def add_picture(self, door: FaceDoorTable, passage_id: str, picture: bytes) -> None:
-        """Look at one picture of a passage; it is kept by nobody.
+        """Add one picture to a passage; the picture is not kept.
 
         Raises: PictureRefused.
         """
@@ -316,8 +317,9 @@ class FaceServer:
 
 
 def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
-    """The rule for enrolling anew: of the last ten matches more than half lie in the outer fifth
-    below the limit.
+    """Tell whether a face should be enrolled anew.
+
+    It should where, of the last ten matches, more than half lie in the outer fifth below the limit.
     """
     near = sum(distance > 0.8 * thresholds.match for distance in distances)
     return len(distances) >= FADING and near > len(distances) / 2
@@ -326,9 +328,10 @@ def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
 def take_faces(
     vault: Vault, doors: Container[str], device: str, argument: dict[str, Any], now_ms: int
 ) -> dict[str, Any]:
-    """Settle a list for one of `doors`; returns what goes up: what is held here, what was
-    destroyed, what was ended before. Of any other device nothing is kept, so its list changes
-    nothing.
+    """Settle a list of consents for one of `doors`, and return the answer to the server.
+
+    The answer names the stored, destroyed and refused subjects. Nothing is kept of any other
+    device, so its list changes nothing.
 
     Raises: ValueError.
     """

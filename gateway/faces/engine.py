@@ -1,9 +1,10 @@
-"""What an engine is: it finds faces and encodes them. Two are here: face-recognition (dlib), and
-OpenCV with a site's own ONNX files.
+"""What a face engine is: it finds faces and encodes them.
 
-face-recognition's model was trained on few Chinese faces and for small galleries; its maintainers
-say so. Hence an engine is an interface, and thresholds belong to an engine and to the people on
-whom they were measured (`anju faces roc`).
+Two engines are here: face-recognition (dlib), and OpenCV with a site's own ONNX files.
+
+face-recognition's model was trained on few Chinese faces and for small galleries, as its
+maintainers say. Thresholds therefore belong to an engine and to the people on whom they were
+measured (`anju faces roc`).
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ class EngineMissing(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One face: where it is (top, right, bottom, left, pixels), its encoding, what was measured of
-    it.
-    """
+    """One face: its box (top, right, bottom, left, pixels), its encoding (d,), and its quality."""
 
     box: tuple[int, int, int, int]
     encoding: NDArray[np.float32]

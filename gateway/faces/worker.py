@@ -1,5 +1,6 @@
-"""Pictures in, encodings out, in a process of its own: `python -m gateway.faces.worker`. No picture
-touches a disk.
+"""Pictures in, encodings out, in a process of its own: `python -m gateway.faces.worker`.
+
+No picture touches a disk.
 """
 
 from __future__ import annotations

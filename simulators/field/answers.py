@@ -1,5 +1,6 @@
-"""How a simulated meter answers in its protocol: a request's frame in, the answer's frame out, None
-where it keeps silent.
+"""How a simulated meter answers in its protocol.
+
+A request's frame goes in and the answer's frame comes out; None where the meter stays silent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A whole estate of simulated devices on their own ports: lines of meters, terminals at doors, a
-fire host, and one of everything else.
+"""A whole estate of simulated devices on their own ports.
 
-The same seed gives the same estate. Faults are spread over the first line of each protocol, one
-meter each, so that what a gateway makes of each of them can be looked at.
+It has lines of meters, terminals at doors, a fire host, and one sender of each other kind. The same
+seed gives the same estate. Faults are spread over the first line of each protocol, one a meter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A serial server with a line of simulated meters behind it, and everything that goes wrong on such
-a line.
-"""
+"""A serial server with a line of simulated meters behind it, and the line's faults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A camera that speaks RTSP (RFC 2326) and sends a film as MPEG transport stream over RTP (RFC
-2250), interleaved in its TCP connection.
+"""A camera that speaks RTSP (RFC 2326).
 
-It can be cut off, refuse, stand still, or send rubbish in the middle of its stream.
+It sends a film as MPEG transport stream over RTP (RFC 2250), interleaved in its TCP connection. It
+can be cut off, refuse, stand still, or send noise.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ PAYLOAD_TYPE = 33
 
 @dataclass
 class RtspCamera:
-    """One camera. `film` is a transport stream that lasts `seconds`; it is sent at its own pace,
-    again and again.
+    """One camera.
+
+    `film` is a transport stream that lasts `seconds`; it is sent at its own pace, again and again.
     """
 
     film: bytes

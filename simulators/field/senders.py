@@ -1,5 +1,6 @@
-"""Whatever pushes over HTTP: a terminal, a camera, a platform. It keeps what it has to say until it
-is taken.
+"""Anything that pushes over HTTP: a terminal, a camera, a platform.
+
+It keeps its messages until they are taken.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class DeviceSender:
     doubles: int = 0
 
     def queue(self, message: ReceivedMessage) -> None:
-        """Have something to say."""
+        """Add a message to those that wait."""
         self.waiting.append(message)
 
     async def run(self) -> None:

@@ -1,5 +1,6 @@
-"""A simulated access terminal's own HTTP side (ISAPI, digest log-in): its list of people, and its
-door.
+"""A simulated access terminal's own HTTP side (ISAPI, digest log-in).
+
+It serves its list of people and its door.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 @dataclass
 class TerminalServer:
-    """One terminal. `people` is its list by employee number; `opened` counts how often its door was
-    opened.
+    """One terminal.
+
+    `people` is its list by employee number; `opened` counts how often its door was opened.
     """
 
     password: str

@@ -1,10 +1,10 @@
-"""A fire lane as a camera on a wall or a pole sees it: cars that pass, stop for a minute, or stay;
-people; weather; day and night.
+"""A fire lane as a camera on a wall or a pole sees it.
 
-Everything stands on the ground in metres and goes into the picture through a pinhole. Light is the
-sun's with cast shadows (objects', a building's edge that creeps, a tree's that sways), clouds,
-lamps and headlights; the camera turns to infrared at dusk, follows the light with its exposure, and
-shakes a little in the wind. Pictures come twice a second.
+Cars pass, stop for a minute, or stay; there are people, weather, day and night. Everything stands
+on the ground in metres and goes into the picture through a pinhole.
+
+Light is the sun's with cast shadows, clouds, lamps and headlights. The camera turns to infrared at
+dusk, adapts its exposure, and shakes a little. Pictures come twice a second.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Blocking:
 
 @dataclass(slots=True)
 class _Thing:
-    """A box on the ground: when and where it is. `stops` is a span in which it stands; before and
-    after it moves along `way`.
+    """A box on the ground, which stands from `begins` to `ends` (seconds).
+
+    Before and after it drives or walks along the lane.
     """
 
     what: str
@@ -408,9 +409,7 @@ class LaneScene:
     def _shadow(
         self, light: Floats, thing: _Thing, place: tuple[float, float], factor: float
     ) -> None:
-        """The sun's shadow of a box: its ground outline swept along the sun's way, drawn as a
-        convex outline.
-        """
+        """Draw the sun's shadow of a box: the convex outline of its base and its shifted base."""
         x, y = place
         base = self._outline(thing, x, y)
         both = np.vstack([base, base + np.array(self._sun) * thing.height])
@@ -460,9 +459,7 @@ class LaneScene:
 
 
 def _within(corners: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """The part of a polygon that lies in the unit square (Sutherland and Hodgman, 1974): what an
-    installer can draw.
-    """
+    """Return the part of a polygon within the unit square (Sutherland and Hodgman, 1974)."""
     for axis in (0, 1):
         for sign, limit in ((1, 0.0), (-1, -1.0)):
             kept: list[NDArray[np.float64]] = []

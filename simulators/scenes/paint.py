@@ -1,6 +1,4 @@
-"""Painting grey pictures: polygons, soft spots, texture, rain, and a sensor that has noise and sets
-its own exposure.
-"""
+"""Paints grey pictures: polygons, soft spots, texture, rain, and a noisy sensor."""
 
 from __future__ import annotations
 
@@ -14,8 +12,9 @@ Floats = NDArray[np.float32]
 def cover(
     shape: tuple[int, int], corners: NDArray[np.float64]
 ) -> tuple[tuple[slice, slice], Floats] | None:
-    """Return where a convex polygon lies and how much of each pixel there it covers (0 to 1, soft
-    over a pixel); None outside.
+    """Return where a convex polygon lies, and how much of each pixel it covers (0 to 1).
+
+    The edge is soft over a pixel. Returns None outside the picture.
     """
     low = np.floor(corners.min(0)).astype(int) - 1
     high = np.ceil(corners.max(0)).astype(int) + 2
@@ -101,8 +100,9 @@ def texture(
 
 
 class Sensor:
-    """What turns light (0 to 1) into a grey picture: exposure that follows the scene, noise that
-    grows as light goes.
+    """Turns light (0 to 1) into a grey picture.
+
+    Its exposure follows the scene; its noise grows as light goes.
     """
 
     def __init__(

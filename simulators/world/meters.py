@@ -1,5 +1,6 @@
-"""What meters make of a life: litres and kWh hour by hour, registers that only show whole steps,
-and everything that meters do wrong.
+"""What meters record of a life: litres and kWh by the hour, and the meters' faults.
+
+Registers show whole steps only.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ _DRAW_L = 6.0
 
 @dataclass(slots=True, kw_only=True)
 class MeterSeries:
-    """One meter's readings: when, as minutes from the city's first midnight, and what its register
-    showed.
+    """One meter's readings.
+
+    `minute` counts from the city's first midnight; `value` is the register, of shape (readings,).
     """
 
     supply: str
@@ -136,8 +138,9 @@ def _extras(
 def metered(
     city: WorldCity, home: StoryHome, litres: NDArray[np.float64], kwh: NDArray[np.float64]
 ) -> Metered:
-    """Return what the home's meters showed, with their faults; adds what is wrong with them to the
-    home's truth.
+    """Return what the home's meters showed, with their faults.
+
+    A leak is added to `litres` and to the home's stories.
     """
     fitting = city.fitting(home.index)
     rng = city.rng(6, home.index)

@@ -27,8 +27,9 @@ class Truth:
 
 @dataclass(slots=True, kw_only=True)
 class StoryHome:
-    """One dwelling with its people, its papers and its devices' fates; days are columns, ends are
-    exclusive, None is open.
+    """One dwelling with its people, its tenancies and its devices' fates.
+
+    Days are columns, ends are exclusive, and None is open.
     """
 
     index: int
@@ -98,8 +99,9 @@ def begin_home(index: int, first: date, days: int, rng: np.random.Generator) -> 
 
 
 def empty_spells(home: StoryHome) -> None:
-    """Add to the truth where nobody slept there for thirty days or more while it was let and no
-    absence was declared.
+    """Add to the truth the spells of thirty days or more in which nobody slept there.
+
+    Days without a tenancy or with a declared absence do not count.
     """
     slept = np.zeros(home.days, dtype=bool)
     for person in home.people:

@@ -1,6 +1,4 @@
-"""The city as an estate would hand it in: the register's files, and the messages of its gateways as
-a recording's lines.
-"""
+"""The city as an estate would submit it: register files, and messages as a recording's lines."""
 
 from __future__ import annotations
 

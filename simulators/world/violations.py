@@ -47,8 +47,9 @@ def _tip(home: StoryHome, start: int) -> None:
 
 
 def _newcomers(home: StoryHome, start: int, end: int, count: int, tag: str) -> list[Person]:
-    """Let others move in: with tokens of their own, with the tenant's card, or with a code that is
-    nobody's.
+    """Let others move in, and return them.
+
+    They have tokens of their own, use the tenant's card, or a code that is nobody's.
     """
     rng = home.rng
     way = str(rng.choice(["own", "card", "code"], p=[0.7, 0.17, 0.13]))

@@ -139,7 +139,8 @@ def test_of_two_who_use_a_code_at_once_one_gets_it(dsn: str, api: str, tmp_path:
 
 def config(folder: Path, url: str) -> Config:
     return parse_config(
-        f'estate = "es"\ngateway = "gw"\n[broker]\ncert_file = "gateway.crt"\nkey_file = "gateway.key"\nca_file = "ca.crt"\n[server]\nurl = "{url}"\n',
+        'estate = "es"\ngateway = "gw"\n[broker]\ncert_file = "gateway.crt"\nkey_file = '
+        f'"gateway.key"\nca_file = "ca.crt"\n[server]\nurl = "{url}"\n',
         folder,
         "gateway.toml",
     )
@@ -266,7 +267,8 @@ class Mosquitto:
         ):
             text = text.replace(of, str(path))
         (folder / "m.conf").write_text(
-            f"per_listener_settings false\nallow_anonymous false\nacl_file {folder}/acl\n{text}\nuser root\n"
+            "per_listener_settings false\nallow_anonymous false\nacl_file "
+            f"{folder}/acl\n{text}\nuser root\n"
         )
         self.child = start("mosquitto", [program, "-c", folder / "m.conf"], folder / "m.log")
         wait_for(lambda: answers(self.port), self.child)
@@ -309,7 +311,10 @@ def test_the_uplink_connects_with_its_certificate(
     claim(api, invite(dsn, "es.gw.a-long-secret-of-the-test"), edge)
     broker = Mosquitto(tmp_path, authorities)
     try:
-        text = f'estate = "es"\ngateway = "gw"\n[broker]\nhost = "localhost"\nport = {broker.port}\nca_file = "ca.crt"\n'
+        text = (
+            'estate = "es"\ngateway = "gw"\n[broker]\nhost = "localhost"\nport = '
+            f'{broker.port}\nca_file = "ca.crt"\n'
+        )
         text += 'cert_file = "gateway.crt"\nkey_file = "gateway.key"\n'
         with Uplink(
             parse_config(text, edge, "gateway.toml").broker(), "es", "gw", Outbox(None, "b1")

@@ -1,4 +1,7 @@
-"""Pictures of one passage at a door, to one event with a token; real faces where the extra is installed, no picture left anywhere."""
+"""Pictures of one passage at a door make one event with a token, and no picture is left.
+
+Real faces are used where the extra is installed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures from outside: within limits or refused, whatever they are; and what to do better about one that is poor."""
+"""Pictures from outside are within limits or refused; a poor one gets advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no list allows is destroyed and leaves no trace; what has ended never comes back; without a fresh list nobody is matched."""
+"""What no list allows is destroyed without a trace, and nobody is matched without a fresh list."""
 
 from __future__ import annotations
 

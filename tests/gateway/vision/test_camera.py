@@ -1,4 +1,4 @@
-"""A camera over RTSP: lost and back with growing pauses, its memory bounded, its word in the outbox, and nothing else disturbed."""
+"""A camera over RTSP is lost and comes back, with growing pauses and bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from gateway.vision.stream import write_film
 from simulators.field.rtsp import RtspCamera
 from tests.gateway.conftest import Bench, until
 
-TEXT = '[vision]\nfolder = "clips"\n[[camera]]\ndevice = "cam-1"\nurl = "rtsp://127.0.0.1:{port}/stream"\n'
+TEXT = (
+    '[vision]\nfolder = "clips"\n[[camera]]\ndevice = "cam-1"\nurl = '
+    '"rtsp://127.0.0.1:{port}/stream"\n'
+)
 
 
 @pytest.fixture(scope="module")

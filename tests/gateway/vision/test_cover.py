@@ -1,4 +1,4 @@
-"""What hides the ground is known cell by cell; light hides nothing, nor what the ground was like a while ago."""
+"""What hides the ground is known cell by cell; light hides nothing."""
 
 from __future__ import annotations
 

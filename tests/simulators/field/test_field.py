@@ -1,4 +1,4 @@
-"""Simulated devices: registers that stand between the hours, clocks of their own, faults that show on the wire, ledgers that tell."""
+"""Simulated devices: registers between the hours, clocks, faults on the wire, and ledgers."""
 
 from __future__ import annotations
 
