@@ -12,7 +12,7 @@ import pytest
 
 from domain import wire
 from domain.ids import valid_id
-from simulators.world import meters, people, stories, traffic
+from simulators.world import meters, people, traffic, violations
 from simulators.world.city import FITTINGS, WorldCity
 
 CITY = WorldCity(seed=3, units=480, first=date(2024, 9, 1), days=200)
@@ -86,7 +86,7 @@ def test_the_truth_is_about_where_people_sleep() -> None:
 def test_shares_are_those_that_are_told() -> None:
     many = WorldCity(seed=9, units=20_000, first=date(2024, 9, 1), days=30)
     kinds = Counter(t.kind for i in range(0, 20_000, 4) for t in many.home(i).truths)
-    assert kinds["subletting"] == pytest.approx(stories.SUBLET_SHARE * 5000, abs=14)
+    assert kinds["subletting"] == pytest.approx(violations.SUBLET_SHARE * 5000, abs=14)
     assert sum(share for share, _ in FITTINGS) == pytest.approx(1.0)
     fitted = Counter(many.fitting(i).name for i in range(0, 20_000, 48))
     assert len(fitted) == len(FITTINGS)
