@@ -13,7 +13,7 @@ from pathlib import Path
 from anju.processes import free_port
 from domain.broker import BrokerAddress
 from domain.calendar import DEFAULT_ZONE, HOUR_MS
-from simulators.field.estate import KINDS, PARTS, PASSWORD, Field
+from simulators.field.estate import KINDS, PARTS, PASSWORD, Field, FieldSize
 from simulators.field.line import Line
 
 ESTATE = "field"
@@ -60,9 +60,7 @@ def make_field(
     url = f"http://127.0.0.1:{ports['push']}/push/doors/{(folder / 'push.token').read_text()}"
     field = Field(
         now=pace.now,
-        meters=meters,
-        doors=doors,
-        lines=lines,
+        size=FieldSize(meters=meters, doors=doors, lines=lines),
         push_url=url,
         fire_port=ports["fire"],
         seed=seed,

@@ -13,6 +13,7 @@ from anju.settings import Settings
 from domain.calendar import from_ms
 from domain.errors import UserError
 from domain.measures import Supply
+from gateway.outbox import Outbox
 from gateway.replay import Layout, ReplayFile
 from gateway.uplink import Uplink
 from store.database.connection import Connection, connect
@@ -63,7 +64,9 @@ def run_replay(
         before = _read_tally(connection, target.source_name)
         source = ReplayFile(path=file, layout=layout)
         with (
-            Uplink(settings.broker(), target.estate, target.gateway, source.boot) as uplink,
+            Uplink(
+                settings.broker(), target.estate, target.gateway, Outbox(None, source.boot)
+            ) as uplink,
             Progress(console=out) as bar,
         ):
             uplink.wait_connected()

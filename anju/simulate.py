@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from domain.broker import BrokerAddress
 from domain.calendar import HOUR_MS
 from domain.wire import BornDevice, EventItem
+from gateway.outbox import Outbox
 from gateway.uplink import Uplink
 from simulators.city import ESTATE, City
 from simulators.stream import (
@@ -52,7 +53,7 @@ class LiveCity:
         #: What the simulator has started and not yet ended, as (device, word).
         self.happening: set[tuple[str, str]] = set()
         self.uplinks = {
-            f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", boot)
+            f"gw-{building}": Uplink(broker, ESTATE, f"gw-{building}", Outbox(None, boot))
             for building in city.buildings
         }
 

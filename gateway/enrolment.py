@@ -1,9 +1,8 @@
-"""A gateway's identity: a key that never leaves it, and a certificate of the estate's authority,
-claimed once and renewed.
+"""A gateway's identity: a key that never leaves it, and a certificate, claimed and renewed.
 
-The certificate's common name is `estate/gateway`; the broker takes it for the log-in, so the ACL
-holds for it. A renewal is asked for after two thirds of a certificate's life, and proven with the
-key of the old one.
+The estate's authority issues the certificate. Its common name is `estate/gateway`; the broker takes
+it for the log-in, so the ACL holds for it. A renewal is due after two thirds of a certificate's
+life, and is proven with the old key.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ log = structlog.get_logger()
 
 #: Looked at this often; a renewal that fails is tried again at the next look.
 CHECK_INTERVAL_S = 3600.0
-KEY_FILE, CERT_FILE, CA_FILE = "gateway.key", "gateway.crt", "ca.crt"
+KEY_FILE = "gateway.key"
+CERT_FILE = "gateway.crt"
+CA_FILE = "ca.crt"
 
 
 class EnrolmentFailed(UserError):
@@ -105,9 +106,7 @@ def _next(key_path: Path) -> Path:
 
 
 def finish_renewal(config: Config) -> None:
-    """Put the key that belongs to the certificate in place, where a renewal was cut off between the
-    two.
-    """
+    """Put the key of the certificate in place, where a renewal was cut off in between."""
     table = config.table.broker
     if table.cert_file is None or table.key_file is None:
         return
@@ -126,7 +125,8 @@ def finish_renewal(config: Config) -> None:
 
 def renew_after(certificate: x509.Certificate) -> datetime:
     """Return when two thirds of a certificate's life are over."""
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    begin = certificate.not_valid_before_utc
+    end = certificate.not_valid_after_utc
     return begin + (end - begin) * 2 / 3
 
 
@@ -134,7 +134,8 @@ class CertificateRenewal:
     """The task that renews the certificate in time."""
 
     def __init__(self, config: Config, renewed: Callable[[], None]) -> None:
-        self._config, self._renewed = config, renewed
+        self._config = config
+        self._renewed = renewed
         self.fault: str | None = None
 
     async def run(self) -> None:
@@ -160,10 +161,8 @@ class CertificateRenewal:
             and table.broker.cert_file is not None
             and table.broker.key_file is not None
         )
-        cert_path, key_path = (
-            self._config.folder / table.broker.cert_file,
-            self._config.folder / table.broker.key_file,
-        )
+        cert_path = self._config.folder / table.broker.cert_file
+        key_path = self._config.folder / table.broker.key_file
         old = x509.load_pem_x509_certificate(cert_path.read_bytes())
         if now < renew_after(old):
             return False
@@ -183,10 +182,6 @@ class CertificateRenewal:
         write_private(_next(key_path), key)
         write_private(cert_path, str(answer["certificate"]).encode())
         finish_renewal(self._config)
-        log.info(
-            "certificate_renewed",
-            until=x509.load_pem_x509_certificate(
-                cert_path.read_bytes()
-            ).not_valid_after_utc.isoformat(),
-        )
+        renewed = x509.load_pem_x509_certificate(cert_path.read_bytes())
+        log.info("certificate_renewed", until=renewed.not_valid_after_utc.isoformat())
         return True

@@ -137,8 +137,7 @@ class Gateway:
             self.config.broker(),
             table.estate,
             table.gateway,
-            self.boot,
-            outbox=self.outbox,
+            self.outbox,
             clock=self.clock,
         )
 

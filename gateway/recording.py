@@ -1,10 +1,10 @@
-"""Recordings: an estate's traffic as gzip lines of `{"topic", "payload"}`, taken from the broker
-and played to it again.
+"""Recordings: an estate's traffic as gzip lines of `{"topic", "payload"}`.
 
-A payload stands as it was sent: as JSON where it is JSON on one line, else as a string, and as
-`payload_base64` where it is no text at all. Played messages go out under their own gateways' names,
-each until the server has acknowledged it (`down/ack`); those without a number are only handed to
-the broker.
+They are taken from the broker and played to it again. A payload stands as it was sent: as JSON
+where it is JSON on one line, else as a string, or as `payload_base64` where it is no text.
+
+Played messages go out under their own gateways' names, each until the server has acknowledged it
+(`down/ack`). Those without a number are only passed to the broker.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def record_traffic(
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2, client_id=f"anju-record-{estate}-{int(time.time())}"
     )
-    client.username, client.password = broker.username, broker.password
+    client.username = broker.username
+    client.password = broker.password
     written = 0
     refused: list[str] = []
     lock = threading.Lock()
@@ -175,8 +176,9 @@ def record_traffic(
 
 @dataclass(slots=True)
 class _Gateway:
-    """One gateway's connection, and what of it is on its way: by (kind, boot) the numbers, with
-    topic and payload.
+    """One gateway's connection, and its messages that are not acknowledged.
+
+    `unacked` maps (kind, boot) to messages by number.
     """
 
     client: mqtt.Client
@@ -204,7 +206,7 @@ class Player:
     unnumbered: int = 0
     _gateways: dict[tuple[str, str], _Gateway] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _heard: float = 0.0
+    _received_at: float = 0.0
 
     def __enter__(self) -> Player:
         return self
@@ -255,17 +257,17 @@ class Player:
             self._wait(lambda: not any(g.waiting for g in self._gateways.values()))
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        self._heard = began = time.monotonic()
+        self._received_at = began = time.monotonic()
         while not done():
             self._changed.wait(0.5)
             now = time.monotonic()
-            if now - max(began, self._heard) > RESEND_S:
+            if now - max(began, self._received_at) > RESEND_S:
                 began = now
                 for gateway in self._gateways.values():
                     for messages in gateway.unacked.values():
                         for topic, payload in list(messages.values()):
                             gateway.client.publish(topic, payload, qos=1)
-            if now - self._heard > GIVE_UP_S:
+            if now - self._received_at > GIVE_UP_S:
                 raise self._give_up()
 
     def _give_up(self) -> NotAcknowledged:
@@ -286,7 +288,8 @@ class Player:
             and self.broker.username.replace("{estate}", estate).replace("{gateway}", code),
         )
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"play-{estate}-{code}")
-        client.username, client.password = address.username, address.password
+        client.username = address.username
+        client.password = address.password
         client.max_inflight_messages_set(WINDOW)
         client.max_queued_messages_set(0)
         gateway = self._gateways[estate, code] = _Gateway(client=client)
@@ -323,7 +326,7 @@ class Player:
             for seq in [seq for seq in messages if seq <= ack.upto or seq in also]:
                 del messages[seq]
                 self.acknowledged += 1
-            self._heard = time.monotonic()
+            self._received_at = time.monotonic()
             self._changed.notify_all()
 
 

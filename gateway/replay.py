@@ -63,8 +63,9 @@ class Layout:
 
 @dataclass(slots=True, kw_only=True)
 class ReplayFile:
-    """A file as it is read: `devices` maps the codes met to the file's own keys, `faults` names
-    rows left out.
+    """A file as it is read.
+
+    `devices` maps the codes found to the file's own keys. `faults` names rows that were left out.
     """
 
     path: Path
@@ -87,8 +88,9 @@ class ReplayFile:
         return f"r{digest.hexdigest()[:15]}"
 
     def usual_interval_s(self) -> float:
-        """Tell how often the meters of a file that has been read speak: the median over meters of
-        their mean interval.
+        """Return how often the meters of a file report, in seconds.
+
+        It is the median over meters of their mean interval, once the file has been read.
         """
         means = sorted(
             (self.last_at[code] - self.first_at[code]) / 1000 / (count - 1)

@@ -1,10 +1,10 @@
-"""A gateway's uplink: it sends what the outbox holds, and sends it again until the server's own
-`down/ack` names it.
+"""A gateway's uplink: it sends the outbox until the server's own `down/ack` names everything.
 
-A PUBACK of the broker proves nothing (a broker killed at the wrong moment forgets), so a message
-leaves the outbox only when Anju has committed it. Events go before readings. The replay of a file
-and the demo use the same uplink over an outbox in memory, and wait while too much is
-unacknowledged.
+A PUBACK of the broker is no proof, since a broker killed at the wrong moment forgets. So a message
+leaves the outbox only when Anju has committed it. Events go before readings.
+
+The replay of a file and the demo use the same uplink over an outbox in memory. They wait while too
+much is unacknowledged.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from gateway.sender import WINDOW, OutboxSender
 
 log = structlog.get_logger()
 
-#: How often the state is told; sooner until the server has answered one.
-STATE_S, FIRST_STATE_S = 30.0, 5.0
+#: How often the gateway sends its state.
+STATE_S = 30.0
+#: How often it does so until the server has answered one.
+FIRST_STATE_S = 5.0
 
 
 class NotAcknowledged(UserError):
@@ -52,17 +54,15 @@ class Uplink:
         broker: BrokerAddress,
         estate: str,
         gateway: str,
-        boot: str,
+        outbox: Outbox,
         *,
         window: int = WINDOW,
-        outbox: Outbox | None = None,
         clock: GatewayClock | None = None,
     ) -> None:
         self._estate = estate
         self._gateway = gateway
-        self._boot = boot
         self._window = window
-        self.outbox = outbox or Outbox(None, boot)
+        self.outbox = outbox
         self._clock = clock or GatewayClock()
         self.offset = ClockOffset()
         self.on_command: Callable[[wire.Command], None] = lambda _command: None
@@ -147,8 +147,8 @@ class Uplink:
             )
 
     def birth(self, devices: Sequence[BornDevice], at_ms: int) -> None:
-        """Say what is behind this gateway; said again at every connection."""
-        message = wire.Birth(v=wire.VERSION, boot=self._boot, at=at_ms, devices=list(devices))
+        """Announce the devices behind this gateway, now and at every connection."""
+        message = wire.Birth(v=wire.VERSION, boot=self.outbox.boot, at=at_ms, devices=list(devices))
         self._born = msgspec.json.encode(message)
         if self.connected:
             self._publish(Up.BIRTH, self._born)
@@ -210,7 +210,7 @@ class Uplink:
             busy = False
             try:
                 if self.connected:
-                    busy = self._turn()
+                    busy = self._publish_due()
             except sqlite3.Error as error:
                 # The disk under the outbox may fail; the thread must go on.
                 log.error("outbox_unreadable", error=str(error)[:200])
@@ -218,7 +218,7 @@ class Uplink:
                 if not busy and not self._closing.is_set():
                     self._changed.wait(0.1 if self.outbox.items else 0.5)
 
-    def _turn(self) -> bool:
+    def _publish_due(self) -> bool:
         """Publish what is due; True where more may be."""
         now = time.monotonic()
         # A server that was away when the state was told did not answer it; the first ones are asked
@@ -251,7 +251,7 @@ class Uplink:
                 v=wire.VERSION,
                 online=online,
                 at=at,
-                boot=self._boot,
+                boot=self.outbox.boot,
                 clock_offset_ms=self.offset.ms,
                 outbox=self.outbox.items,
                 lost=lost,
@@ -292,14 +292,14 @@ class Uplink:
             self._sender.acknowledged(ack)
             self._changed.notify_all()
 
-    def _backfill(self, ask: wire.Backfill) -> None:
+    def _backfill(self, request: wire.Backfill) -> None:
         with self._changed:
-            due = self._sender.asked_again(ask, time.monotonic())
+            due = self._sender.asked_again(request, time.monotonic())
         for message in due:
             self._publish(message.kind, message.payload)
 
-    def _note_server_time(self, told: wire.Time) -> None:
+    def _note_server_time(self, server_time: wire.Time) -> None:
         # Both instants are the machine's own clock, also where the gateway's is told to run faster.
-        asked = self._state_times.get(told.echo)
-        if asked is not None:
-            self.offset.answered(asked, told.at, int(time.time() * 1000))
+        sent_at_ms = self._state_times.get(server_time.echo)
+        if sent_at_ms is not None:
+            self.offset.answered(sent_at_ms, server_time.at, int(time.time() * 1000))

@@ -1,5 +1,4 @@
-"""A seeded city with its truth: households, meters, doors and their faults, over the wire contract
-only.
+"""A seeded city with its truth: households, meters, doors and their faults.
 
-It knows nothing of how its data will be judged; detectors and simulators never meet.
+It speaks the wire contract only, and knows nothing of how its data will be judged.
 """

@@ -89,7 +89,7 @@ class Home:
         """The gateway of its building."""
         return f"gw-{self.building}"
 
-    def told(self, day: date) -> bool:
+    def story_holds(self, day: date) -> bool:
         """Tell whether the story holds on a day."""
         return (
             self.from_day is not None

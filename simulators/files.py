@@ -1,6 +1,4 @@
-"""The city's register as the CSV files that any estate would hand in, and the truth, kept apart
-from them.
-"""
+"""The city's register as CSV files, and the truth, kept apart from them."""
 
 from __future__ import annotations
 
@@ -145,25 +143,21 @@ def _add_mount(
     sheets: dict[str, Rows],
     device: str,
     since: str,
-    *,
-    unit: str = "",
-    entrance: str = "",
-    building: str = "",
-    place: str = "",
+    **location: str,
 ) -> None:
-    sheets["mounts"].append(
-        {
-            "code": f"m-{device}",
-            "estate": ESTATE,
-            "device": device,
-            "unit": unit,
-            "entrance": entrance,
-            "building": building,
-            "place": place,
-            "valid_from": since,
-            "valid_to": "",
-        }
-    )
+    """Mount a device; `location` gives its `unit`, `entrance`, `building` or `place`."""
+    mount = {
+        "code": f"m-{device}",
+        "estate": ESTATE,
+        "device": device,
+        "unit": "",
+        "entrance": "",
+        "building": "",
+        "place": "",
+        "valid_from": since,
+        "valid_to": "",
+    }
+    sheets["mounts"].append(mount | location)
 
 
 def _iso(day: date | None) -> str:
@@ -171,7 +165,7 @@ def _iso(day: date | None) -> str:
 
 
 def truth_rows(city: City) -> list[dict[str, Any]]:
-    """Tell what is true of every home."""
+    """Return what is true of every home."""
     return [
         {
             "unit": home.unit,
@@ -185,8 +179,9 @@ def truth_rows(city: City) -> list[dict[str, Any]]:
 
 
 def write_city(city: City, directory: Path) -> None:
-    """Write the register's files into `directory`, and the truth beside it, where no import will
-    take it.
+    """Write the register's files into `directory`, and the truth beside it.
+
+    No import takes the file of the truth.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for name, rows in register_rows(city).items():

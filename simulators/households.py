@@ -1,8 +1,7 @@
-"""What a household uses, hour by hour: water in draws, electricity over its standby, doors when
-people come and go.
+"""What a household uses, hour by hour: water, electricity, and doors.
 
-An empty home still draws 0.4 to 1.2 kWh a day. Each day is drawn from its own generator, so that a
-day is the same whether the past is made in one go or a day at a time.
+An empty home still draws 0.4 to 1.2 kWh a day. Each day is drawn from its own generator, so a day
+is the same whether it is simulated alone or with others.
 """
 
 from __future__ import annotations
@@ -74,25 +73,23 @@ class Day:
 def live_day(city: City, home: Home, day: date) -> Day:
     """Simulate one home on one day."""
     rng = city.rng(1, home.index, day.toordinal())
-    told = home.told(day)
-    away = told and home.story in (Story.LEFT, Story.HOLIDAY, Story.DECLARED_AWAY, Story.UNLET)
+    in_story = home.story_holds(day)
+    away = in_story and home.story in (Story.LEFT, Story.HOLIDAY, Story.DECLARED_AWAY, Story.UNLET)
     people = 0 if away else home.people
     tokens = [home.resident(p) for p in range(people)]
-    if told and home.story is Story.SUBLET:
+    if in_story and home.story is Story.SUBLET:
         # Others live there now, who have been given the residents' codes by nobody: their tokens
         # are not registered.
         tokens = [f"q-{home.index:05d}-{p}" for p in range(people)]
     weekend = day.weekday() >= 5
+    is_free = weekend or not home.works
     present = np.full(24, float(people))
     passages: list[Passage] = []
     for token in tokens:
-        if rng.random() < (0.6 if weekend or not home.works else 0.93):
+        if rng.random() < (0.6 if is_free else 0.93):
             out = int(rng.normal(10 if weekend else 7.8, 1.3) * 3600)
-            back = (
-                out
-                + int(abs(rng.normal(4.5 if weekend or not home.works else 9.5, 1.8)) * 3600)
-                + 900
-            )
+            outing = int(abs(rng.normal(4.5 if is_free else 9.5, 1.8)) * 3600)
+            back = out + outing + 900
             out = max(0, min(out, 84_000))
             back = min(back, 86_399)
             present[out // 3600 + 1 : back // 3600] -= 1
@@ -102,7 +99,7 @@ def live_day(city: City, home: Home, day: date) -> Day:
             ]
     present = np.maximum(present, 0.0)
     litres = _draw_water(rng, home, present)
-    if told and home.story is Story.LEAK:
+    if in_story and home.story is Story.LEAK:
         litres = litres + city.rng(2, home.index).uniform(3.0, 14.0)
     return Day(
         litres=litres,
@@ -128,16 +125,31 @@ def _draw_power(
         return np.maximum(0.0, level * rng.normal(1.0, 0.15, 24)) / 1000.0
     fridge = 25.0 + 10.0 * rng.random(24)
     doing = present * _DOING * rng.gamma(2.0, 0.5, 24)
-    summer = 1.0 if day.month in (6, 7, 8, 9) else 0.35 if day.month in (12, 1, 2) else 0.0
-    cooling = summer * 450.0 * (present > 0) * np.where(_NIGHT, 0.8, 0.5) * rng.random(24)
+    cooling = (
+        _climate_share(day.month)
+        * 450.0
+        * (present > 0)
+        * np.where(_NIGHT, 0.8, 0.5)
+        * rng.random(24)
+    )
     total: NDArray[np.float64] = (home.standby_w + fridge + doing + cooling) / 1000.0
     return total
 
 
+def _climate_share(month: int) -> float:
+    """Return how much of its power the air conditioner uses in a month."""
+    if month in (6, 7, 8, 9):
+        return 1.0
+    if month in (12, 1, 2):
+        return 0.35
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registers:
-    """A home's meters over whole hours from the anchor: values at the end of each hour, in m³ and
-    kWh.
+    """A home's meters over whole hours from the anchor, in m³ and kWh.
+
+    A value is the register at the end of the hour, of shape (hours,).
     """
 
     water_m3: NDArray[np.float64]

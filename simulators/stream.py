@@ -57,22 +57,22 @@ class Present:
         at = at + int(self.city.rng(4, home.index).integers(0, 3000)) * 1000
         water = run.water_m3.copy()
         energy = run.energy_kwh
-        told = home.from_day is not None
+        has_story = home.from_day is not None
         begin = (home.from_day - self.city.anchor).days * 24 if home.from_day is not None else hours
         end = (home.to_day - self.city.anchor).days * 24 + 24 if home.to_day is not None else hours
         keep = np.ones(hours, dtype=bool)
-        if told and home.story is Story.WATER_STUCK:
+        if has_story and home.story is Story.WATER_STUCK:
             water[begin:] = water[min(begin, hours - 1)]
-        elif told and home.story is Story.METER_RESET:
+        elif has_story and home.story is Story.METER_RESET:
             water[begin:] = np.round(water[begin:] - water[min(begin, hours - 1)], 3)
-        elif told and home.story is Story.SILENT_METERS:
+        elif has_story and home.story is Story.SILENT_METERS:
             keep[begin:end] = False
-        elif told and home.story is Story.CLOCK_OFF:
+        elif has_story and home.story is Story.CLOCK_OFF:
             at = at - CLOCK_BEHIND_MIN * 60_000
         electricity = ValueSeries(
             device=energy_meter(home), point="energy_kwh", at=at[keep], value=energy[keep]
         )
-        if told and home.story is Story.METER_SWAPPED and 0 < begin < hours:
+        if has_story and home.story is Story.METER_SWAPPED and 0 < begin < hours:
             fresh = np.round(water[begin:] - water[begin], 3)
             return [
                 ValueSeries(
@@ -139,8 +139,9 @@ class Present:
 
 
 def past_hazards(city: City, gateway: str, until_ms: int) -> list[EventItem]:
-    """Give the hazards of a building's past: now and then a detector goes off and is reset an hour
-    later.
+    """Return the hazards of a building's past.
+
+    Now and then a detector goes off and is reset an hour later.
     """
     found = []
     for building, entrance in city.entrances:

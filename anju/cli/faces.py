@@ -178,7 +178,7 @@ def check(config: Configured = CONFIG) -> None:
     now = GatewayClock().now_ms()
     today = local_time(now, loaded.zone).date().isoformat()
     memory = read_snapshot(loaded.outbox_path).memory if loaded.outbox_path.is_file() else {}
-    enrolled = vault.held()
+    enrolled = vault.stored()
     out.print(
         f"{len(enrolled)} consents have templates here, {len(vault.strangers())} pseudonyms live; "
         f"other ways in: {', '.join(table.other_ways)}"

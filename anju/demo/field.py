@@ -120,7 +120,7 @@ async def _live(
     field.mute()
     report = inspect_gateway(load_config(path), pace.now())
     for _ in range(100):
-        if field.told_everything and inspect_gateway(load_config(path), pace.now()).waiting == 0:
+        if field.all_delivered and inspect_gateway(load_config(path), pace.now()).waiting == 0:
             break
         await asyncio.sleep(0.1)
     print_report(report, only_faults=False)
@@ -151,7 +151,7 @@ def _compare_with_store(field: Field, dsn: str, out: Console) -> int:
     passages = sum(len(door.given) for door in field.doors) + sum(
         len(other.events) for other in field.others
     )
-    answered = sum(meter.asked for line in field.lines for meter in line.meters)
+    answered = sum(meter.requests for line in field.lines for meter in line.meters)
     out.print(
         f"devices gave {answered} answers, {passages} passages and other events and "
         f"{len(field.fire_given)} fire reports; stored are "

@@ -38,8 +38,9 @@ class DlibEngine:
         self._detector: Any = dlib.get_frontal_face_detector()
 
     def faces(self, picture: Picture) -> list[Face]:
-        """Return the faces of a picture (RGB), the largest first; a face takes 80 pixels or more,
-        as before a door camera it does.
+        """Return the faces of a picture (RGB), the largest first.
+
+        A face has 80 pixels or more, as before a door camera.
         """
         found_at, _, _ = self._detector.run(picture, 0, LEAST_SCORE)
         rows, columns = picture.shape[:2]

@@ -1,10 +1,11 @@
-"""Door cameras: pictures of one passage come in over HTTP, a passage event with a token goes out,
-and the pictures are gone.
+"""Door cameras: pictures of a passage come in over HTTP, and a passage event goes out.
 
-POST /face/<door>/<token>?passage=<id> with a JPEG, PNG or WebP as body; several of one passage are
-fused. The answer is 202 when it was taken and 400 with the reason when the picture is refused. What
-is said of a passage is an event: its verdict, for what purpose it was compared, with how many; a
-person's token where it is a match.
+POST /face/<door>/<token>?passage=<id> with a JPEG, PNG or WebP as body. Several pictures of one
+passage are fused. The answer is 202 when the picture was taken, and 400 with the reason when it is
+refused. No picture is kept.
+
+The event holds the verdict, the purpose of the comparison and the number of people compared. It
+names a person's token where the verdict is a match.
 """
 
 from __future__ import annotations
@@ -83,11 +84,11 @@ class Encoder:
             stderr=asyncio.subprocess.DEVNULL,
             limit=4 * 1024 * 1024,
         )
-        told = await self._ask(self._orders, 60.0)
-        if "engine" not in told:
-            raise PictureRefused(str(told.get("fault", "the engine does not start")))
-        self.engine = told["engine"]
-        self.thresholds = Thresholds(**told["thresholds"])
+        reply = await self._request(self._orders, 60.0)
+        if "engine" not in reply:
+            raise PictureRefused(str(reply.get("fault", "the engine does not start")))
+        self.engine = reply["engine"]
+        self.thresholds = Thresholds(**reply["thresholds"])
 
     async def faces(self, picture: bytes) -> list[dict[str, Any]]:
         """Return a picture's faces: box, encoding, what was measured.
@@ -97,13 +98,13 @@ class Encoder:
         async with self._lock:
             if self._process is None:
                 await self.start()
-            told = await self._ask({"picture": base64.b64encode(picture).decode()}, PICTURE_S)
-        if "faces" not in told:
-            raise PictureRefused(str(told.get("refused", "cannot be read")))
-        faces: list[dict[str, Any]] = told["faces"]
+            reply = await self._request({"picture": base64.b64encode(picture).decode()}, PICTURE_S)
+        if "faces" not in reply:
+            raise PictureRefused(str(reply.get("refused", "cannot be read")))
+        faces: list[dict[str, Any]] = reply["faces"]
         return faces
 
-    async def _ask(self, line: dict[str, Any], patience: float) -> dict[str, Any]:
+    async def _request(self, line: dict[str, Any], patience: float) -> dict[str, Any]:
         assert (
             self._process is not None
             and self._process.stdin is not None
@@ -114,11 +115,11 @@ class Encoder:
             await self._process.stdin.drain()
             async with asyncio.timeout(patience):
                 answer = await self._process.stdout.readline()
-            told: dict[str, Any] = json.loads(answer)
+            reply: dict[str, Any] = json.loads(answer)
         except (TimeoutError, OSError, ValueError):
             await self.stop()
             return {"refused": "took too long, or more memory than a picture may"}
-        return told
+        return reply
 
     async def stop(self) -> None:
         """End the worker."""
@@ -222,13 +223,13 @@ class FaceServer:
         if isinstance(body, Response):
             return body
         try:
-            await self.look(door, str(request.query_params.get("passage", ""))[:60], body)
+            await self.add_picture(door, str(request.query_params.get("passage", ""))[:60], body)
         except PictureRefused as error:
             return PlainTextResponse(f"{error}\n", 400)
         return Response(status_code=202)
 
-    async def look(self, door: FaceDoorTable, passage_id: str, picture: bytes) -> None:
-        """Look at one picture of a passage; it is kept by nobody.
+    async def add_picture(self, door: FaceDoorTable, passage_id: str, picture: bytes) -> None:
+        """Add one picture to a passage; the picture is not kept.
 
         Raises: PictureRefused.
         """
@@ -264,9 +265,9 @@ class FaceServer:
         engine = self.encoder.engine
         thresholds = door.thresholds(self.encoder.thresholds)
         gallery = {
-            one: held
+            one: templates
             for one in consents
-            if (held := self._vault.templates(one, engine)) is not None
+            if (templates := self._vault.templates(one, engine)) is not None
         }
         answer = decide(frames, gallery, thresholds)
         data: dict[str, Any] = {
@@ -316,8 +317,9 @@ class FaceServer:
 
 
 def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
-    """The rule for enrolling anew: of the last ten matches more than half lie in the outer fifth
-    below the limit.
+    """Tell whether a face should be enrolled anew.
+
+    It should where, of the last ten matches, more than half lie in the outer fifth below the limit.
     """
     near = sum(distance > 0.8 * thresholds.match for distance in distances)
     return len(distances) >= FADING and near > len(distances) / 2
@@ -326,16 +328,17 @@ def fades(distances: Sequence[float], thresholds: Thresholds) -> bool:
 def take_faces(
     vault: Vault, doors: Container[str], device: str, argument: dict[str, Any], now_ms: int
 ) -> dict[str, Any]:
-    """Settle a list for one of `doors`; returns what goes up: what is held here, what was
-    destroyed, what was ended before. Of any other device nothing is kept, so its list changes
-    nothing.
+    """Settle a list of consents for one of `doors`, and return the answer to the server.
+
+    The answer names the stored, destroyed and refused subjects. Nothing is kept of any other
+    device, so its list changes nothing.
 
     Raises: ValueError.
     """
     if device not in doors:
-        return {"held": vault.held(), "destroyed": [], "refused": []}
+        return {"held": vault.stored(), "destroyed": [], "refused": []}
     try:
         settled = vault.take_list(device, argument.get("consents"), now_ms)
     except msgspec.ValidationError as error:
         raise ValueError(f"the list of consents cannot be read: {error}") from None
-    return {"held": settled.held, "destroyed": settled.destroyed, "refused": settled.refused}
+    return {"held": settled.stored, "destroyed": settled.destroyed, "refused": settled.refused}

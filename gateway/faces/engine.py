@@ -1,9 +1,10 @@
-"""What an engine is: it finds faces and encodes them. Two are here: face-recognition (dlib), and
-OpenCV with a site's own ONNX files.
+"""What a face engine is: it finds faces and encodes them.
 
-face-recognition's model was trained on few Chinese faces and for small galleries; its maintainers
-say so. Hence an engine is an interface, and thresholds belong to an engine and to the people on
-whom they were measured (`anju faces roc`).
+Two engines are here: face-recognition (dlib), and OpenCV with a site's own ONNX files.
+
+face-recognition's model was trained on few Chinese faces and for small galleries, as its
+maintainers say. Thresholds therefore belong to an engine and to the people on whom they were
+measured (`anju faces roc`).
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ class EngineMissing(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One face: where it is (top, right, bottom, left, pixels), its encoding, what was measured of
-    it.
-    """
+    """One face: its box (top, right, bottom, left, pixels), its encoding (d,), and its quality."""
 
     box: tuple[int, int, int, int]
     encoding: NDArray[np.float32]
@@ -77,15 +76,15 @@ def make(
     if kind == "onnx":
         if detector is None or recogniser is None:
             raise EngineMissing("engine onnx: name detector and recogniser, with their SHA-256")
-        for path, told in zip((detector, recogniser), sums, strict=True):
-            check_sum(path, told)
+        for path, expected in zip((detector, recogniser), sums, strict=True):
+            check_sum(path, expected)
         from gateway.faces.onnx_engine import OnnxEngine
 
         return OnnxEngine(detector, recogniser, sums[1])
     raise EngineMissing(f"engine {kind!r}: use dlib or onnx")
 
 
-def check_sum(path: Path, told: str) -> None:
+def check_sum(path: Path, expected: str) -> None:
     """See that a model's file is the one that was meant.
 
     Raises: EngineMissing.
@@ -94,7 +93,7 @@ def check_sum(path: Path, told: str) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise EngineMissing(f"{path.name}: cannot be read: {error.strerror}") from None
-    if found != told.lower():
+    if found != expected.lower():
         raise EngineMissing(
             f"{path.name}: its SHA-256 is {found}, not the one of the configuration; put "
             "the right file there, or its sum"

@@ -1,10 +1,10 @@
-"""One against few: is this face one of the consenting residents of this entrance, none of them, or
-can it not be said?
+"""One against few: is this face one of the consenting residents of this entrance?
 
-Distances are Euclidean between encodings of one engine. Two thresholds and a margin leave room
-between "match" and "unknown" for "undecided", and what is undecided is told as such. The frames of
-one passage are fused before anything is said: a person has one distance, the mean of the better
-half of the frames', so that a blurred frame does not decide and one lucky one does not either.
+Distances are Euclidean, between encodings of one engine. Two thresholds and a margin leave room for
+"undecided" between "match" and "unknown".
+
+The frames of one passage are fused first. A person's distance is the mean of the better half of the
+frames, so that no single frame decides.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class MatchVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Distances of an engine: at most `match` is a match, at least `unknown` is nobody; the next
-    person must be `margin` further away.
+    """Distances of an engine: up to `match` is a match, from `unknown` on is nobody.
+
+    The next person must be `margin` further away.
     """
 
     match: float
@@ -45,8 +46,9 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchResult:
-    """A verdict with the consent it fell on (None unless a match) and the best distance (None
-    without anybody to compare).
+    """A verdict, the consent that matched, and the best distance.
+
+    `subject` is None unless it is a match; `distance` is None without anybody to compare.
     """
 
     verdict: MatchVerdict
@@ -58,10 +60,11 @@ class MatchResult:
 def decide(
     frames: Sequence[Encodings], gallery: Mapping[str, Encodings], thresholds: Thresholds
 ) -> MatchResult:
-    """Compare the encodings of one passage, one (d,) per frame, with the gallery's, (n, d) per
-    subject.
+    """Compare the encodings of one passage, (d,) a frame, with those of the gallery.
 
-    Raises: ValueError for a gallery that is not few.
+    The gallery has an array of shape (n, d) for each subject.
+
+    Raises: ValueError for a gallery of more than MOST_SUBJECTS.
     """
     if len(gallery) > MOST_SUBJECTS:
         raise ValueError(
@@ -95,20 +98,20 @@ def decide(
 
 
 def _fused(probe: Encodings, known: Encodings) -> float:
-    """The mean, over the better half of the frames, of each frame's distance to the nearest
-    template.
-    """
+    """Return the mean distance to the nearest template, over the better half of the frames."""
     apart = np.linalg.norm(probe[:, None, :] - known[None, :, :], axis=2).min(axis=1)
     return float(np.sort(apart)[: (len(apart) + 1) // 2].mean())
 
 
-# Calibration ----------------------------------------------------------------------------------------------------------
+# Calibration --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One threshold of a ROC: false matches among pairs of different people, false non-matches
-    among pairs of the same one.
+    """One threshold of a ROC, with its error rates.
+
+    False matches are among pairs of different people, false non-matches among pairs of the same
+    one.
     """
 
     threshold: float
@@ -117,8 +120,9 @@ class Point:
 
 
 def roc(people: Mapping[str, Encodings], thresholds: Sequence[float]) -> list[Point]:
-    """Return the errors at each threshold over every pair of pictures; `people` maps a person to
-    encodings (n, d).
+    """Return the error rates at each threshold, over every pair of pictures.
+
+    `people` maps a person to encodings of shape (n, d).
     """
     names = sorted(people)
     same = []

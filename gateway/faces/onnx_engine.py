@@ -1,5 +1,6 @@
-"""OpenCV's FaceDetectorYN and FaceRecognizerSF with a site's own ONNX files. Anju brings none:
-models have licences and biases of their own.
+"""OpenCV's FaceDetectorYN and FaceRecognizerSF with a site's own ONNX files.
+
+Anju ships no model: models have licences and biases of their own.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from gateway.faces.quality import measure
 
 
 class OnnxEngine:
-    """A site's engine. Encodings are brought to length 1, so that Euclidean distance follows the
-    cosine: d² = 2 - 2 cos.
+    """A site's engine.
+
+    Encodings are scaled to length 1, so that the Euclidean distance follows the cosine: d² = 2 - 2
+    cos.
     """
 
     thresholds = THRESHOLDS["onnx"]

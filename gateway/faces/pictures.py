@@ -1,5 +1,6 @@
-"""Pictures from outside, decoded within limits: bytes, kind, pixels. Whoever sends more is told
-what the limit is.
+"""Decodes pictures from outside within limits of bytes, kind and pixels.
+
+A refusal names the limit.
 """
 
 from __future__ import annotations

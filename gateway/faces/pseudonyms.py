@@ -1,11 +1,12 @@
-"""The same unregistered person again: pseudonyms at one entrance, with a short life and never a
-name.
+"""Pseudonyms for unregistered people at one entrance, with a short life and no name.
 
-A face that is nobody's becomes a pseudonym (a random token), sealed like a template under a key of
-its own. Seen again within its life it keeps the token, so that evidence can say "the same
-unregistered person on nine nights" and nothing more; when its life is over the key is destroyed and
-the next sight of the same person is another pseudonym. It is never compared with residents
-afterwards, never with another entrance's, and never leaves the gateway but as its token.
+An unknown face gets a random token, sealed like a template under a key of its own. Seen again
+within its life it keeps the token. Evidence can then say "the same unregistered person on nine
+nights", and nothing more.
+
+At the end of its life the key is destroyed, and the next time the same person gets another
+pseudonym. It is never compared with residents afterwards, nor with another entrance's. Only its
+token leaves the gateway.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ MOST = 200
 
 @dataclass(slots=True)
 class Regulars:
-    """The pseudonyms of one door. When each began is in the outbox's memory, in clear: a token and
-    an instant.
+    """The pseudonyms of one door.
+
+    The outbox's memory holds, in clear, when each began: a token and an instant.
     """
 
     door: str
@@ -41,14 +43,15 @@ class Regulars:
     def name(
         self, frames: Sequence[Encodings], thresholds: Thresholds, engine: str, now_ms: int
     ) -> tuple[str | None, OutboxEntry]:
-        """Return the pseudonym of an unknown face and what must be put down with it; None where it
-        cannot be told from another.
+        """Return the pseudonym of an unknown face, and what to write into the outbox with it.
+
+        The pseudonym is None where the face cannot be told from another.
         """
         known = self._known(now_ms)
         gallery = {
-            token: held
+            token: templates
             for token in known
-            if (held := self.vault.templates(token, engine)) is not None
+            if (templates := self.vault.templates(token, engine)) is not None
         }
         answer = decide(frames, gallery, thresholds)
         if answer.verdict is MatchVerdict.UNDECIDED:
@@ -82,7 +85,7 @@ class Regulars:
         }
 
     def expire(self, now_ms: int) -> OutboxEntry:
-        """Destroy whose life is over."""
+        """Destroy the pseudonyms whose life is over."""
         known: dict[str, int] = json.loads(self.outbox.recall(self._key) or "{}")
         kept = self._known(now_ms)
         for token in set(known) - set(kept):

@@ -1,5 +1,6 @@
-"""Is a picture good enough to enrol, and if not, what to do better: one face, large, sharp,
-straight, well lit.
+"""Whether a picture is good enough to enrol, and what to do better where it is not.
+
+A good one shows one face, large, sharp, straight and well lit.
 """
 
 from __future__ import annotations
@@ -22,21 +23,24 @@ DARK = 50.0
 BRIGHT = 215.0
 #: How far the nose may stand beside the eyes' middle (shares of the distance between the eyes), and
 #: the head lean, degrees.
-MOST_TURN = 0.25
+MOST_NOSE_OFFSET = 0.25
 MOST_LEAN = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceQuality:
-    """What was measured of a face: the eyes' distance (pixels), sharpness, contrast, light, turn
-    (share), lean (degrees).
+    """What was measured of a face.
+
+    `eyes_px` is the distance between the eyes in pixels. `sharp` is the Laplacian's variance;
+    `contrast` and `light` are grey values, 0 to 255. `nose_offset` is a share of the distance
+    between the eyes, `lean` is in degrees.
     """
 
     eyes_px: float
     sharp: float
     contrast: float
     light: float
-    turn: float
+    nose_offset: float
     lean: float
 
 
@@ -46,8 +50,9 @@ def measure(
     right_eye: tuple[float, float],
     nose: tuple[float, float],
 ) -> FaceQuality:
-    """Measure a face. `face` is cut out and grey; eyes (outer corners or centres) and nose are
-    pixels of the picture.
+    """Measure a face, cut out and grey (rows, columns).
+
+    The eyes (outer corners or centres) and the nose are pixels of the whole picture.
     """
     between = np.array(right_eye) - np.array(left_eye)
     distance = float(np.hypot(*between))
@@ -67,15 +72,13 @@ def measure(
         sharp=float(bend.var()),
         contrast=float(small.std()),
         light=float(small.mean()),
-        turn=abs(along),
+        nose_offset=abs(along),
         lean=abs(float(np.degrees(np.arctan2(between[1], between[0])))),
     )
 
 
 def advice(faces: Sequence[FaceQuality]) -> list[str]:
-    """Return what to do better, in the words for whoever takes the picture; empty where the picture
-    is good.
-    """
+    """Return what to do better, for the person who takes the picture; empty where it is good."""
     if not faces:
         return [
             "no face is found: take the picture from the front, in good light, without "
@@ -100,7 +103,7 @@ def advice(faces: Sequence[FaceQuality]) -> list[str]:
             face.contrast < LEAST_CONTRAST,
             "the face has little contrast: softer light from the front, no fog on the lens",
         ),
-        (face.turn > MOST_TURN, "the head is turned: look straight into the camera"),
+        (face.nose_offset > MOST_NOSE_OFFSET, "the head is turned: look straight into the camera"),
         (face.lean > MOST_LEAN, "the head leans: hold it straight"),
     )
     return [words for fault, words in wrong if fault]

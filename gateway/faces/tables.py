@@ -1,5 +1,6 @@
-"""What the configuration says of faces. Without the table they are off; with it, the law's
-conditions are the file's.
+"""The configuration's tables on faces.
+
+Without them faces are off. With them, the law's conditions must stand in the file.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ FOLDER = "faces"
 
 
 class FaceDoorTable(Table):
-    """A door whose camera gives pictures. `device` is the door; its camera posts to
-    /face/<device>/<token>.
+    """A door whose camera sends pictures to /face/<device>/<token>.
 
     `match` and `unknown` are a site's own thresholds, as `anju faces roc` found them; both or
     neither.
@@ -62,7 +62,7 @@ class FacesTable(Table):
     strangers_days: float = 0.0
 
     def orders(self, folder: Path) -> dict[str, Any]:
-        """What the worker that encodes is told."""
+        """Return the orders for the worker that encodes."""
         files = {
             name: str(folder / path)
             for name, path in (("detector", self.detector), ("recogniser", self.recogniser))

@@ -1,14 +1,14 @@
-"""Templates on the estate, each sealed under a key of its own subject; to destroy the key is to
-delete the person.
+"""Templates on the estate, each sealed under a key of its own subject.
 
-A subject is a consent, not a person: a consent that was withdrawn never comes back, a new one is
-another subject. What may be held follows from the server's list of consents per door and from
-nothing else: whatever is not in it is destroyed when it arrives, and without a fresh list nobody is
-matched, so that a gateway restored from a backup, or cut off, cannot go on for long.
+To destroy the key is to delete the subject. A subject is a consent and not a person: a withdrawn
+consent never comes back, and a new one is another subject.
 
-Three folders: `keys` (each wrapped under the gateway's own key, and left out of every backup),
-`templates`, and `gone`, the consents that were ended: one of those in a list, as a restored server
-sends it, is refused and told.
+The server's list of consents for each door says what may be stored. Whatever is not in it is
+destroyed when it arrives. Without a fresh list nobody is matched, so a restored or cut-off gateway
+cannot go on for long.
+
+The folder `keys` holds the wrapped keys and stays out of every backup. `templates` holds the sealed
+templates. `gone` names the ended consents; one of those in a list is refused and reported.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ _SUBJECT = re.compile(r"[kq]-[a-z0-9]{8,40}")
 
 
 class NotConsented(Exception):
-    """Nobody consented to this here, or the list that says so is too old; the message says what to
-    do.
-    """
+    """No valid consent is known here, or the list is too old; the message says what to do."""
 
 
 class FaceConsent(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +48,12 @@ class FaceConsent(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What a list led to: subjects that are held now, that were destroyed, and that are refused
-    since they were ended before.
+    """What a list led to: the stored, the destroyed and the refused subjects.
+
+    A subject is refused when it was ended before.
     """
 
-    held: list[str] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -72,11 +71,12 @@ class Vault:
         for name in ("keys", "templates", "gone", "lists"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    # Consents --------------------------------------------------------------------------------------------------------
+    # Consents -------------------------------------------------------------------------------------
 
     def take_list(self, door: str, rows: Any, now_ms: int) -> Settled:
-        """Take a door's list of consents (`rows` as it came), and destroy at once whatever no list
-        allows any more.
+        """Take a door's list of consents, and destroy whatever no list allows any more.
+
+        `rows` is the list as it was received.
 
         Raises: msgspec.ValidationError, for a list that cannot be read; then nothing changes.
         """
@@ -89,15 +89,16 @@ class Vault:
         body = {"heard_ms": now_ms, "consents": msgspec.to_builtins(kept)}
         self._write(self._folder / "lists" / f"{door}.json", json.dumps(body).encode())
         destroyed = self._settle()
-        return Settled(held=self.held(), destroyed=destroyed, refused=refused)
+        return Settled(stored=self.stored(), destroyed=destroyed, refused=refused)
 
     def keep_doors(self, doors: Iterable[str]) -> list[str]:
-        """Forget the lists of doors that are no more, and what only they allowed; returns what was
-        destroyed.
+        """Forget the lists of all other doors, and destroy what only they allowed.
+
+        Returns the destroyed subjects.
         """
-        wanted = set(doors)
+        present = set(doors)
         for path in (self._folder / "lists").glob("*.json"):
-            if path.stem not in wanted:
+            if path.stem not in present:
                 path.unlink()
         return self._settle()
 
@@ -124,15 +125,16 @@ class Vault:
             return 0, []
 
     def consents(self, door: str, now_ms: int, today: str) -> dict[str, str]:
-        """Return who may be matched at a door now, consent to person; nobody where the list is old.
-        `today` is a local day (ISO).
+        """Return who may be matched at a door now, as a map of consent to person.
+
+        It is empty where the list is old. `today` is a local day (ISO).
         """
-        heard, rows = self._list(door)
-        if not heard or not 0 <= now_ms - heard <= self._list_ms:
+        received_ms, rows = self._list(door)
+        if not received_ms or not 0 <= now_ms - received_ms <= self._list_ms:
             return {}
         return {one.consent: one.person for one in rows if one.to is None or one.to >= today}
 
-    # Templates -------------------------------------------------------------------------------------------------------
+    # Templates ------------------------------------------------------------------------------------
 
     def enrol(
         self,
@@ -183,20 +185,23 @@ class Vault:
         return len(stack)
 
     def templates(self, subject: str, engine: str) -> Encodings | None:
-        """Open a subject's templates (n, d); None where there are none of this engine, or their key
-        is gone.
+        """Open a subject's templates, of shape (n, d).
+
+        Returns None where there are none of this engine, or where their key is gone.
         """
         key = self._subject_key(subject)
         if key is None:
             return None
         try:
             sealed = (self._folder / "templates" / subject).read_bytes()
-            held = msgspec.json.decode(unseal(key, sealed, f"template|{subject}"), type=_Held)
+            opened = msgspec.json.decode(
+                unseal(key, sealed, f"template|{subject}"), type=_SealedTemplates
+            )
         except (OSError, NotOpened, msgspec.DecodeError):
             return None
         return (
-            np.frombuffer(held.body, np.float32).reshape(held.shape)
-            if held.engine == engine
+            np.frombuffer(opened.body, np.float32).reshape(opened.shape)
+            if opened.engine == engine
             else None
         )
 
@@ -208,7 +213,7 @@ class Vault:
         except (OSError, NotOpened):
             return None
 
-    def held(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Return the consents of which a template or a key lies here."""
         return [subject for subject in self._subjects() if subject.startswith("k-")]
 
@@ -220,8 +225,9 @@ class Vault:
         return [subject for subject in self._subjects() if subject.startswith("q-")]
 
     def destroy(self, subject: str) -> None:
-        """Destroy a subject: the key first, overwritten on disk before its name goes; and remember
-        that it is over.
+        """Destroy a subject, and remember that it has ended.
+
+        The key goes first; it is overwritten on disk before its name is removed.
         """
         self._write(self._folder / "gone" / subject, b"")
         for name in ("keys", "templates"):
@@ -245,20 +251,21 @@ class Vault:
         _sync(path.parent)
 
 
-class _Held(msgspec.Struct):
+class _SealedTemplates(msgspec.Struct):
     engine: str
     shape: tuple[int, int]
     body: bytes
 
 
 def destroy_all(folder: Path) -> int:
-    """Destroy whatever templates and keys lie in a folder: faces were turned off. Returns how many
-    subjects went.
+    """Destroy all templates and keys in a folder, since faces were turned off.
+
+    Returns the number of subjects.
     """
     if not all((folder / name).is_dir() for name in ("keys", "templates", "gone", "lists")):
         return 0
     vault = Vault(folder, bytes(32))
-    subjects = [*vault.held(), *vault.strangers()]
+    subjects = [*vault.stored(), *vault.strangers()]
     for subject in subjects:
         vault.destroy(subject)
     for path in (folder / "lists").glob("*.json"):

@@ -1,5 +1,6 @@
-"""Pictures in, encodings out, in a process of its own: `python -m gateway.faces.worker`. No picture
-touches a disk.
+"""Pictures in, encodings out, in a process of its own: `python -m gateway.faces.worker`.
+
+No picture touches a disk.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Read orders, say which engine it is, then answer one line per picture until the input ends."""
+    """Read the orders, name the engine, then answer each picture until the input ends."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.disable(logging.CRITICAL)
     orders = json.loads(sys.stdin.readline())
@@ -36,19 +37,19 @@ def main() -> None:
             (orders.get("detector_sha256", ""), orders.get("recogniser_sha256", "")),
         )
     except EngineMissing as error:
-        _say({"fault": str(error)})
+        _write_line({"fault": str(error)})
         sys.exit(3)
-    _say({"engine": engine.name, "thresholds": asdict(engine.thresholds)})
+    _write_line({"engine": engine.name, "thresholds": asdict(engine.thresholds)})
     for line in sys.stdin:
-        _say(_answer(engine, line))
+        _write_line(_answer(engine, line))
 
 
 def _answer(engine: Any, line: str) -> dict[str, Any]:
     from gateway.faces.pictures import BadPicture, decode
 
     try:
-        asked = json.loads(line)
-        picture = decode(base64.b64decode(asked["picture"]))
+        request = json.loads(line)
+        picture = decode(base64.b64decode(request["picture"]))
         faces = [
             {
                 "box": [int(side) for side in face.box],
@@ -66,7 +67,7 @@ def _answer(engine: Any, line: str) -> dict[str, Any]:
     return {"faces": faces}
 
 
-def _say(line: dict[str, Any]) -> None:
+def _write_line(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

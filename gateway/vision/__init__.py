@@ -1,3 +1,4 @@
-"""Cameras at the edge: what a rule sees in their pictures, whether a camera sees at all, and clips
-that stay on the estate.
+"""Cameras at the edge: rules for their pictures, the cameras' own health, and clips.
+
+Clips stay on the estate.
 """

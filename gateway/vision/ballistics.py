@@ -24,8 +24,9 @@ MOMENT = (-12.0, 0.4)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Rows to metres: h = (p y + q) / (r y + 1), which a plane under perspective keeps to (two
-    marks: r = 0).
+    """Rows to metres: h = (p y + q) / (r y + 1), as a plane under perspective has it.
+
+    With two marks r is 0.
     """
 
     p: float
@@ -56,9 +57,10 @@ class Scale:
     def across(
         self, x: NDArray[np.float64], y: NDArray[np.float64], rows: int, columns: int
     ) -> NDArray[np.float64]:
-        """Metres along the wall from the middle column. A metre along takes fewer pixels the higher
-        it is, as 1 / depth; a metre of height as 1 / depth². Where the camera's axis meets the wall
-        they differ by the cosine of its tilt, taken as 0.75.
+        """Return metres along the wall from the middle column, of the shape of `x`.
+
+        A metre along the wall takes pixels as 1 / depth, a metre of height as 1 / depth². Where the
+        camera's axis meets the wall they differ by the cosine of its tilt, taken as 0.75.
         """
         middle = np.array([rows / 2])
         nearness = (self.r * y + 1) / (self.r * rows / 2 + 1)
@@ -71,8 +73,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fall:
-    """What a track says as a fall: terminal speed (m/s), apex, drop and misfit (metres), how long
-    it was seen and how long before that it left its apex (seconds, negative: after).
+    """The fall that fits a track: speeds in m/s, heights in metres, times in seconds.
+
+    `seconds` is how long the thing was seen. `begun_s` is how long before that it left its apex; a
+    negative value is after.
     """
 
     terminal: float
@@ -88,9 +92,10 @@ class Fall:
 
 
 def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) -> Fall | None:
-    """Fit the law of a fall with drag to heights `h` (metres) at `t` (seconds, from 0), by Gauss
-    and Newton from each of some terminal speeds: the best whose apex is not above `highest`; None
-    where none is.
+    """Fit a fall with drag to heights `h` (metres, (n,)) at `t` (seconds from 0, (n,)).
+
+    The fit is by Gauss and Newton, from each of some terminal speeds. The answer is the best one
+    whose apex is not above `highest`; None where there is none.
     """
     best: Fall | None = None
     early = max(len(t) // 3, 4)
@@ -140,8 +145,9 @@ def best_fall(t: NDArray[np.float64], h: NDArray[np.float64], highest: float) ->
 def _begun_below(
     highest: float, t: NDArray[np.float64], h: NDArray[np.float64], early: float, drag: float
 ) -> float:
-    """Return the earliest moment, after one that is too early, at which an apex at `highest` can
-    have been left.
+    """Return the earliest moment at which an apex at `highest` can have been left.
+
+    `early` is a moment that is too early.
     """
     late = MOMENT[1]
     for _ in range(24):

@@ -34,7 +34,10 @@ AGREE = 5
 
 @dataclass(slots=True)
 class BurntClock:
-    """The reader of one rule. `see` takes pictures; some four a second are needed while it learns."""
+    """The reader of one rule.
+
+    `see` takes the pictures; while it learns, it needs about four a second.
+    """
 
     rule: ClockRule
     _shapes: list[Floats] = field(default_factory=list)
@@ -49,8 +52,9 @@ class BurntClock:
     read: datetime | None = None
 
     def see(self, t: float, grey: Grey, now: datetime) -> list[Sighting]:
-        """Look at a picture; `now` is the gateway's clock, naive and local. Returns whether the
-        burnt-in clock turned wrong or right.
+        """Read a picture (rows, columns) and return whether its clock became wrong or right.
+
+        `now` is the gateway's clock, naive and local.
         """
         cells = self._cells(grey)
         if cells is None:
@@ -136,8 +140,9 @@ class BurntClock:
         return []
 
     def _read(self, cells: list[Floats], now: datetime) -> datetime | None:
-        """Read date and time; what the format does not show is taken from `now`. None where a cell
-        is no digit.
+        """Return the date and time in the cells, or None where a cell is no digit.
+
+        What the format does not show is taken from `now`.
         """
         fields: dict[str, str] = {}
         for letter, cell in zip(self.rule.format, cells, strict=True):
@@ -167,7 +172,7 @@ class BurntClock:
 
 
 def _alike(a: Floats, b: Floats) -> float:
-    """Correlation of two cells; what lies behind the letters moves, so the brightest half decides."""
+    """Return the correlation of two cells (rows, columns), from -1 to 1."""
     x = a - a.mean()
     y = b - b.mean()
     return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + 1e-6))

@@ -1,9 +1,7 @@
-"""A camera as the gateway's process knows it: a worker of its own that is started, listened to,
-held within limits and started again.
+"""A camera in the gateway's process: it starts a worker, reads its lines, and restarts it.
 
-No picture comes into this process: it reads lines of JSON, turns them into events for the outbox,
-and kills a worker that says nothing or grows too large. A camera that is away is asked again, at
-first soon and then ever more rarely.
+No picture comes into this process. It turns lines of JSON into events for the outbox. It kills a
+worker that sends nothing. A camera that is away is tried again, after ever longer pauses.
 """
 
 from __future__ import annotations
@@ -80,7 +78,7 @@ class Camera:
             await asyncio.sleep(wait)
 
     def orders(self) -> dict[str, Any]:
-        """What the worker is told."""
+        """Return the orders for the worker."""
         vision = self.config.table.vision
         return {
             "url": self.url(),
@@ -152,26 +150,30 @@ class Camera:
         self._lost_since = None
         now = self.clock.now_ms()
         width, height = line["size"]
-        heard = [
+        contacts_now = [
             DeviceContact(
                 device=self.table.device, at=now, summary=f"pictures of {width} x {height}"
             )
         ]
         await self._put(
-            self._turn("offline", {"condition": "offline"}, "device", "off", now), heard
+            self._state_change("offline", {"condition": "offline"}, "device", "off", now),
+            contacts_now,
         )
 
     async def _offline(self, why: str) -> None:
         now = self.clock.now_ms()
-        heard = [DeviceContact(device=self.table.device, at=now, fault=why)]
+        contacts_now = [DeviceContact(device=self.table.device, at=now, fault=why)]
         await self._put(
-            self._turn("offline", {"condition": "offline", "detail": why}, "device", "on", now),
-            heard,
+            self._state_change(
+                "offline", {"condition": "offline", "detail": why}, "device", "on", now
+            ),
+            contacts_now,
         )
 
     async def _take(self, seen: dict[str, Any]) -> None:
-        """Turn what a worker saw into an event; the instant is that of the thing, which may have
-        stood for its dwell time.
+        """Turn a sighting into an event.
+
+        The event's instant is that of the thing, which may have stood for its dwell time.
         """
         at = self.clock.now_ms() - max(0, round(float(seen["ago_s"]) * 1000))
         what = {
@@ -182,7 +184,7 @@ class Camera:
             if seen.get("hazard")
             else ("device", str(seen.get("detail") or seen["condition"]))
         )
-        entry = self._turn(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
+        entry = self._state_change(key, {**what, **seen["data"]}, kind, str(seen["state"]), at)
         if key in _MOMENTS:
             entry = OutboxEntry(
                 items=[
@@ -202,9 +204,12 @@ class Camera:
             ],
         )
 
-    def _turn(self, key: str, data: dict[str, Any], kind: str, state: str, at: int) -> OutboxEntry:
-        """An event where a state changes, and nothing where it is told again; what held before a
-        restart is known.
+    def _state_change(
+        self, key: str, data: dict[str, Any], kind: str, state: str, at: int
+    ) -> OutboxEntry:
+        """Return an event where a state changes, and an empty entry where it does not.
+
+        The last state is in the outbox's memory, so it survives a restart.
         """
         memory = f"alarm/{self.table.device}/camera:{key}"
         if (self.outbox_writer.outbox.recall(memory) or "off") == state:

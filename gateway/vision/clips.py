@@ -1,9 +1,8 @@
-"""Clips: the seconds around a sighting, on the estate's own disk, for the person who reviews it,
-and only for so long.
+"""Clips: the seconds around a sighting, kept on the estate's disk for the reviewer.
 
-A ring in memory holds the last seconds as JPEG, bounded in seconds and bytes. A sighting makes a
-still picture with what was seen drawn into it and an animated WebP, which any browser shows. A
-folder holds them up to a size and an age; the oldest go first.
+A ring in memory keeps the last seconds as JPEG, bounded in seconds and bytes. A sighting makes a
+still picture, with what was seen drawn into it, and an animated WebP. A folder keeps them up to a
+size and an age; the oldest are deleted first.
 """
 
 from __future__ import annotations
@@ -48,26 +47,26 @@ class Ring:
     """The last seconds of one camera."""
 
     every_s: float
-    _held: deque[tuple[float, bytes]] = field(default_factory=deque)
+    _kept: deque[tuple[float, bytes]] = field(default_factory=deque)
     _bytes: int = 0
 
     def add(self, t: float, picture: Picture) -> None:
         """Keep a picture, if the last one is old enough."""
-        if self._held and t - self._held[-1][0] < self.every_s - 1e-3:
+        if self._kept and t - self._kept[-1][0] < self.every_s - 1e-3:
             return
         done, jpeg = cv2.imencode(".jpg", small(picture), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         if not done:
             return
-        self._held.append((t, jpeg.tobytes()))
-        self._bytes += len(self._held[-1][1])
-        while self._held and (
-            self._bytes > MOST_BYTES or t - self._held[0][0] > BEFORE_S + AFTER_S
+        self._kept.append((t, jpeg.tobytes()))
+        self._bytes += len(self._kept[-1][1])
+        while self._kept and (
+            self._bytes > MOST_BYTES or t - self._kept[0][0] > BEFORE_S + AFTER_S
         ):
-            self._bytes -= len(self._held.popleft()[1])
+            self._bytes -= len(self._kept.popleft()[1])
 
     def between(self, low: float, high: float) -> list[tuple[float, bytes]]:
         """Return the pictures of a span, thinned to what a clip holds."""
-        found = [one for one in self._held if low <= one[0] <= high]
+        found = [one for one in self._kept if low <= one[0] <= high]
         step = max(1, -(-len(found) // MOST_PICTURES))
         return found[::step]
 
@@ -136,8 +135,9 @@ class ClipFolder:
 def annotated(
     picture: Picture, sighting: Sighting, lanes: list[list[tuple[float, float]]]
 ) -> Picture:
-    """Draw what was seen into a picture: the lane (yellow), what blocks it and the way of what fell
-    (red), and a word.
+    """Draw a sighting into a copy of a picture, and return it as BGR.
+
+    The lane is yellow. What blocks it, and the path of what fell, are red.
     """
     drawn = np.asarray(
         cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture.copy(), np.uint8

@@ -50,7 +50,7 @@ LIGHT_S = 15.0
 #: At which share of that pace edges of light are.
 EDGES = 0.1
 #: How long the ground is learnt before anything is hidden, in looks.
-LEARN_LOOKS = 40
+LEARN_PICTURES = 40
 #: A covered cell that keeps changing this long begins anew; a free ground ends an age after so
 #: long.
 RESTLESS_S = 30.0
@@ -101,8 +101,10 @@ GLARE = 0.5
 
 @dataclass(slots=True)
 class Ground:
-    """The empty ground under one kind of light: its detail for every pixel; for each cell how light
-    (log) it is, and how well its grain usually shows.
+    """The empty ground under one kind of light.
+
+    `detail` is per pixel. `level` (log of grey) and `usual`, how well the grain usually shows, are
+    per cell.
     """
 
     detail: Floats
@@ -115,8 +117,9 @@ class Ground:
     remembered_at: float = float("-inf")
 
     def move(self, pace: Floats, weight: Floats, detail: Floats, level: Floats) -> None:
-        """Move towards a picture, by a share per cell that runs smoothly from one to the next, and
-        by a weight per pixel.
+        """Move towards a picture, by a share per cell (`pace`) and a weight per pixel.
+
+        The share is interpolated between cells.
         """
         wide = np.asarray(
             cv2.resize(pace, detail.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32
@@ -127,9 +130,10 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class CoverObservation:
-    """One picture: its detail (pixels), how light it is (cells), how much each pixel counted; which
-    cells are hidden, in which light leaves nothing to be seen of whatever is there, which have
-    changed.
+    """What one picture shows: detail and weight per pixel, the rest per cell.
+
+    `hidden` marks cells whose ground is covered. `glaring` marks cells in which light hides
+    whatever is there. `changed` marks cells that differ from the ground.
     """
 
     step: float
@@ -142,13 +146,13 @@ class CoverObservation:
 
 
 class Cover:
-    """The ground of one lane and what hides it. Pictures are logarithms of grey, all of one shape,
-    whole cells wide and high.
+    """The ground of one lane and what hides it.
 
-    `age` says for each cell how long (seconds) something that keeps still has hidden it, `became`
-    when that last became something other, and `left` from when to when what hid it before did;
-    `detail` and `level` are averages of the last seconds, `noise` is what one picture's detail
-    differs from the next one's by.
+    Pictures are logarithms of grey, all of one shape, whole cells wide and high.
+
+    Per cell, `age` is how long (seconds) something still has hidden it. `became` is when that last
+    changed, and `left` from when to when the thing before hid it. `detail` and `level` are averages
+    of the last seconds. `noise` is the difference between the detail of two pictures.
     """
 
     def __init__(self, pictures: list[Floats]) -> None:
@@ -180,7 +184,7 @@ class Cover:
         return self._grounds[0]
 
     def take_up(self, ground: Ground) -> bool:
-        """Use a ground of before if it is of this view; tells whether it is."""
+        """Use a ground of before if it is of this view; return whether it is."""
         if ground.detail.shape != self.detail.shape:
             return False
         if _departs(self.detail, ground, self._tolerance()).mean() > OTHER_VIEW:
@@ -204,13 +208,14 @@ class Cover:
         self.age[:] = 0
         self._learning = None
 
-    def look(self, t: float, step: float, log: Floats) -> CoverObservation | None:
-        """Look at a picture taken at `t`, `step` seconds after the one before; None while the light
-        or the view is another one.
+    def observe(self, t: float, step: float, log: Floats) -> CoverObservation | None:
+        """Compare a picture taken at `t` with the ground, `step` seconds after the one before.
+
+        Returns None while the light or the view is another one.
         """
         if self._learning is not None:
             self._learning.append(log)
-            if len(self._learning) >= LEARN_LOOKS:
+            if len(self._learning) >= LEARN_PICTURES:
                 self._learn(self._learning)
             return None
         detail = detail_of(log)
@@ -238,8 +243,9 @@ class Cover:
         return CoverObservation(step, detail, level, weight, hidden, glaring, changed)
 
     def _another_view(self, t: float, departs: Mask, detail: Floats, tolerance: Floats) -> bool:
-        """Change to a ground that fits, or learn one, where nearly everything departs from this
-        one.
+        """Tell whether nearly everything differs from the ground.
+
+        After some seconds of it, change to a known ground that fits, or begin to learn a new one.
         """
         if departs.mean() < OTHER_VIEW:
             self._other_since = None
@@ -257,8 +263,10 @@ class Cover:
         return True
 
     def _hidden(self, step: float, changed: Mask) -> tuple[Mask, Mask, Floats]:
-        """Cells in which the ground's grain does not show as it usually does; those in which it
-        cannot, for light; and how much each pixel counted in that.
+        """Return the hidden cells, the glaring cells, and how much each pixel counted.
+
+        A cell is hidden where the ground's grain does not show as it usually does. It is glaring
+        where light lets no grain show.
         """
         ground = self.ground
         usual = self.ground.usual
@@ -294,9 +302,10 @@ class Cover:
         return 3.0 * self.noise + 0.05
 
     def _glare(self, burnt: Mask, expected: Mask) -> tuple[Mask, Mask]:
-        """Of burnt-out areas those that are a light, which falls off slowly around them, where a
-        white thing ends at an edge; and those that are expected, for the most part: the sun's own
-        area has moved on.
+        """Return which burnt-out areas are a light, and which are to be expected.
+
+        A light falls off slowly around it, while a white thing ends at an edge. An area is expected
+        where most of it is: the sun's patch has moved on.
         """
         glare = np.zeros_like(burnt)
         expected = expected.copy()
@@ -312,9 +321,9 @@ class Cover:
         return glare, expected
 
     def _recall(self, t: float, hidden: Mask) -> Mask:
-        """Of hidden cells those in which the ground shows as it was before: an edge of light that
-        crept over them left its ghost in what was learnt since, and they are free to be learnt
-        anew.
+        """Return the hidden cells in which the ground shows as it was before.
+
+        An edge of light that crept over them spoilt what was learnt since. They are learnt anew.
         """
         ground = self.ground
         if t - ground.remembered_at >= REMEMBER_S:
@@ -333,9 +342,10 @@ class Cover:
     def _grow(
         self, t: float, step: float, hidden: Mask, glaring: Mask, changed: Mask, still: Mask
     ) -> None:
-        """Let ages grow where something hides the ground and keeps still, and where another light
-        does. Headlights that burn out what stands are as a passer-by before it; and while one
-        passes, the average of the last seconds is a mixture, and shows no ground as free.
+        """Let ages grow where something still hides the ground, or another light lasts.
+
+        Headlights that burn the picture out count as a passer-by. While something passes, the
+        average of the last seconds is a mixture and frees no ground.
         """
         self._lit[:] = np.where(changed & ~hidden & still, self._lit + step, 0)
         self._restless[:] = np.where((hidden & ~still) | glaring, self._restless + step, 0)
@@ -349,8 +359,9 @@ class Cover:
     def _compare(
         self, t: float, step: float, grows: Mask, steady: Mask, detail: Floats, tolerance: Floats
     ) -> None:
-        """Where what hides a cell keeps still again, tell whether it is what it was before. If so
-        its age counts the time for which it stood still.
+        """Where a cover is still again, tell whether it is the one of before.
+
+        If so its age includes the time in between.
         """
         level = self.level - np.median(self.level - self.ground.level)
         aged = self.age > 0
@@ -367,11 +378,12 @@ class Cover:
         np.copyto(self._kept, self.detail, where=pixels(steady))
         np.copyto(self._kept_level, level, where=steady)
 
-    def learn(self, look: CoverObservation, standing: Mask | None) -> None:
-        """Learn on: slowly where nothing changed, faster where another light has lasted, not at all
-        around what hides the ground.
+    def learn(self, observation: CoverObservation, standing: Mask | None) -> None:
+        """Learn on from a picture, but not around what hides the ground.
+
+        Ground that did not change is learnt slowly; under another light that has lasted, faster.
         """
-        kept = look.hidden if standing is None else look.hidden | standing
+        kept = observation.hidden if standing is None else observation.hidden | standing
         # The whole of a thing is kept out, also those of its sides that look like ground: what lies
         # within its outline's hull.
         whole = closed(kept).astype(np.uint8)
@@ -381,16 +393,23 @@ class Cover:
                 cv2.fillConvexPoly(whole, cv2.convexHull(outline), 1)
         # Beside a small thing the ground still shows to some part, and would be learnt with the
         # thing in it.
-        kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & look.changed)
+        kept = widened(whole > 0, 1) | (widened(whole > 0, 3) & observation.changed)
         pace = np.where(
-            look.changed, np.where(self._lit >= LIT_S, look.step / LIGHT_S, 0), look.step / GROUND_S
+            observation.changed,
+            np.where(self._lit >= LIT_S, observation.step / LIGHT_S, 0),
+            observation.step / GROUND_S,
         )
         ground = self.ground
         before = self.ground.level.copy()
         # Edges of light are learnt far more slowly: most will move on, and would be left behind in
         # it.
-        weight = np.maximum(look.weight, EDGES)
-        ground.move(np.where(kept, 0, pace).astype(np.float32), weight, look.detail, look.level)
+        weight = np.maximum(observation.weight, EDGES)
+        ground.move(
+            np.where(kept, 0, pace).astype(np.float32),
+            weight,
+            observation.detail,
+            observation.level,
+        )
         if kept.any():
             # What is not learnt grows lighter or darker as the ground around it does.
             ground.level += np.where(kept, _nearby(ground.level - before, ~kept), 0)
@@ -418,9 +437,7 @@ def _other_light(level: Floats, before: Floats) -> Mask:
 
 
 def _same(detail: Floats, before: Floats, tolerance: Floats) -> Mask:
-    """Cells whose detail is what it was before, but for what noise and a pixel of shaking make of
-    it.
-    """
+    """Return the cells whose detail is as before, within noise and a pixel of shaking."""
     return share(beyond(detail, before, tolerance)) < 0.25
 
 
@@ -430,8 +447,9 @@ def _departs(detail: Floats, ground: Ground, tolerance: Floats) -> Mask:
 
 
 def _nearby(values: Floats, known: Mask) -> Floats:
-    """The mean of what is known around each cell; of the whole picture's where nothing near is
-    known.
+    """Return the mean of the known values around each cell.
+
+    Where nothing near is known it is the whole picture's median.
     """
     count = known.astype(np.float32)
     near, weight = (

@@ -1,11 +1,9 @@
-"""Things that fall past a facade: small fast motion that keeps to a fall's parabola over many
-frames.
+"""Things that fall past a facade: small fast motion that keeps to a fall's parabola.
 
-The law is the physical one, in metres (`ballistics`): the height follows a fall with drag, x(t)
-stays nearly straight, and the apex lies within the building. Rain and leaves fall at their terminal
-speed from the first, birds and insects steer, laundry goes nowhere. Candidates are tracked before
-they are believed (several hypotheses at once, each by its own prediction), and pieces of one way,
-seen above and below a window that burns the picture out, are put together.
+The law is the physical one, in metres (`ballistics`): heights follow a fall with drag, x(t) is
+nearly straight, and the apex lies within the building. Rain and leaves fall at their terminal speed
+from the first; birds and insects steer; laundry stays. Several hypotheses are tracked at once, each
+by its own prediction. Pieces of one path, above and below a bright window, are joined.
 """
 
 from __future__ import annotations
@@ -20,13 +18,11 @@ from numpy.typing import NDArray
 from gateway.vision.ballistics import GRAVITY, SLOWEST, Fall, Scale, best_fall, rms_of, slope_of
 from gateway.vision.rules import FallingRule
 from gateway.vision.sighting import Sighting
+from gateway.vision.spots import MOST_SPOTS, SpotFinder
 
 Grey = NDArray[np.uint8]
-#: Spots looked at in a picture, the most salient first; and hypotheses kept from one to the next.
-MOST_SPOTS = 100
+#: Hypotheses kept from one picture to the next.
 MOST_TRACKS = 250
-#: Pixels that lie in neighbouring cells of this many pixels are one spot.
-GRID = 4
 #: Points before a track is judged, and pictures in a row in which its thing may be missing.
 LEAST_POINTS = 8
 MOST_MISSES = 3
@@ -78,8 +74,9 @@ MOST_PIECES = 40
 
 @dataclass(slots=True)
 class _Track:
-    """One hypothesis: when and where its thing was seen. Velocity and acceleration are pixels a
-    second.
+    """One hypothesis: when (s) and where (pixels) its thing was seen.
+
+    Velocity is in pixels a second, acceleration in pixels a second squared.
     """
 
     t: list[float]
@@ -95,8 +92,9 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A track that keeps to the law: from when on, as what fall, in how many points, how far it
-    would be from an even motion, how fast it goes sideways (m/s) and how wide it is (m).
+    """A track that keeps to the law of a fall.
+
+    `straight_m` is the misfit of an even motion. `sideways` is in m/s and `width_m` in metres.
     """
 
     track: _Track
@@ -115,31 +113,26 @@ class Falling:
     """The detector of one rule. `see` takes every picture of a stream, in order."""
 
     rule: FallingRule
-    _earlier: deque[Grey] = field(default_factory=lambda: deque(maxlen=2))
-    _activity: NDArray[np.float32] | None = None
+    _finder: SpotFinder = field(default_factory=SpotFinder)
+    _shape: tuple[int, int] = (0, 0)
     _spots: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     _before: float = float("-inf")
     _tracks: list[_Track] = field(default_factory=list)
-    _told: deque[_Way] = field(default_factory=lambda: deque(maxlen=20))
+    _reported: deque[_Way] = field(default_factory=lambda: deque(maxlen=20))
     _pieces: deque[_Way] = field(default_factory=lambda: deque(maxlen=MOST_PIECES))
     _scale: Scale | None = None
-    _inside: NDArray[np.uint8] | None = None
     _lowest: float = 0.0
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at one picture (rows x columns, uint8), taken at `t` seconds; returns what has
-        fallen.
-        """
-        if self._scale is None or (self._earlier and self._earlier[0].shape != grey.shape):
+        """Take one picture (rows, columns) at `t` seconds and return what has fallen."""
+        if self._scale is None or self._shape != grey.shape:
             self._start(grey)
         if t - self._before > 1.0 or t <= self._before:
             # The stream stood still or began anew: nothing of before belongs to what comes.
-            self._earlier.clear()
+            self._finder.forget_pictures()
             self._tracks.clear()
             self._pieces.clear()
-        grey = np.asarray(cv2.GaussianBlur(grey, (3, 3), 0), np.uint8)
-        spots = self._find(grey) if len(self._earlier) == 2 else np.zeros((0, 4))
-        self._earlier.append(grey)
+        spots = self._finder.find(grey)
         ended = self._follow(t, spots)
         self._spots = spots
         self._before = t
@@ -154,93 +147,19 @@ class Falling:
     def _start(self, grey: Grey) -> None:
         rows, columns = grey.shape
         self._scale = Scale.through(self.rule.heights, rows)
-        self._earlier.clear()
-        self._activity = None
+        self._shape = (rows, columns)
+        self._finder = SpotFinder()
         self._tracks.clear()
         self._pieces.clear()
-        self._inside = None
         self._lowest = float(rows)
         if self.rule.polygon:
-            self._inside = np.zeros_like(grey)
+            inside = np.zeros_like(grey)
             corners = (np.array(self.rule.polygon) * [columns, rows]).astype(np.int32)
-            cv2.fillPoly(self._inside, [corners], 1)
+            cv2.fillPoly(inside, [corners], 1)
+            self._finder = SpotFinder(inside)
             self._lowest = float(corners[:, 1].max())
 
-    # Spots -----------------------------------------------------------------------------------------------------------
-
-    def _find(self, grey: Grey) -> NDArray[np.float64]:
-        """Return spots that are here now and were not in either picture before: rows of x, y, width
-        (pixels), salience.
-        """
-        first, second = self._earlier
-        moved = np.asarray(cv2.min(cv2.absdiff(grey, first), cv2.absdiff(grey, second)))
-        coarse = np.asarray(
-            cv2.resize(moved, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA), np.float32
-        )
-        if self._activity is None:
-            self._activity = coarse.copy()
-        else:
-            self._activity += (coarse - self._activity) * np.float32(0.04)
-        # Single pixels of noise may stand out: a spot has two or more. Much that moves at once must
-        # not raise the level far.
-        counts = np.cumsum(np.bincount(moved[::4, ::4].ravel(), minlength=256))
-        median, high = np.searchsorted(counts, [0.5 * counts[-1], 0.999 * counts[-1]])
-        level = min(max(6.0, float(high)), 6 * float(median) + 12)
-        _, mask = cv2.threshold(moved, level, 1, cv2.THRESH_BINARY)
-        if self._inside is not None:
-            mask = cv2.bitwise_and(mask, self._inside)
-        places = np.flatnonzero(np.asarray(mask).view(bool))
-        if not len(places):
-            return np.zeros((0, 4))
-        rows_columns = np.divmod(places, moved.shape[1])
-        return self._spots_of(
-            np.column_stack(rows_columns[::-1]).astype(np.int32), np.asarray(moved, np.uint8)
-        )
-
-    def _spots_of(self, points: NDArray[np.int32], moved: Grey) -> NDArray[np.float64]:
-        """Gather pixels that lie together into spots: components on a coarse grid, measured on the
-        fine one.
-        """
-        assert self._activity is not None
-        rows, columns = moved.shape
-        cells = points // GRID
-        coarse = np.zeros((rows // GRID + 1, columns // GRID + 1), np.uint8)
-        coarse[cells[:, 1], cells[:, 0]] = 1
-        count, labels = cv2.connectedComponents(coarse, connectivity=8)
-        label = np.asarray(labels)[cells[:, 1], cells[:, 0]]
-        weight = moved[points[:, 1], points[:, 0]].astype(np.float64)
-        area = np.bincount(label, minlength=count)
-        strength = np.bincount(label, weight, minlength=count)
-        places = points.astype(np.float64)
-        found = np.flatnonzero(area >= 2)
-        total = strength[found]
-
-        def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.asarray(
-                np.bincount(label, weight * values, minlength=count)[found] / total, np.float64
-            )
-
-        x = mean(places[:, 0])
-        y = mean(places[:, 1])
-        xx = mean(places[:, 0] ** 2) - x**2
-        yy = mean(places[:, 1] ** 2) - y**2
-        xy = mean(places[:, 0] * places[:, 1]) - x * y
-        # A spot's length and width, were it even: the square roots of twelve times its variance
-        # along and across.
-        across = np.hypot((xx - yy) / 2, xy)
-        length, width = (
-            np.sqrt(12 * np.maximum((xx + yy) / 2 + sign * across, 0)) + 1 for sign in (1, -1)
-        )
-        at = np.minimum(
-            (np.column_stack([y, x]) / 16).astype(int), np.array(self._activity.shape) - 1
-        )
-        # Where something moves all the time (laundry, a tree), a spot must stand out from that.
-        salience = total / (1.0 + self._activity[at[:, 0], at[:, 1]] ** 2)
-        picked = np.flatnonzero(length < 0.12 * rows)
-        picked = picked[np.argsort(-salience[picked])][:MOST_SPOTS]
-        return np.column_stack([x[picked], y[picked], width[picked], salience[picked]])
-
-    # Tracks ----------------------------------------------------------------------------------------------------------
+    # Tracks ---------------------------------------------------------------------------------------
 
     def _follow(self, t: float, spots: NDArray[np.float64]) -> list[_Track]:
         """Carry every hypothesis on to this picture, begin new ones; returns those that ended."""
@@ -269,8 +188,9 @@ class Falling:
         ]
 
     def _nearest(self, t: float, spots: NDArray[np.float64]) -> list[int | None]:
-        """Return for every hypothesis the spot nearest to where it predicts its thing; None where
-        none is near enough.
+        """Return, for every track, the spot nearest to where its thing should be.
+
+        It is None where no spot is near enough.
         """
         if not len(spots) or not self._tracks:
             return [None] * len(self._tracks)
@@ -292,8 +212,9 @@ class Falling:
         return [int(spot) if fits else None for spot, fits in zip(nearest, near, strict=True)]
 
     def _extend(self, track: _Track, t: float, spot: NDArray[np.float64]) -> None:
-        """Add a point and learn speed, and from five points on the acceleration too, from the last
-        twelve.
+        """Add a point to a track and fit its velocity to the last twelve.
+
+        From five points on, its acceleration is fitted too.
         """
         track.t.append(t)
         track.x.append(float(spot[0]))
@@ -314,18 +235,14 @@ class Falling:
         track.velocity = (vx, float(vy))
 
     def _limit(self, track: _Track) -> float:
-        """The largest acceleration that a prediction uses, pixels a second squared: twice gravity
-        there.
-        """
+        """Return the largest acceleration of a prediction: twice gravity (pixels / s²)."""
         assert self._scale is not None
         return float(2 * GRAVITY * self._scale.pixels_per_metre(np.array(track.y[-1])))
 
     def _begin(
         self, t: float, spots: NDArray[np.float64], taken: NDArray[np.bool_]
     ) -> list[_Track]:
-        """Pair spots that no hypothesis took with those of the picture before, where the way leads
-        down.
-        """
+        """Begin tracks: pair free spots with those of the picture before that lie above."""
         assert self._scale is not None
         free = np.flatnonzero(~taken)
         if not len(free) or not len(self._spots) or t - self._before > 0.5:
@@ -352,13 +269,15 @@ class Falling:
             )
         return begun
 
-    # Judgement -------------------------------------------------------------------------------------------------------
+    # Judgement ------------------------------------------------------------------------------------
 
     def _judge(self, track: _Track) -> Sighting | None:
-        """Tell of a track that ended if it is a fall, by itself or with pieces of before; else keep
-        it for those to come.
+        """Return the sighting of a track that ended, if it is a fall.
+
+        It may be one by itself or with earlier pieces. Otherwise it is kept as a piece for later
+        ones.
         """
-        if any(self._goes_on(way, track, way.fall.seconds) for way in self._told):
+        if any(self._goes_on(way, track, way.fall.seconds) for way in self._reported):
             return None
         earlier = [
             _joined(piece.track, track)
@@ -370,16 +289,16 @@ class Falling:
             if way is None:
                 continue
             if self._proves(way):
-                return self._tell(way)
+                return self._report(way)
             self._pieces.append(way)
         return None
 
-    def _tell(self, way: _Way) -> Sighting | None:
+    def _report(self, way: _Way) -> Sighting | None:
         begins = way.track.t[0]
-        if any(abs(begins - other.track.t[0]) < SAME_S for other in self._told):
+        if any(abs(begins - other.track.t[0]) < SAME_S for other in self._reported):
             return None
-        self._told.append(way)
-        rows, columns = self._earlier[-1].shape
+        self._reported.append(way)
+        rows, columns = self._shape
         path = [
             (round(x / columns, 4), round(y / rows, 4))
             for x, y in zip(way.track.x, way.track.y, strict=True)
@@ -398,9 +317,7 @@ class Falling:
         )
 
     def _goes_on(self, way: _Way, track: _Track, overlap: float) -> bool:
-        """Tell whether a track begins soon after a way ended, or not long before, and about where
-        that is by then.
-        """
+        """Tell whether a track continues a way: it begins soon after its end, and near there."""
         assert self._scale is not None
         before = way.track
         begins = track.t[0]
@@ -418,8 +335,9 @@ class Falling:
         )
 
     def _way(self, track: _Track) -> _Way | None:
-        """How a track keeps to the law of a fall, whether or not that proves one; None where it
-        does not.
+        """Fit the law of a fall to a track; None where the track does not keep to it.
+
+        A fit does not prove a fall by itself (`_proves`).
         """
         assert self._scale is not None
         first = int(np.argmin(track.y))  # What is thrown up begins to fall at its apex.
@@ -427,7 +345,7 @@ class Falling:
         if len(t) < LEAST_POINTS:
             return None
         scale = self._scale.pixels_per_metre(y)
-        rows, columns = self._earlier[-1].shape
+        rows, columns = self._shape
         h = self._scale.metres(y)
         across = self._scale.across(x, y, rows, columns)
         t = t - t[0]

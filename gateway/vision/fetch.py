@@ -1,6 +1,4 @@
-"""Giving a clip to the person who reviews it: over the estate's own network, for a link that the
-server signed, and for nothing else.
-"""
+"""Serves clips to reviewers over the estate's network, by links that the server signed."""
 
 from __future__ import annotations
 
@@ -63,9 +61,9 @@ class ClipServer:
         device, name, ending = (
             str(request.path_params[part]) for part in ("device", "name", "ending")
         )
-        asked = request.query_params
+        query = request.query_params
         path = f"{self._estate}/{device}/{name}.{ending}"
-        if not signed(self._key, path, asked.get("until", ""), asked.get("sig", ""), time.time()):
+        if not signed(self._key, path, query.get("until", ""), query.get("sig", ""), time.time()):
             return PlainTextResponse(
                 "this link is not the server's, or its few minutes are over: ask for a new one\n",
                 403,

@@ -1,8 +1,7 @@
-"""What a picture of the ground is made of: light that changes slowly, grain, outlines; per pixel
-and per cell.
+"""What a picture of the ground is made of: slow light, grain and outlines.
 
-Pictures are logarithms of grey, so that light is added; detail is what is finer than some tenths of
-the picture's height.
+Pictures are logarithms of grey, so light is additive. Detail is what is finer than some tenths of
+the picture's height. A cell is a square of CELL pixels.
 """
 
 from __future__ import annotations
@@ -53,9 +52,7 @@ def regions(cells: Mask) -> Iterator[tuple[NDArray[np.int32], Mask]]:
 
 
 def grown(sure: Mask, perhaps: Mask) -> Mask:
-    """Add to the cells that are sure those that may be so too and hang together with a thick part
-    of them.
-    """
+    """Add the possible cells that hang together with a thick part of the sure ones."""
     count, parts = cv2.connectedComponents((sure | perhaps).astype(np.uint8))
     with_thick = np.zeros(count, bool)
     with_thick[parts[thick(sure)]] = True
@@ -81,23 +78,26 @@ def closed(cells: Mask) -> Mask:
 
 
 def detail_of(log: Floats) -> Floats:
-    """What is finer than some tenths of the picture's height: light that changes slowly over it
-    falls out.
+    """Return what is finer than some tenths of the picture's height.
+
+    Light that changes slowly over the picture falls out.
     """
     return np.asarray(log - cv2.blur(cv2.blur(log, (21, 21)), (11, 11)), np.float32)
 
 
 def grain(detail: Floats) -> Floats:
-    """How strong the finest of a picture's detail is around each cell: a surface's own grain,
-    without what edges beside it leave.
+    """Return how strong a surface's own grain is around each cell.
+
+    Edges beside it are left out.
     """
     finest = detail - cv2.blur(detail, (5, 5))
     return np.sqrt(np.maximum(per_cell(_around(finest * finest)), 0))
 
 
 def beyond(detail: Floats, ground: Floats, tolerance: Floats) -> Floats:
-    """1 where detail lies outside the band of the ground's neighbouring pixels by more than the
-    tolerance, else 0.
+    """Return 1 for each pixel whose detail differs from the ground by more than the tolerance.
+
+    The ground's neighbouring pixels form the band of allowed values. Other pixels are 0.
     """
     square = np.ones((3, 3), np.uint8)
     high = np.asarray(cv2.dilate(ground, square))
@@ -132,9 +132,10 @@ def _slopes(log: Floats) -> tuple[Floats, Floats]:
 
 
 def steepness(detail: Floats, mask: NDArray[np.uint8], outline: Mask) -> float:
-    """How steep a picture typically is across a region's outline, wherever within some pixels of
-    it. Half of the outline must be steep for that to be much: a line on the ground that runs in at
-    one side and out at another is no outline.
+    """Return how steep a picture typically is across a region's outline.
+
+    It is a median, so half of the outline must be steep. A line on the ground that crosses the
+    region is no outline.
     """
     inwards = _slopes(
         np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0), np.float32)
@@ -153,16 +154,17 @@ def _around(values: Floats) -> Floats:
 
 
 def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats, Floats, Mask]:
-    """How well the ground shows: for each cell the correlation of the ground's slopes with the
-    picture's around it, over valid pixels, 0 where too few are; for each pixel how much it counted;
-    and the cells with too few.
+    """Return how well the ground shows (cells), weights (pixels), and cells that cannot tell.
 
-    Where the picture's slope is far from the ground's there is an edge of light in one of them, and
-    it counts for little. How steep the ground usually is is asked where it is least so nearby, or
-    an edge would hide itself. Where the picture is far flatter than the ground, what is left of the
-    ground in the average of the last seconds does not count as seen.
+    The first is the correlation of the ground's slopes with the picture's, over valid pixels. It is
+    0 in the cells of the third, which have too few.
+
+    A pixel whose slope is far from the ground's lies on an edge of light and counts little. The
+    usual steepness is the least one nearby, so that an edge cannot hide itself. Where the picture
+    is far flatter than the ground, a rest of the ground in the average does not count.
     """
-    (gx, gy), (dx, dy) = _slopes(ground), _slopes(detail)
+    gx, gy = _slopes(ground)
+    dx, dy = _slopes(detail)
     steep = _around(np.abs(gx) + np.abs(gy))
     usual = np.asarray(
         cv2.erode(steep, np.ones((NEARBY, NEARBY), np.uint8)), np.float32
@@ -174,11 +176,11 @@ def shows_through(detail: Floats, ground: Floats, valid: Floats) -> tuple[Floats
     )
     # Light that rises evenly lifts all slopes around alike, so each is taken against the mean
     # around it.
-    heard = _around(weight) + np.float32(1e-3)
+    weight_around = _around(weight) + np.float32(1e-3)
     most = 2 * usual
     least = -most
     px, py, qx, qy = (
-        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / heard, least), most))
+        np.asarray(cv2.min(cv2.max(slope - _around(weight * slope) / weight_around, least), most))
         for slope in (dx, dy, gx, gy)
     )
     counts = weight * valid

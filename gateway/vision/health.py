@@ -64,9 +64,7 @@ class CameraHealth:
     _seen_at: float = float("-inf")
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or
-        off.
-        """
+        """Take a picture (rows, columns) at `t` seconds and return which faults began or ended."""
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         self._seen_at = t
@@ -145,13 +143,13 @@ class CameraHealth:
     def _turned_on(self, t: float, wrong: set[str]) -> list[str]:
         for what in [one for one in self._since if one not in wrong]:
             del self._since[what]
-        told = []
+        started = []
         for what in wrong - self.standing:
             since = self._since.setdefault(what, t)
             if t - since >= LASTS_S or what == "frozen":
-                told.append(what)
+                started.append(what)
                 self.standing.add(what)
-        return told
+        return started
 
     def _turned_off(self, t: float, wrong: set[str]) -> list[str]:
         for what in wrong:
@@ -170,7 +168,10 @@ class CameraHealth:
 
 
 def _view(small: Grey) -> Floats:
-    """The picture's coarse structure, without its light: log, high-passed, in a few thousand cells."""
+    """Return the picture's coarse structure without its light, as (36, 64) cells.
+
+    It is the strength of edges in the logarithm of grey, high-passed.
+    """
     log = np.log(small.astype(np.float32) + 8)
     edges = np.asarray(
         cv2.magnitude(cv2.Sobel(log, cv2.CV_32F, 1, 0), cv2.Sobel(log, cv2.CV_32F, 0, 1))

@@ -1,11 +1,11 @@
-"""A lane or an exit that is to stay free: something stands in it, long enough, and later it is
-gone.
+"""A lane or an exit that must stay free: something stands in it, and later it is gone.
 
-What hides the ground and for how long is asked of `cover`; here it is judged what of that is a
-thing in the lane. A thing is thick enough, takes enough of the lane's width, stands on it with its
-foot, and has an outline. Where the ground that was learnt shows an outline and the picture does
-not, the thing stood there when we began and has left: that is taken into the ground and nobody is
-told.
+`cover` finds what hides the ground and for how long. This module judges whether that is a thing in
+the lane. A thing is thick enough, takes enough of the lane's width, stands on it, and has an
+outline.
+
+Where the learnt ground shows an outline and the picture does not, the thing was there at the start
+and has left. The ground is corrected and nothing is reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gateway.vision.cover import (
     BLIND,
     GROUND_S,
-    LEARN_LOOKS,
+    LEARN_PICTURES,
     STAYED_S,
     Cover,
     CoverObservation,
@@ -79,8 +79,9 @@ WORN_S = 300.0
 
 @dataclass(slots=True)
 class LaneWatch:
-    """The detector of one rule. `see` takes the pictures of a stream in order, and looks at two a
-    second.
+    """The detector of one rule.
+
+    `see` takes the pictures of a stream in order, and judges two a second.
     """
 
     rule: LaneRule
@@ -93,7 +94,7 @@ class LaneWatch:
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     #: What stands in the lane, what it looked like when it was told, and since when it may be gone.
     _standing: Mask | None = None
-    _told: Floats | None = None
+    _appearance: Floats | None = None
     _gone_since: float | None = None
     _restored: tuple[Ground, Mask] | None = None
     _seen_at: float = float("-inf")
@@ -104,9 +105,7 @@ class LaneWatch:
         return self._standing
 
     def see(self, t: float, grey: Grey) -> list[Sighting]:
-        """Look at a picture (rows x columns, uint8) taken at `t` seconds; returns what turned on or
-        off.
-        """
+        """Take a picture (rows, columns) at `t` seconds and return what began or ended."""
         if t - self._seen_at < EVERY_S - 1e-3:
             return []
         step = min(t - self._seen_at, 4 * EVERY_S) if np.isfinite(self._seen_at) else EVERY_S
@@ -123,14 +122,14 @@ class LaneWatch:
         log = np.asarray(cv2.LUT(calm, _LOG), np.float32)
         if self._cover is None:
             self._first.append(log)
-            if len(self._first) >= LEARN_LOOKS:
+            if len(self._first) >= LEARN_PICTURES:
                 self._begin()
             return []
-        look = self._cover.look(t, step, log)
-        if look is None:
+        observation = self._cover.observe(t, step, log)
+        if observation is None:
             return []
-        found = self._judge(t, self._cover, look)
-        self._cover.learn(look, self._standing)
+        found = self._judge(t, self._cover, observation)
+        self._cover.learn(observation, self._standing)
         return found
 
     def _around_lane(self, grey: Grey) -> Grey:
@@ -151,8 +150,9 @@ class LaneWatch:
         return np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _begin(self) -> None:
-        """Learn the ground; use that of before a restart if it is of this view, and know again what
-        stood on it.
+        """Learn the ground; use that of before a restart if it is of this view.
+
+        What stood on it then stands there still.
         """
         self._cover = cover = Cover(self._first)
         self._first = []
@@ -167,9 +167,11 @@ class LaneWatch:
             cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA),
             np.float32,
         )
-        self._standing = self._told = None
+        self._standing = None
+        self._appearance = None
         if self._restored is not None:
-            (ground, standing), self._restored = self._restored, None
+            ground, standing = self._restored
+            self._restored = None
             if cover.take_up(ground) and standing.size:
                 self._standing = standing
 
@@ -180,7 +182,7 @@ class LaneWatch:
         self._cover = None
 
     def saved(self) -> dict[str, NDArray[Any]]:
-        """What must survive a restart: the ground by the present light, and what stands on it."""
+        """Return what must survive a restart: the present ground, and what stands on it."""
         if self._cover is None:
             return {}
         ground = self._cover.ground
@@ -193,8 +195,9 @@ class LaneWatch:
         }
 
     def restore(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `saved` gave, where it fits; ground that was learnt before is better than
-        what stands there now.
+        """Take up what `saved` gave, where it fits.
+
+        Ground learnt before a restart is better than what stands there now.
         """
         if not {"detail", "level", "usual", "standing"} <= set(saved):
             return
@@ -203,63 +206,72 @@ class LaneWatch:
         )
         self._restored = Ground(detail, level, usual), saved["standing"].astype(bool)
 
-    # Judgement -------------------------------------------------------------------------------------------------------
+    # Judgement ------------------------------------------------------------------------------------
 
-    def _judge(self, t: float, cover: Cover, look: CoverObservation) -> list[Sighting]:
+    def _judge(self, t: float, cover: Cover, observation: CoverObservation) -> list[Sighting]:
         if self._standing is not None:
-            return self._still_there(t, cover, look, self._standing)
+            return self._still_there(t, cover, observation, self._standing)
         worn = cover.age >= self.rule.dwell_s + WORN_S
         if worn.any():
-            # Nothing came of it: too small or too thin for a thing, so it is a stain, or a mistake
-            # of ours in the ground.
+            # It is too small or too thin for a thing: a stain, or an error in the learnt ground.
             cover.absorb(worn)
         old = cover.age >= self.rule.dwell_s
         if not old.any():
             return []
-        # A thing's parts come of age one after another, but what came much later is another thing
-        # that stands before it; and what is thinner than this is an edge of light, not a thing.
-        for outline, region in regions(
-            cover.age >= max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)
-        ):
-            # What stands beside the lane may hang together with what stands in it, and have come
-            # before.
+        # The parts of one thing reach the dwell time one after another. A part that came much
+        # later belongs to another thing, which stands in front.
+        young_limit = max(self.rule.dwell_s / 2, self.rule.dwell_s - TOGETHER_S)
+        for outline, region in regions(cover.age >= young_limit):
+            # A region may join a thing beside the lane with one in it. Only the columns in the
+            # lane count, since the other thing may have come earlier.
             mask = self._in_lane(region)
-            if old[mask].sum() <= 0.5 * mask.sum():
+            if not self._may_block(cover, observation, mask, old):
                 continue
-            if (look.hidden | look.glaring)[mask].mean() <= THERE:
-                continue
-            if _creeps(cover, mask):
-                continue
-            width = self._width(mask)
-            if width < self.rule.least_width or mask.any(0).sum() < THIN:
-                continue
-            left = self._has_left(cover, mask, FAINT, thick((cover.age > 0) & ~widened(region, 1)))
+            others = thick((cover.age > 0) & ~widened(region, 1))
+            left = self._has_left(cover, mask, FAINT, others)
             if left is None:
                 continue
             if left:
                 cover.absorb(mask)
                 continue
             since = self._alone_since(cover, mask, t - float(np.median(cover.age[mask & old])))
-            if t - since < self.rule.dwell_s:
-                continue
-            self._standing = mask
-            self._gone_since = None
-            self._told = None
-            return [
-                Sighting(
-                    hazard=self.rule.hazard,
-                    state="on",
-                    at_s=since,
-                    polygon=self._polygon(outline),
-                    data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)},
-                )
-            ]
+            if t - since >= self.rule.dwell_s:
+                return [self._block(t, since, mask, outline)]
         return []
+
+    def _may_block(
+        self, cover: Cover, observation: CoverObservation, mask: Mask, old: Mask
+    ) -> bool:
+        """Tell whether a region is old, still hidden, came at once, and is wide enough."""
+        if old[mask].sum() <= 0.5 * mask.sum():
+            return False
+        if (observation.hidden | observation.glaring)[mask].mean() <= THERE:
+            return False
+        if _creeps(cover, mask):
+            return False
+        # A region thinner than THIN is an edge of light.
+        return self._width(mask) >= self.rule.least_width and bool(mask.any(0).sum() >= THIN)
+
+    def _block(self, t: float, since: float, mask: Mask, outline: NDArray[np.int32]) -> Sighting:
+        """Remember what stands in the lane and return its sighting."""
+        self._standing = mask
+        self._gone_since = None
+        self._appearance = None
+        width = self._width(mask)
+        return Sighting(
+            hazard=self.rule.hazard,
+            state="on",
+            at_s=since,
+            polygon=self._polygon(outline),
+            data={"width": round(min(width, 1.0), 2), "stood_s": round(t - since)},
+        )
 
     @staticmethod
     def _alone_since(cover: Cover, mask: Mask, since: float) -> float:
-        """When a thing was first seen: where most of what has hidden the ground since then has
-        left, and what is here became something other then, that stood before it.
+        """Return when a thing was first seen (seconds), given when its place was first hidden.
+
+        Another thing may have stood before it: most of what was hidden since then is free again,
+        and what is here changed at that time.
         """
         begun, ended = cover.left
         gone = (np.abs(begun - since) <= AT_ONCE_S) & (ended - since >= STAYED_S)
@@ -280,8 +292,9 @@ class LaneWatch:
         ]
 
     def _in_lane(self, region: Mask) -> Mask:
-        """Keep the columns of a region whose foot, the lowest cell, lies in the lane: what stands
-        beside it may hide a part of it.
+        """Keep the columns of a region whose lowest cell lies in the lane.
+
+        What stands beside the lane may hide a part of it.
         """
         rows = region.shape[0]
         foot = rows - 1 - np.argmax(region[::-1], axis=0)
@@ -290,9 +303,7 @@ class LaneWatch:
         return np.asarray(region & stands)
 
     def _width(self, mask: Mask) -> float:
-        """Return how much of the lane's width, along the picture's rows, a region takes at its
-        foot.
-        """
+        """Return the share of the lane's width that a region takes at its foot, along rows."""
         columns = np.flatnonzero(mask.any(0))
         if not len(columns):
             return 0.0
@@ -301,17 +312,18 @@ class LaneWatch:
         return float(np.sum(1 / chord))
 
     def _still_there(
-        self, t: float, cover: Cover, look: CoverObservation, standing: Mask
+        self, t: float, cover: Cover, observation: CoverObservation, standing: Mask
     ) -> list[Sighting]:
-        """What stands is gone when little of its place is hidden for a while, or when only its
-        trace is left in the ground. Where light leaves nothing to be seen it cannot be seen to go
-        either.
+        """Return a sighting when what stood in the lane has gone.
+
+        It has gone when little of its place is hidden for a while, or when only its trace is left
+        in the ground. While light hides the place, it cannot be seen to go.
         """
         for _, region in regions(cover.age >= self.rule.dwell_s):
             if (region & standing).any():
                 standing = standing | self._in_lane(region)
         self._standing = standing
-        part = float((look.hidden | look.glaring)[standing].mean())
+        part = float((observation.hidden | observation.glaring)[standing].mean())
         likeness = self._likeness(cover.detail, standing)
         # Where the ground that we know is worn (a light, a stain), it must still look like what was
         # told.
@@ -320,7 +332,7 @@ class LaneWatch:
         left = (
             there
             and float(cover.age[standing].max()) > 15
-            and not _crowded(look, standing)
+            and not _crowded(observation, standing)
             and bool(self._has_left(cover, standing, FAINTER))
         )
         if there and not left:
@@ -337,27 +349,29 @@ class LaneWatch:
         return [Sighting(hazard=self.rule.hazard, state="off", at_s=gone)]
 
     def _likeness(self, detail: Floats, mask: Mask) -> float:
-        """Correlation of a region's detail with what it was when it was told; that follows the
-        light slowly.
+        """Return the correlation of a region's detail with that of when it was reported.
+
+        The remembered detail follows the light slowly.
         """
-        if self._told is None or self._told.shape != detail.shape:
-            self._told = detail.copy()
+        if self._appearance is None or self._appearance.shape != detail.shape:
+            self._appearance = detail.copy()
         wide = pixels(mask)
         now = detail[wide]
-        then = self._told[wide]
+        then = self._appearance[wide]
         now = now - now.mean()
         then = then - then.mean()
         likeness = float(np.dot(now, then) / np.sqrt(np.dot(now, now) * np.dot(then, then) + 1e-9))
         if likeness > 0.6:
-            self._told += (detail - self._told) * np.float32(EVERY_S / GROUND_S)
+            self._appearance += (detail - self._appearance) * np.float32(EVERY_S / GROUND_S)
         return likeness
 
     def _has_left(
         self, cover: Cover, mask: Mask, faint: float, others: Mask | None = None
     ) -> bool | None:
-        """Tell whether it is the ground that has the outline here and not the picture: a thing that
-        we took for ground has left. Beside others the outline is theirs; None where they leave too
-        little of it.
+        """Tell whether the ground has the outline here and the picture has not.
+
+        Then a thing that was taken for ground has left. `others` are things beside it; the answer
+        is None where they hide too much of the outline.
         """
         # Within a thing's own area there is no outline to be found, so the holes and notches of
         # what we see of it are closed.
@@ -396,17 +410,22 @@ class LaneWatch:
         )
 
 
-def _crowded(look: CoverObservation, mask: Mask) -> bool:
-    """Tell whether the ground around a region has changed, beyond what the region's own edges
-    change.
+def _crowded(observation: CoverObservation, mask: Mask) -> bool:
+    """Tell whether the ground around a region has changed too.
+
+    The ring next to the region's own edges is left out.
     """
     ring = widened(mask, 5) & ~widened(mask, 2)
-    return bool(ring.any()) and float((look.changed | look.hidden)[ring].mean()) > CROWDED
+    return (
+        bool(ring.any())
+        and float((observation.changed | observation.hidden)[ring].mean()) > CROWDED
+    )
 
 
 def _creeps(cover: Cover, mask: Mask) -> bool:
-    """Tell whether what hides ground that never shows came over it cell by cell: an edge of light
-    does, a thing comes at once. Ground that shows tells light from a thing itself.
+    """Tell whether ground without grain was hidden cell by cell, as an edge of light does.
+
+    A thing comes at once. Ground with grain tells light from a thing by itself.
     """
     ages = cover.age[mask]
     at_once = np.abs(ages - np.median(ages)) <= AT_ONCE_S
@@ -414,8 +433,6 @@ def _creeps(cover: Cover, mask: Mask) -> bool:
 
 
 def _apart(detail: Floats, inside: Mask, around: Mask) -> float:
-    """How unlike, in natural logarithms, the strength of a picture's grain is inside a region and
-    around it.
-    """
+    """Return how unlike the grain's strength is inside and around, in natural logarithms."""
     strength = np.log(grain(detail) + 1e-4)
     return abs(float(np.median(strength[inside]) - np.median(strength[around])))

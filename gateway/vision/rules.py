@@ -52,8 +52,9 @@ class LaneRule(_Rule, tag="lane"):
 
 
 class FallingRule(_Rule, tag="falling"):
-    """A facade past which nothing should fall. `heights` are measured marks, (share of the
-    picture's height, metres above ground).
+    """A facade past which nothing should fall.
+
+    `heights` are measured marks: (share of the picture's height, metres above ground).
     """
 
     heights: list[tuple[float, float]]
@@ -69,11 +70,10 @@ class FallingRule(_Rule, tag="falling"):
 
 
 class ClockRule(_Rule, tag="clock"):
-    """The clock that the camera burns into its picture: its box (left, top, width, height), tight,
-    and its characters.
+    """The clock that the camera burns into its picture: its box and its characters.
 
-    Y M D h m s are digits of the date and time; any other character is passed over. Characters are
-    of one width.
+    The box is tight: left, top, width, height. Y M D h m s are digits of the date and time; any
+    other character is passed over. Characters are of one width.
     """
 
     box: tuple[float, float, float, float]
@@ -129,40 +129,54 @@ def parse_rules(raw: Any, where: str) -> Rules:
 
 
 def _fault(rule: Rule) -> str | None:
+    """Return what is wrong with a rule, or None."""
     if isinstance(rule, ClockRule):
-        left, top, width, height = rule.box
-        if not (0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1 - left and 0 < height <= 1 - top):
-            return "box: left, top, width and height are shares of the picture and lie within it"
-        if (
-            not all(letters in rule.format for letters in ("hh", "mm", "ss"))
-            or len(rule.format) > 40
-        ):
-            return (
-                "format: write the clock's characters, such as 'YYYY-MM-DD hh:mm:ss' (hh, mm "
-                "and ss are needed; at most 40)"
-            )
-        return None
-    places = rule.polygon
-    if (isinstance(rule, LaneRule) or places) and not 3 <= len(places) <= 40:
-        return "polygon: 3 to 40 corners, each [x, y]"
-    if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y in places):
-        return "polygon: corners are shares of the picture's width and height, 0 to 1"
+        return _clock_fault(rule)
     if isinstance(rule, LaneRule):
-        if (
-            not 5 <= rule.dwell_s <= 86_400
-            or not 1 <= rule.gone_s <= 3_600
-            or not 0.01 <= rule.least_width <= 1
-        ):
-            return (
-                "dwell_s lies between 5 and 86400, gone_s between 1 and 3600, least_width "
-                "between 0.01 and 1"
-            )
-        if _area(places) < 0.002:
-            return (
-                "polygon: its area is under 0.2 % of the picture; draw the lane larger, or "
-                "move the camera nearer"
-            )
-        return None
+        return _polygon_fault(rule.polygon) or _lane_fault(rule)
+    polygon_fault = _polygon_fault(rule.polygon) if rule.polygon else None
+    return polygon_fault or _falling_fault(rule)
+
+
+def _clock_fault(rule: ClockRule) -> str | None:
+    left, top, width, height = rule.box
+    if not (0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1 - left and 0 < height <= 1 - top):
+        return "box: left, top, width and height are shares of the picture and lie within it"
+    if not all(letters in rule.format for letters in ("hh", "mm", "ss")) or len(rule.format) > 40:
+        return (
+            "format: write the clock's characters, such as 'YYYY-MM-DD hh:mm:ss' (hh, mm "
+            "and ss are needed; at most 40)"
+        )
+    return None
+
+
+def _polygon_fault(corners: list[tuple[float, float]]) -> str | None:
+    if not 3 <= len(corners) <= 40:
+        return "polygon: 3 to 40 corners, each [x, y]"
+    if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y in corners):
+        return "polygon: corners are shares of the picture's width and height, 0 to 1"
+    return None
+
+
+def _lane_fault(rule: LaneRule) -> str | None:
+    if (
+        not 5 <= rule.dwell_s <= 86_400
+        or not 1 <= rule.gone_s <= 3_600
+        or not 0.01 <= rule.least_width <= 1
+    ):
+        return (
+            "dwell_s lies between 5 and 86400, gone_s between 1 and 3600, least_width "
+            "between 0.01 and 1"
+        )
+    if _area(rule.polygon) < 0.002:
+        return (
+            "polygon: its area is under 0.2 % of the picture; draw the lane larger, or "
+            "move the camera nearer"
+        )
+    return None
+
+
+def _falling_fault(rule: FallingRule) -> str | None:
     heights = sorted(rule.heights)
     if len(heights) < 2 or any(not 0 <= y <= 1 or not -50 <= h <= 700 for y, h in heights):
         return (

@@ -8,11 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A hazard or a condition of the camera that turned on or off at `at_s` (the stream's clock,
-    seconds).
+    """A hazard, or a condition of the camera, that began or ended at `at_s` (stream seconds).
 
-    `polygon` and `path` say where in the picture, in shares of its width and height; they are for
-    people's eyes.
+    `polygon` and `path` say where in the picture, in shares of its width and height. They are for
+    the reviewer.
     """
 
     state: str

@@ -39,9 +39,7 @@ class VideoFrame:
 
 
 def one_thread() -> None:
-    """Have OpenCV work in one thread: a camera has its own process, and cores are shared by
-    cameras.
-    """
+    """Have OpenCV work in one thread, since every camera has a process of its own."""
     cv2.setNumThreads(1)
 
 
@@ -51,10 +49,11 @@ def is_live(url: str) -> bool:
 
 
 def read(url: str, every_s: float = 0.0) -> Iterator[VideoFrame]:
-    """Yield a recording's or a stream's pictures until it ends, not nearer to each other than
-    `every_s`; those between cost decoding only.
+    """Yield the pictures of a recording or a stream, at least `every_s` apart.
 
-    Raises: NotPlayable, where it cannot be opened or is of a kind that is refused.
+    Pictures in between cost decoding only.
+
+    Raises: NotPlayable, where it cannot be opened or is of a refused kind.
     """
     live = is_live(url)
     if live and not url.startswith(("rtsp://", "rtsps://")):
@@ -101,8 +100,8 @@ def _frames(capture: cv2.VideoCapture, url: str, every_s: float) -> Iterator[Vid
     while broken < MOST_BROKEN:
         if not capture.grab():
             return
-        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        t = told if told > last else max(last, 0.0) + 1 / rate
+        reported = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        t = reported if reported > last else max(last, 0.0) + 1 / rate
         last = t
         if t - given < every_s - 0.5 / rate:
             continue
@@ -127,8 +126,9 @@ def _shown(url: str) -> str:
 
 
 def write_film(path: Path, pictures: Iterator[tuple[float, Picture]], fps: float) -> int:
-    """Write pictures as a film (MPEG-4 Part 2; `.mp4`, `.avi` or `.ts`), for tests and
-    demonstrations; returns how many.
+    """Write pictures as a film for tests and demonstrations; return how many.
+
+    The film is MPEG-4 Part 2; the name ends in `.mp4`, `.avi` or `.ts`.
 
     Raises: NotPlayable, where it cannot be written.
     """

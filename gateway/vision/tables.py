@@ -6,8 +6,9 @@ from gateway.tables import Table
 
 
 class CameraTable(Table):
-    """A camera whose pictures are looked at here. `{password}` in `url` stands for what
-    `password_file` holds.
+    """A camera whose pictures are judged here.
+
+    `{password}` in `url` stands for the content of `password_file`.
     """
 
     device: str
@@ -20,9 +21,7 @@ class CameraTable(Table):
 
 
 class VisionTable(Table):
-    """Where clips lie, how much and how long for each camera, and the memory that looking at one
-    camera may take.
-    """
+    """Where clips lie, how large and how old they may get, and the memory for one camera."""
 
     folder: str = "clips"
     max_mb: int = 512

@@ -23,8 +23,9 @@ Picture = NDArray[np.uint8]
 
 @dataclass(slots=True)
 class Watcher:
-    """All detectors of a camera. `see` takes pictures in order; a rule does not judge while the
-    camera cannot see.
+    """All detectors of a camera.
+
+    `see` takes pictures in order. No rule judges while the camera cannot see.
     """
 
     rules: Rules
@@ -42,8 +43,9 @@ class Watcher:
                 self._detectors.append(LaneWatch(rule))
 
     def see(self, t: float, picture: Picture, now: datetime) -> list[Sighting]:
-        """Look at a picture (grey or BGR, uint8) taken at `t` seconds; `now` is local time, for a
-        burnt-in clock.
+        """Take a picture (grey or BGR, uint8) at `t` seconds and return what began or ended.
+
+        `now` is local time, for a burnt-in clock.
         """
         grey = (
             picture
@@ -69,7 +71,7 @@ class Watcher:
         ]
 
     def saved(self) -> dict[str, NDArray[Any]]:
-        """What must survive a restart."""
+        """Return what must survive a restart."""
         return {
             f"{i}.{name}": array
             for i, one in enumerate(self._detectors)

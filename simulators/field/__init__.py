@@ -1,5 +1,5 @@
-"""Devices of an estate, each on its own protocol and port, with what goes wrong in the field; they
-know no gateway.
+"""Devices of an estate, each on its own protocol and port, with the faults of the field.
 
-Every device keeps a ledger of what it gave out, so that a test can hold it against what was stored.
+They know no gateway. Every device lists what it gave out, so a test can compare that with what was
+stored.
 """

@@ -1,5 +1,6 @@
-"""How a simulated meter answers in its protocol: a request's frame in, the answer's frame out, None
-where it keeps silent.
+"""How a simulated meter answers in its protocol.
+
+A request's frame goes in and the answer's frame comes out; None where the meter stays silent.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ def _dlt645(
     meter: SimulatedMeter, frame: dlt645.Dlt645Frame, now_ms: int
 ) -> dlt645.Dlt645Frame | None:
     if frame.control == dlt645.SET_TIME and frame.address == dlt645.BROADCAST:
-        told = dlt645.broadcast_time(frame)
-        if told is not None:
-            meter.set_clock(told, now_ms)
+        time = dlt645.broadcast_time(frame)
+        if time is not None:
+            meter.set_clock(time, now_ms)
         return None
     if frame.control == dlt645.READ_ADDRESS and frame.address in (dlt645.ANY, meter.address):
         return dlt645.address_reply(meter.address)
@@ -74,9 +75,9 @@ def _cjt188(
         meter.valve_open = frame.data[3:4] == cjt188.VALVE_OPEN
         return cjt188.reply(frame, kind, meter.address, b"\0\0")
     if frame.control == cjt188.WRITE and frame.identifier == cjt188.CLOCK:
-        told = cjt188.decode_clock(frame.data[3:10])
-        if told is not None:
-            meter.set_clock(told, now_ms)
+        time = cjt188.decode_clock(frame.data[3:10])
+        if time is not None:
+            meter.set_clock(time, now_ms)
         return cjt188.reply(frame, kind, meter.address)
     return cjt188.error_reply(frame, kind, meter.address)
 
@@ -97,7 +98,7 @@ def _mbus(meter: SimulatedMeter, frame: mbus.MbusFrame, now_ms: int) -> mbus.Mbu
         maker="ANJ",
         version=1,
         medium=7,
-        access=meter.asked % 256,
+        access=meter.requests % 256,
         status=4 if meter.has(Fault.LOW_BATTERY, now_ms) else 0,
         records=(
             mbus_records.bcd_record(b"\x13", litres),
@@ -112,20 +113,20 @@ def _modbus(
 ) -> modbus.ModbusFrame | None:
     if frame.device != int(meter.address):
         return None
-    asked = modbus.decode_request(frame)
-    if isinstance(asked, Rejected):
+    request = modbus.decode_request(frame)
+    if isinstance(request, Rejected):
         return modbus.exception_reply(frame, 1)
     table = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}.get(frame.pdu[0], "")
     if frame.pdu[0] == 5:
-        meter.valve_open = bool(asked.bits and asked.bits[0])
+        meter.valve_open = bool(request.bits and request.bits[0])
         return frame
-    if table == "holding" and asked.address == 0 and asked.count == 2:
+    if table == "holding" and request.address == 0 and request.count == 2:
         where = modbus.ModbusRegister(table="holding", address=0, type="uint32")
         return modbus.read_reply(frame, where, round(meter.read(now_ms) * 1000))
-    if table == "holding" and asked.address == 4:
+    if table == "holding" and request.address == 4:
         where = modbus.ModbusRegister(table="holding", address=4)
         return modbus.read_reply(frame, where, 1.0 if meter.has(Fault.LOW_BATTERY, now_ms) else 0.0)
-    if table == "coil" and asked.address == 0:
+    if table == "coil" and request.address == 0:
         return modbus.read_reply(
             frame, modbus.ModbusRegister(table="coil", address=0), float(meter.valve_open)
         )

@@ -1,8 +1,7 @@
-"""A whole estate of simulated devices on their own ports: lines of meters, terminals at doors, a
-fire host, and one of everything else.
+"""A whole estate of simulated devices on their own ports.
 
-The same seed gives the same estate. Faults are spread over the first line of each protocol, one
-meter each, so that what a gateway makes of each of them can be looked at.
+It has lines of meters, terminals at doors, a fire host, and one sender of each other kind. The same
+seed gives the same estate. Faults are spread over the first line of each protocol, one a meter.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Door:
             data={"door": "1", "reader": "1", "person": person},
         )
         self.given.append(event.id)
-        self.sender.say(event)
+        self.sender.queue(event)
 
 
 @dataclass
@@ -79,12 +78,14 @@ class Other:
         """Say the next thing."""
         self.count += 1
         at = now_ms // 1000 * 1000
-        heard = self._heard(at, datetime.fromtimestamp(at / 1000, ZONE).replace(tzinfo=None))
-        if isinstance(heard, ReceivedEvent):
-            self.events.append(heard.id)
-        self.sender.say(heard)
+        message = self._next_message(
+            at, datetime.fromtimestamp(at / 1000, ZONE).replace(tzinfo=None)
+        )
+        if isinstance(message, ReceivedEvent):
+            self.events.append(message.id)
+        self.sender.queue(message)
 
-    def _heard(self, at: int, local: datetime) -> ReceivedMessage:
+    def _next_message(self, at: int, local: datetime) -> ReceivedMessage:
         n = self.count
         native = self.native
         passage = {
@@ -153,6 +154,25 @@ OTHERS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSize:
+    """How many meters, doors and lines a field has. Meters are shared out evenly over lines."""
+
+    meters: int
+    doors: int
+    lines: int
+
+
+def _make_door(number: int, push_url: str) -> Door:
+    sender = DeviceSender(kind="hikvision", url=push_url, doubles=1 if number % 5 == 0 else 0)
+    return Door(
+        device=f"door-{number + 1:02d}",
+        mac=f"02:00:00:00:{number // 256:02x}:{number % 256:02x}",
+        sender=sender,
+        server=TerminalServer(password=PASSWORD),
+    )
+
+
 class Field:
     """The estate's devices. Start it, `live` through a span of time, stop it."""
 
@@ -160,37 +180,16 @@ class Field:
         self,
         *,
         now: Now,
-        meters: int,
-        doors: int,
-        lines: int,
+        size: FieldSize,
         push_url: str,
         fire_port: int,
         seed: int = 1,
     ) -> None:
         self.now = now
         self._rng = random.Random(seed)  # noqa: S311
-        self.lines: list[Line] = []
-        per_line = max(1, meters // lines)
-        protocols = list(KINDS)
-        for n in range(lines):
-            protocol = protocols[n % len(protocols)]
-            _, point, step, per_hour = KINDS[protocol]
-            line = [
-                self._meter(n, m, protocol, point, step, per_hour, seed) for m in range(per_line)
-            ]
-            self.lines.append(Line(protocol=protocol, meters=line, now=now, seed=seed + n))
-        self.doors = []
-        for n in range(doors):
-            mac = f"02:00:00:00:{n // 256:02x}:{n % 256:02x}"
-            sender = DeviceSender(kind="hikvision", url=push_url, doubles=1 if n % 5 == 0 else 0)
-            self.doors.append(
-                Door(
-                    device=f"door-{n + 1:02d}",
-                    mac=mac,
-                    sender=sender,
-                    server=TerminalServer(password=PASSWORD),
-                )
-            )
+        self._seed = seed
+        self.lines = self._make_lines(size)
+        self.doors = [_make_door(number, push_url) for number in range(size.doors)]
         self.others = [
             Other(
                 kind=kind,
@@ -208,15 +207,26 @@ class Field:
         self.fire_given: list[tuple[str, int]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _meter(
-        self, line: int, n: int, protocol: str, point: str, step: float, per_hour: float, seed: int
-    ) -> SimulatedMeter:
+    def _make_lines(self, size: FieldSize) -> list[Line]:
+        """Make the lines of meters; line after line takes the next protocol."""
+        per_line = max(1, size.meters // size.lines)
+        protocols = list(KINDS)
+        lines = []
+        for number in range(size.lines):
+            protocol = protocols[number % len(protocols)]
+            meters = [self._meter(number, place, protocol) for place in range(per_line)]
+            seed = self._seed + number
+            lines.append(Line(protocol=protocol, meters=meters, now=self.now, seed=seed))
+        return lines
+
+    def _meter(self, line: int, place: int, protocol: str) -> SimulatedMeter:
+        _, point, step, per_hour = KINDS[protocol]
         address = {
-            "dlt645": f"{line + 1:02d}{n + 1:010d}",
-            "cjt188": f"{line + 1:04d}{n + 1:010d}",
-        }.get(protocol, str(n + 1))
+            "dlt645": f"{line + 1:02d}{place + 1:010d}",
+            "cjt188": f"{line + 1:04d}{place + 1:010d}",
+        }.get(protocol, str(place + 1))
         return SimulatedMeter(
-            device=f"{'em' if point == 'energy_kwh' else 'wm'}-{line + 1}-{n + 1:02d}",
+            device=f"{'em' if point == 'energy_kwh' else 'wm'}-{line + 1}-{place + 1:02d}",
             protocol=protocol,
             address=address,
             point=point,
@@ -224,8 +234,8 @@ class Field:
             register=round(self._rng.uniform(10, 900), 2),
             per_hour=per_hour,
             rollover={"dlt645": 1e6, "cjt188": 1e6, "mbus": 1e5, "modbus-rtu": 1e6}[protocol],
-            seed=seed,
-            serial=f"{line + 1:02d}{n + 1:06d}",
+            seed=self._seed,
+            serial=f"{line + 1:02d}{place + 1:06d}",
         )
 
     def spread_faults(self) -> dict[str, Fault]:
@@ -305,7 +315,7 @@ class Field:
             await asyncio.sleep(0.05)
 
     @property
-    def told_everything(self) -> bool:
+    def all_delivered(self) -> bool:
         """Tell whether every event was taken."""
         senders = [door.sender for door in self.doors] + [other.sender for other in self.others]
         return not self.fire.pending and all(not sender.waiting for sender in senders)

@@ -1,6 +1,4 @@
-"""A simulated fire user device: it connects, says what its parts do, and says it again until it is
-confirmed.
-"""
+"""A simulated fire user device, which repeats each message until it is confirmed."""
 
 from __future__ import annotations
 

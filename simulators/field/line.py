@@ -1,6 +1,4 @@
-"""A serial server with a line of simulated meters behind it, and everything that goes wrong on such
-a line.
-"""
+"""A serial server with a line of simulated meters behind it, and the line's faults."""
 
 from __future__ import annotations
 
@@ -98,7 +96,7 @@ class Line:
             reply = respond(meter, frame, now)
             if reply is None:
                 continue
-            meter.asked += 1
+            meter.requests += 1
             data = answers.encode(reply)
             if meter.has(Fault.GARBAGE, now) and self._random.random() < 0.3:
                 data = self._random.randbytes(self._random.randint(1, 12)) + data

@@ -1,8 +1,6 @@
-"""A simulated meter: a register that is frozen on the hour, as meters do, a clock of its own, and
-its faults by the hour.
+"""A simulated meter: a register that is frozen on the hour, a clock, and faults.
 
-What it gives out is a reading per hour however often it is asked, since the register stands still
-in between.
+It gives one reading an hour, however often it is read, since the register stands still in between.
 """
 
 from __future__ import annotations
@@ -35,10 +33,10 @@ class Fault(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedMeter:
-    """One meter. `register` is in the uom of its point; `rollover` is where it starts again from
-    zero.
+    """One meter.
 
-    `faults` gives the span (ms) in which each holds; an open end is a very large number.
+    `register` is in the unit of its point; at `rollover` it starts again from zero. `faults` gives
+    the span (ms) of each fault; an open end is a very large number.
     """
 
     device: str
@@ -58,7 +56,7 @@ class SimulatedMeter:
     #: What it gave out: (hour, value) of its register, and when its clock was set.
     given: set[tuple[int, float]] = field(default_factory=set)
     clock_set: int = 0
-    asked: int = 0
+    requests: int = 0
     _hour: int | None = None
     _began: int = 0
 

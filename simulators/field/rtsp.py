@@ -1,7 +1,7 @@
-"""A camera that speaks RTSP (RFC 2326) and sends a film as MPEG transport stream over RTP (RFC
-2250), interleaved in its TCP connection.
+"""A camera that speaks RTSP (RFC 2326).
 
-It can be cut off, refuse, stand still, or send rubbish in the middle of its stream.
+It sends a film as MPEG transport stream over RTP (RFC 2250), interleaved in its TCP connection. It
+can be cut off, refuse, stand still, or send noise.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ PAYLOAD_TYPE = 33
 
 @dataclass
 class RtspCamera:
-    """One camera. `film` is a transport stream that lasts `seconds`; it is sent at its own pace,
-    again and again.
+    """One camera.
+
+    `film` is a transport stream that lasts `seconds`; it is sent at its own pace, again and again.
     """
 
     film: bytes
@@ -31,7 +32,7 @@ class RtspCamera:
     still: bool = False
     rubbish: bool = False
     #: How often somebody asked for the stream.
-    asked: int = 0
+    plays: int = 0
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -84,7 +85,7 @@ class RtspCamera:
                 writer.write(self._answer(method, url, number))
                 await writer.drain()
                 if method == "PLAY":
-                    self.asked += 1
+                    self.plays += 1
                     sending = asyncio.ensure_future(self._send(writer))
                 if method == "TEARDOWN":
                     return

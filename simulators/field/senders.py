@@ -1,5 +1,6 @@
-"""Whatever pushes over HTTP: a terminal, a camera, a platform. It keeps what it has to say until it
-is taken.
+"""Anything that pushes over HTTP: a terminal, a camera, a platform.
+
+It keeps its messages until they are taken.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class DeviceSender:
     #: answer do.
     doubles: int = 0
 
-    def say(self, heard: ReceivedMessage) -> None:
-        """Have something to say."""
-        self.waiting.append(heard)
+    def queue(self, message: ReceivedMessage) -> None:
+        """Add a message to those that wait."""
+        self.waiting.append(message)
 
     async def run(self) -> None:
         """Send until cancelled, the oldest first, each until it is taken."""

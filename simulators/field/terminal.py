@@ -1,5 +1,6 @@
-"""A simulated access terminal's own HTTP side (ISAPI, digest log-in): its list of people, and its
-door.
+"""A simulated access terminal's own HTTP side (ISAPI, digest log-in).
+
+It serves its list of people and its door.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 @dataclass
 class TerminalServer:
-    """One terminal. `people` is its list by employee number; `opened` counts how often its door was
-    opened.
+    """One terminal.
+
+    `people` is its list by employee number; `opened` counts how often its door was opened.
     """
 
     password: str
@@ -78,20 +80,20 @@ class TerminalServer:
         ):
             self.opened += 1
             return 200, {"statusCode": 1}, ""
-        what = json.loads(body) if body else {}
+        content = json.loads(body) if body else {}
         if "/UserInfo/Search" in path:
-            start, most = (
-                what["UserInfoSearchCond"][name] for name in ("searchResultPosition", "maxResults")
-            )
+            condition = content["UserInfoSearchCond"]
+            start = condition["searchResultPosition"]
+            most = condition["maxResults"]
             rows = list(self.people.values())[start : start + most]
             state = "MORE" if start + most < len(self.people) else "OK"
             return 200, {"UserInfoSearch": {"responseStatusStrg": state, "UserInfo": rows}}, ""
         if "/UserInfo/SetUp" in path:
-            self.people[what["UserInfo"]["employeeNo"]] = what["UserInfo"]
+            self.people[content["UserInfo"]["employeeNo"]] = content["UserInfo"]
             return 200, {"statusCode": 1}, ""
         if "/UserInfo/Delete" in path:
-            for row in what["UserInfoDelCond"]["EmployeeNoList"]:
-                self.people.pop(row["employeeNo"], None)
+            for employee in content["UserInfoDelCond"]["EmployeeNoList"]:
+                self.people.pop(employee["employeeNo"], None)
             return 200, {"statusCode": 1}, ""
         return 404, {"statusString": "notSupport"}, ""
 

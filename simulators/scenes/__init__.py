@@ -1,6 +1,5 @@
-"""Rendered camera scenes with their truth: a fire lane from above, a facade from below, by day and
-night, in rain and shadow.
+"""Rendered camera scenes with their truth: a fire lane and a facade, in all weathers.
 
-Numbers only (numpy), grey pictures, a seed each. What happens is drawn from the seed before the
-first picture, and told with it.
+They are grey pictures in numpy, one seed a scene. What happens is drawn from the seed before the
+first picture, and listed in `truth`.
 """

@@ -1,9 +1,8 @@
-"""A facade as an upward camera sees it: things thrown from its floors, and everything else that
-moves there.
+"""A facade as an upward camera sees it: things thrown from its floors, and other motion.
 
-Metres of height and metres along the wall go into the picture through a pinhole at the wall's foot,
-so that a floor is wide below and narrow above. What is thrown falls with gravity and drag; birds,
-leaves, rain, laundry and insects move in their own ways.
+Metres of height and along the wall go into the picture through a pinhole at the wall's foot. A
+floor is wide below and narrow above. What is thrown falls with gravity and drag. Birds, leaves,
+rain, laundry and insects move in their own ways.
 """
 
 from __future__ import annotations
@@ -24,9 +23,7 @@ FLOOR_M = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throw:
-    """One thing thrown: seconds into the scene when it leaves its floor and when it is down, and
-    from which height.
-    """
+    """One thing thrown: when it leaves its floor, when it is down (seconds), and its height."""
 
     begins_s: float
     ends_s: float
@@ -36,8 +33,9 @@ class Throw:
 
 @dataclass(slots=True)
 class _Path:
-    """Something that moves: its place for every frame (metres, or pixels at the lens), radius in
-    metres, brightness added.
+    """Something that moves: its place in every frame, its radius and its brightness.
+
+    `x` and `y` are metres, or pixels where it is at the lens.
     """
 
     first: int
@@ -51,8 +49,9 @@ class _Path:
 
 @dataclass
 class FacadeScene:
-    """One scene. `marks` are what an installer would measure: (share of the picture's height,
-    metres above ground).
+    """One scene.
+
+    `marks` are an installer's measures: (share of the picture's height, metres above ground).
     """
 
     seed: int
@@ -96,7 +95,7 @@ class FacadeScene:
         room = self.seconds - 12
         return [4 + room * (i + float(r.random()) * 0.7) / max(count, 1) for i in range(count)]
 
-    # Geometry --------------------------------------------------------------------------------------------------------
+    # Geometry -------------------------------------------------------------------------------------
 
     def _project(
         self, x_m: NDArray[np.float64], h_m: NDArray[np.float64]
@@ -148,12 +147,10 @@ class FacadeScene:
                 fill(light, corners, lamp)
         return np.clip(light, 0.004, 1.0)
 
-    # What moves ------------------------------------------------------------------------------------------------------
+    # What moves -----------------------------------------------------------------------------------
 
     def _throw(self, begins_s: float) -> None:
-        """Something heavier than air, dropped or thrown, from the second floor up; it falls with
-        drag.
-        """
+        """Drop or throw a heavy thing from the second floor or above; it falls with drag."""
         r = self._random
         floor = int(r.integers(2, self.floors + 1))
         h = (floor - 1) * FLOOR_M + float(r.uniform(1.0, 1.8))
@@ -221,9 +218,7 @@ class FacadeScene:
             self.kinds.append(kind)
 
     def _bird(self) -> None:
-        """A bird crosses, turns, dives off a ledge and swoops away, at a distance of its own from
-        the camera.
-        """
+        """Let a bird cross, turn, or dive off a ledge and swoop away."""
         r = self._random
         n = int(r.uniform(1.5, 5) * FPS)
         t = np.arange(n) / FPS
@@ -290,16 +285,16 @@ class FacadeScene:
         """An insect near the lens: a large soft spot on a curved way of its own, in pixels."""
         r = self._random
         n = int(r.uniform(0.4, 2.5) * FPS)
-        turn = np.cumsum(r.normal(0, 0.08, n)) + r.uniform(0, 2 * np.pi)
+        heading = np.cumsum(r.normal(0, 0.08, n)) + r.uniform(0, 2 * np.pi)
         pace = np.abs(r.uniform(6, 30) + np.cumsum(r.normal(0, 0.8, n)))
-        x = r.uniform(0, self.size[1]) + np.cumsum(pace * np.cos(turn))
-        y = r.uniform(0, self.size[0]) + np.cumsum(pace * np.sin(turn))
+        x = r.uniform(0, self.size[1]) + np.cumsum(pace * np.cos(heading))
+        y = r.uniform(0, self.size[0]) + np.cumsum(pace * np.sin(heading))
         first = int(r.uniform(0, max(self._frames - n, 1)))
         self._paths.append(
             _Path(first, x, y, float(r.uniform(3, 14)), float(r.uniform(0.1, 0.5)), at_lens=True)
         )
 
-    # Pictures --------------------------------------------------------------------------------------------------------
+    # Pictures -------------------------------------------------------------------------------------
 
     def pictures(self) -> Iterator[tuple[float, Grey]]:
         """Yield (seconds into the scene, picture)."""

@@ -1,10 +1,10 @@
-"""A fire lane as a camera on a wall or a pole sees it: cars that pass, stop for a minute, or stay;
-people; weather; day and night.
+"""A fire lane as a camera on a wall or a pole sees it.
 
-Everything stands on the ground in metres and goes into the picture through a pinhole. Light is the
-sun's with cast shadows (objects', a building's edge that creeps, a tree's that sways), clouds,
-lamps and headlights; the camera turns to infrared at dusk, follows the light with its exposure, and
-shakes a little in the wind. Pictures come twice a second.
+Cars pass, stop for a minute, or stay; there are people, weather, day and night. Everything stands
+on the ground in metres and goes into the picture through a pinhole.
+
+Light is the sun's with cast shadows, clouds, lamps and headlights. The camera turns to infrared at
+dusk, adapts its exposure, and shakes a little. Pictures come twice a second.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Blocking:
 
 @dataclass(slots=True)
 class _Thing:
-    """A box on the ground: when and where it is. `stops` is a span in which it stands; before and
-    after it moves along `way`.
+    """A box on the ground, which stands from `begins` to `ends` (seconds).
+
+    Before and after it drives or walks along the lane.
     """
 
     what: str
@@ -67,7 +68,8 @@ class LaneScene:
 
     def __post_init__(self) -> None:
         """Draw what will happen."""
-        self._random = r = np.random.default_rng([9, self.seed])
+        r = np.random.default_rng([9, self.seed])
+        self._random = r
         self._height = float(r.uniform(4.0, 9.0))
         self._tilt = float(r.uniform(0.35, 0.6))
         self._pan = float(r.uniform(-0.25, 0.25))
@@ -89,7 +91,7 @@ class LaneScene:
         self._paint_ground()
         self._happen()
 
-    # Geometry --------------------------------------------------------------------------------------------------------
+    # Geometry -------------------------------------------------------------------------------------
 
     def _project(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metres (x, y, z) to pixels; rows of (n, 3) to (n, 2)."""
@@ -98,14 +100,15 @@ class LaneScene:
         z = places[:, 2] - self._height
         cos = np.cos(self._pan)
         sin = np.sin(self._pan)
-        x, y = x * cos - y * sin, x * sin + y * cos
+        panned_x = x * cos - y * sin
+        panned_y = x * sin + y * cos
         cos = np.cos(self._tilt)
         sin = np.sin(self._tilt)
-        depth = np.maximum(y * cos - z * sin, 0.5)
-        down = -z * cos - y * sin
+        depth = np.maximum(panned_y * cos - z * sin, 0.5)
+        down = -z * cos - panned_y * sin
         return np.stack(
             [
-                self.size[1] / 2 + self._focal * x / depth,
+                self.size[1] / 2 + self._focal * panned_x / depth,
                 self.size[0] / 2 + self._focal * down / depth,
             ],
             axis=1,
@@ -159,7 +162,7 @@ class LaneScene:
         fill(albedo, wall, 0.5)
         self._albedo = np.clip(albedo, 0.03, 1).astype(np.float32)
 
-    # What happens ----------------------------------------------------------------------------------------------------
+    # What happens ---------------------------------------------------------------------------------
 
     def _happen(self) -> None:
         r = self._random
@@ -189,7 +192,7 @@ class LaneScene:
         self._things.sort(key=lambda one: -one.y)
         self._sun = (float(r.uniform(-1.2, 1.2)), float(r.uniform(-1.2, 1.2)))
         self._clouds = bool(self.light in ("sun", "dusk", "dawn") and r.random() < 0.6)
-        self._edge = float(r.uniform(-6, 6)), float(r.normal(0, 0.0006)), bool(r.random() < 0.6)
+        self._edge = (float(r.uniform(-6, 6)), float(r.normal(0, 0.0006)), bool(r.random() < 0.6))
         self._tree = [
             (float(r.uniform(-4, 4)), float(r.uniform(6, 26)), float(r.uniform(0.3, 1.2)))
             for _ in range(int(r.integers(0, 12)))
@@ -300,7 +303,7 @@ class LaneScene:
         y = thing.y + 0.5 * min(thing.speed, 3) * (t - thing.ends) ** 1.3
         return (thing.x, y) if y < 42 else None
 
-    # Pictures --------------------------------------------------------------------------------------------------------
+    # Pictures -------------------------------------------------------------------------------------
 
     def pictures(self) -> Iterator[tuple[float, Grey]]:
         """Yield (seconds into the scene, picture)."""
@@ -406,9 +409,7 @@ class LaneScene:
     def _shadow(
         self, light: Floats, thing: _Thing, place: tuple[float, float], factor: float
     ) -> None:
-        """The sun's shadow of a box: its ground outline swept along the sun's way, drawn as a
-        convex outline.
-        """
+        """Draw the sun's shadow of a box: the convex outline of its base and its shifted base."""
         x, y = place
         base = self._outline(thing, x, y)
         both = np.vstack([base, base + np.array(self._sun) * thing.height])
@@ -458,9 +459,7 @@ class LaneScene:
 
 
 def _within(corners: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """The part of a polygon that lies in the unit square (Sutherland and Hodgman, 1974): what an
-    installer can draw.
-    """
+    """Return the part of a polygon within the unit square (Sutherland and Hodgman, 1974)."""
     for axis in (0, 1):
         for sign, limit in ((1, 0.0), (-1, -1.0)):
             kept: list[NDArray[np.float64]] = []

@@ -1,6 +1,4 @@
-"""Painting grey pictures: polygons, soft spots, texture, rain, and a sensor that has noise and sets
-its own exposure.
-"""
+"""Paints grey pictures: polygons, soft spots, texture, rain, and a noisy sensor."""
 
 from __future__ import annotations
 
@@ -14,8 +12,9 @@ Floats = NDArray[np.float32]
 def cover(
     shape: tuple[int, int], corners: NDArray[np.float64]
 ) -> tuple[tuple[slice, slice], Floats] | None:
-    """Return where a convex polygon lies and how much of each pixel there it covers (0 to 1, soft
-    over a pixel); None outside.
+    """Return where a convex polygon lies, and how much of each pixel it covers (0 to 1).
+
+    The edge is soft over a pixel. Returns None outside the picture.
     """
     low = np.floor(corners.min(0)).astype(int) - 1
     high = np.ceil(corners.max(0)).astype(int) + 2
@@ -28,13 +27,13 @@ def cover(
     xs = np.arange(x0, x1, dtype=np.float32)
     ys = np.arange(y0, y1, dtype=np.float32)[:, None]
     nexts = np.roll(corners, -1, axis=0)
-    turn = np.sum(corners[:, 0] * nexts[:, 1] - nexts[:, 0] * corners[:, 1])
+    winding = np.sum(corners[:, 0] * nexts[:, 1] - nexts[:, 0] * corners[:, 1])
     inside: Floats = np.ones((y1 - y0, x1 - x0), np.float32)
     for (ax, ay), (bx, by) in zip(corners, nexts, strict=True):
         length = float(np.hypot(bx - ax, by - ay))
         if length < 1e-6:
             continue
-        distance = ((bx - ax) * (ys - ay) - (by - ay) * (xs - ax)) / length * np.sign(turn)
+        distance = ((bx - ax) * (ys - ay) - (by - ay) * (xs - ax)) / length * np.sign(winding)
         np.minimum(inside, np.clip(distance + 0.5, 0, 1), out=inside)
     return (slice(y0, y1), slice(x0, x1)), inside
 
@@ -101,8 +100,9 @@ def texture(
 
 
 class Sensor:
-    """What turns light (0 to 1) into a grey picture: exposure that follows the scene, noise that
-    grows as light goes.
+    """Turns light (0 to 1) into a grey picture.
+
+    Its exposure follows the scene; its noise grows as light goes.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class Sensor:
 
     def picture(self, light: Floats) -> Grey:
         """Take one picture."""
-        wanted = 0.42 / max(float(light[::8, ::8].mean()), 0.004)
-        wanted = min(max(wanted, 0.6), 40.0)
+        desired = 0.42 / max(float(light[::8, ::8].mean()), 0.004)
+        desired = min(max(desired, 0.6), 40.0)
         self._exposure = (
-            wanted
+            desired
             if self._exposure is None
-            else self._exposure + (wanted - self._exposure) * self._pace
+            else self._exposure + (desired - self._exposure) * self._pace
         )
         gain = self._exposure
         shot = self._stock[int(self._random.integers(len(self._stock)))]

@@ -1,7 +1,6 @@
-"""A hard city: what really happens in public housing over a year, with the truth, written from the
-world and not from any detector.
+"""A hard city: a year of public housing with its truth, written without any detector in mind.
 
-`people` is how people live and pass doors, `stories` what befalls homes, `city` who lives where and
-with which devices, `meters` what the devices make of it, `traffic` the register's files and the
-messages.
+`people` is how people live and pass doors. `stories` holds homes, `everyday` and `violations` what
+happens to them. `city` is who lives where, with which devices. `meters` is what the devices record,
+`traffic` the register's files and the messages.
 """

@@ -1,9 +1,7 @@
-"""Cars: who has one, when it is driven through the yard's gate, and what the gate's camera makes of
-it.
+"""Cars: who has one, when it passes the yard's gate, and what the camera there reads.
 
-A car goes where its driver goes, most days; it stands in the yard for weeks, is sold, or is
-replaced by another whose plate nobody tells the office. Who sublets takes the car along, as a rule;
-some go on parking where it is cheap.
+A car goes where its driver goes, most days. It may stand for weeks, be sold, or be replaced by one
+whose plate is not registered. A tenant who sublets mostly takes the car along.
 """
 
 from __future__ import annotations
@@ -18,17 +16,18 @@ from simulators.world.stories import StoryHome
 #: Households with a car, how many of them told the office its plate, and how often a camera reads a
 #: plate right.
 _OWN = 0.35
-_TOLD = 0.85
+_REGISTERED = 0.85
 _READ = 0.96
 
 
 def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
-    """Return a home's registered car as its yard's gate saw it; None where there is no gate, no
-    car, or nobody told of it.
+    """Return a home's registered car, as the yard's gate recorded it.
+
+    Returns None where there is no gate, no car, or no registration.
     """
     rng = city.rng(7, home.index)
     owns = rng.random() < _OWN
-    told = rng.random() < _TOLD
+    registered = rng.random() < _REGISTERED
     adults = [
         p
         for p in household.passages
@@ -36,7 +35,7 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
         and not p.person.caller
         and p.person.work in (WorkPattern.DAY, WorkPattern.HOME, WorkPattern.NIGHT)
     ]
-    if not (city.gated(home.index) and owns and told and adults):
+    if not (city.gated(home.index) and owns and registered and adults):
         return None
     driver = adults[0]
     days = city.days
@@ -60,8 +59,9 @@ def drive(city: WorldCity, home: StoryHome, household: Household) -> Car | None:
 
 
 def visitors(city: WorldCity, index: int) -> NDArray[np.int64]:
-    """Return how many strangers' cars (parcels, taxis, guests) pass the gate of a home's building
-    on each day; there are always some.
+    """Return how many visitors' cars pass the gate of a home's building, of shape (days,).
+
+    They are parcels, taxis and guests; there is always one or more.
     """
     count: NDArray[np.int64] = 1 + city.rng(9, city.block(index)).poisson(4.0, city.days)
     return count

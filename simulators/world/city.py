@@ -1,9 +1,8 @@
-"""Who lives where, and with which devices: estates of buildings, each fitted as its time and its
-budget allowed.
+"""Who lives where, and with which devices: estates of buildings of different fittings.
 
-Some have a lock at every flat and meters that speak hourly, some only a lock, some a water meter
-that speaks once a day. A home is made when it is asked for, from the seed and its number alone, so
-that a city may be larger than memory.
+Some buildings have a lock at every flat and hourly meters, some only a lock, some a daily water
+meter. A home is made on request, from the seed and its number alone, so a city may be larger than
+memory.
 """
 
 from __future__ import annotations
@@ -15,8 +14,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from domain.calendar import DEFAULT_ZONE
+from simulators.world.everyday import live_ordinarily
 from simulators.world.people import Household, live, spell
-from simulators.world.stories import StoryHome, begin_home, empty_spells, ordinary, violate
+from simulators.world.stories import StoryHome, begin_home, empty_spells
+from simulators.world.violations import violate
 
 ZONE = ZoneInfo(DEFAULT_ZONE)
 PER_ENTRANCE = 12
@@ -26,8 +27,11 @@ PER_ESTATE = 1_968
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitting:
-    """What a building has: minutes between readings (0: no such meter), a lock at each flat, a
-    terminal at each entrance, and how often they log the way out and the way in.
+    """What a building has.
+
+    `water_min` and `energy_min` are minutes between readings; 0 is no such meter. `lock` is at each
+    flat, `terminal` at each entrance. `logs_out` and `logs_in` are the shares of passages that they
+    log.
     """
 
     name: str
@@ -129,8 +133,9 @@ FITTINGS: tuple[tuple[float, Fitting], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldCity:
-    """A city of `units` homes over `days` days from `first`. `normal`: nobody does anything wrong
-    and no meter fails.
+    """A city of `units` homes over `days` days from `first`.
+
+    With `normal` nobody does anything wrong and no meter fails.
     """
 
     seed: int
@@ -165,11 +170,9 @@ class WorldCity:
     def home(self, index: int) -> StoryHome:
         """Make a home and all that happens to it."""
         home = begin_home(index, self.first, self.days, self.rng(2, index))
+        live_ordinarily(home)
         if not self.normal:
-            ordinary(home)
             violate(home)
-        else:
-            ordinary(home)
         empty_spells(home)
         return home
 
@@ -189,7 +192,7 @@ class WorldCity:
                 passages.hours[~self.powered(home.index)] = np.nan
         return household
 
-    # Names -----------------------------------------------------------------------------------------------------------
+    # Names ----------------------------------------------------------------------------------------
 
     @staticmethod
     def estate(index: int) -> str:
@@ -212,8 +215,9 @@ class WorldCity:
         return f"{cls.entrance(index)}-{index % PER_ESTATE % PER_ENTRANCE + 1:02d}"
 
     def powered(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Return the days on which a flat's lock has power: where its battery is empty people come
-        in by key for a while.
+        """Return the days on which a flat's lock has power, of shape (days,).
+
+        While its battery is empty, people use a key.
         """
         rng = self.rng(5, index)
         alive = np.ones(self.days, dtype=bool)
@@ -223,8 +227,9 @@ class WorldCity:
         return alive
 
     def outage(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Return the days on which the gateway of a home's building was dead and what it should
-        have gathered is lost.
+        """Return the days on which the gateway of a home's building was dead, of shape (days,).
+
+        What it should have gathered then is lost.
         """
         rng = self.rng(4, self.block(index))
         dead = np.zeros(self.days, dtype=bool)

@@ -1,5 +1,6 @@
-"""What meters make of a life: litres and kWh hour by hour, registers that only show whole steps,
-and everything that meters do wrong.
+"""What meters record of a life: litres and kWh by the hour, and the meters' faults.
+
+Registers show whole steps only.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ _DRAW_L = 6.0
 
 @dataclass(slots=True, kw_only=True)
 class MeterSeries:
-    """One meter's readings: when, as minutes from the city's first midnight, and what its register
-    showed.
+    """One meter's readings.
+
+    `minute` counts from the city's first midnight; `value` is the register, of shape (readings,).
     """
 
     supply: str
@@ -136,8 +138,9 @@ def _extras(
 def metered(
     city: WorldCity, home: StoryHome, litres: NDArray[np.float64], kwh: NDArray[np.float64]
 ) -> Metered:
-    """Return what the home's meters showed, with their faults; adds what is wrong with them to the
-    home's truth.
+    """Return what the home's meters showed, with their faults.
+
+    A leak is added to `litres` and to the home's stories.
     """
     fitting = city.fitting(home.index)
     rng = city.rng(6, home.index)
@@ -158,24 +161,71 @@ def metered(
     ):
         if minutes:
             register = rng.uniform(5, 900) + np.cumsum(amount.ravel())
-            _meter(city, made, rng, supply, minutes, register, step, dead, offset)
+            meter = _Meter(supply=supply, minutes=minutes, step=step, offset=offset)
+            _read_meter(city, made, rng, meter, register, dead)
     return made
 
 
-def _meter(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Meter:
+    """How one meter speaks: minutes between readings, its smallest step, its first minute."""
+
+    supply: str
+    minutes: int
+    step: float
+    offset: int
+
+
+def _read_meter(
     city: WorldCity,
     made: Metered,
     rng: np.random.Generator,
-    supply: str,
-    minutes: int,
+    meter: _Meter,
     register: NDArray[np.float64],
-    step: float,
     dead: NDArray[np.bool_],
-    offset: int,
 ) -> None:
+    """Add one meter's readings, and perhaps one fault, to `made`.
+
+    `register` (hours,) is the true consumption summed up; `dead` (days,) marks days without a
+    gateway.
+    """
     days = city.days
     fate = 1.0 if city.normal else rng.random()
     at = int(days * rng.uniform(0.1, 0.8))
+    value = _faulty_register(made, rng, meter.supply, register, fate=fate, at=at)
+    shown = np.round(np.floor(value / meter.step + 1e-6) * meter.step, 3)
+    minute = (np.arange(len(shown), dtype=np.int64) + 1) * 60 + meter.offset
+    keep = ~np.repeat(dead, 24) & (rng.random(len(shown)) > 0.01)
+    if meter.minutes == 1440:
+        keep &= np.arange(len(shown)) % 24 == 23
+    if 0.02 <= fate < 0.05:
+        silent = int(rng.integers(0, days))
+        keep[silent * 24 : (silent + int(rng.integers(5, 30))) * 24] = False
+    supply = meter.supply
+    if not 0.05 <= fate < 0.06:
+        made.series.append(MeterSeries(supply=supply, minute=minute[keep], value=shown[keep]))
+        return
+    made.changed[supply] = at
+    cut = at * 24
+    old = MeterSeries(supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]])
+    fresh = np.round(shown[cut:] - shown[cut], 3)
+    new = MeterSeries(
+        supply=supply, minute=minute[cut:][keep[cut:]], value=fresh[keep[cut:]], number=1
+    )
+    made.series += [old, new]
+
+
+def _faulty_register(
+    made: Metered,
+    rng: np.random.Generator,
+    supply: str,
+    register: NDArray[np.float64],
+    *,
+    fate: float,
+    at: int,
+) -> NDArray[np.float64]:
+    """Return the register with the fault that `fate` chooses from day `at` on, and note it."""
+    days = len(register) // 24
     used = np.diff(register, prepend=register[0])
     if fate < 0.006:
         end = min(days, at + int(rng.integers(15, 150)))
@@ -187,34 +237,11 @@ def _meter(
     elif fate < 0.0085 and supply == "energy":
         used[at * 24 :] *= rng.uniform(0.08, 0.25)
         made.faults.append(("meter_tampered", at, days))
-    value = register[0] + np.cumsum(used)
+    value: NDArray[np.float64] = register[0] + np.cumsum(used)
     if 0.01 <= fate < 0.014:
         value[at * 24 :] -= value[at * 24] - rng.uniform(0, 1)
         made.faults.append(("meter_swapped", at, days))
-    shown = np.round(np.floor(value / step + 1e-6) * step, 3)
-    minute = (np.arange(len(shown), dtype=np.int64) + 1) * 60 + offset
-    keep = ~np.repeat(dead, 24) & (rng.random(len(shown)) > 0.01)
-    if minutes == 1440:
-        keep &= np.arange(len(shown)) % 24 == 23
-    if 0.02 <= fate < 0.05:
-        a = int(rng.integers(0, days))
-        keep[a * 24 : (a + int(rng.integers(5, 30))) * 24] = False
-    if 0.05 <= fate < 0.06:
-        cut = at * 24
-        made.changed[supply] = at
-        fresh = np.round(shown[cut:] - shown[cut], 3)
-        made.series.append(
-            MeterSeries(
-                supply=supply, minute=minute[:cut][keep[:cut]], value=shown[:cut][keep[:cut]]
-            )
-        )
-        made.series.append(
-            MeterSeries(
-                supply=supply, minute=minute[cut:][keep[cut:]], value=fresh[keep[cut:]], number=1
-            )
-        )
-        return
-    made.series.append(MeterSeries(supply=supply, minute=minute[keep], value=shown[keep]))
+    return value
 
 
 def profile_of(fitting: Fitting, supply: str) -> str:

@@ -51,10 +51,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passages:
-    """One person's way through the door on each day, in hours of shape (days, 4): out, in, out
-    again, in again.
+    """One person's passages of the door on each day, in hours of shape (days, 4).
 
-    `ways` are what happened, `hours` what the door logged of it; NaN where there is nothing.
+    The columns are out, in, out again, in again. `ways` are what happened, `hours` what the door
+    logged of it; NaN where there is nothing.
     """
 
     person: Person
@@ -64,8 +64,9 @@ class Passages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Car:
-    """A registered car, and when the yard's gate read its plate: hours of shape (days, 4), NaN
-    where it did not; out, in, out, in.
+    """A registered car, and when the yard's gate read its plate.
+
+    `hours` has the shape (days, 4): out, in, out, in; NaN where it was not read.
     """
 
     token: str
@@ -75,7 +76,10 @@ class Car:
 
 @dataclass(slots=True, kw_only=True)
 class Household:
-    """The people of a home, and how their hours add up: persons at home and awake by (day, hour)."""
+    """The people of a home.
+
+    `at_home` counts the persons at home, of shape (days, 24).
+    """
 
     people: list[Person]
     at_home: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
@@ -96,8 +100,9 @@ def live(
     logs_out: float,
     logs_in: float,
 ) -> Household:
-    """Let people live for some days. `logs_out` and `logs_in` say how often the door logs somebody
-    who carries a token.
+    """Let people live for some days.
+
+    `logs_out` and `logs_in` are the shares of passages that the door logs of somebody with a token.
     """
     home = Household(people=people, at_home=np.zeros((days, 24), dtype=np.float32))
     weekend = weekdays(first, days) >= 5
@@ -177,8 +182,9 @@ def _seen(
     logs_out: float,
     logs_in: float,
 ) -> Passages:
-    """Keep what the door logs of it: exits seldom, entries where the person opens the door and does
-    not walk in behind others.
+    """Return what the door logs of a person's outings.
+
+    Exits are logged seldom, entries where the person opens the door and does not follow others.
     """
     table = np.stack(hours, axis=1)
     chance = np.array([logs_out, logs_in, logs_out, logs_in]) * person.carries
@@ -230,8 +236,9 @@ def festivals(first: date, days: int) -> list[int]:
 
 
 def term_time(first: date, days: int) -> Days:
-    """Return the days on which students are at their university: September to mid January, March to
-    June.
+    """Return the days on which students are at their university, of shape (days,).
+
+    Term is September to mid January, and March to June.
     """
     months = [(first + timedelta(days=i)) for i in range(days)]
     return np.array(

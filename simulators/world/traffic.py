@@ -1,12 +1,11 @@
-"""The city as an estate would hand it in: the register's files, and the messages of its gateways as
-a recording's lines.
-"""
+"""The city as an estate would submit it: register files, and messages as a recording's lines."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import numpy as np
 from domain.calendar import DAY_MS, HOUR_MS
 from simulators.world.cars import drive, visitors
 from simulators.world.city import ZONE, WorldCity
-from simulators.world.meters import Metered, metered, profile_of, use
-from simulators.world.people import Household
+from simulators.world.meters import Metered, MeterSeries, metered, profile_of, use
+from simulators.world.people import Household, Person
 from simulators.world.stories import StoryHome
 
 Rows = list[dict[str, str]]
@@ -49,7 +48,10 @@ def made(city: WorldCity, index: int) -> tuple[StoryHome, Household, Metered]:
 
 
 def truth_of(city: WorldCity, home: StoryHome, seen: Metered) -> list[dict[str, Any]]:
-    """Tell what is true of a home: kind, first day, last day, detail, and with what it is fitted."""
+    """Return what is true of a home, one row a truth.
+
+    A row holds its kind, first and last day, detail, and the fitting of the building.
+    """
     fitting = city.fitting(home.index).name
     rows = [(t.kind, t.start, t.end, t.detail) for t in home.truths] + [
         (k, a, b, "") for k, a, b in seen.faults
@@ -90,14 +92,14 @@ def register_rows(city: WorldCity, homes: list[tuple[StoryHome, Metered]]) -> di
             sheets["buildings"].append({"estate": estate, "code": building, "name": building})
             sheets["gateways"].append({"estate": estate, "code": f"gw-{building}"})
             if city.gated(i):
-                _device(city, sheets, i, f"gate-{building}", "gate", "camera", building=building)
+                gate = _Device(code=f"gate-{building}", kind="gate", profile="camera")
+                _add_device(city, sheets, i, gate, building=building)
         if (estate, entrance) not in places["entrances"]:
             places["entrances"].add((estate, entrance))
             sheets["entrances"].append({"estate": estate, "building": building, "code": entrance})
             if city.fitting(i).terminal:
-                _device(
-                    city, sheets, i, f"door-{entrance}", "door", "door-terminal", entrance=entrance
-                )
+                terminal = _Device(code=f"door-{entrance}", kind="door", profile="door-terminal")
+                _add_device(city, sheets, i, terminal, entrance=entrance)
         sheets["units"].append({"estate": estate, "entrance": entrance, "code": city.unit(i)})
         _papers(city, sheets, home)
         _fit(city, sheets, home, seen)
@@ -172,59 +174,58 @@ def _fit(city: WorldCity, sheets: dict[str, Rows], home: StoryHome, seen: Metere
     fitting = city.fitting(home.index)
     unit = city.unit(home.index)
     if fitting.lock:
-        _device(city, sheets, home.index, f"lock-{unit}", "door", "door-terminal", unit=unit)
+        lock = _Device(code=f"lock-{unit}", kind="door", profile="door-terminal")
+        _add_device(city, sheets, home.index, lock, unit=unit)
     for series in seen.series:
         changed = seen.changed.get(series.supply)
         kind = "water_meter" if series.supply == "water" else "electricity_meter"
-        _device(
-            city,
-            sheets,
-            home.index,
-            meter_code(unit, series.supply, series.number),
-            kind,
-            profile_of(fitting, series.supply),
-            unit=unit,
+        meter = _Device(
+            code=meter_code(unit, series.supply, series.number),
+            kind=kind,
+            profile=profile_of(fitting, series.supply),
             since=None if series.number == 0 else changed,
             until=changed if series.number == 0 else None,
         )
+        _add_device(city, sheets, home.index, meter, unit=unit)
 
 
-def _device(
-    city: WorldCity,
-    sheets: dict[str, Rows],
-    index: int,
-    code: str,
-    kind: str,
-    profile: str,
-    *,
-    unit: str = "",
-    entrance: str = "",
-    building: str = "",
-    since: int | None = None,
-    until: int | None = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Device:
+    """A device and the days on which it is mounted; None is long before and open."""
+
+    code: str
+    kind: str
+    profile: str
+    since: int | None = None
+    until: int | None = None
+
+
+def _add_device(
+    city: WorldCity, sheets: dict[str, Rows], index: int, device: _Device, **location: str
 ) -> None:
+    """Register a device and mount it; `location` gives its `unit`, `entrance` or `building`."""
     estate = city.estate(index)
     sheets["devices"].append(
         {
             "estate": estate,
             "gateway": f"gw-{city.building(index)}",
-            "code": code,
-            "kind": kind,
-            "profile": profile,
+            "code": device.code,
+            "kind": device.kind,
+            "profile": device.profile,
         }
     )
-    sheets["mounts"].append(
-        {
-            "code": f"m-{estate}-{code}",
-            "estate": estate,
-            "device": code,
-            "unit": unit,
-            "entrance": entrance,
-            "building": building,
-            "valid_from": _iso(city, -_LONG_AGO if since is None else since),
-            "valid_to": "" if until is None else _iso(city, until),
-        }
-    )
+    since = -_LONG_AGO if device.since is None else device.since
+    mount = {
+        "code": f"m-{estate}-{device.code}",
+        "estate": estate,
+        "device": device.code,
+        "unit": "",
+        "entrance": "",
+        "building": "",
+        "valid_from": _iso(city, since),
+        "valid_to": "" if device.until is None else _iso(city, device.until),
+    }
+    sheets["mounts"].append(mount | location)
 
 
 def meter_code(unit: str, supply: str, number: int) -> str:
@@ -236,7 +237,7 @@ def _iso(city: WorldCity, day: int) -> str:
     return (city.first + timedelta(days=day)).isoformat()
 
 
-# Messages ------------------------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
 def lines(
@@ -268,27 +269,15 @@ def lines(
     for day in range(city.days):
         sent_at = base + (day + 1) * DAY_MS + 4_500_000
         items: list[dict[str, Any]] = []
-        for h, (home, _, seen) in enumerate(homes):
-            for s, series in enumerate(seen.series):
-                a, b = by_day[h][s][day : day + 2]
+        for (home, _, seen), starts in zip(homes, by_day, strict=True):
+            for series, bounds in zip(seen.series, starts, strict=True):
                 code = meter_code(city.unit(home.index), series.supply, series.number)
-                point = f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}"
-                items += [
-                    {
-                        "device": code,
-                        "at": base + int(series.minute[i]) * 60_000,
-                        "values": {point: float(series.value[i])},
-                    }
-                    for i in range(a, b)
-                ]
-        # A lock without mains tells its battery once a day, as long as it can.
+                items += _meter_items(code, series, base, range(*bounds[day : day + 2]))
+        # A lock without mains sends its battery level once a day.
         noon = base + day * DAY_MS + 43_200_000
+        battery = {"battery_pct": float(90 - 60 * day // city.days)}
         items += [
-            {
-                "device": lock,
-                "at": noon,
-                "values": {"battery_pct": float(90 - 60 * day // city.days)},
-            }
+            {"device": lock, "at": noon, "values": battery}
             for lock, powered in locks
             if powered[day] and not dead[day]
         ]
@@ -303,6 +292,16 @@ def lines(
             for i in range(0, len(events), 400):
                 seq["events"] += 1
                 yield _line(root, "events", seq["events"], sent_at, events[i : i + 400])
+
+
+def _meter_items(
+    code: str, series: MeterSeries, base: int, places: range
+) -> Iterator[dict[str, Any]]:
+    """Yield the readings of a meter at some places of its series; `base` is day 0 in ms UTC."""
+    point = f"{series.supply}_{'m3' if series.supply == 'water' else 'kwh'}"
+    for place in places:
+        at = base + int(series.minute[place]) * 60_000
+        yield {"device": code, "at": at, "values": {point: float(series.value[place])}}
 
 
 def _line(
@@ -340,7 +339,7 @@ def _passages(
         token = person.card or person.token
         for day, column in zip(*np.nonzero(~np.isnan(passage.hours)), strict=True):
             data = {
-                "method": "card" if person.card else "face" if token else "code",
+                "method": _method(person),
                 "outcome": "granted",
                 "direction": "out" if column in (0, 2) else "in",
             }
@@ -356,6 +355,13 @@ def _passages(
                 }
             )
     return found
+
+
+def _method(person: Person) -> str:
+    """Return how a person opens the door."""
+    if person.card:
+        return "card"
+    return "face" if person.token else "code"
 
 
 def _gate(city: WorldCity, index: int, homes: list[StoryHome]) -> dict[int, list[dict[str, Any]]]:

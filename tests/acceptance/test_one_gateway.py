@@ -149,7 +149,7 @@ class Day:
     async def settle(self) -> None:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and not (
-            self.field.told_everything and self.waiting() == 0
+            self.field.all_delivered and self.waiting() == 0
         ):
             await asyncio.sleep(0.3)
 

@@ -101,12 +101,12 @@ def test_withdrawn_is_gone_everywhere(
         gateway.stop()
         law.withdraw(connection, ring, code, actor="desk", why="the person asks")
         connection.commit()
-        assert vault.held() == sorted([code, other]) and state(connection, code) == "withdrawn", (
+        assert vault.stored() == sorted([code, other]) and state(connection, code) == "withdrawn", (
             "off line nothing can be proven"
         )
         begun = time.monotonic()
         gateway = start("gateway", run, {})
-        took = soon(lambda: vault.held() == [other])
+        took = soon(lambda: vault.stored() == [other])
         proven = soon(
             lambda: state(connection, code) == "deleted", MINUTE - (time.monotonic() - begun)
         )
@@ -123,9 +123,9 @@ def test_withdrawn_is_gone_everywhere(
         gateway.stop()
         shutil.rmtree(home / FOLDER)
         shutil.copytree(tmp_path / "backup", home / FOLDER)
-        assert vault.held() == sorted([code, other]), "the gateway's backup has it"
+        assert vault.stored() == sorted([code, other]), "the gateway's backup has it"
         gateway = start("gateway", run, {})
-        restored = soon(lambda: vault.held() == [other])
+        restored = soon(lambda: vault.stored() == [other])
 
         connection.execute(
             "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why = NULL WHERE code = %s",
@@ -134,7 +134,7 @@ def test_withdrawn_is_gone_everywhere(
         connection.execute("DELETE FROM people.face_proofs")
         connection.commit()
         again = soon(lambda: state(connection, code) == "deleted")
-        assert vault.held() == [other]
+        assert vault.stored() == [other]
         with capsys.disabled():
             print(
                 f"\ndestroyed {took:.1f} s after the start, proven {took + proven:.1f} s; gateway's backup {restored:.1f} s; database's {again:.1f} s"

@@ -32,7 +32,7 @@ def main(home: Path, port: int, gateway: str, device: str, smoke: str, seed: int
     now = int(time.time() * 1000)
     last = max((row["at"] for row in read(home / "journal") if row["at"] <= now), default=0)
     number = int(time.time_ns() // 1000)
-    with Uplink(BrokerAddress(port=port), "es", gateway, boot, outbox=outbox) as uplink:
+    with Uplink(BrokerAddress(port=port), "es", gateway, outbox) as uplink:
         while not (home / "quiet").exists():
             items: list[ReadingItem | EventItem] = []
             for _ in range(dice.randrange(1, 5)):

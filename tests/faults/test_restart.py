@@ -15,6 +15,7 @@ import pytest
 from anju.demo.embedded import Broker, Redis
 from anju.processes import Child, start_anju
 from domain.wire import EventItem
+from gateway.outbox import Outbox
 from gateway.uplink import Uplink
 from store.database.connection import connect
 from tests.conftest import SEED
@@ -63,7 +64,9 @@ class Crew:
 
     def talk(self) -> None:
         dice = random.Random(SEED)
-        with Uplink(self.broker.address, "es", "gw", f"b{time.time_ns()}", window=2000) as uplink:
+        with Uplink(
+            self.broker.address, "es", "gw", Outbox(None, f"b{time.time_ns()}"), window=2000
+        ) as uplink:
             uplink.wait_connected()
             while not self.over.is_set():
                 self.sent += 1

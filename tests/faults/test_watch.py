@@ -20,6 +20,7 @@ import pytest
 from anju.demo import embedded
 from anju.processes import Child, start_anju
 from domain.wire import EventItem
+from gateway.outbox import Outbox
 from gateway.uplink import Uplink
 from store.database import connection as store_connect
 from store.database.connection import connect
@@ -128,7 +129,9 @@ def test_ten_thousand_hazards_are_ten_thousand_alerts_whatever_is_killed(tmp_pat
         begun = threading.Event()
 
         def talk() -> None:
-            with Uplink(crew.broker.address, "es", "gw", "boot-1", window=100) as uplink:
+            with Uplink(
+                crew.broker.address, "es", "gw", Outbox(None, "boot-1"), window=100
+            ) as uplink:
                 uplink.wait_connected()
                 for first in range(1, HAZARDS + 1, TOGETHER):
                     now = int(time.time() * 1000)

@@ -32,6 +32,7 @@ from api.app import SiteSettings, create_app
 from gateway import enrolment
 from gateway.config import Config, parse_config
 from gateway.enrolment import CertificateRenewal, EnrolmentFailed, claim, renew_after
+from gateway.outbox import Outbox
 from gateway.uplink import NotAcknowledged, Uplink
 from store.database.connection import connect, open_pool
 from store.gateways import identities
@@ -138,7 +139,8 @@ def test_of_two_who_use_a_code_at_once_one_gets_it(dsn: str, api: str, tmp_path:
 
 def config(folder: Path, url: str) -> Config:
     return parse_config(
-        f'estate = "es"\ngateway = "gw"\n[broker]\ncert_file = "gateway.crt"\nkey_file = "gateway.key"\nca_file = "ca.crt"\n[server]\nurl = "{url}"\n',
+        'estate = "es"\ngateway = "gw"\n[broker]\ncert_file = "gateway.crt"\nkey_file = '
+        f'"gateway.key"\nca_file = "ca.crt"\n[server]\nurl = "{url}"\n',
         folder,
         "gateway.toml",
     )
@@ -210,7 +212,7 @@ def test_a_renewal_that_was_killed_half_way_is_ended_or_undone(
 
 
 # The broker
-# ----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 class Mosquitto:
@@ -265,7 +267,8 @@ class Mosquitto:
         ):
             text = text.replace(of, str(path))
         (folder / "m.conf").write_text(
-            f"per_listener_settings false\nallow_anonymous false\nacl_file {folder}/acl\n{text}\nuser root\n"
+            "per_listener_settings false\nallow_anonymous false\nacl_file "
+            f"{folder}/acl\n{text}\nuser root\n"
         )
         self.child = start("mosquitto", [program, "-c", folder / "m.conf"], folder / "m.log")
         wait_for(lambda: answers(self.port), self.child)
@@ -308,9 +311,14 @@ def test_the_uplink_connects_with_its_certificate(
     claim(api, invite(dsn, "es.gw.a-long-secret-of-the-test"), edge)
     broker = Mosquitto(tmp_path, authorities)
     try:
-        text = f'estate = "es"\ngateway = "gw"\n[broker]\nhost = "localhost"\nport = {broker.port}\nca_file = "ca.crt"\n'
+        text = (
+            'estate = "es"\ngateway = "gw"\n[broker]\nhost = "localhost"\nport = '
+            f'{broker.port}\nca_file = "ca.crt"\n'
+        )
         text += 'cert_file = "gateway.crt"\nkey_file = "gateway.key"\n'
-        with Uplink(parse_config(text, edge, "gateway.toml").broker(), "es", "gw", "b1") as uplink:
+        with Uplink(
+            parse_config(text, edge, "gateway.toml").broker(), "es", "gw", Outbox(None, "b1")
+        ) as uplink:
             uplink.wait_connected(10)
             assert uplink.connected
         plain = parse_config(
@@ -318,7 +326,10 @@ def test_the_uplink_connects_with_its_certificate(
             edge,
             "gateway.toml",
         ).broker()
-        with Uplink(plain, "es", "gw", "b2") as uplink, pytest.raises(NotAcknowledged):
+        with (
+            Uplink(plain, "es", "gw", Outbox(None, "b2")) as uplink,
+            pytest.raises(NotAcknowledged),
+        ):
             uplink.wait_connected(2)
     finally:
         broker.child.stop()

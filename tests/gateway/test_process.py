@@ -111,7 +111,7 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(
 
     running = run(tmp_path, broker, script)
     # No line was asked twice for one hour: what did not change went on.
-    asked = [meter.asked for line in running.field.lines for meter in line.meters]
+    asked = [meter.requests for line in running.field.lines for meter in line.meters]
     assert max(asked) <= 8, asked
 
 

@@ -254,7 +254,7 @@ def test_a_sender_that_did_not_hear_the_answer_sends_again_and_is_known(
         sender = DeviceSender(kind="hikvision", url=f"{url}/push/doors/{TOKEN}", doubles=2)
         for n in range(5):
             moment = f"2026-11-20T08:00:0{n}+08:00"
-            sender.say(
+            sender.queue(
                 ReceivedEvent(
                     native="02:00:00:00:00:0a",
                     at=None,

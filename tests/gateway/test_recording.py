@@ -37,7 +37,8 @@ def test_whatever_was_sent_comes_back(
 def test_plain_files_are_read_too_and_empty_lines_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(
-        '{"topic": "a/b", "payload": {"v": 1,  "x": [1.50]}}\n\n{"topic": "a/b", "payload": "text"}\n'
+        '{"topic": "a/b", "payload": {"v": 1,  "x": [1.50]}}\n\n{"topic": "a/b", '
+        '"payload": "text"}\n'
     )
     assert list(read_recording(path)) == [("a/b", b'{"v": 1,  "x": [1.50]}'), ("a/b", b"text")]
 

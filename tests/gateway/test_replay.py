@@ -109,7 +109,11 @@ def test_a_bad_file_is_named_with_its_fix(tmp_path: Path, text: str, named: str)
 
 
 def test_rows_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
-    text = "meter,time,litres\nA1,2016-01-01 00:00:00,1\n,2016-01-01 01:00:00,1\nA1,yesterday,1\nA1,2016-01-01 02:00:00,nan\nA1,2016-01-01 03:00:00\nA1,2016-01-01 04:00:00,2\n"
+    text = (
+        "meter,time,litres\nA1,2016-01-01 00:00:00,1\n,2016-01-01 "
+        "01:00:00,1\nA1,yesterday,1\nA1,2016-01-01 02:00:00,nan\nA1,2016-01-01 "
+        "03:00:00\nA1,2016-01-01 04:00:00,2\n"
+    )
     file, found = read(tmp_path, text)
     assert len(found) == 2 and file.rows == 6 and file.faulty == 4
     assert [fault.split(":")[1] for fault in file.faults] == ["3", "4", "5", "6"]

@@ -67,7 +67,7 @@ def test_what_waits_on_disk_is_sent_and_forgotten_when_it_is_stored(
     thread.start()
     box = Outbox(tmp_path / "o.sqlite", "b2")
     try:
-        with Uplink(broker.address, "es", "gw", "b2", outbox=box) as uplink:
+        with Uplink(broker.address, "es", "gw", box) as uplink:
             uplink.wait_connected()
             box.put(
                 [

@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from anju.demo.embedded import Broker, Redis
 from domain.wire import EventItem, ReadingItem, State
+from gateway.outbox import Outbox
 from gateway.uplink import NotAcknowledged, Uplink
 from ingest.gaps import GapLimits
 from ingest.lane import READINGS
@@ -62,7 +63,7 @@ def test_what_is_sent_is_stored_once_and_acknowledged(
     worker = Worker(
         dsn=registered, broker=broker.address, bus=LiveBus(redis.url), name="w-a", group="g-a"
     )
-    with running(worker), Uplink(broker.address, "es", "gw", "boot-1") as uplink:
+    with running(worker), Uplink(broker.address, "es", "gw", Outbox(None, "boot-1")) as uplink:
         uplink.wait_connected()
         for i in range(200):
             uplink.send_readings(
@@ -96,7 +97,7 @@ def test_a_bad_message_never_stops_the_stream(registered: str, broker: Broker) -
     worker = Worker(
         dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-b", group="g-b"
     )
-    with running(worker), Uplink(broker.address, "es", "gw", "boot-2") as uplink:
+    with running(worker), Uplink(broker.address, "es", "gw", Outbox(None, "boot-2")) as uplink:
         uplink.wait_connected()
         for i in range(30):
             raw.publish(
@@ -125,7 +126,7 @@ def test_a_retained_message_is_nothing_new(registered: str, broker: Broker) -> N
     worker = Worker(
         dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-c", group="g-c"
     )
-    with running(worker), Uplink(broker.address, "es", "gw", "boot-3") as uplink:
+    with running(worker), Uplink(broker.address, "es", "gw", Outbox(None, "boot-3")) as uplink:
         uplink.wait_connected()
         uplink.send_readings([ReadingItem(device="wm-1", at=now - 5, values={"water_m3": 1.0})])
         uplink.drain(20)
@@ -180,7 +181,10 @@ def test_an_unregistered_gateway_is_told_nothing_and_loses_nothing(
     worker = Worker(
         dsn=registered, broker=broker.address, bus=LiveBus(None), name="w-e", group="g-e"
     )
-    with running(worker), Uplink(broker.address, "es", "stranger", "boot-5") as uplink:
+    with (
+        running(worker),
+        Uplink(broker.address, "es", "stranger", Outbox(None, "boot-5")) as uplink,
+    ):
         uplink.wait_connected()
         uplink.send_readings(
             [ReadingItem(device="wm-1", at=int(time.time() * 1000), values={"water_m3": 1.0})]
@@ -220,7 +224,7 @@ def test_too_much_that_cannot_be_stored_stops_the_consumer_loudly(
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    with Uplink(broker.address, "es", "gw", "boot-6") as uplink:
+    with Uplink(broker.address, "es", "gw", Outbox(None, "boot-6")) as uplink:
         uplink.wait_connected()
         for i in range(5):
             uplink.send_readings(
@@ -264,7 +268,7 @@ def test_a_database_that_blocks_stops_the_reading_and_fills_nothing(
     with (
         connect(registered) as blocker,
         running(worker),
-        Uplink(broker.address, "es", "gw", "boot-7", window=600) as uplink,
+        Uplink(broker.address, "es", "gw", Outbox(None, "boot-7"), window=600) as uplink,
     ):
         uplink.wait_connected()
         uplink.send_readings([ReadingItem(device="wm-1", at=now, values={"water_m3": 1.0})])
@@ -298,7 +302,7 @@ def test_workers_share_the_leases_and_take_over_from_one_that_stops(
         )
         for i in range(2)
     ]
-    with Uplink(broker.address, "es", "gw", "boot-8", window=400) as uplink:
+    with Uplink(broker.address, "es", "gw", Outbox(None, "boot-8"), window=400) as uplink:
         uplink.wait_connected()
         with running(made[0]):
             until(lambda: len(made[0].lanes) == 4)
@@ -334,7 +338,7 @@ def test_leases_that_are_not_wanted_any_more_are_emptied_and_ended(
     registered: str, broker: Broker
 ) -> None:
     now, limits = int(time.time() * 1000), Limits(lease_s=1.0, tick_s=0.1)
-    with Uplink(broker.address, "es", "gw", "boot-9", window=400) as uplink:
+    with Uplink(broker.address, "es", "gw", Outbox(None, "boot-9"), window=400) as uplink:
         uplink.wait_connected()
         with running(
             Worker(

@@ -1,4 +1,4 @@
-"""The simulated city: the same seed gives the same bytes, a longer run the same past, and its truth stays apart."""
+"""The simulated city: the same seed gives the same bytes, a longer run the same past."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_faces_without_and_with_a_configuration(tmp_path: Path) -> None:
     )
     told = anju("faces", "check", "--config", str(tmp_path / "gateway.toml"))
     assert told.returncode == 0 and "nobody is matched" in told.stdout, told.stderr
-    assert Vault(tmp_path / FOLDER, bytes(32)).held() == []
+    assert Vault(tmp_path / FOLDER, bytes(32)).stored() == []
     (tmp_path / "gateway.toml").write_text(
         (tmp_path / "gateway.toml").read_text().replace('["card"]', "[]")
     )

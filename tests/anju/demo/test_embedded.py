@@ -17,6 +17,7 @@ from anju.processes import Child, ChildFailed, answers, free_port, port_free, st
 from anju.register_files import BadRegister, as_input, read_directory
 from anju.replay import run_replay
 from domain.wire import ReadingItem
+from gateway.outbox import Outbox
 from gateway.uplink import Uplink
 from ingest.worker import Worker
 from store.database.connection import connect
@@ -41,7 +42,7 @@ def test_amqtt_and_fakeredis_carry_the_product_where_nothing_is_installed(
         assert bus.up
         with (
             running(Worker(dsn=dsn, broker=broker.address, bus=bus, name="w-e")),
-            Uplink(broker.address, "es", "gw", "boot-a") as uplink,
+            Uplink(broker.address, "es", "gw", Outbox(None, "boot-a")) as uplink,
         ):
             uplink.wait_connected()
             time.sleep(1)

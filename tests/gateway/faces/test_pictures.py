@@ -1,4 +1,4 @@
-"""Pictures from outside: within limits or refused, whatever they are; and what to do better about one that is poor."""
+"""Pictures from outside are within limits or refused; a poor one gets advice."""
 
 from __future__ import annotations
 
@@ -112,11 +112,11 @@ def test_measures() -> None:
     straight = measure(random_face, (80, 100), (170, 100), (125, 140))
     assert (
         straight.eyes_px == 90
-        and straight.turn < 0.01
+        and straight.nose_offset < 0.01
         and straight.lean == 0
         and straight.sharp > 400
     )
-    assert measure(random_face, (80, 100), (170, 100), (165, 140)).turn > 0.4
+    assert measure(random_face, (80, 100), (170, 100), (165, 140)).nose_offset > 0.4
     assert measure(
         np.full((256, 256), 120, np.uint8), (80, 100), (150, 170), (115, 160)
     ).lean == pytest.approx(45)

@@ -1,4 +1,4 @@
-"""What no list allows is destroyed and leaves no trace; what has ended never comes back; without a fresh list nobody is matched."""
+"""What no list allows is destroyed without a trace, and nobody is matched without a fresh list."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_from_a_list_to_nothing(tmp_path: Path, key: bytes) -> None:
         == 8
     )
     vault.enrol(B, [encoding()], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY)
-    assert vault.held() == [A, B] and vault.consents("door-1", NOW, TODAY) == {A: "r-1", B: "r-2"}
+    assert vault.stored() == [A, B] and vault.consents("door-1", NOW, TODAY) == {A: "r-1", B: "r-2"}
     assert (
         vault.templates(A, "e").shape == (8, 128) and vault.templates(A, "another engine") is None
     )
     assert not traces(tmp_path, mine.tobytes()[:32]), "sealed"
     wrapped = (tmp_path / "keys" / A).read_bytes()
     settled = vault.take_list("door-1", [row(B, "r-2")], NOW + 1)
-    assert settled.destroyed == [A] and settled.held == [B] and vault.templates(A, "e") is None
+    assert settled.destroyed == [A] and settled.stored == [B] and vault.templates(A, "e") is None
     assert not traces(tmp_path, wrapped), "the key is gone from the folder"
     again = vault.take_list("door-1", [row(A), row(B, "r-2")], NOW + 2)
     assert again.refused == [A] and vault.consents("door-1", NOW + 2, TODAY) == {B: "r-2"}
@@ -94,8 +94,8 @@ def test_a_gateway_restored_from_a_backup_is_settled_by_the_next_list(tmp_path: 
     shutil.copytree(tmp_path / "now", tmp_path / "backup")
     vault.take_list("door-1", [], NOW + 1)
     restored = Vault(tmp_path / "backup", bytes(32))
-    assert restored.held() == [A], "the backup has it"
-    assert restored.take_list("door-1", [], NOW + 2).destroyed == [A] and restored.held() == []
+    assert restored.stored() == [A], "the backup has it"
+    assert restored.take_list("door-1", [], NOW + 2).destroyed == [A] and restored.stored() == []
 
 
 def test_lists_of_several_doors_and_of_doors_that_are_no_more(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_turned_off_is_destroyed(tmp_path: Path) -> None:
     vault.take_list("door-1", [row(A)], NOW)
     vault.enrol(A, [encoding()], engine="e", now_ms=NOW, doors=["door-1"], today=TODAY)
     assert destroy_all(tmp_path) == 0 and destroy_all(tmp_path / FOLDER) == 1
-    assert Vault(tmp_path / FOLDER, bytes(32)).held() == []
+    assert Vault(tmp_path / FOLDER, bytes(32)).stored() == []
 
 
 def test_the_same_stranger_keeps_a_pseudonym_for_a_while(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_same_stranger_keeps_a_pseudonym_for_a_while(tmp_path: Path) -> None
     )
     assert seen(other, NOW) != first
     outbox.put([regulars.expire(NOW + 15 * DAY_MS)])
-    assert vault.strangers() == [] and vault.held() == []
+    assert vault.strangers() == [] and vault.stored() == []
     assert seen(face, NOW + 16 * DAY_MS) != first, "a life later it is another"
     for n in range(MOST + 5):
         seen(encoding(), NOW + 16 * DAY_MS + n)

@@ -1,4 +1,4 @@
-"""A clock in a font that nobody told us is read once it has taught its digits; one that behaves like no clock is not judged."""
+"""A clock in an unknown font is read once its digits are learnt; anything else is not judged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ random = np.random.default_rng(4)
 
 
 def burnt(text: str, font: int) -> np.ndarray:
-    """A picture of moving things with a text of cells of one width burnt in, white with a dark rim."""
+    """A picture of moving things with a text burnt in, in cells of one width."""
     picture = np.clip(
         cv2.GaussianBlur(random.normal(110, 60, (360, 640)).astype(np.float32), (0, 0), 6), 0, 255
     ).astype(np.uint8)

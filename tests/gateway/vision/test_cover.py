@@ -1,4 +1,4 @@
-"""What hides the ground is known cell by cell; light hides nothing, nor what the ground was like a while ago."""
+"""What hides the ground is known cell by cell; light hides nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gateway.vision.cover import LEARN_LOOKS, RECALL_S, REMEMBER_S, Cover
+from gateway.vision.cover import LEARN_PICTURES, RECALL_S, REMEMBER_S, Cover
 from gateway.vision.ground import CELL
 
 ROWS, COLUMNS = 120, 160
@@ -30,14 +30,14 @@ def covered() -> NDArray[np.float64]:
 
 
 def learnt(scene: NDArray[np.float64] = GRAIN) -> Cover:
-    return Cover([log(scene) for _ in range(LEARN_LOOKS)])
+    return Cover([log(scene) for _ in range(LEARN_PICTURES)])
 
 
 def watch(cover: Cover, scene: NDArray[np.float64], looks: int, begin: float) -> NDArray[np.bool_]:
     """Look at a scene for a while, learn on; returns what is hidden at last."""
     hidden = np.zeros(cover.age.shape, bool)
     for n in range(looks):
-        look = cover.look(begin + n / 2, 0.5, log(scene))
+        look = cover.observe(begin + n / 2, 0.5, log(scene))
         if look is not None:
             hidden = look.hidden
             cover.learn(look, None)
@@ -79,7 +79,7 @@ def test_a_sunlit_area_that_burns_out_and_moves_on_hides_nothing() -> None:
     def sunlit(n: int) -> NDArray[np.float64]:
         return np.where(np.arange(COLUMNS)[None, :] > 110 - 0.04 * n, 255.0, GRAIN)
 
-    cover = Cover([log(sunlit(0)) for _ in range(LEARN_LOOKS)])
+    cover = Cover([log(sunlit(0)) for _ in range(LEARN_PICTURES)])
     oldest = 0.0
     for n in range(900):
         watch(cover, sunlit(n), 1, 20 + n / 2)

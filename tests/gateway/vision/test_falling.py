@@ -1,4 +1,4 @@
-"""A fall is known by its law: what falls with drag is found, what moves evenly, steers or swings is not."""
+"""What falls with drag is found; what moves evenly, steers or swings is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MARKS = [(0.1, 40.0), (0.5, 16.0), (0.95, 3.0)]
 
 
 def film(path: np.ndarray, *, size: int = 7) -> list[np.ndarray]:
-    """Pictures of a dot on a wall with some noise; `path` are pixels (x, y) a frame, NaN where it is not there."""
+    """Pictures of a dot on a wall with some noise.
+
+    `path` gives pixels (x, y) a frame; NaN where the dot is not there.
+    """
     random = np.random.default_rng(5)
     wall = random.integers(90, 130, (ROWS, COLUMNS)).astype(np.int16)
     pictures = []
@@ -76,7 +79,10 @@ def test_what_is_no_fall(name: str, height: object) -> None:
 def seen_falling(
     begin_m: float, end_m: float, *, sideways: float = 20.0, size: int = 7, hidden_s: float = 0.0
 ) -> list[Sighting]:
-    """Let a thing go at one height and vanish at another; `sideways` in pixels a second; at first it is hidden."""
+    """Let a thing start at one height and vanish at another.
+
+    `sideways` is in pixels a second; it is hidden for the first `hidden_s` seconds.
+    """
     t = np.arange(int(hidden_s * FPS), int(np.sqrt(2 * (begin_m - end_m) / GRAVITY) * FPS)) / FPS
     way = np.column_stack([400 + sideways * t, rows_of(begin_m - GRAVITY * t**2 / 2)])
     return look(film(np.vstack([quiet(), way, quiet()]), size=size))
@@ -96,7 +102,7 @@ def test_what_is_first_seen_in_mid_air_must_be_seen_for_long() -> None:
 
 
 def before_lit_windows(*rows: tuple[int, int]) -> list[Sighting]:
-    """Let a thing fall past windows that are burnt out, before which it cannot be seen, each from one row to another."""
+    """Let a thing fall past burnt-out windows, which hide it between two rows each."""
     t = np.arange(int(2.3 * FPS)) / FPS
     y = rows_of(np.maximum(33 - GRAVITY * t**2 / 2, 0.5))
     pictures = film(np.vstack([quiet(), np.column_stack([np.full_like(y, 600), y]), quiet(25)]))

@@ -12,7 +12,10 @@ from domain.clips import sign
 from gateway.vision.fetch import ClipServer
 from tests.gateway.conftest import Bench
 
-TEXT = '[vision]\nport = 8911\nlink_key_file = "secret"\n[[camera]]\ndevice = "cam-1"\nurl = "rtsp://127.0.0.1:9/stream"\n'
+TEXT = (
+    '[vision]\nport = 8911\nlink_key_file = "secret"\n[[camera]]\ndevice = "cam-1"\nurl = '
+    '"rtsp://127.0.0.1:9/stream"\n'
+)
 CLIP = "20261122t011027-b434ac8e82f9"
 
 

@@ -1,4 +1,4 @@
-"""Light moves a ground's grain up or down and leaves it where it was; a thing hides it, and has an outline."""
+"""Light moves a ground's grain up or down; a thing hides it, and has an outline."""
 
 from __future__ import annotations
 

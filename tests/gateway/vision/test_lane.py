@@ -1,4 +1,4 @@
-"""A lane is blocked by what stands and hides its ground; light, passers-by and short stops do not block it."""
+"""A lane is blocked by what stands in it; light, passers-by and short stops do not block it."""
 
 from __future__ import annotations
 

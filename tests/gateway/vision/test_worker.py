@@ -1,4 +1,4 @@
-"""One camera in its own process: what it sees and what it refuses, within its limits of memory and time."""
+"""One camera in its own process: what it sees and refuses, within its limits."""
 
 from __future__ import annotations
 

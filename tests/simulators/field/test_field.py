@@ -1,4 +1,4 @@
-"""Simulated devices: registers that stand between the hours, clocks of their own, faults that show on the wire, ledgers that tell."""
+"""Simulated devices: registers between the hours, clocks, faults on the wire, and ledgers."""
 
 from __future__ import annotations
 
@@ -136,9 +136,7 @@ def test_an_estate_is_the_same_from_the_same_seed() -> None:
     def make(seed: int) -> list[tuple[str, str, float]]:
         field = estate.Field(
             now=lambda: T0,
-            meters=40,
-            doors=2,
-            lines=4,
+            size=estate.FieldSize(meters=40, doors=2, lines=4),
             push_url="http://127.0.0.1:9",
             fire_port=9,
             seed=seed,

@@ -25,7 +25,7 @@ def test_it_describes_plays_and_breaks_off() -> None:
         assert (
             head[:2] == b"$\0"
             and int.from_bytes(head[2:4], "big") == 12 + PACKET * TOGETHER
-            and camera.asked == 1
+            and camera.plays == 1
         )
         camera.break_off()
         with contextlib.suppress(ConnectionError):

@@ -1,4 +1,4 @@
-"""Cars go where their drivers go, through gates that some yards have, and are registered where somebody told the office."""
+"""Cars go where their drivers go, through gates that some yards have."""
 
 from __future__ import annotations
 

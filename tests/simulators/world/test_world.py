@@ -1,4 +1,4 @@
-"""The hard city: the same seed gives the same homes, what it says fits the wire, and the truth is of the people, not of the meters."""
+"""The hard city: the same seed gives the same homes, and its messages fit the wire."""
 
 from __future__ import annotations
 
