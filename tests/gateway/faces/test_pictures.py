@@ -15,7 +15,7 @@ from gateway.faces.pictures import MOST_BYTES, SIDE, BadPicture, decode
 from gateway.faces.quality import FaceQuality, advice, measure
 from tests.conftest import SEED
 
-GOOD = FaceQuality(eyes_px=90, sharp=400, contrast=50, light=120, turn=0.05, lean=3)
+GOOD = FaceQuality(eyes_px=90, sharp=400, contrast=50, light=120, nose_offset=0.05, lean=3)
 
 
 def packed(kind: str, size: tuple[int, int] = (200, 150), **more: object) -> bytes:
@@ -94,7 +94,7 @@ def test_bent_pictures_are_taken_or_refused() -> None:
         ({"light": 20.0}, "dark"),
         ({"light": 240.0}, "burnt out"),
         ({"contrast": 3.0}, "contrast"),
-        ({"turn": 0.6}, "turned"),
+        ({"nose_offset": 0.6}, "turned"),
         ({"lean": 40.0}, "leans"),
     ],
 )
