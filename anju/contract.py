@@ -1,5 +1,4 @@
-"""The wire contract and the register's columns as documents, generated from the code that reads
-them.
+"""The wire contract and the register's columns as documents, made from the code that reads them.
 
 `docs/wire/*.schema.json` (JSON Schema 2020-12), `docs/wire/asyncapi.json` (AsyncAPI 3.0) and
 `docs/registers.md`; a test fails when they are not what this module makes.

@@ -1,5 +1,6 @@
-"""The long-running services: each wires its parts from the settings and runs until it is told to
-stop.
+"""The long-running services.
+
+Each wires its parts from the settings and runs until a signal stops it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""`anju bench codecs`: frames a second on one core, each codec beside a peer library where there is
-one.
+"""`anju bench codecs`: frames a second on one core, each codec beside a peer library.
 
 Ours and the peer's take the same bytes in turn, several times in one run, and the figure is the
 ratio of the medians: these machines are shared and noisy, so a speed by itself says little. Both
@@ -134,8 +133,9 @@ def _ours(name: str) -> Callable[[bytes], Any]:
 
 
 def _peer(name: str) -> tuple[str, Callable[[bytes], Any]] | None:
-    """Return the peer library's way to the same value; None where there is none, or it is not
-    installed.
+    """Return the peer library's way to the same value.
+
+    None where there is no such library, or it is not installed.
     """
     try:
         if name == "dlt645":

@@ -53,8 +53,9 @@ class Scene:
 
 
 def falling_scene(seed: int, seconds: float, crowd: float = 1.0) -> Scene:
-    """Look at one facade; `crowd`: how many times as many birds, leaves and insects there are as
-    usual.
+    """Look at one facade.
+
+    `crowd` is how many times as many birds, leaves and insects there are as usual.
     """
     from gateway.vision.falling import Falling
     from gateway.vision.rules import FallingRule
@@ -237,8 +238,9 @@ def _where(rising: Callable[[float], float]) -> float:
 
 
 def speed(rounds: int = 3, seconds: float = 12.0) -> dict[str, float]:
-    """Pictures a second that one core decodes and looks at, 720p at 25 a second: medians, the kinds
-    in turn in each round.
+    """Return how many pictures a second one core decodes and looks at, 720p at 25 a second.
+
+    Each figure is a median over the rounds; every round measures the kinds in turn.
     """
     from datetime import datetime
 

@@ -1,5 +1,6 @@
-"""`anju backtest`: what a detector would have raised on past days, with changed parameters if need
-be.
+"""`anju backtest`: what a detector would have raised on past days.
+
+Its parameters can be changed for the run.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ def backtest(
     every: Annotated[int, typer.Option(help="judge every so many days", min=1, max=31)] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a detector over past days, with changed parameters if you like: what it would have
-    raised. Nothing is stored.
+    """Run a detector over past days, and show what it would have raised.
+
+    Its parameters can be changed for the run. Nothing is stored.
     """
     from analytics.backtest import BacktestWindow, backtest_detector, report_as_json
     from analytics.policy import load_policy
@@ -73,8 +75,9 @@ def find_detector(key: str) -> Detector[Any]:
 
 
 def read_params(detector: Detector[Any], options: Sequence[str]) -> dict[str, float]:
-    """Read `name=number` options; ends the command where one does not fit the detector's
-    parameters.
+    """Read `name=number` options.
+
+    Ends the command where one does not fit the detector's parameters.
     """
     from analytics.parameters import BadParameter, build_params, parameter_names
 

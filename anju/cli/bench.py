@@ -251,6 +251,7 @@ def api(
     slowest first.
     """
     from anju.bench import api as bench
+    from anju.bench import api_city
     from anju.demo import embedded
     from store.database.migration import migrate
 
@@ -264,7 +265,7 @@ def api(
             dsn = embedded.make_database(server, "city")
             migrate(dsn)
             bench.make_keys(place / "keys.toml")
-            bench.fill(dsn, place / "keys.toml", units, alerts)
+            api_city.fill(dsn, place / "keys.toml", units, alerts)
             found = bench.measure(dsn, place / "keys.toml", place, rate=rate, seconds=seconds)
         finally:
             server.child.stop()

@@ -157,8 +157,9 @@ def enrol(
 
 @faces_app.command()
 def check(config: Configured = CONFIG) -> None:
-    """Say what lies at this gateway, how old the lists of consents are, and whose matches fade so
-    that they are enrolled anew.
+    """Show which templates are at this gateway, and how old the lists of consents are.
+
+    Show also whose matches fade, so that they are enrolled anew.
     """
     import json
 
@@ -209,8 +210,9 @@ def roc(
     ] = None,
     steps: Annotated[int, typer.Option(min=3, max=50)] = 9,
 ) -> None:
-    """Measure an engine on a folder of people: false matches and false non-matches at each
-    threshold, with 95 % intervals, and its speed.
+    """Measure an engine on a folder of people.
+
+    Print false matches and false non-matches at each threshold, with 95 % intervals, and its speed.
     """
     import numpy as np
 

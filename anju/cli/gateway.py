@@ -108,8 +108,9 @@ def claim(
 
 @gateway_app.command(name="token-key")
 def token_key() -> None:
-    """Print a new random secret, for `token_key_file` (one for the whole estate) or a source's
-    `token_file`.
+    """Print a new random secret.
+
+    It is for `token_key_file` (one for the whole estate) or a source's `token_file`.
     """
     print(secrets.token_hex(16))
 
@@ -159,8 +160,9 @@ def invite(
     gateway: Annotated[str, typer.Option(help="the gateway's code, as the register has it")],
     minutes: Annotated[int, typer.Option(help="how long the code works", min=1, max=10_080)] = 60,
 ) -> None:
-    """Print a one-time code by which a gateway claims its certificate. It is shown once and stored
-    as a hash.
+    """Print a one-time code by which a gateway claims its certificate.
+
+    It is shown once and stored as a hash.
     """
     from datetime import UTC, datetime, timedelta
 
@@ -192,8 +194,9 @@ def revoke(
     gateway: Annotated[str, typer.Option(help="the gateway's code")],
     why: Annotated[str, typer.Option(help="kept with the certificate")],
 ) -> None:
-    """Revoke a gateway's certificates and write the broker's revocation list; the broker reads it
-    at SIGHUP.
+    """Revoke a gateway's certificates and write the broker's revocation list.
+
+    The broker reads the list at SIGHUP.
     """
     from anju.settings import load_settings
     from api.pki import utc_now, write_revocations

@@ -28,8 +28,9 @@ _RANDOM_CONTROL = {"zh": "随机抽查", "en": "random control"}
 
 
 def find_scope(connection: Connection, estate: str | None) -> tuple[tuple[int, ...], ZoneInfo]:
-    """Return the ids of one estate, or of all, and their time zone; ends the command where there is
-    none.
+    """Return the ids of one estate, or of all, and their time zone.
+
+    Ends the command where there is none.
     """
     from store.analytics import nights
 
@@ -50,8 +51,9 @@ def leads(
     as_json: JsonOption = False,
     lang: Annotated[str, typer.Option(help="zh or en")] = "zh",
 ) -> None:
-    """List the leads that stand, likeliest first; with --visits the homes to visit this week, some
-    of them at random.
+    """List the leads that stand, likeliest first.
+
+    With --visits list the homes to visit this week, some of them at random.
     """
     from analytics.leads import LeadTime, list_abstentions, list_leads
     from analytics.policy import load_policy

@@ -1,5 +1,6 @@
-"""The `anju notices` commands: is the file right, does a channel work, what waits, and sending
-again.
+"""The `anju notices` commands.
+
+They check the file, try a channel, show what waits, and send again.
 """
 
 from __future__ import annotations

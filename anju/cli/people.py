@@ -161,8 +161,9 @@ def people_import(
 def _save_people(
     connection: Connection, keyring: Keyring, file: Path, collected_for: str
 ) -> tuple[int, list[str]]:
-    """Store the people of a CSV file; returns how many rows were read without a fault of theirs,
-    and all faults.
+    """Store the people of a CSV file.
+
+    Returns how many rows were read without a fault of theirs, and all faults.
     """
     saved = 0
     faults = []
@@ -256,8 +257,9 @@ def people_erase_again(
 def people_export_erasures(
     file: Annotated[Path, typer.Argument(help="where to write the list; it names nobody")],
 ) -> None:
-    """Write the list of who was erased (as codes under the site's key), to be kept beside the
-    backups.
+    """Write the list of erased people, to be kept beside the backups.
+
+    It names them by codes under the site's key.
     """
     with connect(load_settings().conninfo()) as connection:
         listed = erasures.export_erasures(connection)

@@ -1,5 +1,6 @@
-"""Commands that run a service or look after the database: migrate, doctor, ingest, analytics,
-casework, api, contract.
+"""Commands that run a service or look after the database.
+
+They are migrate, doctor, ingest, analytics, casework, api and contract.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def doctor(
         typer.Option(help="messages that the broker must keep for a session that is away", min=100),
     ] = 20_000,
 ) -> None:
-    """Try whether database, broker and Redis can keep what is promised. Exit code 1 where one of
-    them cannot.
+    """Try whether database, broker and Redis can keep what is promised.
+
+    Exit code 1 where one of them cannot.
     """
     from anju.doctor import CheckVerdict, examine
 
@@ -67,8 +69,9 @@ def analytics() -> None:
 
 
 def casework() -> None:
-    """Run what tells people: notices by mail, chat, phone and webhook, again until somebody has
-    seen it.
+    """Run the service that notifies people by mail, chat, phone and webhook.
+
+    It notifies them again until somebody has seen the alert.
     """
     services.run_casework(load_settings_and_logs())
 

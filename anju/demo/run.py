@@ -1,5 +1,4 @@
-"""`make demo`: the whole product on this machine's own parts, with a simulated estate, its past and
-its present.
+"""`make demo`: the whole product on this machine's own parts, with a simulated estate.
 
 The past goes through the gateways' topics like everything else. The present runs until Ctrl-C. A
 second start continues where the first one ended. What the product found is compared with what the
@@ -125,9 +124,7 @@ class Demo:
         return self.home / "keys.toml"
 
     def _start_embedded(self) -> embedded.Redis:
-        """Start PostgreSQL, a broker and Redis, on the ports of the first start where they are
-        free.
-        """
+        """Start PostgreSQL, a broker and Redis, on the first start's ports if these are free."""
         ports = self.state.ports
         for name in ("postgres", "broker", "redis"):
             if name not in ports or not port_free(ports[name]):

@@ -8,6 +8,7 @@ import pytest
 
 from analytics.policy import load_policy
 from anju.bench import api as bench
+from anju.bench import api_city
 from api.app import create_app
 from api.schema import api_routes
 from store.database.connection import open_pool
@@ -44,7 +45,7 @@ def test_every_route_is_asked(dsn: str) -> None:
 @pytest.mark.long
 def test_a_small_city_answers(dsn: str, tmp_path: Path) -> None:
     bench.make_keys(tmp_path / "keys.toml")
-    bench.fill(dsn, tmp_path / "keys.toml", 60, 400)
+    api_city.fill(dsn, tmp_path / "keys.toml", 60, 400)
     found = bench.measure(dsn, tmp_path / "keys.toml", tmp_path, rate=40, seconds=5)
     assert set(found) == set(bench.ROUTES) and sum(t.failed for t in found.values()) == 0
     assert all(bench.percentile_ms(times.spans, 0.5) > 0 for times in found.values())
