@@ -52,11 +52,11 @@ class ClockOffset:
 
     _samples: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
-    def answered(self, asked_ms: int, server_ms: int, heard_ms: int) -> None:
+    def answered(self, sent_ms: int, server_ms: int, received_ms: int) -> None:
         """Note an answer; one that came before its question is of another clock and is left out."""
-        way = heard_ms - asked_ms
+        way = received_ms - sent_ms
         if way >= 0:
-            self._samples.append((way, (asked_ms + heard_ms) // 2 - server_ms))
+            self._samples.append((way, (sent_ms + received_ms) // 2 - server_ms))
 
     @property
     def ms(self) -> int | None:

@@ -172,11 +172,11 @@ class CommandExecutor:
         Raises: TerminalFailed, WriteRefused, ValueError, TypeError, KeyError.
         """
         people = [
-            row
-            for row in command.argument.get("people", [])
-            if isinstance(row, dict) and row.get("person")
+            person
+            for person in command.argument.get("people", [])
+            if isinstance(person, dict) and person.get("person")
         ]
-        desired = {str(row["person"]) for row in people}
+        desired = {str(person["person"]) for person in people}
         key = f"people/{door.table.device}"
         ours = set(json.loads(self._outbox_writer.outbox.recall(key) or "[]"))
         # Written before the first is put, so that whoever we put into the terminal is known as

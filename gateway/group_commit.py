@@ -52,7 +52,8 @@ class GroupCommitWriter:
         """Write what is handed over, until cancelled."""
         while True:
             await self._arrived.wait()
-            taken, self._waiting = self._waiting[:MAX_ENTRIES], self._waiting[MAX_ENTRIES:]
+            taken = self._waiting[:MAX_ENTRIES]
+            self._waiting = self._waiting[MAX_ENTRIES:]
             if not self._waiting:
                 self._arrived.clear()
             try:

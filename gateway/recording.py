@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import paho.mqtt.client as mqtt
@@ -45,15 +45,31 @@ class _Line(msgspec.Struct, omit_defaults=True):
     payload_base64: str | None = None
 
 
-class _Numbers(msgspec.Struct):
-    boot: str | None = None
-    seq: int | None = None
+class _MessageNumber(msgspec.Struct):
+    boot: str
+    seq: int
 
 
-Message = tuple[str, bytes]
+class RecordedMessage(NamedTuple):
+    """One message of a recording: its topic and its payload, as it was sent."""
+
+    topic: str
+    payload: bytes
 
 
-def read_recording(path: Path) -> Iterator[Message]:
+class _GatewayKey(NamedTuple):
+    estate: str
+    code: str
+
+
+class _Sequence(NamedTuple):
+    """What the server numbers and acknowledges together: one kind of message of one boot."""
+
+    kind: str
+    boot: str
+
+
+def read_recording(path: Path) -> Iterator[RecordedMessage]:
     """Read a recording, gzip or not, line by line.
 
     Raises: BadFile, with the line's number.
@@ -75,7 +91,7 @@ def read_recording(path: Path) -> Iterator[Message]:
                 continue
             try:
                 line = decoder.decode(raw)
-                yield line.topic, _payload(line)
+                yield RecordedMessage(line.topic, _payload(line))
             except (msgspec.MsgspecError, ValueError) as error:
                 raise BadFile(
                     f"{path}:{number}: {error}; "
@@ -182,7 +198,7 @@ class _Gateway:
     """
 
     client: mqtt.Client
-    unacked: dict[tuple[str, str], dict[int, Message]] = field(default_factory=dict)
+    unacked: dict[_Sequence, dict[int, RecordedMessage]] = field(default_factory=dict)
     #: What has no number is done when the broker has it.
     handed: deque[mqtt.MQTTMessageInfo] = field(default_factory=deque)
     ready: threading.Event = field(default_factory=threading.Event)
@@ -204,7 +220,7 @@ class Player:
     broker: BrokerAddress
     acknowledged: int = 0
     unnumbered: int = 0
-    _gateways: dict[tuple[str, str], _Gateway] = field(default_factory=dict)
+    _gateways: dict[_GatewayKey, _Gateway] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _received_at: float = 0.0
 
@@ -226,15 +242,15 @@ class Player:
         parsed = wire.parse_up_topic(topic)
         if parsed is None:
             raise BadFile(f"topic {topic[:120]!r} is not anju/v1/<estate>/<gateway>/up/<kind>")
-        gateway = self._gateway(parsed.estate, parsed.gateway)
-        numbers = _numbers(payload)
-        if numbers is None:
+        gateway = self._gateway(_GatewayKey(parsed.estate, parsed.gateway))
+        number = _read_number(payload)
+        if number is None:
             self.unnumbered += 1
             gateway.handed.append(gateway.client.publish(topic, payload, qos=1))
             while len(gateway.handed) > WINDOW:
                 gateway.handed.popleft().wait_for_publish(GIVE_UP_S)
             return
-        boot, seq = numbers
+        sequence = _Sequence(str(parsed.up), number.boot)
         with self._changed:
             self._wait(
                 lambda: (
@@ -242,7 +258,8 @@ class Player:
                     and sum(g.waiting for g in self._gateways.values()) < ALL
                 )
             )
-            gateway.unacked.setdefault((str(parsed.up), boot), {})[seq] = (topic, payload)
+            messages = gateway.unacked.setdefault(sequence, {})
+            messages[number.seq] = RecordedMessage(topic, payload)
         gateway.client.publish(topic, payload, qos=1)
 
     def drain(self) -> None:
@@ -257,7 +274,8 @@ class Player:
             self._wait(lambda: not any(g.waiting for g in self._gateways.values()))
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        self._received_at = began = time.monotonic()
+        began = time.monotonic()
+        self._received_at = began
         while not done():
             self._changed.wait(0.5)
             now = time.monotonic()
@@ -265,8 +283,8 @@ class Player:
                 began = now
                 for gateway in self._gateways.values():
                     for messages in gateway.unacked.values():
-                        for topic, payload in list(messages.values()):
-                            gateway.client.publish(topic, payload, qos=1)
+                        for message in list(messages.values()):
+                            gateway.client.publish(message.topic, message.payload, qos=1)
             if now - self._received_at > GIVE_UP_S:
                 raise self._give_up()
 
@@ -278,10 +296,16 @@ class Player:
         hint = "is ingest running, and are these gateways registered?"
         return NotAcknowledged(f"{messages} are not acknowledged after {GIVE_UP_S:g} s; {hint}")
 
-    def _gateway(self, estate: str, code: str) -> _Gateway:
-        found = self._gateways.get((estate, code))
+    def _gateway(self, key: _GatewayKey) -> _Gateway:
+        """Return a gateway's connection, made the first time.
+
+        Raises: NotAcknowledged, where no broker takes the connection.
+        """
+        found = self._gateways.get(key)
         if found is not None:
             return found
+        estate = key.estate
+        code = key.code
         address = replace(
             self.broker,
             username=self.broker.username
@@ -292,7 +316,8 @@ class Player:
         client.password = address.password
         client.max_inflight_messages_set(WINDOW)
         client.max_queued_messages_set(0)
-        gateway = self._gateways[estate, code] = _Gateway(client=client)
+        gateway = _Gateway(client=client)
+        self._gateways[key] = gateway
 
         def on_connect(
             _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
@@ -321,7 +346,7 @@ class Player:
         except msgspec.MsgspecError:
             return
         with self._changed:
-            messages = gateway.unacked.get((ack.kind, ack.boot), {})
+            messages = gateway.unacked.get(_Sequence(ack.kind, ack.boot), {})
             also = set(ack.also)
             for seq in [seq for seq in messages if seq <= ack.upto or seq in also]:
                 del messages[seq]
@@ -330,12 +355,11 @@ class Player:
             self._changed.notify_all()
 
 
-def _numbers(payload: bytes) -> tuple[str, int] | None:
+def _read_number(payload: bytes) -> _MessageNumber | None:
     try:
-        found = msgspec.json.decode(payload, type=_Numbers)
+        return msgspec.json.decode(payload, type=_MessageNumber)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return (found.boot, found.seq) if found.boot is not None and found.seq is not None else None
 
 
 def list_recordings(paths: Sequence[Path]) -> list[Path]:

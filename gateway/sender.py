@@ -14,18 +14,22 @@ from domain.wire import Up
 from gateway.outbox import Outbox, SealedMessage
 
 #: Messages that may be on their way at a time; a few places of them are for events only.
-WINDOW, RESERVED_FOR_EVENTS = 64, 8
+WINDOW = 64
+RESERVED_FOR_EVENTS = 8
 #: After this long without an acknowledgement a message is sent again.
 RESEND_S = 15.0
-#: How long a reading may wait for company, and what company is enough.
-LINGER_S, ENOUGH_READINGS = 0.5, 100
+#: How long a reading may wait for others, and how many others are enough.
+LINGER_S = 0.5
+ENOUGH_READINGS = 100
 
 
 class OutboxSender:
     """One gateway's turn-taking. Not thread-safe: the uplink holds its lock around every call."""
 
     def __init__(self, outbox: Outbox, now_ms: Callable[[], int], *, window: int = WINDOW) -> None:
-        self.outbox, self._now_ms, self._window = outbox, now_ms, window
+        self.outbox = outbox
+        self._now_ms = now_ms
+        self._window = window
         self._sent: dict[int, tuple[Up, float]] = {}
         self._sealed_readings = 0.0
 
@@ -64,9 +68,9 @@ class OutboxSender:
         for number in self.outbox.acknowledge(Up(ack.kind), ack.boot, ack.upto, ack.also):
             self._sent.pop(number, None)
 
-    def asked_again(self, ask: wire.Backfill, now: float) -> list[SealedMessage]:
-        """Return what the server misses and we still hold, and count it as on its way."""
-        found = self.outbox.find_messages(Up(ask.kind), ask.boot, ask.missing)
+    def find_missing(self, request: wire.Backfill, now: float) -> list[SealedMessage]:
+        """Return the messages that the server misses, and count them as on their way."""
+        found = self.outbox.find_messages(Up(request.kind), request.boot, request.missing)
         for message in found:
             self._sent[message.id] = (message.kind, now)
         return found

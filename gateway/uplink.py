@@ -294,7 +294,7 @@ class Uplink:
 
     def _backfill(self, request: wire.Backfill) -> None:
         with self._changed:
-            due = self._sender.asked_again(request, time.monotonic())
+            due = self._sender.find_missing(request, time.monotonic())
         for message in due:
             self._publish(message.kind, message.payload)
 

@@ -63,7 +63,7 @@ def test_what_the_server_misses_goes_at_once() -> None:
     outbox, sender = make()
     outbox.put([OutboxEntry(items=[event(1)])])
     (sent,) = sender.due(100.0)
-    assert sender.asked_again(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [
+    assert sender.find_missing(Backfill(v=1, kind="events", boot="b1", missing=[1, 7]), 101.0) == [
         sent
     ]
-    assert sender.asked_again(Backfill(v=1, kind="events", boot="other", missing=[1]), 101.0) == []
+    assert sender.find_missing(Backfill(v=1, kind="events", boot="other", missing=[1]), 101.0) == []

@@ -32,12 +32,10 @@ PENDING = {
     "domain",
     "devices",
     "store",
-    "gateway",
     "ingest",
     "analytics",
     "privacy",
     "api",
-    "simulators",
 }
 
 

@@ -94,7 +94,7 @@ def test_bent_pictures_are_taken_or_refused() -> None:
         ({"light": 20.0}, "dark"),
         ({"light": 240.0}, "burnt out"),
         ({"contrast": 3.0}, "contrast"),
-        ({"turn": 0.6}, "turned"),
+        ({"nose_offset": 0.6}, "turned"),
         ({"lean": 40.0}, "leans"),
     ],
 )
