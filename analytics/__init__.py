@@ -1,1 +1,3 @@
-"""Analytics: registers to intervals to unit-day facts to findings to alerts; watch for what cannot wait a night."""
+"""Analytics: registers to intervals to unit-day facts to findings to alerts; watch for what cannot
+wait a night.
+"""

@@ -209,7 +209,8 @@ class _RowColumns(Mapping[str, NDArray[Any]]):
     """Columns of some rows, each copied when it is first asked for."""
 
     def __init__(self, whole: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> None:
-        self._whole, self._rows = whole, rows
+        self._whole = whole
+        self._rows = rows
         self._copies: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -249,7 +250,8 @@ def runs_of(mask: Mask, least: int) -> list[tuple[int, int, int]]:
     # Every second change within a row is an end.
     edges = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
     row, edge = np.divmod(edges, days + 1)
-    start, end = edge[::2], edge[1::2]
+    start = edge[::2]
+    end = edge[1::2]
     long = end - start >= least
     return list(zip(row[::2][long].tolist(), start[long].tolist(), end[long].tolist(), strict=True))
 
@@ -266,7 +268,9 @@ def rolling(counts: NDArray[Any], days: int, *, ahead: bool = False) -> NDArray[
     begin = 0 if ahead else days - 1
     part[:, begin : begin + width] = counts
     out = np.zeros((units, width), dtype=kind)
-    at, size, rest = 0, 1, days
+    at = 0
+    size = 1
+    rest = days
     while True:
         if rest & 1:
             out += part[:, at : at + width]

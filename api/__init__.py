@@ -1,1 +1,3 @@
-"""The HTTP API and the live page: one module per resource, every answer cut to the caller's scope in SQL."""
+"""The HTTP API and the live page: one module per resource, every answer cut to the caller's scope
+in SQL.
+"""

@@ -178,8 +178,8 @@ def parse_profile(key: str, text: str) -> Profile:
         raise BadProfile(f"{place}: not TOML: {error}") from None
     _check_fields(place, table, _FIELDS)
     points = {
-        name: _parse_point(f"{place}: point {name!r}", name, row)
-        for name, row in _table_of(place, table, "points").items()
+        name: _parse_point(f"{place}: point {name!r}", name, entry)
+        for name, entry in _table_of(place, table, "points").items()
     }
     slow_interval_s = 3600
     if "slow_interval_s" in table:
@@ -223,14 +223,14 @@ def check_profile(profile: Profile, protocols: Mapping[str, Callable[[Profile], 
 # Parts of a file ----------------------------------------------------------------------------------
 
 
-def _check_fields(place: str, row: object, known: frozenset[str]) -> None:
+def _check_fields(place: str, entry: object, known: frozenset[str]) -> None:
     """Refuse what is no table, and a field that is not known.
 
     Raises: BadProfile.
     """
-    if not isinstance(row, dict):
-        raise BadProfile(f"{place}: must be a table, not {row!r}")
-    for name in row:
+    if not isinstance(entry, dict):
+        raise BadProfile(f"{place}: must be a table, not {entry!r}")
+    for name in entry:
         if name in known:
             continue
         near = get_close_matches(name, sorted(known), 1)
@@ -238,60 +238,60 @@ def _check_fields(place: str, row: object, known: frozenset[str]) -> None:
         raise BadProfile(f"{place}: unknown field {name!r}; {fix}")
 
 
-def _required(place: str, row: dict[str, Any], name: str) -> Any:
-    if name not in row:
+def _required(place: str, entry: dict[str, Any], name: str) -> Any:
+    if name not in entry:
         raise BadProfile(f"{place}: the field {name!r} is missing; add it")
-    return row[name]
+    return entry[name]
 
 
-def _table_of(place: str, row: dict[str, Any], name: str) -> dict[str, Any]:
-    table = _required(place, row, name)
+def _table_of(place: str, entry: dict[str, Any], name: str) -> dict[str, Any]:
+    table = _required(place, entry, name)
     if not isinstance(table, dict):
         raise BadProfile(f"{place}: {name} must be a table, not {table!r}")
     return table
 
 
-def _optional_table(place: str, row: dict[str, Any], name: str) -> dict[str, Any]:
-    return _table_of(place, row, name) if name in row else {}
+def _optional_table(place: str, entry: dict[str, Any], name: str) -> dict[str, Any]:
+    return _table_of(place, entry, name) if name in entry else {}
 
 
-def _parse_seconds(place: str, row: dict[str, Any], name: str) -> int:
-    value = _required(place, row, name)
+def _parse_seconds(place: str, entry: dict[str, Any], name: str) -> int:
+    value = _required(place, entry, name)
     if type(value) is not int or not 1 <= value <= LONGEST_INTERVAL_S:
         limits = f"seconds between 1 and {LONGEST_INTERVAL_S}"
         raise BadProfile(f"{place}: {name} must be {limits}, not {value!r}")
     return value
 
 
-def _parse_number(place: str, row: dict[str, Any], name: str) -> float:
-    value = _required(place, row, name)
+def _parse_number(place: str, entry: dict[str, Any], name: str) -> float:
+    value = _required(place, entry, name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadProfile(f"{place}: {name} must be a number, not {value!r}")
     return float(value)
 
 
-def _optional_number(place: str, row: dict[str, Any], name: str) -> float | None:
-    return _parse_number(place, row, name) if name in row else None
+def _optional_number(place: str, entry: dict[str, Any], name: str) -> float | None:
+    return _parse_number(place, entry, name) if name in entry else None
 
 
-def _parse_point(place: str, name: str, row: dict[str, Any]) -> PointProfile:
+def _parse_point(place: str, name: str, entry: dict[str, Any]) -> PointProfile:
     measure = MEASURES.get(name)
     if measure is None:
         raise BadProfile(
             f"{place}: unknown point {name!r}; use one of {', '.join(sorted(MEASURES))}"
         )
-    _check_fields(place, row, _POINT_FIELDS)
-    if measure.kind is Kind.REGISTER and "max_rate" not in row:
+    _check_fields(place, entry, _POINT_FIELDS)
+    if measure.kind is Kind.REGISTER and "max_rate" not in entry:
         raise BadProfile(f"{place}: a register needs max_rate (in {measure.uom}/h)")
     return PointProfile(
         name=name,
         kind=measure.kind,
         uom=measure.uom,
-        resolution=_parse_number(place, row, "resolution"),
-        max_rate=_optional_number(place, row, "max_rate"),
-        rollover=_optional_number(place, row, "rollover"),
-        item=str(row["item"]) if "item" in row else None,
-        scale=_parse_number(place, row, "scale") if "scale" in row else 1.0,
+        resolution=_parse_number(place, entry, "resolution"),
+        max_rate=_optional_number(place, entry, "max_rate"),
+        rollover=_optional_number(place, entry, "rollover"),
+        item=str(entry["item"]) if "item" in entry else None,
+        scale=_parse_number(place, entry, "scale") if "scale" in entry else 1.0,
     )
 
 
@@ -299,42 +299,42 @@ def _parse_alarms(place: str, rows: object) -> tuple[AlarmRule, ...]:
     if not isinstance(rows, list):
         raise BadProfile(f"{place}: alarms must be a list of tables; write [[alarms]] above each")
     return tuple(
-        _parse_alarm(f"{place}: alarm {number}", row) for number, row in enumerate(rows, 1)
+        _parse_alarm(f"{place}: alarm {number}", entry) for number, entry in enumerate(rows, 1)
     )
 
 
-def _parse_alarm(place: str, row: dict[str, Any]) -> AlarmRule:
-    _check_fields(place, row, _ALARM_FIELDS)
-    if ("hazard" in row) == ("condition" in row):
+def _parse_alarm(place: str, entry: dict[str, Any]) -> AlarmRule:
+    _check_fields(place, entry, _ALARM_FIELDS)
+    if ("hazard" in entry) == ("condition" in entry):
         raise BadProfile(f"{place}: name either a hazard or a condition")
-    if "hazard" in row:
+    if "hazard" in entry:
         kind = "hazard"
-        word = row["hazard"]
+        word = entry["hazard"]
         words: list[str] = list(Hazard)
     else:
         kind = "device"
-        word = row["condition"]
+        word = entry["condition"]
         words = list(DeviceCondition)
     if word not in words:
         raise BadProfile(f"{place}: {word!r} is not known; use one of {', '.join(words)}")
-    if sum(name in row for name in _ALARM_TESTS) != 1:
+    if sum(name in entry for name in _ALARM_TESTS) != 1:
         raise BadProfile(f"{place}: give exactly one of {', '.join(_ALARM_TESTS)}")
-    equals = row.get("equals", [])
+    equals = entry.get("equals", [])
     if not isinstance(equals, list):
         equals = [equals]
     return AlarmRule(
-        item=str(_required(place, row, "item")),
+        item=str(_required(place, entry, "item")),
         kind=kind,
         word=word,
-        bit=_parse_bit(place, row),
+        bit=_parse_bit(place, entry),
         equals=tuple(str(value).lower() for value in equals),
-        above=_optional_number(place, row, "above"),
-        below=_optional_number(place, row, "below"),
+        above=_optional_number(place, entry, "above"),
+        below=_optional_number(place, entry, "below"),
     )
 
 
-def _parse_bit(place: str, row: dict[str, Any]) -> int | None:
-    bit = row.get("bit")
+def _parse_bit(place: str, entry: dict[str, Any]) -> int | None:
+    bit = entry.get("bit")
     if bit is not None and (type(bit) is not int or not 0 <= bit <= 63):
         raise BadProfile(f"{place}: bit must be a whole number from 0 to 63, not {bit!r}")
     return bit
@@ -345,13 +345,13 @@ def _parse_freeze(
 ) -> FreezeRegister | None:
     if "freeze" not in table:
         return None
-    row = table["freeze"]
+    entry = table["freeze"]
     place = f"{place}: freeze"
-    _check_fields(place, row, _FREEZE_FIELDS)
+    _check_fields(place, entry, _FREEZE_FIELDS)
     register = FreezeRegister(
-        time=str(_required(place, row, "time")),
-        item=str(_required(place, row, "item")),
-        point=str(_required(place, row, "point")),
+        time=str(_required(place, entry, "time")),
+        item=str(_required(place, entry, "item")),
+        point=str(_required(place, entry, "point")),
     )
     if register.point not in points:
         problem = f"point {register.point!r} is not a point of this profile"

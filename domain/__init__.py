@@ -1,1 +1,3 @@
-"""The words of the trade: pure types and laws, with no I/O, no clock and nothing but the standard library."""
+"""The words of the trade: pure types and laws, with no I/O, no clock and nothing but the standard
+library.
+"""

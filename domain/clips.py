@@ -1,4 +1,6 @@
-"""Links to clips: the estate's gateway gives a clip to whoever brings a signature of the server's, for one clip and a few minutes."""
+"""Links to clips: the estate's gateway gives a clip to whoever brings a signature of the server's,
+for one clip and a few minutes.
+"""
 
 from __future__ import annotations
 

@@ -145,8 +145,12 @@ class Columns:
         The loop is the hot path of ingest, so it calls nothing that it can do in place.
         """
         left: list[int] = []
-        at, point, value = self.at, self.point, self.value
-        add_at, add_point, add_value = at.append, point.append, value.append
+        at = self.at
+        point = self.point
+        value = self.value
+        add_at = at.append
+        add_point = point.append
+        add_value = value.append
         decode = _DECODER.decode
         max_bytes = wire.MAX_BYTES
         for position in positions:

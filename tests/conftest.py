@@ -1,4 +1,5 @@
-"""Fixtures: real servers, each started by the tests themselves on loopback, and fresh databases at both levels.
+"""Fixtures: real servers, each started by the tests themselves on loopback, and fresh databases at
+both levels.
 
 What cannot run on a machine is skipped by name with the reason, and `-ra` prints it.
 """
@@ -25,8 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ANJU_TEST_DATA", ROOT.parent / "shared" / "dev-data"))
 SEED = int(os.environ.get("PYTEST_SEED", "20261121"))
 _numbers = itertools.count(1)
-# Properties are tried on the same examples every time; another PYTEST_SEED lets them draw new ones, and prints how to repeat a failure.
-# How fast examples are made says how busy the machine is, and nothing of ours.
+# Properties are tried on the same examples every time; another PYTEST_SEED lets them draw new ones,
+# and prints how to repeat a failure. How fast examples are made says how busy the machine is, and
+# nothing of ours.
 settings.register_profile(
     "anju",
     derandomize="PYTEST_SEED" not in os.environ,
@@ -94,7 +96,9 @@ def _template(postgres: Postgres) -> str:
 
 @pytest.fixture(scope="session")
 def timescale(servers: Path) -> Iterator[str]:
-    """The connection string of a server that has TimescaleDB: a DSN, a bin directory, or the usual install places."""
+    """The connection string of a server that has TimescaleDB: a DSN, a bin directory, or the usual
+    install places.
+    """
     dsn = os.environ.get("ANJU_TEST_TIMESCALE_DSN")
     if dsn:
         yield dsn

@@ -1,4 +1,6 @@
-"""The broker as it is shipped, on a real mosquitto: its own configuration, ACL and secrets, with other ports and places."""
+"""The broker as it is shipped, on a real mosquitto: its own configuration, ACL and secrets, with
+other ports and places.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Unoccupied tenancy: a flat that is let and in which nobody lives (公共租赁住房管理办法 Art. 27:
-six months without reason).
+"""Unoccupied tenancy: a let flat in which nobody lives (公共租赁住房管理办法 Art. 27: six months).
 
 Water is the cleaner signal of presence, electricity the second, doors the third. A day speaks
 *against* absence when any of them shows someone, *for* it when water stood still (or, without
@@ -8,8 +7,7 @@ of days without a sign against absence is a finding when it is long enough and e
 speak for it; when too many say nothing, it is an abstention. Gaps are never absence.
 
 Where a flat has a lock and no meter, the lock counts: on days on which it sent anything (its
-battery, if nothing else) nobody came in. That holds only for people who used to be seen by it, and
-a lock that is silent says nothing.
+battery, if nothing else) nobody came in. It says so only of people whom it used to see.
 
 Someone who looks in, airs the flat or opens a tap so that it shall look lived in does not end a
 run: those days are visits (`analytics.presence`), counted and reported. An empty home still draws
@@ -39,8 +37,7 @@ from analytics.parameters import DayCount, Litres, Share
 from analytics.presence import Presence, PresenceParams, keep_rare_days, read_presence
 from domain.calendar import DAY_MS
 
-#: Share of the nights that are known on which the household's car must have been parked to make a
-#: finding doubtful.
+#: Share of the known nights with the household's car parked from which a finding is doubtful.
 _PARKED_SHARE = 0.25
 #: Visits that a run may always have, however short it is.
 _ALWAYS_ALLOWED_VISITS = 2.0
@@ -52,8 +49,7 @@ _ROUNDING_L = 1e-3
 #: One family alone is right nine times in ten, a lock less often: who comes with a key is not seen.
 _DOUBT = 0.1
 _DOUBT_OF_LOCK = 0.2
-#: Each further family halves the doubt. A month may still be a stay in hospital, from two months on
-#: that is rarer.
+#: Each further family halves the doubt. A stay in hospital seldom lasts two months.
 _FURTHER_FAMILY = 0.5
 _LONG_DAYS = 60
 _LONG_RUN = 0.6
@@ -69,9 +65,7 @@ class UnoccupiedParams:
 
     presence: PresenceParams = field(default_factory=PresenceParams)
     warn_days: DayCount = 30
-    """Days of absence until the first warning; 90 and 150 days are policy's steps towards the six
-    months.
-    """
+    """Days of absence until the first warning; policy's further steps are 90 and 150 days."""
     warn_visited_days: DayCount = 45
     """The same where somebody looks in now and then, unless all three families agree."""
     abstain_days: DayCount = 14
@@ -85,9 +79,7 @@ class UnoccupiedParams:
     trickle_l: Litres = 2.0
     """Litres of drips that a run may add up to before they count as use."""
     usual_entries: Share = 0.4
-    """Share of a lock's days on which people who live there come in by it, so that it can show
-    their absence.
-    """
+    """Share of a lock's days with entries from which it can show that nobody is there."""
     silent_days: DayCount = SILENT_DAYS
     """Days without data at the end after which a finding is frozen."""
 
@@ -96,8 +88,7 @@ class UnoccupiedParams:
 class _Signs:
     """What the days say for this detector, as masks of shape (units, days).
 
-    `broken` days speak against absence; `shut` days are those on which the lock alone shows that
-    nobody came in.
+    `broken` days speak against absence. On `shut` days the lock alone shows that nobody came in.
     """
 
     presence: Presence

@@ -87,7 +87,9 @@ def to_intervals(
     shape (readings,). They are sorted by series, then time; no time stands twice in a series.
     """
     kept = ~_misread(series, at, value, limits)
-    kept_series, kept_at, kept_value = series[kept], at[kept], value[kept]
+    kept_series = series[kept]
+    kept_at = at[kept]
+    kept_value = value[kept]
     before = np.flatnonzero(kept_series[1:] == kept_series[:-1])
     after = before + 1
     of_series = kept_series[before]

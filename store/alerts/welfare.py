@@ -69,90 +69,8 @@ def list_signs(connection: Connection, now: datetime) -> list[SignsOfLife]:
     Signs are water drawn, the person's own passages, and visits that ended in a dismissal.
     Passages and water older than four days are not looked at.
     """
-    query = """
-        WITH w AS (
-            SELECT *
-            FROM welfare_watches
-            WHERE ended_at IS NULL
-        ), doors AS (
-            SELECT w.id, m.device_id
-            FROM w
-            JOIN units u ON u.id = w.unit_id
-            JOIN mounts m ON m.valid_to IS NULL
-                AND (m.unit_id = u.id OR m.entrance_id = u.entrance_id)
-        ), passages AS (
-            SELECT d.id, e.at, e.data ->> 'direction' AS direction
-            FROM doors d
-            JOIN w ON w.id = d.id
-            JOIN residents r ON r.id = w.resident_id
-            JOIN events e ON e.device_id = d.device_id AND e.kind = 'passage'
-            WHERE e.at > %(now)s - interval '4 days'
-              AND e.at <= %(now)s
-              AND (
-                  e.data ->> 'person' = r.code
-                  OR e.data ->> 'credential' IN (
-                      SELECT code
-                      FROM credentials c
-                      WHERE c.resident_id = r.id
-                  )
-              )
-        )
-        SELECT
-            w.unit_id, w.quiet_hours, w.awake_from, w.awake_to, w.consented_at,
-            u.code AS unit, u.estate_id, e.timezone,
-            (
-                SELECT max(f.water_last_use_at)
-                FROM unit_days f
-                WHERE f.unit_id = w.unit_id
-                  AND f.day > (%(now)s - interval '4 days')::date
-            ) AS water_at,
-            (
-                SELECT max(p.at)
-                FROM passages p
-                WHERE p.id = w.id
-            ) AS passed_at,
-            (
-                SELECT p.direction
-                FROM passages p
-                WHERE p.id = w.id
-                ORDER BY p.at DESC
-                LIMIT 1
-            ) AS passed_direction,
-            (
-                SELECT max(a.ended_at)
-                FROM alerts a
-                JOIN alert_changes c ON c.alert_id = a.id AND c.step = 'dismissed'
-                WHERE a.detector = 'no_sign_of_life'
-                  AND a.subject_kind = 'unit'
-                  AND a.subject_id = w.unit_id
-            ) AS visited_at,
-            (
-                SELECT max(v.at)
-                FROM mounts m
-                JOIN points p ON p.device_id = m.device_id
-                JOIN latest_values v ON v.point_id = p.id
-                WHERE m.unit_id = w.unit_id
-                  AND m.valid_to IS NULL
-                  AND p.name = 'water_m3'
-            ) AS sensor_at,
-            EXISTS (
-                SELECT
-                FROM declarations d
-                WHERE d.unit_id = w.unit_id
-                  AND d.kind = 'absence'
-                  AND d.valid_from <= (%(now)s AT TIME ZONE e.timezone)::date
-                  AND (
-                      d.valid_to IS NULL
-                      OR d.valid_to >= (%(now)s AT TIME ZONE e.timezone)::date
-                  )
-            ) AS away
-        FROM w
-        JOIN units u ON u.id = w.unit_id
-        JOIN estates e ON e.id = u.estate_id
-        ORDER BY w.id
-    """
     with connection.cursor(row_factory=class_row(SignsOfLife)) as cursor:
-        return cursor.execute(query, {"now": now}).fetchall()
+        return cursor.execute(_LIST_SIGNS, {"now": now}).fetchall()
 
 
 def add_watch(connection: Connection, new: NewWelfareWatch, *, actor: str) -> int | None:
@@ -224,3 +142,87 @@ def list_watches(connection: Connection, estates: Collection[int]) -> list[Welfa
     """
     with connection.cursor(row_factory=class_row(WelfareWatch)) as cursor:
         return cursor.execute(query, [list(estates)]).fetchall()
+
+
+_LIST_SIGNS = """
+    WITH w AS (
+        SELECT *
+        FROM welfare_watches
+        WHERE ended_at IS NULL
+    ), doors AS (
+        SELECT w.id, m.device_id
+        FROM w
+        JOIN units u ON u.id = w.unit_id
+        JOIN mounts m ON m.valid_to IS NULL
+            AND (m.unit_id = u.id OR m.entrance_id = u.entrance_id)
+    ), passages AS (
+        SELECT d.id, e.at, e.data ->> 'direction' AS direction
+        FROM doors d
+        JOIN w ON w.id = d.id
+        JOIN residents r ON r.id = w.resident_id
+        JOIN events e ON e.device_id = d.device_id AND e.kind = 'passage'
+        WHERE e.at > %(now)s - interval '4 days'
+          AND e.at <= %(now)s
+          AND (
+              e.data ->> 'person' = r.code
+              OR e.data ->> 'credential' IN (
+                  SELECT code
+                  FROM credentials c
+                  WHERE c.resident_id = r.id
+              )
+          )
+    )
+    SELECT
+        w.unit_id, w.quiet_hours, w.awake_from, w.awake_to, w.consented_at,
+        u.code AS unit, u.estate_id, e.timezone,
+        (
+            SELECT max(f.water_last_use_at)
+            FROM unit_days f
+            WHERE f.unit_id = w.unit_id
+              AND f.day > (%(now)s - interval '4 days')::date
+        ) AS water_at,
+        (
+            SELECT max(p.at)
+            FROM passages p
+            WHERE p.id = w.id
+        ) AS passed_at,
+        (
+            SELECT p.direction
+            FROM passages p
+            WHERE p.id = w.id
+            ORDER BY p.at DESC
+            LIMIT 1
+        ) AS passed_direction,
+        (
+            SELECT max(a.ended_at)
+            FROM alerts a
+            JOIN alert_changes c ON c.alert_id = a.id AND c.step = 'dismissed'
+            WHERE a.detector = 'no_sign_of_life'
+              AND a.subject_kind = 'unit'
+              AND a.subject_id = w.unit_id
+        ) AS visited_at,
+        (
+            SELECT max(v.at)
+            FROM mounts m
+            JOIN points p ON p.device_id = m.device_id
+            JOIN latest_values v ON v.point_id = p.id
+            WHERE m.unit_id = w.unit_id
+              AND m.valid_to IS NULL
+              AND p.name = 'water_m3'
+        ) AS sensor_at,
+        EXISTS (
+            SELECT
+            FROM declarations d
+            WHERE d.unit_id = w.unit_id
+              AND d.kind = 'absence'
+              AND d.valid_from <= (%(now)s AT TIME ZONE e.timezone)::date
+              AND (
+                  d.valid_to IS NULL
+                  OR d.valid_to >= (%(now)s AT TIME ZONE e.timezone)::date
+              )
+        ) AS away
+    FROM w
+    JOIN units u ON u.id = w.unit_id
+    JOIN estates e ON e.id = u.estate_id
+    ORDER BY w.id
+"""

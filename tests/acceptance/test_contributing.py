@@ -1,4 +1,6 @@
-"""The examples of CONTRIBUTING.md work as they stand: applied to a copy of the tree, each passes the checks that it names."""
+"""The examples of CONTRIBUTING.md work as they stand: applied to a copy of the tree, each passes
+the checks that it names.
+"""
 
 from __future__ import annotations
 

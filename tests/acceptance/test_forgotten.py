@@ -1,7 +1,9 @@
-"""A person who was erased while everything ran, and keys that were changed meanwhile: afterwards no plain trace of that person is anywhere.
+"""A person who was erased while everything ran, and keys that were changed meanwhile: afterwards no
+plain trace of that person is anywhere.
 
-Searched are the database's own files with its write-ahead log, a backup made afterwards, Redis, and every log; as UTF-8, as UTF-16, as the
-escapes of JSON, and as the hex that PostgreSQL prints. Before that the same search is shown to find what is there.
+Searched are the database's own files with its write-ahead log, a backup made afterwards, Redis, and
+every log; as UTF-8, as UTF-16, as the escapes of JSON, and as the hex that PostgreSQL prints.
+Before that the same search is shown to find what is there.
 """
 
 from __future__ import annotations
@@ -97,7 +99,8 @@ def test_no_plain_trace_is_left(tmp_path: Path) -> None:
         with connect(dsn) as connection:
             register(connection)
             connection.execute(
-                "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, h.id, '2020-01-01' FROM households h, generate_series(1, 200) i"
+                "INSERT INTO residents (code, household_id, valid_from) SELECT 'r-' || i, "
+                "h.id, '2020-01-01' FROM households h, generate_series(1, 200) i"
             )
             passwords = {
                 role: make_user(connection, str(role), role, must_change_password=False)

@@ -1,8 +1,9 @@
-"""A simulated day of an estate behind one gateway process: whatever is cut or killed, all that the devices gave out is
-stored exactly once.
+"""A simulated day of an estate behind one gateway process: whatever is cut or killed, all that the
+devices gave out is stored exactly once.
 
-200 meters of four protocols on eight lines, 20 doors, a fire host. The uplink is cut for hours, the gateway is killed
-with SIGKILL twice (once while it is cut off), a line is cut. The day runs 600 times as fast.
+200 meters of four protocols on eight lines, 20 doors, a fire host. The uplink is cut for hours, the
+gateway is killed with SIGKILL twice (once while it is cut off), a line is cut. The day runs 600
+times as fast.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Day:
     def __init__(self, folder: Path, dsn: str, broker: Broker, redis: Redis) -> None:
         self.folder, self.dsn, self.redis = folder, dsn, redis
         self.cable = Cable(broker.address.port)
-        # Always from seven in the morning (Beijing): a line that is cut over midnight is another day, with a daily freeze in it.
+        # Always from seven in the morning (Beijing): a line that is cut over midnight is another
+        # day, with a daily freeze in it.
         hour = int(time.time() * 1000) // HOUR_MS - HOURS - 4
         start = (hour - (hour - 23) % 24) * HOUR_MS
         self.pace = Pace(speed=SPEED, start_ms=start, real_ms=int(time.time() * 1000) + 4000)
@@ -165,10 +167,13 @@ Key = tuple[str, str, float]
 
 
 def readings(dsn: str) -> list[tuple[Key, int]]:
-    """What is stored: (device, point, value) and the hour of its instant. A meter's values are all different, since it only grows."""
+    """What is stored: (device, point, value) and the hour of its instant. A meter's values are all
+    different, since it only grows.
+    """
     with connect(dsn) as connection:
         rows = connection.execute(
-            "SELECT d.code, p.name, r.at, r.value FROM readings r JOIN points p ON p.id = r.point_id JOIN devices d ON d.id = p.device_id"
+            "SELECT d.code, p.name, r.at, r.value FROM readings r JOIN points p ON p.id = "
+            "r.point_id JOIN devices d ON d.id = p.device_id"
         ).fetchall()
     return [
         ((r["code"], r["name"], r["value"]), int(r["at"].timestamp() * 1000) // HOUR_MS)
@@ -223,7 +228,8 @@ def test_a_day_behind_one_gateway(
     assert set(wanted) - set(registers) == set(), "given out and not stored"
     assert set(registers) - set(wanted) == set(), "stored and never given out"
     assert max(Counter(key for key, _ in stored).values()) == 1, "stored twice"
-    # An answer on the stroke of the hour may arrive after it: at this speed ten milliseconds are six seconds.
+    # An answer on the stroke of the hour may arrive after it: at this speed ten milliseconds are
+    # six seconds.
     late = {
         key: (hour, registers[key])
         for key, hour in wanted.items()
@@ -258,7 +264,8 @@ def test_a_day_behind_one_gateway(
         tally.duplicates for key, tally in tallies.items() if key[0] == f"{ESTATE}/{GATEWAY}"
     )
     print(
-        f"\n{len(wanted)} readings, {len(passages)} passages, {len(others)} other events, {len(field.fire_given)} fire events, each once; "
+        f"\n{len(wanted)} readings, {len(passages)} passages, {len(others)} other events, "
+        f"{len(field.fire_given)} fire events, each once; "
         f"{duplicates} duplicates came and were known"
     )
     assert embedded.find_program("mosquitto")

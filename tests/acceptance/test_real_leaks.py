@@ -1,6 +1,8 @@
-"""Real meters judged hour by hour with what was known by then: how soon is water that never rests told?
+"""Real meters judged hour by hour with what was known by then: how soon is water that never rests
+told?
 
-The same facts and the same detector as by day, without broker and database: a year of forty homes in seconds.
+The same facts and the same detector as by day, without broker and database: a year of forty homes
+in seconds.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ def instant(text: str, form: str) -> float:
 
 
 def registers(homes: set[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Read the registers (ms UTC, m³) of some homes; of two readings of one instant the first counts."""
+    """Read the registers (ms UTC, m³) of some homes; of two readings of one instant the first
+    counts.
+    """
     found: dict[str, dict[float, float]] = {home: {} for home in homes}
     with gzip.open(WATER / "readings.csv.gz", "rt") as opened:
         for row in csv.DictReader(opened):

@@ -1,6 +1,7 @@
 """Real meters, replayed through the gateway's topic by the command itself, on both levels.
 
-The truth comes with the data. The tests skip, by name, where the data are not beside the repository.
+The truth comes with the data. The tests skip, by name, where the data are not beside the
+repository.
 """
 
 from __future__ import annotations
@@ -109,8 +110,10 @@ def snapshot(dsn: str) -> list[Any]:
             connection.execute(query).fetchall()
             for query in (
                 "SELECT count(*) AS n, sum(value)::numeric(20, 3) AS s FROM readings",
-                "SELECT unit_id, day, water_l, energy_kwh, water_cover, faults FROM unit_days ORDER BY 1, 2",
-                "SELECT detector, subject, since_at, until_at, condition, version FROM alerts ORDER BY 1, 2, 3",
+                "SELECT unit_id, day, water_l, energy_kwh, water_cover, faults FROM "
+                "unit_days ORDER BY 1, 2",
+                "SELECT detector, subject, since_at, until_at, condition, version FROM "
+                "alerts ORDER BY 1, 2, 3",
                 "SELECT count(*) AS n FROM quarantine",
             )
         ]
@@ -170,7 +173,9 @@ def test_water_forty_homes_a_year(anju: Any) -> None:
     not WATER.exists(), reason="the real water meters are not beside the repository"
 )
 def test_leaks_are_found_where_water_ran_every_hour(anju: Any) -> None:
-    """Every run of 48 hours with flow in every hour is in an alert; what else is raised has no hour without flow either."""
+    """Every run of 48 hours with flow in every hour is in an alert; what else is raised has no hour
+    without flow either.
+    """
     anju("replay", str(WATER / "readings.csv.gz"), *WATER_ARGUMENTS)
     anju("nightly")
     with connect(anju.dsn) as connection:
@@ -189,7 +194,8 @@ def test_leaks_are_found_where_water_ran_every_hour(anju: Any) -> None:
         )
     homes = {run["user_key"] for run in truth}
     print(
-        f"continuous flow: {hit} of {len(truth)} runs, {len(found)} alerts in {len({a['subject'] for a in found})} homes, truth in {len(homes)}"
+        f"continuous flow: {hit} of {len(truth)} runs, {len(found)} alerts in "
+        f"{len({a['subject'] for a in found})} homes, truth in {len(homes)}"
     )
     assert hit >= 0.8 * len(truth)
     assert {a["subject"] for a in found} <= homes
@@ -210,8 +216,10 @@ def test_electricity_five_homes(anju: Any) -> None:
     assert away[0]["evidence"]["days"] in (107, 108, 109)
     with connect(anju.dsn) as connection:
         low = connection.execute(
-            "SELECT from_day, to_day FROM abstentions a JOIN units u ON u.id = a.unit_id WHERE u.code = '10006704' "
-            "AND reason = 'low_but_not_empty' AND from_day BETWEEN '2013-01-24' AND '2013-01-28' AND superseded_at IS NULL"
+            "SELECT from_day, to_day FROM abstentions a JOIN units u ON u.id = a.unit_id "
+            "WHERE u.code = '10006704' "
+            "AND reason = 'low_but_not_empty' AND from_day BETWEEN '2013-01-24' AND "
+            "'2013-01-28' AND superseded_at IS NULL"
         ).fetchall()
     assert len(low) == 1 and (low[0]["to_day"] - low[0]["from_day"]).days >= 28
     stayed_in = {row["customer_id"] for row in rows(POWER / "low_use_spells.csv")} ^ {
@@ -227,7 +235,9 @@ def test_electricity_five_homes(anju: Any) -> None:
 
 @pytest.mark.skipif(not DAILY.exists(), reason="the real daily meter is not beside the repository")
 def test_a_meter_that_speaks_once_a_day(anju: Any) -> None:
-    """Four years of one lived-in home, with a holiday of 25 days: covered day by day, no lead, and no leak from coarse data."""
+    """Four years of one lived-in home, with a holiday of 25 days: covered day by day, no lead, and
+    no leak from coarse data.
+    """
     anju(
         "replay",
         str(DAILY / "days.csv"),
@@ -251,7 +261,8 @@ def test_a_meter_that_speaks_once_a_day(anju: Any) -> None:
     anju("nightly")
     with connect(anju.dsn) as connection:
         row = connection.execute(
-            "SELECT count(*) AS days, avg(energy_cover) AS cover, avg(energy_kwh) AS kwh FROM unit_days"
+            "SELECT count(*) AS days, avg(energy_cover) AS cover, avg(energy_kwh) AS kwh "
+            "FROM unit_days"
         ).fetchone()
         raised = connection.execute(
             "SELECT count(*) AS n FROM alerts WHERE alert_class <> 'data'"

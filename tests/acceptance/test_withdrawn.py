@@ -1,7 +1,8 @@
-"""Withdraw consent: no template, no key and no match anywhere within a minute of the gateway being on line, and no backup brings it back.
+"""Withdraw consent: no template, no key and no match anywhere within a minute of the gateway being
+on line, and no backup brings it back.
 
-A real broker, database, ingest worker and gateway process. The gateway is off line when the consent is withdrawn; then its disk is
-restored from a backup of before; then the database is.
+A real broker, database, ingest worker and gateway process. The gateway is off line when the consent
+is withdrawn; then its disk is restored from a backup of before; then the database is.
 """
 
 from __future__ import annotations
@@ -56,8 +57,11 @@ def test_withdrawn_is_gone_everywhere(
     (home / "face.key").write_text(key.hex())
     (home / "token").write_text("a-token-of-sixteen-characters")
     (home / "gateway.toml").write_text(
-        f'estate = "es"\ngateway = "gw"\n[broker]\nport = {broker.address.port}\n[faces]\nkey_file = "face.key"\nassessment = "PIA-2026-001"\n'
-        'other_ways = ["card"]\nport = 8977\n[[faces.doors]]\ndevice = "door-1"\ntoken_file = "token"\n'
+        'estate = "es"\ngateway = "gw"\n[broker]\nport = '
+        f'{broker.address.port}\n[faces]\nkey_file = "face.key"\nassessment = '
+        '"PIA-2026-001"\n'
+        'other_ways = ["card"]\nport = 8977\n[[faces.doors]]\ndevice = '
+        '"door-1"\ntoken_file = "token"\n'
     )
     children: list[Child] = []
 
@@ -128,7 +132,8 @@ def test_withdrawn_is_gone_everywhere(
         restored = soon(lambda: vault.stored() == [other])
 
         connection.execute(
-            "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, withdrawn_why = NULL WHERE code = %s",
+            "UPDATE people.face_consents SET withdrawn_at = NULL, withdrawn_by = NULL, "
+            "withdrawn_why = NULL WHERE code = %s",
             [code],
         )
         connection.execute("DELETE FROM people.face_proofs")
@@ -137,7 +142,8 @@ def test_withdrawn_is_gone_everywhere(
         assert vault.stored() == [other]
         with capsys.disabled():
             print(
-                f"\ndestroyed {took:.1f} s after the start, proven {took + proven:.1f} s; gateway's backup {restored:.1f} s; database's {again:.1f} s"
+                f"\ndestroyed {took:.1f} s after the start, proven {took + proven:.1f} s; "
+                f"gateway's backup {restored:.1f} s; database's {again:.1f} s"
             )
     finally:
         connection.close()

@@ -1,4 +1,6 @@
-"""A small hard city through the whole of it: register, play, nights of the past, leads as of a day, visits, calibration, backtest."""
+"""A small hard city through the whole of it: register, play, nights of the past, leads as of a day,
+visits, calibration, backtest.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +55,13 @@ def said(dsn: str) -> list[Any]:
     with connect(dsn) as connection:
         return [
             connection.execute(
-                "SELECT detector, unit_id, since_at, until_at, score, reasons, evidence, found_at, superseded_at, raised_at "
+                "SELECT detector, unit_id, since_at, until_at, score, reasons, evidence, "
+                "found_at, superseded_at, raised_at "
                 "FROM findings ORDER BY id"
             ).fetchall(),
             connection.execute(
-                "SELECT detector, unit_id, from_day, to_day, reason, found_at, superseded_at FROM abstentions ORDER BY id"
+                "SELECT detector, unit_id, from_day, to_day, reason, found_at, "
+                "superseded_at FROM abstentions ORDER BY id"
             ).fetchall(),
             connection.execute(
                 "SELECT detector, subject, condition, raised_at, ended_at FROM alerts ORDER BY id"
@@ -204,17 +208,20 @@ def test_what_comes_late_is_not_known_before(anju: Any, tmp_path: Path) -> None:
             "SELECT max(day) AS last FROM unit_days WHERE water_samples + energy_samples > 0"
         ).fetchone()
         silent = connection.execute(
-            "SELECT count(*) AS n FROM findings WHERE detector = 'coverage_thin' AND superseded_at IS NULL"
+            "SELECT count(*) AS n FROM findings WHERE detector = 'coverage_thin' AND "
+            "superseded_at IS NULL"
         ).fetchone()
     assert known is not None and str(known["last"]) <= "2024-09-13"
     assert silent is not None and silent["n"] > 0
     anju("nightly", "--from", FIRST, "--to", "2024-10-28")
     with connect(anju.dsn) as connection:
         days = connection.execute(
-            "SELECT count(DISTINCT day) AS n FROM unit_days WHERE water_samples + energy_samples > 0"
+            "SELECT count(DISTINCT day) AS n FROM unit_days WHERE water_samples + "
+            "energy_samples > 0"
         ).fetchone()
         still = connection.execute(
-            "SELECT count(*) AS n FROM findings WHERE detector = 'coverage_thin' AND superseded_at IS NULL "
+            "SELECT count(*) AS n FROM findings WHERE detector = 'coverage_thin' AND "
+            "superseded_at IS NULL "
             "AND until_at IS NULL"
         ).fetchone()
     assert days is not None and days["n"] >= 56 and still is not None and still["n"] < silent["n"]

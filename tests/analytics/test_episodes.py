@@ -1,4 +1,6 @@
-"""Page's sum over many units is the same as over each alone, and begins, is sure and ends where a person would say so."""
+"""Page's sum over many units is the same as over each alone, and begins, is sure and ends where a
+person would say so.
+"""
 
 from __future__ import annotations
 

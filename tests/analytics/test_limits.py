@@ -1,4 +1,6 @@
-"""Limits on what is measured: over and well under, a spike that passes, a meter that is silent, water that runs away."""
+"""Limits on what is measured: over and well under, a spike that passes, a meter that is silent,
+water that runs away.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def value(connection: Connection, device: str, point: str, at: datetime, number: float) -> None:
     connection.execute(
-        "WITH p AS (INSERT INTO points (device_id, name) SELECT id, %s FROM devices WHERE code = %s ON CONFLICT (device_id, name) "
-        "DO UPDATE SET name = excluded.name RETURNING id) INSERT INTO latest_values SELECT id, %s, %s FROM p "
+        "WITH p AS (INSERT INTO points (device_id, name) SELECT id, %s FROM devices WHERE "
+        "code = %s ON CONFLICT (device_id, name) "
+        "DO UPDATE SET name = excluded.name RETURNING id) INSERT INTO latest_values "
+        "SELECT id, %s, %s FROM p "
         "ON CONFLICT (point_id) DO UPDATE SET at = excluded.at, value = excluded.value",
         [point, device, at, number],
     )

@@ -1,4 +1,6 @@
-"""What a day says: a leak is not use, a tap opened now and then is a visit, what is the same every day is a machine."""
+"""What a day says: a leak is not use, a tap opened now and then is a visit, what is the same every
+day is a machine.
+"""
 
 from __future__ import annotations
 

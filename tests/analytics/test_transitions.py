@@ -1,4 +1,6 @@
-"""Delays as a law: whatever a device says and however it arrives, an alert stands exactly while its condition has lasted."""
+"""Delays as a law: whatever a device says and however it arrives, an alert stands exactly while its
+condition has lasted.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def expected(said: list[tuple[int, bool]], on_delay: int, off_delay: int, now: int) -> bool:
-    """The condition by its definition: on since it was on for on_delay, until it was off for off_delay."""
+    """The condition by its definition: on since it was on for on_delay, until it was off for
+    off_delay.
+    """
     stands, since, over = False, None, None
     for at, on in [*said, (now, None)]:
         if not stands and since is not None and at - since >= on_delay:

@@ -1,4 +1,6 @@
-"""Watch: an event is acted on once, hazards latch, tests raise nothing, a silent gateway is one alert."""
+"""Watch: an event is acted on once, hazards latch, tests raise nothing, a silent gateway is one
+alert.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,9 @@ def test_a_door_is_held_open_only_after_its_delay_and_shut_only_after_the_other(
 
 
 def test_a_backlog_is_judged_by_its_own_times(connection: Connection) -> None:
-    """Both ends come at once: twenty seconds were nothing then, two minutes were an alert, and it is over."""
+    """Both ends come at once: twenty seconds were nothing then, two minutes were an alert, and it
+    is over.
+    """
     register(connection)
     held_open(connection, "on", 600)
     held_open(connection, "off", 580)
@@ -386,7 +390,9 @@ def store_event(connection: Connection, code: str, state: str, ago: timedelta) -
 def test_an_end_that_comes_before_its_beginning_leaves_nothing_burning(
     any_connection: Connection,
 ) -> None:
-    """A gateway that was cut off sends its newest first: the end is stored when the beginning arrives."""
+    """A gateway that was cut off sends its newest first: the end is stored when the beginning
+    arrives.
+    """
     register(any_connection)
     store_event(any_connection, "smoke-1", "off", timedelta(minutes=50))
     assert step(any_connection) == 0

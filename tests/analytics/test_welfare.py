@@ -1,4 +1,6 @@
-"""No sign of life: the person's own hours, out is out, deaf is not quiet, stages, and a visit that found them well."""
+"""No sign of life: the person's own hours, out is out, deaf is not quiet, stages, and a visit that
+found them well.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
     unit = connection.execute("SELECT id, estate_id FROM units WHERE code = 'u-1'").fetchone()
     assert unit is not None
     connection.execute(
-        "INSERT INTO residents (code, household_id, valid_from) SELECT 'p-1', id, '2020-01-01' FROM households"
+        "INSERT INTO residents (code, household_id, valid_from) SELECT 'p-1', id, "
+        "'2020-01-01' FROM households"
     )
     made = store_welfare.add_watch(
         connection,
@@ -114,8 +117,10 @@ def test_the_stages_call_again_and_a_visit_that_found_them_well_ends_it(
         now = local(text)
         if heard:
             connection.execute(
-                "WITH p AS (INSERT INTO points (device_id, name) SELECT id, 'water_m3' FROM devices WHERE code = 'wm-1' ON CONFLICT "
-                "(device_id, name) DO UPDATE SET name = excluded.name RETURNING id) INSERT INTO latest_values SELECT id, %s, 1 FROM p "
+                "WITH p AS (INSERT INTO points (device_id, name) SELECT id, 'water_m3' "
+                "FROM devices WHERE code = 'wm-1' ON CONFLICT "
+                "(device_id, name) DO UPDATE SET name = excluded.name RETURNING id) "
+                "INSERT INTO latest_values SELECT id, %s, 1 FROM p "
                 "ON CONFLICT (point_id) DO UPDATE SET at = excluded.at",
                 [now],
             )

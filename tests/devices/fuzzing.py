@@ -260,7 +260,7 @@ def understand(name: str, frame: Any) -> None:
 
 
 # What is pushed
-# ------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------
 
 
 def heard(rng: random.Random, name: str) -> ReceivedMessage:
@@ -367,7 +367,7 @@ def token(kind: str, value: str) -> str:
 
 
 # Bending
-# -------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------
 
 
 def bend(rng: random.Random, data: bytes) -> bytes:
@@ -458,7 +458,8 @@ def main() -> int:
         began = time.monotonic()
         (fuzz_codec if name in CODECS else fuzz_push)(name, asked.seed, asked.inputs)
         print(
-            f"{name}: {asked.inputs} inputs, 0 exceptions, {time.monotonic() - began:.0f} s, seed {asked.seed}",
+            f"{name}: {asked.inputs} inputs, 0 exceptions, {time.monotonic() - began:.0f} "
+            f"s, seed {asked.seed}",
             flush=True,
         )
     return 0

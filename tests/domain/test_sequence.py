@@ -1,4 +1,6 @@
-"""Runs against a plain set: whatever the order and however often, they hold what was seen, and nothing else."""
+"""Runs against a plain set: whatever the order and however often, they hold what was seen, and
+nothing else.
+"""
 
 from __future__ import annotations
 

@@ -52,12 +52,18 @@ def meter(protocol: str, n: int, **changes: Any) -> SimulatedMeter:
 
 def table(line: Line, meters: list[SimulatedMeter], **options: Any) -> str:
     out = [
-        f'[[bus]]\nname = "line"\nat = "127.0.0.1:{line.port}"\ntimeout_ms = {options.get("timeout_ms", 150)}\nquiet_ms = 20\nretries = {options.get("retries", 1)}'
+        f'[[bus]]\nname = "line"\nat = "127.0.0.1:{line.port}"\ntimeout_ms = '
+        f"{options.get('timeout_ms', 150)}\nquiet_ms = 20\nretries = "
+        f"{options.get('retries', 1)}"
     ]
     for one in meters:
         serial = f', serial = "{one.serial}"' if one.protocol == "mbus" else ""
         out.append(
-            f'[[bus.devices]]\ndevice = "{one.device}"\nprofile = "{options.get("profile", PROFILE[one.protocol])}"\naddress = "{one.address}"\nevery_s = 3600'
+            (
+                f'[[bus.devices]]\ndevice = "{one.device}"\nprofile = '
+                f'"{options.get("profile", PROFILE[one.protocol])}"\naddress = '
+                f'"{one.address}"\nevery_s = 3600'
+            )
             + (f"\n{serial[2:]}" if serial else "")
         )
     return "\n".join(out) + "\n"
@@ -244,7 +250,7 @@ def test_a_line_that_is_cut_is_told_and_comes_back(bench: Callable[[str], Bench]
 
 
 def test_what_a_meter_does_not_have_costs_no_reading(bench: Callable[[str], Bench]) -> None:
-    """A 1997 meter is silent when asked for a clock of 2007, and another refuses what it has not."""
+    """A 1997 meter does not answer for a clock of 2007; another refuses what it lacks."""
     found = read(
         bench,
         [meter("dlt645", 1)],

@@ -27,8 +27,10 @@ PEOPLE = [
 
 def text(port: int) -> str:
     return (
-        '[push]\nport = 8900\n[[push.sources]]\nname = "doors"\nkind = "hikvision"\ntoken_file = "secret"\ndevices = [\n'
-        f'{{ device = "door-1", profile = "door-terminal", address = "aa", control = {{ url = "http://127.0.0.1:{port}", password_file = "password" }} }},\n'
+        '[push]\nport = 8900\n[[push.sources]]\nname = "doors"\nkind = '
+        '"hikvision"\ntoken_file = "secret"\ndevices = [\n'
+        '{ device = "door-1", profile = "door-terminal", address = "aa", control = { '
+        f'url = "http://127.0.0.1:{port}", password_file = "password" }} }},\n'
         '{ device = "door-2", profile = "door-terminal", address = "bb" }]\n'
     )
 

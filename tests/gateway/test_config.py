@@ -26,14 +26,22 @@ devices = [
 ]
 [[fire]]
 port = 26875
-devices = [{ device = "fire-1", source = "0000000000a1", parts = [{ device = "smoke-1", part = "0000000a" }] }]
+devices = [
+  { device = "fire-1", source = "0000000000a1", parts = [
+    { device = "smoke-1", part = "0000000a" },
+  ] },
+]
 [push]
 port = 8900
 [[push.sources]]
 name = "doors"
 kind = "hikvision"
 token_file = "token"
-devices = [{ device = "door-1", profile = "door-terminal", address = "02:00:00:00:00:0A", readers = { 1 = "in", 2 = "out" } }]
+[[push.sources.devices]]
+device = "door-1"
+profile = "door-terminal"
+address = "02:00:00:00:00:0A"
+readers = { 1 = "in", 2 = "out" }
 [[mqtt]]
 name = "lora"
 kind = "chirpstack"
@@ -106,7 +114,8 @@ def test_a_site_adds_a_profile_without_python(folder: Path) -> None:
     (folder / "models").mkdir()
     (folder / "models" / "acme-9.toml").write_text(
         'title = "Acme 9"\nprotocol = "modbus-rtu"\nexpected_interval_s = 60\n'
-        '[points.water_m3]\nitem = "holding:10:uint32:little"\nscale = 0.01\nresolution = 0.01\nmax_rate = 3.125\n'
+        '[points.water_m3]\nitem = "holding:10:uint32:little"\nscale = 0.01\nresolution = '
+        "0.01\nmax_rate = 3.125\n"
     )
     text = 'profiles = "models"\n' + GOOD.replace("dlt645-2007", "acme-9").replace(
         "dlt645-energy", "acme-9"

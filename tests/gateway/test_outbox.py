@@ -202,10 +202,13 @@ def test_an_outbox_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None
 def test_memory_and_item_are_written_together(tmp_path: Path) -> None:
     """A process killed with SIGKILL at any instant has both of an entry or none."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom gateway.outbox import OutboxEntry, Outbox\nfrom domain.wire import ReadingItem\n"
+        "import sys\nfrom pathlib import Path\nfrom gateway.outbox import OutboxEntry, "
+        "Outbox\nfrom domain.wire import ReadingItem\n"
         "box = Outbox(Path(sys.argv[1]), 'b1')\nn = 0\n"
-        "while True:\n    n += 1\n    item = ReadingItem(device='wm-1', at=1790000000000 + n, values={'water_m3': float(n)})\n"
-        "    box.put([OutboxEntry(items=[item], memory={'poll/wm-1': str(n)})])\n    print(n, flush=True)\n"
+        "while True:\n    n += 1\n    item = ReadingItem(device='wm-1', at=1790000000000 "
+        "+ n, values={'water_m3': float(n)})\n"
+        "    box.put([OutboxEntry(items=[item], memory={'poll/wm-1': str(n)})])\n    "
+        "print(n, flush=True)\n"
     )
     path = tmp_path / "o.sqlite"
     process = subprocess.Popen(

@@ -94,7 +94,8 @@ def test_a_changed_configuration_is_taken_and_a_faulty_one_left_aside(
         # One meter more, one door less, another time-out for one line.
         changed = good.replace(
             "[[fire]]",
-            '[[bus]]\nname = "line-9"\nat = "127.0.0.1:1"\n[[bus.devices]]\ndevice = "em-new"\nprofile = "dlt645-energy"\naddress = "77"\n\n[[fire]]',
+            '[[bus]]\nname = "line-9"\nat = "127.0.0.1:1"\n[[bus.devices]]\ndevice = '
+            '"em-new"\nprofile = "dlt645-energy"\naddress = "77"\n\n[[fire]]',
             1,
         )
         running.path.write_text(changed, "utf-8")

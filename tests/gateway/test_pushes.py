@@ -34,13 +34,20 @@ port = {port}
 name = "doors"
 kind = "hikvision"
 token_file = "secret"
-devices = [{{ device = "door-1", profile = "door-terminal", address = "02:00:00:00:00:0A", readers = {{ 1 = "in", 2 = "out" }} }}]
+[[push.sources.devices]]
+device = "door-1"
+profile = "door-terminal"
+address = "02:00:00:00:00:0A"
+readers = {{ 1 = "in", 2 = "out" }}
 [[push.sources]]
 name = "nb"
 kind = "ctwing"
 token_file = "secret"
 platform = true
-devices = [{{ device = "nb-1", profile = "nb-smoke", address = "860000000000001" }}, {{ device = "nb-2", profile = "nb-water", address = "860000000000002" }}]
+devices = [
+  {{ device = "nb-1", profile = "nb-smoke", address = "860000000000001" }},
+  {{ device = "nb-2", profile = "nb-water", address = "860000000000002" }},
+]
 [[push.sources]]
 name = "viid"
 kind = "gat1400"

@@ -33,8 +33,10 @@ def uplink(n: int) -> str:
 
 def test_lorawan_uplinks(bench: Callable[[str], Bench], broker: Broker) -> None:
     made = bench(
-        f'[[mqtt]]\nname = "lora"\nkind = "chirpstack"\nhost = "127.0.0.1"\nport = {broker.address.port}\n'
-        'topic = "application/+/device/+/event/up"\ndevices = [{ device = "wm-9", profile = "lora-water", address = "0101010101010101" }]\n'
+        '[[mqtt]]\nname = "lora"\nkind = "chirpstack"\nhost = "127.0.0.1"\nport = '
+        f"{broker.address.port}\n"
+        'topic = "application/+/device/+/event/up"\ndevices = [{ device = "wm-9", profile '
+        '= "lora-water", address = "0101010101010101" }]\n'
     )
     publisher = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="chirpstack")
     publisher.connect("127.0.0.1", broker.address.port)

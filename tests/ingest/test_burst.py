@@ -81,7 +81,7 @@ def test_a_burst_of_sixty_thousand_loses_nothing(
     """
     address, plain = shipped
     register(dsn)
-    monkeypatch.setattr("anju.bench.publisher._tell", lambda _what: None)
+    monkeypatch.setattr("anju.bench.publisher._report_progress", lambda _what: None)
     worker = Worker(dsn=dsn, broker=address, bus=LiveBus(None), name="w-burst", readings=2)
     with running(worker):
         took = publish(Load(port=plain, messages=BURST, window=BURST))
@@ -108,7 +108,7 @@ def test_the_same_while_nobody_reads(
     """The burst comes while ingest is away: the broker's queue holds it."""
     address, plain = shipped
     register(dsn)
-    monkeypatch.setattr("anju.bench.publisher._tell", lambda _what: None)
+    monkeypatch.setattr("anju.bench.publisher._report_progress", lambda _what: None)
     with running(Worker(dsn=dsn, broker=address, bus=LiveBus(None), name="w-first")):
         pass
     publish(Load(port=plain, messages=BURST, window=5000))

@@ -28,15 +28,7 @@ PACKAGES = (
 )
 
 #: Rooms that are still being put in order.
-PENDING = {
-    "domain",
-    "devices",
-    "store",
-    "ingest",
-    "analytics",
-    "privacy",
-    "api",
-}
+PENDING = {"analytics", "api", "devices", "domain", "ingest", "privacy", "store"}
 
 
 @dataclass(frozen=True)

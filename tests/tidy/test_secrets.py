@@ -1,4 +1,6 @@
-"""No secret stands in the repository: keys, tokens and passwords of the kinds that scanners know, and our own."""
+"""No secret stands in the repository: keys, tokens and passwords of the kinds that scanners know,
+and our own.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ PLUGINS = [
     "TwilioKeyDetector",
 ]
 OURS = re.compile(r"\banju_[0-9a-f]{72}\b")
-#: Citizen numbers stand in tests under area codes that are nobody's (99…), or with a wrong check digit.
+#: Citizen numbers stand in tests under area codes that are nobody's (99…), or with a wrong check
+#: digit.
 NUMBER = re.compile(r"(?<!\d)([1-8]\d{5}(?:19|20)\d\d(?:0[1-9]|1[0-2])[0-3]\d{4}[\dX])(?!\d)")
 
 

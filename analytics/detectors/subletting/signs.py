@@ -59,7 +59,7 @@ _COUNTED_DAYS_PART = 3.0
 
 
 def share_of_days(hits: float, days: int, usual_elsewhere: float) -> float:
-    """Return a share of days, drawn towards what is usual elsewhere as far as few days are known."""
+    """Return a share of days, drawn towards what is usual elsewhere where few are known."""
     return (hits + PRIOR_DAYS * usual_elsewhere) / (days + PRIOR_DAYS)
 
 

@@ -179,7 +179,7 @@ def test_golden(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CASES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_unit_is_judged_alike_among_others_and_twice(path: Path) -> None:
-    """Purity: no unit's verdict depends on its neighbours, on an earlier run, or changes the frame."""
+    """Purity: a verdict depends on its unit alone, and changes neither frame nor later runs."""
     case = tomllib.loads(path.read_text("utf-8"))
     alone, many = frame_of(case), frame_of(case, units=3)
     before = {name: column.copy() for name, column in many.columns.items()}

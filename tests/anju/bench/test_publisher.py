@@ -55,7 +55,7 @@ def test_packets_of_one_length_for_the_reader_that_counts() -> None:
 @pytest.mark.real
 def test_all_that_is_published_is_counted(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = threading.Event()
-    monkeypatch.setattr(publisher, "_tell", lambda _what: ready.set())
+    monkeypatch.setattr(publisher, "_report_progress", lambda _what: ready.set())
     load = Load(port=broker.address.port, messages=3000, fixed=True, boot="count")
     size, took = len(prepare(load)[0]), list[float]()
     reader = threading.Thread(

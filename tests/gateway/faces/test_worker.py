@@ -1,4 +1,6 @@
-"""The face worker is a process: it refuses in a line what it cannot do, and never answers with a traceback."""
+"""The face worker is a process: it refuses in a line what it cannot do, and never answers with a
+traceback.
+"""
 
 from __future__ import annotations
 
