@@ -1,10 +1,10 @@
-# Two commands matter: `make demo` and `make test`. Everything else serves them. `make help` lists the targets.
+# Two commands matter: `make demo` and `make test`. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo demo-clean field check fmt test test-long faults fuzz audit lint contract faces lock clean
+.PHONY: help demo demo-clean field check fmt test coverage test-long faults fuzz audit lint contract faces lock clean
 
 # A target's line carries its help text after two number signs.
 help: ## list these targets
@@ -29,19 +29,23 @@ fmt: $(STAMP) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: $(STAMP) lint ## types, import arrows and every test that is not marked long
-	$(BIN)/pytest -m "not long"
+test: $(STAMP) lint ## types, import arrows and every test that is not marked long (WORKERS=2)
+	$(BIN)/pytest -n $(or $(WORKERS),2) -m "not long"
+
+coverage: $(STAMP) ## the same tests, with the share of branches that they take, services included
+	$(BIN)/pytest -n $(or $(WORKERS),2) -m "not long" --cov --cov-report=term
 
 # Kills, a whole year of real meters, the demo from nothing.
 test-long: $(STAMP) ## the tests that take minutes each
 	$(BIN)/pytest -m long
 
-# Eight seeded runs of a real site whose parts are killed, stopped, cut off and starved: over 350 kills, about seven minutes.
+# Eight seeded runs of a real site whose parts are killed, stopped, cut off and starved: over 350
+# kills, about seven minutes.
 faults: $(STAMP) ## kill a real site's parts, in eight seeded runs (RUNS=8)
 	ANJU_TEST_FAULT_RUNS=$(or $(RUNS),8) $(BIN)/pytest -s tests/faults tests/simulation
 
-# A million random and bent inputs for every codec and every push parser, a million hostile messages for ingest and a hundred
-# thousand hostile requests for the API: about a quarter of an hour.
+# A million random and bent inputs for every codec and every push parser, a million hostile messages
+# for ingest and a hundred thousand hostile requests for the API: about a quarter of an hour.
 fuzz: $(STAMP) ## random and hostile input for codecs, ingest and API (INPUTS=1000000)
 	$(BIN)/python -m tests.devices.fuzzing --inputs $(or $(INPUTS),1000000)
 	$(BIN)/python -m tests.ingest.hostile --inputs $(or $(INPUTS),1000000)

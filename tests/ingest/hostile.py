@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 from anju.bench.ingest import start_workers
@@ -26,14 +27,22 @@ from store.ingest import log
 from tests.conftest import SEED
 from tests.ingest.conftest import register
 
-NOW = int(time.time() * 1000)
+
+@cache
+def now_ms() -> int:
+    """Return the instant at which the run began, ms UTC."""
+    return int(time.time() * 1000)
 
 
 def good(n: int) -> tuple[str, bytes]:
     body = {
         "v": 1,
         "items": [
-            {"device": "wm-2", "at": NOW - 60_000_000 + n, "values": {"water_m3": float(n % 1000)}}
+            {
+                "device": "wm-2",
+                "at": now_ms() - 60_000_000 + n,
+                "values": {"water_m3": float(n % 1000)},
+            }
         ],
     }
     return "anju/v1/es/gw-2/up/readings", json.dumps(body).encode()
@@ -42,19 +51,19 @@ def good(n: int) -> tuple[str, bytes]:
 def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
     """Make one hostile message; `n` makes it differ from every other."""
     topic = f"anju/v1/es/gw/up/{dice.choice(('readings', 'readings', 'events', 'state', 'birth'))}"
-    item = {"device": "wm-1", "at": NOW - n, "values": {"water_m3": 1.0}}
+    item = {"device": "wm-1", "at": now_ms() - n, "values": {"water_m3": 1.0}}
     text = json.dumps({"v": 1, "boot": "b1", "seq": n + 1, "items": [item]})
     kinds = (
         lambda: text[: dice.randrange(1, len(text))].encode(),
         lambda: b'{"v":1,"n":%d,"items":' % n + b"[" * dice.choice((50, 2000, 50_000)),
         lambda: (
             b'{"v":1,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":%s}}]}'
-            % (NOW - n, b"9" * dice.choice((20, 400, 5000)))
+            % (now_ms() - n, b"9" * dice.choice((20, 400, 5000)))
         ),
         lambda: (
             b'{"v":1,"items":[{"device":"wm-1","at":%d,"values":{"water_m3":%s}}]}'
             % (
-                NOW - n,
+                now_ms() - n,
                 dice.choice(
                     (
                         b"NaN",
@@ -88,7 +97,7 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
         ).encode(),
         lambda: dice.randbytes(dice.randrange(0, 200)) + b"%d" % n,
         lambda: json.dumps(
-            {"v": 1, "items": [{"device": "wm-1\u0000", "at": NOW, "values": {"n": n}}]}
+            {"v": 1, "items": [{"device": "wm-1\u0000", "at": now_ms(), "values": {"n": n}}]}
         ).encode(),
         lambda: (
             json.dumps({"v": 1, "items": [item] * 5001, "n": n}).encode()
@@ -104,7 +113,7 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
                 "items": [
                     {
                         "device": "smoke-1",
-                        "at": NOW,
+                        "at": now_ms(),
                         "id": f"x{n}",
                         "kind": "hazard",
                         "data": {"hazard": "smoke", "state": "\u0000"},
@@ -116,7 +125,7 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
             {
                 "v": 1,
                 "items": [
-                    {"device": f"ghost-{n % 5000}", "at": NOW - n, "values": {"water_m3": 1}}
+                    {"device": f"ghost-{n % 5000}", "at": now_ms() - n, "values": {"water_m3": 1}}
                 ],
             }
         ).encode(),
@@ -128,7 +137,7 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
                 "v": 1,
                 "n": n,
                 "online": True,
-                "at": NOW,
+                "at": now_ms(),
                 "boot": "b1",
                 "clock_offset_ms": 2**40,
                 "outbox": -(2**50),
@@ -139,14 +148,14 @@ def bad(dice: random.Random, n: int) -> tuple[str, bytes]:
             {
                 "v": 1,
                 "n": n,
-                "at": NOW,
+                "at": now_ms(),
                 "boot": f"b{n}",
                 "devices": [{"device": "wm-1", "profile": "\u0000"}],
             }
         ).encode(),
         lambda: (
             b'{"v":1,"items":[{"device":"smoke-1","at":%d,"id":"y%d","kind":"hazard","data":{"hazard":"smoke","state":"on","n":%s}}]}'
-            % (NOW, n, b"9" * dice.choice((30, 4000, 6000)))
+            % (now_ms(), n, b"9" * dice.choice((30, 4000, 6000)))
         ),
     )
     if dice.random() < 0.05:
