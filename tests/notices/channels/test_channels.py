@@ -14,7 +14,7 @@ import socket
 import socketserver
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import http_ece
@@ -51,18 +51,23 @@ def bot(kind: str, receiver: Receiver, **values: Any) -> rules.BotSettings:
     )
 
 
-def test_every_kind_of_a_channel_has_its_carrier() -> None:
-    assert set(CHANNELS) == {
-        "email",
-        "wecom",
-        "dingtalk",
-        "feishu",
-        "sms",
-        "voice",
-        "webhook",
-        "push",
-        "apprise",
+def kinds_of_the_union() -> set[str]:
+    """List the kinds that a site's file may name: the literals of each settings class."""
+    union, _ = get_args(rules.Channel)
+    return {
+        kind
+        for settings in get_args(union)
+        for kind in get_args(settings.model_fields["kind"].annotation)
     }
+
+
+def test_every_kind_of_a_channel_has_its_carrier() -> None:
+    kinds = kinds_of_the_union()
+    assert len(kinds) >= 9
+    missing = kinds - set(CHANNELS)
+    unknown = set(CHANNELS) - kinds
+    assert not missing, f"add {missing} to CHANNELS in notices/channels/__init__.py"
+    assert not unknown, f"add {unknown} to the union Channel in notices/rules.py"
 
 
 def test_wecom_posts_markdown_with_its_key(receiver: Receiver) -> None:
