@@ -7,7 +7,14 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from analytics.policy import AlarmSettings
 from api.access import AlertReader, WelfareKeeper, WindowPlanner
@@ -23,6 +30,8 @@ from store.alerts.suppressions import NewAlarmWindow
 from store.alerts.welfare import NewWelfareWatch
 from store.database.connection import Connection, DuplicateKey
 
+#: A time of day without a zone; JSON Schema's own format `time` demands one (RFC 3339).
+LocalTime = Annotated[time, WithJsonSchema({"type": "string", "pattern": r"^\d{2}:\d{2}:\d{2}$"})]
 router = APIRouter(prefix="/api/v1", tags=["alarms"], route_class=IdempotentRoute)
 EstateFilter = Annotated[str | None, Query(pattern=ID_PATTERN, description="code of an estate")]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1, description="its number")]
@@ -389,8 +398,8 @@ class WelfareWatchAnswer(Answer):
     estate: str = Field(description="code of the estate")
     unit: str = Field(description="code of the home")
     quiet_hours: float = Field(description="waking hours without a sign until somebody calls")
-    awake_from: time = Field(description="local time of waking up")
-    awake_to: time = Field(description="local time of going to bed")
+    awake_from: LocalTime = Field(description="local time of waking up")
+    awake_to: LocalTime = Field(description="local time of going to bed")
     consented_at: datetime = Field(description="when the resident agreed")
     consented_by: str = Field(description="who recorded the consent")
 

@@ -87,7 +87,7 @@ class Decision(BaseModel):
     """A second person's decision."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"grant": True}]})
-    grant: bool
+    grant: bool = Field(strict=True, description="whether the look-up may go on")
 
 
 class ErasureReason(BaseModel):
