@@ -13,24 +13,9 @@ import pytest
 
 from analytics.detectors import DETECTORS
 from tests.conftest import ROOT
+from tests.tidy.sources import MODULES as SOURCES
 
-PACKAGES = [
-    "domain",
-    "devices",
-    "crypto",
-    "store",
-    "gateway",
-    "ingest",
-    "analytics",
-    "casework",
-    "notices",
-    "privacy",
-    "api",
-    "console",
-    "simulators",
-    "anju",
-]
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MODULES = tuple(source.path for source in SOURCES)
 FORBIDDEN_NAMES = {
     "utils",
     "util",
